@@ -1,0 +1,1 @@
+//! Roomcast: a lock-free sharded multi-room chat server.

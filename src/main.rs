@@ -1,0 +1,3 @@
+//! The `roomcast` program.
+
+fn main() {}
