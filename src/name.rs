@@ -1,0 +1,166 @@
+//! Names: what a room, a user and a peer are called, and which names may be.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+/// The longest room or user name, in bytes.
+pub const MAX_NAME: usize = 20;
+
+/// A room's name: 1 to [`MAX_NAME`] printable ASCII bytes (0x21-0x7E), case kept and compared.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RoomName(Word);
+
+/// A user's name in a room: 1 to [`MAX_NAME`] printable ASCII bytes (0x21-0x7E).
+///
+/// Shown as it was typed; equal without regard to ASCII case, so that `Alice` can't pass for `alice`.
+#[derive(Clone, Copy)]
+pub struct UserName(Word);
+
+/// One connection's number, never used twice in a server's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PeerId(pub u64);
+
+/// Why a word can't be a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Longer than [`MAX_NAME`] bytes; holds its length.
+    #[error("is {0} bytes long, a name has 1 to 20")]
+    Length(usize),
+    /// Holds a byte that is no printable ASCII character.
+    #[error("holds byte 0x{0:02X}, a name has printable ASCII characters only")]
+    Byte(u8),
+}
+
+/// The bytes of a name, inline: a roster of them is copied without an allocation each.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Word {
+    /// The name, zeros behind it.
+    bytes: [u8; MAX_NAME],
+    /// How many of the bytes are the name, 1 to [`MAX_NAME`].
+    len: u8,
+}
+
+impl Word {
+    fn parse(word: &str) -> Result<Self, NameError> {
+        let raw = word.as_bytes();
+        let len = match u8::try_from(raw.len()) {
+            Ok(len) if (1..=MAX_NAME).contains(&raw.len()) => len,
+            _ => return Err(NameError::Length(raw.len())),
+        };
+        if let Some(&byte) = raw.iter().find(|byte| !byte.is_ascii_graphic()) {
+            return Err(NameError::Byte(byte));
+        }
+        let mut bytes = [0; MAX_NAME];
+        bytes[..raw.len()].copy_from_slice(raw);
+        Ok(Self { bytes, len })
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    fn as_str(&self) -> &str {
+        // `parse` let nothing but ASCII in, so the default is never taken.
+        str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+}
+
+impl RoomName {
+    /// Takes `word` as a room's name.
+    ///
+    /// # Errors
+    /// When it is empty, too long, or holds anything but printable ASCII.
+    pub fn parse(word: &str) -> Result<Self, NameError> {
+        Word::parse(word).map(Self)
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl UserName {
+    /// Takes `word` as a user's name.
+    ///
+    /// # Errors
+    /// When it is empty, too long, or holds anything but printable ASCII.
+    pub fn parse(word: &str) -> Result<Self, NameError> {
+        Word::parse(word).map(Self)
+    }
+
+    /// The name as text, in the case it was typed in.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl PartialEq for UserName {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().eq_ignore_ascii_case(other.0.as_bytes())
+    }
+}
+
+impl Eq for UserName {}
+
+impl Hash for UserName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // Zeros behind the name stay zeros when folded: one fixed-size write.
+        state.write(&self.0.bytes.map(|byte| byte.to_ascii_lowercase()));
+    }
+}
+
+impl fmt::Display for RoomName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for RoomName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl fmt::Display for UserName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for UserName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::hash::BuildHasher;
+
+    #[test]
+    fn a_name_has_one_to_twenty_printable_bytes() {
+        assert_eq!(RoomName::parse(""), Err(NameError::Length(0)));
+        assert_eq!(RoomName::parse("!").unwrap().as_str(), "!");
+        let twenty = "~".repeat(20);
+        assert_eq!(RoomName::parse(&twenty).unwrap().as_str(), twenty);
+        assert_eq!(RoomName::parse(&"a".repeat(21)), Err(NameError::Length(21)));
+        assert_eq!(RoomName::parse(&"a".repeat(300)), Err(NameError::Length(300)));
+        for bad in ["a b", "a\u{7f}", "a\u{1b}", "\u{e9}"] {
+            assert!(matches!(RoomName::parse(bad), Err(NameError::Byte(_))), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn user_names_ignore_case_and_room_names_do_not() {
+        let state = std::hash::RandomState::new();
+        let (small, large) = (UserName::parse("alice").unwrap(), UserName::parse("ALICE").unwrap());
+        assert_eq!(small, large);
+        assert_eq!(state.hash_one(small), state.hash_one(large));
+        assert_ne!(small, UserName::parse("alice2").unwrap());
+        assert_ne!(RoomName::parse("a").unwrap(), RoomName::parse("A").unwrap());
+    }
+}

@@ -1,0 +1,126 @@
+//! A session: what a user's lines mean. Pure: a line in, what to do about it out.
+
+use crate::name::{NameError, RoomName, UserName};
+use crate::text;
+use std::borrow::Cow;
+
+/// Where a user stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Session {
+    /// Nothing was understood yet: the first line has to be a JOIN.
+    Greeting,
+    /// The JOIN was understood: all that comes is talk.
+    Joined,
+}
+
+/// What a line asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Effect<'a> {
+    /// To enter a room.
+    Join {
+        /// Which.
+        room: RoomName,
+        /// As whom.
+        user: UserName,
+    },
+    /// To say this to everybody in the room.
+    Say(Cow<'a, str>),
+}
+
+/// Why a first line is not accepted. Each says what was wrong and what is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadJoin {
+    /// The stream ended before it.
+    #[error("the connection ended before its first line, which has to be: JOIN <ROOMNAME> <USERNAME>")]
+    Nothing,
+    /// It is blank.
+    #[error("the first line was empty, it has to be: JOIN <ROOMNAME> <USERNAME>")]
+    Empty,
+    /// Its first word is another.
+    #[error("the first line did not start with JOIN, it has to be: JOIN <ROOMNAME> <USERNAME>")]
+    NotJoin,
+    /// Holds how many words follow JOIN.
+    #[error("{0} words came after JOIN instead of 2, the line has to be: JOIN <ROOMNAME> <USERNAME>")]
+    Words(usize),
+    /// The second word.
+    #[error("the room name {0}: JOIN <ROOMNAME> <USERNAME>")]
+    Room(NameError),
+    /// The third word.
+    #[error("the user name {0}: JOIN <ROOMNAME> <USERNAME>")]
+    User(NameError),
+}
+
+impl Session {
+    /// Takes one line, without its line end.
+    ///
+    /// # Errors
+    /// [`BadJoin`], when the first line is no JOIN: the session is over.
+    pub fn line<'a>(&mut self, line: &'a [u8]) -> Result<Effect<'a>, BadJoin> {
+        let text = text::clean(line);
+        match self {
+            Self::Joined => Ok(Effect::Say(text)),
+            Self::Greeting => {
+                let (room, user) = parse_join(&text)?;
+                *self = Self::Joined;
+                Ok(Effect::Join { room, user })
+            }
+        }
+    }
+}
+
+/// Reads `JOIN <ROOMNAME> <USERNAME>`: any case, any white space between and around.
+fn parse_join(text: &str) -> Result<(RoomName, UserName), BadJoin> {
+    let mut words = text.split_whitespace();
+    let first = words.next().ok_or(BadJoin::Empty)?;
+    if !first.eq_ignore_ascii_case("JOIN") {
+        return Err(BadJoin::NotJoin);
+    }
+    let (Some(room), Some(user), None) = (words.next(), words.next(), words.next()) else {
+        return Err(BadJoin::Words(text.split_whitespace().count() - 1));
+    };
+    Ok((RoomName::parse(room).map_err(BadJoin::Room)?, UserName::parse(user).map_err(BadJoin::User)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first(line: &str) -> Result<(String, String), BadJoin> {
+        match Session::Greeting.line(line.as_bytes())? {
+            Effect::Join { room, user } => Ok((room.to_string(), user.to_string())),
+            Effect::Say(text) => panic!("{text} was said before the JOIN"),
+        }
+    }
+
+    #[test]
+    fn a_join_in_any_case_and_spacing() {
+        for line in ["JOIN a b", "join a b", "  jOiN \t a\t\tb  ", "JOIN a b\r", "JOIN\u{b}a\u{a0}b"] {
+            assert_eq!(first(line), Ok(("a".to_owned(), "b".to_owned())), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn anything_else_says_what_was_wrong() {
+        assert_eq!(first(""), Err(BadJoin::Empty));
+        assert_eq!(first(" \t"), Err(BadJoin::Empty));
+        assert_eq!(first("HELLO a b"), Err(BadJoin::NotJoin));
+        assert_eq!(first("JOINa b"), Err(BadJoin::NotJoin));
+        assert_eq!(first("JOIN"), Err(BadJoin::Words(0)));
+        assert_eq!(first("JOIN a"), Err(BadJoin::Words(1)));
+        assert_eq!(first("JOIN a b c"), Err(BadJoin::Words(3)));
+        assert_eq!(first(&format!("JOIN {} b", "a".repeat(21))), Err(BadJoin::Room(NameError::Length(21))));
+        assert_eq!(first(&format!("JOIN a {}", "b".repeat(21))), Err(BadJoin::User(NameError::Length(21))));
+        assert_eq!(first("JOIN a b\u{7}"), Err(BadJoin::User(NameError::Byte(7))));
+        assert!(first(&format!("JOIN {} {}", "a".repeat(20), "b".repeat(20))).is_ok());
+    }
+
+    #[test]
+    fn after_the_join_every_line_is_talk() {
+        let mut session = Session::Greeting;
+        session.line(b"JOIN a b").unwrap();
+        for line in ["", "JOIN a b", "grüße"] {
+            assert_eq!(session.line(line.as_bytes()), Ok(Effect::Say(line.into())));
+        }
+        assert_eq!(session.line(b"\xFF"), Ok(Effect::Say("\u{FFFD}".into())));
+    }
+}
