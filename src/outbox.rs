@@ -1,0 +1,413 @@
+//! A peer's outbox: bytes go straight to its socket; what the socket does not take is its backlog.
+
+use crate::late;
+use crate::wire;
+use bytes::Bytes;
+use memchr::{memchr, memchr_iter, memrchr};
+use std::collections::VecDeque;
+use std::io;
+
+/// Where a peer's bytes go. It never blocks: `WouldBlock` says "not now".
+pub trait Outlet: Send + Sync {
+    /// Writes some of `bytes`, at once or not at all; how many it took.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing can be taken now; anything else ends the peer.
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
+}
+
+impl Outlet for tokio::net::TcpStream {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        Self::try_write(self, bytes)
+    }
+}
+
+/// What becomes of the lines that a slow reader's backlog has no room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum SlowReader {
+    /// They are dropped and counted; the peer is told how many, where they are missing.
+    Skip,
+    /// The peer is closed, with a reason.
+    Kick,
+}
+
+/// Whole lines, shared by all who get them.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// The lines, each with its line end.
+    pub bytes: Bytes,
+    /// How many lines these are.
+    pub lines: u64,
+    /// How many lines that came behind these were lost before they reached the outbox.
+    lost_behind: u64,
+}
+
+impl Piece {
+    /// `lines` whole lines.
+    #[must_use]
+    pub fn new(bytes: Bytes, lines: u64) -> Self {
+        Self { bytes, lines, lost_behind: 0 }
+    }
+}
+
+impl late::Piece for Piece {
+    fn weight(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn lose(&mut self, lost: &Self) {
+        self.lost_behind += lost.lines + lost.lost_behind;
+    }
+}
+
+/// What a put did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Put {
+    /// Calls of the outlet.
+    pub writes: u64,
+    /// Whether the outlet took less than all: there is a backlog that was not there before.
+    pub blocked: bool,
+    /// Whether lines were dropped.
+    pub skipped: bool,
+    /// Whether the outlet failed just now.
+    pub broke: bool,
+}
+
+/// How far a drain came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Drained {
+    /// No backlog is left.
+    Empty,
+    /// The outlet took this many bytes and there are more.
+    Some(usize),
+    /// The outlet takes nothing now.
+    Blocked,
+    /// The outlet is broken.
+    Broken,
+}
+
+/// What of a peer's lines waits to be written. Whoever holds the peer's turn works on it.
+///
+/// 1. Bytes MUST leave in the order in which they were put.
+/// 2. Nothing MUST be written around a backlog or around a gap that was not yet told.
+/// 3. A line MUST be kept whole or dropped whole; one whose head was written MUST be kept.
+/// 4. Dropped lines MUST be counted, and told in the place where they are missing.
+/// 5. The backlog MUST NOT exceed its limit by more than the rest of one line and what the
+///    server itself says (a notice, an error).
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    /// What the outlet did not take. Allocates nothing until used, and is freed when empty.
+    backlog: VecDeque<u8>,
+    /// The bound of the backlog, in bytes.
+    limit: usize,
+    /// Lines dropped since the last that was kept.
+    gap: u64,
+    /// Lines accepted so far.
+    lines: u64,
+    /// Lines dropped so far.
+    lines_lost: u64,
+    /// The outlet failed, or the peer has ended: take nothing any more.
+    closed: bool,
+}
+
+impl Outbox {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { backlog: VecDeque::new(), limit, gap: 0, lines: 0, lines_lost: 0, closed: false }
+    }
+
+    /// Writes a room's lines, or keeps in the backlog what can't be written now.
+    pub(crate) fn put(&mut self, piece: &Piece, outlet: &(impl Outlet + ?Sized)) -> Put {
+        let mut put = Put::default();
+        if self.closed {
+            return put;
+        }
+        self.lines += piece.lines + piece.lost_behind;
+        let lost_before = self.lines_lost;
+        let written = self.write(&piece.bytes, outlet, &mut put);
+        if written < piece.bytes.len() && !self.closed {
+            put.blocked = self.is_empty();
+            let (begun, rest) = split_begun(&piece.bytes, written);
+            self.backlog.extend(begun);
+            self.keep(rest);
+        }
+        self.lose(piece.lost_behind);
+        put.blocked |= piece.lost_behind > 0;
+        put.skipped = self.lines_lost > lost_before;
+        put
+    }
+
+    /// Keeps what the server says to this peer alone, bound or not: it is short, and said seldom.
+    pub(crate) fn answer(&mut self, text: &str) {
+        if !self.closed {
+            self.tell_gap();
+            self.lines += count_lines(text.as_bytes());
+            self.backlog.extend(text.as_bytes());
+        }
+    }
+
+    /// Writes one stretch of the backlog.
+    pub(crate) fn drain(&mut self, outlet: &(impl Outlet + ?Sized)) -> Drained {
+        if self.closed {
+            return Drained::Broken;
+        }
+        if self.backlog.is_empty() {
+            self.tell_gap();
+        }
+        let stretch = self.backlog.as_slices().0;
+        if stretch.is_empty() {
+            self.backlog = VecDeque::new();
+            return Drained::Empty;
+        }
+        match outlet.try_write(stretch) {
+            Ok(taken) => {
+                self.backlog.drain(..taken);
+                Drained::Some(taken)
+            }
+            Err(error) if is_passing(&error) => Drained::Blocked,
+            Err(_) => {
+                self.close();
+                Drained::Broken
+            }
+        }
+    }
+
+    /// Takes nothing any more, and frees what was kept.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+        self.backlog = VecDeque::new();
+        self.gap = 0;
+    }
+
+    /// Lines that were accepted and not dropped.
+    pub(crate) fn lines_out(&self) -> u64 {
+        self.lines - self.lines_lost
+    }
+
+    /// Nothing waits, and no gap is untold.
+    fn is_empty(&self) -> bool {
+        self.backlog.is_empty() && self.gap == 0
+    }
+
+    /// Writes to the outlet unless that would overtake something (rule 2); how much it took.
+    fn write(&mut self, bytes: &[u8], outlet: &(impl Outlet + ?Sized), put: &mut Put) -> usize {
+        if !self.is_empty() {
+            return 0;
+        }
+        put.writes += 1;
+        match outlet.try_write(bytes) {
+            Ok(taken) => taken,
+            Err(error) if is_passing(&error) => 0,
+            Err(_) => {
+                self.close();
+                put.broke = true;
+                0
+            }
+        }
+    }
+
+    /// Keeps as many whole lines as there is room for, and drops the others (rules 3 to 5).
+    ///
+    /// After a gap it starts again only when half of the room is free, so that a reader just
+    /// short of keeping up gets long stretches and few notices.
+    fn keep(&mut self, lines: &[u8]) {
+        if self.gap > 0 {
+            if self.backlog.len() > self.limit / 2 {
+                return self.lose(count_lines(lines));
+            }
+            self.tell_gap();
+        }
+        let room = self.limit.saturating_sub(self.backlog.len()).min(lines.len());
+        let kept = memrchr(b'\n', &lines[..room]).map_or(0, |at| at + 1);
+        self.make_room(kept);
+        self.backlog.extend(&lines[..kept]);
+        self.lose(count_lines(&lines[kept..]));
+    }
+
+    fn lose(&mut self, lines: u64) {
+        self.gap += lines;
+        self.lines_lost += lines;
+    }
+
+    fn tell_gap(&mut self) {
+        if self.gap > 0 {
+            self.backlog.extend(wire::skipped(self.gap).as_bytes());
+            self.gap = 0;
+        }
+    }
+
+    /// Lets the backlog double as usual, but never grow far beyond its limit.
+    fn make_room(&mut self, more: usize) {
+        let needed = self.backlog.len() + more;
+        if needed > self.limit / 2 && needed > self.backlog.capacity() {
+            self.backlog.reserve_exact(self.limit.max(needed) - self.backlog.len());
+        }
+    }
+}
+
+/// The rest of the line that was begun in the first `written` bytes, and the lines behind it.
+fn split_begun(bytes: &[u8], written: usize) -> (&[u8], &[u8]) {
+    let rest = &bytes[written..];
+    let begun = match written.checked_sub(1).map(|last| bytes[last]) {
+        None | Some(b'\n') => 0,
+        Some(_) => memchr(b'\n', rest).map_or(rest.len(), |at| at + 1),
+    };
+    rest.split_at(begun)
+}
+
+fn count_lines(bytes: &[u8]) -> u64 {
+    memchr_iter(b'\n', bytes).count() as u64
+}
+
+/// An error that goes away by itself.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    /// Takes as many bytes as it was allowed, then would block.
+    #[derive(Default)]
+    struct Pipe {
+        allowed: AtomicUsize,
+        broken: AtomicBool,
+        taken: Mutex<Vec<u8>>,
+    }
+
+    impl Pipe {
+        fn allow(&self, bytes: usize) {
+            self.allowed.store(bytes, Ordering::Relaxed);
+        }
+
+        fn text(&self) -> String {
+            String::from_utf8(self.taken.try_lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl Outlet for Pipe {
+        fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+            if self.broken.load(Ordering::Relaxed) {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            let take = self.allowed.load(Ordering::Relaxed).min(bytes.len());
+            if take == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.allowed.fetch_sub(take, Ordering::Relaxed);
+            self.taken.try_lock().unwrap().extend(&bytes[..take]);
+            Ok(take)
+        }
+    }
+
+    fn piece(text: &str) -> Piece {
+        Piece::new(Bytes::copy_from_slice(text.as_bytes()), count_lines(text.as_bytes()))
+    }
+
+    fn drain_all(outbox: &mut Outbox, pipe: &Pipe) {
+        pipe.allow(usize::MAX / 2);
+        while let Drained::Some(_) = outbox.drain(pipe) {}
+        assert_eq!(outbox.drain(pipe), Drained::Empty);
+        assert_eq!(outbox.backlog.capacity(), 0, "an empty backlog keeps no memory");
+    }
+
+    #[test]
+    fn straight_through_while_the_outlet_takes_it() {
+        let (mut outbox, pipe) = (Outbox::new(10), Pipe::default());
+        pipe.allow(100);
+        let put = outbox.put(&piece("a line longer than the backlog\n"), &pipe);
+        assert_eq!(put, Put { writes: 1, ..Put::default() });
+        assert_eq!(pipe.text(), "a line longer than the backlog\n");
+        assert_eq!(outbox.backlog.capacity(), 0);
+    }
+
+    #[test]
+    fn nothing_is_written_around_a_backlog() {
+        let (mut outbox, pipe) = (Outbox::new(100), Pipe::default());
+        pipe.allow(3);
+        let put = outbox.put(&piece("one\ntwo\n"), &pipe);
+        assert_eq!(put, Put { writes: 1, blocked: true, ..Put::default() });
+        pipe.allow(50);
+        let put = outbox.put(&piece("three\n"), &pipe);
+        assert_eq!(put, Put::default(), "told once that there is a backlog, and no write");
+        assert_eq!(pipe.text(), "one");
+        drain_all(&mut outbox, &pipe);
+        assert_eq!(pipe.text(), "one\ntwo\nthree\n");
+    }
+
+    #[test]
+    fn lines_are_lost_whole_and_told_in_their_place() {
+        let (mut outbox, pipe) = (Outbox::new(8), Pipe::default());
+        pipe.allow(2);
+        // 2 bytes are written, 4 are the rest of that line and kept beyond any limit, then one
+        // line of 4 fits and two are lost.
+        let put = outbox.put(&piece("12345\nabc\ndef\nghi\n"), &pipe);
+        assert!(put.blocked && put.skipped);
+        assert!(outbox.put(&piece("lost\n"), &pipe).skipped);
+        drain_all(&mut outbox, &pipe);
+        outbox.put(&piece("on\n"), &pipe);
+        assert_eq!(pipe.text(), "12345\nabc\n*** 3 lines skipped\non\n");
+        assert_eq!(outbox.lines_out(), 3);
+    }
+
+    #[test]
+    fn after_a_gap_it_waits_until_half_is_free() {
+        let (mut outbox, pipe) = (Outbox::new(8), Pipe::default());
+        assert!(!outbox.put(&piece("123\n567\n"), &pipe).skipped);
+        assert!(outbox.put(&piece("a\n"), &pipe).skipped);
+        pipe.allow(2);
+        assert_eq!(outbox.drain(&pipe), Drained::Some(2));
+        assert!(outbox.put(&piece("b\n"), &pipe).skipped, "room for it, but 6 of 8 are in use");
+        pipe.allow(2);
+        assert_eq!(outbox.drain(&pipe), Drained::Some(2));
+        outbox.put(&piece("c\n"), &pipe);
+        drain_all(&mut outbox, &pipe);
+        assert_eq!(pipe.text(), "123\n567\n*** 2 lines skipped\n*** 1 line skipped\n", "the notice fills it");
+        outbox.put(&piece("d\n"), &pipe);
+        assert!(pipe.text().ends_with("skipped\nd\n"));
+    }
+
+    #[test]
+    fn what_was_lost_on_the_way_is_told_behind_its_piece() {
+        use late::Piece as _;
+        let (mut outbox, pipe) = (Outbox::new(100), Pipe::default());
+        pipe.allow(100);
+        let mut first = piece("a\n");
+        first.lose(&piece("b\nc\n"));
+        let put = outbox.put(&first, &pipe);
+        assert!(put.skipped && put.blocked, "the connection has to be told: there is a gap to tell");
+        outbox.put(&piece("d\n"), &pipe);
+        drain_all(&mut outbox, &pipe);
+        assert_eq!(pipe.text(), "a\n*** 2 lines skipped\nd\n");
+    }
+
+    #[test]
+    fn an_answer_is_kept_even_by_a_full_backlog() {
+        let (mut outbox, pipe) = (Outbox::new(4), Pipe::default());
+        outbox.put(&piece("abc\ndef\n"), &pipe);
+        outbox.answer("ERROR\n");
+        drain_all(&mut outbox, &pipe);
+        assert_eq!(pipe.text(), "abc\n*** 1 line skipped\nERROR\n");
+    }
+
+    #[test]
+    fn a_broken_outlet_is_told_once_and_takes_nothing_more() {
+        let (mut outbox, pipe) = (Outbox::new(10), Pipe::default());
+        pipe.broken.store(true, Ordering::Relaxed);
+        assert!(outbox.put(&piece("a\n"), &pipe).broke);
+        assert_eq!(outbox.put(&piece("b\n"), &pipe), Put::default());
+        assert_eq!(outbox.drain(&pipe), Drained::Broken);
+    }
+
+    #[test]
+    fn the_backlog_stays_in_its_bound() {
+        let (mut outbox, pipe) = (Outbox::new(1 << 20), Pipe::default());
+        for _ in 0..3_000 {
+            outbox.put(&piece(&format!("{}\n", "x".repeat(999))), &pipe);
+            assert!(outbox.backlog.len() <= 1 << 20 && outbox.backlog.capacity() <= 1 << 20);
+        }
+        assert_eq!(outbox.lines_out(), (1 << 20) / 1000);
+    }
+}

@@ -1,0 +1,84 @@
+//! Signals: what a delivery pass tells a connection, without a queue and without a lock.
+
+use atomic_waker::AtomicWaker;
+use std::ops::BitOr;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::Context;
+
+/// A set of things that a connection was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Signal(u8);
+
+impl Signal {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+    /// The room has admitted the peer.
+    pub const ADMITTED: Self = Self(1);
+    /// The room has somebody of that name already.
+    pub const REFUSED: Self = Self(1 << 1);
+    /// The room has let the peer go: no line of it comes any more.
+    pub const RELEASED: Self = Self(1 << 2);
+    /// The room's inbox has taken what was in it: try again.
+    pub const ROOMY: Self = Self(1 << 3);
+    /// There is a backlog: drain it when the socket takes bytes again.
+    pub const BACKLOG: Self = Self(1 << 4);
+    /// The peer lost lines, and slow readers are to be closed.
+    pub const TOO_SLOW: Self = Self(1 << 5);
+    /// The socket failed in writing.
+    pub const BROKEN: Self = Self(1 << 6);
+    /// The room has said goodbye: flush and close.
+    pub const CLOSE: Self = Self(1 << 7);
+
+    /// Whether all of `other` is in here.
+    #[must_use]
+    pub fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether anything of `other` is in here.
+    #[must_use]
+    pub fn has_any(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+impl BitOr for Signal {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// The signals raised for one connection, and the waker of its task.
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    raised: AtomicU8,
+    waker: AtomicWaker,
+}
+
+impl Signals {
+    /// Raises `signal` and wakes the connection, unless it is raised already; true if it woke.
+    pub(crate) fn raise(&self, signal: Signal) -> bool {
+        // Release: pairs with the Acquire swap in `take`, which sees all that came before. When
+        // the bit was set already, whoever set it has woken the task or is about to, and the
+        // task has not looked since.
+        let before = self.raised.fetch_or(signal.0, Ordering::Release);
+        let new = !Signal(before).has(signal);
+        if new {
+            self.waker.wake();
+        }
+        new
+    }
+
+    /// Takes what was raised; what is raised from now on wakes the task of `context`.
+    pub(crate) fn take(&self, context: &Context<'_>) -> Signal {
+        // First register, then look: a signal raised in between is either seen or wakes.
+        self.waker.register(context.waker());
+        if self.raised.load(Ordering::Relaxed) == 0 {
+            return Signal::NONE;
+        }
+        // Acquire: pairs with the Release in `raise`.
+        Signal(self.raised.swap(0, Ordering::Acquire))
+    }
+}
