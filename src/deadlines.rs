@@ -1,0 +1,115 @@
+//! Deadlines: what a connection waits for, and how long; nothing while it waits for nothing.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// What has to happen in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deadline {
+    /// The JOIN line.
+    Login,
+    /// A byte of the backlog taken.
+    Stall,
+    /// Not before this may the next line be taken.
+    Pace,
+    /// The end of a closing step.
+    Close,
+}
+
+const KINDS: [Deadline; 4] = [Deadline::Login, Deadline::Stall, Deadline::Pace, Deadline::Close];
+
+/// The deadlines of one connection. Costs a pointer while none is set: most peers have none.
+#[derive(Debug, Default)]
+pub(crate) struct Deadlines(Option<Box<Armed>>);
+
+#[derive(Debug)]
+struct Armed {
+    /// Sleeps until the earliest.
+    sleep: Pin<Box<Sleep>>,
+    /// In the order of [`KINDS`].
+    at: [Option<Instant>; KINDS.len()],
+}
+
+impl Deadlines {
+    /// Sets a deadline, or moves it.
+    pub(crate) fn set(&mut self, kind: Deadline, at: Instant) {
+        let armed =
+            self.0.get_or_insert_with(|| Box::new(Armed { sleep: Box::pin(sleep_until(at)), at: [None; KINDS.len()] }));
+        armed.at[kind as usize] = Some(at);
+        armed.rearm();
+    }
+
+    /// Takes a deadline back.
+    pub(crate) fn clear(&mut self, kind: Deadline) {
+        if let Some(armed) = &mut self.0 {
+            armed.at[kind as usize] = None;
+            if !armed.rearm() {
+                self.0 = None;
+            }
+        }
+    }
+
+    /// Whether this deadline is set.
+    pub(crate) fn is_set(&self, kind: Deadline) -> bool {
+        self.0.as_ref().is_some_and(|armed| armed.at[kind as usize].is_some())
+    }
+
+    /// Waits for the earliest deadline, which is taken back when it has come.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Deadline> {
+        let Some(armed) = &mut self.0 else {
+            return Poll::Pending;
+        };
+        loop {
+            if armed.sleep.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            let now = Instant::now();
+            let due = KINDS.into_iter().find(|kind| armed.at[*kind as usize].is_some_and(|at| at <= now));
+            if let Some(kind) = due {
+                self.clear(kind);
+                return Poll::Ready(kind);
+            }
+            armed.rearm();
+        }
+    }
+}
+
+impl Armed {
+    /// Lets the sleep end at the earliest deadline; false if there is none.
+    fn rearm(&mut self) -> bool {
+        let earliest = self.at.iter().flatten().min();
+        if let Some(at) = earliest
+            && *at != self.sleep.deadline()
+        {
+            self.sleep.as_mut().reset(*at);
+        }
+        earliest.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    #[tokio::test(start_paused = true)]
+    async fn they_come_in_their_order_and_once() {
+        let start = Instant::now();
+        let mut deadlines = Deadlines::default();
+        deadlines.set(Deadline::Stall, start + Duration::from_secs(3));
+        deadlines.set(Deadline::Login, start + Duration::from_secs(1));
+        deadlines.set(Deadline::Pace, start + Duration::from_secs(2));
+        deadlines.set(Deadline::Pace, start + Duration::from_secs(9));
+        deadlines.set(Deadline::Close, start + Duration::from_secs(4));
+        deadlines.clear(Deadline::Close);
+        for (kind, second) in [(Deadline::Login, 1), (Deadline::Stall, 3), (Deadline::Pace, 9)] {
+            assert!(deadlines.is_set(kind));
+            assert_eq!(poll_fn(|context| deadlines.poll(context)).await, kind);
+            assert_eq!(start.elapsed().as_secs(), second);
+        }
+        assert!(deadlines.0.is_none(), "nothing is kept when nothing is waited for");
+    }
+}

@@ -1,0 +1,97 @@
+//! Sockets: how the server listens, and what it sets on each connection.
+
+use crate::config::Config;
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+
+/// Connections that the kernel may hold ready to be accepted; it cuts this to `somaxconn`.
+const ACCEPT_QUEUE: i32 = 4096;
+
+/// An address that can't be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("can't listen on {address}: {}", hint(.error))]
+pub struct ListenError {
+    /// The address.
+    pub address: SocketAddr,
+    /// What the system said.
+    #[source]
+    pub error: io::Error,
+}
+
+fn hint(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "the port is in use, choose another one: roomcast <PORT>".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "not allowed, ports below 1024 need a privilege: choose another one: roomcast <PORT>".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address: see --bind".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Listens on all addresses of `config`: one socket each, or one for every interface.
+///
+/// # Errors
+/// When an address can't be listened on; the others are closed again.
+pub(crate) fn listen(config: &Config) -> Result<Vec<TcpListener>, ListenError> {
+    if config.bind.is_empty() {
+        return listen_everywhere(config.port).map(|listener| vec![listener]);
+    }
+    config.bind.iter().map(|ip| listen_on(SocketAddr::new(*ip, config.port), true)).collect()
+}
+
+/// One socket for IPv4 and IPv6; for IPv4 alone where the system has no IPv6.
+fn listen_everywhere(port: u16) -> Result<TcpListener, ListenError> {
+    match listen_on(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port), false) {
+        Err(ListenError { error, .. }) if is_without_ipv6(&error) => {
+            listen_on(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port), true)
+        }
+        listener => listener,
+    }
+}
+
+/// What a system without IPv6 says: no such address family, or no such address.
+fn is_without_ipv6(error: &io::Error) -> bool {
+    const EAFNOSUPPORT: i32 = 97;
+    error.raw_os_error() == Some(EAFNOSUPPORT)
+        || matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::AddrNotAvailable)
+}
+
+fn listen_on(address: SocketAddr, v6_only: bool) -> Result<TcpListener, ListenError> {
+    try_listen(address, v6_only).map_err(|error| ListenError { address, error })
+}
+
+fn try_listen(address: SocketAddr, v6_only: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(v6_only)?;
+    }
+    // A server that is started again must not wait for the old one's connections to time out.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(ACCEPT_QUEUE)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Sets what every connection needs.
+///
+/// # Errors
+/// When the system refuses; on Linux only for a connection that is gone already.
+pub(crate) fn tune(stream: &TcpStream, config: &Config) -> io::Result<()> {
+    // Without it, Nagle's algorithm and delayed acknowledgements hold a line back for 40 ms.
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    // A machine that is gone is noticed while nothing is sent …
+    let half = config.dead_timeout / 2;
+    let probe = (config.dead_timeout / 6).max(Duration::from_secs(1));
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(half.max(probe)).with_interval(probe).with_retries(3))?;
+    // … and while something is. The kernel counts a peer that reads nothing as gone, too: it must
+    // not come before the stall timeout, which has a better reason to give.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_user_timeout(Some(config.dead_timeout.max(config.stall_timeout + Duration::from_secs(5))))?;
+    Ok(())
+}
