@@ -38,12 +38,14 @@ pub struct Server {
 
 /// Watches a server from outside; for tests, and later for metrics.
 #[derive(Clone, Debug)]
-pub struct Watch(Arc<Registry>);
+pub struct Watch(Arc<Door>);
 
 /// What all listeners share.
 #[derive(Debug)]
 struct Door {
     host: Arc<Host>,
+    /// The most connections at a time.
+    most: usize,
     /// One permit for each connection that may still come.
     permits: Arc<Semaphore>,
     /// One for each refused connection that may be heard out.
@@ -69,6 +71,7 @@ impl Server {
         };
         let door = Door {
             host: Arc::new(host),
+            most: connections.min(Semaphore::MAX_PERMITS),
             permits: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             arrivals: AtomicU64::new(0),
@@ -88,7 +91,7 @@ impl Server {
     /// Looks on while the server runs.
     #[must_use]
     pub fn watch(&self) -> Watch {
-        Watch(Arc::clone(&self.door.host.registry))
+        Watch(Arc::clone(&self.door))
     }
 
     /// Serves until `shutdown` is ready. Then it accepts nobody any more, every room is told, and
@@ -114,13 +117,19 @@ impl Watch {
     /// How many rooms there are.
     #[must_use]
     pub fn rooms(&self) -> usize {
-        self.0.len()
+        self.0.host.registry.len()
+    }
+
+    /// How many connections there are, those that are just being closed among them.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.0.most - self.0.permits.available_permits()
     }
 
     /// What was done so far.
     #[must_use]
     pub fn counters(&self) -> Tally {
-        self.0.counters().read()
+        self.0.host.registry.counters().read()
     }
 }
 

@@ -40,7 +40,7 @@ pub enum BadJoin {
     #[error("the first line did not start with JOIN, it has to be: JOIN <ROOMNAME> <USERNAME>")]
     NotJoin,
     /// Holds how many words follow JOIN.
-    #[error("{0} words came after JOIN instead of 2, the line has to be: JOIN <ROOMNAME> <USERNAME>")]
+    #[error("JOIN is followed by 2 words, these were {0}, the line has to be: JOIN <ROOMNAME> <USERNAME>")]
     Words(usize),
     /// The second word.
     #[error("the room name {0}: JOIN <ROOMNAME> <USERNAME>")]

@@ -1,0 +1,266 @@
+//! A server and its clients, for tests: port 0, no sleeps, one generous deadline.
+
+// Each test file uses a part of this.
+#![allow(dead_code, unreachable_pub)]
+
+use roomcast::{Config, Server, Watch};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// How long anything may take before a test gives up. Nothing waits for it that goes well.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// What a connection sees first.
+pub const WELCOME: &str = "Welcome! Use the command:\nJOIN <ROOMNAME> <USERNAME>\n";
+
+/// A server inside this process; it ends when it is dropped.
+pub struct TestServer {
+    pub address: SocketAddr,
+    pub watch: Watch,
+    runtime: Runtime,
+    stop: Option<oneshot::Sender<()>>,
+    done: Option<JoinHandle<()>>,
+}
+
+impl TestServer {
+    /// A server with the default settings.
+    pub fn start() -> Self {
+        Self::with(Config::default())
+    }
+
+    /// A server with settings of its own, on a free port of the loopback interface.
+    pub fn with(config: Config) -> Self {
+        let connections = config.max_connections.map_or(10_000, usize::from);
+        let config = Config { port: 0, bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], ..config };
+        let workers = config.workers.map_or(2, usize::from);
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(workers).enable_all().build().unwrap();
+        let server = runtime.block_on(async { Server::bind(config, connections) }).unwrap();
+        let (address, watch) = (server.addresses().unwrap()[0], server.watch());
+        let (stop, stopped) = oneshot::channel();
+        let done = runtime.spawn(server.run(async move {
+            let _ = stopped.await;
+        }));
+        Self { address, watch, runtime, stop: Some(stop), done: Some(done) }
+    }
+
+    /// A client that has seen the welcome.
+    pub fn connect(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// A client that has joined.
+    pub fn join(&self, room: &str, name: &str) -> Client {
+        Client::join(self.address, room, name)
+    }
+
+    /// Tells the server to end, as a signal does.
+    pub fn begin_shutdown(&mut self) {
+        self.stop.take();
+    }
+
+    /// Waits until the server has ended.
+    pub fn wait(&mut self) {
+        if let Some(done) = self.done.take() {
+            let ended = self.runtime.block_on(async { tokio::time::timeout(DEADLINE, done).await });
+            ended.expect("the server did not end").expect("the server panicked");
+        }
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.begin_shutdown();
+        if !std::thread::panicking() {
+            self.wait();
+        }
+    }
+}
+
+/// The `roomcast` program as a process; it is killed when it is dropped.
+pub struct Program {
+    pub process: Child,
+    pub address: SocketAddr,
+    pub stdout: BufReader<ChildStdout>,
+    /// The lines that it printed at its start.
+    pub greeting: Vec<String>,
+}
+
+impl Program {
+    /// Starts it on a free port of the loopback interface.
+    pub fn start(args: &[&str]) -> Self {
+        Self::run(Command::new(env!("CARGO_BIN_EXE_roomcast")).args(["0", "--bind", "127.0.0.1"]).args(args))
+    }
+
+    /// Runs a command that ends up as the program, and reads what it prints at its start.
+    pub fn run(command: &mut Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+        let mut stdout = BufReader::new(process.stdout.take().unwrap());
+        let mut greeting = Vec::new();
+        while greeting.last().is_none_or(|line: &String| !line.starts_with("join with: ")) {
+            let mut line = String::new();
+            assert!(stdout.read_line(&mut line).unwrap() > 0, "it ended at its start: {greeting:?}");
+            greeting.push(line.trim_end().to_owned());
+        }
+        let address = greeting[0].rsplit(' ').next().unwrap().parse().unwrap();
+        Self { process, address, stdout, greeting }
+    }
+
+    pub fn join(&self, room: &str, name: &str) -> Client {
+        Client::join(self.address, room, name)
+    }
+
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.process.id().to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// A figure from the kernel's status of the process, in KiB.
+    pub fn status_kib(&self, field: &str) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// Waits for its end; its exit code and what it printed since its start.
+    pub fn wait(&mut self) -> (Option<i32>, String) {
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).unwrap();
+        (self.process.wait().unwrap().code(), rest)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It fails when the process has ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// One client on a real socket.
+pub struct Client {
+    reader: BufReader<TcpStream>,
+}
+
+impl Client {
+    /// Connects, and reads nothing yet.
+    pub fn raw(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_write_timeout(Some(DEADLINE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { reader: BufReader::new(stream) }
+    }
+
+    /// Connects, and reads the welcome.
+    pub fn connect(address: SocketAddr) -> Self {
+        let mut client = Self::raw(address);
+        client.expect_bytes(WELCOME);
+        client
+    }
+
+    /// Connects, joins, and reads its own `has joined`.
+    pub fn join(address: SocketAddr, room: &str, name: &str) -> Self {
+        let mut client = Self::connect(address);
+        client.send(format!("JOIN {room} {name}\n"));
+        client.expect(&format!("{name} has joined"));
+        client
+    }
+
+    /// A second reader and writer on the same socket, for another thread.
+    pub fn over(other: &Self) -> Self {
+        assert!(other.reader.buffer().is_empty(), "bytes that were read already would be lost");
+        Self { reader: BufReader::new(other.stream().try_clone().unwrap()) }
+    }
+
+    pub fn stream(&self) -> &TcpStream {
+        self.reader.get_ref()
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.reader.get_mut().write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Sends bytes, or finds that the server has closed.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+        self.reader.get_mut().write_all(bytes.as_ref())
+    }
+
+    /// Reads one line, without its LF; `None` at the end.
+    pub fn try_line(&mut self) -> Option<String> {
+        let mut line = Vec::new();
+        self.reader.read_until(b'\n', &mut line).expect("no line came");
+        let line = String::from_utf8(line).unwrap();
+        line.strip_suffix('\n').map(str::to_owned)
+    }
+
+    pub fn line(&mut self) -> String {
+        self.try_line().expect("the server closed the connection")
+    }
+
+    /// Reads one line, which has to be this one.
+    #[track_caller]
+    pub fn expect(&mut self, line: &str) {
+        assert_eq!(self.line(), line);
+    }
+
+    #[track_caller]
+    pub fn expect_bytes(&mut self, text: &str) {
+        let mut bytes = vec![0; text.len()];
+        self.reader.read_exact(&mut bytes).expect("not as many bytes came");
+        assert_eq!(String::from_utf8_lossy(&bytes), text);
+    }
+
+    /// Reads `ERROR`, the reason, and the end; the reason.
+    #[track_caller]
+    pub fn expect_error(&mut self) -> String {
+        self.expect("ERROR");
+        let reason = self.line();
+        assert_eq!(self.try_line(), None, "behind the reason");
+        reason
+    }
+
+    /// Reads lines until one is this.
+    pub fn skip_to(&mut self, line: &str) {
+        while self.line() != line {}
+    }
+
+    /// Ends the own side; the server sees the end of input.
+    pub fn half_close(&mut self) {
+        // It fails when the server has closed already.
+        let _ = self.stream().shutdown(Shutdown::Write);
+    }
+
+    /// All lines until the server's end.
+    pub fn rest(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.try_line()).collect()
+    }
+
+    /// Leaves, and reads what was said until then.
+    pub fn leave(mut self) -> Vec<String> {
+        self.half_close();
+        self.rest()
+    }
+
+    /// Closes with a reset instead of an end.
+    pub fn reset(self) {
+        socket2::SockRef::from(self.stream()).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+}
+
+/// Waits until `condition` holds; it has to within the deadline.
+#[track_caller]
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < DEADLINE, "never: {what}");
+        std::thread::yield_now();
+    }
+}

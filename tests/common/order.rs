@@ -1,0 +1,55 @@
+//! One order per room: what a member saw, held against what a witness saw.
+
+#![allow(dead_code, unreachable_pub)]
+
+use std::collections::HashMap;
+
+/// What one member saw of a room, from its own `has joined` to its end.
+pub struct Stay {
+    pub name: String,
+    pub lines: Vec<String>,
+}
+
+/// The lines of a witness that was in the room before all others and left after them.
+pub struct Witness {
+    lines: Vec<String>,
+    /// For each name, where its stays begin and end: at `has joined`, and at `has left`.
+    stays: HashMap<String, Vec<(usize, usize)>>,
+}
+
+impl Witness {
+    pub fn new(lines: Vec<String>) -> Self {
+        let mut stays: HashMap<String, Vec<(usize, usize)>> = HashMap::new();
+        for (at, line) in lines.iter().enumerate() {
+            if let Some(name) = line.strip_suffix(" has joined") {
+                stays.entry(name.to_owned()).or_default().push((at, lines.len()));
+            } else if let Some(name) = line.strip_suffix(" has left") {
+                let stay = stays.get_mut(name).and_then(|stays| stays.last_mut());
+                stay.unwrap_or_else(|| panic!("{name} left and had not joined")).1 = at;
+            }
+        }
+        Self { lines, stays }
+    }
+
+    pub fn lines(&self) -> &[String] {
+        &self.lines
+    }
+
+    /// Asserts that the `stays` of one name, in their order, are contiguous pieces of what the
+    /// witness saw, each from its `has joined` to just before its `has left`: no gap, no
+    /// duplicate, nothing from before, nothing in another order. Gives the number of lines.
+    #[track_caller]
+    pub fn check(&self, stays: &[Stay]) -> usize {
+        let Some(first) = stays.first() else { return 0 };
+        let owed = self.stays.get(&first.name).map_or(&[][..], Vec::as_slice);
+        assert_eq!(owed.len(), stays.len(), "stays of {}", first.name);
+        for (stay, (from, to)) in stays.iter().zip(owed) {
+            let owed = &self.lines[*from..*to];
+            if let Some(at) = stay.lines.iter().zip(owed).position(|(got, owed)| got != owed) {
+                panic!("{}'s line {at} is {:?}, owed was {:?}", stay.name, stay.lines[at], owed[at]);
+            }
+            assert_eq!(stay.lines.len(), owed.len(), "lines of {}", stay.name);
+        }
+        stays.iter().map(|stay| stay.lines.len()).sum()
+    }
+}

@@ -1,0 +1,251 @@
+//! The base contract, row by row and byte for byte.
+
+mod common;
+
+use common::{Client, TestServer, WELCOME};
+
+#[test]
+fn on_connect_the_welcome_comes() {
+    let server = TestServer::start();
+    Client::raw(server.address).expect_bytes(WELCOME);
+}
+
+#[test]
+fn a_first_line_joins_in_any_case_and_spacing() {
+    let server = TestServer::start();
+    let twenty = "~".repeat(20);
+    let firsts = [
+        "JOIN room a1".to_owned(),
+        "join room a2".to_owned(),
+        " \t JoIn \t room\t\t a3 \t ".to_owned(),
+        format!("JOIN room {twenty}"),
+        format!("JOIN {twenty} a5"),
+        "JOIN ! ~".to_owned(),
+    ];
+    for first in firsts {
+        let mut client = server.connect();
+        client.send(format!("{first}\n"));
+        let name = first.split_whitespace().last().unwrap();
+        client.expect(&format!("{name} has joined"));
+    }
+}
+
+#[test]
+fn any_other_first_line_gets_error_and_a_reason_and_is_closed() {
+    let server = TestServer::start();
+    let long = "x".repeat(21);
+    let firsts: [(&[u8], &str); 15] = [
+        (b"\n", "empty"),
+        (b"  \t \r\n", "empty"),
+        (b"HELLO room user\n", "did not start with JOIN"),
+        (b"JOINroom user\n", "did not start with JOIN"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "did not start with JOIN"),
+        (b"\0\0\0\n", "did not start with JOIN"),
+        (b"\xFF\xFE\n", "did not start with JOIN"),
+        (b"JOIN\n", "these were 0"),
+        (b"JOIN room\n", "these were 1"),
+        (b"JOIN room user more\n", "these were 3"),
+        (&format!("JOIN {long} user\n").into_bytes(), "room name is 21 bytes long"),
+        (&format!("JOIN room {long}\n").into_bytes(), "user name is 21 bytes long"),
+        (b"JOIN ro\x07m user\n", "room name holds byte 0x07"),
+        (b"JOIN room us\x7Fer\n", "user name holds byte 0x7F"),
+        ("JOIN room jörg\n".as_bytes(), "user name holds byte 0xC3"),
+    ];
+    for (first, reason) in firsts {
+        let mut client = server.connect();
+        client.send(first);
+        let told = client.expect_error();
+        assert!(told.contains(reason), "{told}");
+        assert!(told.contains("JOIN <ROOMNAME> <USERNAME>"), "the way out: {told}");
+    }
+}
+
+#[test]
+fn an_end_before_the_first_line_gets_error() {
+    let server = TestServer::start();
+    let mut client = server.connect();
+    client.half_close();
+    assert!(client.expect_error().contains("ended before its first line"));
+}
+
+#[test]
+fn a_join_is_told_to_everybody_the_new_one_first_of_all() {
+    let server = TestServer::start();
+    let mut alice = server.join("room", "alice");
+    alice.send("before\n");
+    alice.expect("alice: before");
+    let _bob = server.join("room", "bob");
+    alice.expect("bob has joined");
+}
+
+#[test]
+fn a_line_goes_to_everybody_its_sender_included_and_to_no_other_room() {
+    let server = TestServer::start();
+    let (mut alice, mut carol) = (server.join("room", "alice"), server.join("Room", "carol"));
+    let mut bob = server.join("room", "bob");
+    alice.expect("bob has joined");
+    bob.send("hello, grüße, 你好\n");
+    alice.send("\tand \"back\"  \n");
+    for client in [&mut alice, &mut bob] {
+        let mut lines = [client.line(), client.line()];
+        lines.sort();
+        assert_eq!(lines, ["alice: \tand \"back\"  ", "bob: hello, grüße, 你好"]);
+    }
+    carol.send("alone\n");
+    carol.expect("carol: alone");
+}
+
+#[test]
+fn an_empty_line_is_a_line() {
+    let server = TestServer::start();
+    let mut alice = server.join("room", "alice");
+    alice.send("\n\r\n\r\0");
+    for _ in 0..3 {
+        alice.expect("alice: ");
+    }
+}
+
+#[test]
+fn invalid_utf8_is_replaced_and_kicks_nobody() {
+    let server = TestServer::start();
+    let mut alice = server.join("room", "alice");
+    alice.send(b"a\xFFb\xC3\n\xFF\xFF\n");
+    alice.expect("alice: a\u{FFFD}b\u{FFFD}");
+    alice.expect("alice: \u{FFFD}\u{FFFD}");
+}
+
+#[test]
+fn an_end_is_told_to_the_others() {
+    let server = TestServer::start();
+    let mut alice = server.join("room", "alice");
+    let bob = server.join("room", "bob");
+    alice.expect("bob has joined");
+    assert!(bob.leave().is_empty(), "not to the one who left");
+    alice.expect("bob has left");
+
+    let carol = server.join("room", "carol");
+    alice.expect("carol has joined");
+    carol.reset();
+    alice.expect("carol has left");
+
+    let mut dave = server.join("room", "dave");
+    alice.expect("dave has joined");
+    dave.send("x".repeat(20_001));
+    alice.expect("dave has left");
+    dave.expect_error();
+}
+
+#[test]
+fn lines_in_one_packet_are_handled_in_order_the_join_among_them() {
+    let server = TestServer::start();
+    let mut alice = server.connect();
+    alice.send("JOIN room alice\none\ntwo\n\nthree\n");
+    for line in ["alice has joined", "alice: one", "alice: two", "alice: ", "alice: three"] {
+        alice.expect(line);
+    }
+}
+
+#[test]
+fn an_unfinished_last_line_is_delivered() {
+    let server = TestServer::start();
+    let mut alice = server.join("room", "alice");
+    let mut bob = server.join("room", "bob");
+    alice.expect("bob has joined");
+    bob.send("whole\nunfinished");
+    bob.half_close();
+    for line in ["bob: whole", "bob: unfinished", "bob has left"] {
+        alice.expect(line);
+    }
+    assert_eq!(bob.rest(), ["bob: whole", "bob: unfinished"], "it gets what was said until it left");
+
+    let mut carol = server.connect();
+    carol.send("JOIN room carol");
+    carol.half_close();
+    assert_eq!(carol.rest(), ["carol has joined"]);
+    alice.expect("carol has joined");
+    alice.expect("carol has left");
+}
+
+#[test]
+fn a_line_may_have_twenty_thousand_bytes_a_cr_counted() {
+    let server = TestServer::start();
+    let mut alice = server.join("room", "alice");
+    for (length, end, fits) in
+        [(20_000, "\n", true), (20_001, "\n", false), (19_999, "\r\n", true), (20_000, "\r\n", false)]
+    {
+        let mut bob = server.join("room", "bob");
+        alice.expect("bob has joined");
+        bob.send(format!("before\n{}{end}after\n", "x".repeat(length)));
+        alice.expect("bob: before");
+        bob.expect("bob: before");
+        if fits {
+            let line = format!("bob: {}", "x".repeat(length));
+            alice.expect(&line);
+            bob.expect(&line);
+            alice.expect("bob: after");
+            drop(bob);
+        } else {
+            assert!(bob.expect_error().contains("longer than 20000 bytes"), "{length} and {end:?}");
+        }
+        alice.expect("bob has left");
+    }
+}
+
+#[test]
+fn three_line_ends_are_understood() {
+    let server = TestServer::start();
+    let mut alice = server.connect();
+    alice.send("JOIN room alice\r\0lf\ncr lf\r\ncr nul\r\0");
+    for line in ["alice has joined", "alice: lf", "alice: cr lf", "alice: cr nul"] {
+        alice.expect(line);
+    }
+}
+
+#[test]
+fn a_room_is_there_from_its_first_member_to_its_last() {
+    let server = TestServer::start();
+    assert_eq!(server.watch.rooms(), 0);
+    let (alice, bob) = (server.join("a", "alice"), server.join("b", "bob"));
+    assert_eq!(server.watch.rooms(), 2);
+    alice.leave();
+    common::eventually("the room is gone", || server.watch.rooms() == 1);
+    bob.leave();
+    common::eventually("no room is left", || server.watch.rooms() == 0);
+    server.join("a", "alice");
+}
+
+#[test]
+fn a_name_is_had_once_in_a_room_whatever_its_case() {
+    let server = TestServer::start();
+    let mut alice = server.join("room", "alice");
+    let mut second = server.connect();
+    second.send("JOIN room ALICE\nunheard\n");
+    assert!(second.expect_error().contains("choose another"));
+    server.join("other", "alice");
+    assert_eq!(alice.try_line_after("still here"), "alice: still here", "and nobody else noticed");
+    alice.leave();
+    server.join("room", "Alice");
+}
+
+#[test]
+fn duplicate_names_can_be_allowed() {
+    let config = roomcast::Config { allow_duplicate_names: true, ..Default::default() };
+    let server = TestServer::with(config);
+    let mut first = server.join("room", "alice");
+    let mut second = server.join("room", "alice");
+    first.expect("alice has joined");
+    second.send("me too\n");
+    first.expect("alice: me too");
+    second.expect("alice: me too");
+    second.leave();
+    first.expect("alice has left");
+    assert_eq!(first.try_line_after("the first one stays"), "alice: the first one stays");
+}
+
+impl Client {
+    /// Says something, and reads the next line.
+    fn try_line_after(&mut self, line: &str) -> String {
+        self.send(format!("{line}\n"));
+        self.line()
+    }
+}

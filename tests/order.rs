@@ -1,0 +1,97 @@
+//! One order per room, membership included, and each sender's lines in their own.
+
+mod common;
+#[path = "common/order.rs"]
+mod order;
+
+use common::{Client, TestServer};
+use order::{Stay, Witness};
+use roomcast::Config;
+use std::num::NonZeroUsize;
+use std::sync::Barrier;
+use std::thread;
+
+const SENDERS: usize = 8;
+const LINES: usize = 2_000;
+const GUESTS: usize = 4;
+const VISITS: usize = 20;
+
+/// Joins, says `lines` lines, and leaves; what it saw.
+fn send(server: &TestServer, name: &str, start: &Barrier) -> Stay {
+    let mut client = server.connect();
+    start.wait();
+    let mut reader = Client::over(&client);
+    let seen = thread::scope(|scope| {
+        let seen = scope.spawn(move || reader.rest());
+        client.send(format!("JOIN room {name}\n"));
+        for number in 0..LINES {
+            client.send(format!("{number}\n"));
+        }
+        client.half_close();
+        seen.join().unwrap()
+    });
+    Stay { name: name.to_owned(), lines: seen }
+}
+
+/// Comes, hears some lines, and goes, again and again.
+fn visit(server: &TestServer, name: &str, start: &Barrier) -> Vec<Stay> {
+    start.wait();
+    let stay = |visit: usize| {
+        let mut client = server.connect();
+        client.send(format!("JOIN room {name}\n{}", "a word\n".repeat(visit)));
+        // At least that many lines are sure to come.
+        let mut lines: Vec<String> = (0..=visit).map(|_| client.line()).collect();
+        lines.extend(client.leave());
+        Stay { name: name.to_owned(), lines }
+    };
+    (0..VISITS).map(stay).collect()
+}
+
+fn everybody_sees_one_order(workers: usize) {
+    let server = TestServer::with(Config { workers: NonZeroUsize::new(workers), ..Config::default() });
+    let mut witness = server.join("room", "witness");
+    let start = Barrier::new(SENDERS + GUESTS);
+    let stays: Vec<Vec<Stay>> = thread::scope(|scope| {
+        let (server, start) = (&server, &start);
+        let senders: Vec<_> =
+            (0..SENDERS).map(|n| scope.spawn(move || vec![send(server, &format!("s{n}"), start)])).collect();
+        let guests: Vec<_> =
+            (0..GUESTS).map(|n| scope.spawn(move || visit(server, &format!("g{n}"), start))).collect();
+        // The witness reads while all this happens: its socket must not fill.
+        let mut lines = vec!["witness has joined".to_owned()];
+        let mut left = 0;
+        while left < SENDERS + GUESTS * VISITS {
+            let line = witness.line();
+            left += usize::from(line.ends_with(" has left"));
+            lines.push(line);
+        }
+        let mut stays = vec![vec![Stay { name: "witness".to_owned(), lines }]];
+        stays.extend(senders.into_iter().chain(guests).map(|thread| thread.join().unwrap()));
+        stays
+    });
+
+    let seen = Witness::new(stays[0][0].lines.clone());
+    for stays in &stays {
+        seen.check(stays);
+    }
+    for sender in 0..SENDERS {
+        let prefix = format!("s{sender}: ");
+        let own = seen.lines().iter().filter_map(|line| line.strip_prefix(&prefix));
+        assert!(own.eq((0..LINES).map(|number| number.to_string())), "s{sender}'s lines in their order");
+    }
+}
+
+#[test]
+fn one_order_with_one_worker() {
+    everybody_sees_one_order(1);
+}
+
+#[test]
+fn one_order_with_two_workers() {
+    everybody_sees_one_order(2);
+}
+
+#[test]
+fn one_order_with_four_workers() {
+    everybody_sees_one_order(4);
+}
