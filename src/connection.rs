@@ -104,6 +104,8 @@ pub(crate) struct Connection {
     contended: bool,
     /// Whether input has ended, or is of no interest any more.
     pub(crate) deaf: bool,
+    /// Whether the room has let the peer go.
+    pub(crate) released: bool,
     pub(crate) lines_in: u64,
 }
 
@@ -146,6 +148,7 @@ impl Connection {
             draining: false,
             contended: false,
             deaf: false,
+            released: false,
             lines_in: 0,
             host,
         }
@@ -180,6 +183,9 @@ impl Connection {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Event> {
         let signals = self.peer.signals(context);
         if signals != Signal::NONE {
+            // Noted here and not where it is waited for: it may come together with another
+            // signal that ends the connection first.
+            self.released |= signals.has_any(Signal::RELEASED | Signal::CLOSE);
             return Poll::Ready(Event::Signals(signals));
         }
         if let Poll::Ready(deadline) = self.deadlines.poll(context) {

@@ -52,20 +52,18 @@ impl Connection {
     /// Leaves the room, behind the last line that was taken from the peer and before it is told
     /// why: it gets all that was said until then.
     async fn leave(&mut self, reason: CloseReason) {
-        let told_by_room = reason == CloseReason::Shutdown;
-        while self.unsent.is_some() && !told_by_room {
+        // At shutdown the room lets everybody go by itself.
+        self.released |= reason == CloseReason::Shutdown;
+        while self.unsent.is_some() && !self.released {
             let signals = self.next_signals().await;
-            if signals.has(Signal::CLOSE) {
-                break;
-            }
             if let Some((bytes, lines)) = self.unsent.take_if(|_| signals.has(Signal::ROOMY)) {
                 self.hand_in(bytes, lines);
             }
         }
         let was_inside = matches!(self.place, Place::Inside(_));
         self.place = Place::Outside;
-        if was_inside && !told_by_room {
-            while !self.next_signals().await.has_any(Signal::RELEASED | Signal::CLOSE) {}
+        while was_inside && !self.released {
+            self.next_signals().await;
         }
     }
 

@@ -229,7 +229,7 @@ fn a_name_is_had_once_in_a_room_whatever_its_case() {
 
 #[test]
 fn duplicate_names_can_be_allowed() {
-    let config = roomcast::Config { allow_duplicate_names: true, ..Default::default() };
+    let config = roomcast::Config { allow_duplicate_names: true, ..common::patient() };
     let server = TestServer::with(config);
     let mut first = server.join("room", "alice");
     let mut second = server.join("room", "alice");

@@ -48,15 +48,14 @@ fn visit(server: &TestServer, name: &str, start: &Barrier) -> Vec<Stay> {
 }
 
 fn everybody_sees_one_order(workers: usize) {
-    let server = TestServer::with(Config { workers: NonZeroUsize::new(workers), ..Config::default() });
+    let server = TestServer::with(Config { workers: NonZeroUsize::new(workers), ..common::patient() });
     let mut witness = server.join("room", "witness");
     let start = Barrier::new(SENDERS + GUESTS);
     let stays: Vec<Vec<Stay>> = thread::scope(|scope| {
         let (server, start) = (&server, &start);
         let senders: Vec<_> =
             (0..SENDERS).map(|n| scope.spawn(move || vec![send(server, &format!("s{n}"), start)])).collect();
-        let guests: Vec<_> =
-            (0..GUESTS).map(|n| scope.spawn(move || visit(server, &format!("g{n}"), start))).collect();
+        let guests: Vec<_> = (0..GUESTS).map(|n| scope.spawn(move || visit(server, &format!("g{n}"), start))).collect();
         // The witness reads while all this happens: its socket must not fill.
         let mut lines = vec!["witness has joined".to_owned()];
         let mut left = 0;

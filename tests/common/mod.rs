@@ -28,9 +28,10 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    /// A server with the default settings.
+    /// A server with the default settings, but that it waits for every connection at its end:
+    /// one that hangs fails the test.
     pub fn start() -> Self {
-        Self::with(Config::default())
+        Self::with(patient())
     }
 
     /// A server with settings of its own, on a free port of the loopback interface.
@@ -80,6 +81,11 @@ impl Drop for TestServer {
             self.wait();
         }
     }
+}
+
+/// The default settings, and more time to end than any test has.
+pub fn patient() -> Config {
+    Config { drain: 10 * DEADLINE, ..Config::default() }
 }
 
 /// The `roomcast` program as a process; it is killed when it is dropped.
