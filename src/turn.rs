@@ -9,30 +9,45 @@
 //!    while there is something late and the turn is free, take it and go to 1.
 //!
 //! Without 3 a piece left between the holder's last look and its release would lie there until
-//! somebody wrote next. With it: either the leaver's second try comes after the release, and
-//! succeeds, or its piece was in the list before the release, and the holder's look finds it.
-//! A `SeqCst` fence stands between the two steps on both sides, since each writes one place and
-//! then reads the other's (Dekker's pattern): acquire and release alone would let both miss.
+//! somebody wrote next. With it: if the leaver's second try comes after the release, it succeeds.
+//! If it comes before, it fails; but a failed try swaps the slot, too, and the release, which is
+//! the next swap of the slot, reads what that try wrote. So the release acquires the leaver's
+//! piece, and the holder's look behind it finds it. That needs every move of the slot to be a
+//! read-modify-write with `AcqRel`: with less, both could miss (Dekker's pattern).
 //!
-//! The mutex is only ever tried, never waited for (clippy.toml forbids `lock`). `tests/loom.rs`
-//! runs this very file under loom, which tries all interleavings of the turn and the fences; the
-//! late list is a stand-in there, since loom can't see into arc-swap.
+//! Having the turn is having the desk: it is taken out of its slot and put back. `tests/loom.rs`
+//! runs this very file under loom, which tries the interleavings of all that is below; the slot
+//! and the late list are stand-ins there, since loom can't see into crossbeam and arc-swap.
 
 use crate::late::{Late, Piece};
-use crate::sync::{Mutex, MutexGuard, Ordering, TryLockError, fence};
+use crate::sync::Slot;
 
 /// A desk that one thread at a time works at, and what the others left for it.
-#[derive(Debug)]
 pub(crate) struct Turn<D, T> {
-    /// What the holder of the turn works on.
-    desk: Mutex<D>,
+    /// What the holder of the turn works on. Empty while somebody has it.
+    desk: Slot<D>,
     /// Pieces left by those who found the turn taken.
     late: Late<T>,
 }
 
+/// The desk in somebody's hands, or not. It is put back however its holder's work ends, even in a
+/// panic: that must not mute the peer.
+struct Held<'a, D> {
+    slot: &'a Slot<D>,
+    desk: Option<Box<D>>,
+}
+
+impl<D> Drop for Held<'_, D> {
+    fn drop(&mut self) {
+        if let Some(desk) = self.desk.take() {
+            self.slot.put(desk);
+        }
+    }
+}
+
 impl<D, T: Piece> Turn<D, T> {
     pub(crate) fn new(desk: D) -> Self {
-        Self { desk: Mutex::new(desk), late: Late::new() }
+        Self { desk: Slot::new(desk), late: Late::new() }
     }
 
     /// Works `piece` in with `accept` now, or leaves it to whoever holds the turn.
@@ -40,10 +55,7 @@ impl<D, T: Piece> Turn<D, T> {
     /// `limit` bounds the weight of what lies in the late list. `accept` is called once for every
     /// piece that this call took in, others' late ones among them.
     pub(crate) fn offer(&self, piece: &T, limit: usize, mut accept: impl FnMut(&mut D, &T)) {
-        if let Some(mut desk) = self.try_desk() {
-            self.take_late(&mut desk, &mut accept);
-            accept(&mut desk, piece);
-        } else {
+        if self.in_turn(&mut accept, |desk, accept| accept(desk, piece)).is_none() {
             self.late.push(piece, limit);
         }
         self.look_again(accept);
@@ -51,44 +63,23 @@ impl<D, T: Piece> Turn<D, T> {
 
     /// Does `work` if the turn is free, after taking in with `accept` what came late.
     pub(crate) fn try_work<R>(&self, mut accept: impl FnMut(&mut D, &T), work: impl FnOnce(&mut D) -> R) -> Option<R> {
-        let done = self.try_desk().map(|mut desk| {
-            self.take_late(&mut desk, &mut accept);
-            work(&mut desk)
-        });
+        let done = self.in_turn(&mut accept, |desk, _| work(desk));
         self.look_again(accept);
         done
     }
 
-    fn take_late(&self, desk: &mut D, accept: &mut impl FnMut(&mut D, &T)) {
+    /// Rule 1, if nobody has the turn.
+    fn in_turn<A: FnMut(&mut D, &T), R>(&self, accept: &mut A, work: impl FnOnce(&mut D, &mut A) -> R) -> Option<R> {
+        let mut held = Held { slot: &self.desk, desk: self.desk.take() };
+        let desk = held.desk.as_deref_mut()?;
         for piece in &self.late.take() {
             accept(desk, piece);
         }
+        Some(work(desk, accept))
     }
 
     /// Rule 3: no turn is held here.
     fn look_again(&self, mut accept: impl FnMut(&mut D, &T)) {
-        loop {
-            // Between my release and my look, or my piece and my try: pairs with the same fence
-            // in the other thread.
-            fence(Ordering::SeqCst);
-            if self.late.is_empty() {
-                return;
-            }
-            let Some(mut desk) = self.try_desk() else {
-                return;
-            };
-            self.take_late(&mut desk, &mut accept);
-        }
-    }
-
-    /// The desk, if nobody is at it.
-    fn try_desk(&self) -> Option<MutexGuard<'_, D>> {
-        match self.desk.try_lock() {
-            Ok(desk) => Some(desk),
-            // A panic in somebody's turn must not mute the peer: its bytes may be cut short, its
-            // desk is whole.
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
+        while !self.late.is_empty() && self.in_turn(&mut accept, |_, _| ()).is_some() {}
     }
 }

@@ -1,0 +1,182 @@
+//! The two-writers protocol under loom, which runs it in every interleaving of its steps.
+//!
+//! Modelled: `src/turn.rs` itself, the very file. Not modelled: crossbeam's cell and arc-swap's
+//! pointer, which loom can't see into; a slot and a late list of this file stand in for them, whose
+//! flags are loom's atomics with no stronger orderings than the real ones have. What an outbox does
+//! in its turn is not modelled either: a desk here is a list of what it got.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, unreachable_pub)]
+
+#[allow(dead_code)]
+#[path = "../src/turn.rs"]
+mod turn;
+
+/// A stand-in for the atomic cell.
+mod sync {
+    use loom::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::Mutex;
+
+    pub struct Slot<T> {
+        full: AtomicBool,
+        /// In nobody's way: only who has moved the flag looks here.
+        value: Mutex<Option<Box<T>>>,
+    }
+
+    impl<T> Slot<T> {
+        pub fn new(value: T) -> Self {
+            Self { full: AtomicBool::new(true), value: Mutex::new(Some(Box::new(value))) }
+        }
+
+        pub fn take(&self) -> Option<Box<T>> {
+            self.full.swap(false, Ordering::AcqRel).then(|| self.value.try_lock().unwrap().take().unwrap())
+        }
+
+        pub fn put(&self, value: Box<T>) {
+            *self.value.try_lock().unwrap() = Some(value);
+            self.full.swap(true, Ordering::AcqRel);
+        }
+    }
+}
+
+/// A stand-in for the lock-free list.
+mod late {
+    use loom::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::Mutex;
+
+    pub trait Piece: Clone {}
+
+    impl Piece for usize {}
+
+    pub struct Late<T> {
+        /// Where the newest piece is, counted from 1; 0: nothing is there. In the place of the
+        /// real list's head.
+        newest: AtomicUsize,
+        /// Every piece ever pushed, and where the one before it is.
+        pieces: Mutex<Vec<(T, usize)>>,
+    }
+
+    impl<T: Piece> Late<T> {
+        pub fn new() -> Self {
+            Self { newest: AtomicUsize::new(0), pieces: Mutex::new(Vec::new()) }
+        }
+
+        pub fn push(&self, piece: &T, _limit: usize) {
+            let own = {
+                let mut pieces = self.pieces.try_lock().unwrap();
+                pieces.push((piece.clone(), 0));
+                pieces.len()
+            };
+            let mut before = self.newest.load(Ordering::Acquire);
+            loop {
+                self.pieces.try_lock().unwrap()[own - 1].1 = before;
+                match self.newest.compare_exchange(before, own, Ordering::AcqRel, Ordering::Acquire) {
+                    Ok(_) => return,
+                    Err(newer) => before = newer,
+                }
+            }
+        }
+
+        pub fn is_empty(&self) -> bool {
+            self.newest.load(Ordering::Acquire) == 0
+        }
+
+        pub fn take(&self) -> Vec<T> {
+            let mut taken = Vec::new();
+            if self.is_empty() {
+                return taken;
+            }
+            let mut at = self.newest.swap(0, Ordering::AcqRel);
+            let pieces = self.pieces.try_lock().unwrap();
+            while at > 0 {
+                let (piece, before) = &pieces[at - 1];
+                taken.push(piece.clone());
+                at = *before;
+            }
+            taken.reverse();
+            taken
+        }
+    }
+}
+
+use loom::sync::Arc;
+use loom::thread;
+use turn::Turn;
+
+type Desk = Turn<Vec<usize>, usize>;
+
+fn offer(turn: &Desk, piece: usize) {
+    turn.offer(&piece, usize::MAX, |desk, piece| desk.push(*piece));
+}
+
+/// What is on the desk when everybody has gone: with nobody left, the turn is free.
+fn desk(turn: &Desk) -> Vec<usize> {
+    turn.try_work(|_, piece| panic!("{piece} was left behind"), std::mem::take).expect("the turn is free")
+}
+
+fn model(check: impl Fn() + Sync + Send + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(check);
+}
+
+/// Two passes (a peer that changes rooms has two for a moment) write to one peer.
+#[test]
+fn two_writers_lose_nothing_and_keep_their_own_order() {
+    model(|| {
+        let turn: Arc<Desk> = Arc::new(Turn::new(Vec::new()));
+        let other = {
+            let turn = Arc::clone(&turn);
+            thread::spawn(move || [10, 11].into_iter().for_each(|piece| offer(&turn, piece)))
+        };
+        for piece in [20, 21] {
+            offer(&turn, piece);
+        }
+        other.join().unwrap();
+        let desk = desk(&turn);
+        assert_eq!(desk.len(), 4, "each piece once: {desk:?}");
+        for writer in [1, 2] {
+            let own: Vec<usize> = desk.iter().copied().filter(|piece| piece / 10 == writer).collect();
+            assert_eq!(own, [writer * 10, writer * 10 + 1]);
+        }
+    });
+}
+
+/// A pass writes while the connection drains: what the connection's work did not see is on the
+/// desk all the same when both have gone.
+#[test]
+fn a_writer_and_a_drainer_leave_nothing_behind() {
+    model(|| {
+        let turn: Arc<Desk> = Arc::new(Turn::new(Vec::new()));
+        let other = {
+            let turn = Arc::clone(&turn);
+            thread::spawn(move || [1, 2].into_iter().for_each(|piece| offer(&turn, piece)))
+        };
+        let drained = turn.try_work(|desk, piece| desk.push(*piece), std::mem::take).unwrap_or_default();
+        other.join().unwrap();
+        let mut all = drained;
+        all.extend(desk(&turn));
+        assert_eq!(all, [1, 2]);
+    });
+}
+
+/// Three at once.
+#[test]
+fn three_writers_lose_nothing() {
+    model(|| {
+        let turn: Arc<Desk> = Arc::new(Turn::new(Vec::new()));
+        let others: Vec<_> = [1, 2]
+            .into_iter()
+            .map(|piece| {
+                let turn = Arc::clone(&turn);
+                thread::spawn(move || offer(&turn, piece))
+            })
+            .collect();
+        offer(&turn, 3);
+        for other in others {
+            other.join().unwrap();
+        }
+        let mut desk = desk(&turn);
+        desk.sort_unstable();
+        assert_eq!(desk, [1, 2, 3]);
+    });
+}
