@@ -1,20 +1,22 @@
 //! A connection: one task that reads its peer's lines, and ends for one named reason.
 
+mod farewell;
+mod input;
+
 use crate::close::CloseReason;
 use crate::config::Config;
 use crate::counters::Tally;
 use crate::deadlines::{Deadline, Deadlines};
-use crate::lines::{Lines, TooLong};
+use crate::lines::Lines;
 use crate::name::{PeerId, RoomName, UserName};
-use crate::outbox::{Drained, Outlet};
+use crate::outbox::Drained;
 use crate::peer::Peer;
 use crate::rate::{Limit, Pace};
 use crate::registry::{Membership, Registry};
-use crate::session::{BadJoin, Effect, Session};
+use crate::session::Session;
 use crate::signals::Signal;
 use crate::wire;
-use bytes::{Buf, Bytes};
-use std::cell::RefCell;
+use bytes::Bytes;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -25,33 +27,8 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tracing::info;
 
-/// The most that one read takes, in bytes.
-const READ: usize = 64 << 10;
-
-/// A parcel is handed to the room when it has grown to this many bytes: small lines grow, by a
-/// name each, and one read could be a parcel far beyond a room's budget.
-const PARCEL: usize = 16 << 10;
-
 /// Stretches of a backlog that are written before others get their turn.
 const STRETCHES: usize = 8;
-
-thread_local! {
-    /// The buffers that a connection reads into and lays out in. They belong to the worker thread:
-    /// a quiet connection has none.
-    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch { input: vec![0; READ], parcel: Draft::default() });
-}
-
-struct Scratch {
-    input: Vec<u8>,
-    parcel: Draft,
-}
-
-/// Lines laid out, on their way into a parcel.
-#[derive(Default)]
-struct Draft {
-    bytes: Vec<u8>,
-    lines: u32,
-}
 
 /// What all connections share.
 #[derive(Debug)]
@@ -65,7 +42,7 @@ pub(crate) struct Host {
 
 /// Where the peer is.
 #[derive(Debug)]
-pub(crate) enum Place {
+enum Place {
     /// In no room.
     Outside,
     /// At the door: the room has not answered yet.
@@ -74,8 +51,19 @@ pub(crate) enum Place {
     Inside(Membership),
 }
 
+/// What this connection knows of its backlog.
+#[derive(Debug, PartialEq, Eq)]
+enum Backlog {
+    /// There is none.
+    Empty,
+    /// There is one: write it when the socket takes bytes.
+    Some,
+    /// There is one, and somebody else had the turn to write: try again after a breath.
+    Contended,
+}
+
 /// What happened.
-pub(crate) enum Event {
+enum Event {
     Signals(Signal),
     Deadline(Deadline),
     Ending,
@@ -86,35 +74,32 @@ pub(crate) enum Event {
 /// One connection's life.
 pub(crate) struct Connection {
     host: Arc<Host>,
-    pub(crate) peer: Arc<Peer<TcpStream>>,
+    peer: Arc<Peer<TcpStream>>,
     session: Session,
-    pub(crate) place: Place,
+    place: Place,
     lines: Lines,
     /// Input that was read and can't be worked on yet: something is waited for.
     held: Bytes,
     /// Lines that the room's inbox had no room for.
-    pub(crate) unsent: Option<(Box<[u8]>, u32)>,
+    unsent: Option<(Box<[u8]>, u32)>,
     pace: Pace,
-    pub(crate) deadlines: Deadlines,
+    deadlines: Deadlines,
     /// Tells that the server ends; only as long as no room does.
-    pub(crate) ending: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
-    /// Whether there is a backlog to write.
-    pub(crate) draining: bool,
-    /// Whether somebody else had the turn to write: try again after a breath.
-    contended: bool,
+    ending: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    backlog: Backlog,
     /// Whether input has ended, or is of no interest any more.
-    pub(crate) deaf: bool,
+    deaf: bool,
     /// Whether the room has let the peer go.
-    pub(crate) released: bool,
-    pub(crate) lines_in: u64,
+    released: bool,
+    lines_in: u64,
 }
 
 /// How a connection went, for the log.
 pub(crate) struct Report {
-    pub(crate) reason: CloseReason,
-    pub(crate) seat: Option<(RoomName, UserName)>,
-    pub(crate) lines_in: u64,
-    pub(crate) lines_out: u64,
+    reason: CloseReason,
+    seat: Option<(RoomName, UserName)>,
+    lines_in: u64,
+    lines_out: u64,
 }
 
 impl Report {
@@ -145,8 +130,7 @@ impl Connection {
             pace: Pace::new(Instant::now().into_std()),
             deadlines,
             ending: Some(Box::pin(host.ending.clone().cancelled_owned())),
-            draining: false,
-            contended: false,
+            backlog: Backlog::Empty,
             deaf: false,
             released: false,
             lines_in: 0,
@@ -176,7 +160,7 @@ impl Connection {
         }
     }
 
-    pub(crate) async fn next(&mut self) -> Event {
+    async fn next(&mut self) -> Event {
         poll_fn(|context| self.poll_next(context)).await
     }
 
@@ -197,12 +181,18 @@ impl Connection {
             self.ending = None;
             return Poll::Ready(Event::Ending);
         }
-        if std::mem::take(&mut self.contended) {
-            context.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        if self.draining && self.peer.outlet().poll_write_ready(context).is_ready() {
-            return Poll::Ready(Event::Writable);
+        match self.backlog {
+            Backlog::Empty => {}
+            Backlog::Contended => {
+                self.backlog = Backlog::Some;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Backlog::Some => {
+                if self.peer.outlet().poll_write_ready(context).is_ready() {
+                    return Poll::Ready(Event::Writable);
+                }
+            }
         }
         if self.deaf || self.is_waiting() {
             return Poll::Pending;
@@ -213,7 +203,7 @@ impl Connection {
     }
 
     /// The room and the name that the peer has, or asked for.
-    pub(crate) fn seat(&self) -> Option<(RoomName, UserName)> {
+    fn seat(&self) -> Option<(RoomName, UserName)> {
         match &self.place {
             Place::Outside => None,
             Place::Waiting(membership) | Place::Inside(membership) => Some((membership.room(), membership.user())),
@@ -223,128 +213,6 @@ impl Connection {
     /// Whether input has to wait: for the room's answer, for its inbox, or for the rate limit.
     fn is_waiting(&self) -> bool {
         matches!(self.place, Place::Waiting(_)) || self.unsent.is_some() || self.deadlines.is_set(Deadline::Pace)
-    }
-}
-
-/// Input: from bytes to what the room gets.
-impl Connection {
-    fn read(&mut self) -> Result<(), CloseReason> {
-        SCRATCH.with_borrow_mut(|Scratch { input, parcel }| match self.peer.outlet().try_read(input) {
-            Ok(0) => {
-                self.deaf = true;
-                self.end_of_input(parcel)
-            }
-            Ok(count) => {
-                let (rest, outcome) = self.feed(&input[..count], parcel);
-                self.held = Bytes::copy_from_slice(rest);
-                outcome
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(CloseReason::Lost(error.kind())),
-        })
-    }
-
-    /// Goes on with the input that is held, if nothing is waited for any more.
-    fn go_on(&mut self) -> Result<(), CloseReason> {
-        SCRATCH.with_borrow_mut(|Scratch { parcel, .. }| {
-            if !self.held.is_empty() {
-                let held = self.held.clone();
-                let (rest, outcome) = self.feed(&held, parcel);
-                self.held.advance(held.len() - rest.len());
-                outcome?;
-            }
-            if self.held.is_empty() {
-                self.held = Bytes::new();
-                if self.deaf {
-                    return self.end_of_input(parcel);
-                }
-            }
-            Ok(())
-        })
-    }
-
-    /// Works on `input` line by line until something has to be waited for; what is left of it.
-    fn feed<'a>(&mut self, mut input: &'a [u8], parcel: &mut Draft) -> (&'a [u8], Result<(), CloseReason>) {
-        let outcome = self.take_lines(&mut input, parcel);
-        self.post(parcel);
-        (input, outcome)
-    }
-
-    fn take_lines(&mut self, input: &mut &[u8], parcel: &mut Draft) -> Result<(), CloseReason> {
-        let now = Instant::now().into_std();
-        while !input.is_empty() && !self.is_waiting() {
-            if let Err(later) = self.pace.check(&self.host.limit, now) {
-                self.deadlines.set(Deadline::Pace, later.into());
-                break;
-            }
-            match self.lines.next(input) {
-                None => break,
-                Some(Err(TooLong)) => return Err(CloseReason::LineTooLong(self.host.config.max_line)),
-                Some(Ok(line)) => {
-                    self.pace.spend(&self.host.limit, now);
-                    self.take_line(&line, parcel)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn take_line(&mut self, line: &[u8], parcel: &mut Draft) -> Result<(), CloseReason> {
-        self.lines_in += 1;
-        match self.session.line(line).map_err(CloseReason::BadJoin)? {
-            Effect::Join { room, user } => self.join(room, user),
-            Effect::Say(text) => {
-                if let Place::Inside(membership) = &self.place {
-                    wire::said(&mut parcel.bytes, &membership.user(), &text);
-                    parcel.lines += 1;
-                }
-                if parcel.bytes.len() >= PARCEL {
-                    self.post(parcel);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn join(&mut self, room: RoomName, user: UserName) -> Result<(), CloseReason> {
-        self.deadlines.clear(Deadline::Login);
-        let peer: Arc<Peer<dyn Outlet>> = Arc::clone(&self.peer) as _;
-        let asked = self.host.registry.join(room, user, peer);
-        self.place = Place::Waiting(asked.map_err(|_| CloseReason::Shutdown)?);
-        Ok(())
-    }
-
-    /// Hands the draft in, and empties it.
-    fn post(&mut self, draft: &mut Draft) {
-        if draft.lines > 0 {
-            self.hand_in(Box::from(&draft.bytes[..]), draft.lines);
-            draft.bytes.clear();
-            draft.lines = 0;
-        }
-    }
-
-    /// Hands lines to the room, or keeps them until its inbox has room.
-    pub(crate) fn hand_in(&mut self, bytes: Box<[u8]>, lines: u32) {
-        if let Place::Inside(membership) = &self.place {
-            self.unsent = membership.say(bytes, lines).err().map(|bytes| (bytes, lines));
-        }
-    }
-
-    /// The peer's side has ended: its last line counts, finished or not.
-    fn end_of_input(&mut self, parcel: &mut Draft) -> Result<(), CloseReason> {
-        if self.is_waiting() {
-            return Ok(());
-        }
-        if let Some(line) = self.lines.finish() {
-            let outcome = self.take_line(&line, parcel);
-            self.post(parcel);
-            outcome?;
-        }
-        match self.session {
-            _ if self.is_waiting() => Ok(()),
-            Session::Greeting => Err(CloseReason::BadJoin(BadJoin::Nothing)),
-            Session::Joined => Err(CloseReason::Eof),
-        }
     }
 }
 
@@ -391,13 +259,13 @@ impl Connection {
         }
     }
 
-    pub(crate) fn begin_draining(&mut self) {
-        self.draining = true;
+    fn begin_draining(&mut self) {
+        self.backlog = Backlog::Some;
         self.deadlines.set(Deadline::Stall, Instant::now() + self.host.config.stall_timeout);
     }
 
     /// Writes of the backlog what the socket takes.
-    pub(crate) fn drain(&mut self) -> Result<(), CloseReason> {
+    fn drain(&mut self) -> Result<(), CloseReason> {
         let mut tally = Tally::default();
         let outcome = self.drain_some(&mut tally);
         self.host.registry.counters().add(&tally);
@@ -411,17 +279,17 @@ impl Connection {
                     self.deadlines.set(Deadline::Stall, Instant::now() + self.host.config.stall_timeout);
                 }
                 Some(Drained::Empty) => {
-                    self.draining = false;
+                    self.backlog = Backlog::Empty;
                     self.deadlines.clear(Deadline::Stall);
                     break;
                 }
                 Some(Drained::Blocked) => break,
                 Some(Drained::Broken) => {
-                    self.draining = false;
+                    self.backlog = Backlog::Empty;
                     return Err(CloseReason::Lost(std::io::ErrorKind::BrokenPipe));
                 }
                 None => {
-                    self.contended = true;
+                    self.backlog = Backlog::Contended;
                     break;
                 }
             }
@@ -430,7 +298,7 @@ impl Connection {
     }
 
     /// Says `text` to this peer alone, behind all that it is owed.
-    pub(crate) async fn answer(&mut self, text: &str) {
+    async fn answer(&mut self, text: &str) {
         let mut tally = Tally::default();
         while !self.peer.answer(text, &mut tally) {
             tokio::task::yield_now().await;

@@ -6,7 +6,6 @@ pub mod config;
 mod connection;
 pub mod counters;
 mod deadlines;
-mod farewell;
 mod inbox;
 mod late;
 pub mod lines;

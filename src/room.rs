@@ -69,3 +69,153 @@ async fn breathing(work: impl Iterator<Item = ()>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inbox::{Newcomer, Operation};
+    use crate::name::{PeerId, UserName};
+    use crate::outbox::{Outlet, SlowReader};
+    use crate::peer::Peer;
+    use crate::roster::Seat;
+    use crate::signals::Signal;
+    use std::io;
+    use std::sync::{Arc, Mutex};
+    use std::task::{Context, Waker};
+
+    /// Takes everything, and how many writes it was.
+    #[derive(Default)]
+    struct Page(Mutex<(usize, String)>);
+
+    impl Outlet for Page {
+        fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+            let mut page = self.0.try_lock().unwrap();
+            page.0 += 1;
+            page.1.push_str(str::from_utf8(bytes).unwrap());
+            Ok(bytes.len())
+        }
+    }
+
+    fn peer(id: u64) -> Arc<Peer<Page>> {
+        Arc::new(Peer::new(PeerId(id), 1 << 20, SlowReader::Skip, Page::default()))
+    }
+
+    fn newcomer(peer: &Arc<Peer<Page>>) -> Newcomer {
+        let name = UserName::parse(&format!("u{}", peer.id().0)).unwrap();
+        Newcomer { seat: Seat { name, twin: None }, peer: Arc::clone(peer) as _ }
+    }
+
+    fn room() -> Room {
+        Room::new(RoomName::parse("room").unwrap(), 1 << 20)
+    }
+
+    fn push(room: &Room, operations: impl IntoIterator<Item = Operation>) {
+        for operation in operations {
+            let _ = room.inbox.send(operation);
+        }
+    }
+
+    /// Runs passes until the room is quiet; what they did.
+    async fn pass(room: &Room) -> Tally {
+        let counters = Counters::default();
+        while room.inbox.pending() > 0 {
+            let taken = room.pass(&counters).await;
+            room.inbox.settle(taken);
+        }
+        counters.read()
+    }
+
+    fn signals(peer: &Peer<Page>) -> Signal {
+        peer.signals(&Context::from_waker(Waker::noop()))
+    }
+
+    fn text(peer: &Peer<Page>) -> String {
+        peer.outlet().0.try_lock().unwrap().1.clone()
+    }
+
+    #[tokio::test]
+    async fn a_crowd_that_joins_at_once_costs_one_copy_and_one_write_each() {
+        let (room, peers) = (room(), (0..2_000).map(peer).collect::<Vec<_>>());
+        push(&room, peers.iter().map(|peer| Operation::Join(Box::new(newcomer(peer)))));
+        let tally = pass(&room).await;
+        assert_eq!((tally.passes, tally.copies, tally.joins, tally.lines), (1, 1, 2_000, 2_000));
+        assert_eq!((tally.writes, tally.deliveries), (2_000, 2_000 * 2_001 / 2));
+        assert!(peers.iter().all(|peer| signals(peer) == Signal::ADMITTED));
+        assert!(text(&peers[0]).starts_with("u0 has joined\nu1 has joined\n"));
+        assert_eq!(text(&peers[1_999]), "u1999 has joined\n", "nothing from before its own join");
+    }
+
+    #[tokio::test]
+    async fn a_mass_exit_is_a_batch_like_any_other() {
+        let (room, peers) = (room(), (0..1_000).map(peer).collect::<Vec<_>>());
+        push(&room, peers.iter().map(|peer| Operation::Join(Box::new(newcomer(peer)))));
+        pass(&room).await;
+        push(&room, peers[1..].iter().map(|peer| Operation::Leave(Box::new(newcomer(peer)))));
+        let tally = pass(&room).await;
+        assert_eq!((tally.passes, tally.copies, tally.leaves), (1, 1, 999));
+        assert!(tally.writes <= 1_000, "one write a peer, not one a line: {}", tally.writes);
+        assert_eq!(room.roster().len(), 1);
+        assert!(text(&peers[0]).ends_with("u998 has left\nu999 has left\n"));
+        assert!(text(&peers[1]).ends_with("u999 has joined\n"), "the first to go saw nobody go");
+        assert!(text(&peers[3]).ends_with("u1 has left\nu2 has left\n"), "nor itself");
+    }
+
+    #[tokio::test]
+    async fn who_comes_and_goes_within_a_batch_gets_just_that_part() {
+        let (room, stays, visits) = (room(), peer(1), peer(2));
+        push(&room, [Operation::Join(Box::new(newcomer(&stays)))]);
+        pass(&room).await;
+        let say = |text: &str| Operation::Say { bytes: Box::from(text.as_bytes()), lines: 1 };
+        push(&room, [say("u1: a\n"), Operation::Join(Box::new(newcomer(&visits))), say("u1: b\n")]);
+        push(&room, [Operation::Leave(Box::new(newcomer(&visits))), say("u1: c\n")]);
+        let tally = pass(&room).await;
+        assert_eq!((tally.passes, tally.writes), (1, 2));
+        assert_eq!(text(&visits), "u2 has joined\nu1: b\n");
+        assert_eq!(signals(&visits), Signal::ADMITTED | Signal::RELEASED);
+        assert_eq!(text(&stays), "u1 has joined\nu1: a\nu2 has joined\nu1: b\nu2 has left\nu1: c\n");
+    }
+
+    #[tokio::test]
+    async fn only_one_gets_a_name_and_only_its_holder_gives_it_up() {
+        let (room, first, second) = (room(), peer(1), peer(2));
+        let mut rival = newcomer(&second);
+        rival.seat.name = UserName::parse("U1").unwrap();
+        let leave = Operation::Leave(Box::new(Newcomer { seat: rival.seat, peer: Arc::clone(&rival.peer) }));
+        push(&room, [Operation::Join(Box::new(newcomer(&first))), Operation::Join(Box::new(rival)), leave]);
+        let tally = pass(&room).await;
+        assert_eq!((tally.joins, tally.leaves, room.roster().len()), (1, 0, 1));
+        assert_eq!((signals(&first), signals(&second)), (Signal::ADMITTED, Signal::REFUSED));
+        assert_eq!(text(&second), "");
+    }
+
+    #[tokio::test]
+    async fn at_the_end_everybody_is_told_once_and_nobody_is_admitted() {
+        let (room, old, new, late) = (room(), peer(1), peer(2), peer(3));
+        push(&room, [Operation::Join(Box::new(newcomer(&old)))]);
+        pass(&room).await;
+        push(&room, [Operation::Join(Box::new(newcomer(&new))), Operation::Close, Operation::Close]);
+        push(&room, [Operation::Leave(Box::new(newcomer(&old))), Operation::Join(Box::new(newcomer(&late)))]);
+        pass(&room).await;
+        assert_eq!(text(&old), "u1 has joined\nu2 has joined\n*** server is shutting down\n");
+        assert_eq!(text(&new), "u2 has joined\n*** server is shutting down\n");
+        assert_eq!(signals(&old), Signal::ADMITTED | Signal::CLOSE);
+        assert_eq!(signals(&new), Signal::ADMITTED | Signal::CLOSE);
+        assert_eq!((signals(&late), text(&late)), (Signal::CLOSE, String::new()));
+        assert!(room.roster().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_pass_that_lasts_lets_others_run() {
+        let (room, peers) = (room(), (0..1_000).map(peer).collect::<Vec<_>>());
+        push(&room, peers.iter().map(|peer| Operation::Join(Box::new(newcomer(peer)))));
+        pass(&room).await;
+        push(&room, [Operation::Say { bytes: Box::from(&b"u1: a\n"[..]), lines: 1 }]);
+        let mut breaths = 0;
+        tokio::select! {
+            biased;
+            tally = pass(&room) => assert_eq!(tally.writes, 1_000),
+            () = async { loop { breaths += 1; yield_now().await } } => {}
+        }
+        assert_eq!(breaths, 1_000 / DELIVERIES_BEFORE_YIELD);
+    }
+}

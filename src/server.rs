@@ -3,11 +3,10 @@
 use crate::config::{Config, RESERVED_FILES};
 use crate::connection::{Connection, Host};
 use crate::counters::Tally;
-use crate::farewell::hang_up;
 use crate::name::PeerId;
 use crate::rate::Limit;
 use crate::registry::Registry;
-use crate::socket::{self, ListenError};
+use crate::socket::{self, ListenError, hang_up};
 use crate::wire;
 use std::future::Future;
 use std::io;

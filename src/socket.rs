@@ -2,13 +2,24 @@
 
 use crate::config::Config;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
 /// Connections that the kernel may hold ready to be accepted; it cuts this to `somaxconn`.
 const ACCEPT_QUEUE: i32 = 4096;
+
+/// How long a closed peer's input is still read, and thrown away.
+///
+/// A socket that is closed with input unread sends a reset, and the reset can overtake the
+/// `ERROR` line (RFC 2525, section 2.17).
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The most input that is thrown away, in bytes.
+const LINGER_BYTES: usize = 16 << 20;
 
 /// An address that can't be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -94,4 +105,30 @@ pub(crate) fn tune(stream: &TcpStream, config: &Config) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     socket.set_tcp_user_timeout(Some(config.dead_timeout.max(config.stall_timeout + Duration::from_secs(5))))?;
     Ok(())
+}
+
+/// Ends our side of `socket`, then throws away what still comes if the peer may be sending.
+pub(crate) async fn hang_up(socket: &TcpStream, sending: bool) {
+    // It fails when the peer is gone already.
+    if SockRef::from(socket).shutdown(Shutdown::Write).is_ok() && sending {
+        // Time is up, or the peer has gone: either ends it.
+        let _ = timeout(LINGER, throw_away(socket)).await;
+    }
+}
+
+async fn throw_away(socket: &TcpStream) {
+    // On the heap: in the future it would be there for the connection's whole life.
+    let mut buffer = vec![0; 16 << 10];
+    let mut left = LINGER_BYTES;
+    while left > 0 {
+        if poll_fn(|context| socket.poll_read_ready(context)).await.is_err() {
+            return;
+        }
+        match socket.try_read(&mut buffer) {
+            Ok(0) => return,
+            Ok(count) => left = left.saturating_sub(count),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
 }
