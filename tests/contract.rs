@@ -1,5 +1,7 @@
 //! The base contract, row by row and byte for byte.
 
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
 mod common;
 
 use common::{Client, TestServer, WELCOME};

@@ -1,5 +1,7 @@
 //! One order per room, membership included, and each sender's lines in their own.
 
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
 mod common;
 #[path = "common/order.rs"]
 mod order;

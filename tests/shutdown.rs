@@ -1,5 +1,7 @@
 //! What clients see when the server ends.
 
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
 mod common;
 
 use common::{Client, DEADLINE, Program, TestServer, patient};
@@ -20,4 +22,79 @@ fn clients_that_are_lost_at_the_end_do_not_hold_it_up() {
         server.begin_shutdown();
         server.wait();
     }
+}
+
+#[test]
+fn members_see_the_notice_then_the_end_and_the_exit_code_is_0() {
+    for signal in ["TERM", "INT"] {
+        let mut server = Program::start(&[]);
+        let mut alice = server.join("a", "alice");
+        let mut bob = server.join("b", "bob");
+        let mut stranger = Client::connect(server.address);
+        alice.send("last words\n");
+        alice.expect("alice: last words");
+        server.signal(signal);
+        assert_eq!(alice.rest(), [NOTICE], "and nobody's `has left`");
+        assert_eq!(bob.rest(), [NOTICE]);
+        assert!(stranger.expect_error().contains("shutting down"));
+        assert_eq!(server.wait().0, Some(0), "after SIG{signal}");
+    }
+}
+
+/// Lets `alice` say so much that the sleeping `bob`'s socket and backlog hold a part of it.
+fn put_to_sleep(alice: &mut Client, lines: usize) -> Vec<String> {
+    let mut reader = Client::over(alice);
+    let said = "x".repeat(9_990);
+    let expected: Vec<String> = (0..lines).map(|number| format!("alice: {number} {said}")).collect();
+    std::thread::scope(|scope| {
+        scope.spawn(|| expected.iter().for_each(|line| reader.expect(line)));
+        for line in &expected {
+            alice.send(format!("{}\n", line.strip_prefix("alice: ").unwrap()));
+        }
+    });
+    expected
+}
+
+/// A backlog that holds what [`put_to_sleep`] says.
+fn roomy() -> Config {
+    Config { backlog: 64 << 20, rate: 0, ..patient() }
+}
+
+#[test]
+fn a_reader_that_is_behind_gets_every_line_before_the_end() {
+    let mut server = TestServer::with(roomy());
+    let mut alice = server.join("room", "alice");
+    let mut bob = server.join("room", "bob");
+    alice.expect("bob has joined");
+    let mut owed = put_to_sleep(&mut alice, 1_500);
+    server.begin_shutdown();
+    assert_eq!(alice.rest(), [NOTICE]);
+    owed.push(NOTICE.to_owned());
+    assert!(bob.rest() == owed, "every line, then the notice, then the end");
+    server.wait();
+}
+
+#[test]
+fn a_reader_that_never_reads_is_cut_at_the_deadline() {
+    let mut server = TestServer::with(Config { drain: Duration::from_millis(50), ..roomy() });
+    let mut alice = server.join("room", "alice");
+    let _bob = server.join("room", "bob");
+    alice.expect("bob has joined");
+    put_to_sleep(&mut alice, 1_500);
+    server.begin_shutdown();
+    server.wait();
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let drain = humantime::format_duration(10 * DEADLINE).to_string();
+    let mut server = Program::start(&["--backlog", "64MiB", "--rate", "0", "--drain", &drain]);
+    let mut alice = server.join("room", "alice");
+    let _bob = server.join("room", "bob");
+    alice.expect("bob has joined");
+    put_to_sleep(&mut alice, 1_500);
+    server.signal("INT");
+    assert_eq!(alice.rest(), [NOTICE], "it ends, and waits for bob");
+    server.signal("TERM");
+    assert_eq!(server.wait().0, Some(128 + 15));
 }

@@ -1,7 +1,7 @@
 //! A server and its clients, for tests: port 0, no sleeps, one generous deadline.
 
 // Each test file uses a part of this.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::expect_used, clippy::unwrap_used)]
 
 use roomcast::{Config, Server, Watch};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -35,10 +35,11 @@ impl TestServer {
     }
 
     /// A server with settings of its own, on a free port of the loopback interface.
+    #[allow(clippy::needless_pass_by_value, reason = "most callers make one just for this")]
     pub fn with(config: Config) -> Self {
         let connections = config.max_connections.map_or(10_000, usize::from);
-        let config = Config { port: 0, bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], ..config };
         let workers = config.workers.map_or(2, usize::from);
+        let config = Config { port: 0, bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], ..config };
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(workers).enable_all().build().unwrap();
         let server = runtime.block_on(async { Server::bind(config, connections) }).unwrap();
@@ -92,7 +93,7 @@ pub fn patient() -> Config {
 pub struct Program {
     pub process: Child,
     pub address: SocketAddr,
-    pub stdout: BufReader<ChildStdout>,
+    pub stdout: Option<BufReader<ChildStdout>>,
     /// The lines that it printed at its start.
     pub greeting: Vec<String>,
 }
@@ -113,8 +114,9 @@ impl Program {
             assert!(stdout.read_line(&mut line).unwrap() > 0, "it ended at its start: {greeting:?}");
             greeting.push(line.trim_end().to_owned());
         }
-        let address = greeting[0].rsplit(' ').next().unwrap().parse().unwrap();
-        Self { process, address, stdout, greeting }
+        let place = greeting.iter().find(|line| line.starts_with("roomcast ") && line.contains(" listening on "));
+        let address = place.unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+        Self { process, address, stdout: Some(stdout), greeting }
     }
 
     pub fn join(&self, room: &str, name: &str) -> Client {
@@ -136,7 +138,9 @@ impl Program {
     /// Waits for its end; its exit code and what it printed since its start.
     pub fn wait(&mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
-        self.stdout.read_to_string(&mut rest).unwrap();
+        if let Some(stdout) = &mut self.stdout {
+            stdout.read_to_string(&mut rest).unwrap();
+        }
         (self.process.wait().unwrap().code(), rest)
     }
 }
@@ -259,6 +263,11 @@ impl Client {
     pub fn reset(self) {
         socket2::SockRef::from(self.stream()).set_linger(Some(Duration::ZERO)).unwrap();
     }
+}
+
+/// So many lines, each its number.
+pub fn numbered(lines: usize) -> String {
+    (0..lines).fold(String::new(), |text, number| text + &number.to_string() + "\n")
 }
 
 /// Waits until `condition` holds; it has to within the deadline.

@@ -1,6 +1,6 @@
 //! One order per room: what a member saw, held against what a witness saw.
 
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::expect_used, clippy::unwrap_used)]
 
 use std::collections::HashMap;
 

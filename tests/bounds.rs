@@ -1,0 +1,199 @@
+//! Every bound, and what happens at it.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod common;
+
+use common::{Client, Program, TestServer, eventually, numbered, patient};
+use rlimit::Resource;
+use roomcast::{Config, SlowReader};
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::{Duration, Instant};
+
+const SHORT: Duration = Duration::from_millis(50);
+
+#[test]
+fn a_join_line_that_does_not_come_in_time() {
+    let server = TestServer::with(Config { login_timeout: SHORT, ..patient() });
+    let mut silent = server.connect();
+    assert!(silent.expect_error().contains("no JOIN line came within 50ms"));
+    // It is a time in all: bytes that drip in do not extend it.
+    let mut slow = server.connect();
+    while slow.try_send("J").is_ok() {}
+    // Who has joined may be silent.
+    let mut alice = server.join("room", "alice");
+    eventually("the strangers are gone", || server.watch.connections() == 1);
+    alice.send("still here\n");
+    alice.expect("alice: still here");
+}
+
+#[test]
+fn one_connection_too_many_is_told_so() {
+    let server = TestServer::with(Config { max_connections: NonZeroUsize::new(2), ..patient() });
+    let (mut alice, bob) = (server.join("room", "alice"), server.join("room", "bob"));
+    for _ in 0..100 {
+        let mut refused = Client::raw(server.address);
+        assert!(refused.expect_error().contains("server is full"));
+    }
+    bob.leave();
+    eventually("bob is gone", || server.watch.connections() == 1);
+    server.join("room", "carol");
+    alice.expect("bob has joined");
+}
+
+/// A server that has no file left waits, does not spin, and goes on when there is one.
+#[test]
+fn no_file_left() {
+    let server = Program::start(&["-v"]);
+    let mut alice = server.join("room", "alice");
+    let pid = server.process.id();
+    let most = rlimit::getrlimit(Resource::NOFILE).unwrap().1;
+    let limit = |files: u64| {
+        let pid = pid.try_into().unwrap();
+        rlimit::prlimit(pid, Resource::NOFILE, Some((files, most)), None).unwrap();
+    };
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    limit(open as u64);
+    // These connect, since the kernel does that, and are not accepted.
+    let mut waiting: Vec<Client> = (0..3).map(|_| Client::raw(server.address)).collect();
+    for _ in 0..100 {
+        alice.send("still here\n");
+        alice.expect("alice: still here");
+    }
+    limit(most);
+    for client in &mut waiting {
+        client.expect_bytes(common::WELCOME);
+    }
+    server.signal("TERM");
+    let (code, log) = { server }.wait();
+    assert_eq!(code, Some(0));
+    let complaints = log.lines().filter(|line| line.contains("can't accept")).count();
+    assert!((1..50).contains(&complaints), "it pauses longer and longer: {complaints}");
+}
+
+#[test]
+fn lines_beyond_the_rate_are_delayed_and_none_is_lost() {
+    let burst = NonZeroU32::new(10).unwrap();
+    let server = TestServer::with(Config { rate: 1_000, burst, ..patient() });
+    let mut alice = server.join("room", "alice");
+    let mut bob = server.join("room", "bob");
+    alice.expect("bob has joined");
+    let start = Instant::now();
+    alice.send(numbered(300));
+    // One who is not beyond it is not delayed.
+    bob.send("hello\n");
+    let mut seen: Vec<String> = (0..301).map(|_| bob.line()).collect();
+    let hello = seen.iter().position(|line| line == "bob: hello").unwrap();
+    assert!(hello < 300, "it did not wait for alice's last");
+    seen.remove(hello);
+    assert!(seen.into_iter().eq((0..300).map(|number| format!("alice: {number}"))));
+    // The JOIN and 9 lines are the burst; the server can't have been faster than the rate.
+    assert!(start.elapsed() >= Duration::from_millis(290), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_full_inbox_holds_its_senders_back_and_loses_nothing() {
+    let server = TestServer::with(Config { inbox: 1_000, rate: 0, ..patient() });
+    let mut witness = server.join("room", "witness");
+    std::thread::scope(|scope| {
+        for sender in 0..4 {
+            let mut client = server.join("room", &format!("s{sender}"));
+            scope.spawn(move || {
+                let mut reader = Client::over(&client);
+                std::thread::scope(|scope| {
+                    scope.spawn(move || reader.rest());
+                    client.send(numbered(5_000));
+                    client.half_close();
+                });
+            });
+        }
+        let mut next = [0; 4];
+        while next != [5_000; 4] {
+            let line = witness.line();
+            if let Some((sender, number)) = line.strip_prefix('s').and_then(|line| line.split_once(": ")) {
+                let next = &mut next[sender.parse::<usize>().unwrap()];
+                assert_eq!(number, next.to_string());
+                *next += 1;
+            }
+        }
+    });
+}
+
+/// Says lines until `done`, read by the sender itself so that it never is the slow one.
+fn talk_until(alice: &mut Client, mut done: impl FnMut(&str) -> bool) -> usize {
+    let line = "x".repeat(10_000);
+    for said in 1.. {
+        alice.send(format!("{line}\n"));
+        loop {
+            let heard = alice.line();
+            if done(&heard) {
+                return said;
+            }
+            if heard.starts_with("alice: ") {
+                break;
+            }
+        }
+    }
+    unreachable!("1.. has no end")
+}
+
+#[test]
+fn a_reader_that_stalls_is_closed() {
+    let server = TestServer::with(Config { stall_timeout: SHORT, rate: 0, ..patient() });
+    let mut alice = server.join("room", "alice");
+    let _bob = server.join("room", "bob");
+    alice.expect("bob has joined");
+    talk_until(&mut alice, |heard| heard == "bob has left");
+}
+
+#[test]
+fn a_slow_reader_can_be_kicked() {
+    let config = Config { slow_reader: SlowReader::Kick, backlog: 100_000, rate: 0, ..patient() };
+    let server = TestServer::with(config);
+    let mut alice = server.join("room", "alice");
+    let mut bob = server.join("room", "bob");
+    alice.expect("bob has joined");
+    talk_until(&mut alice, |heard| heard == "bob has left");
+    let mut seen = bob.rest();
+    let reason = seen.pop().unwrap();
+    assert!(reason.contains("more than 100000 bytes waited"), "{reason}");
+    assert_eq!(seen.pop().unwrap(), "ERROR");
+}
+
+#[test]
+fn a_slow_reader_is_told_what_it_lost_where_it_lost_it() {
+    let server = TestServer::with(Config { backlog: 100_000, rate: 0, ..patient() });
+    let mut alice = server.join("room", "alice");
+    let mut bob = server.join("room", "bob");
+    alice.expect("bob has joined");
+    let total = 1_000;
+    let line = "x".repeat(20_000 - 10);
+    for number in 0..total {
+        alice.send(format!("{number} {line}\n"));
+        assert!(alice.line().starts_with(&format!("alice: {number} ")));
+    }
+    let lost = read_with_gaps(&mut bob, total);
+    assert!(lost > 0, "20 MB do not fit into a socket and 100 kB");
+    alice.send("and on\n");
+    bob.expect("alice: and on");
+}
+
+/// Reads alice's lines, which are numbered below `total`; how many were lost. Each gap in the
+/// numbers is told in its place.
+fn read_with_gaps(client: &mut Client, total: usize) -> usize {
+    let (mut next, mut lost) = (0, 0);
+    while next < total {
+        let line = client.line();
+        if let Some(skipped) = line.strip_prefix("*** ") {
+            let count: usize = skipped.split(' ').next().unwrap().parse().unwrap();
+            assert!(skipped.ends_with(" skipped"), "{line}");
+            next += count;
+            lost += count;
+        } else {
+            let number: usize = line.split(' ').nth(1).unwrap().parse().unwrap();
+            assert_eq!(number, next, "the gaps told so far are the gaps there are");
+            next += 1;
+        }
+    }
+    lost
+}

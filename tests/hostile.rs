@@ -1,0 +1,178 @@
+//! Bad input: an error to whoever caused it, and nobody else notices.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod common;
+
+use common::{Client, Program, TestServer, eventually, patient};
+use roomcast::Config;
+use std::time::Duration;
+
+/// Two who talk while others misbehave.
+struct Neighbours(Client, Client);
+
+impl Neighbours {
+    fn new(server: &TestServer) -> Self {
+        let mut alice = server.join("room", "alice");
+        let bob = server.join("room", "bob");
+        alice.expect("bob has joined");
+        Self(alice, bob)
+    }
+
+    #[track_caller]
+    fn talk(&mut self) {
+        self.0.send("how are you\n");
+        self.1.send("fine\n");
+        for client in [&mut self.0, &mut self.1] {
+            let mut lines = [client.line(), client.line()];
+            lines.sort();
+            assert_eq!(lines, ["alice: how are you", "bob: fine"]);
+        }
+    }
+}
+
+#[test]
+fn a_first_line_of_a_megabyte() {
+    let server = TestServer::start();
+    let mut neighbours = Neighbours::new(&server);
+    for end in ["", "\n"] {
+        let mut client = server.connect();
+        client.send(format!("JOIN {}{end}", "x".repeat(1 << 20)));
+        assert!(client.expect_error().contains("longer than 20000 bytes"), "it reads why, having sent it all");
+        neighbours.talk();
+    }
+}
+
+#[test]
+fn a_line_without_end_is_cut_off_while_it_is_sent() {
+    let server = TestServer::start();
+    let mut neighbours = Neighbours::new(&server);
+    let mut client = server.join("other", "mallory");
+    // It ends after 20,001 bytes, and some time in which what comes is thrown away.
+    let stretch = "x".repeat(64 << 10);
+    while client.try_send(&stretch).is_ok() {}
+    neighbours.talk();
+    eventually("it is gone", || server.watch.connections() == 2);
+}
+
+#[test]
+fn any_byte_anywhere() {
+    let server = TestServer::start();
+    let mut neighbours = Neighbours::new(&server);
+    let mut random = fastrand::Rng::with_seed(1);
+    for round in 0..50 {
+        let bytes: Vec<u8> = (0..random.usize(..3_000)).map(|_| random.u8(..)).collect();
+        let mut client = server.connect();
+        if round % 2 == 0 {
+            client.send(format!("JOIN other r{round}\n"));
+        }
+        // The server may have closed already: most first lines are no JOIN.
+        let _ = client.try_send(&bytes);
+        client.half_close();
+        let seen = client.rest();
+        let joined = seen[0].ends_with(" has joined");
+        assert!(if round % 2 == 0 { joined } else { seen[0] == "ERROR" }, "{seen:?}");
+        if joined {
+            let lines = bytes.split(|byte| *byte == b'\n').count();
+            assert!(seen.len() >= lines, "{} of {lines}", seen.len());
+        }
+    }
+    neighbours.talk();
+}
+
+#[test]
+fn nul_and_ff_in_every_place() {
+    let server = TestServer::start();
+    for byte in [0, 0xFF] {
+        for place in 0..=b"JOIN room x\nhello\n".len() {
+            let mut bytes = b"JOIN room x\nhello\n".to_vec();
+            bytes.insert(place, byte);
+            let mut client = server.connect();
+            client.send(&bytes);
+            client.half_close();
+            let seen = client.rest();
+            // A NUL behind blanks is a word of its own, or a part of one: always an error.
+            let broken = place <= b"JOIN room x".len();
+            assert_eq!(seen[0], if broken { "ERROR" } else { "x has joined" }, "{byte} at {place}: {seen:?}");
+            assert!(broken || seen.len() >= 2, "{seen:?}");
+        }
+    }
+}
+
+#[test]
+fn a_reset_in_the_middle_of_a_line() {
+    let server = TestServer::start();
+    let mut neighbours = Neighbours::new(&server);
+    let mut mallory = server.join("room", "mallory");
+    neighbours.0.expect("mallory has joined");
+    neighbours.1.expect("mallory has joined");
+    mallory.send("whole\nhalf of a li");
+    for client in [&mut neighbours.0, &mut neighbours.1] {
+        client.expect("mallory: whole");
+    }
+    mallory.reset();
+    for client in [&mut neighbours.0, &mut neighbours.1] {
+        client.expect("mallory has left");
+    }
+    neighbours.talk();
+}
+
+#[test]
+fn a_half_close_is_an_end() {
+    let server = TestServer::start();
+    let mut neighbours = Neighbours::new(&server);
+    let mut mallory = server.join("room", "mallory");
+    mallory.send("bye\n");
+    mallory.half_close();
+    assert_eq!(mallory.rest(), ["mallory: bye"]);
+    for client in [&mut neighbours.0, &mut neighbours.1] {
+        for line in ["mallory has joined", "mallory: bye", "mallory has left"] {
+            client.expect(line);
+        }
+    }
+    neighbours.talk();
+}
+
+fn silent_sockets(count: usize, server: &Program) {
+    let mut alice = server.join("room", "alice");
+    let mut crowd: Vec<Client> = (0..count).map(|_| Client::raw(server.address)).collect();
+    alice.send("still here\n");
+    alice.expect("alice: still here");
+    for client in &mut crowd {
+        client.expect_bytes(common::WELCOME);
+        assert!(client.expect_error().contains("no JOIN line came"));
+    }
+    let resident = server.status_kib("VmHWM");
+    assert!(resident < 20_000 + 8 * count, "{resident} KiB for {count} sockets");
+    alice.send("still here\n");
+    alice.expect("alice: still here");
+}
+
+#[test]
+fn a_thousand_sockets_that_say_nothing() {
+    silent_sockets(1_000, &Program::start(&["--login-timeout", "1s"]));
+}
+
+/// Opens 10,000 files in each of two processes.
+#[test]
+#[ignore = "stress: run it in release mode"]
+fn ten_thousand_sockets_that_say_nothing() {
+    rlimit::increase_nofile_limit(u64::MAX).unwrap();
+    silent_sockets(10_000, &Program::start(&["--login-timeout", "5s"]));
+}
+
+#[test]
+fn a_reader_that_stops_holds_nobody_up() {
+    let server = TestServer::with(Config { stall_timeout: Duration::from_secs(3600), rate: 0, ..patient() });
+    let mut neighbours = Neighbours::new(&server);
+    let _mallory = server.join("room", "mallory");
+    neighbours.0.expect("mallory has joined");
+    neighbours.1.expect("mallory has joined");
+    let line = "x".repeat(19_000);
+    for _ in 0..1_000 {
+        neighbours.0.send(format!("{line}\n"));
+        neighbours.0.line();
+        neighbours.1.line();
+    }
+    neighbours.talk();
+}

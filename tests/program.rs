@@ -1,0 +1,164 @@
+//! The program from outside: what it prints, what it refuses, and what it logs.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod common;
+
+use assert_cmd::Command;
+use common::{Client, Program};
+use std::net::TcpListener;
+
+fn roomcast(args: &[&str]) -> assert_cmd::assert::Assert {
+    Command::new(env!("CARGO_BIN_EXE_roomcast")).args(args).timeout(common::DEADLINE).assert()
+}
+
+/// Asserts that it fails with this code and exactly one line on stderr that names `what`.
+fn refuses(args: &[&str], code: i32, what: &str) {
+    let output = roomcast(args).code(code).get_output().clone();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(told.starts_with("roomcast: ") && told.contains(what), "{told}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn a_mistake_is_one_line_and_exit_code_2() {
+    refuses(&["--no-such-flag"], 2, "--no-such-flag");
+    refuses(&["--workers", "0"], 2, "--workers");
+    refuses(&["70000"], 2, "70000");
+    refuses(&["port"], 2, "port");
+    refuses(&["--backlog", "much"], 2, "--backlog");
+    refuses(&["--max-line", "0"], 2, "--max-line");
+    refuses(&["--login-timeout", "0s"], 2, "--login-timeout");
+    refuses(&["--slow-reader", "shout"], 2, "skip, kick");
+    refuses(&["--bind", "nowhere"], 2, "--bind");
+    refuses(&["--burst", "0"], 2, "--burst");
+}
+
+#[test]
+fn a_port_in_use_is_one_line_and_exit_code_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    refuses(&[&port, "--bind", "127.0.0.1"], 1, &format!("127.0.0.1:{port}: the port is in use"));
+    refuses(&[&port], 1, "the port is in use");
+    refuses(&["0", "--bind", "192.0.2.1"], 1, "no such address");
+}
+
+#[test]
+fn help_names_every_flag_with_its_variable_and_default() {
+    let output = roomcast(&["--help"]).code(0).get_output().stdout.clone();
+    let help = String::from_utf8(output).unwrap();
+    for (flag, default) in [
+        ("BIND", "every interface, IPv4 and IPv6"),
+        ("WORKERS", "one for each core"),
+        ("MAX_LINE", "20000"),
+        ("LOGIN_TIMEOUT", "30s"),
+        ("MAX_CONNECTIONS", "less 64"),
+        ("RATE", "1000"),
+        ("BURST", "2000"),
+        ("BACKLOG", "1MiB"),
+        ("SLOW_READER", "skip"),
+        ("STALL_TIMEOUT", "60s"),
+        ("DEAD_TIMEOUT", "60s"),
+        ("INBOX", "1MiB"),
+        ("DRAIN", "5s"),
+        ("ALLOW_DUPLICATE_NAMES", ""),
+    ] {
+        let name = format!("--{}", flag.to_lowercase().replace('_', "-"));
+        let from = help.find(&format!("{name} ")).or_else(|| help.find(&format!("{name}\n"))).expect(&name);
+        let entry = help[from..].split("\n\n").take(3).collect::<Vec<_>>().join(" ");
+        let entry = entry.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(entry.contains(&format!("ROOMCAST_{flag}")), "{entry}");
+        assert!(entry.contains(default), "{name}: {entry}");
+    }
+    assert!(help.contains("[default: 1234]"));
+}
+
+#[test]
+fn it_says_where_it_listens_and_what_its_bounds_are() {
+    // `--bind` was given twice, then.
+    let server = Program::start(&["--rate", "0", "--bind", "::1"]);
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(server.greeting.len(), 4, "{:?}", server.greeting);
+    assert!(server.greeting[0].starts_with(&format!("roomcast {version} listening on 127.0.0.1:")));
+    assert!(server.greeting[1].starts_with(&format!("roomcast {version} listening on [::1]:")));
+    assert!(server.greeting[2].starts_with("bounds: ") && server.greeting[2].contains("rate unlimited"));
+    assert!(server.greeting[3].contains("JOIN <ROOMNAME> <USERNAME>"));
+    let second = server.greeting[1].rsplit(' ').next().unwrap().parse().unwrap();
+    Client::join(second, "room", "alice");
+}
+
+#[test]
+fn without_bind_it_serves_ipv4_and_ipv6() {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_roomcast"));
+    let server = Program::run(command.arg("0"));
+    let port = server.address.port();
+    let mut four = Client::join(([127, 0, 0, 1], port).into(), "room", "four");
+    if server.address.is_ipv6() {
+        let _six = Client::join((std::net::Ipv6Addr::LOCALHOST, port).into(), "room", "six");
+        four.expect("six has joined");
+    }
+}
+
+#[test]
+fn variables_set_what_flags_do_not() {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_roomcast"));
+    command.env("ROOMCAST_PORT", "0").env("ROOMCAST_BIND", "127.0.0.1").env("ROOMCAST_BACKLOG", "3MiB");
+    command.env("ROOMCAST_ALLOW_DUPLICATE_NAMES", "1").env("ROOMCAST_DRAIN", "9s").args(["--drain", "7s"]);
+    let bounds = Program::run(&mut command).greeting[1].clone();
+    for part in ["backlog 3MiB", "drain 7s", "duplicate names allowed"] {
+        assert!(bounds.contains(part), "{bounds}");
+    }
+}
+
+#[test]
+fn more_connections_than_files_are_cut_and_said() {
+    let mut command = std::process::Command::new("sh");
+    let script = format!("ulimit -n 100; exec {} 0 --max-connections 5000 2>&1", env!("CARGO_BIN_EXE_roomcast"));
+    let greeting = Program::run(command.args(["-c", &script])).greeting.clone();
+    assert!(greeting[0].contains("--max-connections 5000 is cut to 36"), "{greeting:?}");
+    assert!(greeting.iter().any(|line| line.starts_with("bounds: 36 connections")), "{greeting:?}");
+}
+
+#[test]
+fn a_connection_is_logged_when_it_opens_and_when_it_ends() {
+    let mut server = Program::start(&["-v"]);
+    let mut alice = server.join("lobby", "alice");
+    alice.send("one\ntwo\n\x1b[2J forged\r reason=kicked\n");
+    for line in ["alice: one", "alice: two"] {
+        alice.expect(line);
+    }
+    alice.line();
+    alice.leave();
+    let mut mallory = Client::connect(server.address);
+    mallory.send("JOIN lobby \x1b[2Jmallory\n");
+    mallory.expect_error();
+    server.signal("TERM");
+    let (code, log) = server.wait();
+    assert_eq!(code, Some(0));
+    assert_eq!(log.lines().filter(|line| line.contains("opened address=127.0.0.1:")).count(), 2, "{log}");
+    let ends: Vec<&str> = log.lines().filter(|line| line.contains("closed address=127.0.0.1:")).collect();
+    assert_eq!(ends.len(), 2, "{log}");
+    assert!(ends[0].ends_with(r#"room="lobby" name="alice" reason="end of input" lines_in=4 lines_out=6"#), "{log}");
+    assert!(ends[1].ends_with(r#"reason="bad first line" lines_in=1 lines_out=4"#), "{log}");
+    assert!(!log.contains("forged") && !log.contains('\x1b'), "what users type is not in the log: {log}");
+}
+
+#[test]
+fn without_v_it_logs_nothing() {
+    let mut server = Program::start(&[]);
+    server.join("lobby", "alice").leave();
+    server.signal("TERM");
+    assert_eq!(server.wait(), (Some(0), String::new()));
+}
+
+#[test]
+fn nobody_has_to_read_what_it_prints() {
+    let mut server = Program::start(&["-v"]);
+    server.stdout = None;
+    for n in 0..20 {
+        server.join("lobby", &format!("u{n}")).leave();
+    }
+    server.signal("TERM");
+    assert_eq!(server.wait().0, Some(0));
+}

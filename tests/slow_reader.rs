@@ -1,0 +1,91 @@
+//! One peer of many never reads while megabytes are owed to it.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod common;
+
+use common::{Client, DEADLINE, Program};
+use std::sync::mpsc;
+use std::thread;
+
+/// As long as a line may be, with its number in front.
+fn line(number: usize) -> String {
+    format!("{number:0>8} {}", "x".repeat(19_991))
+}
+
+/// How far ahead of the slowest reader the sender may be, in lines: none of the readers has more
+/// than a third of its backlog to catch up.
+const WINDOW: usize = 16;
+
+/// `lines` lines from one of `peers` to all, one of whom sleeps. The server's memory stays in
+/// bounds, the others get everything, and the sleeper sees where it lost how many.
+fn one_sleeps(peers: usize, lines: usize, workers: &str) {
+    let server = Program::start(&["--rate", "0", "--workers", workers]);
+    let mut sender = server.join("room", "sender");
+    let mut sleeper = server.join("room", "sleeper");
+    let readers: Vec<Client> = (2..peers).map(|n| server.join("room", &format!("r{n}"))).collect();
+    sender.skip_to(&format!("r{} has joined", peers - 1));
+    let before = server.status_kib("VmHWM");
+    let (heard, hearing) = mpsc::channel();
+    thread::scope(|scope| {
+        let own = Client::over(&sender);
+        for (reader, mut client) in readers.into_iter().chain([own]).enumerate() {
+            let heard = heard.clone();
+            scope.spawn(move || {
+                // All but the last to join, and the sender, have still to see the last one come.
+                if reader < peers - 3 {
+                    client.skip_to(&format!("r{} has joined", peers - 1));
+                }
+                for number in 0..lines {
+                    assert_eq!(client.line()["sender: ".len()..], line(number));
+                    heard.send(reader).unwrap();
+                }
+            });
+        }
+        let mut behind = vec![0; peers - 1];
+        for number in 0..lines {
+            sender.send(format!("{}\n", line(number)));
+            for behind in &mut behind {
+                *behind += 1;
+            }
+            while behind.iter().any(|behind| *behind >= WINDOW) {
+                behind[hearing.recv_timeout(DEADLINE).unwrap()] -= 1;
+            }
+        }
+    });
+    let grown = server.status_kib("VmHWM") - before;
+    // The sleeper's backlog, and a batch or two in flight.
+    assert!(grown < 8 * 1024, "{grown} KiB for 1 MiB of backlog");
+    let lost = wake_up(&mut sleeper, lines, peers);
+    assert!(lost * 20_000 > lines * 20_000 / 2, "most of it was lost: {lost} of {lines}");
+}
+
+/// Reads all that there is; how many lines were lost, each gap told in its place.
+fn wake_up(sleeper: &mut Client, lines: usize, peers: usize) -> usize {
+    sleeper.skip_to(&format!("r{} has joined", peers - 1));
+    let (mut next, mut lost) = (0, 0);
+    while next < lines {
+        let seen = sleeper.line();
+        if let Some(told) = seen.strip_prefix("*** ") {
+            let count: usize = told.strip_suffix(" lines skipped").unwrap().parse().unwrap();
+            (next, lost) = (next + count, lost + count);
+        } else {
+            assert_eq!(seen["sender: ".len()..], line(next));
+            next += 1;
+        }
+    }
+    lost
+}
+
+#[test]
+fn of_ten_while_twenty_megabytes_are_owed() {
+    one_sleeps(10, 1_000, "2");
+}
+
+#[test]
+#[ignore = "stress: run it in release mode"]
+fn of_a_hundred_while_two_hundred_megabytes_are_owed() {
+    for workers in ["1", "2", "4"] {
+        one_sleeps(100, 10_500, workers);
+    }
+}
