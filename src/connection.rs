@@ -115,12 +115,12 @@ impl Report {
 }
 
 impl Connection {
-    pub(crate) fn new(host: Arc<Host>, socket: TcpStream, id: PeerId) -> Self {
+    pub(crate) fn new(host: Arc<Host>, socket: TcpStream, id: PeerId) -> Box<Self> {
         let config = &host.config;
         let peer = Arc::new(Peer::new(id, config.backlog, config.slow_reader, socket));
         let mut deadlines = Deadlines::default();
         deadlines.set(Deadline::Login, Instant::now() + config.login_timeout);
-        Self {
+        Box::new(Self {
             peer,
             session: Session::Greeting,
             place: Place::Outside,
@@ -135,18 +135,21 @@ impl Connection {
             released: false,
             lines_in: 0,
             host,
-        }
+        })
     }
 
     /// Talks with the peer until there is a reason to end, and ends.
-    pub(crate) async fn serve(mut self) -> Report {
+    ///
+    /// Boxed: what an async function takes by value its future holds twice. The farewell is boxed
+    /// too: it is larger than all the rest of the future, which is there for the whole life.
+    pub(crate) async fn serve(mut self: Box<Self>) -> Report {
         self.answer(wire::WELCOME).await;
         let reason = loop {
             if let Err(reason) = self.step().await {
                 break reason;
             }
         };
-        self.end(reason).await
+        Box::pin(self.end(reason)).await
     }
 
     /// Waits for the next event and does what it asks for.
@@ -307,5 +310,23 @@ impl Connection {
         self.begin_draining();
         // A broken socket is found again by whoever reads or flushes.
         let _ = self.drain();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn future_size<F: Future>(_: impl FnOnce(Box<Connection>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Thousands of quiet connections have one each.
+    #[test]
+    fn a_connection_is_small() {
+        assert!(size_of::<Connection>() <= 288, "{}", size_of::<Connection>());
+        let future = future_size(Connection::serve);
+        assert!(future <= 192, "{future}");
+        assert!(size_of::<Peer<TcpStream>>() <= 120, "{}", size_of::<Peer<TcpStream>>());
     }
 }

@@ -1,4 +1,60 @@
-//! Roomcast: a lock-free sharded multi-room chat server.
+//! Roomcast: a lock-free sharded multi-room chat server for telnet, nc and programs.
+//!
+//! # The way of a line
+//!
+//! ```text
+//! server ──► connection ──► session ──► room's inbox ──► delivery pass ──► socket
+//!  accept     read,          pure:       lock-free        one at a time     written directly
+//!  permits    cut lines      a line in,  queue with a     a room; reads     └► backlog, only if it
+//!                            effects out byte budget      the snapshot         would block; drained
+//!                                                                              by the connection
+//! ```
+//!
+//! - **[`server`](Server)** listens, accepts, refuses what is too much, and ends in good order.
+//! - **connection**: one task. It reads into a buffer of its worker thread, keeps memory only for an
+//!   unfinished line, and ends for one named [reason](close::CloseReason).
+//! - **[`session`]** says what a line means, without any I/O.
+//! - **[`registry`]**: rooms by name. What it hands out is an `Arc<Room>` inside a
+//!   [`Membership`](registry::Membership), whose drop is the leaving.
+//! - **[`room`]**: an inbox, a [roster](roster::Roster), and a pass. Whoever pushes the first operation
+//!   into a quiet room starts its pass; a quiet room has no task.
+//! - **pass**: takes all that is in the inbox as one batch, applies the batch's joins and leaves in
+//!   **one** copy of the roster, lays the lines end to end in one buffer, and hands that buffer to
+//!   every [peer](peer::Peer) with one write each that never blocks. What comes meanwhile is the next
+//!   batch: under load a write carries many lines, and a quiet room waits for no timer.
+//!
+//! # Guarantees, and what keeps them
+//!
+//! 1. **One order per room**, membership included: one pass at a time (`inbox.rs`: who moves
+//!    `pending` from 0 runs it). Held by `tests/order.rs` and `tests/churn.rs`.
+//! 2. **A sender's lines keep their order**: one task reads them, one queue takes them.
+//! 3. **Nobody waits for a slow reader**, and its memory is bounded: the rules above
+//!    [`outbox`]'s `Outbox`. Held by `tests/slow_reader.rs`.
+//! 4. **Joins and leaves never hold a broadcast up, nor it them**: a pass reads a snapshot
+//!    ([`roster`]), a join is an operation in the inbox.
+//! 5. **Bad input harms its sender alone**. Held by `tests/hostile.rs`.
+//!
+//! # What takes a lock
+//!
+//! | what | lock | when |
+//! |---|---|---|
+//! | a line, from read to write | none | — |
+//! | who may write to a peer | none: an atomic slot is swapped (`turn.rs`); who fails leaves its piece and goes on | each delivery |
+//! | a room's roster | none: arc-swap | each pass |
+//! | a room's inbox | none: crossbeam's unbounded queue; for the instant in which another thread is between claiming a place and filling it, a receiver spins | each operation |
+//! | rooms by name | a shard's read-write lock (`DashMap`) | join, removal of an empty room, shutdown |
+//! | timers, accepts, the scheduler | tokio's own, for an instant | login, stalls, a new connection; a task woken from outside of the workers |
+//!
+//! # Races, and their answers
+//!
+//! 1. *A join meets the removal of the empty room*: both happen under the room's shard lock, and the
+//!    removal looks at roster and inbox there (`registry.rs`). `tests/membership.rs`.
+//! 2. *Two writers on one socket*, a pass and the connection: `turn.rs`, modelled in `tests/loom.rs`.
+//! 3. *A name taken between check and join*: only the pass gives names (`batch.rs`).
+//!    `tests/membership.rs`.
+//! 4. *A peer closed inside a pass*: the pass only tells it; its connection ends itself. A mass exit
+//!    is a batch like any other (`room.rs`'s tests count its writes).
+//! 5. *A pass that lasts*: it breathes every 64 deliveries (`room.rs`, and its test).
 
 mod batch;
 pub mod close;

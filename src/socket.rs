@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
@@ -20,6 +21,11 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// The most input that is thrown away, in bytes.
 const LINGER_BYTES: usize = 16 << 20;
+
+thread_local! {
+    /// Where it goes. It belongs to the worker thread: thousands may be closed at a time.
+    static WASTE: RefCell<Vec<u8>> = RefCell::new(vec![0; 64 << 10]);
+}
 
 /// An address that can't be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -117,14 +123,12 @@ pub(crate) async fn hang_up(socket: &TcpStream, sending: bool) {
 }
 
 async fn throw_away(socket: &TcpStream) {
-    // On the heap: in the future it would be there for the connection's whole life.
-    let mut buffer = vec![0; 16 << 10];
     let mut left = LINGER_BYTES;
     while left > 0 {
         if poll_fn(|context| socket.poll_read_ready(context)).await.is_err() {
             return;
         }
-        match socket.try_read(&mut buffer) {
+        match WASTE.with_borrow_mut(|waste| socket.try_read(waste)) {
             Ok(0) => return,
             Ok(count) => left = left.saturating_sub(count),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -15,7 +15,7 @@ const FLUSH: Duration = Duration::from_secs(2);
 
 impl Connection {
     /// Gives the seat up, tells the peer why, flushes what it is owed, and closes.
-    pub(super) async fn end(mut self, reason: CloseReason) -> Report {
+    pub(super) async fn end(&mut self, reason: CloseReason) -> Report {
         let (seat, joined) = (self.seat(), matches!(self.place, Place::Inside(_)));
         let input_ended = self.deaf || matches!(reason, CloseReason::Lost(_));
         self.deaf = true;
