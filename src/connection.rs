@@ -25,7 +25,7 @@ use std::task::{Context, Poll, ready};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tracing::info;
+use tracing::{debug, info};
 
 /// Stretches of a backlog that are written before others get their turn.
 const STRETCHES: usize = 8;
@@ -227,6 +227,8 @@ impl Connection {
                 Place::Waiting(membership) => Place::Inside(membership),
                 place => place,
             };
+            let (room, name) = self.seat().unzip();
+            debug!(room = room.as_ref().map(RoomName::as_str), name = name.as_ref().map(UserName::as_str), "admitted");
             // From now on the room tells when the server ends.
             self.ending = None;
         }

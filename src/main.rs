@@ -22,7 +22,7 @@ struct Cli {
     #[command(flatten)]
     config: Config,
 
-    /// Log to stdout: -v connections, -vv more, -vvv every step
+    /// Log to stdout: -v connections, -vv joins, too, -vvv every delivery pass
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
 }

@@ -7,6 +7,7 @@ use crate::name::RoomName;
 use crate::roster::Roster;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::task::yield_now;
+use tracing::trace;
 
 /// How many deliveries a pass makes before it lets the I/O driver and other tasks run: about
 /// 0.2 ms of writes.
@@ -57,6 +58,7 @@ impl Room {
         breathing(delivery.hand_parts(&mut tally)).await;
         breathing(delivery.hand_all(&mut tally)).await;
         counters.add(&tally);
+        trace!(room = ?self.name, operations = taken, lines = tally.lines, writes = tally.writes, "pass");
         taken
     }
 }

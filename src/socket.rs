@@ -55,13 +55,13 @@ fn hint(error: &io::Error) -> String {
 /// When an address can't be listened on; the others are closed again.
 pub(crate) fn listen(config: &Config) -> Result<Vec<TcpListener>, ListenError> {
     if config.bind.is_empty() {
-        return listen_everywhere(config.port).map(|listener| vec![listener]);
+        return everywhere(config.port, listen_on).map(|listener| vec![listener]);
     }
     config.bind.iter().map(|ip| listen_on(SocketAddr::new(*ip, config.port), true)).collect()
 }
 
 /// One socket for IPv4 and IPv6; for IPv4 alone where the system has no IPv6.
-fn listen_everywhere(port: u16) -> Result<TcpListener, ListenError> {
+fn everywhere<T>(port: u16, listen_on: impl Fn(SocketAddr, bool) -> Result<T, ListenError>) -> Result<T, ListenError> {
     match listen_on(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port), false) {
         Err(ListenError { error, .. }) if is_without_ipv6(&error) => {
             listen_on(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port), true)
@@ -134,5 +134,22 @@ async fn throw_away(socket: &TcpStream) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_ipv6_is_missing_ipv4_is_enough() {
+        let without_ipv6 = |address: SocketAddr, _| {
+            let error = io::Error::from_raw_os_error(97);
+            if address.is_ipv6() { Err(ListenError { address, error }) } else { Ok(address) }
+        };
+        assert_eq!(everywhere(4000, without_ipv6).unwrap(), "0.0.0.0:4000".parse().unwrap());
+        // A port in use is in use: the IPv4 half alone would hide that.
+        let in_use = |address, _| Err::<(), _>(ListenError { address, error: io::ErrorKind::AddrInUse.into() });
+        assert_eq!(everywhere(4000, in_use).unwrap_err().address, "[::]:4000".parse().unwrap());
     }
 }
