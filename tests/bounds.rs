@@ -99,11 +99,11 @@ fn a_full_inbox_holds_its_senders_back_and_loses_nothing() {
         for sender in 0..4 {
             let mut client = server.join("room", &format!("s{sender}"));
             scope.spawn(move || {
-                let mut reader = Client::over(&client);
+                let mut speaker = client.speaker();
                 std::thread::scope(|scope| {
-                    scope.spawn(move || reader.rest());
-                    client.send(numbered(5_000));
-                    client.half_close();
+                    scope.spawn(move || client.rest());
+                    speaker.send(numbered(5_000));
+                    speaker.half_close();
                 });
             });
         }

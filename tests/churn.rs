@@ -6,7 +6,7 @@ mod common;
 #[path = "common/order.rs"]
 mod order;
 
-use common::{Client, Program, TestServer, eventually, numbered};
+use common::{Client, Program, Speaker, TestServer, eventually, numbered};
 use order::{Stay, Witness};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -53,17 +53,12 @@ fn visit(churn: Churn, address: SocketAddr, peer: usize, start: &Barrier) -> Vec
 
 /// Runs it with a witness in each room; how many lines were received, all of them owed.
 fn run(churn: Churn, address: SocketAddr) -> usize {
-    let mut witnesses: Vec<Client> =
+    let witnesses: Vec<Client> =
         (0..churn.rooms).map(|room| Client::join(address, &format!("r{room}"), "witness")).collect();
     let start = Barrier::new(churn.peers);
     thread::scope(|scope| {
-        let readers: Vec<_> = witnesses
-            .iter()
-            .map(|witness| {
-                let mut reader = Client::over(witness);
-                scope.spawn(move || reader.rest())
-            })
-            .collect();
+        let mut speakers: Vec<Speaker> = witnesses.iter().map(Client::speaker).collect();
+        let readers: Vec<_> = witnesses.into_iter().map(|mut witness| scope.spawn(move || witness.rest())).collect();
         let peers: Vec<_> = (0..churn.peers)
             .map(|peer| {
                 scope.spawn({
@@ -73,14 +68,14 @@ fn run(churn: Churn, address: SocketAddr) -> usize {
             })
             .collect();
         let stays: Vec<_> = peers.into_iter().flat_map(|peer| peer.join().unwrap()).collect();
-        wait_for_the_last(&mut witnesses, address);
+        wait_for_the_last(&mut speakers, address);
         let seen: Vec<Witness> = readers.into_iter().map(|reader| Witness::new(reader.join().unwrap())).collect();
         check(&seen, stays)
     })
 }
 
 /// Lets the witnesses leave behind everybody else: a reset is noticed a little later.
-fn wait_for_the_last(witnesses: &mut [Client], address: SocketAddr) {
+fn wait_for_the_last(witnesses: &mut [Speaker], address: SocketAddr) {
     for (room, witness) in witnesses.iter_mut().enumerate() {
         // Whoever was reset before this is gone when this is said: its reset came first.
         Client::join(address, &format!("r{room}"), "last").leave();

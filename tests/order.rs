@@ -6,7 +6,7 @@ mod common;
 #[path = "common/order.rs"]
 mod order;
 
-use common::{Client, TestServer};
+use common::TestServer;
 use order::{Stay, Witness};
 use roomcast::Config;
 use std::num::NonZeroUsize;
@@ -22,14 +22,14 @@ const VISITS: usize = 20;
 fn send(server: &TestServer, name: &str, start: &Barrier) -> Stay {
     let mut client = server.connect();
     start.wait();
-    let mut reader = Client::over(&client);
+    let mut speaker = client.speaker();
     let seen = thread::scope(|scope| {
-        let seen = scope.spawn(move || reader.rest());
-        client.send(format!("JOIN room {name}\n"));
+        let seen = scope.spawn(move || client.rest());
+        speaker.send(format!("JOIN room {name}\n"));
         for number in 0..LINES {
-            client.send(format!("{number}\n"));
+            speaker.send(format!("{number}\n"));
         }
-        client.half_close();
+        speaker.half_close();
         seen.join().unwrap()
     });
     Stay { name: name.to_owned(), lines: seen }

@@ -43,13 +43,13 @@ fn members_see_the_notice_then_the_end_and_the_exit_code_is_0() {
 
 /// Lets `alice` say so much that the sleeping `bob`'s socket and backlog hold a part of it.
 fn put_to_sleep(alice: &mut Client, lines: usize) -> Vec<String> {
-    let mut reader = Client::over(alice);
+    let mut speaker = alice.speaker();
     let said = "x".repeat(9_990);
     let expected: Vec<String> = (0..lines).map(|number| format!("alice: {number} {said}")).collect();
     std::thread::scope(|scope| {
-        scope.spawn(|| expected.iter().for_each(|line| reader.expect(line)));
+        scope.spawn(|| expected.iter().for_each(|line| alice.expect(line)));
         for line in &expected {
-            alice.send(format!("{}\n", line.strip_prefix("alice: ").unwrap()));
+            speaker.send(format!("{}\n", line.strip_prefix("alice: ").unwrap()));
         }
     });
     expected

@@ -28,8 +28,8 @@ fn one_sleeps(peers: usize, lines: usize, workers: &str) {
     let before = server.status_kib("VmHWM");
     let (heard, hearing) = mpsc::channel();
     thread::scope(|scope| {
-        let own = Client::over(&sender);
-        for (reader, mut client) in readers.into_iter().chain([own]).enumerate() {
+        let mut speaker = sender.speaker();
+        for (reader, mut client) in readers.into_iter().chain([sender]).enumerate() {
             let heard = heard.clone();
             scope.spawn(move || {
                 // All but the last to join, and the sender, have still to see the last one come.
@@ -44,7 +44,7 @@ fn one_sleeps(peers: usize, lines: usize, workers: &str) {
         }
         let mut behind = vec![0; peers - 1];
         for number in 0..lines {
-            sender.send(format!("{}\n", line(number)));
+            speaker.send(format!("{}\n", line(number)));
             for behind in &mut behind {
                 *behind += 1;
             }

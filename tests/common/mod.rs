@@ -183,10 +183,9 @@ impl Client {
         client
     }
 
-    /// A second reader and writer on the same socket, for another thread.
-    pub fn over(other: &Self) -> Self {
-        assert!(other.reader.buffer().is_empty(), "bytes that were read already would be lost");
-        Self { reader: BufReader::new(other.stream().try_clone().unwrap()) }
+    /// The same socket for a thread that only sends, while another one reads.
+    pub fn speaker(&self) -> Speaker {
+        Speaker(self.stream().try_clone().unwrap())
     }
 
     pub fn stream(&self) -> &TcpStream {
@@ -262,6 +261,22 @@ impl Client {
     /// Closes with a reset instead of an end.
     pub fn reset(self) {
         socket2::SockRef::from(self.stream()).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+}
+
+/// The sending half of a client.
+pub struct Speaker(TcpStream);
+
+impl Speaker {
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Ends the own side; the server sees the end of input.
+    pub fn half_close(&mut self) {
+        // It fails when the server has closed already.
+        let _ = self.0.shutdown(Shutdown::Write);
     }
 }
 
