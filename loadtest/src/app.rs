@@ -1,0 +1,160 @@
+//! The program: from arguments to exit code.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::args::Common;
+use crate::conductor::{self, Run};
+use crate::outcome::Outcome;
+use crate::plan::Plan;
+use crate::probe::{probe, resolve};
+use crate::process::Process;
+use crate::progress::Progress;
+use crate::scenario::{Cli, Flood, LimitArgs, Scenario, Steady, Steps};
+use crate::server::{Server, find};
+use crate::{compare, crew, files, limit, report, stairs, table};
+
+/// How long bare writes are measured beside a run.
+const LIMIT: Duration = Duration::from_secs(1);
+/// Arguments that a spawned server gets where its bound on a sender's rate would be what is measured.
+const UNBOUND: [&str; 2] = ["--rate", "0"];
+
+/// Does what the arguments say; returns the exit code.
+///
+/// # Errors
+/// With one line for the user; the exit code is 3 then.
+pub fn run(cli: &Cli) -> Result<u8> {
+    let common = &cli.common;
+    match &cli.scenario {
+        Scenario::Worker => {
+            files::raise()?;
+            crew::serve()?;
+            Ok(0)
+        }
+        Scenario::Compare(files) => compare::files(&files.first, &files.second).map(|text| {
+            print!("{text}");
+            0
+        }),
+        Scenario::Limit(args) => bare(args, common),
+        Scenario::Steady(args) => {
+            let stand = Stand::new(common, steady_arguments(args))?;
+            finish(common, limited(stand.run("steady", &args.plan(common, stand.target))?)?)
+        }
+        Scenario::Flood(args) => flood(args, common),
+        Scenario::Step(args) => step(args, common),
+        Scenario::Storm(args) => {
+            let stand = Stand::new(common, &[])?;
+            let plan = args.plan(common, stand.target);
+            finish(common, stand.run("storm", &plan)?)
+        }
+        Scenario::Idle(args) => {
+            let stand = Stand::new(common, &[])?;
+            let plan = args.plan(common, stand.target);
+            finish(common, stand.run("idle", &plan)?)
+        }
+    }
+}
+
+/// A sender above the server's default bound would be held back by design: then the bound is taken away.
+fn steady_arguments(args: &Steady) -> &'static [&'static str] {
+    let rate = args.total_rate.map_or(args.rate, |total| total.shared(args.rooms));
+    let bound = 1_000_000 * args.senders.max(1) as u64;
+    if rate.millilines_per_second > bound { &UNBOUND } else { &[] }
+}
+
+fn flood(args: &Flood, common: &Common) -> Result<u8> {
+    let stand = Stand::new(common, &UNBOUND)?;
+    let plan = args.plan(common, stand.target);
+    finish(common, limited(stand.run("flood", &plan)?)?)
+}
+
+fn step(args: &Steps, common: &Common) -> Result<u8> {
+    let stand = Stand::new(common, &UNBOUND)?;
+    let first = args.plan(common, stand.target);
+    let outcome = stairs::climb(args, first, &mut |plan| stand.run("step", plan))?;
+    finish(common, outcome)
+}
+
+fn bare(args: &LimitArgs, common: &Common) -> Result<u8> {
+    // Both ends of every socket are here.
+    files::check(args.sockets * 2, 1, files::raise()?)?;
+    let found = limit::measure(args.sockets, args.lines, args.size, args.duration)?;
+    print!("{}", table::limit(&found));
+    if let Some(path) = &common.json {
+        save(path, &serde_json::to_string_pretty(&found)?)?;
+    }
+    Ok(0)
+}
+
+/// The server and the means to measure it.
+struct Stand {
+    target: std::net::SocketAddr,
+    process: Option<Process>,
+    /// Connections that one process may open.
+    possible: usize,
+    /// The server, if it was started here: it lives as long as this.
+    _server: Option<Server>,
+}
+
+impl Stand {
+    fn new(common: &Common, arguments: &[&str]) -> Result<Self> {
+        let possible = files::raise()?;
+        let server = if common.spawn {
+            let mut all: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+            all.extend(common.server_arg.iter().cloned());
+            Some(Server::spawn(&find(common.server.as_deref())?, &all)?)
+        } else {
+            None
+        };
+        let target = match &server {
+            Some(server) => server.address(),
+            None => resolve(&common.target)?,
+        };
+        let pid = server.as_ref().map(Server::pid).or(common.pid);
+        let process = pid.map(|pid| Process::new(pid).with_context(|| format!("--pid {pid} cannot be looked at")));
+        Ok(Self { target, process: process.transpose()?, possible, _server: server })
+    }
+
+    fn run(&self, scenario: &str, plan: &Plan) -> Result<Outcome> {
+        plan.check()?;
+        files::check(plan.connections, plan.processes, self.possible)?;
+        probe(plan)?;
+        let mut progress = Progress::new();
+        let run: Run = conductor::run(plan, self.process.as_ref(), &mut |moment| progress.show(moment))?;
+        progress.end();
+        Ok(Outcome::new(scenario, plan, &run))
+    }
+}
+
+/// Measures bare writes of as many lines as the server put in one write, and the distance to them.
+fn limited(mut outcome: Outcome) -> Result<Outcome> {
+    let Some(figures) = &outcome.server else { return Ok(outcome) };
+    let Some(lines) = figures.lines_per_write else { return Ok(outcome) };
+    let delivered = outcome.tally.window_delivered.max(1);
+    let line_bytes = usize::try_from(outcome.tally.window_bytes / delivered)?;
+    let possible = files::raise()? / 2;
+    let sockets = usize::try_from(outcome.connections())?.min(possible);
+    let lines = (1..4096_usize).find(|&count| count as f64 + 0.5 > lines).unwrap_or(4096);
+    let mut found = limit::measure(sockets, lines, line_bytes.max(1), LIMIT)?;
+    found.distance = Some(figures.cpu_ns_per_delivery / found.cpu_ns_per_delivery);
+    outcome.limit = Some(found);
+    Ok(outcome)
+}
+
+/// Shows an outcome wherever it is wanted.
+fn finish(common: &Common, outcome: Outcome) -> Result<u8> {
+    print!("{}", table::table(&outcome));
+    if let Some(path) = &common.json {
+        save(path, &serde_json::to_string_pretty(&outcome)?)?;
+    }
+    if let Some(path) = &common.report {
+        save(path, &report::page(&outcome)?)?;
+    }
+    Ok(outcome.verdict.exit_code())
+}
+
+fn save(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,92 @@
+//! Two results side by side, if they are of the same work.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::machine::short;
+use crate::table::heading;
+use crate::outcome::Outcome;
+
+/// The parameters that make the work; the others say where and by whom it is done.
+const WORK: [&str; 11] = [
+    "connections", "rooms", "senders", "size", "rate", "in_flight", "duration", "lines", "until_p99", "raise", "more",
+];
+
+/// What is compared: its name, and where it is in the JSON.
+const FIGURES: [(&str, &str); 17] = [
+    ("deliveries/s", "/deliveries_per_second"),
+    ("latency p50 µs", "/latency_us/p50"),
+    ("latency p90 µs", "/latency_us/p90"),
+    ("latency p99 µs", "/latency_us/p99"),
+    ("latency p99.9 µs", "/latency_us/p999"),
+    ("latency max µs", "/latency_us/max"),
+    ("joins/s", "/join/per_second"),
+    ("join p99 µs", "/join/latency_us/p99"),
+    ("join server CPU s", "/join/server_cpu_seconds"),
+    ("server ns/delivery", "/server/cpu_ns_per_delivery"),
+    ("server cores", "/server/cpu_share"),
+    ("server RSS", "/server/rss_bytes"),
+    ("RSS/connection", "/server/rss_bytes_per_connection"),
+    ("lines/write", "/server/lines_per_write"),
+    ("times the limit", "/limit/distance"),
+    ("generator ns/del.", "/generator/cpu_ns_per_delivery"),
+    ("lost", "/lost"),
+];
+
+/// Compares two files.
+///
+/// # Errors
+/// When one cannot be read, or they are of different work: then with what differs.
+pub fn files(first: &Path, second: &Path) -> Result<String> {
+    let read = |path: &Path| -> Result<Outcome> {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is not a result of --json", path.display()))
+    };
+    compare(&read(first)?, &read(second)?)
+}
+
+/// Compares two outcomes.
+///
+/// # Errors
+/// When they are of different work: with what differs.
+pub fn compare(first: &Outcome, second: &Outcome) -> Result<String> {
+    if first.scenario != second.scenario {
+        bail!("different work cannot be compared: scenario {} and {}", first.scenario, second.scenario);
+    }
+    let value = |outcome: &Outcome, key: &str| outcome.parameters.get(key).cloned().unwrap_or(Value::Null);
+    for key in WORK {
+        let (a, b) = (value(first, key), value(second, key));
+        // What `step` reached is its result, not its work.
+        let reached = first.scenario == "step" && ["rate", "connections", "rooms"].contains(&key);
+        if a != b && !reached {
+            bail!("different work cannot be compared: {key} is {a} and {b}");
+        }
+    }
+    let mut text = format!("{}\n", heading(first));
+    for key in ["protocol", "threads", "processes"] {
+        let (a, b) = (value(first, key), value(second, key));
+        if a != b {
+            let _ = writeln!(text, "  {key} differs: {a} and {b}");
+        }
+    }
+    if first.machine != second.machine {
+        text.push_str("  the machines differ: only ratios within one machine mean much\n");
+    }
+    let _ = writeln!(text, "  {:<20} {:>12} {:>12} {:>8}", "", "first", "second", "ratio");
+    let (a, b) = (serde_json::to_value(first)?, serde_json::to_value(second)?);
+    for (name, pointer) in FIGURES {
+        let figure = |value: &Value| value.pointer(pointer).and_then(Value::as_f64);
+        if let (Some(a), Some(b)) = (figure(&a), figure(&b))
+            && (a != 0.0 || b != 0.0)
+        {
+            let ratio = if a == 0.0 { "-".into() } else { format!("{:.3}", b / a) };
+            let _ = writeln!(text, "  {name:<20} {:>12} {:>12} {ratio:>8}", short(a), short(b));
+        }
+    }
+    let _ = writeln!(text, "  first:  {}\n  second: {}", first.verdict.text, second.verdict.text);
+    Ok(text)
+}

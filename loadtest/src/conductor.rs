@@ -1,0 +1,231 @@
+//! A run from outside: all in, then talk, then all out; the server's process is looked at in between.
+
+use anyhow::{Context, Result};
+
+use crate::clock::{SECOND, Tick, now, sleep_until, ticks};
+use crate::crew::Crew;
+use crate::message::{Command, Effort, Event, Progress, Report};
+use crate::plan::{Pacing, Plan, Stop};
+use crate::process::{Process, Sample, segments_sent};
+use crate::sheet::Sheet;
+
+/// From the decision to talk to the first line: time for all processes to hear of it.
+const HEADSTART: Tick = SECOND / 20;
+/// Longer than any worker stays silent: they tell their progress four times a second.
+const DEAF: Tick = 30 * SECOND;
+
+/// What is going on, for whoever watches.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Moment {
+    /// Connections that the run will have.
+    pub connections: u64,
+    /// The sum of all workers' progress; the highest of their percentiles.
+    pub progress: Progress,
+    /// Seconds since talking began, and how many it lasts; `None` before.
+    pub talk: Option<(f64, f64)>,
+}
+
+/// All that came out of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Run {
+    /// All workers' notes.
+    pub sheet: Sheet,
+    /// Why it ended early: the first worker's line.
+    pub failure: Option<String>,
+    /// What each worker's thread used in the window.
+    pub efforts: Vec<Effort>,
+    /// From the first connect to the last entry, in nanoseconds.
+    pub joining: Tick,
+    /// From the first goodbye to the last end, in nanoseconds.
+    pub leaving: Tick,
+    /// The measured window, in nanoseconds.
+    pub window: Tick,
+    /// The server's process, if it is known.
+    pub server: Option<Samples>,
+    /// Segments with data that the machine sent in the window, this program's own left out.
+    pub segments: Option<u64>,
+}
+
+/// The server's process at the run's turns.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Samples {
+    /// Before the first connection.
+    pub before: Sample,
+    /// When all were in.
+    pub settled: Sample,
+    /// At the start of the measured window.
+    pub from: Sample,
+    /// At its end.
+    pub to: Sample,
+    /// When all were out.
+    pub left: Sample,
+}
+
+/// A run in progress.
+struct Conductor<'a> {
+    plan: &'a Plan,
+    crew: Crew,
+    server: Option<&'a Process>,
+    watch: &'a mut dyn FnMut(&Moment),
+    /// Each worker's last words.
+    progress: Vec<Progress>,
+    /// Reports of the workers that are done.
+    reports: Vec<Report>,
+    /// How many workers are all in.
+    settled: usize,
+    /// How many workers have nothing more to expect.
+    drained: usize,
+    /// When talking began.
+    talk: Option<Tick>,
+}
+
+/// Runs a plan to its end. A run that fails on its way still returns what it measured.
+///
+/// # Errors
+/// When it could not begin.
+pub fn run(plan: &Plan, server: Option<&Process>, watch: &mut dyn FnMut(&Moment)) -> Result<Run> {
+    plan.check()?;
+    let mut samples = Samples { before: sample(server), ..Samples::default() };
+    let crew = Crew::start(plan.shares(now()), plan.processes).context("cannot start the workers")?;
+    let progress = vec![Progress::default(); crew.workers()];
+    let mut conductor = Conductor {
+        plan,
+        crew,
+        server,
+        watch,
+        progress,
+        reports: Vec::new(),
+        settled: 0,
+        drained: 0,
+        talk: None,
+    };
+    let mut segments = None;
+    if conductor.all(|conductor| conductor.settled) {
+        samples.settled = sample(server);
+        segments = conductor.talk(&mut samples);
+    }
+    conductor.crew.tell(Command::Leave);
+    while conductor.reports.len() < conductor.crew.workers() && conductor.listen() {}
+    samples.left = sample(server);
+    Ok(gather(plan, conductor.reports, server.map(|_| samples), segments))
+}
+
+fn sample(server: Option<&Process>) -> Sample {
+    server.and_then(|server| server.sample().ok()).unwrap_or_default()
+}
+
+impl Conductor<'_> {
+    /// Waits until every worker has reached a point. `false` when one of them gave up before.
+    fn all(&mut self, reached: fn(&Self) -> usize) -> bool {
+        while reached(self) < self.crew.workers() {
+            if !self.reports.is_empty() || !self.listen() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Notes the next event. `false` when there is none for longer than workers are ever silent.
+    fn listen(&mut self) -> bool {
+        let event = self.crew.event(now() + DEAF);
+        let heard = event.is_some();
+        event.into_iter().for_each(|event| self.note(event));
+        heard
+    }
+
+    fn note(&mut self, (worker, event): (usize, Event)) {
+        match event {
+            Event::Progress(progress) => {
+                self.progress[worker] = progress;
+                let moment = self.moment();
+                (self.watch)(&moment);
+            }
+            Event::Settled => self.settled += 1,
+            Event::Drained => self.drained += 1,
+            Event::Left(report) => self.reports.push(*report),
+        }
+    }
+
+    fn moment(&self) -> Moment {
+        let progress = self.progress.iter().fold(Progress::default(), |sum, one| Progress {
+            joined: sum.joined + one.joined,
+            sent: sum.sent + one.sent,
+            delivered: sum.delivered + one.delivered,
+            p99: sum.p99.max(one.p99),
+        });
+        let length = match self.plan.stop {
+            Stop::After(duration) => (self.plan.warmup + duration).as_secs_f64(),
+            Stop::Lines(_) => 0.0,
+        };
+        let talk = self.talk.map(|start| (now().saturating_sub(start) as f64 / SECOND as f64, length));
+        Moment { connections: self.plan.connections as u64, progress, talk }
+    }
+
+    /// Talk, and what the server's process uses in the window. Returns the segments sent in it.
+    fn talk(&mut self, samples: &mut Samples) -> Option<u64> {
+        if self.plan.pacing == Pacing::Quiet && self.plan.stop == Stop::Lines(0) {
+            (samples.from, samples.to) = (samples.settled, samples.settled);
+            return None;
+        }
+        let start = now() + HEADSTART;
+        self.talk = Some(start);
+        self.crew.tell(Command::Talk(start));
+        let from = start + ticks(self.plan.warmup);
+        if !self.listen_until(from) {
+            return None;
+        }
+        samples.from = sample(self.server);
+        let segments = segments_sent();
+        let timed = match self.plan.stop {
+            Stop::After(duration) => self.listen_until(from + ticks(duration)).then(|| self.close_window(samples)),
+            Stop::Lines(_) => None,
+        };
+        self.all(|conductor| conductor.drained);
+        let end = timed.unwrap_or_else(|| self.close_window(samples));
+        Some(end?.saturating_sub(segments?))
+    }
+
+    fn close_window(&self, samples: &mut Samples) -> Option<u64> {
+        samples.to = sample(self.server);
+        segments_sent()
+    }
+
+    /// Notes what is told until a tick. `false` when a worker gave up.
+    fn listen_until(&mut self, tick: Tick) -> bool {
+        while now() < tick {
+            let Some(event) = self.crew.event(tick) else { break };
+            self.note(event);
+            if !self.reports.is_empty() {
+                return false;
+            }
+        }
+        sleep_until(tick);
+        true
+    }
+}
+
+fn gather(plan: &Plan, reports: Vec<Report>, server: Option<Samples>, segments: Option<u64>) -> Run {
+    let mut run = Run { server, ..Run::default() };
+    let span = |spans: &mut dyn Iterator<Item = (Tick, Tick)>| {
+        let (mut from, mut to) = (Tick::MAX, 0);
+        spans.filter(|span| span.0 > 0).for_each(|span| (from, to) = (from.min(span.0), to.max(span.1)));
+        to.saturating_sub(from)
+    };
+    run.joining = span(&mut reports.iter().map(|report| report.joining));
+    run.leaving = span(&mut reports.iter().map(|report| report.leaving));
+    run.window = span(&mut reports.iter().map(|report| {
+        let to = report.sheet.window.1;
+        (report.sheet.window.0, if to == Tick::MAX { report.finished } else { to })
+    }));
+    for report in reports {
+        run.sheet.add(&report.sheet);
+        run.failure = run.failure.take().or(report.failure);
+        run.efforts.push(report.effort);
+    }
+    let missing = plan.shares(0).len().saturating_sub(run.efforts.len());
+    if missing > 0 {
+        run.failure.get_or_insert(format!("{missing} workers never reported"));
+    }
+    run.segments = segments.map(|count| count.saturating_sub(run.sheet.tally.window_writes));
+    run
+}

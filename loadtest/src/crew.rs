@@ -1,0 +1,186 @@
+//! The workers of a run, wherever they are: threads of this process, or threads of others that are told by pipes.
+
+use std::collections::HashSet;
+use std::io::{self, BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command as Program, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use mio::Waker;
+
+use crate::clock::{Tick, now};
+use crate::message::{Command, Event, Report};
+use crate::plan::Share;
+use crate::worker::work;
+
+/// The hidden subcommand that a child process is started with.
+pub const SUBCOMMAND: &str = "worker";
+
+/// All workers of a run.
+pub(crate) struct Crew {
+    /// How to reach them.
+    links: Vec<Link>,
+    /// What they tell: who, and what.
+    events: Receiver<(usize, Event)>,
+    /// How many there are.
+    workers: usize,
+}
+
+/// A way to one worker or several.
+enum Link {
+    /// A thread here.
+    Thread { commands: Sender<Command>, waker: Arc<OnceLock<Arc<Waker>>> },
+    /// A process with some threads.
+    Process { child: Child, commands: ChildStdin },
+}
+
+impl Crew {
+    /// Starts the shares: as threads if all are to be in one process, else in `processes` children.
+    ///
+    /// # Errors
+    /// When a process cannot be started.
+    pub(crate) fn start(shares: Vec<Share>, processes: usize) -> io::Result<Self> {
+        let (tell, events) = mpsc::channel();
+        let workers = shares.len();
+        let numbered: Vec<(usize, Share)> = shares.into_iter().enumerate().collect();
+        let links = if processes <= 1 {
+            numbered.into_iter().map(|share| start_thread(share, &tell)).collect()
+        } else {
+            let size = workers.div_ceil(processes).max(1);
+            numbered.chunks(size).map(|shares| start_process(shares, &tell)).collect::<io::Result<_>>()?
+        };
+        Ok(Self { links, events, workers })
+    }
+
+    /// How many workers there are.
+    pub(crate) fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// Tells all of them something. A worker that is gone has said so, and is told nothing.
+    pub(crate) fn tell(&mut self, command: Command) {
+        for link in &mut self.links {
+            match link {
+                Link::Thread { commands, waker } => {
+                    if commands.send(command).is_ok()
+                        && let Some(waker) = waker.get()
+                    {
+                        let _ = waker.wake();
+                    }
+                }
+                Link::Process { commands, .. } => {
+                    let _ = write_line(commands, &command);
+                }
+            }
+        }
+    }
+
+    /// The next event before a deadline, if there is one.
+    pub(crate) fn event(&self, deadline: Tick) -> Option<(usize, Event)> {
+        let wait = std::time::Duration::from_nanos(deadline.saturating_sub(now()));
+        match self.events.recv_timeout(wait) {
+            Ok(event) => Some(event),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+        }
+    }
+
+    /// Passes all events on until every worker is done: what a child process does.
+    fn forward(self, out: &mut impl Write) -> io::Result<()> {
+        let mut left = 0;
+        while left < self.workers {
+            let Ok(event) = self.events.recv() else { break };
+            left += usize::from(matches!(event.1, Event::Left(_)));
+            write_line(out, &event)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Crew {
+    /// Children end when their standard input does.
+    fn drop(&mut self) {
+        for link in self.links.drain(..) {
+            if let Link::Process { mut child, commands } = link {
+                drop(commands);
+                let _ = child.wait();
+            }
+        }
+    }
+}
+
+fn start_thread((number, share): (usize, Share), tell: &Sender<(usize, Event)>) -> Link {
+    let (commands, told) = mpsc::channel();
+    let waker = Arc::new(OnceLock::new());
+    let (theirs, tell) = (Arc::clone(&waker), tell.clone());
+    thread::spawn(move || {
+        // Nobody is left to hear it when sending fails.
+        let tell = |event| _ = tell.send((number, event));
+        work(share, &told, &|waker| _ = theirs.set(waker), &tell);
+    });
+    Link::Thread { commands, waker }
+}
+
+fn start_process(shares: &[(usize, Share)], tell: &Sender<(usize, Event)>) -> io::Result<Link> {
+    let mut child = Program::new(std::env::current_exe()?)
+        .arg(SUBCOMMAND)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let broken = || io::Error::other("a worker process without pipes");
+    let mut commands = child.stdin.take().ok_or_else(broken)?;
+    let events = child.stdout.take().ok_or_else(broken)?;
+    write_line(&mut commands, &shares)?;
+    let workers = shares.iter().map(|(number, _)| *number).collect();
+    let tell = tell.clone();
+    thread::spawn(move || pass_events(events, workers, &tell));
+    Ok(Link::Process { child, commands })
+}
+
+/// Reads a child's events; when it ends before its workers did, says so in their name.
+fn pass_events(events: ChildStdout, mut workers: HashSet<usize>, tell: &Sender<(usize, Event)>) {
+    for line in BufReader::new(events).lines() {
+        let Ok(event) = line.and_then(|line| Ok(serde_json::from_str::<(usize, Event)>(&line)?)) else { break };
+        if matches!(event.1, Event::Left(_)) {
+            workers.remove(&event.0);
+        }
+        if tell.send(event).is_err() {
+            return;
+        }
+    }
+    for worker in workers {
+        let failure = Some("a worker process ended before its time".to_owned());
+        let _ = tell.send((worker, Event::Left(Box::new(Report { failure, ..Report::default() }))));
+    }
+}
+
+/// A child process: its shares come as the first line of standard input, then commands; events go to standard output.
+///
+/// # Errors
+/// When its parent is gone, or is not one of ours.
+pub fn serve() -> io::Result<()> {
+    let mut lines = BufReader::new(io::stdin()).lines();
+    let first = lines.next().ok_or_else(|| io::Error::other("no plan on standard input"))??;
+    let shares: Vec<(usize, Share)> = serde_json::from_str(&first)?;
+    let (tell, events) = mpsc::channel();
+    let workers = shares.len();
+    let links: Vec<Link> = shares.into_iter().map(|share| start_thread(share, &tell)).collect();
+    let (_, nothing) = mpsc::channel();
+    let mut hands = Crew { links, events: nothing, workers };
+    thread::spawn(move || {
+        for line in lines {
+            let Some(command) = line.ok().and_then(|line| serde_json::from_str(&line).ok()) else { break };
+            hands.tell(command);
+        }
+        // The parent is gone: so are its commands.
+        hands.tell(Command::Leave);
+    });
+    Crew { links: Vec::new(), events, workers }.forward(&mut io::stdout().lock())
+}
+
+fn write_line(out: &mut impl Write, value: &impl serde::Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    out.write_all(&line)?;
+    out.flush()
+}

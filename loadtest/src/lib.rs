@@ -1,0 +1,48 @@
+//! A load generator for Roomcast that checks every line's arrival.
+//!
+//! ```text
+//! app ─► scenario ─► plan ─► conductor ─► crew ─► worker (a thread: one poll, one buffer, whole rooms)
+//!                               │                    ├─► connection   a socket
+//!                               │                    └─► room         who sends next; every delivery checked
+//!                               ▼                          └─► log    the room's common order
+//!                            outcome ─► table, JSON, report, verdict
+//! ```
+//!
+//! A scenario is a [`plan::Plan`], a value; one engine runs every plan. A line is taken apart and checked when the
+//! first member of its room receives it; all others are compared with that member's bytes, which proves the same
+//! order at a memory comparison's cost. Latency counts from the planned time of sending, for every delivery.
+#![forbid(unsafe_code)]
+// Figures are for people: 52 bits of a count are enough for them.
+#![allow(clippy::cast_precision_loss)]
+
+pub mod app;
+pub mod args;
+pub mod clock;
+pub mod compare;
+pub mod conductor;
+mod connection;
+pub mod crew;
+mod cursor;
+mod effort;
+pub mod files;
+pub mod histogram;
+pub mod limit;
+mod log;
+pub mod machine;
+pub mod message;
+pub mod outcome;
+pub mod payload;
+pub mod plan;
+pub mod probe;
+pub mod process;
+pub mod progress;
+pub mod protocol;
+pub mod report;
+mod room;
+pub mod scenario;
+pub mod server;
+pub mod sheet;
+pub mod stairs;
+pub mod table;
+pub mod verdict;
+mod worker;

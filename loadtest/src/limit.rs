@@ -1,0 +1,160 @@
+//! The machine's own ceiling: bare writes of some lines to many sockets, with no server in between.
+//!
+//! One thread writes, round by round; another reads as the workers do, and tells when a round has arrived. Only the
+//! writing thread's CPU time counts: what a server would spend if writing were all it did.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use mio::{Events, Interest, Poll, Token};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{SECOND, now, thread_cpu, ticks};
+use crate::connection::source;
+
+/// Bytes of the buffer that all sockets are read into: as much as a worker has.
+const BUFFER: usize = 256 * 1024;
+/// Rounds before measuring: buffers grow, threads find their CPU.
+const WARMUP_ROUNDS: u64 = 20;
+/// Source addresses to spread the sockets over.
+const SOURCES: u8 = 8;
+
+/// What bare writes cost.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Limit {
+    /// Sockets written to in turn.
+    pub sockets: usize,
+    /// Lines in each write.
+    pub lines_per_write: usize,
+    /// Bytes of each line.
+    pub line_bytes: usize,
+    /// Lines delivered a second.
+    pub deliveries_per_second: f64,
+    /// CPU nanoseconds of the writing thread for each line delivered.
+    pub cpu_ns_per_delivery: f64,
+    /// The server's CPU nanoseconds a delivery over this; where there is a server.
+    pub distance: Option<f64>,
+}
+
+/// Measures for a duration.
+///
+/// # Errors
+/// When sockets cannot be had.
+pub fn measure(sockets: usize, lines: usize, line_bytes: usize, duration: Duration) -> Result<Limit> {
+    if sockets == 0 || lines == 0 || line_bytes == 0 || duration.is_zero() {
+        bail!("--sockets, --lines, --size and --duration must all be more than 0");
+    }
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen")?;
+    let address = listener.local_addr()?;
+    let round_bytes = sockets * lines * line_bytes;
+    let (arrived, rounds) = channel();
+    let reader = thread::spawn(move || read_rounds(address, sockets, round_bytes, &arrived));
+    let mut peers = Vec::with_capacity(sockets);
+    for _ in 0..sockets {
+        let (peer, _) = listener.accept().context("cannot accept: too many --sockets for the open files allowed?")?;
+        peer.set_nodelay(true)?;
+        peers.push(peer);
+    }
+    let written = write_rounds(&mut peers, &vec![b'x'; lines * line_bytes], duration, &rounds);
+    drop(peers);
+    match reader.join() {
+        Ok(read) => read.context("cannot read")?,
+        Err(_) => bail!("the reading thread panicked"),
+    }
+    let (count, cpu, wall) = written?;
+    let deliveries = (count * sockets as u64 * lines as u64) as f64;
+    Ok(Limit {
+        sockets,
+        lines_per_write: lines,
+        line_bytes,
+        deliveries_per_second: deliveries * SECOND as f64 / wall as f64,
+        cpu_ns_per_delivery: cpu as f64 / deliveries,
+        distance: None,
+    })
+}
+
+/// Writes rounds; returns how many were measured, and their CPU and wall time.
+fn write_rounds(
+    peers: &mut [TcpStream],
+    lines: &[u8],
+    duration: Duration,
+    rounds: &Receiver<()>,
+) -> Result<(u64, u64, u64)> {
+    let (mut count, mut start, mut cpu) = (0, now(), thread_cpu());
+    loop {
+        for peer in &mut *peers {
+            peer.write_all(lines)?;
+        }
+        rounds.recv().context("the reading thread ended early")?;
+        count += 1;
+        if count == WARMUP_ROUNDS {
+            (start, cpu) = (now(), thread_cpu());
+        }
+        let wall = now() - start;
+        if count > WARMUP_ROUNDS && wall >= ticks(duration) {
+            return Ok((count - WARMUP_ROUNDS, thread_cpu() - cpu, wall));
+        }
+    }
+}
+
+/// Reads all sockets until they end, and tells when each round has arrived.
+fn read_rounds(address: SocketAddr, sockets: usize, round_bytes: usize, arrived: &Sender<()>) -> io::Result<()> {
+    let mut poll = Poll::new()?;
+    let mut streams = Vec::with_capacity(sockets);
+    for number in 0..sockets {
+        let mut stream = connect(address, number)?;
+        poll.registry().register(&mut stream, Token(number), Interest::READABLE)?;
+        streams.push(stream);
+    }
+    let mut events = Events::with_capacity(1024);
+    let mut buffer = vec![0; BUFFER];
+    let (mut ended, mut missing) = (0, round_bytes);
+    while ended < sockets {
+        poll.poll(&mut events, None)?;
+        for event in &events {
+            match streams[event.token().0].read(&mut buffer) {
+                Ok(0) => ended += 1,
+                Ok(count) => missing -= count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+            if missing == 0 {
+                missing = round_bytes;
+                // The writer has all rounds that it wants, and is about to close.
+                let _ = arrived.send(());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn connect(address: SocketAddr, number: usize) -> io::Result<mio::net::TcpStream> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    if let Some(source) = source(address, number, SOURCES) {
+        socket.bind(&SocketAddr::from((source, 0)).into())?;
+    }
+    socket.connect(&address.into())?;
+    socket.set_nonblocking(true)?;
+    Ok(mio::net::TcpStream::from_std(socket.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn measures_bare_writes() {
+        let limit = measure(3, 2, 64, Duration::from_millis(20)).unwrap();
+        assert_eq!((limit.sockets, limit.lines_per_write, limit.line_bytes), (3, 2, 64));
+        assert!(limit.cpu_ns_per_delivery > 0.0 && limit.deliveries_per_second > 0.0, "{limit:?}");
+    }
+
+    #[test]
+    fn nothing_is_not_measured() {
+        assert!(measure(0, 1, 64, Duration::from_millis(1)).is_err());
+    }
+}

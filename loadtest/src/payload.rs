@@ -1,0 +1,109 @@
+//! What a line of load says: who sent it, which one it is, when it was planned; then padding up to the size asked for.
+//!
+//! `#rrrr ssss qqqqqqqq tttttttttt abcdef…`: room, sender, sequence and planned microseconds in hexadecimal, each of a
+//! fixed width, so that every line of a run is equally long and every byte of it is known beforehand.
+
+/// Bytes of the fixed part: the smallest payload.
+pub const SMALLEST: usize = 31;
+/// The largest payload that fits a line of 20,000 bytes with some room for a protocol's own words.
+pub const LARGEST: usize = 19_000;
+
+const PADDING: &[u8; 26] = b"abcdefghijklmnopqrstuvwxyz";
+/// Where each number starts, and its digits.
+const ROOM: (usize, usize) = (1, 4);
+const SENDER: (usize, usize) = (6, 4);
+const SEQUENCE: (usize, usize) = (11, 8);
+const PLANNED: (usize, usize) = (20, 10);
+
+/// The numbers that a payload carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The room it was sent to, counted over the whole run: a line that leaks into another room is seen.
+    pub room: u32,
+    /// The sender's place among its room's members.
+    pub sender: u32,
+    /// How many lines this sender sent before.
+    pub sequence: u32,
+    /// Microseconds from the run's epoch to the planned time of sending.
+    pub planned_us: u64,
+}
+
+/// Appends the payload of `size` bytes (at least [`SMALLEST`]) that carries `stamp`.
+pub fn encode(stamp: &Stamp, size: usize, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + size.max(SMALLEST), b' ');
+    let text = &mut out[start..];
+    text[0] = b'#';
+    write_hex(text, ROOM, u64::from(stamp.room));
+    write_hex(text, SENDER, u64::from(stamp.sender));
+    write_hex(text, SEQUENCE, u64::from(stamp.sequence));
+    write_hex(text, PLANNED, stamp.planned_us);
+    for (byte, pad) in text[SMALLEST..].iter_mut().zip(PADDING.iter().cycle()) {
+        *byte = *pad;
+    }
+}
+
+/// Reads a payload back. `None` when a single byte of it is not as [`encode`] wrote it.
+#[must_use]
+pub fn decode(text: &[u8], size: usize) -> Option<Stamp> {
+    if text.len() != size || size < SMALLEST || text[0] != b'#' {
+        return None;
+    }
+    let padding = text[SMALLEST..].iter().zip(PADDING.iter().cycle());
+    if [5, 10, 19, 30].iter().any(|&at| text[at] != b' ') || padding.into_iter().any(|(byte, pad)| byte != pad) {
+        return None;
+    }
+    Some(Stamp {
+        room: u32::try_from(read_hex(text, ROOM)?).ok()?,
+        sender: u32::try_from(read_hex(text, SENDER)?).ok()?,
+        sequence: u32::try_from(read_hex(text, SEQUENCE)?).ok()?,
+        planned_us: read_hex(text, PLANNED)?,
+    })
+}
+
+fn write_hex(text: &mut [u8], (at, digits): (usize, usize), mut value: u64) {
+    for byte in text[at..at + digits].iter_mut().rev() {
+        *byte = b"0123456789abcdef"[usize::from(value.to_le_bytes()[0] & 15)];
+        value >>= 4;
+    }
+}
+
+fn read_hex(text: &[u8], (at, digits): (usize, usize)) -> Option<u64> {
+    text[at..at + digits].iter().try_fold(0, |value, byte| {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            _ => return None,
+        };
+        Some(value << 4 | u64::from(digit))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAMP: Stamp = Stamp { room: 0xfe01, sender: 0xabc, sequence: 0xdead_beef, planned_us: 0xff_1234_5678 };
+
+    #[test]
+    fn reads_back_what_it_wrote() {
+        for size in [SMALLEST, 32, 64, 4096] {
+            let mut text = Vec::new();
+            encode(&STAMP, size, &mut text);
+            assert_eq!(text.len(), size);
+            assert_eq!(decode(&text, size), Some(STAMP));
+        }
+    }
+
+    #[test]
+    fn notices_any_changed_byte() {
+        let mut text = Vec::new();
+        encode(&STAMP, 64, &mut text);
+        for at in 0..text.len() {
+            let mut changed = text.clone();
+            changed[at] ^= 1;
+            assert_ne!(decode(&changed, 64), Some(STAMP), "byte {at}");
+        }
+        assert_eq!(decode(&text[..63], 64), None);
+    }
+}

@@ -1,0 +1,69 @@
+//! A look at the server before the load: is there one, and does it speak the protocol?
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+
+use anyhow::{Context, Result, bail};
+
+use crate::plan::Plan;
+use crate::protocol::{Dialect, Frame};
+
+/// How much of a greeting is read.
+const GREETING: usize = 4096;
+
+/// Finds the address that a name and a port stand for.
+///
+/// # Errors
+/// When it stands for none.
+pub fn resolve(target: &str) -> Result<SocketAddr> {
+    let mut addresses =
+        target.to_socket_addrs().with_context(|| format!("--target {target} is not an address with a port"))?;
+    addresses.next().with_context(|| format!("--target {target} has no address"))
+}
+
+/// Connects once, and reads the greeting where the protocol has one.
+///
+/// # Errors
+/// With one line that says what is wrong and what to do.
+pub fn probe(plan: &Plan) -> Result<()> {
+    let (target, dialect) = (plan.target, plan.protocol);
+    let mut stream = match TcpStream::connect_timeout(&target, plan.patience) {
+        Ok(stream) => stream,
+        Err(error) if dialect == Dialect::Line => bail!(
+            "nothing to measure at {target} ({error}): start the server with `cargo run --release`, \
+             or add --spawn to start one for this run"
+        ),
+        Err(error) => bail!("nothing to measure at {target} ({error}): start the server, or give its --target"),
+    };
+    let protocol = dialect.protocol();
+    if !protocol.greets() {
+        return Ok(());
+    }
+    stream.set_read_timeout(Some(plan.patience))?;
+    let mut heard = Vec::new();
+    let mut chunk = [0; GREETING];
+    while heard.len() < GREETING {
+        let mut at = 0;
+        while let Some((length, frame)) = protocol.decode(&heard[at..]) {
+            at += length;
+            match frame {
+                Frame::Ready => return Ok(()),
+                Frame::Other => {}
+                _ => bail!("{target} does not speak --protocol {dialect}: it said `{}`", words(&heard)),
+            }
+        }
+        match stream.read(&mut chunk) {
+            Ok(count) if count > 0 => heard.extend_from_slice(&chunk[..count]),
+            Ok(_) => bail!("{target} closed the connection instead of greeting; it said `{}`", words(&heard)),
+            Err(_) => bail!(
+                "{target} took a connection but did not greet in {}: does it speak --protocol {dialect}?",
+                humantime::format_duration(plan.patience)
+            ),
+        }
+    }
+    bail!("{target} does not speak --protocol {dialect}: it said `{}`", words(&heard))
+}
+
+fn words(heard: &[u8]) -> String {
+    String::from_utf8_lossy(heard).lines().next().unwrap_or_default().chars().take(80).collect()
+}

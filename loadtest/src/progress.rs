@@ -1,0 +1,83 @@
+//! How a run is going, while it goes: a bar on a terminal, a line now and then elsewhere.
+
+use std::io::{IsTerminal, stderr};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::clock::{SECOND, Tick, now};
+use crate::conductor::Moment;
+use crate::machine::{grouped, micros, short};
+
+/// How often a line is written where there is no terminal.
+const LINE: Tick = 5 * SECOND;
+
+/// Shows progress on standard error.
+#[derive(Debug)]
+pub struct Progress {
+    /// The bar, on a terminal.
+    bar: Option<ProgressBar>,
+    /// When the last line was written, elsewhere.
+    written: Tick,
+    /// Deliveries and time at the last look, for the rate.
+    last: (u64, Tick),
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Progress {
+    /// Begins to show.
+    #[must_use]
+    pub fn new() -> Self {
+        let bar = stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{prefix:8} [{bar:30}] {msg}");
+            let bar = ProgressBar::new(1000);
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+            bar
+        });
+        Self { bar, written: now(), last: (0, now()) }
+    }
+
+    /// Shows a moment.
+    pub fn show(&mut self, moment: &Moment) {
+        let progress = &moment.progress;
+        let (phase, done) = match moment.talk {
+            None => ("joining", progress.joined as f64 / moment.connections.max(1) as f64),
+            Some((_, 0.0)) => ("talking", 0.0),
+            Some((at, length)) => ("talking", (at / length).min(1.0)),
+        };
+        let at = now();
+        let pause = at.saturating_sub(self.last.1);
+        if pause < SECOND / 5 {
+            return;
+        }
+        let rate = progress.delivered.saturating_sub(self.last.0) as f64 * SECOND as f64 / pause as f64;
+        let text = format!(
+            "{} of {} joined, {}/s delivered, p99 {}",
+            grouped(progress.joined),
+            grouped(moment.connections),
+            short(rate),
+            micros(progress.p99)
+        );
+        if let Some(bar) = &self.bar {
+            bar.set_prefix(phase);
+            bar.set_position(std::time::Duration::from_secs_f64(done).as_millis().try_into().unwrap_or(0));
+            bar.set_message(text);
+            self.last = (progress.delivered, at);
+        } else if at >= self.written + LINE {
+            eprintln!("{phase}: {text}");
+            self.written = at;
+            self.last = (progress.delivered, at);
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

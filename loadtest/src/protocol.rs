@@ -1,0 +1,116 @@
+//! What the generator must know of a protocol: how to enter a room, how to say a line, and what arrived.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+mod irc;
+mod line;
+mod nats;
+mod redis;
+
+/// A protocol's name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Dialect {
+    /// Roomcast's own lines, for telnet and nc.
+    #[default]
+    Line,
+    /// Internet Relay Chat (RFC 1459): a room is a channel.
+    Irc,
+    /// Redis pub/sub (RESP3, so that a subscriber may publish): a room is a channel.
+    Redis,
+    /// NATS core: a room is a subject.
+    Nats,
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Line => "line",
+            Self::Irc => "irc",
+            Self::Redis => "redis",
+            Self::Nats => "nats",
+        })
+    }
+}
+
+impl Dialect {
+    /// The protocol itself.
+    #[must_use]
+    pub fn protocol(self) -> &'static dyn Protocol {
+        match self {
+            Self::Line => &line::Line,
+            Self::Irc => &irc::Irc,
+            Self::Redis => &redis::Redis,
+            Self::Nats => &nats::Nats,
+        }
+    }
+}
+
+/// One thing that a server said.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Frame<'a> {
+    /// A line said in the room.
+    Said(&'a [u8]),
+    /// The server is ready for [`Protocol::enter`].
+    Ready,
+    /// This connection is in its room; said where nobody announces newcomers.
+    Entered,
+    /// Somebody came in.
+    Joined(&'a [u8]),
+    /// Somebody went.
+    Left(&'a [u8]),
+    /// So many lines were left out for this connection.
+    Skipped(u64),
+    /// Must be answered with [`Protocol::pong`], or the server closes.
+    Ping(&'a [u8]),
+    /// A refusal.
+    Error(&'a [u8]),
+    /// Of no importance here.
+    Other,
+    /// Nothing that this protocol says.
+    Alien(&'a [u8]),
+}
+
+/// A chat protocol, as far as load needs it.
+pub trait Protocol: Send + Sync {
+    /// Sent as soon as the connection stands.
+    fn open(&self, name: &str, room: &str, out: &mut Vec<u8>);
+
+    /// Sent when the server is [`Frame::Ready`].
+    fn enter(&self, name: &str, room: &str, out: &mut Vec<u8>);
+
+    /// Says a line; of the same length for every line of a connection.
+    fn say(&self, room: &str, text: &[u8], out: &mut Vec<u8>);
+
+    /// The answer to a [`Frame::Ping`].
+    fn pong(&self, token: &[u8], out: &mut Vec<u8>);
+
+    /// The first whole frame and its length; `None` when more bytes are needed.
+    fn decode<'a>(&self, bytes: &'a [u8]) -> Option<(usize, Frame<'a>)>;
+
+    /// Whether a sender is told its own lines.
+    fn echoes(&self) -> bool {
+        true
+    }
+
+    /// Whether every member is told of every newcomer, itself included.
+    fn announces(&self) -> bool;
+
+    /// Whether the server speaks first.
+    fn greets(&self) -> bool;
+}
+
+/// Cuts the first line off, without its LF or CR LF; with the length it took.
+fn cut_line(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let end = memchr::memchr(b'\n', bytes)?;
+    let line = &bytes[..end];
+    Some((end + 1, line.strip_suffix(b"\r").unwrap_or(line)))
+}
+
+/// Reads a decimal number that is the whole text.
+fn number<T: FromStr>(text: &[u8]) -> Option<T> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}

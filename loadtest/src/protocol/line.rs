@@ -1,0 +1,84 @@
+//! Roomcast's own protocol: text lines.
+
+use super::{Frame, Protocol, cut_line, number};
+
+/// The protocol of lines.
+pub(super) struct Line;
+
+impl Protocol for Line {
+    fn open(&self, _name: &str, _room: &str, _out: &mut Vec<u8>) {}
+
+    fn enter(&self, name: &str, room: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("JOIN {room} {name}\n").as_bytes());
+    }
+
+    fn say(&self, _room: &str, text: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(text);
+        out.push(b'\n');
+    }
+
+    fn pong(&self, _token: &[u8], _out: &mut Vec<u8>) {}
+
+    fn decode<'a>(&self, bytes: &'a [u8]) -> Option<(usize, Frame<'a>)> {
+        let (length, line) = cut_line(bytes)?;
+        Some((length, classify(line)))
+    }
+
+    fn announces(&self) -> bool {
+        true
+    }
+
+    fn greets(&self) -> bool {
+        true
+    }
+}
+
+fn classify(line: &[u8]) -> Frame<'_> {
+    // Users' lines first: they are nearly all there is, and no answer of the server looks like one.
+    if let Some(at) = memchr::memmem::find(&line[..line.len().min(24)], b": ") {
+        return Frame::Said(&line[at + 2..]);
+    }
+    if let Some(name) = line.strip_suffix(b" has joined") {
+        return Frame::Joined(name);
+    }
+    if let Some(name) = line.strip_suffix(b" has left") {
+        return Frame::Left(name);
+    }
+    if let Some(count) = line.strip_prefix(b"*** ").and_then(|rest| rest.strip_suffix(b" lines skipped")) {
+        return number(count).map_or(Frame::Other, Frame::Skipped);
+    }
+    if let Some(count) = line.strip_prefix(b"*** ").and_then(|rest| rest.strip_suffix(b" line skipped")) {
+        return number(count).map_or(Frame::Other, Frame::Skipped);
+    }
+    match line {
+        b"Welcome! Use the command:" => Frame::Other,
+        b"JOIN <ROOMNAME> <USERNAME>" => Frame::Ready,
+        b"ERROR" => Frame::Error(line),
+        _ if line.starts_with(b"*** ") => Frame::Other,
+        _ => Frame::Alien(line),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_every_line_of_the_contract() {
+        let cases: [(&str, Frame<'_>); 9] = [
+            ("Welcome! Use the command:\n", Frame::Other),
+            ("JOIN <ROOMNAME> <USERNAME>\n", Frame::Ready),
+            ("u1 has joined\n", Frame::Joined(b"u1")),
+            ("u1 has left\r\n", Frame::Left(b"u1")),
+            ("u1: #text\n", Frame::Said(b"#text")),
+            ("*** 12 lines skipped\n", Frame::Skipped(12)),
+            ("*** server is shutting down\n", Frame::Other),
+            ("ERROR\n", Frame::Error(b"ERROR")),
+            ("HTTP/1.1 400 Bad Request\r\n", Frame::Alien(b"HTTP/1.1 400 Bad Request")),
+        ];
+        for (text, frame) in cases {
+            assert_eq!(Line.decode(text.as_bytes()), Some((text.len(), frame)), "{text}");
+        }
+        assert_eq!(Line.decode(b"u1: half"), None);
+    }
+}

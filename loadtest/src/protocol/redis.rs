@@ -1,0 +1,104 @@
+//! Redis pub/sub over RESP3, in which a subscriber may publish: a room is a channel.
+
+use super::{Frame, Protocol, cut_line, number};
+
+/// The Redis protocol.
+pub(super) struct Redis;
+
+impl Protocol for Redis {
+    fn open(&self, _name: &str, room: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("HELLO 3\r\nSUBSCRIBE {room}\r\n").as_bytes());
+    }
+
+    fn enter(&self, _name: &str, _room: &str, _out: &mut Vec<u8>) {}
+
+    fn say(&self, room: &str, text: &[u8], out: &mut Vec<u8>) {
+        let (channel, size) = (room.len(), text.len());
+        out.extend_from_slice(format!("*3\r\n$7\r\nPUBLISH\r\n${channel}\r\n{room}\r\n${size}\r\n").as_bytes());
+        out.extend_from_slice(text);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn pong(&self, _token: &[u8], _out: &mut Vec<u8>) {}
+
+    fn decode<'a>(&self, bytes: &'a [u8]) -> Option<(usize, Frame<'a>)> {
+        let (head, line) = cut_line(bytes)?;
+        let frame = match line.first() {
+            Some(b'>') => return push(bytes, head, line),
+            Some(b'-' | b'!') => Frame::Error(line),
+            Some(b'%' | b'*' | b'~' | b'$' | b'=' | b':' | b'+' | b'_' | b'#' | b',') => Frame::Other,
+            _ => Frame::Alien(line),
+        };
+        Some((skip(bytes)?, frame))
+    }
+
+    fn announces(&self) -> bool {
+        false
+    }
+
+    fn greets(&self) -> bool {
+        false
+    }
+}
+
+/// `>3`, then `message`, channel and text, or `subscribe`, channel and count.
+fn push<'a>(bytes: &'a [u8], head: usize, line: &'a [u8]) -> Option<(usize, Frame<'a>)> {
+    let total = skip(bytes)?;
+    if line != b">3" {
+        return Some((total, Frame::Other));
+    }
+    let (kind_end, kind) = bulk(bytes, head)?;
+    let channel_end = kind_end + skip(&bytes[kind_end..])?;
+    match kind {
+        b"message" => Some((total, Frame::Said(bulk(bytes, channel_end)?.1))),
+        b"subscribe" => Some((total, Frame::Entered)),
+        _ => Some((total, Frame::Other)),
+    }
+}
+
+/// A bulk string at an offset: where it ends, and its text.
+fn bulk(bytes: &[u8], at: usize) -> Option<(usize, &[u8])> {
+    let (head, line) = cut_line(&bytes[at..])?;
+    let size = number::<usize>(line.strip_prefix(b"$")?)?;
+    Some((at + head + size + 2, bytes.get(at + head..at + head + size)?))
+}
+
+/// The length of the first value, whatever it is; `None` when it isn't whole yet.
+fn skip(bytes: &[u8]) -> Option<usize> {
+    let (mut at, line) = cut_line(bytes)?;
+    let (kind, count) = line.split_first()?;
+    let count = || number::<usize>(count).unwrap_or(0);
+    let values = match kind {
+        b'$' | b'=' | b'!' => {
+            let end = at + count() + 2;
+            return (bytes.len() >= end).then_some(end);
+        }
+        b'*' | b'>' | b'~' => count(),
+        b'%' => 2 * count(),
+        _ => 0,
+    };
+    for _ in 0..values {
+        at += skip(bytes.get(at..)?)?;
+    }
+    Some(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_what_a_server_says() {
+        let cases: [(&str, Frame<'_>); 5] = [
+            ("%1\r\n$5\r\nproto\r\n:3\r\n", Frame::Other),
+            (">3\r\n$9\r\nsubscribe\r\n$2\r\nr1\r\n:1\r\n", Frame::Entered),
+            (">3\r\n$7\r\nmessage\r\n$2\r\nr1\r\n$5\r\nhe\nlo\r\n", Frame::Said(b"he\nlo")),
+            (":12\r\n", Frame::Other),
+            ("-ERR no\r\n", Frame::Error(b"-ERR no")),
+        ];
+        for (text, frame) in cases {
+            assert_eq!(Redis.decode(text.as_bytes()), Some((text.len(), frame)), "{text}");
+            assert_eq!(Redis.decode(&text.as_bytes()[..text.len() - 1]), None, "{text}");
+        }
+    }
+}

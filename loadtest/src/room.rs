@@ -1,0 +1,294 @@
+//! A room as its members see it: sends in turn, checks every delivery, and knows what everybody has.
+//!
+//! No socket here: bytes go in with the member that received them, so that each fault can be tested on its own.
+
+use std::ops::Range;
+
+use crate::clock::Tick;
+use crate::cursor::{Cursor, Stage};
+use crate::log::Log;
+use crate::payload::{self, Stamp};
+use crate::protocol::{Frame, Protocol};
+use crate::sheet::Sheet;
+
+mod order;
+
+/// One room.
+pub(crate) struct Room {
+    /// Its number in the whole run, which its lines carry.
+    number: u32,
+    /// Its name.
+    pub(crate) name: String,
+    /// Bytes of a line's text.
+    size: usize,
+    /// The tick that planned times count from.
+    epoch: Tick,
+    /// How frames are read.
+    protocol: &'static dyn Protocol,
+    /// Its members' connections, in its worker's numbering.
+    pub(crate) connections: Range<usize>,
+    /// Where each member is.
+    cursors: Vec<Cursor>,
+    /// The common order.
+    log: Log,
+    /// How many lines each sender has sent.
+    sent: Vec<u32>,
+    /// How many lines of each sender the log has.
+    logged: Vec<u32>,
+    /// Lines that the log went past because no member had them, should they still come.
+    gaps: Vec<(usize, u32)>,
+    /// Lines sent by all of them.
+    said: usize,
+    /// Whose turn it is to send.
+    turn: usize,
+    /// Lines that every member has.
+    floor: usize,
+    /// The line count that everybody must reach for the floor to rise.
+    target: usize,
+    /// How many members have not reached it.
+    behind: usize,
+    /// How many members have left the common order.
+    strays: usize,
+    /// Newcomers' notices received by all members.
+    join_notices: u64,
+}
+
+/// What a chunk of bytes told a member, besides lines.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    /// The server waits for the connection to enter its room.
+    pub(crate) ready: bool,
+    /// The connection is in its room now.
+    pub(crate) entered: bool,
+    /// What must be sent back.
+    pub(crate) answer: Vec<u8>,
+    /// A refusal, or words of another protocol: the first of them.
+    pub(crate) trouble: Option<Trouble>,
+}
+
+/// Something that should not have been said.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// The server refused.
+    Refused(String),
+    /// It does not speak the protocol.
+    Alien(String),
+}
+
+/// What [`Room::new`] needs to know.
+pub(crate) struct Setup {
+    /// The room's number in the whole run.
+    pub(crate) number: usize,
+    /// Its members' connections.
+    pub(crate) connections: Range<usize>,
+    /// How many of them send.
+    pub(crate) senders: usize,
+    /// Bytes of a line's text.
+    pub(crate) size: usize,
+    /// The tick that planned times count from.
+    pub(crate) epoch: Tick,
+    /// How frames are read.
+    pub(crate) protocol: &'static dyn Protocol,
+}
+
+impl Room {
+    pub(crate) fn new(setup: Setup) -> Self {
+        let members = setup.connections.len();
+        Self {
+            number: u32::try_from(setup.number).unwrap_or(u32::MAX),
+            name: format!("r{:05}", setup.number),
+            size: setup.size,
+            epoch: setup.epoch,
+            protocol: setup.protocol,
+            connections: setup.connections,
+            cursors: (0..members).map(|_| Cursor::default()).collect(),
+            log: Log::default(),
+            sent: vec![0; setup.senders],
+            logged: vec![0; setup.senders],
+            gaps: Vec::new(),
+            said: 0,
+            turn: 0,
+            floor: 0,
+            target: 1,
+            behind: members,
+            strays: 0,
+            join_notices: 0,
+        }
+    }
+
+    /// Lines that at least one member has yet to receive.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.said.saturating_sub(self.floor)
+    }
+
+    /// Lines sent so far.
+    pub(crate) fn lines_sent(&self) -> u64 {
+        self.said as u64
+    }
+
+    /// Whether all notices of newcomers are there, where the protocol has them.
+    pub(crate) fn introduced(&self) -> bool {
+        !self.protocol.announces() || self.join_notices >= self.introductions()
+    }
+
+    /// The notices of newcomers owed: each member is told of itself and all after it.
+    fn introductions(&self) -> u64 {
+        let members = self.cursors.len() as u64;
+        members * (members + 1) / 2
+    }
+
+    /// Appends the next line, planned at a tick, to what its sender is to write. `None` when no sender is left.
+    pub(crate) fn say(&mut self, planned: Tick, text: &mut Vec<u8>) -> Option<usize> {
+        let senders = self.sent.len();
+        let sender = (0..senders)
+            .map(|step| (self.turn + step) % senders)
+            .find(|&sender| self.cursors[sender].stage == Stage::Inside)?;
+        self.turn = (sender + 1) % senders;
+        let stamp = Stamp {
+            room: self.number,
+            sender: u32::try_from(sender).unwrap_or(u32::MAX),
+            sequence: self.sent[sender],
+            planned_us: planned.saturating_sub(self.epoch) / 1000,
+        };
+        self.sent[sender] += 1;
+        self.said += 1;
+        text.clear();
+        payload::encode(&stamp, self.size, text);
+        Some(sender)
+    }
+
+    /// Takes back lines that a sender never got to write.
+    pub(crate) fn unsay(&mut self, sender: usize, lines: u32) {
+        let lines = lines.min(self.sent[sender]);
+        self.sent[sender] -= lines;
+        self.said -= lines as usize;
+    }
+
+    /// Takes in what a member received.
+    pub(crate) fn receive(&mut self, member: usize, chunk: &[u8], now: Tick, sheet: &mut Sheet) -> Heard {
+        let mut heard = Heard::default();
+        let cursor = &mut self.cursors[member];
+        if !cursor.partial.is_empty() || cursor.stray.is_some() {
+            let mut bytes = std::mem::take(&mut cursor.partial);
+            bytes.extend_from_slice(chunk);
+            self.frames(member, &bytes, now, sheet, &mut heard);
+            return heard;
+        }
+        let from = cursor.at;
+        let same = self.log.common(from, chunk);
+        self.pass(member, from + same, now, sheet);
+        if same == chunk.len() {
+            return heard;
+        }
+        if from + same == self.log.end() {
+            self.frames(member, &chunk[same..], now, sheet, &mut heard);
+            return heard;
+        }
+        // Something else came within a line: go back to where that line starts.
+        let cursor = &mut self.cursors[member];
+        let start = self.log.start_of(cursor.line);
+        let mut bytes = self.log.slice(start, from + same).to_vec();
+        cursor.at = start;
+        bytes.extend_from_slice(&chunk[same..]);
+        self.frames(member, &bytes, now, sheet, &mut heard);
+        heard
+    }
+
+    /// Reads bytes frame by frame, and keeps the unfinished rest.
+    fn frames(&mut self, member: usize, bytes: &[u8], now: Tick, sheet: &mut Sheet, heard: &mut Heard) {
+        let protocol = self.protocol;
+        let mut at = 0;
+        while let Some((length, frame)) = protocol.decode(&bytes[at..]) {
+            let raw = &bytes[at..at + length];
+            at += length;
+            if let Frame::Said(text) = frame {
+                self.line(member, raw, text, now, sheet);
+            } else {
+                self.notice(member, &frame, sheet, heard);
+            }
+        }
+        self.cursors[member].partial = bytes[at..].to_vec();
+    }
+
+    /// Takes in anything but a line.
+    fn notice(&mut self, member: usize, frame: &Frame<'_>, sheet: &mut Sheet, heard: &mut Heard) {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).chars().take(80).collect::<String>();
+        match frame {
+            Frame::Ready => heard.ready = true,
+            Frame::Entered => heard.entered |= self.enter(member),
+            Frame::Joined(name) => {
+                sheet.tally.join_notices += 1;
+                self.join_notices += 1;
+                if self.cursors[member].stage == Stage::Outside && *name == self.member_name(member).as_bytes() {
+                    heard.entered |= self.enter(member);
+                }
+            }
+            Frame::Left(_) => sheet.tally.leave_notices += 1,
+            Frame::Skipped(lines) => {
+                sheet.tally.skip_notices += 1;
+                sheet.tally.skipped += lines;
+            }
+            Frame::Ping(token) => self.protocol.pong(token, &mut heard.answer),
+            Frame::Error(words) => {
+                sheet.tally.errors += 1;
+                heard.trouble.get_or_insert(Trouble::Refused(text(words)));
+            }
+            // An ERROR is followed by a line that gives the reason.
+            Frame::Alien(words) => match &mut heard.trouble {
+                Some(Trouble::Refused(reason)) if reason == "ERROR" => *reason = format!("ERROR: {}", text(words)),
+                Some(_) => {}
+                none => *none = Some(Trouble::Alien(text(words))),
+            },
+            Frame::Said(_) | Frame::Other => {}
+        }
+    }
+
+    fn enter(&mut self, member: usize) -> bool {
+        let cursor = &mut self.cursors[member];
+        let new = cursor.stage == Stage::Outside;
+        cursor.stage = Stage::Inside;
+        new
+    }
+
+    /// The name under which a member enters; of the same length for all, so that all lines are equally long.
+    pub(crate) fn member_name(&self, member: usize) -> String {
+        format!("u{:05}x{member:05}", self.number)
+    }
+
+    /// Ends a member: nothing more is owed to it. Returns whether it had been in the room.
+    pub(crate) fn gone(&mut self, member: usize) -> bool {
+        let cursor = &mut self.cursors[member];
+        let inside = cursor.stage == Stage::Inside;
+        cursor.stage = Stage::Gone;
+        cursor.partial = Vec::new();
+        self.retarget();
+        inside
+    }
+
+    /// Whether every line has arrived at every member that is left.
+    pub(crate) fn complete(&self) -> bool {
+        (0..self.cursors.len()).all(|member| self.owed(member) == self.cursors[member].delivered)
+    }
+
+    /// The lines that a member must have received once all have arrived.
+    fn owed(&self, member: usize) -> u64 {
+        match self.cursors[member].stage {
+            Stage::Gone | Stage::Outside => self.cursors[member].delivered,
+            Stage::Inside if self.protocol.echoes() => self.lines_sent(),
+            Stage::Inside => self.lines_sent() - u64::from(self.sent.get(member).copied().unwrap_or(0)),
+        }
+    }
+
+    /// Adds the room's final account.
+    pub(crate) fn account(&self, sheet: &mut Sheet) {
+        sheet.tally.sent += self.lines_sent();
+        if self.protocol.announces() {
+            sheet.tally.join_notices_expected += self.introductions();
+        }
+        for (member, cursor) in self.cursors.iter().enumerate() {
+            let owed = self.owed(member);
+            sheet.tally.expected += owed;
+            sheet.tally.lost += owed.saturating_sub(cursor.delivered);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The scenarios: each a subcommand with its own defaults, and the plan that it stands for.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::args::Common;
+use crate::plan::{Pacing, Plan, Stop};
+
+mod flood;
+mod idle;
+mod steady;
+mod step;
+mod storm;
+
+pub use flood::Flood;
+pub use idle::Idle;
+pub use steady::Steady;
+pub use step::{Raise, Steps};
+pub use storm::Storm;
+
+/// Opens thousands of chat connections, and checks that every line arrives once and in order.
+///
+/// Without a scenario: a modest `steady`.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = EXIT_CODES, subcommand_required = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub scenario: Scenario,
+    /// What all scenarios share.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+const EXIT_CODES: &str = "\
+Examples:
+  loadtest --spawn                      a modest `steady` against a server of its own
+  loadtest flood --spawn --json a.json  the highest throughput of one busy room
+  loadtest compare a.json b.json        two results side by side
+
+Exit codes: 0 good; 1 something was lost, came twice or out of order; 2 wrong usage;
+3 it could not be measured, or the generator itself was the bottleneck.";
+
+/// A scenario.
+#[derive(Debug, Subcommand)]
+pub enum Scenario {
+    /// Rooms that talk at a fixed pace: latency, and whether all arrives
+    Steady(Steady),
+    /// As many lines as go through: the highest deliveries a second
+    Flood(Flood),
+    /// A higher rate, or more connections, step by step, until it is too much
+    Step(Steps),
+    /// Everybody joins at once, then everybody leaves
+    Storm(Storm),
+    /// Quiet connections: memory for each
+    Idle(Idle),
+    /// No server: what this machine can write at all
+    Limit(LimitArgs),
+    /// Two results of --json side by side
+    Compare(CompareArgs),
+    /// Load on behalf of another process, over pipes
+    #[command(name = crate::crew::SUBCOMMAND, hide = true)]
+    Worker,
+}
+
+/// Bare writes.
+#[derive(Args, Debug)]
+#[command(after_help = "Example: loadtest limit --sockets 1000 --lines 32")]
+pub struct LimitArgs {
+    /// Sockets to write to in turn
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    pub sockets: usize,
+    /// Lines in each write
+    #[arg(long, default_value_t = 32, value_name = "K")]
+    pub lines: usize,
+    /// Bytes of each line
+    #[arg(long, default_value_t = 78, value_name = "BYTES")]
+    pub size: usize,
+    /// How long to measure
+    #[arg(long, default_value = "2s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub duration: Duration,
+}
+
+/// Two results.
+#[derive(Args, Debug)]
+#[command(after_help = "Example: loadtest compare before.json after.json")]
+pub struct CompareArgs {
+    /// The first result: what the second is measured by
+    pub first: PathBuf,
+    /// The second result
+    pub second: PathBuf,
+}
+
+/// The frame of every plan: what the common options say.
+fn frame(common: &Common, target: SocketAddr) -> Plan {
+    Plan {
+        target,
+        protocol: common.protocol,
+        connections: 0,
+        rooms: 0,
+        senders: 0,
+        size: 64,
+        pacing: Pacing::Quiet,
+        stop: Stop::Lines(0),
+        warmup: Duration::ZERO,
+        patience: common.patience,
+        connecting: common.connecting.max(1),
+        sources: common.sources,
+        threads: common.threads,
+        processes: common.processes,
+    }
+}

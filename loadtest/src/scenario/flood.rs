@@ -1,0 +1,57 @@
+//! As many lines as go through.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::frame;
+use crate::args::Common;
+use crate::plan::{Pacing, Plan, Stop};
+
+/// Closed loop: each room has so many lines in flight; one is in flight until every member has it.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Example: loadtest flood --spawn --connections 2000 --rooms 200 --in-flight 4")]
+pub struct Flood {
+    /// Connections in all
+    #[arg(long, default_value_t = 200, value_name = "C")]
+    pub connections: usize,
+    /// Rooms that they are spread over
+    #[arg(long, default_value_t = 1, value_name = "R")]
+    pub rooms: usize,
+    /// Members of each room that talk, in turn
+    #[arg(long, default_value_t = 1, value_name = "S")]
+    pub senders: usize,
+    /// Lines in flight in each room
+    #[arg(long, default_value_t = 32, value_name = "W")]
+    pub in_flight: usize,
+    /// Bytes of a line's text
+    #[arg(long, default_value_t = 64, value_name = "BYTES")]
+    pub size: usize,
+    /// How long to measure
+    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub duration: Duration,
+    /// Stop after this many lines in each room, instead of after --duration
+    #[arg(long, value_name = "N", conflicts_with = "duration")]
+    pub lines: Option<u64>,
+    /// How long to talk before measuring
+    #[arg(long, default_value = "1s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub warmup: Duration,
+}
+
+impl Flood {
+    /// The plan.
+    #[must_use]
+    pub fn plan(&self, common: &Common, target: SocketAddr) -> Plan {
+        Plan {
+            connections: self.connections,
+            rooms: self.rooms,
+            senders: self.senders,
+            size: self.size,
+            pacing: Pacing::Closed { window: self.in_flight },
+            stop: self.lines.map_or(Stop::After(self.duration), Stop::Lines),
+            warmup: self.warmup,
+            ..frame(common, target)
+        }
+    }
+}

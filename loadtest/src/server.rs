@@ -1,0 +1,107 @@
+//! The server beside the load: found or built, started on a free port, stopped at the end.
+
+use std::io::{self, BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::clock::{SECOND, now};
+
+/// How long a server may take to stop before it is killed.
+const GRACE: u64 = 10 * SECOND;
+
+/// A running server; it is stopped when this is dropped.
+#[derive(Debug)]
+pub struct Server {
+    /// Its process.
+    child: Child,
+    /// Where it listens.
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Starts a server on a free port of this machine with some more arguments.
+    ///
+    /// # Errors
+    /// When it does not start, or does not say where it listens.
+    pub fn spawn(program: &Path, arguments: &[String]) -> Result<Self> {
+        let mut child = Command::new(program)
+            .arg("0")
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start the server {}", program.display()))?;
+        let mut lines = BufReader::new(child.stdout.take().context("a server without standard output")?).lines();
+        let first = lines.next().and_then(io::Result::ok).unwrap_or_default();
+        let Some(port) = first.rsplit(':').next().and_then(|port| port.trim().parse().ok()) else {
+            let _ = child.kill();
+            let _ = child.wait();
+            bail!("{} did not say where it listens, but `{first}`", program.display());
+        };
+        // Whatever else it prints is read, so that it never waits for us.
+        thread::spawn(move || lines.for_each(drop));
+        Ok(Self { child, address: (Ipv4Addr::LOCALHOST, port).into() })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let asked = pid.is_some_and(|pid| kill_process(pid, Signal::TERM).is_ok());
+        let deadline = now() + GRACE;
+        while asked && now() < deadline {
+            if let Ok(Some(_)) = self.child.try_wait() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The server's program: the one given, else the one beside this program, else a release build.
+///
+/// # Errors
+/// When there is none and it cannot be built.
+pub fn find(given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(path) = given {
+        if !path.is_file() {
+            bail!("--server {} is not a file", path.display());
+        }
+        return Ok(path.to_owned());
+    }
+    let beside = std::env::current_exe()?.with_file_name("roomcast");
+    if beside.is_file() {
+        return Ok(beside);
+    }
+    eprintln!("no server beside this program: building it with `cargo build --release -p roomcast`");
+    let status = Command::new("cargo").args(["build", "--release", "-p", "roomcast"]).status();
+    if !status.context("cannot run cargo: give --server PATH")?.success() {
+        bail!("the server does not build: give --server PATH");
+    }
+    let target = beside.parent().and_then(Path::parent).context("no target directory")?;
+    let built = target.join("release").join("roomcast");
+    if !built.is_file() {
+        bail!("the build left no {}: give --server PATH", built.display());
+    }
+    Ok(built)
+}

@@ -1,0 +1,98 @@
+//! Steps upwards, until one isn't good.
+
+use anyhow::Result;
+
+use crate::machine::{micros, short};
+use crate::outcome::{Outcome, Step};
+use crate::plan::{Pacing, Plan};
+use crate::scenario::{Raise, Steps};
+use crate::verdict::{Kind, Verdict};
+
+/// Runs step after step. The outcome is the last good step's, with all steps beside it; when something was lost,
+/// or no step was good, it is that of the step which ended it.
+///
+/// # Errors
+/// When the first step could not begin.
+pub fn climb(args: &Steps, first: Plan, run: &mut dyn FnMut(&Plan) -> Result<Outcome>) -> Result<Outcome> {
+    let mut plan = first;
+    let mut steps: Vec<Step> = Vec::new();
+    let mut best: Option<Outcome> = None;
+    for _ in 0..args.steps.max(1) {
+        let outcome = match run(&plan) {
+            Err(error) if best.is_some() => {
+                eprintln!("no further step: {error:#}");
+                break;
+            }
+            other => other?,
+        };
+        let step = judge(args, &plan, &outcome);
+        let good = step.trouble.is_empty();
+        eprintln!("{}", told(&step));
+        steps.push(step);
+        if !good {
+            if best.is_none() || outcome.verdict.kind == Kind::Wrong {
+                best = Some(outcome);
+            }
+            break;
+        }
+        best = Some(outcome);
+        plan = args.next(&plan);
+    }
+    let mut outcome = best.unwrap_or_default();
+    outcome.verdict = verdict(args, &outcome, &steps);
+    outcome.parameters.insert("until_p99".into(), args.until_p99.as_secs_f64().into());
+    outcome.parameters.insert("raise".into(), if args.raise == Raise::Rate { "rate" } else { "connections" }.into());
+    outcome.parameters.insert("more".into(), args.more.into());
+    outcome.steps = steps;
+    Ok(outcome)
+}
+
+fn judge(args: &Steps, plan: &Plan, outcome: &Outcome) -> Step {
+    let rate_per_room = match plan.pacing {
+        Pacing::Open { millilines_per_second } => millilines_per_second as f64 / 1e3,
+        Pacing::Quiet | Pacing::Closed { .. } => 0.0,
+    };
+    let late = u128::from(outcome.latency_us.p99) > args.until_p99.as_micros();
+    let trouble = match (&outcome.verdict.kind, late) {
+        (Kind::Good, false) => String::new(),
+        (Kind::Good, true) => format!("p99 above {}", humantime::format_duration(args.until_p99)),
+        _ => outcome.verdict.text.clone(),
+    };
+    Step {
+        connections: plan.connections as u64,
+        rate_per_room,
+        deliveries_per_second: outcome.deliveries_per_second,
+        latency_us: outcome.latency_us,
+        cpu_ns_per_delivery: outcome.server.as_ref().map(|server| server.cpu_ns_per_delivery),
+        trouble,
+    }
+}
+
+fn told(step: &Step) -> String {
+    let (rate, p99) = (short(step.rate_per_room), micros(step.latency_us.p99));
+    let trouble = if step.trouble.is_empty() { String::new() } else { format!(" - {}", step.trouble) };
+    format!("{} connections, {rate} lines/s a room: p99 {p99}{trouble}", step.connections)
+}
+
+fn verdict(args: &Steps, outcome: &Outcome, steps: &[Step]) -> Verdict {
+    let last_good = steps.iter().rev().find(|step| step.trouble.is_empty());
+    let ended = steps.last().filter(|step| !step.trouble.is_empty()).map_or_else(
+        || format!("all {} steps were good", steps.len()),
+        |step| format!("the next was not: {}", step.trouble),
+    );
+    match (last_good, outcome.verdict.kind) {
+        (_, Kind::Wrong) => outcome.verdict.clone(),
+        (Some(step), _) => Verdict {
+            kind: Kind::Good,
+            text: format!("LAST GOOD STEP: {}; {ended}", told(step)),
+        },
+        (None, _) => Verdict {
+            kind: Kind::Unmeasured,
+            text: format!(
+                "NO GOOD STEP: the first was not ({}): lower --rate or --connections, or raise --until-p99 {}",
+                steps.first().map_or("none", |step| &step.trouble),
+                humantime::format_duration(args.until_p99)
+            ),
+        },
+    }
+}

@@ -1,0 +1,184 @@
+//! The figures of a run for a person at a terminal.
+
+use std::fmt::Write as _;
+
+use crate::limit::Limit;
+use crate::machine::{bytes, grouped, micros, short};
+use crate::outcome::{GeneratorFigures, Outcome, Passage, ServerFigures, Step};
+use crate::sheet::Tally;
+
+/// Rows of a name and some words, under headings.
+#[derive(Debug, Default)]
+struct Table(String);
+
+impl Table {
+    fn row(&mut self, name: &str, words: &str) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.0, "  {name:<13} {words}");
+    }
+}
+
+/// The whole table, the verdict last.
+#[must_use]
+pub fn table(outcome: &Outcome) -> String {
+    let mut table = Table::default();
+    let _ = writeln!(table.0, "{}", heading(outcome));
+    let tally = &outcome.tally;
+    passage(&mut table, "joined", &outcome.join);
+    if tally.join_notices > 0 {
+        let (seen, owed) = (grouped(tally.join_notices), grouped(tally.join_notices_expected));
+        table.row("notices", &format!("{seen} of {owed} joins, {} leaves seen", grouped(tally.leave_notices)));
+    }
+    if tally.sent > 0 {
+        talk(&mut table, outcome);
+    }
+    checks(&mut table, tally);
+    passage(&mut table, "left", &outcome.leave);
+    if let Some(figures) = &outcome.server {
+        server(&mut table, figures, tally.window_delivered > 0);
+    }
+    if tally.window_delivered > 0 {
+        generator(&mut table, &outcome.generator);
+    }
+    if let Some(limit) = &outcome.limit {
+        limit_row(&mut table, limit);
+    }
+    steps(&mut table, &outcome.steps);
+    let _ = writeln!(table.0, "{}", outcome.verdict.text);
+    table.0
+}
+
+/// What was run, in a line.
+#[must_use]
+pub fn heading(outcome: &Outcome) -> String {
+    let value = |key: &str| outcome.parameters.get(key).filter(|value| !value.is_null()).map(ToString::to_string);
+    let mut text = outcome.scenario.clone();
+    let names = [("connections", " connections"), ("rooms", " rooms"), ("senders", " senders a room")];
+    let parts = names.into_iter().filter_map(|(key, name)| value(key).map(|value| format!("{value}{name}")));
+    let rest = [
+        ("rate", " lines/s a room"),
+        ("in_flight", " lines in flight a room"),
+        ("size", " bytes a line"),
+        ("duration", " s"),
+    ];
+    let rest = rest.into_iter().filter_map(|(key, name)| value(key).map(|value| format!("{value}{name}")));
+    text.push_str(": ");
+    text.push_str(&parts.chain(rest).collect::<Vec<_>>().join(", "));
+    if let Some(protocol) = outcome.parameters.get("protocol").and_then(|value| value.as_str()) {
+        let _ = write!(text, " ({protocol})");
+    }
+    text
+}
+
+fn passage(table: &mut Table, name: &str, passage: &Passage) {
+    if passage.count == 0 {
+        return;
+    }
+    let (count, rate) = (grouped(passage.count), short(passage.per_second));
+    let mut words = format!("{count} in {:.2} s ({rate}/s)", passage.seconds);
+    if passage.latency_us.max > 0 {
+        let took = &passage.latency_us;
+        let _ = write!(words, ", each p50 {} p99 {}", micros(took.p50), micros(took.p99));
+    }
+    if let Some(cpu) = passage.server_cpu_seconds {
+        let _ = write!(words, ", server CPU {cpu:.2} s");
+    }
+    table.row(name, &words);
+}
+
+fn talk(table: &mut Table, outcome: &Outcome) {
+    let tally = &outcome.tally;
+    let (sent, expected, delivered) = (grouped(tally.sent), grouped(tally.expected), grouped(tally.delivered));
+    table.row("lines", &format!("{sent} sent, {expected} deliveries expected, {delivered} delivered"));
+    let (rate, volume) = (short(outcome.deliveries_per_second), bytes(outcome.bytes_per_second));
+    table.row("throughput", &format!("{rate} deliveries/s, {volume}/s over {:.1} s", outcome.window_seconds));
+    let took = &outcome.latency_us;
+    let figures = [took.p50, took.p90, took.p99, took.p999, took.max].map(micros);
+    let [p50, p90, p99, p999, max] = figures;
+    table.row("latency", &format!("p50 {p50}  p90 {p90}  p99 {p99}  p99.9 {p999}  max {max}"));
+}
+
+fn checks(table: &mut Table, tally: &Tally) {
+    table.row("checks", &format!(
+        "{} lost, {} duplicated, {} out of sender's order, {} out of room's order, {} corrupt",
+        grouped(tally.lost),
+        grouped(tally.duplicated),
+        grouped(tally.misordered_sender),
+        grouped(tally.misordered_room),
+        grouped(tally.corrupt)
+    ));
+    table.row("troubles", &format!(
+        "{} unexpected closes, {} ERROR lines, {} skip notices ({} lines)",
+        grouped(tally.closed),
+        grouped(tally.errors),
+        grouped(tally.skip_notices),
+        grouped(tally.skipped)
+    ));
+}
+
+fn server(table: &mut Table, figures: &ServerFigures, delivered: bool) {
+    let mut words = format!("CPU {:.2} s ({:.0} % of a core)", figures.cpu_seconds, figures.cpu_share * 100.0);
+    if delivered {
+        let _ = write!(words, ", {} ns a delivery", short(figures.cpu_ns_per_delivery));
+    }
+    let (rss, each) = (bytes(figures.rss_bytes as f64), bytes(figures.rss_bytes_per_connection));
+    let _ = write!(words, "; RSS {rss}, {each} a connection");
+    table.row("server", &words);
+    let [slept, aside] = figures.context_switches;
+    let mut words = format!("{} context switches ({} not asked for)", grouped(slept + aside), grouped(aside));
+    if let Some(lines) = figures.lines_per_write {
+        let _ = write!(words, ", {} lines a write", short(lines));
+    }
+    table.row("", &words);
+}
+
+fn generator(table: &mut Table, figures: &GeneratorFigures) {
+    table.row("generator", &format!(
+        "CPU {:.2} s ({:.0} % of its busiest thread, which waited {:.0} % for a CPU), {} ns a delivery, {} lines a read{}",
+        figures.cpu_seconds,
+        figures.cpu_share * 100.0,
+        figures.waited_share * 100.0,
+        short(figures.cpu_ns_per_delivery),
+        short(figures.lines_per_read),
+        if figures.saturated { ": SATURATED" } else { "" }
+    ));
+}
+
+/// What bare writes cost, and how far the server is from it.
+fn limit_row(table: &mut Table, limit: &Limit) {
+    let mut words = format!(
+        "bare writes of {} lines of {} bytes to {} sockets: {} ns a delivery, {} deliveries/s",
+        limit.lines_per_write,
+        limit.line_bytes,
+        limit.sockets,
+        short(limit.cpu_ns_per_delivery),
+        short(limit.deliveries_per_second)
+    );
+    if let Some(distance) = limit.distance {
+        let _ = write!(words, "; the server costs {distance:.2} times that");
+    }
+    table.row("limit", &words);
+}
+
+/// The limit alone.
+#[must_use]
+pub fn limit(limit: &Limit) -> String {
+    let mut table = Table::default();
+    limit_row(&mut table, limit);
+    table.0
+}
+
+fn steps(table: &mut Table, steps: &[Step]) {
+    for (at, step) in steps.iter().enumerate() {
+        let rate = short(step.rate_per_room);
+        let (p50, p99) = (micros(step.latency_us.p50), micros(step.latency_us.p99));
+        let cpu = step.cpu_ns_per_delivery.map_or(String::new(), |ns| format!("  {} ns", short(ns)));
+        let good = if step.trouble.is_empty() { "good" } else { &step.trouble };
+        let through = short(step.deliveries_per_second);
+        let connections = grouped(step.connections);
+        table.row(
+            &format!("step {}", at + 1),
+            &format!("{connections:>6} connections {rate:>8} lines/s  {through:>8} deliveries/s  p50 {p50:>8}  p99 {p99:>8}{cpu}  {good}"),
+        );
+    }
+}

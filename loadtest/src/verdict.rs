@@ -1,0 +1,137 @@
+//! Whether a run's figures can be relied on, in one line, and the exit code that says so.
+
+use serde::{Deserialize, Serialize};
+
+use crate::machine::{grouped, micros};
+use crate::outcome::Outcome;
+use crate::plan::{Pacing, Plan};
+
+/// A worker that computes for more of the window than this cannot be trusted to have kept up.
+const BUSY: f64 = 0.95;
+/// Cores that a server must use before a busy generator in a closed loop is believed to have been kept busy by it.
+const SERVER_BUSY: f64 = 0.75;
+/// Lateness of the generator's own sends that never matters, in microseconds.
+const LAG_US: u64 = 1000;
+
+/// What a run comes to; the numbers are the program's exit codes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Everything arrived once and in order, and the generator was not the bottleneck.
+    #[default]
+    Good,
+    /// Something was lost, came twice, came out of order, or was never sent.
+    Wrong,
+    /// It could not be measured, or not well.
+    Unmeasured,
+}
+
+/// A verdict and its reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// What it comes to.
+    pub kind: Kind,
+    /// One line for a person.
+    pub text: String,
+}
+
+impl Verdict {
+    /// Judges a run that ended early with `failure`, or at its end.
+    #[must_use]
+    pub fn new(plan: &Plan, failure: Option<&str>, outcome: &Outcome) -> Self {
+        let wrongs = wrongs(outcome);
+        let verdict = |kind, text| Self { kind, text };
+        if let Some(failure) = failure {
+            let wrong = if wrongs.is_empty() { String::new() } else { format!("; by then {}", wrongs.join(", ")) };
+            return verdict(Kind::Unmeasured, format!("FAILED: {failure}{wrong}"));
+        }
+        if !wrongs.is_empty() {
+            return verdict(Kind::Wrong, format!("WRONG: {}", wrongs.join(", ")));
+        }
+        if outcome.tally.closed > 0 {
+            let count = grouped(outcome.tally.closed);
+            return verdict(Kind::Unmeasured, format!("FAILED: {} closed {count} connections in mid-run", plan.target));
+        }
+        if outcome.tally.errors > 0 {
+            let count = grouped(outcome.tally.errors);
+            return verdict(Kind::Unmeasured, format!("FAILED: {} refused {count} times", plan.target));
+        }
+        if let Some(why) = saturation(plan, outcome) {
+            return verdict(Kind::Unmeasured, format!("SATURATED: {why}"));
+        }
+        verdict(Kind::Good, good(outcome))
+    }
+
+    /// The program's exit code.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self.kind {
+            Kind::Good => 0,
+            Kind::Wrong => 1,
+            Kind::Unmeasured => 3,
+        }
+    }
+}
+
+fn good(outcome: &Outcome) -> String {
+    let tally = &outcome.tally;
+    if tally.sent > 0 {
+        return format!(
+            "GOOD: {} deliveries, each once and in its room's order",
+            grouped(tally.delivered)
+        );
+    }
+    format!("GOOD: {} connections in and out", grouped(tally.joined))
+}
+
+/// What must never happen, where it did.
+fn wrongs(outcome: &Outcome) -> Vec<String> {
+    let tally = &outcome.tally;
+    let skipped = if tally.skipped > 0 { format!(" ({} announced as skipped)", grouped(tally.skipped)) } else { String::new() };
+    let missing = tally.join_notices_expected.saturating_sub(tally.join_notices);
+    // Notices are owed to those who came in: when not all did, that is told instead.
+    let missing = if outcome.join.count == outcome.connections() { missing } else { 0 };
+    [
+        (tally.lost, format!("of {} deliveries lost{skipped}", grouped(tally.expected))),
+        (tally.duplicated, "delivered more than once".into()),
+        (tally.misordered_sender, "out of their sender's order".into()),
+        (tally.misordered_room, "out of their room's common order".into()),
+        (tally.corrupt, "lines that nobody sent".into()),
+        (missing, format!("of {} join notices lost", grouped(tally.join_notices_expected))),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, what)| format!("{} {what}", grouped(count)))
+    .collect()
+}
+
+/// Why the generator was the bottleneck, if it was.
+#[must_use]
+pub fn saturation(plan: &Plan, outcome: &Outcome) -> Option<String> {
+    let generator = &outcome.generator;
+    let percent = generator.cpu_share * 100.0;
+    match plan.pacing {
+        Pacing::Quiet => None,
+        Pacing::Open { .. } if generator.cpu_share > BUSY => Some(format!(
+            "the generator's busiest thread computed for {percent:.0} % of the window: add --threads or --processes"
+        )),
+        Pacing::Open { .. } => {
+            let (lag, latency) = (outcome.send_lag_us.p99, outcome.latency_us.p99);
+            (lag > LAG_US && lag * 2 > latency).then(|| {
+                format!("the generator itself sent late (p99 {}): lower the rate, or give it a CPU", micros(lag))
+            })
+        }
+        Pacing::Closed { .. } if generator.cpu_share > BUSY => match &outcome.server {
+            Some(server) if server.cpu_share >= SERVER_BUSY => None,
+            Some(_) => Some(format!(
+                "the generator's busiest thread computed for {percent:.0} % of the window while the server had time: \
+                 add --threads or --processes"
+            )),
+            None => Some(format!(
+                "the generator's busiest thread computed for {percent:.0} % of the window: give --pid to tell whether \
+                 the server was as busy"
+            )),
+        },
+        Pacing::Closed { .. } => None,
+    }
+}

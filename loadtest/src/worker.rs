@@ -1,0 +1,291 @@
+//! One thread of load: its connections, its rooms, one poll and one buffer for all of them.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use crate::clock::{Alarm, SECOND, Tick, now, ticks};
+use crate::connection::{Arrived, Connection};
+use crate::effort::Meter;
+use crate::message::{Command, Event, Progress, Report};
+use crate::plan::{Share, Stop};
+use crate::room::{Room, Setup};
+
+mod joining;
+mod leaving;
+mod talking;
+
+/// Bytes of the one buffer that all connections are read into.
+const BUFFER: usize = 256 * 1024;
+/// Events taken from the poll at once.
+const EVENTS: usize = 1024;
+/// How often progress is told, and deadlines are looked at.
+const TELL: Tick = SECOND / 4;
+/// The poll's longest sleep.
+const NAP: Duration = Duration::from_millis(50);
+
+const WAKE: Token = Token(usize::MAX - 1);
+const ALARM: Token = Token(usize::MAX - 2);
+
+/// What the worker is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Connecting and entering the rooms.
+    Joining,
+    /// In the rooms, quiet.
+    Waiting,
+    /// Sending lines.
+    Talking,
+    /// All lines are sent; the last ones arrive.
+    Draining,
+    /// Going.
+    Leaving,
+    /// Done.
+    Done,
+}
+
+/// A worker.
+pub(crate) struct Worker<'a> {
+    share: Share,
+    phase: Phase,
+    poll: Poll,
+    alarm: Alarm,
+    connections: Vec<Option<Connection>>,
+    rooms: Vec<Room>,
+    buffer: Vec<u8>,
+    /// A payload being written.
+    text: Vec<u8>,
+    report: Report,
+    meter: Meter,
+    /// Connections on their way into their rooms.
+    underway: usize,
+    /// Connections that were opened so far.
+    opened: usize,
+    /// Connections that have ended.
+    ended: usize,
+    /// Whether the final account is made.
+    accounted: bool,
+    /// When bytes last arrived.
+    heard: Tick,
+    /// When progress was last told.
+    told: Tick,
+    /// Where talking is.
+    talk: talking::Talk,
+    /// Rooms in which a line may have come through, so that the next one can be sent.
+    ready_rooms: Vec<usize>,
+    /// Where events go.
+    tell: &'a dyn Fn(Event),
+}
+
+/// Runs one share to its end: from the first connect to the report.
+pub(crate) fn work(share: Share, commands: &Receiver<Command>, waker: &dyn Fn(Arc<Waker>), tell: &dyn Fn(Event)) {
+    let failed = |error: &io::Error| {
+        let failure = Some(format!("cannot start a worker: {error}"));
+        tell(Event::Left(Box::new(Report { failure, ..Report::default() })));
+    };
+    match Worker::new(share, tell) {
+        Ok(mut worker) => match Waker::new(worker.poll.registry(), WAKE) {
+            Ok(handle) => {
+                waker(Arc::new(handle));
+                worker.run(commands);
+            }
+            Err(error) => failed(&error),
+        },
+        Err(error) => failed(&error),
+    }
+}
+
+impl<'a> Worker<'a> {
+    fn new(share: Share, tell: &'a dyn Fn(Event)) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let alarm = Alarm::new()?;
+        poll.registry().register(&mut SourceFd(&alarm.as_raw_fd()), ALARM, Interest::READABLE)?;
+        let plan = &share.plan;
+        let first = plan.first_connection(share.rooms.start);
+        let room = |number: usize| {
+            let start = plan.first_connection(number) - first;
+            Room::new(Setup {
+                number,
+                connections: start..start + plan.members(number),
+                senders: plan.senders.min(plan.members(number)),
+                size: plan.size,
+                epoch: share.epoch,
+                protocol: plan.protocol.protocol(),
+            })
+        };
+        let rooms = share.rooms.clone().map(room).collect();
+        let connections = (0..share.connections()).map(|_| None).collect();
+        Ok(Self {
+            phase: Phase::Joining,
+            poll,
+            alarm,
+            connections,
+            rooms,
+            buffer: vec![0; BUFFER],
+            text: Vec::new(),
+            report: Report::default(),
+            meter: Meter::default(),
+            underway: 0,
+            opened: 0,
+            ended: 0,
+            accounted: false,
+            heard: now(),
+            told: 0,
+            talk: talking::Talk::default(),
+            ready_rooms: Vec::new(),
+            tell,
+            share,
+        })
+    }
+
+    fn run(&mut self, commands: &Receiver<Command>) {
+        self.report.joining = (now(), now());
+        let mut events = Events::with_capacity(EVENTS);
+        while self.phase != Phase::Done {
+            self.obey(commands);
+            self.step();
+            if self.phase == Phase::Done {
+                break;
+            }
+            match self.poll.poll(&mut events, Some(NAP)) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => self.fail(format!("cannot poll: {error}")),
+                _ => {}
+            }
+            for event in &events {
+                if event.token() != WAKE && event.token() != ALARM {
+                    let end = event.is_read_closed() || event.is_error();
+                    self.turn_to(event.token().0, event.is_writable(), end);
+                }
+            }
+        }
+        self.account();
+        (self.tell)(Event::Left(Box::new(std::mem::take(&mut self.report))));
+    }
+
+    fn obey(&mut self, commands: &Receiver<Command>) {
+        match commands.try_recv() {
+            Ok(Command::Talk(start)) => self.begin_talking(start),
+            Ok(Command::Leave) | Err(TryRecvError::Disconnected) if self.phase != Phase::Leaving => {
+                self.begin_leaving();
+            }
+            _ => {}
+        }
+    }
+
+    /// Does what time, not the network, makes due.
+    fn step(&mut self) {
+        match self.phase {
+            Phase::Joining => self.join_more(),
+            Phase::Talking => self.say_what_is_due(),
+            Phase::Draining => self.look_whether_drained(),
+            Phase::Leaving => self.look_whether_left(),
+            Phase::Waiting | Phase::Done => {}
+        }
+        let now = now();
+        if now >= self.told + TELL {
+            self.told = now;
+            let tally = &self.report.sheet.tally;
+            (self.tell)(Event::Progress(Progress {
+                joined: tally.joined,
+                sent: self.rooms.iter().map(Room::lines_sent).sum(),
+                delivered: tally.delivered,
+                p99: self.report.sheet.latency.quantile(0.99),
+            }));
+        }
+    }
+
+    /// Writes down what was owed and what is lost, once: before the first member goes, or at a failure.
+    fn account(&mut self) {
+        if !std::mem::replace(&mut self.accounted, true) {
+            for room in &self.rooms {
+                room.account(&mut self.report.sheet);
+            }
+        }
+    }
+
+    /// Whether nothing has arrived for as long as the plan waits.
+    fn out_of_patience(&self) -> bool {
+        now() >= self.heard + ticks(self.share.plan.patience)
+    }
+
+    /// Gives up, with a line that says why; what was measured is still reported.
+    fn fail(&mut self, why: String) {
+        self.report.failure.get_or_insert(why);
+        self.meter.stop(&mut self.report.effort);
+        self.phase = Phase::Done;
+    }
+
+    /// Serves one connection.
+    fn turn_to(&mut self, index: usize, writable: bool, end: bool) {
+        let Some(connection) = self.connections[index].as_mut() else { return };
+        if !connection.connected {
+            match connection.finish_connecting() {
+                Ok(true) => self.greet(index),
+                Ok(false) => return,
+                Err(error) => return self.refused(&error),
+            }
+        } else if writable && !connection.pending.is_empty() {
+            connection.flush();
+        }
+        self.read(index, end);
+    }
+
+    /// Reads a connection until it has nothing more. A read that leaves room in the buffer took all there was,
+    /// unless the connection has ended: then the end is still to be read.
+    fn read(&mut self, index: usize, end: bool) {
+        while let Some(connection) = self.connections[index].as_mut() {
+            let arrived = connection.read(&mut self.buffer);
+            let (room, member) = (connection.room, connection.member);
+            match arrived {
+                Arrived::Nothing => return,
+                Arrived::End => return self.closed(index),
+                Arrived::Bytes(count) => {
+                    let now = now();
+                    self.heard = now;
+                    let sheet = &mut self.report.sheet;
+                    sheet.read(now, count);
+                    let heard = self.rooms[room].receive(member, &self.buffer[..count], now, sheet);
+                    self.react(index, &heard, now);
+                    if self.talk.closed_loop {
+                        self.ready_rooms.push(room);
+                    }
+                    if count < BUFFER && !end {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Notes the end of a connection.
+    fn closed(&mut self, index: usize) {
+        let Some(connection) = self.connections[index].take() else { return };
+        self.ended += 1;
+        let inside = self.rooms[connection.room].gone(connection.member);
+        if self.phase == Phase::Leaving {
+            self.report.leaving.1 = now();
+            return;
+        }
+        self.report.sheet.tally.closed += 1;
+        self.underway -= usize::from(!inside);
+        let target = self.share.plan.target;
+        if !inside {
+            self.fail(format!("{target} closed a connection before it was in its room"));
+        } else if self.ended == self.connections.len() {
+            self.fail(format!("{target} closed every connection in mid-run"));
+        }
+    }
+
+    /// When the plan stops by itself, measured from the start of talking; `None` when it counts lines.
+    fn window(&self) -> Option<Tick> {
+        match self.share.plan.stop {
+            Stop::After(duration) => Some(ticks(duration)),
+            Stop::Lines(_) => None,
+        }
+    }
+}
