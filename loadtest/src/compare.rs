@@ -12,8 +12,8 @@ use crate::table::heading;
 use crate::outcome::Outcome;
 
 /// The parameters that make the work; the others say where and by whom it is done.
-const WORK: [&str; 11] = [
-    "connections", "rooms", "senders", "size", "rate", "in_flight", "duration", "lines", "until_p99", "raise", "more",
+const WORK: [&str; 12] = [
+    "connections", "rooms", "senders", "size", "rate", "in_flight", "duration", "lines", "read_every", "until_p99", "raise", "more",
 ];
 
 /// What is compared: its name, and where it is in the JSON.

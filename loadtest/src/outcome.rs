@@ -252,7 +252,8 @@ fn parameters(plan: &Plan) -> Map<String, Value> {
         "target": plan.target.to_string(), "protocol": plan.protocol,
         "connections": plan.connections, "rooms": plan.rooms, "senders": plan.senders, "size": plan.size,
         "rate": rate, "in_flight": window, "duration": duration, "lines": lines,
-        "warmup": plan.warmup.as_secs_f64(), "patience": plan.patience.as_secs_f64(),
+        "warmup": plan.warmup.as_secs_f64(), "read_every": plan.read_every.as_secs_f64(),
+        "patience": plan.patience.as_secs_f64(),
         "connecting": plan.connecting, "sources": plan.sources, "threads": plan.threads, "processes": plan.processes,
     });
     value.as_object().cloned().unwrap_or_default()

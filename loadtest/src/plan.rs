@@ -25,7 +25,7 @@ pub enum Pacing {
         /// Lines per 1000 seconds in each room.
         millilines_per_second: u64,
     },
-    /// Closed loop: a line is in flight until every member of its room has it.
+    /// Closed loop: a line is in flight until every member that is read at once has it.
     Closed {
         /// Lines in flight in each room.
         window: usize,
@@ -63,6 +63,9 @@ pub struct Plan {
     pub stop: Stop,
     /// Time of sending before the measured window; its lines are checked like all others.
     pub warmup: Duration,
+    /// How often members that don't pace the load are read: zero for at once. Reading several batches in one call
+    /// is cheaper, so that the generator leaves the CPU to the server; those members' latency is not counted then.
+    pub read_every: Duration,
     /// How long the connections may be silent (joining, at the end, leaving) before what is missing counts as lost.
     pub patience: Duration,
     /// Connections that may be on their way into their rooms at once, per thread.

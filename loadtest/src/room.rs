@@ -13,6 +13,9 @@ use crate::sheet::Sheet;
 
 mod order;
 
+/// One in so many members is read at once where the others are read now and then.
+const SAMPLE: usize = 32;
+
 /// One room.
 pub(crate) struct Room {
     /// Its number in the whole run, which its lines carry.
@@ -41,7 +44,9 @@ pub(crate) struct Room {
     said: usize,
     /// Whose turn it is to send.
     turn: usize,
-    /// Lines that every member has.
+    /// Whether only some members are read at once.
+    lazy: bool,
+    /// Lines that every member has which is read at once.
     floor: usize,
     /// The line count that everybody must reach for the floor to rise.
     target: usize,
@@ -89,12 +94,14 @@ pub(crate) struct Setup {
     pub(crate) epoch: Tick,
     /// How frames are read.
     pub(crate) protocol: &'static dyn Protocol,
+    /// Whether only some members are read at once.
+    pub(crate) lazy: bool,
 }
 
 impl Room {
     pub(crate) fn new(setup: Setup) -> Self {
         let members = setup.connections.len();
-        Self {
+        let mut room = Self {
             number: u32::try_from(setup.number).unwrap_or(u32::MAX),
             name: format!("r{:05}", setup.number),
             size: setup.size,
@@ -108,15 +115,24 @@ impl Room {
             gaps: Vec::new(),
             said: 0,
             turn: 0,
+            lazy: setup.lazy,
             floor: 0,
             target: 1,
-            behind: members,
+            behind: 0,
             strays: 0,
             join_notices: 0,
-        }
+        };
+        room.retarget();
+        room
     }
 
-    /// Lines that at least one member has yet to receive.
+    /// Whether a member is read at once: it paces a closed loop, and its latency is measured. Senders are, the last
+    /// member, and some between, so that early and late places in the server's order are among them.
+    pub(crate) fn is_prompt(&self, member: usize) -> bool {
+        !self.lazy || member < self.sent.len() || member + 1 == self.cursors.len() || member % SAMPLE == SAMPLE - 1
+    }
+
+    /// Lines that a member which is read at once has yet to receive.
     pub(crate) fn in_flight(&self) -> usize {
         self.said.saturating_sub(self.floor)
     }

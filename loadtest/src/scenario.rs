@@ -106,6 +106,7 @@ fn frame(common: &Common, target: SocketAddr) -> Plan {
         pacing: Pacing::Quiet,
         stop: Stop::Lines(0),
         warmup: Duration::ZERO,
+        read_every: Duration::ZERO,
         patience: common.patience,
         connecting: common.connecting.max(1),
         sources: common.sources,

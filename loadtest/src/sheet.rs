@@ -138,14 +138,15 @@ impl Sheet {
         (self.window.0..self.window.1).contains(&tick)
     }
 
-    /// Notes `count` deliveries, received now, of lines planned at the same tick.
-    pub fn deliver(&mut self, now: Tick, planned: Tick, count: u64) {
+    /// Notes `count` deliveries, received now, of lines planned at the same tick. Untimed ones may have lain in
+    /// their socket until it suited us: their latency would be ours.
+    pub fn deliver(&mut self, now: Tick, planned: Tick, count: u64, timed: bool) {
         self.tally.delivered += count;
         if self.in_window(now) {
             self.tally.window_delivered += count;
         }
         let latency = now.saturating_sub(planned);
-        if self.in_window(planned) {
+        if timed && self.in_window(planned) {
             self.latency.record(latency, count);
         }
         let second = usize::try_from(now.saturating_sub(self.start) / SECOND).unwrap_or(usize::MAX);
@@ -155,7 +156,9 @@ impl Sheet {
             }
             let second = &mut self.seconds[second];
             second.delivered += count;
-            second.latency.record(latency, count);
+            if timed {
+                second.latency.record(latency, count);
+            }
         }
     }
 

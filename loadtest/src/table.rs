@@ -96,6 +96,9 @@ fn talk(table: &mut Table, outcome: &Outcome) {
     let figures = [took.p50, took.p90, took.p99, took.p999, took.max].map(micros);
     let [p50, p90, p99, p999, max] = figures;
     table.row("latency", &format!("p50 {p50}  p90 {p90}  p99 {p99}  p99.9 {p999}  max {max}"));
+    if outcome.parameters.get("read_every").and_then(serde_json::Value::as_f64).is_some_and(|every| every > 0.0) {
+        table.row("", "(latency of the members that are read at once: see --read-every)");
+    }
 }
 
 fn checks(table: &mut Table, tally: &Tally) {

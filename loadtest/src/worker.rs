@@ -54,6 +54,10 @@ pub(crate) struct Worker<'a> {
     share: Share,
     phase: Phase,
     poll: Poll,
+    /// The connections that are only read now and then.
+    lazy: Poll,
+    /// When they are to be read next.
+    lazy_at: Tick,
     alarm: Alarm,
     connections: Vec<Option<Connection>>,
     rooms: Vec<Room>,
@@ -116,6 +120,7 @@ impl<'a> Worker<'a> {
                 size: plan.size,
                 epoch: share.epoch,
                 protocol: plan.protocol.protocol(),
+                lazy: !plan.read_every.is_zero(),
             })
         };
         let rooms = share.rooms.clone().map(room).collect();
@@ -123,6 +128,8 @@ impl<'a> Worker<'a> {
         Ok(Self {
             phase: Phase::Joining,
             poll,
+            lazy: Poll::new()?,
+            lazy_at: 0,
             alarm,
             connections,
             rooms,
@@ -152,19 +159,47 @@ impl<'a> Worker<'a> {
             if self.phase == Phase::Done {
                 break;
             }
-            match self.poll.poll(&mut events, Some(NAP)) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => self.fail(format!("cannot poll: {error}")),
-                _ => {}
-            }
-            for event in &events {
-                if event.token() != WAKE && event.token() != ALARM {
-                    let end = event.is_read_closed() || event.is_error();
-                    self.turn_to(event.token().0, event.is_writable(), end);
-                }
-            }
+            let polled = self.poll.poll(&mut events, Some(self.nap()));
+            self.serve(&events, polled);
+            self.read_the_lazy(&mut events);
         }
         self.account();
         (self.tell)(Event::Left(Box::new(std::mem::take(&mut self.report))));
+    }
+
+    fn nap(&self) -> Duration {
+        let read_every = self.share.plan.read_every;
+        if read_every.is_zero() { NAP } else { NAP.min(read_every) }
+    }
+
+    fn serve(&mut self, events: &Events, polled: io::Result<()>) {
+        match polled {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
+            Err(error) => return self.fail(format!("cannot poll: {error}")),
+            Ok(()) => {}
+        }
+        for event in events {
+            if event.token() != WAKE && event.token() != ALARM {
+                let end = event.is_read_closed() || event.is_error();
+                self.turn_to(event.token().0, event.is_writable(), end);
+            }
+        }
+    }
+
+    /// Reads the members that are read now and then, when it is time.
+    fn read_the_lazy(&mut self, events: &mut Events) {
+        let read_every = ticks(self.share.plan.read_every);
+        if read_every == 0 || now() < self.lazy_at {
+            return;
+        }
+        loop {
+            let polled = self.lazy.poll(events, Some(Duration::ZERO));
+            self.serve(events, polled);
+            if events.iter().count() < EVENTS || self.phase == Phase::Done {
+                break;
+            }
+        }
+        self.lazy_at = now() + read_every;
     }
 
     fn obey(&mut self, commands: &Receiver<Command>) {

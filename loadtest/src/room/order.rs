@@ -9,6 +9,7 @@ use crate::sheet::Sheet;
 impl Room {
     /// Moves a member to a place of the log: all lines that end by there have arrived.
     pub(super) fn pass(&mut self, member: usize, to: usize, now: Tick, sheet: &mut Sheet) {
+        let timed = self.is_prompt(member);
         let cursor = &mut self.cursors[member];
         let before = cursor.line;
         cursor.at = to;
@@ -16,7 +17,7 @@ impl Room {
         let (mut planned, mut count) = (0, 0);
         for mark in self.log.since(before).take_while(|mark| mark.end <= to) {
             if mark.planned != planned && count > 0 {
-                sheet.deliver(now, planned, count);
+                sheet.deliver(now, planned, count, timed);
                 cursor.delivered += count;
                 count = 0;
             }
@@ -25,7 +26,7 @@ impl Room {
             cursor.line += 1;
         }
         if count > 0 {
-            sheet.deliver(now, planned, count);
+            sheet.deliver(now, planned, count, timed);
             cursor.delivered += count;
         }
         self.skip_own(member);
@@ -47,9 +48,10 @@ impl Room {
         }
     }
 
-    /// Notes that a member came from line `before` to where it is now; raises the floor when it was the last one.
+    /// Notes that a member came from line `before` to where it is now; raises the floor when it was the last one that
+    /// is read at once.
     fn reach(&mut self, member: usize, before: usize) {
-        if before < self.target && self.cursors[member].line >= self.target {
+        if self.is_prompt(member) && before < self.target && self.cursors[member].line >= self.target {
             self.behind -= 1;
             if self.behind == 0 {
                 self.retarget();
@@ -59,11 +61,17 @@ impl Room {
 
     /// Sets the floor to what everybody has, and the next target to all that is known.
     pub(super) fn retarget(&mut self) {
-        let lines = self.cursors.iter().filter(|cursor| cursor.stage != Stage::Gone).map(|cursor| cursor.line);
-        self.floor = lines.clone().min().unwrap_or(self.log.lines());
-        self.target = self.log.lines().max(self.floor + 1);
-        self.behind = lines.filter(|line| *line < self.target).count();
-        self.log.forget(self.floor);
+        let logged = self.log.lines();
+        let present = |member: &usize| self.cursors[*member].stage != Stage::Gone;
+        let line = |member: usize| self.cursors[member].line;
+        let all = (0..self.cursors.len()).filter(present);
+        let prompt = all.clone().filter(|&member| self.is_prompt(member)).map(line);
+        let needed = all.map(line).min().unwrap_or(logged);
+        let floor = prompt.clone().min().unwrap_or(logged);
+        let target = logged.max(floor + 1);
+        let behind = prompt.filter(|line| *line < target).count();
+        (self.floor, self.target, self.behind) = (floor, target, behind);
+        self.log.forget(needed);
     }
 
     /// Takes in one line.
@@ -126,6 +134,7 @@ impl Room {
 
     /// Takes in a line of a member that no longer follows the log.
     fn stray_line(&mut self, member: usize, mut ahead: Ahead, now: Tick, sheet: &mut Sheet) {
+        let timed = self.is_prompt(member);
         let cursor = &mut self.cursors[member];
         let Some(stray) = cursor.stray.as_mut() else { return };
         match stray.arrive(ahead.sender, ahead.sequence) {
@@ -140,7 +149,7 @@ impl Room {
             }
             Arrival::New => {}
         }
-        sheet.deliver(now, ahead.planned, 1);
+        sheet.deliver(now, ahead.planned, 1, timed);
         cursor.delivered += 1;
         stray.ahead.push_back(ahead);
     }

@@ -9,7 +9,7 @@ use super::frame;
 use crate::args::Common;
 use crate::plan::{Pacing, Plan, Stop};
 
-/// Closed loop: each room has so many lines in flight; one is in flight until every member has it.
+/// Closed loop: each room has so many lines in flight; one is in flight until those have it that are read at once.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Example: loadtest flood --spawn --connections 2000 --rooms 200 --in-flight 4")]
 pub struct Flood {
@@ -34,6 +34,10 @@ pub struct Flood {
     /// Stop after this many lines in each room, instead of after --duration
     #[arg(long, value_name = "N", conflicts_with = "duration")]
     pub lines: Option<u64>,
+    /// How often most members are read; a few in each room are read at once: they pace the load, and their latency is
+    /// measured. 0s reads and measures everybody at once, at a higher cost of the generator
+    #[arg(long, default_value = "5ms", value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub read_every: Duration,
     /// How long to talk before measuring
     #[arg(long, default_value = "1s", value_parser = humantime::parse_duration, value_name = "TIME")]
     pub warmup: Duration,
@@ -51,6 +55,7 @@ impl Flood {
             pacing: Pacing::Closed { window: self.in_flight },
             stop: self.lines.map_or(Stop::After(self.duration), Stop::Lines),
             warmup: self.warmup,
+            read_every: self.read_every,
             ..frame(common, target)
         }
     }

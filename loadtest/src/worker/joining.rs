@@ -44,7 +44,8 @@ impl Worker<'_> {
         let from = source(plan.target, number, plan.sources);
         let mut connection = Connection::open(plan.target, from, (room, member), now())?;
         let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(connection.stream(), Token(index), interest)?;
+        let poll = if self.rooms[room].is_prompt(member) { &self.poll } else { &self.lazy };
+        poll.registry().register(connection.stream(), Token(index), interest)?;
         self.connections[index] = Some(connection);
         Ok(())
     }
