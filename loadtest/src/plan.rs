@@ -138,6 +138,13 @@ impl Plan {
                 self.senders
             ));
         }
+        if self.senders == members && self.pacing != Pacing::Quiet && !self.protocol.protocol().echoes() {
+            return no(format!(
+                "--senders {} is every member of a room, but --protocol {} does not tell senders their own lines: \
+                 lower it, so that somebody sees them all",
+                self.senders, self.protocol
+            ));
+        }
         if members >= MOST || self.rooms > MOST {
             return no(format!("more than {MOST} rooms, or members in one: lower --connections or --rooms"));
         }

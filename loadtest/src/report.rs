@@ -1,7 +1,160 @@
-//! placeholder
-use crate::outcome::Outcome;
-/// page
+//! One self-contained HTML page: verdict, figures, plots, parameters.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::machine::{bytes, grouped, micros, short};
+use crate::outcome::{Outcome, Step, TimelineSecond};
+use crate::plot::{Axes, Series, chart};
+use crate::table::{heading, table};
+use crate::verdict::Kind;
+
+const STYLE: &str = include_str!("report.css");
+
+/// The page.
 ///
 /// # Errors
-/// none
-pub fn page(_outcome: &Outcome) -> anyhow::Result<String> { Ok(String::new()) }
+/// When a plot cannot be drawn.
+pub fn page(outcome: &Outcome) -> Result<String> {
+    let title = escape(&heading(outcome));
+    let mut page = format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>{title}</title>\
+         <style>{STYLE}</style></head><body><main>\n<h1>{}</h1>\n<p class=\"work\">{title}</p>\n",
+        escape(&outcome.scenario)
+    );
+    let class = match outcome.verdict.kind {
+        Kind::Good => "good",
+        Kind::Wrong => "wrong",
+        Kind::Unmeasured => "unmeasured",
+    };
+    // Writing to a string cannot fail.
+    let _ = writeln!(page, "<p class=\"verdict {class}\">{}</p>", escape(&outcome.verdict.text));
+    cards(&mut page, outcome);
+    plots(&mut page, outcome)?;
+    steps(&mut page, &outcome.steps);
+    let _ = writeln!(page, "<h2>All figures</h2>\n<pre>{}</pre>", escape(&table(outcome)));
+    parameters(&mut page, outcome);
+    page.push_str("</main></body></html>\n");
+    Ok(page)
+}
+
+/// The figures that are looked for first.
+fn cards(page: &mut String, outcome: &Outcome) {
+    let tally = &outcome.tally;
+    let mut cards = Vec::new();
+    if tally.sent > 0 {
+        cards.push(("deliveries a second", short(outcome.deliveries_per_second)));
+        cards.push(("latency p50", micros(outcome.latency_us.p50)));
+        cards.push(("latency p99", micros(outcome.latency_us.p99)));
+        cards.push(("lost, twice, disordered", grouped(tally.lost + tally.duplicated + tally.misordered)));
+    } else {
+        cards.push(("connections", grouped(tally.joined)));
+        cards.push(("joins a second", short(outcome.join.per_second)));
+    }
+    if let Some(server) = &outcome.server {
+        if tally.window_delivered > 0 {
+            cards.push(("server CPU a delivery", format!("{} ns", short(server.cpu_ns_per_delivery))));
+        }
+        cards.push(("memory a connection", bytes(server.rss_bytes_per_connection)));
+    }
+    page.push_str("<div class=\"cards\">");
+    for (name, value) in cards {
+        let _ = write!(page, "<div><b>{}</b><span>{name}</span></div>", escape(&value));
+    }
+    page.push_str("</div>\n");
+}
+
+fn plots(page: &mut String, outcome: &Outcome) -> Result<()> {
+    if outcome.latency_curve.len() > 1 {
+        let nines = |share: f64| -(1.0 - share).log10();
+        let points = outcome.latency_curve.iter().map(|&(share, us)| (nines(share), us as f64 / 1e3)).collect();
+        let label = |nines: &f64| format!("{}%", trimmed(100.0 * (1.0 - 10_f64.powf(-nines))));
+        let axes = Axes { x: "share of deliveries", y: "ms at most", x_label: &label, logarithmic: true };
+        figure(page, "Latency by percentile", &chart(&axes, &[Series { name: "latency", points }])?);
+    }
+    if outcome.timeline.len() > 1 {
+        let label = |second: &f64| format!("{second:.0}");
+        let over_time = |value: fn(&TimelineSecond) -> f64| -> Vec<(f64, f64)> {
+            outcome.timeline.iter().enumerate().map(|(at, second)| (at as f64, value(second))).collect()
+        };
+        let points = over_time(|second| second.delivered as f64);
+        let axes = Axes { x: "second", y: "deliveries", x_label: &label, logarithmic: false };
+        figure(page, "Deliveries in each second", &chart(&axes, &[Series { name: "deliveries", points }])?);
+        let p50 = Series { name: "p50", points: over_time(|second| second.p50 as f64 / 1e3) };
+        let p99 = Series { name: "p99", points: over_time(|second| second.p99 as f64 / 1e3) };
+        let axes = Axes { x: "second", y: "ms", x_label: &label, logarithmic: false };
+        figure(page, "Latency in each second", &chart(&axes, &[p50, p99])?);
+    }
+    if outcome.steps.len() > 1 {
+        let along = |value: fn(&Step) -> u64| -> Vec<(f64, f64)> {
+            let point = |step: &Step| (step.deliveries_per_second, value(step) as f64 / 1e3);
+            outcome.steps.iter().map(point).collect()
+        };
+        let p50 = Series { name: "p50", points: along(|step| step.latency_us.p50) };
+        let p99 = Series { name: "p99", points: along(|step| step.latency_us.p99) };
+        let label = |rate: &f64| short(*rate);
+        let axes = Axes { x: "deliveries a second", y: "ms", x_label: &label, logarithmic: true };
+        figure(page, "Latency at each step", &chart(&axes, &[p50, p99])?);
+    }
+    Ok(())
+}
+
+fn figure(page: &mut String, title: &str, svg: &str) {
+    let _ = writeln!(page, "<h2>{title}</h2>\n<figure>{svg}</figure>");
+}
+
+fn steps(page: &mut String, steps: &[Step]) {
+    if steps.is_empty() {
+        return;
+    }
+    page.push_str(
+        "<h2>Steps</h2>\n<table><tr><th>connections<th>lines/s a room<th>deliveries/s<th>p50<th>p99\
+         <th>server ns<th class=\"text\">result</tr>\n",
+    );
+    for step in steps {
+        let cpu = step.cpu_ns_per_delivery.map_or("-".into(), short);
+        let result = if step.trouble.is_empty() { "good" } else { &step.trouble };
+        let _ = writeln!(
+            page,
+            "<tr><td>{}<td>{}<td>{}<td>{}<td>{}<td>{cpu}<td class=\"text\">{}</tr>",
+            grouped(step.connections),
+            short(step.rate_per_room),
+            short(step.deliveries_per_second),
+            micros(step.latency_us.p50),
+            micros(step.latency_us.p99),
+            escape(result)
+        );
+    }
+    page.push_str("</table>\n");
+}
+
+fn parameters(page: &mut String, outcome: &Outcome) {
+    page.push_str("<h2>Parameters and machine</h2>\n<table class=\"pairs\">\n");
+    let mut row = |name: &str, value: &str| {
+        let _ = writeln!(page, "<tr><th>{}<td class=\"text\">{}</tr>", escape(name), escape(value));
+    };
+    for (name, value) in outcome.parameters.iter().filter(|(_, value)| !value.is_null()) {
+        let text = value.as_str().map_or_else(|| Value::to_string(value), ToOwned::to_owned);
+        row(name, &text);
+    }
+    let machine = &outcome.machine;
+    row("cores", &machine.cores.to_string());
+    row("cpu", &machine.cpu);
+    row("kernel", &machine.kernel);
+    row("memory", &bytes(machine.memory_bytes as f64));
+    row("loadtest", &outcome.version);
+    page.push_str("</table>\n");
+}
+
+/// A percentage without the zeros that say nothing: 99, 99.9, 99.99.
+fn trimmed(percent: f64) -> String {
+    let text = format!("{percent:.4}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

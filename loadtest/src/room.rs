@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use crate::clock::Tick;
-use crate::cursor::{Cursor, Stage};
+use crate::cursor::{Cursor, Stage, Stray};
 use crate::log::Log;
 use crate::payload::{self, Stamp};
 use crate::protocol::{Frame, Protocol};
@@ -122,6 +122,12 @@ impl Room {
             strays: 0,
             join_notices: 0,
         };
+        if !room.protocol.echoes() {
+            // A sender that isn't told its own lines cannot know the order around them: it never leads.
+            room.strays = room.sent.len();
+            let stray = || Some(Box::new(Stray::new(room.sent.clone())));
+            room.cursors[..room.strays].iter_mut().for_each(|cursor| cursor.stray = stray());
+        }
         room.retarget();
         room
     }
@@ -308,3 +314,6 @@ impl Room {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

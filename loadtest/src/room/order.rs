@@ -179,6 +179,7 @@ impl Room {
     fn settle_line(&mut self, member: usize, sheet: &mut Sheet) -> bool {
         let cursor = &mut self.cursors[member];
         let before = cursor.line;
+        let leads = self.protocol.echoes() || member >= self.sent.len();
         let Some(stray) = cursor.stray.as_mut() else { return false };
         let Some(line) = stray.ahead.pop_front() else { return false };
         let key = (line.sender, line.sequence);
@@ -186,7 +187,7 @@ impl Room {
         let due = line.sequence == logged || self.gaps.contains(&key);
         match self.log.find(line.sender, line.sequence) {
             Some(place) if place >= before => cursor.line = place + 1,
-            None if due && before == self.log.lines() => {
+            None if due && before == self.log.lines() && leads => {
                 self.gaps.retain(|gap| *gap != key);
                 self.append(&line.raw, line.planned, line.sender, line.sequence);
                 self.cursors[member].line = self.log.lines();

@@ -60,8 +60,8 @@ impl Worker<'_> {
             self.report.finished = now;
             self.meter.stop(&mut self.report.effort);
             self.phase = Phase::Draining;
-        } else if let Some(end) = self.talk.end {
-            self.wake_at(end);
+        } else {
+            self.wake_at(self.talk.end.unwrap_or(Tick::MAX));
         }
     }
 

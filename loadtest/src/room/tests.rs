@@ -1,0 +1,139 @@
+//! Faults fed to a room byte by byte, without a socket.
+
+use super::*;
+use crate::protocol::Dialect;
+use crate::sheet::Tally;
+
+/// A room of `members` of whom the first two send, all of them inside.
+fn room(members: usize, dialect: Dialect) -> Room {
+    let mut room = Room::new(Setup {
+        number: 3,
+        connections: 0..members,
+        senders: members.min(2),
+        size: 40,
+        epoch: 1000,
+        protocol: dialect.protocol(),
+        lazy: false,
+    });
+    (0..members).for_each(|member| _ = room.enter(member));
+    room
+}
+
+/// Sends `count` lines in turn; what the server makes of each.
+fn say(room: &mut Room, count: usize) -> Vec<Vec<u8>> {
+    let mut text = Vec::new();
+    let line = |room: &mut Room, text: &mut Vec<u8>| {
+        let sender = room.say(1000, text).unwrap();
+        let mut line = format!(":{}!u@h PRIVMSG #r :", room.member_name(sender)).into_bytes();
+        if room.protocol.echoes() {
+            line = format!("{}: ", room.member_name(sender)).into_bytes();
+        }
+        line.extend_from_slice(text);
+        line.push(b'\n');
+        line
+    };
+    (0..count).map(|_| line(room, &mut text)).collect()
+}
+
+fn feed(room: &mut Room, member: usize, lines: &[&Vec<u8>], sheet: &mut Sheet) {
+    for line in lines {
+        room.receive(member, line, 2000, sheet);
+    }
+}
+
+fn account(room: &Room, mut sheet: Sheet) -> Tally {
+    room.account(&mut sheet);
+    sheet.tally
+}
+
+#[test]
+fn lines_cut_anywhere_are_put_together() {
+    let (mut room, mut sheet) = (room(3, Dialect::Line), Sheet::default());
+    let stream = say(&mut room, 4).concat();
+    for (member, step) in [(0, 7), (1, 1), (2, stream.len())] {
+        for chunk in stream.chunks(step) {
+            room.receive(member, chunk, 2000, &mut sheet);
+        }
+    }
+    assert!(room.complete());
+    assert_eq!(room.in_flight(), 0);
+    let tally = account(&room, sheet);
+    assert_eq!((tally.expected, tally.delivered, tally.lost, tally.corrupt), (12, 12, 0, 0));
+}
+
+#[test]
+fn two_senders_swapped_break_the_rooms_order_alone() {
+    let (mut room, mut sheet) = (room(3, Dialect::Line), Sheet::default());
+    let lines = say(&mut room, 4);
+    let [a, b, c, d] = &lines[..] else { panic!() };
+    feed(&mut room, 0, &[a, b, c, d], &mut sheet);
+    feed(&mut room, 1, &[b, a, c, d], &mut sheet);
+    feed(&mut room, 2, &[a, b, c, d], &mut sheet);
+    let tally = account(&room, sheet);
+    assert_eq!((tally.misordered_room, tally.misordered_sender, tally.misordered), (1, 0, 1), "{tally:?}");
+    assert_eq!((tally.delivered, tally.lost, tally.duplicated), (12, 0, 0));
+}
+
+#[test]
+fn the_first_receiver_may_be_the_one_that_is_wronged() {
+    let (mut room, mut sheet) = (room(3, Dialect::Line), Sheet::default());
+    let lines = say(&mut room, 6);
+    let [a, b, c, d, e, f] = &lines[..] else { panic!() };
+    // The sender of a, c and e: its c is lost for the member who reads first.
+    feed(&mut room, 0, &[a, b, d, e, f], &mut sheet);
+    feed(&mut room, 1, &[a, b, c, d, e, f], &mut sheet);
+    feed(&mut room, 2, &[a, b, c, d, e, f], &mut sheet);
+    let tally = account(&room, sheet);
+    assert_eq!((tally.lost, tally.misordered, tally.duplicated, tally.delivered), (1, 0, 0, 17), "{tally:?}");
+}
+
+#[test]
+fn a_line_out_of_another_room_is_nobodys() {
+    let (mut room, mut sheet) = (room(2, Dialect::Line), Sheet::default());
+    let lines = say(&mut room, 1);
+    let mut other = lines[0].clone();
+    let at = other.iter().position(|byte| *byte == b'#').unwrap();
+    other[at + 4] = b'4';
+    feed(&mut room, 0, &[&lines[0], &other], &mut sheet);
+    feed(&mut room, 1, &[&other, &lines[0]], &mut sheet);
+    let tally = account(&room, sheet);
+    assert_eq!((tally.corrupt, tally.delivered, tally.lost), (2, 2, 0), "{tally:?}");
+}
+
+#[test]
+fn a_line_that_comes_very_late_is_late_not_lost() {
+    let (mut room, mut sheet) = (room(1, Dialect::Line), Sheet::default());
+    let lines = say(&mut room, 5);
+    let [a, b, c, d, e] = &lines[..] else { panic!() };
+    feed(&mut room, 0, &[a, c, b, d, e, a], &mut sheet);
+    feed(&mut room, 0, &[], &mut sheet);
+    let tally = account(&room, sheet);
+    assert_eq!((tally.lost, tally.duplicated, tally.delivered), (0, 1, 5), "{tally:?}");
+}
+
+#[test]
+fn senders_without_an_echo_owe_themselves_nothing() {
+    let (mut room, mut sheet) = (room(3, Dialect::Irc), Sheet::default());
+    let lines = say(&mut room, 4);
+    let [a, b, c, d] = &lines[..] else { panic!() };
+    feed(&mut room, 0, &[b, d], &mut sheet);
+    feed(&mut room, 1, &[a, c], &mut sheet);
+    feed(&mut room, 2, &[a, b, c, d], &mut sheet);
+    assert!(room.complete());
+    assert_eq!(room.in_flight(), 0);
+    let tally = account(&room, sheet);
+    assert_eq!((tally.expected, tally.delivered, tally.lost, tally.misordered), (8, 8, 0, 0), "{tally:?}");
+}
+
+#[test]
+fn a_member_that_has_gone_is_owed_nothing_more() {
+    let (mut room, mut sheet) = (room(2, Dialect::Line), Sheet::default());
+    let lines = say(&mut room, 3);
+    feed(&mut room, 0, &[&lines[0], &lines[1], &lines[2]], &mut sheet);
+    feed(&mut room, 1, &[&lines[0]], &mut sheet);
+    assert_eq!(room.in_flight(), 2);
+    assert!(room.gone(1));
+    assert_eq!(room.in_flight(), 0);
+    let tally = account(&room, sheet);
+    assert_eq!((tally.expected, tally.delivered, tally.lost), (4, 4, 0), "{tally:?}");
+}

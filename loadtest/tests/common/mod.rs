@@ -1,0 +1,210 @@
+//! A small chat server of our own that can be told to do wrong, and plans for short runs against it.
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use loadtest::conductor;
+use loadtest::outcome::Outcome;
+use loadtest::plan::{Pacing, Plan, Stop};
+use loadtest::protocol::Dialect;
+
+/// What the server does wrong; where it is about a line, it is the room's line with this number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing.
+    None,
+    /// One member isn't sent a line.
+    LoseForOne(u64),
+    /// Nobody is sent a line.
+    LoseForAll(u64),
+    /// One member is sent a line twice.
+    Duplicate(u64),
+    /// All members are sent a line twice.
+    DuplicateForAll(u64),
+    /// One member is sent a line after the one that follows it.
+    Swap(u64),
+    /// A line arrives with one letter changed.
+    Corrupt(u64),
+    /// All connections are closed at a line.
+    CloseAll(u64),
+    /// One connection is closed at a line.
+    CloseOne(u64),
+    /// One member is told that lines were skipped, instead of being sent three of them.
+    Skip(u64),
+    /// One newcomer isn't announced to somebody.
+    LoseNotice,
+    /// Everybody gets an `ERROR` for an answer.
+    Refuse,
+    /// It speaks HTTP.
+    Http,
+    /// It takes connections and says nothing.
+    Silent,
+}
+
+/// What happens to the server: by connection.
+enum Happening {
+    Came(usize, TcpStream),
+    Said(usize, String),
+    Went(usize),
+}
+
+/// A member of a room.
+struct Member {
+    stream: TcpStream,
+    room: Option<String>,
+    name: String,
+    /// A line held back to come after the next one.
+    held: Option<String>,
+    /// Lines still to be left out.
+    skipping: u64,
+}
+
+/// Starts a server on a free port. It ends with the test program.
+pub(crate) fn serve(fault: Fault) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tell, happenings) = channel();
+    thread::spawn(move || hub(&happenings, fault));
+    thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let stream = stream.unwrap();
+            let tell = tell.clone();
+            tell.send(Happening::Came(number, stream.try_clone().unwrap())).unwrap();
+            thread::spawn(move || listen(number, stream, &tell));
+        }
+    });
+    address
+}
+
+fn listen(number: usize, stream: TcpStream, tell: &Sender<Happening>) {
+    for line in BufReader::new(stream).lines() {
+        let Ok(line) = line else { break };
+        let _ = tell.send(Happening::Said(number, line));
+    }
+    let _ = tell.send(Happening::Went(number));
+}
+
+/// One thread owns all that the server knows, so that all that it does is in one order.
+fn hub(happenings: &Receiver<Happening>, fault: Fault) {
+    let mut members: BTreeMap<usize, Member> = BTreeMap::new();
+    let mut lines: BTreeMap<String, u64> = BTreeMap::new();
+    for happening in happenings {
+        match happening {
+            Happening::Came(number, mut stream) => {
+                let greeting = match fault {
+                    Fault::Http => "HTTP/1.1 400 Bad Request\r\n\r\n",
+                    Fault::Silent => "",
+                    _ => "Welcome! Use the command:\nJOIN <ROOMNAME> <USERNAME>\n",
+                };
+                let _ = stream.write_all(greeting.as_bytes());
+                let member = Member { stream, room: None, name: String::new(), held: None, skipping: 0 };
+                members.insert(number, member);
+            }
+            Happening::Said(number, line) => match members.get(&number).and_then(|member| member.room.clone()) {
+                None => join(&mut members, number, &line, fault),
+                Some(room) => {
+                    let count = lines.entry(room.clone()).or_default();
+                    *count += 1;
+                    let line = format!("{}: {line}\n", members[&number].name);
+                    broadcast(&mut members, &room, &line, *count, fault);
+                }
+            },
+            Happening::Went(number) => {
+                let Some(member) = members.remove(&number) else { continue };
+                let _ = member.stream.shutdown(Shutdown::Both);
+                let Some(room) = member.room else { continue };
+                let line = format!("{} has left\n", member.name);
+                broadcast(&mut members, &room, &line, 0, Fault::None);
+            }
+        }
+    }
+}
+
+fn join(members: &mut BTreeMap<usize, Member>, number: usize, line: &str, fault: Fault) {
+    let Some(member) = members.get_mut(&number) else { return };
+    if fault == Fault::Refuse {
+        let _ = member.stream.write_all(b"ERROR\nthe house is full\n");
+        return;
+    }
+    let words: Vec<&str> = line.split(' ').collect();
+    let [_, room, name] = words[..] else { return };
+    member.room = Some(room.to_owned());
+    member.name = name.to_owned();
+    let notice = format!("{name} has joined\n");
+    let room = room.to_owned();
+    for (other, member) in members.iter_mut().filter(|(_, member)| member.room.as_ref() == Some(&room)) {
+        if fault != Fault::LoseNotice || *other == number || name.ends_with('1') {
+            let _ = member.stream.write_all(notice.as_bytes());
+        }
+    }
+}
+
+/// Sends a room's line number `count` to its members; the fault strikes the last of them, or all.
+fn broadcast(members: &mut BTreeMap<usize, Member>, room: &str, line: &str, count: u64, fault: Fault) {
+    let victim = members.iter().filter(|(_, member)| member.room.as_deref() == Some(room)).map(|(at, _)| *at).max();
+    for (number, member) in members.iter_mut().filter(|(_, member)| member.room.as_deref() == Some(room)) {
+        let here = Some(*number) == victim;
+        let mut text = line.to_owned();
+        match fault {
+            Fault::LoseForOne(at) if here && at == count => text.clear(),
+            Fault::LoseForAll(at) if at == count => text.clear(),
+            Fault::Duplicate(at) if here && at == count => text.push_str(line),
+            Fault::DuplicateForAll(at) if at == count => text.push_str(line),
+            Fault::Corrupt(at) if here && at == count => text = line.replace("abc", "abd"),
+            Fault::Swap(at) if here && at == count => {
+                member.held = Some(std::mem::take(&mut text));
+            }
+            Fault::Skip(at) if here && at == count => {
+                member.skipping = 3;
+                text = "*** 3 lines skipped\n".into();
+            }
+            Fault::CloseAll(at) if at == count => _ = member.stream.shutdown(Shutdown::Both),
+            Fault::CloseOne(at) if here && at == count => _ = member.stream.shutdown(Shutdown::Both),
+            _ => text.push_str(&member.held.take().unwrap_or_default()),
+        }
+        if member.skipping > 0 && count > 0 {
+            member.skipping -= 1;
+            if fault != Fault::Skip(count) {
+                text.clear();
+            }
+        }
+        let _ = member.stream.write_all(text.as_bytes());
+    }
+}
+
+/// A plan for two rooms of five in which two members talk, 20 lines a room.
+pub(crate) fn plan(target: SocketAddr) -> Plan {
+    Plan {
+        target,
+        protocol: Dialect::Line,
+        connections: 10,
+        rooms: 2,
+        senders: 2,
+        size: 64,
+        pacing: Pacing::Open { millilines_per_second: 200_000 },
+        stop: Stop::Lines(20),
+        warmup: Duration::ZERO,
+        read_every: Duration::ZERO,
+        patience: Duration::from_millis(700),
+        connecting: 16,
+        sources: 1,
+        threads: 1,
+        processes: 1,
+    }
+}
+
+/// Runs a plan without watching.
+pub(crate) fn run(plan: &Plan) -> Outcome {
+    let run = conductor::run(plan, None, &mut |_| ()).unwrap();
+    Outcome::new("steady", plan, &run)
+}
+
+/// Runs the usual plan against a server with a fault.
+pub(crate) fn run_with(fault: Fault) -> Outcome {
+    run(&plan(serve(fault)))
+}

@@ -1,0 +1,163 @@
+//! A server that does wrong is caught each time, and the verdict says at what.
+
+mod common;
+
+use common::{Fault, plan, run, run_with, serve};
+use loadtest::plan::{Pacing, Stop};
+use loadtest::verdict::Kind;
+
+/// The rooms of the usual plan, which share the fault.
+const ROOMS: u64 = 2;
+
+#[test]
+fn a_clean_run_is_clean() {
+    let mut plan = plan(serve(Fault::None));
+    plan.pacing = Pacing::Closed { window: 2 };
+    let outcome = run(&plan);
+    let tally = &outcome.tally;
+    assert_eq!((tally.sent, tally.expected, tally.delivered), (40, 200, 200), "{tally:?}");
+    assert_eq!((tally.lost, tally.duplicated, tally.misordered, tally.corrupt), (0, 0, 0, 0));
+    assert_eq!((tally.join_notices, tally.join_notices_expected), (30, 30));
+    assert_eq!((outcome.verdict.kind, outcome.verdict.exit_code()), (Kind::Good, 0), "{}", outcome.verdict.text);
+    assert!(outcome.latency_us.p50 >= 1 && outcome.latency_us.max >= outcome.latency_us.p99, "{outcome:?}");
+}
+
+#[test]
+fn a_line_lost_for_one_member_is_caught() {
+    let outcome = run_with(Fault::LoseForOne(5));
+    assert_eq!((outcome.tally.lost, outcome.tally.delivered), (ROOMS, 200 - ROOMS));
+    assert_eq!((outcome.tally.duplicated, outcome.tally.misordered), (0, 0));
+    assert_eq!(outcome.verdict.exit_code(), 1);
+    assert!(outcome.verdict.text.contains("2 of 200 deliveries lost"), "{}", outcome.verdict.text);
+}
+
+#[test]
+fn a_line_lost_for_all_is_caught_and_the_order_goes_on() {
+    let outcome = run_with(Fault::LoseForAll(5));
+    assert_eq!((outcome.tally.lost, outcome.tally.delivered), (5 * ROOMS, 200 - 5 * ROOMS));
+    assert_eq!((outcome.tally.duplicated, outcome.tally.misordered), (0, 0));
+    assert_eq!(outcome.verdict.exit_code(), 1);
+}
+
+#[test]
+fn the_last_line_lost_is_caught() {
+    let outcome = run_with(Fault::LoseForOne(20));
+    assert_eq!(outcome.tally.lost, ROOMS);
+    assert_eq!(outcome.verdict.exit_code(), 1);
+}
+
+#[test]
+fn a_duplicate_is_caught() {
+    let outcome = run_with(Fault::Duplicate(7));
+    assert_eq!((outcome.tally.duplicated, outcome.tally.lost, outcome.tally.misordered), (ROOMS, 0, 0));
+    assert_eq!((outcome.tally.delivered, outcome.verdict.exit_code()), (200, 1));
+    assert!(outcome.verdict.text.contains("more than once"), "{}", outcome.verdict.text);
+}
+
+#[test]
+fn a_duplicate_for_all_is_caught() {
+    let outcome = run_with(Fault::DuplicateForAll(7));
+    assert_eq!((outcome.tally.duplicated, outcome.tally.lost, outcome.tally.misordered), (5 * ROOMS, 0, 0));
+}
+
+#[test]
+fn two_lines_swapped_for_one_member_are_caught() {
+    let outcome = run_with(Fault::Swap(9));
+    let tally = &outcome.tally;
+    assert_eq!((tally.misordered, tally.misordered_room), (ROOMS, ROOMS), "{tally:?}");
+    assert_eq!((tally.lost, tally.duplicated), (0, 0), "{tally:?}");
+    assert_eq!(outcome.verdict.exit_code(), 1);
+}
+
+#[test]
+fn two_lines_of_one_sender_swapped_are_caught() {
+    let mut plan = plan(serve(Fault::Swap(9)));
+    plan.senders = 1;
+    let outcome = run(&plan);
+    assert_eq!((outcome.tally.misordered_sender, outcome.tally.misordered), (ROOMS, ROOMS), "{:?}", outcome.tally);
+    assert_eq!((outcome.tally.lost, outcome.tally.duplicated, outcome.verdict.exit_code()), (0, 0, 1));
+}
+
+#[test]
+fn a_changed_letter_is_caught() {
+    let outcome = run_with(Fault::Corrupt(4));
+    assert_eq!((outcome.tally.corrupt, outcome.tally.lost), (ROOMS, ROOMS), "{:?}", outcome.tally);
+    assert_eq!(outcome.verdict.exit_code(), 1);
+}
+
+#[test]
+fn skipped_lines_are_counted_as_lost_and_as_announced() {
+    let outcome = run_with(Fault::Skip(4));
+    let tally = &outcome.tally;
+    assert_eq!((tally.skip_notices, tally.skipped, tally.lost), (ROOMS, 3 * ROOMS, 3 * ROOMS), "{tally:?}");
+    assert!(outcome.verdict.text.contains("announced as skipped"), "{}", outcome.verdict.text);
+}
+
+#[test]
+fn a_lost_join_notice_is_caught() {
+    let outcome = run_with(Fault::LoseNotice);
+    assert!(outcome.tally.join_notices < outcome.tally.join_notices_expected, "{:?}", outcome.tally);
+    assert_eq!(outcome.verdict.exit_code(), 1);
+    assert!(outcome.verdict.text.contains("join notices lost"), "{}", outcome.verdict.text);
+}
+
+#[test]
+fn a_server_that_closes_in_mid_run_is_told() {
+    let outcome = run_with(Fault::CloseAll(10));
+    assert_eq!((outcome.tally.closed, outcome.verdict.kind), (10, Kind::Unmeasured), "{:?}", outcome.tally);
+    assert!(outcome.tally.delivered >= 40, "what came before is still told: {:?}", outcome.tally);
+    assert!(outcome.verdict.text.contains("closed every connection in mid-run"), "{}", outcome.verdict.text);
+}
+
+#[test]
+fn one_connection_closed_is_told() {
+    let outcome = run_with(Fault::CloseOne(10));
+    assert_eq!((outcome.verdict.kind, outcome.verdict.exit_code()), (Kind::Unmeasured, 3));
+    assert!(outcome.verdict.text.contains("in mid-run"), "{}", outcome.verdict.text);
+}
+
+#[test]
+fn refusals_and_strangers_are_told() {
+    let cases = [
+        (Fault::Refuse, "refused a connection: it said `ERROR"),
+        (Fault::Http, "does not speak --protocol line: it said `HTTP/1.1 400"),
+        (Fault::Silent, "let 0 of 10 into their rooms"),
+    ];
+    for (fault, words) in cases {
+        let outcome = run_with(fault);
+        assert_eq!(outcome.verdict.exit_code(), 3, "{fault:?}");
+        assert!(outcome.verdict.text.contains(words), "{fault:?}: {}", outcome.verdict.text);
+    }
+}
+
+#[test]
+fn nobody_there_is_told() {
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let outcome = run(&plan(address));
+    assert_eq!(outcome.verdict.exit_code(), 3);
+    assert!(outcome.verdict.text.contains("cannot connect"), "{}", outcome.verdict.text);
+}
+
+#[test]
+fn a_closed_loop_is_checked_as_well_however_it_is_read() {
+    for read_every in [0, 2] {
+        for (fault, lost, duplicated) in [(Fault::None, 0, 0), (Fault::LoseForOne(50), 2, 0), (Fault::Duplicate(50), 0, 2)] {
+            let mut plan = plan(serve(fault));
+            plan.pacing = Pacing::Closed { window: 8 };
+            plan.stop = Stop::Lines(200);
+            plan.read_every = std::time::Duration::from_millis(read_every);
+            let outcome = run(&plan);
+            let tally = &outcome.tally;
+            assert_eq!((tally.sent, tally.expected), (400, 2000), "{fault:?} {tally:?}");
+            assert_eq!((tally.lost, tally.duplicated, tally.misordered), (lost, duplicated, 0), "{fault:?} {tally:?}");
+        }
+    }
+}
+
+#[test]
+fn two_threads_share_the_rooms() {
+    let mut plan = plan(serve(Fault::LoseForOne(3)));
+    plan.threads = 2;
+    let outcome = run(&plan);
+    assert_eq!((outcome.tally.sent, outcome.tally.lost, outcome.tally.delivered), (40, ROOMS, 200 - ROOMS));
+}
