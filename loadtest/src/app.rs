@@ -14,7 +14,7 @@ use crate::process::Process;
 use crate::progress::Progress;
 use crate::scenario::{Cli, Flood, LimitArgs, Scenario, Steady, Steps};
 use crate::server::{Server, find};
-use crate::{compare, crew, files, limit, report, stairs, table};
+use crate::{compare, crew, files, limit, markdown, report, stairs, table};
 
 /// How long bare writes are measured beside a run.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -37,22 +37,26 @@ pub fn run(cli: &Cli) -> Result<u8> {
             print!("{text}");
             0
         }),
+        Scenario::Markdown(args) => markdown::files(&args.results).map(|text| {
+            print!("{text}");
+            0
+        }),
         Scenario::Limit(args) => bare(args, common),
         Scenario::Steady(args) => {
             let stand = Stand::new(common, steady_arguments(args))?;
-            finish(common, limited(stand.run("steady", &args.plan(common, stand.target))?)?)
+            finish(common, &limited(stand.run("steady", &args.plan(common, stand.target))?)?)
         }
         Scenario::Flood(args) => flood(args, common),
         Scenario::Step(args) => step(args, common),
         Scenario::Storm(args) => {
             let stand = Stand::new(common, &[])?;
             let plan = args.plan(common, stand.target);
-            finish(common, stand.run("storm", &plan)?)
+            finish(common, &stand.run("storm", &plan)?)
         }
         Scenario::Idle(args) => {
             let stand = Stand::new(common, &[])?;
             let plan = args.plan(common, stand.target);
-            finish(common, stand.run("idle", &plan)?)
+            finish(common, &stand.run("idle", &plan)?)
         }
     }
 }
@@ -67,14 +71,14 @@ fn steady_arguments(args: &Steady) -> &'static [&'static str] {
 fn flood(args: &Flood, common: &Common) -> Result<u8> {
     let stand = Stand::new(common, &UNBOUND)?;
     let plan = args.plan(common, stand.target);
-    finish(common, limited(stand.run("flood", &plan)?)?)
+    finish(common, &limited(stand.run("flood", &plan)?)?)
 }
 
 fn step(args: &Steps, common: &Common) -> Result<u8> {
     let stand = Stand::new(common, &UNBOUND)?;
     let first = args.plan(common, stand.target);
     let outcome = stairs::climb(args, first, &mut |plan| stand.run("step", plan))?;
-    finish(common, outcome)
+    finish(common, &outcome)
 }
 
 fn bare(args: &LimitArgs, common: &Common) -> Result<u8> {
@@ -144,13 +148,13 @@ fn limited(mut outcome: Outcome) -> Result<Outcome> {
 }
 
 /// Shows an outcome wherever it is wanted.
-fn finish(common: &Common, outcome: Outcome) -> Result<u8> {
-    print!("{}", table::table(&outcome));
+fn finish(common: &Common, outcome: &Outcome) -> Result<u8> {
+    print!("{}", table::table(outcome));
     if let Some(path) = &common.json {
-        save(path, &serde_json::to_string_pretty(&outcome)?)?;
+        save(path, &serde_json::to_string_pretty(outcome)?)?;
     }
     if let Some(path) = &common.report {
-        save(path, &report::page(&outcome)?)?;
+        save(path, &report::page(outcome)?)?;
     }
     Ok(outcome.verdict.exit_code())
 }

@@ -127,10 +127,9 @@ impl Conductor<'_> {
 
     /// Notes the next event. `false` when there is none for longer than workers are ever silent.
     fn listen(&mut self) -> bool {
-        let event = self.crew.event(now() + DEAF);
-        let heard = event.is_some();
-        event.into_iter().for_each(|event| self.note(event));
-        heard
+        let Some(event) = self.crew.event(now() + DEAF) else { return false };
+        self.note(event);
+        true
     }
 
     fn note(&mut self, (worker, event): (usize, Event)) {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command as Program, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
@@ -79,10 +79,7 @@ impl Crew {
     /// The next event before a deadline, if there is one.
     pub(crate) fn event(&self, deadline: Tick) -> Option<(usize, Event)> {
         let wait = std::time::Duration::from_nanos(deadline.saturating_sub(now()));
-        match self.events.recv_timeout(wait) {
-            Ok(event) => Some(event),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.events.recv_timeout(wait).ok()
     }
 
     /// Passes all events on until every worker is done: what a child process does.
@@ -159,8 +156,8 @@ fn pass_events(events: ChildStdout, mut workers: HashSet<usize>, tell: &Sender<(
 /// # Errors
 /// When its parent is gone, or is not one of ours.
 pub fn serve() -> io::Result<()> {
-    let mut lines = BufReader::new(io::stdin()).lines();
-    let first = lines.next().ok_or_else(|| io::Error::other("no plan on standard input"))??;
+    let mut input = BufReader::new(io::stdin()).lines();
+    let first = input.next().ok_or_else(|| io::Error::other("no plan on standard input"))??;
     let shares: Vec<(usize, Share)> = serde_json::from_str(&first)?;
     let (tell, events) = mpsc::channel();
     let workers = shares.len();
@@ -168,7 +165,7 @@ pub fn serve() -> io::Result<()> {
     let (_, nothing) = mpsc::channel();
     let mut hands = Crew { links, events: nothing, workers };
     thread::spawn(move || {
-        for line in lines {
+        for line in input {
             let Some(command) = line.ok().and_then(|line| serde_json::from_str(&line).ok()) else { break };
             hands.tell(command);
         }

@@ -29,6 +29,7 @@ pub mod histogram;
 pub mod limit;
 mod log;
 pub mod machine;
+pub mod markdown;
 pub mod message;
 pub mod outcome;
 pub mod payload;

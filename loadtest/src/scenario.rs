@@ -61,6 +61,8 @@ pub enum Scenario {
     Limit(LimitArgs),
     /// Two results of --json side by side
     Compare(CompareArgs),
+    /// Results of --json as a Markdown table
+    Markdown(MarkdownArgs),
     /// Load on behalf of another process, over pipes
     #[command(name = crate::crew::SUBCOMMAND, hide = true)]
     Worker,
@@ -92,6 +94,15 @@ pub struct CompareArgs {
     pub first: PathBuf,
     /// The second result
     pub second: PathBuf,
+}
+
+/// Some results.
+#[derive(Args, Debug)]
+#[command(after_help = "Example: loadtest markdown redis-1.json redis-2.json roomcast-1.json roomcast-2.json")]
+pub struct MarkdownArgs {
+    /// Results; NAME-1.json and NAME-2.json are two rounds of one row
+    #[arg(required = true, value_name = "FILE")]
+    pub results: Vec<PathBuf>,
 }
 
 /// The frame of every plan: what the common options say.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::limit::Limit;
 use crate::machine::{bytes, grouped, micros, short};
-use crate::outcome::{GeneratorFigures, Outcome, Passage, ServerFigures, Step};
+use crate::outcome::{Outcome, Passage, ServerFigures, Step};
 use crate::sheet::Tally;
 
 /// Rows of a name and some words, under headings.
@@ -35,10 +35,10 @@ pub fn table(outcome: &Outcome) -> String {
     checks(&mut table, tally);
     passage(&mut table, "left", &outcome.leave);
     if let Some(figures) = &outcome.server {
-        server(&mut table, figures, tally.window_delivered > 0);
+        server(&mut table, figures, outcome);
     }
     if tally.window_delivered > 0 {
-        generator(&mut table, &outcome.generator);
+        generator(&mut table, outcome);
     }
     if let Some(limit) = &outcome.limit {
         limit_row(&mut table, limit);
@@ -119,13 +119,16 @@ fn checks(table: &mut Table, tally: &Tally) {
     ));
 }
 
-fn server(table: &mut Table, figures: &ServerFigures, delivered: bool) {
-    let mut words = format!("CPU {:.2} s ({:.0} % of a core)", figures.cpu_seconds, figures.cpu_share * 100.0);
-    if delivered {
+fn server(table: &mut Table, figures: &ServerFigures, outcome: &Outcome) {
+    let (rss, each) = (bytes(figures.rss_bytes as f64), bytes(figures.rss_bytes_per_connection));
+    let mut words = format!("RSS {rss}, {each} a connection");
+    if outcome.window_seconds == 0.0 {
+        return table.row("server", &words);
+    }
+    let _ = write!(words, "; CPU {:.2} s ({:.0} % of a core)", figures.cpu_seconds, figures.cpu_share * 100.0);
+    if outcome.tally.window_delivered > 0 {
         let _ = write!(words, ", {} ns a delivery", short(figures.cpu_ns_per_delivery));
     }
-    let (rss, each) = (bytes(figures.rss_bytes as f64), bytes(figures.rss_bytes_per_connection));
-    let _ = write!(words, "; RSS {rss}, {each} a connection");
     table.row("server", &words);
     let [slept, aside] = figures.context_switches;
     let mut words = format!("{} context switches ({} not asked for)", grouped(slept + aside), grouped(aside));
@@ -135,7 +138,8 @@ fn server(table: &mut Table, figures: &ServerFigures, delivered: bool) {
     table.row("", &words);
 }
 
-fn generator(table: &mut Table, figures: &GeneratorFigures) {
+fn generator(table: &mut Table, outcome: &Outcome) {
+    let figures = &outcome.generator;
     table.row("generator", &format!(
         "CPU {:.2} s ({:.0} % of its busiest thread, which waited {:.0} % for a CPU), {} ns a delivery, {} lines a read{}",
         figures.cpu_seconds,
@@ -145,6 +149,7 @@ fn generator(table: &mut Table, figures: &GeneratorFigures) {
         short(figures.lines_per_read),
         if figures.saturated { ": SATURATED" } else { "" }
     ));
+    table.row("", &format!("lines sent late by p50 {} p99 {}", micros(outcome.send_lag_us.p50), micros(outcome.send_lag_us.p99)));
 }
 
 /// What bare writes cost, and how far the server is from it.

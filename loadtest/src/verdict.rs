@@ -10,8 +10,9 @@ use crate::plan::{Pacing, Plan};
 const BUSY: f64 = 0.95;
 /// Cores that a server must use before a busy generator in a closed loop is believed to have been kept busy by it.
 const SERVER_BUSY: f64 = 0.75;
-/// Lateness of the generator's own sends that never matters, in microseconds.
-const LAG_US: u64 = 1000;
+/// Lateness of the generator's own sends, in microseconds, that a machine shared with the server may well cause; above
+/// it, and above half the latency, the figures are more the generator's than the server's.
+const LAG_US: u64 = 10_000;
 
 /// What a run comes to; the numbers are the program's exit codes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,7 +112,6 @@ pub fn saturation(plan: &Plan, outcome: &Outcome) -> Option<String> {
     let generator = &outcome.generator;
     let percent = generator.cpu_share * 100.0;
     match plan.pacing {
-        Pacing::Quiet => None,
         Pacing::Open { .. } if generator.cpu_share > BUSY => Some(format!(
             "the generator's busiest thread computed for {percent:.0} % of the window: add --threads or --processes"
         )),
@@ -132,6 +132,6 @@ pub fn saturation(plan: &Plan, outcome: &Outcome) -> Option<String> {
                  the server was as busy"
             )),
         },
-        Pacing::Closed { .. } => None,
+        Pacing::Closed { .. } | Pacing::Quiet => None,
     }
 }

@@ -1,4 +1,5 @@
 //! The program as a user meets it: its exit codes, its lines of complaint, its files.
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod common;
 
@@ -177,6 +178,8 @@ fn two_results_are_compared_if_their_work_is_the_same() {
     let output = loadtest(&["compare", &first, &same]);
     assert_eq!(code(&output), 0, "{}", error(&output));
     assert!(text(&output).contains("deliveries/s") && text(&output).contains("ratio"), "{}", text(&output));
+    let output = loadtest(&["markdown", &first, &same]);
+    assert!(text(&output).contains("| a |") && text(&output).contains("| b |"), "{}", text(&output));
     let output = loadtest(&["compare", &first, &other]);
     assert_eq!(code(&output), 3);
     assert!(error(&output).contains("different work cannot be compared: in_flight is 2 and 3"), "{}", error(&output));
@@ -186,7 +189,7 @@ fn two_results_are_compared_if_their_work_is_the_same() {
 
 #[test]
 fn help_shows_an_example_for_each_scenario() {
-    for scenario in ["steady", "flood", "step", "storm", "idle", "limit", "compare"] {
+    for scenario in ["steady", "flood", "step", "storm", "idle", "limit", "compare", "markdown"] {
         let output = loadtest(&[scenario, "--help"]);
         assert!(text(&output).contains(&format!("Example: loadtest {scenario}")), "{}", text(&output));
     }

@@ -79,16 +79,13 @@ impl Steps {
     pub fn next(&self, plan: &Plan) -> Plan {
         let more = |value: usize| value + (value * usize::try_from(self.more).unwrap_or(0) / 100).max(1);
         let mut next = plan.clone();
-        match (self.raise, plan.pacing) {
-            (Raise::Rate, Pacing::Open { millilines_per_second: rate }) => {
-                let millilines_per_second = rate + (rate * self.more / 100).max(1);
-                next.pacing = Pacing::Open { millilines_per_second };
-            }
-            _ => {
-                next.connections = more(plan.connections);
-                // As many members a room as before.
-                next.rooms = (next.connections * plan.rooms / plan.connections).max(1);
-            }
+        if let (Raise::Rate, Pacing::Open { millilines_per_second: rate }) = (self.raise, plan.pacing) {
+            let millilines_per_second = rate + (rate * self.more / 100).max(1);
+            next.pacing = Pacing::Open { millilines_per_second };
+        } else {
+            next.connections = more(plan.connections);
+            // As many members a room as before.
+            next.rooms = (next.connections * plan.rooms / plan.connections).max(1);
         }
         next
     }

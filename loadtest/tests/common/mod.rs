@@ -1,5 +1,6 @@
 //! A small chat server of our own that can be told to do wrong, and plans for short runs against it.
 #![allow(dead_code, reason = "each test program uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -134,7 +135,7 @@ fn join(members: &mut BTreeMap<usize, Member>, number: usize, line: &str, fault:
     let words: Vec<&str> = line.split(' ').collect();
     let [_, room, name] = words[..] else { return };
     member.room = Some(room.to_owned());
-    member.name = name.to_owned();
+    name.clone_into(&mut member.name);
     let notice = format!("{name} has joined\n");
     let room = room.to_owned();
     for (other, member) in members.iter_mut().filter(|(_, member)| member.room.as_ref() == Some(&room)) {

@@ -1,0 +1,163 @@
+#!/bin/bash
+# Roomcast beside other servers on the same work: each that is installed is started with its limits off on a free
+# port of this machine, loaded, and stopped; in turn, in two rounds, so that a disturbance hits all of them.
+# Writes a Markdown table for each scenario to standard output, and every result to a directory.
+#
+#   loadtest/compare.sh            about eight minutes
+#   QUICK=1 loadtest/compare.sh    about one
+#   ONLY="roomcast redis" RESULTS=/some/where loadtest/compare.sh
+#
+# Debian: apt install inspircd redis-server nats-server
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+ROUNDS=${ROUNDS:-2}
+ONLY=${ONLY:-roomcast inspircd redis nats}
+RESULTS=${RESULTS:-$(mktemp -d)}
+SECONDS_EACH=${SECONDS_EACH:-$([[ ${QUICK:-} ]] && echo 1 || echo 5)}
+# A scenario's name and its arguments.
+SCENARIOS=(
+  "busy-room flood --connections 200 --in-flight 32 --duration ${SECONDS_EACH}s"
+  "paced-room steady --connections 500 --rooms 1 --rate 200/s --duration ${SECONDS_EACH}s"
+)
+[[ ${QUICK:-} ]] || SCENARIOS+=(
+  "big-room flood --connections 1000 --senders 32 --in-flight 32 --duration ${SECONDS_EACH}s"
+  "small-rooms flood --connections 2000 --rooms 200 --in-flight 4 --duration ${SECONDS_EACH}s"
+  "one-in-flight flood --connections 200 --in-flight 1 --duration ${SECONDS_EACH}s"
+  "idle idle --connections 15000 --rooms 1500 --duration 1s"
+)
+
+WORK=$(mktemp -d)
+PID=
+stop() {
+  if [[ $PID ]]; then
+    kill "$PID" 2>/dev/null || true
+    wait "$PID" 2>/dev/null || true
+    PID=
+  fi
+}
+trap 'stop; rm -rf "$WORK"' EXIT
+
+say() { echo "$*" >&2; }
+
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+free_port() {
+  local port
+  for _ in {1..100}; do
+    port=$((20000 + RANDOM % 10000))
+    listens "$port" || { echo "$port"; return; }
+  done
+  say "no free port"; return 1
+}
+
+installed() {
+  case $1 in
+    roomcast) return 0 ;;
+    inspircd) command -v inspircd >/dev/null ;;
+    redis) command -v redis-server >/dev/null ;;
+    nats) command -v nats-server >/dev/null ;;
+    *) return 1 ;;
+  esac
+}
+
+protocol() {
+  case $1 in
+    roomcast) echo line ;;
+    inspircd) echo irc ;;
+    *) echo "$1" ;;
+  esac
+}
+
+# Limits off: connections, rates, queues, pings, name lookups.
+inspircd_config() {
+  cat <<EOF
+<config format="xml">
+<server name="irc.example.net" description="load" network="load">
+<admin name="load" nick="load" email="load@example.net">
+<bind address="127.0.0.1" port="$1" type="clients">
+<connect name="all" allow="*" timeout="60" pingfreq="1h" hardsendq="1073741824" softsendq="1073741824"
+  recvq="1048576" threshold="1000000" commandrate="1000000000" fakelag="no" localmax="100000" globalmax="100000"
+  maxchans="100" limit="100000" resolvehostnames="no" useident="no" maxconnwarn="no">
+<performance netbuffersize="65536" somaxconn="4096" softlimit="100000" clonesonconnect="no" timeskipwarn="0">
+<options defaultmodes="" hostintopic="no">
+<limits maxnick="30" maxchan="64" maxline="20480">
+<files motd="/dev/null">
+<pid file="$WORK/inspircd.pid">
+<log method="file" type="* -USERINPUT -USEROUTPUT" level="default" target="$WORK/inspircd.log">
+<path configdir="$WORK" datadir="$WORK" logdir="$WORK" runtimedir="$WORK">
+EOF
+}
+
+redis_config() {
+  cat <<EOF
+bind 127.0.0.1
+port $1
+dir $WORK
+save ""
+appendonly no
+maxclients 19900
+tcp-backlog 4096
+timeout 0
+client-output-buffer-limit pubsub 0 0 0
+EOF
+}
+
+nats_config() {
+  cat <<EOF
+host: 127.0.0.1
+port: $1
+max_connections: 100000
+max_pending: 1073741824
+ping_interval: "1h"
+write_deadline: "60s"
+EOF
+}
+
+# Starts a server; leaves its process in PID and its port in PORT.
+start() {
+  PORT=$(free_port)
+  case $1 in
+    roomcast) target/release/roomcast "$PORT" --rate 0 >"$WORK/log" 2>&1 & ;;
+    inspircd)
+      inspircd_config "$PORT" >"$WORK/inspircd.conf"
+      local root=()
+      [[ $(id -u) == 0 ]] && root=(--runasroot)
+      inspircd --nofork "${root[@]}" --config "$WORK/inspircd.conf" >"$WORK/log" 2>&1 & ;;
+    redis) redis_config "$PORT" >"$WORK/redis.conf"; redis-server "$WORK/redis.conf" >"$WORK/log" 2>&1 & ;;
+    nats) nats_config "$PORT" >"$WORK/nats.conf"; nats-server -c "$WORK/nats.conf" >"$WORK/log" 2>&1 & ;;
+  esac
+  PID=$!
+  for _ in {1..100}; do
+    listens "$PORT" && return
+    kill -0 "$PID" 2>/dev/null || break
+    sleep 0.1
+  done
+  say "$1 did not start:"; tail -5 "$WORK/log" >&2
+  return 1
+}
+
+cargo build --release --quiet -p roomcast -p loadtest
+ulimit -n "$(ulimit -Hn)"
+mkdir -p "$RESULTS"
+for round in $(seq "$ROUNDS"); do
+  for scenario in "${SCENARIOS[@]}"; do
+    read -r name arguments <<<"$scenario"
+    mkdir -p "$RESULTS/$name"
+    for server in $ONLY; do
+      installed "$server" || { say "$server is not installed: left out"; continue; }
+      start "$server" || { stop; continue; }
+      say "round $round, $name: $server"
+      # shellcheck disable=SC2086 # the arguments are words
+      target/release/loadtest $arguments --target "127.0.0.1:$PORT" --pid "$PID" --protocol "$(protocol "$server")" \
+        --json "$RESULTS/$name/$server-$round.json" | tail -1 >&2 || true
+      stop
+    done
+  done
+done
+
+for scenario in "${SCENARIOS[@]}"; do
+  target/release/loadtest markdown "$RESULTS/${scenario%% *}"/*.json
+  echo
+done
+say "every result: $RESULTS"

@@ -1,0 +1,76 @@
+//! Results as a Markdown table: a row for each name, all its rounds in each cell.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::machine::{bytes, grouped, micros, short};
+use crate::outcome::Outcome;
+use crate::table::heading;
+
+/// A column: its head, and its cell, empty where there is nothing to be told.
+type Column = (&'static str, fn(&Outcome) -> String);
+
+const COLUMNS: [Column; 7] = [
+    ("deliveries/s", |outcome| talked(outcome, short(outcome.deliveries_per_second))),
+    ("CPU a delivery", |outcome| {
+        let ns = outcome.server.as_ref().map(|server| format!("{} ns", short(server.cpu_ns_per_delivery)));
+        talked(outcome, ns.unwrap_or_default())
+    }),
+    ("lines/write", |outcome| {
+        outcome.server.as_ref().and_then(|server| server.lines_per_write).map_or(String::new(), short)
+    }),
+    ("p50", |outcome| talked(outcome, micros(outcome.latency_us.p50))),
+    ("p99", |outcome| talked(outcome, micros(outcome.latency_us.p99))),
+    ("RSS a connection", |outcome| {
+        outcome.server.as_ref().map_or(String::new(), |server| bytes(server.rss_bytes_per_connection))
+    }),
+    ("lost, twice, disordered", |outcome| {
+        let tally = &outcome.tally;
+        talked(outcome, [tally.lost, tally.duplicated, tally.misordered].map(grouped).join(", "))
+    }),
+];
+
+/// A table of files: `redis-1.json` and `redis-2.json` are two rounds of the row `redis`.
+///
+/// # Errors
+/// When one cannot be read.
+pub fn files(paths: &[PathBuf]) -> Result<String> {
+    let mut rows: BTreeMap<String, Vec<Outcome>> = BTreeMap::new();
+    for path in paths {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let outcome = serde_json::from_str(&text).with_context(|| format!("{} is not a result", path.display()))?;
+        rows.entry(name(path)).or_default().push(outcome);
+    }
+    let filled = |column: &&Column| rows.values().flatten().any(|outcome| !column.1(outcome).is_empty());
+    let columns: Vec<&Column> = COLUMNS.iter().filter(filled).collect();
+    let mut text = String::new();
+    if let Some(first) = rows.values().flatten().next() {
+        let work = heading(first);
+        let work = work.rsplit_once(" (").map_or(work.as_str(), |(work, _)| work);
+        let _ = writeln!(text, "{work}\n");
+    }
+    let heads: Vec<&str> = columns.iter().map(|column| column.0).collect();
+    let _ = writeln!(text, "| | {} |\n|---|{}", heads.join(" | "), "---:|".repeat(heads.len()));
+    for (name, rounds) in &rows {
+        let cell = |column: &&Column| rounds.iter().map(column.1).collect::<Vec<_>>().join(" / ");
+        let _ = writeln!(text, "| {name} | {} |", columns.iter().map(cell).collect::<Vec<_>>().join(" | "));
+    }
+    Ok(text)
+}
+
+fn talked(outcome: &Outcome, text: String) -> String {
+    if outcome.tally.sent > 0 { text } else { String::new() }
+}
+
+/// A file's name without its round.
+fn name(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    match stem.rsplit_once('-') {
+        Some((name, round)) if round.parse::<u32>().is_ok() => name.to_owned(),
+        _ => stem,
+    }
+}
