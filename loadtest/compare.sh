@@ -92,6 +92,7 @@ EOF
 redis_config() {
   cat <<EOF
 bind 127.0.0.1
+protected-mode no
 port $1
 dir $WORK
 save ""

@@ -86,6 +86,8 @@ struct Conductor<'a> {
 pub fn run(plan: &Plan, server: Option<&Process>, watch: &mut dyn FnMut(&Moment)) -> Result<Run> {
     plan.check()?;
     let mut samples = Samples { before: sample(server), ..Samples::default() };
+    // Memory that an earlier run left behind is reused by this one's connections: it is theirs.
+    samples.before.rss = server.map_or(0, Process::fresh_rss);
     let crew = Crew::start(plan.shares(now()), plan.processes).context("cannot start the workers")?;
     let progress = vec![Progress::default(); crew.workers()];
     let mut conductor = Conductor {

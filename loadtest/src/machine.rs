@@ -67,6 +67,9 @@ pub fn short(number: f64) -> String {
         size if size >= 1e4 => (number / 1e3, " k"),
         _ => (number, ""),
     };
+    if prefix.is_empty() && value.fract() == 0.0 {
+        return format!("{value:.0}");
+    }
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}{prefix}"),
         size if size >= 10.0 => format!("{value:.1}{prefix}"),

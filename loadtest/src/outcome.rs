@@ -234,7 +234,10 @@ fn timeline(run: &Run) -> Vec<TimelineSecond> {
         p50: second.latency.quantile(0.5),
         p99: second.latency.quantile(0.99),
     };
-    run.sheet.seconds.iter().map(second).collect()
+    // What arrived after the window came in part of a second, and was not sent in it.
+    let whole = run.sheet.window.1.saturating_sub(run.sheet.start) / SECOND;
+    let whole = usize::try_from(whole).unwrap_or(usize::MAX).max(1);
+    run.sheet.seconds.iter().take(whole).map(second).collect()
 }
 
 /// Every parameter of a plan under the name of its option.

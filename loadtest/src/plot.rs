@@ -52,7 +52,7 @@ fn draw(svg: &mut String, axes: &Axes<'_>, series: &[Series<'_>]) -> Result<(), 
     let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
     let mut builder = ChartBuilder::on(&root);
-    builder.margin(12).x_label_area_size(44).y_label_area_size(78);
+    builder.margin(12).margin_right(28).x_label_area_size(44).y_label_area_size(78);
     let font = || TextStyle::from((FontFamily::SansSerif, 13, FontStyle::Normal)).color(&GREY);
     // The two scales are different types: the same drawing, written once.
     macro_rules! drawn {

@@ -13,6 +13,8 @@ use crate::clock::{Tick, now};
 pub struct Process {
     /// Its directory in `/proc`.
     proc: PathBuf,
+    /// Its resident memory when it was first looked at: before the first connection of ours.
+    fresh_rss: u64,
 }
 
 /// What a process has used up to some moment.
@@ -36,9 +38,15 @@ impl Process {
     /// # Errors
     /// When there is none, or it is not ours to look at.
     pub fn new(pid: u32) -> io::Result<Self> {
-        let process = Self { proc: PathBuf::from(format!("/proc/{pid}")) };
-        process.sample()?;
+        let mut process = Self { proc: PathBuf::from(format!("/proc/{pid}")), fresh_rss: 0 };
+        process.fresh_rss = process.sample()?.rss;
         Ok(process)
+    }
+
+    /// Its resident memory when it was first looked at.
+    #[must_use]
+    pub fn fresh_rss(&self) -> u64 {
+        self.fresh_rss
     }
 
     /// What it has used by now.

@@ -71,12 +71,16 @@ fn plots(page: &mut String, outcome: &Outcome) -> Result<()> {
     if outcome.latency_curve.len() > 1 {
         let nines = |share: f64| -(1.0 - share).log10();
         let points = outcome.latency_curve.iter().map(|&(share, us)| (nines(share), us as f64 / 1e3)).collect();
-        let label = |nines: &f64| format!("{}%", trimmed(100.0 * (1.0 - 10_f64.powf(-nines))));
+        // Whole nines are named: 90%, 99%, 99.9%.
+        let label = |nines: &f64| {
+            let whole = (nines - nines.round()).abs() < 1e-6;
+            if whole { format!("{}%", trimmed(100.0 * (1.0 - 10_f64.powf(-nines)))) } else { String::new() }
+        };
         let axes = Axes { x: "share of deliveries", y: "ms at most", x_label: &label, logarithmic: true };
         figure(page, "Latency by percentile", &chart(&axes, &[Series { name: "latency", points }])?);
     }
     if outcome.timeline.len() > 1 {
-        let label = |second: &f64| format!("{second:.0}");
+        let label = |second: &f64| if second.fract() == 0.0 { format!("{second:.0}") } else { String::new() };
         let over_time = |value: fn(&TimelineSecond) -> f64| -> Vec<(f64, f64)> {
             outcome.timeline.iter().enumerate().map(|(at, second)| (at as f64, value(second))).collect()
         };

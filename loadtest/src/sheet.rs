@@ -175,6 +175,9 @@ impl Sheet {
     /// Adds another worker's notes.
     pub fn add(&mut self, other: &Self) {
         self.tally.add(&other.tally);
+        if self.start == 0 {
+            (self.start, self.window) = (other.start, other.window);
+        }
         self.latency.add(&other.latency);
         self.join.add(&other.join);
         self.lag.add(&other.lag);

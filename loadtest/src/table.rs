@@ -51,7 +51,10 @@ pub fn table(outcome: &Outcome) -> String {
 /// What was run, in a line.
 #[must_use]
 pub fn heading(outcome: &Outcome) -> String {
-    let value = |key: &str| outcome.parameters.get(key).filter(|value| !value.is_null()).map(ToString::to_string);
+    let value = |key: &str| {
+        let value = outcome.parameters.get(key).filter(|value| !value.is_null() && **value != 0)?;
+        Some(value.to_string().trim_end_matches(".0").to_owned())
+    };
     let mut text = outcome.scenario.clone();
     let names = [("connections", " connections"), ("rooms", " rooms"), ("senders", " senders a room")];
     let parts = names.into_iter().filter_map(|(key, name)| value(key).map(|value| format!("{value}{name}")));
@@ -141,31 +144,33 @@ fn server(table: &mut Table, figures: &ServerFigures, outcome: &Outcome) {
 fn generator(table: &mut Table, outcome: &Outcome) {
     let figures = &outcome.generator;
     table.row("generator", &format!(
-        "CPU {:.2} s ({:.0} % of its busiest thread, which waited {:.0} % for a CPU), {} ns a delivery, {} lines a read{}",
+        "CPU {:.2} s, {} ns a delivery, {} lines a read{}",
         figures.cpu_seconds,
-        figures.cpu_share * 100.0,
-        figures.waited_share * 100.0,
         short(figures.cpu_ns_per_delivery),
         short(figures.lines_per_read),
         if figures.saturated { ": SATURATED" } else { "" }
     ));
-    table.row("", &format!("lines sent late by p50 {} p99 {}", micros(outcome.send_lag_us.p50), micros(outcome.send_lag_us.p99)));
+    table.row("", &format!(
+        "busiest thread {:.0} % busy, {:.0} % waiting for a CPU; sent late by p50 {} p99 {}",
+        figures.cpu_share * 100.0,
+        figures.waited_share * 100.0,
+        micros(outcome.send_lag_us.p50),
+        micros(outcome.send_lag_us.p99)
+    ));
 }
 
 /// What bare writes cost, and how far the server is from it.
 fn limit_row(table: &mut Table, limit: &Limit) {
-    let mut words = format!(
-        "bare writes of {} lines of {} bytes to {} sockets: {} ns a delivery, {} deliveries/s",
-        limit.lines_per_write,
-        limit.line_bytes,
-        limit.sockets,
-        short(limit.cpu_ns_per_delivery),
-        short(limit.deliveries_per_second)
-    );
+    table.row("limit", &format!(
+        "bare writes of {} lines of {} bytes to {} sockets:",
+        limit.lines_per_write, limit.line_bytes, limit.sockets
+    ));
+    let (cost, rate) = (short(limit.cpu_ns_per_delivery), short(limit.deliveries_per_second));
+    let mut words = format!("{cost} ns a delivery, {rate} deliveries/s");
     if let Some(distance) = limit.distance {
         let _ = write!(words, "; the server costs {distance:.2} times that");
     }
-    table.row("limit", &words);
+    table.row("", &words);
 }
 
 /// The limit alone.

@@ -121,7 +121,7 @@ fn steps_end_at_the_last_good_one() {
 fn the_limit_needs_no_server() {
     let output = loadtest(&["limit", "--sockets", "4", "--lines", "2", "--duration", "20ms"]);
     assert_eq!(code(&output), 0);
-    assert!(text(&output).contains("bare writes of 2 lines of 78 bytes to 4 sockets"), "{}", text(&output));
+    assert!(text(&output).contains("bare writes of 2 lines of 78 bytes to 4 sockets:"), "{}", text(&output));
 }
 
 #[test]

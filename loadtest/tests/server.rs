@@ -1,0 +1,85 @@
+//! The real server, built and started on a free port: what this tool is for.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+mod common;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use loadtest::plan::{Pacing, Plan, Stop};
+use loadtest::server::Server;
+use loadtest::verdict::Kind;
+
+/// Builds the server once, in the same profile, into the same directory as this test.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--package", "roomcast", "--bin", "roomcast"]);
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().unwrap().success(), "the server does not build");
+        Path::new(env!("CARGO_BIN_EXE_loadtest")).with_file_name("roomcast")
+    })
+}
+
+fn spawn() -> Server {
+    Server::spawn(program(), &["--rate".into(), "0".into()]).unwrap()
+}
+
+fn plan(target: SocketAddr) -> Plan {
+    Plan { connections: 60, rooms: 6, patience: Duration::from_secs(5), ..common::plan(target) }
+}
+
+#[test]
+fn a_paced_run_is_clean() {
+    let server = spawn();
+    let tally = common::run(&plan(server.address())).tally;
+    assert_eq!((tally.sent, tally.expected, tally.delivered), (120, 1200, 1200), "{tally:?}");
+    assert_eq!((tally.duplicated, tally.misordered, tally.corrupt, tally.closed, tally.errors), (0, 0, 0, 0, 0));
+    assert_eq!((tally.join_notices, tally.join_notices_expected), (330, 330));
+}
+
+#[test]
+fn a_flood_of_many_senders_is_clean() {
+    let server = spawn();
+    for read_every in [0, 2] {
+        let outcome = common::run(&Plan {
+            senders: 10,
+            pacing: Pacing::Closed { window: 32 },
+            stop: Stop::Lines(500),
+            read_every: Duration::from_millis(read_every),
+            ..plan(server.address())
+        });
+        let tally = &outcome.tally;
+        assert_eq!((tally.sent, tally.delivered, tally.lost), (3000, 30_000, 0), "{tally:?}");
+        assert_eq!((tally.duplicated, tally.misordered, tally.corrupt), (0, 0, 0), "{tally:?}");
+    }
+}
+
+#[test]
+fn a_storm_is_announced_to_all() {
+    let server = spawn();
+    let storm = Plan { connections: 100, rooms: 1, pacing: Pacing::Quiet, stop: Stop::Lines(0), ..plan(server.address()) };
+    let outcome = common::run(&storm);
+    assert_eq!(outcome.tally.join_notices, 5050, "{:?}", outcome.tally);
+    assert_eq!(outcome.verdict.kind, Kind::Good, "{}", outcome.verdict.text);
+}
+
+#[test]
+fn the_program_spawns_and_stops_a_server() {
+    let server = program().to_str().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_loadtest"))
+        .args(["flood", "--spawn", "--server", server, "--connections", "20", "--lines", "50", "--warmup", "0s"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("50 sent, 1,000 deliveries expected, 1,000 delivered"), "{text}");
+    assert!(text.contains("0 lost, 0 duplicated") && text.contains("server        RSS"), "{text}");
+    assert!(text.contains("times that"), "the distance to bare writes: {text}");
+}
