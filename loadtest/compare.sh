@@ -151,7 +151,7 @@ for round in $(seq "$ROUNDS"); do
       say "round $round, $name: $server"
       # shellcheck disable=SC2086 # the arguments are words
       target/release/loadtest $arguments --target "127.0.0.1:$PORT" --pid "$PID" --protocol "$(protocol "$server")" \
-        --json "$RESULTS/$name/$server-$round.json" | tail -1 >&2 || true
+        --connecting 1000 --json "$RESULTS/$name/$server-$round.json" | tail -1 >&2 || true
       stop
     done
   done

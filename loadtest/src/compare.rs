@@ -4,16 +4,28 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result};
 use serde_json::Value;
 
 use crate::machine::short;
-use crate::table::heading;
 use crate::outcome::Outcome;
+use crate::plan::Impossible;
+use crate::table::heading;
 
 /// The parameters that make the work; the others say where and by whom it is done.
 const WORK: [&str; 12] = [
-    "connections", "rooms", "senders", "size", "rate", "in_flight", "duration", "lines", "read_every", "until_p99", "raise", "more",
+    "connections",
+    "rooms",
+    "senders",
+    "size",
+    "rate",
+    "in_flight",
+    "duration",
+    "lines",
+    "read_every",
+    "until_p99",
+    "raise",
+    "more",
 ];
 
 /// What is compared: its name, and where it is in the JSON.
@@ -55,7 +67,7 @@ pub fn files(first: &Path, second: &Path) -> Result<String> {
 /// When they are of different work: with what differs.
 pub fn compare(first: &Outcome, second: &Outcome) -> Result<String> {
     if first.scenario != second.scenario {
-        bail!("different work cannot be compared: scenario {} and {}", first.scenario, second.scenario);
+        return Err(different(&format!("scenario is {} and {}", first.scenario, second.scenario)));
     }
     let value = |outcome: &Outcome, key: &str| outcome.parameters.get(key).cloned().unwrap_or(Value::Null);
     for key in WORK {
@@ -63,7 +75,7 @@ pub fn compare(first: &Outcome, second: &Outcome) -> Result<String> {
         // What `step` reached is its result, not its work.
         let reached = first.scenario == "step" && ["rate", "connections", "rooms"].contains(&key);
         if a != b && !reached {
-            bail!("different work cannot be compared: {key} is {a} and {b}");
+            return Err(different(&format!("{key} is {a} and {b}")));
         }
     }
     let mut text = format!("{}\n", heading(first));
@@ -89,4 +101,8 @@ pub fn compare(first: &Outcome, second: &Outcome) -> Result<String> {
     }
     let _ = writeln!(text, "  first:  {}\n  second: {}", first.verdict.text, second.verdict.text);
     Ok(text)
+}
+
+fn different(what: &str) -> Error {
+    Impossible::new(format!("different work cannot be compared: {what}")).into()
 }

@@ -90,17 +90,8 @@ pub fn run(plan: &Plan, server: Option<&Process>, watch: &mut dyn FnMut(&Moment)
     samples.before.rss = server.map_or(0, Process::fresh_rss);
     let crew = Crew::start(plan.shares(now()), plan.processes).context("cannot start the workers")?;
     let progress = vec![Progress::default(); crew.workers()];
-    let mut conductor = Conductor {
-        plan,
-        crew,
-        server,
-        watch,
-        progress,
-        reports: Vec::new(),
-        settled: 0,
-        drained: 0,
-        talk: None,
-    };
+    let mut conductor =
+        Conductor { plan, crew, server, watch, progress, reports: Vec::new(), settled: 0, drained: 0, talk: None };
     let mut segments = None;
     if conductor.all(|conductor| conductor.settled) {
         samples.settled = sample(server);

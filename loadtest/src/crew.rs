@@ -119,11 +119,8 @@ fn start_thread((number, share): (usize, Share), tell: &Sender<(usize, Event)>) 
 }
 
 fn start_process(shares: &[(usize, Share)], tell: &Sender<(usize, Event)>) -> io::Result<Link> {
-    let mut child = Program::new(std::env::current_exe()?)
-        .arg(SUBCOMMAND)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut child =
+        Program::new(std::env::current_exe()?).arg(SUBCOMMAND).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let broken = || io::Error::other("a worker process without pipes");
     let mut commands = child.stdin.take().ok_or_else(broken)?;
     let events = child.stdout.take().ok_or_else(broken)?;

@@ -91,9 +91,17 @@ pub struct Share {
     pub epoch: Tick,
 }
 
-/// Why a plan cannot be run: what, its value, and the way out.
+/// Why something asked for makes no sense: what, its value, and the way out.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Impossible(String);
+
+impl Impossible {
+    /// With one line for the user.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+}
 
 impl fmt::Display for Impossible {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

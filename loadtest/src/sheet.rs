@@ -198,8 +198,7 @@ mod tests {
     #[test]
     fn every_count_is_added() {
         let json = serde_json::to_value(Tally::default()).unwrap();
-        let ones: serde_json::Map<_, _> =
-            json.as_object().unwrap().keys().map(|key| (key.clone(), 1.into())).collect();
+        let ones: serde_json::Map<_, _> = json.as_object().unwrap().keys().map(|key| (key.clone(), 1.into())).collect();
         let mut sum: Tally = serde_json::from_value(ones.into()).unwrap();
         sum.add(&sum.clone());
         let values = serde_json::to_value(sum).unwrap();

@@ -82,10 +82,7 @@ fn verdict(args: &Steps, outcome: &Outcome, steps: &[Step]) -> Verdict {
     );
     match (last_good, outcome.verdict.kind) {
         (_, Kind::Wrong) => outcome.verdict.clone(),
-        (Some(step), _) => Verdict {
-            kind: Kind::Good,
-            text: format!("LAST GOOD STEP: {}; {ended}", told(step)),
-        },
+        (Some(step), _) => Verdict { kind: Kind::Good, text: format!("LAST GOOD STEP: {}; {ended}", told(step)) },
         (None, _) => Verdict {
             kind: Kind::Unmeasured,
             text: format!(

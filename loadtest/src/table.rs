@@ -105,21 +105,27 @@ fn talk(table: &mut Table, outcome: &Outcome) {
 }
 
 fn checks(table: &mut Table, tally: &Tally) {
-    table.row("checks", &format!(
-        "{} lost, {} duplicated, {} out of sender's order, {} out of room's order, {} corrupt",
-        grouped(tally.lost),
-        grouped(tally.duplicated),
-        grouped(tally.misordered_sender),
-        grouped(tally.misordered_room),
-        grouped(tally.corrupt)
-    ));
-    table.row("troubles", &format!(
-        "{} unexpected closes, {} ERROR lines, {} skip notices ({} lines)",
-        grouped(tally.closed),
-        grouped(tally.errors),
-        grouped(tally.skip_notices),
-        grouped(tally.skipped)
-    ));
+    table.row(
+        "checks",
+        &format!(
+            "{} lost, {} duplicated, {} out of sender's order, {} out of room's order, {} corrupt",
+            grouped(tally.lost),
+            grouped(tally.duplicated),
+            grouped(tally.misordered_sender),
+            grouped(tally.misordered_room),
+            grouped(tally.corrupt)
+        ),
+    );
+    table.row(
+        "troubles",
+        &format!(
+            "{} unexpected closes, {} ERROR lines, {} skip notices ({} lines)",
+            grouped(tally.closed),
+            grouped(tally.errors),
+            grouped(tally.skip_notices),
+            grouped(tally.skipped)
+        ),
+    );
 }
 
 fn server(table: &mut Table, figures: &ServerFigures, outcome: &Outcome) {
@@ -143,28 +149,37 @@ fn server(table: &mut Table, figures: &ServerFigures, outcome: &Outcome) {
 
 fn generator(table: &mut Table, outcome: &Outcome) {
     let figures = &outcome.generator;
-    table.row("generator", &format!(
-        "CPU {:.2} s, {} ns a delivery, {} lines a read{}",
-        figures.cpu_seconds,
-        short(figures.cpu_ns_per_delivery),
-        short(figures.lines_per_read),
-        if figures.saturated { ": SATURATED" } else { "" }
-    ));
-    table.row("", &format!(
-        "busiest thread {:.0} % busy, {:.0} % waiting for a CPU; sent late by p50 {} p99 {}",
-        figures.cpu_share * 100.0,
-        figures.waited_share * 100.0,
-        micros(outcome.send_lag_us.p50),
-        micros(outcome.send_lag_us.p99)
-    ));
+    table.row(
+        "generator",
+        &format!(
+            "CPU {:.2} s, {} ns a delivery, {} lines a read{}",
+            figures.cpu_seconds,
+            short(figures.cpu_ns_per_delivery),
+            short(figures.lines_per_read),
+            if figures.saturated { ": SATURATED" } else { "" }
+        ),
+    );
+    table.row(
+        "",
+        &format!(
+            "busiest thread {:.0} % busy, {:.0} % waiting for a CPU; sent late by p50 {} p99 {}",
+            figures.cpu_share * 100.0,
+            figures.waited_share * 100.0,
+            micros(outcome.send_lag_us.p50),
+            micros(outcome.send_lag_us.p99)
+        ),
+    );
 }
 
 /// What bare writes cost, and how far the server is from it.
 fn limit_row(table: &mut Table, limit: &Limit) {
-    table.row("limit", &format!(
-        "bare writes of {} lines of {} bytes to {} sockets:",
-        limit.lines_per_write, limit.line_bytes, limit.sockets
-    ));
+    table.row(
+        "limit",
+        &format!(
+            "bare writes of {} lines of {} bytes to {} sockets:",
+            limit.lines_per_write, limit.line_bytes, limit.sockets
+        ),
+    );
     let (cost, rate) = (short(limit.cpu_ns_per_delivery), short(limit.deliveries_per_second));
     let mut words = format!("{cost} ns a delivery, {rate} deliveries/s");
     if let Some(distance) = limit.distance {

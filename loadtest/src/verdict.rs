@@ -77,10 +77,7 @@ impl Verdict {
 fn good(outcome: &Outcome) -> String {
     let tally = &outcome.tally;
     if tally.sent > 0 {
-        return format!(
-            "GOOD: {} deliveries, each once and in its room's order",
-            grouped(tally.delivered)
-        );
+        return format!("GOOD: {} deliveries, each once and in its room's order", grouped(tally.delivered));
     }
     format!("GOOD: {} connections in and out", grouped(tally.joined))
 }
@@ -88,7 +85,8 @@ fn good(outcome: &Outcome) -> String {
 /// What must never happen, where it did.
 fn wrongs(outcome: &Outcome) -> Vec<String> {
     let tally = &outcome.tally;
-    let skipped = if tally.skipped > 0 { format!(" ({} announced as skipped)", grouped(tally.skipped)) } else { String::new() };
+    let skipped =
+        if tally.skipped > 0 { format!(" ({} announced as skipped)", grouped(tally.skipped)) } else { String::new() };
     let missing = tally.join_notices_expected.saturating_sub(tally.join_notices);
     // Notices are owed to those who came in: when not all did, that is told instead.
     let missing = if outcome.join.count == outcome.connections() { missing } else { 0 };

@@ -10,7 +10,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::clock::{Alarm, SECOND, Tick, now, ticks};
-use crate::connection::{Arrived, Connection};
+use crate::connection::Connection;
 use crate::effort::Meter;
 use crate::message::{Command, Event, Progress, Report};
 use crate::plan::{Share, Stop};
@@ -18,6 +18,7 @@ use crate::room::{Room, Setup};
 
 mod joining;
 mod leaving;
+mod reading;
 mod talking;
 
 /// Bytes of the one buffer that all connections are read into.
@@ -51,20 +52,29 @@ enum Phase {
 
 /// A worker.
 pub(crate) struct Worker<'a> {
+    /// What is to be done.
     share: Share,
+    /// What is being done.
     phase: Phase,
+    /// The connections that are read at once.
     poll: Poll,
     /// The connections that are only read now and then.
     lazy: Poll,
     /// When they are to be read next.
     lazy_at: Tick,
+    /// Wakes the poll for what time makes due.
     alarm: Alarm,
+    /// All connections, room by room; none where it isn't opened yet, or has ended.
     connections: Vec<Option<Connection>>,
+    /// The rooms.
     rooms: Vec<Room>,
+    /// What every connection is read into.
     buffer: Vec<u8>,
     /// A payload being written.
     text: Vec<u8>,
+    /// The results so far.
     report: Report,
+    /// Measures this thread over the window.
     meter: Meter,
     /// Connections on their way into their rooms.
     underway: usize,
@@ -172,36 +182,6 @@ impl<'a> Worker<'a> {
         if read_every.is_zero() { NAP } else { NAP.min(read_every) }
     }
 
-    fn serve(&mut self, events: &Events, polled: io::Result<()>) {
-        match polled {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
-            Err(error) => return self.fail(format!("cannot poll: {error}")),
-            Ok(()) => {}
-        }
-        for event in events {
-            if event.token() != WAKE && event.token() != ALARM {
-                let end = event.is_read_closed() || event.is_error();
-                self.turn_to(event.token().0, event.is_writable(), end);
-            }
-        }
-    }
-
-    /// Reads the members that are read now and then, when it is time.
-    fn read_the_lazy(&mut self, events: &mut Events) {
-        let read_every = ticks(self.share.plan.read_every);
-        if read_every == 0 || now() < self.lazy_at {
-            return;
-        }
-        loop {
-            let polled = self.lazy.poll(events, Some(Duration::ZERO));
-            self.serve(events, polled);
-            if events.iter().count() < EVENTS || self.phase == Phase::Done {
-                break;
-            }
-        }
-        self.lazy_at = now() + read_every;
-    }
-
     fn obey(&mut self, commands: &Receiver<Command>) {
         match commands.try_recv() {
             Ok(Command::Talk(start)) => self.begin_talking(start),
@@ -253,67 +233,6 @@ impl<'a> Worker<'a> {
         self.report.failure.get_or_insert(why);
         self.meter.stop(&mut self.report.effort);
         self.phase = Phase::Done;
-    }
-
-    /// Serves one connection.
-    fn turn_to(&mut self, index: usize, writable: bool, end: bool) {
-        let Some(connection) = self.connections[index].as_mut() else { return };
-        if !connection.connected {
-            match connection.finish_connecting() {
-                Ok(true) => self.greet(index),
-                Ok(false) => return,
-                Err(error) => return self.refused(&error),
-            }
-        } else if writable && !connection.pending.is_empty() {
-            connection.flush();
-        }
-        self.read(index, end);
-    }
-
-    /// Reads a connection until it has nothing more. A read that leaves room in the buffer took all there was,
-    /// unless the connection has ended: then the end is still to be read.
-    fn read(&mut self, index: usize, end: bool) {
-        while let Some(connection) = self.connections[index].as_mut() {
-            let arrived = connection.read(&mut self.buffer);
-            let (room, member) = (connection.room, connection.member);
-            match arrived {
-                Arrived::Nothing => return,
-                Arrived::End => return self.closed(index),
-                Arrived::Bytes(count) => {
-                    let now = now();
-                    self.heard = now;
-                    let sheet = &mut self.report.sheet;
-                    sheet.read(now, count);
-                    let heard = self.rooms[room].receive(member, &self.buffer[..count], now, sheet);
-                    self.react(index, &heard, now);
-                    if self.talk.closed_loop {
-                        self.ready_rooms.push(room);
-                    }
-                    if count < BUFFER && !end {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Notes the end of a connection.
-    fn closed(&mut self, index: usize) {
-        let Some(connection) = self.connections[index].take() else { return };
-        self.ended += 1;
-        let inside = self.rooms[connection.room].gone(connection.member);
-        if self.phase == Phase::Leaving {
-            self.report.leaving.1 = now();
-            return;
-        }
-        self.report.sheet.tally.closed += 1;
-        self.underway -= usize::from(!inside);
-        let target = self.share.plan.target;
-        if !inside {
-            self.fail(format!("{target} closed a connection before it was in its room"));
-        } else if self.ended == self.connections.len() {
-            self.fail(format!("{target} closed every connection in mid-run"));
-        }
     }
 
     /// When the plan stops by itself, measured from the start of talking; `None` when it counts lines.

@@ -141,7 +141,9 @@ fn nobody_there_is_told() {
 #[test]
 fn a_closed_loop_is_checked_as_well_however_it_is_read() {
     for read_every in [0, 2] {
-        for (fault, lost, duplicated) in [(Fault::None, 0, 0), (Fault::LoseForOne(50), 2, 0), (Fault::Duplicate(50), 0, 2)] {
+        for (fault, lost, duplicated) in
+            [(Fault::None, 0, 0), (Fault::LoseForOne(50), 2, 0), (Fault::Duplicate(50), 0, 2)]
+        {
             let mut plan = plan(serve(fault));
             plan.pacing = Pacing::Closed { window: 8 };
             plan.stop = Stop::Lines(200);

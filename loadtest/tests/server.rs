@@ -65,7 +65,8 @@ fn a_flood_of_many_senders_is_clean() {
 #[test]
 fn a_storm_is_announced_to_all() {
     let server = spawn();
-    let storm = Plan { connections: 100, rooms: 1, pacing: Pacing::Quiet, stop: Stop::Lines(0), ..plan(server.address()) };
+    let storm =
+        Plan { connections: 100, rooms: 1, pacing: Pacing::Quiet, stop: Stop::Lines(0), ..plan(server.address()) };
     let outcome = common::run(&storm);
     assert_eq!(outcome.tally.join_notices, 5050, "{:?}", outcome.tally);
     assert_eq!(outcome.verdict.kind, Kind::Good, "{}", outcome.verdict.text);
@@ -75,7 +76,7 @@ fn a_storm_is_announced_to_all() {
 fn the_program_spawns_and_stops_a_server() {
     let server = program().to_str().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_loadtest"))
-        .args(["flood", "--spawn", "--server", server, "--connections", "20", "--lines", "50", "--warmup", "0s"])
+        .args(["flood", "--spawn", "--server", server, "--connections", "20", "--lines", "50"])
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

@@ -9,7 +9,8 @@ impl Protocol for Nats {
     fn open(&self, _name: &str, _room: &str, _out: &mut Vec<u8>) {}
 
     fn enter(&self, name: &str, room: &str, out: &mut Vec<u8>) {
-        let options = format!(r#"{{"verbose":false,"pedantic":false,"name":"{name}","lang":"loadtest","version":"1"}}"#);
+        let options =
+            format!(r#"{{"verbose":false,"pedantic":false,"name":"{name}","lang":"loadtest","version":"1"}}"#);
         // The answer to PING says that the subscription before it is in force.
         out.extend_from_slice(format!("CONNECT {options}\r\nSUB {room} 1\r\nPING\r\n").as_bytes());
     }

@@ -78,7 +78,10 @@ impl Room {
     pub(super) fn line(&mut self, member: usize, raw: &[u8], text: &[u8], now: Tick, sheet: &mut Sheet) {
         let cursor = &self.cursors[member];
         let (at, line, stray) = (cursor.at, cursor.line, cursor.stray.is_some());
-        if !stray && let Some(mark) = self.log.mark(line) && self.log.slice(at, mark.end) == raw {
+        if !stray
+            && let Some(mark) = self.log.mark(line)
+            && self.log.slice(at, mark.end) == raw
+        {
             let end = mark.end;
             return self.pass(member, end, now, sheet);
         }

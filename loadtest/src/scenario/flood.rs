@@ -31,8 +31,8 @@ pub struct Flood {
     /// How long to measure
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration, value_name = "TIME")]
     pub duration: Duration,
-    /// Stop after this many lines in each room, instead of after --duration
-    #[arg(long, value_name = "N", conflicts_with = "duration")]
+    /// Stop after this many lines in each room, instead of after --duration, and measure from the first
+    #[arg(long, value_name = "N", conflicts_with_all = ["duration", "warmup"])]
     pub lines: Option<u64>,
     /// How often most members are read; a few in each room are read at once: they pace the load, and their latency is
     /// measured. 0s reads and measures everybody at once, at a higher cost of the generator
@@ -54,7 +54,7 @@ impl Flood {
             size: self.size,
             pacing: Pacing::Closed { window: self.in_flight },
             stop: self.lines.map_or(Stop::After(self.duration), Stop::Lines),
-            warmup: self.warmup,
+            warmup: self.lines.map_or(self.warmup, |_| Duration::ZERO),
             read_every: self.read_every,
             ..frame(common, target)
         }

@@ -34,8 +34,8 @@ pub struct Steady {
     /// How long to measure
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration, value_name = "TIME")]
     pub duration: Duration,
-    /// Stop after this many lines in each room, instead of after --duration
-    #[arg(long, value_name = "N", conflicts_with = "duration")]
+    /// Stop after this many lines in each room, instead of after --duration, and measure from the first
+    #[arg(long, value_name = "N", conflicts_with_all = ["duration", "warmup"])]
     pub lines: Option<u64>,
     /// How long to talk before measuring
     #[arg(long, default_value = "1s", value_parser = humantime::parse_duration, value_name = "TIME")]
@@ -54,7 +54,7 @@ impl Steady {
             size: self.size,
             pacing: Pacing::Open { millilines_per_second: rate.millilines_per_second },
             stop: self.lines.map_or(Stop::After(self.duration), Stop::Lines),
-            warmup: self.warmup,
+            warmup: self.lines.map_or(self.warmup, |_| Duration::ZERO),
             ..frame(common, target)
         }
     }
