@@ -98,27 +98,25 @@ struct Stand {
     process: Option<Process>,
     /// Connections that one process may open.
     possible: usize,
+    /// What a server started here was told besides its port.
+    arguments: Vec<String>,
     /// The server, if it was started here: it lives as long as this.
-    _server: Option<Server>,
+    server: Option<Server>,
 }
 
 impl Stand {
     fn new(common: &Common, arguments: &[&str]) -> Result<Self> {
         let possible = files::raise()?;
-        let server = if common.spawn {
-            let mut all: Vec<String> = arguments.iter().map(ToString::to_string).collect();
-            all.extend(common.server_arg.iter().cloned());
-            Some(Server::spawn(&find(common.server.as_deref())?, &all)?)
-        } else {
-            None
-        };
+        let mut all: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        all.extend(common.server_arg.iter().cloned());
+        let server = if common.spawn { Some(Server::spawn(&find(common.server.as_deref())?, &all)?) } else { None };
         let target = match &server {
             Some(server) => server.address(),
             None => resolve(&common.target)?,
         };
         let pid = server.as_ref().map(Server::pid).or(common.pid);
         let process = pid.map(|pid| Process::new(pid).with_context(|| format!("--pid {pid} cannot be looked at")));
-        Ok(Self { target, process: process.transpose()?, possible, _server: server })
+        Ok(Self { target, process: process.transpose()?, possible, arguments: all, server })
     }
 
     fn run(&self, scenario: &str, plan: &Plan) -> Result<Outcome> {
@@ -128,7 +126,11 @@ impl Stand {
         let mut progress = Progress::new();
         let run: Run = conductor::run(plan, self.process.as_ref(), &mut |moment| progress.show(moment))?;
         progress.end();
-        Ok(Outcome::new(scenario, plan, &run))
+        let mut outcome = Outcome::new(scenario, plan, &run);
+        if self.server.is_some() {
+            outcome.parameters.insert("server_arguments".into(), self.arguments.clone().into());
+        }
+        Ok(outcome)
     }
 }
 

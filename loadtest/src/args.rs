@@ -10,6 +10,7 @@ use crate::protocol::Dialect;
 
 /// Where the load goes, with what, and where the figures go.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "For every scenario")]
 pub struct Common {
     /// The server: an address and a port
     #[arg(long, default_value = "127.0.0.1:1234", value_name = "HOST:PORT", global = true)]

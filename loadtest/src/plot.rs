@@ -65,6 +65,7 @@ fn draw(svg: &mut String, axes: &Axes<'_>, series: &[Series<'_>]) -> Result<(), 
                 .axis_style(GREY)
                 .label_style(font())
                 .axis_desc_style(font())
+                .y_labels(6)
                 .x_desc(axes.x)
                 .y_desc(axes.y)
                 .x_label_formatter(axes.x_label)

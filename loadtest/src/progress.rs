@@ -55,13 +55,11 @@ impl Progress {
             return;
         }
         let rate = progress.delivered.saturating_sub(self.last.0) as f64 * SECOND as f64 / pause as f64;
-        let text = format!(
-            "{} of {} joined, {}/s delivered, p99 {}",
-            grouped(progress.joined),
-            grouped(moment.connections),
-            short(rate),
-            micros(progress.p99)
-        );
+        let (joined, all) = (grouped(progress.joined), grouped(moment.connections));
+        let mut text = format!("{joined} of {all} joined, {}/s delivered", short(rate));
+        if progress.p99 > 0 {
+            text = format!("{text}, p99 {}", micros(progress.p99));
+        }
         if let Some(bar) = &self.bar {
             bar.set_prefix(phase);
             bar.set_position(std::time::Duration::from_secs_f64(done).as_millis().try_into().unwrap_or(0));

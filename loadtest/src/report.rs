@@ -68,6 +68,17 @@ fn cards(page: &mut String, outcome: &Outcome) {
 }
 
 fn plots(page: &mut String, outcome: &Outcome) -> Result<()> {
+    if outcome.steps.len() > 1 {
+        let along = |value: fn(&Step) -> u64| -> Vec<(f64, f64)> {
+            let point = |step: &Step| (step.deliveries_per_second, value(step) as f64 / 1e3);
+            outcome.steps.iter().map(point).collect()
+        };
+        let p50 = Series { name: "p50", points: along(|step| step.latency_us.p50) };
+        let p99 = Series { name: "p99", points: along(|step| step.latency_us.p99) };
+        let label = |rate: &f64| short(*rate);
+        let axes = Axes { x: "deliveries a second", y: "ms", x_label: &label, logarithmic: true };
+        figure(page, "Latency at each step", &chart(&axes, &[p50, p99])?);
+    }
     if outcome.latency_curve.len() > 1 {
         let nines = |share: f64| -(1.0 - share).log10();
         let points = outcome.latency_curve.iter().map(|&(share, us)| (nines(share), us as f64 / 1e3)).collect();
@@ -91,17 +102,6 @@ fn plots(page: &mut String, outcome: &Outcome) -> Result<()> {
         let p99 = Series { name: "p99", points: over_time(|second| second.p99 as f64 / 1e3) };
         let axes = Axes { x: "second", y: "ms", x_label: &label, logarithmic: false };
         figure(page, "Latency in each second", &chart(&axes, &[p50, p99])?);
-    }
-    if outcome.steps.len() > 1 {
-        let along = |value: fn(&Step) -> u64| -> Vec<(f64, f64)> {
-            let point = |step: &Step| (step.deliveries_per_second, value(step) as f64 / 1e3);
-            outcome.steps.iter().map(point).collect()
-        };
-        let p50 = Series { name: "p50", points: along(|step| step.latency_us.p50) };
-        let p99 = Series { name: "p99", points: along(|step| step.latency_us.p99) };
-        let label = |rate: &f64| short(*rate);
-        let axes = Axes { x: "deliveries a second", y: "ms", x_label: &label, logarithmic: true };
-        figure(page, "Latency at each step", &chart(&axes, &[p50, p99])?);
     }
     Ok(())
 }

@@ -133,3 +133,82 @@ pub fn saturation(plan: &Plan, outcome: &Outcome) -> Option<String> {
         Pacing::Closed { .. } | Pacing::Quiet => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::outcome::ServerFigures;
+    use crate::plan::Stop;
+    use crate::protocol::Dialect;
+
+    fn plan(pacing: Pacing) -> Plan {
+        Plan {
+            target: ([127, 0, 0, 1], 1234).into(),
+            protocol: Dialect::Line,
+            connections: 2,
+            rooms: 1,
+            senders: 1,
+            size: 64,
+            pacing,
+            stop: Stop::Lines(1),
+            warmup: Duration::ZERO,
+            read_every: Duration::ZERO,
+            patience: Duration::ZERO,
+            connecting: 1,
+            sources: 1,
+            threads: 1,
+            processes: 1,
+        }
+    }
+
+    /// An outcome of a generator that was busy for this share of the window.
+    fn busy(share: f64) -> Outcome {
+        let mut outcome = Outcome::default();
+        outcome.generator.cpu_share = share;
+        outcome
+    }
+
+    const OPEN: Pacing = Pacing::Open { millilines_per_second: 1000 };
+    const CLOSED: Pacing = Pacing::Closed { window: 1 };
+
+    #[test]
+    fn a_busy_generator_is_not_believed() {
+        let verdict = Verdict::new(&plan(OPEN), None, &busy(0.97));
+        assert_eq!((verdict.kind, verdict.exit_code()), (Kind::Unmeasured, 3));
+        assert!(verdict.text.starts_with("SATURATED: the generator's busiest thread computed for 97 %"), "{verdict:?}");
+        assert_eq!(Verdict::new(&plan(OPEN), None, &busy(0.5)).kind, Kind::Good);
+    }
+
+    #[test]
+    fn a_closed_loop_keeps_both_sides_busy() {
+        let mut outcome = busy(0.99);
+        assert!(saturation(&plan(CLOSED), &outcome).is_some_and(|why| why.contains("give --pid")));
+        outcome.server = Some(ServerFigures { cpu_share: 0.2, ..ServerFigures::default() });
+        assert!(saturation(&plan(CLOSED), &outcome).is_some_and(|why| why.contains("while the server had time")));
+        outcome.server = Some(ServerFigures { cpu_share: 0.9, ..ServerFigures::default() });
+        assert_eq!(saturation(&plan(CLOSED), &outcome), None);
+    }
+
+    #[test]
+    fn late_sends_are_not_the_servers_latency() {
+        let mut outcome = busy(0.1);
+        outcome.send_lag_us.p99 = 30_000;
+        outcome.latency_us.p99 = 40_000;
+        assert!(saturation(&plan(OPEN), &outcome).is_some_and(|why| why.contains("sent late (p99 30 ms)")));
+        outcome.latency_us.p99 = 400_000;
+        assert_eq!(saturation(&plan(OPEN), &outcome), None);
+    }
+
+    #[test]
+    fn every_wrong_is_named() {
+        let mut outcome = busy(0.1);
+        outcome.tally.expected = 1000;
+        outcome.tally.lost = 7;
+        outcome.tally.duplicated = 2;
+        let verdict = Verdict::new(&plan(OPEN), None, &outcome);
+        assert_eq!(verdict.exit_code(), 1);
+        assert_eq!(verdict.text, "WRONG: 7 of 1,000 deliveries lost, 2 delivered more than once");
+    }
+}

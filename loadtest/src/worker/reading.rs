@@ -72,7 +72,7 @@ impl Worker<'_> {
                     sheet.read(now, count);
                     let heard = self.rooms[room].receive(member, &self.buffer[..count], now, sheet);
                     self.react(index, &heard, now);
-                    if self.talk.closed_loop {
+                    if self.talk.closed_loop && self.phase == Phase::Talking {
                         self.ready_rooms.push(room);
                     }
                     if count < BUFFER && !end {
