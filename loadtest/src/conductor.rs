@@ -168,18 +168,15 @@ impl Conductor<'_> {
         }
         samples.from = sample(self.server);
         let segments = segments_sent();
-        let timed = match self.plan.stop {
-            Stop::After(duration) => self.listen_until(from + ticks(duration)).then(|| self.close_window(samples)),
-            Stop::Lines(_) => None,
+        // The window closes on time, or when all lines of a counted run are through, or when a worker gives up.
+        match self.plan.stop {
+            Stop::After(duration) => self.listen_until(from + ticks(duration)),
+            Stop::Lines(_) => self.all(|conductor| conductor.drained),
         };
-        self.all(|conductor| conductor.drained);
-        let end = timed.unwrap_or_else(|| self.close_window(samples));
-        Some(end?.saturating_sub(segments?))
-    }
-
-    fn close_window(&self, samples: &mut Samples) -> Option<u64> {
         samples.to = sample(self.server);
-        segments_sent()
+        let end = segments_sent();
+        self.all(|conductor| conductor.drained);
+        Some(end?.saturating_sub(segments?))
     }
 
     /// Notes what is told until a tick. `false` when a worker gave up.

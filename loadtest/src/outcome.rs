@@ -86,7 +86,8 @@ pub struct ServerFigures {
     pub rss_bytes_per_connection: f64,
     /// Context switches in the window, asked for by the server (it slept) and not (it was put aside).
     pub context_switches: [u64; 2],
-    /// Writes in the window: segments that left the machine's sockets less the generator's own.
+    /// Writes in the window: segments that left the machine's sockets less the generator's own. Other programs' traffic
+    /// adds to it; a server without `TCP_NODELAY` has small writes merged into one segment.
     pub writes: Option<u64>,
     /// Deliveries for each of these.
     pub lines_per_write: Option<f64>,
@@ -163,7 +164,8 @@ impl Outcome {
             ..Self::default()
         };
         outcome.join.latency_us = run.sheet.join.percentiles();
-        if let Some(samples) = &run.server {
+        // A process that is gone can't be told about.
+        if let Some(samples) = run.server.as_ref().filter(|samples| samples.to.at > 0) {
             outcome.server = Some(server(samples, run));
             let cpu = |from: u64, to: u64| Some(to.saturating_sub(from) as f64 / SECOND as f64);
             outcome.join.server_cpu_seconds = cpu(samples.before.cpu, samples.settled.cpu);

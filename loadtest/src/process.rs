@@ -56,6 +56,10 @@ impl Process {
     pub fn sample(&self) -> io::Result<Sample> {
         let status = fs::read_to_string(self.proc.join("status"))?;
         let mut sample = Sample { at: now(), rss: field(&status, "VmRSS:") * 1024, ..Sample::default() };
+        if sample.rss == 0 {
+            // It has ended, though nobody has asked yet how.
+            return Err(io::ErrorKind::NotFound.into());
+        }
         for task in fs::read_dir(self.proc.join("task"))? {
             let task = task?.path();
             // A thread may end between being listed and being read.

@@ -74,7 +74,7 @@ pub fn heading(outcome: &Outcome) -> String {
 }
 
 fn passage(table: &mut Table, name: &str, passage: &Passage) {
-    if passage.count == 0 {
+    if passage.count == 0 || passage.seconds == 0.0 {
         return;
     }
     let (count, rate) = (grouped(passage.count), short(passage.per_second));

@@ -232,6 +232,8 @@ impl<'a> Worker<'a> {
     fn fail(&mut self, why: String) {
         self.report.failure.get_or_insert(why);
         self.meter.stop(&mut self.report.effort);
+        let window = &mut self.report.sheet.window;
+        window.1 = window.1.min(now()).max(window.0);
         self.phase = Phase::Done;
     }
 
