@@ -45,6 +45,11 @@ impl Log {
         self.base + self.bytes.len()
     }
 
+    /// Bytes of lines that somebody still needs.
+    pub(crate) fn needed(&self) -> usize {
+        self.end() - self.first_start
+    }
+
     /// How many lines were ever logged.
     pub(crate) fn lines(&self) -> usize {
         self.first + self.marks.len()

@@ -17,6 +17,9 @@ mod order;
 /// One in so many members is read at once where the others are read now and then.
 const SAMPLE: usize = 32;
 
+/// Bytes that a member may have yet to read: well within what servers hold back for one.
+const MOST_UNREAD: usize = 64 * 1024;
+
 /// One room.
 pub(crate) struct Room {
     /// Its number in the whole run, which its lines carry.
@@ -142,6 +145,15 @@ impl Room {
     /// Lines that a member which is read at once has yet to receive.
     pub(crate) fn in_flight(&self) -> usize {
         self.said.saturating_sub(self.floor)
+    }
+
+    /// Whether members that are read now and then have so much to be read that more lines would try the server's
+    /// patience with them: what it then leaves out would be our doing.
+    pub(crate) fn waits_for_the_lazy(&mut self) -> bool {
+        if self.lazy && self.log.needed() > MOST_UNREAD {
+            self.retarget();
+        }
+        self.lazy && self.log.needed() > MOST_UNREAD
     }
 
     /// Lines sent so far.

@@ -137,3 +137,22 @@ fn a_member_that_has_gone_is_owed_nothing_more() {
     let tally = account(&room, sheet);
     assert_eq!((tally.expected, tally.delivered, tally.lost), (4, 4, 0), "{tally:?}");
 }
+
+#[test]
+fn members_read_now_and_then_hold_the_room_up_before_the_server_must() {
+    let (mut room, mut sheet) = (room(40, Dialect::Line), Sheet::default());
+    room.lazy = true;
+    room.retarget();
+    let stream = say(&mut room, 2000).concat();
+    assert!(stream.len() > MOST_UNREAD);
+    (0..40).filter(|&member| room.is_prompt(member)).collect::<Vec<_>>().into_iter().for_each(|member| {
+        room.receive(member, &stream, 2000, &mut sheet);
+    });
+    assert_eq!(room.in_flight(), 0);
+    assert!(room.waits_for_the_lazy());
+    (0..40).filter(|&member| !room.is_prompt(member)).collect::<Vec<_>>().into_iter().for_each(|member| {
+        room.receive(member, &stream, 2000, &mut sheet);
+    });
+    assert!(!room.waits_for_the_lazy() && room.complete());
+    assert_eq!(sheet.tally.delivered, 80_000);
+}

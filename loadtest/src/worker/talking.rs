@@ -118,6 +118,11 @@ impl Worker<'_> {
         let mut rooms = std::mem::take(&mut self.ready_rooms);
         let mut senders = Vec::new();
         for room in rooms.drain(..) {
+            if self.rooms[room].waits_for_the_lazy() {
+                // Reading them makes the room ready again.
+                self.lazy_at = 0;
+                continue;
+            }
             while self.rooms[room].in_flight() < window && self.rooms[room].lines_sent() < most {
                 let Some(sender) = self.say(room, now) else { break };
                 if !senders.contains(&sender) {
