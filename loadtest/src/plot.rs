@@ -44,7 +44,13 @@ pub(crate) fn chart(axes: &Axes<'_>, series: &[Series<'_>]) -> Result<String> {
 
 fn draw(svg: &mut String, axes: &Axes<'_>, series: &[Series<'_>]) -> Result<(), Box<dyn std::error::Error>> {
     let points = || series.iter().flat_map(|series| series.points.iter());
-    let highest = points().map(|point| point.1).fold(1.0, f64::max) * 1.1;
+    // Room above the lines, more where the key is to stand there.
+    let headroom = match (series.len(), axes.logarithmic) {
+        (0 | 1, _) => 1.1,
+        (_, true) => 3.0,
+        (_, false) => 1.4,
+    };
+    let highest = points().map(|point| point.1).fold(1.0, f64::max) * headroom;
     let lowest = points().map(|point| point.1).filter(|y| *y > 0.0).fold(highest, f64::min);
     let from = points().map(|point| point.0).fold(f64::INFINITY, f64::min);
     let to = points().map(|point| point.0).fold(f64::NEG_INFINITY, f64::max);
