@@ -79,9 +79,27 @@ impl Inbox {
         // The inbox itself holds a receiver, so the queue is connected as long as this runs.
         let sent = self.sender.send(operation);
         debug_assert!(sent.is_ok());
-        // Sent first, counted then: a pass that reads the count finds at least that many.
+        // Sent first, counted then: a pass that reads the count finds at least that many, though
+        // not always the same ones.
         // Release: pairs with the Acquire in `pending`. Acquire: whoever starts a pass sees all
         // that the last pass did before its `settle`.
+        (self.pending.fetch_add(1, Ordering::AcqRel) == 0).then_some(Due)
+    }
+
+    /// Whether no operation waits, counted or not.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.receiver.is_empty()
+    }
+
+    /// Sends an operation and stops short of counting it, as a thread that is preempted there.
+    #[cfg(test)]
+    pub(crate) fn send_uncounted(&self, operation: Operation) {
+        self.sender.send(operation).unwrap();
+    }
+
+    /// Counts an operation that was sent.
+    #[cfg(test)]
+    pub(crate) fn count_late(&self) -> Option<Due> {
         (self.pending.fetch_add(1, Ordering::AcqRel) == 0).then_some(Due)
     }
 

@@ -1,12 +1,13 @@
 //! The registry: rooms by name, and what it means to be a member of one.
 
-use crate::counters::Counters;
+use crate::counters::{Counters, Tally};
 use crate::inbox::{Due, Inbox, Newcomer, Operation};
 use crate::name::{RoomName, UserName};
 use crate::outbox::Outlet;
 use crate::peer::Peer;
 use crate::room::Room;
 use crate::roster::Seat;
+use crate::signals::Signal;
 use dashmap::DashMap;
 use std::hash::RandomState;
 use std::sync::Arc;
@@ -105,13 +106,14 @@ impl Registry {
         }
     }
 
-    /// Takes the room out of the map if it is empty and nothing but the `taken` operations of the
-    /// running pass is in its inbox: nobody can be on the way in.
-    fn remove_if_empty(&self, room: &Arc<Room>, taken: usize) {
+    /// Takes the room out of the map if nobody is in it or on the way in.
+    ///
+    /// Asks the queue and not its count of operations: what a pass took may not be what was
+    /// counted. A join is sent under the shard's lock, so there it is either in the queue, or
+    /// taken, and its peer in the roster, or not sent at all.
+    fn remove_if_empty(&self, room: &Arc<Room>) {
         if room.roster().is_empty() {
-            self.rooms.remove_if(&room.name(), |_, found| {
-                Arc::ptr_eq(found, room) && room.inbox.pending() == taken && room.roster().is_empty()
-            });
+            self.rooms.remove_if(&room.name(), |_, found| Arc::ptr_eq(found, room) && room.inbox.is_empty());
         }
     }
 }
@@ -183,13 +185,122 @@ fn run_if(due: Option<Due>, registry: &Arc<Registry>, room: &Arc<Room>) {
 
 /// Runs passes until the room is quiet.
 async fn run(_due: Due, registry: Arc<Registry>, room: Arc<Room>) {
+    let fuse = Fuse { registry: &registry, room: &room };
     // Everything that is readable already is read first, and comes into the same batch.
     yield_now().await;
     loop {
         let taken = room.pass(&registry.counters).await;
-        registry.remove_if_empty(&room, taken);
+        registry.remove_if_empty(&room);
         if !room.inbox.settle(taken) {
+            std::mem::forget(fuse);
             return;
         }
+    }
+}
+
+/// Blows when a pass does not come to its end: there was a panic in it, or the runtime is gone.
+/// Nobody would run the room's next pass; so the room goes, and its members are told to close,
+/// rather than that they sit in a mute room for ever.
+struct Fuse<'a> {
+    registry: &'a Registry,
+    room: &'a Arc<Room>,
+}
+
+impl Drop for Fuse<'_> {
+    fn drop(&mut self) {
+        self.registry.rooms.remove_if(&self.room.name(), |_, found| Arc::ptr_eq(found, self.room));
+        let mut tally = Tally::default();
+        for operation in self.room.inbox.take(usize::MAX) {
+            if let Operation::Join(waiting) | Operation::Leave(waiting) = operation {
+                waiting.peer.signal(Signal::CLOSE, &mut tally);
+            }
+        }
+        for peer in self.room.roster().snapshot().values() {
+            peer.signal(Signal::CLOSE, &mut tally);
+        }
+        self.registry.counters.add(&tally);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::PeerId;
+    use crate::outbox::SlowReader;
+    use std::io;
+    use std::task::{Context, Waker};
+
+    /// Takes everything, or panics.
+    struct Sink {
+        panics: bool,
+    }
+
+    impl Outlet for Sink {
+        fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+            assert!(!self.panics, "as a bug would");
+            Ok(bytes.len())
+        }
+    }
+
+    fn peer(id: u64, panics: bool) -> Arc<Peer<Sink>> {
+        Arc::new(Peer::new(PeerId(id), 1 << 20, SlowReader::Skip, Sink { panics }))
+    }
+
+    fn join(registry: &Arc<Registry>, peer: &Arc<Peer<Sink>>) -> Membership {
+        let (room, user) = (RoomName::parse("room").unwrap(), UserName::parse(&format!("u{}", peer.id().0)).unwrap());
+        registry.join(room, user, Arc::clone(peer) as _).unwrap()
+    }
+
+    /// Lets all that is due run: this is the only thread.
+    async fn settle() {
+        for _ in 0..100 {
+            yield_now().await;
+        }
+    }
+
+    fn signals(peer: &Peer<Sink>) -> Signal {
+        peer.signals(&Context::from_waker(Waker::noop()))
+    }
+
+    /// A leaver is preempted between sending and counting, and a join gets in between: the pass
+    /// takes the leave for the join that was counted. The room must not go: somebody is coming.
+    #[tokio::test]
+    async fn a_room_stays_while_a_join_is_in_its_queue() {
+        let registry = Arc::new(Registry::new(1 << 20, false));
+        let (first, second) = (peer(1, false), peer(2, false));
+        let old = join(&registry, &first);
+        settle().await;
+        let leave = Newcomer { seat: old.seat, peer: Arc::clone(&first) as _ };
+        old.inbox().send_uncounted(Operation::Leave(Box::new(leave)));
+        let new = join(&registry, &second);
+        settle().await;
+        assert!(old.room.roster().is_empty(), "the pass took the leave");
+        assert_eq!(registry.len(), 1, "and the room stays");
+        old.run_if(old.inbox().count_late());
+        settle().await;
+        assert_eq!(signals(&second), Signal::ADMITTED);
+        assert_eq!((registry.len(), new.room.roster().len()), (1, 1));
+        drop(new);
+        settle().await;
+        assert!(registry.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_pass_closes_its_room_and_no_other() {
+        let registry = Arc::new(Registry::new(1 << 20, false));
+        let (good, bad) = (peer(1, false), peer(2, true));
+        let old = join(&registry, &good);
+        settle().await;
+        let broken = join(&registry, &bad);
+        settle().await;
+        assert!(registry.is_empty());
+        assert!(signals(&good).has(Signal::CLOSE) && signals(&bad).has(Signal::CLOSE));
+        let third = peer(3, false);
+        let new = join(&registry, &third);
+        settle().await;
+        assert_eq!((signals(&third), registry.len()), (Signal::ADMITTED, 1), "the name opens a new room");
+        drop((old, broken));
+        settle().await;
+        assert_eq!(new.room.roster().len(), 1);
     }
 }
