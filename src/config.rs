@@ -23,8 +23,8 @@ pub struct Config {
     pub bind: Vec<IpAddr>,
 
     /// Threads that serve connections [default: one for each core]
-    #[arg(long, value_name = "N", env = "ROOMCAST_WORKERS")]
-    pub workers: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", env = "ROOMCAST_WORKERS", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub workers: Option<u16>,
 
     /// The longest line that may be sent, in bytes; a longer one closes its sender
     #[arg(long, value_name = "SIZE", default_value = "20000", env = "ROOMCAST_MAX_LINE", value_parser = size)]
@@ -60,7 +60,8 @@ pub struct Config {
     #[arg(long, value_name = "TIME", default_value = "60s", env = "ROOMCAST_STALL_TIMEOUT", value_parser = time)]
     pub stall_timeout: Duration,
 
-    /// How long a peer's machine may not answer before the peer is closed
+    /// How long a peer's machine may not answer before the peer is closed; also the longest
+    /// --stall-timeout
     #[arg(long, value_name = "TIME", default_value = "60s", env = "ROOMCAST_DEAD_TIMEOUT", value_parser = time)]
     pub dead_timeout: Duration,
 
@@ -70,7 +71,7 @@ pub struct Config {
     pub inbox: usize,
 
     /// How long the server may take to end, for what peers have not read yet; 0s = at once
-    #[arg(long, value_name = "TIME", default_value = "5s", env = "ROOMCAST_DRAIN", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "5s", env = "ROOMCAST_DRAIN", value_parser = any_time)]
     pub drain: Duration,
 
     /// Let a room have several users of one name
@@ -102,6 +103,19 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Settles what can't be had together; what was changed, for the operator.
+    pub fn reconcile(&mut self) -> Option<String> {
+        if self.stall_timeout <= self.dead_timeout {
+            return None;
+        }
+        let (stall, dead) = (show_time(self.stall_timeout), show_time(self.dead_timeout));
+        self.stall_timeout = self.dead_timeout;
+        Some(format!(
+            "--stall-timeout {stall} is cut to --dead-timeout {dead}, after which the system ends a peer that reads \
+             nothing: raise that, too"
+        ))
+    }
+
     /// The bounds in force, on one line, for the operator; `connections` is how many there may be.
     #[must_use]
     pub fn bounds(&self, connections: usize) -> String {
@@ -114,17 +128,16 @@ impl Config {
             SlowReader::Kick => "kick",
         };
         let names = if self.allow_duplicate_names { ", duplicate names allowed" } else { "" };
-        let time = |time: Duration| humantime::format_duration(time).to_string().replace(' ', "");
         format!(
             "bounds: {connections} connections, line {}, login {}, {rate}, backlog {} then {slow}, stall {}, dead {}, \
              inbox {} a room, drain {}{names}",
             show_size(self.max_line),
-            time(self.login_timeout),
+            show_time(self.login_timeout),
             show_size(self.backlog),
-            time(self.stall_timeout),
-            time(self.dead_timeout),
+            show_time(self.stall_timeout),
+            show_time(self.dead_timeout),
             show_size(self.inbox),
-            time(self.drain),
+            show_time(self.drain),
         )
     }
 }
@@ -132,17 +145,25 @@ impl Config {
 /// Parses `20000`, `64KiB` or `1MB`: at least 1 and at most 1 GiB.
 fn size(text: &str) -> Result<usize, String> {
     const MOST: u64 = 1 << 30;
-    let bytes = text.parse::<bytesize::ByteSize>()?.as_u64();
-    match usize::try_from(bytes) {
-        Ok(size) if (1..=MOST).contains(&bytes) => Ok(size),
-        _ => Err("a size from 1 to 1GiB is wanted, as 20000, 64KiB or 1MiB".to_owned()),
-    }
+    let bytes = text.parse::<bytesize::ByteSize>().ok().map(|size| size.as_u64());
+    let size = bytes.filter(|bytes| (1..=MOST).contains(bytes)).and_then(|bytes| usize::try_from(bytes).ok());
+    size.ok_or_else(|| "a size from 1 to 1GiB is wanted, as 20000, 64KiB or 1MiB".to_owned())
 }
 
 /// Parses `500ms`, `30s` or `1min 30s`; zero would mean "at once", which no user of it wants.
 fn time(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if time.is_zero() { Err("more than 0s is wanted, as 500ms or 30s".to_owned()) } else { Ok(time) }
+    any_time(text).ok().filter(|time| !time.is_zero()).ok_or_else(|| "a time is wanted, as 500ms, 30s or 1h".to_owned())
+}
+
+/// Parses a time that may be zero. Clocks can't count for ever: at most ten years.
+fn any_time(text: &str) -> Result<Duration, String> {
+    const MOST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+    let time = humantime::parse_duration(text).ok().filter(|time| *time <= MOST);
+    time.ok_or_else(|| "a time is wanted, as 0s, 500ms, 30s or 1h".to_owned())
+}
+
+fn show_time(time: Duration) -> String {
+    humantime::format_duration(time).to_string().replace(' ', "")
 }
 
 fn show_size(bytes: usize) -> String {
@@ -177,7 +198,16 @@ mod tests {
         assert_eq!(size("1MiB"), Ok(1 << 20));
         assert!(size("0").is_err() && size("2GiB").is_err() && size("many").is_err());
         assert_eq!(time("1m 30s"), Ok(Duration::from_secs(90)));
-        assert!(time("0s").is_err() && time("30").is_err());
+        assert!(time("0s").is_err() && time("30").is_err() && time("500000000000years").is_err());
+        assert_eq!(any_time("0s"), Ok(Duration::ZERO));
+    }
+
+    #[test]
+    fn nobody_may_stall_for_longer_than_the_system_waits() {
+        let mut config = Config { dead_timeout: Duration::from_secs(3), ..Config::default() };
+        assert!(config.reconcile().unwrap().starts_with("--stall-timeout 1m is cut to --dead-timeout 3s"));
+        assert_eq!(config.stall_timeout, Duration::from_secs(3));
+        assert_eq!(config.reconcile(), None);
     }
 
     #[test]

@@ -158,7 +158,10 @@ impl Connection {
             Event::Signals(signals) => self.heed(signals),
             Event::Deadline(deadline) => self.overdue(deadline),
             Event::Ending => Err(CloseReason::Shutdown),
-            Event::Writable => self.drain(),
+            Event::Writable => {
+                self.drain();
+                Ok(())
+            }
             Event::Readable => self.read(),
         }
     }
@@ -229,17 +232,12 @@ impl Connection {
             };
             let (room, name) = self.seat().unzip();
             debug!(room = room.as_ref().map(RoomName::as_str), name = name.as_ref().map(UserName::as_str), "admitted");
-            // From now on the room tells when the server ends.
-            self.ending = None;
         }
         if signals.has(Signal::BACKLOG) {
             self.begin_draining();
         }
         if signals.has(Signal::REFUSED) {
             return Err(CloseReason::NameTaken);
-        }
-        if signals.has(Signal::BROKEN) {
-            return Err(CloseReason::Lost(std::io::ErrorKind::BrokenPipe));
         }
         if signals.has(Signal::CLOSE) {
             return Err(CloseReason::Shutdown);
@@ -269,37 +267,38 @@ impl Connection {
         self.deadlines.set(Deadline::Stall, Instant::now() + self.host.config.stall_timeout);
     }
 
-    /// Writes of the backlog what the socket takes.
-    fn drain(&mut self) -> Result<(), CloseReason> {
+    /// Writes of the backlog what the socket takes; true if it took something.
+    ///
+    /// A socket that fails ends the backlog and nothing else: what the peer has said before it
+    /// went is still to be read, and the read finds its end.
+    fn drain(&mut self) -> bool {
         let mut tally = Tally::default();
-        let outcome = self.drain_some(&mut tally);
+        let moved = self.drain_some(&mut tally);
         self.host.registry.counters().add(&tally);
-        outcome
+        if moved && self.backlog != Backlog::Empty {
+            self.deadlines.set(Deadline::Stall, Instant::now() + self.host.config.stall_timeout);
+        }
+        moved
     }
 
-    fn drain_some(&mut self, tally: &mut Tally) -> Result<(), CloseReason> {
+    fn drain_some(&mut self, tally: &mut Tally) -> bool {
+        let mut moved = false;
         for _ in 0..STRETCHES {
             match self.peer.drain(tally) {
-                Some(Drained::Some(_)) => {
-                    self.deadlines.set(Deadline::Stall, Instant::now() + self.host.config.stall_timeout);
-                }
+                Some(Drained::Some(_)) => moved = true,
                 Some(Drained::Empty) => {
                     self.backlog = Backlog::Empty;
                     self.deadlines.clear(Deadline::Stall);
                     break;
                 }
                 Some(Drained::Blocked) => break,
-                Some(Drained::Broken) => {
-                    self.backlog = Backlog::Empty;
-                    return Err(CloseReason::Lost(std::io::ErrorKind::BrokenPipe));
-                }
                 None => {
                     self.backlog = Backlog::Contended;
                     break;
                 }
             }
         }
-        Ok(())
+        moved
     }
 
     /// Says `text` to this peer alone, behind all that it is owed.
@@ -310,8 +309,7 @@ impl Connection {
         }
         self.host.registry.counters().add(&tally);
         self.begin_draining();
-        // A broken socket is found again by whoever reads or flushes.
-        let _ = self.drain();
+        self.drain();
     }
 }
 

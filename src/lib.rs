@@ -29,7 +29,9 @@
 //!    `pending` from 0 runs it). Held by `tests/order.rs` and `tests/churn.rs`.
 //! 2. **A sender's lines keep their order**: one task reads them, one queue takes them.
 //! 3. **Nobody waits for a slow reader**, and its memory is bounded: the rules above
-//!    [`outbox`]'s `Outbox`. Held by `tests/slow_reader.rs`.
+//!    [`outbox`]'s `Outbox`. A peer holds at most its backlog, as much again that came late while
+//!    its backlog was being written, one read (64 KiB) that waits, and one parcel. Held by
+//!    `tests/slow_reader.rs`.
 //! 4. **Joins and leaves never hold a broadcast up, nor it them**: a pass reads a snapshot
 //!    ([`roster`]), a join is an operation in the inbox.
 //! 5. **Bad input harms its sender alone**. Held by `tests/hostile.rs`.
@@ -38,17 +40,22 @@
 //!
 //! | what | lock | when |
 //! |---|---|---|
-//! | a line, from read to write | none | — |
+//! | a line inside a pass, to every member's socket | none | — |
 //! | who may write to a peer | none: an atomic slot is swapped (`turn.rs`); who fails leaves its piece and goes on | each delivery |
 //! | a room's roster | none: arc-swap | each pass |
 //! | a room's inbox | none: crossbeam's unbounded queue; for the instant in which another thread is between claiming a place and filling it, a receiver spins | each operation |
-//! | rooms by name | a shard's read-write lock (`DashMap`) | join, removal of an empty room, shutdown |
-//! | timers, accepts, the scheduler | tokio's own, for an instant | login, stalls, a new connection; a task woken from outside of the workers |
+//! | rooms by name | a shard's read-write lock (`DashMap`) | join, removal of an empty room, shutdown; never a line |
+//! | starting a quiet room's pass | tokio's own list of tasks, a sharded mutex; a sleeping worker's mutex when one has to be woken | the first line into a quiet room; not one that comes while it is busy |
+//! | timers | tokio's timer wheel, a mutex | login, a backlog, a sender beyond its rate |
+//! | the log (`-v`) | the log writer's queue, which drops what it can't take; stdout's lock is taken by the writer's own thread | a connection opens or ends |
+//!
+//! All of these are held for an instant, none across an `await`, and none while a socket is written.
 //!
 //! # Races, and their answers
 //!
 //! 1. *A join meets the removal of the empty room*: both happen under the room's shard lock, and the
-//!    removal looks at roster and inbox there (`registry.rs`). `tests/membership.rs`.
+//!    removal looks at the roster and the inbox's queue there (`registry.rs`, and its test).
+//!    `tests/membership.rs`.
 //! 2. *Two writers on one socket*, a pass and the connection: `turn.rs`, modelled in `tests/loom.rs`.
 //! 3. *A name taken between check and join*: only the pass gives names (`batch.rs`).
 //!    `tests/membership.rs`.

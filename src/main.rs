@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::WorkerGuard;
 
 /// A multi-room chat server for telnet, nc and programs.
 ///
@@ -32,7 +33,8 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    start_log(cli.verbose);
+    // Kept until the end: its drop writes what is left of the log.
+    let _log = start_log(cli.verbose);
     match run(cli.config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -42,11 +44,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config: Config) -> anyhow::Result<()> {
+fn run(mut config: Config) -> anyhow::Result<()> {
+    if let Some(changed) = config.reconcile() {
+        complain(&changed);
+    }
     let connections = connections(&config);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(workers) = config.workers {
-        runtime.worker_threads(workers.get());
+        runtime.worker_threads(workers.into());
     }
     let runtime = runtime.enable_all().build()?;
     let bounds = config.bounds(connections);
@@ -71,7 +76,7 @@ fn connections(config: &Config) -> usize {
         Some(wanted) if wanted > most => {
             complain(&format!(
                 "--max-connections {wanted} is cut to {most}: only {files} files may be open, raise it with ulimit -n {}",
-                wanted + RESERVED_FILES
+                wanted.saturating_add(RESERVED_FILES)
             ));
             most
         }
@@ -110,19 +115,24 @@ async fn any(interrupt: &mut Signal, terminate: &mut Signal) -> SignalKind {
 }
 
 /// Warnings go to stderr, until somebody asks for more: then all goes to stdout.
-fn start_log(verbose: u8) {
+///
+/// A thread of its own writes them, and drops what it can't write in time: a pipe that nobody
+/// reads, or that is closed, must not stop the server.
+fn start_log(verbose: u8) -> WorkerGuard {
     let level = match verbose {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let log = tracing_subscriber::fmt().with_max_level(level).with_target(false);
-    if verbose == 0 {
-        log.with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).init();
+    let ((writer, guard), terminal) = if verbose == 0 {
+        (tracing_appender::non_blocking(io::stderr()), io::stderr().is_terminal())
     } else {
-        log.with_ansi(io::stdout().is_terminal()).with_writer(io::stdout).init();
-    }
+        (tracing_appender::non_blocking(io::stdout()), io::stdout().is_terminal())
+    };
+    let log = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_ansi(terminal);
+    log.log_internal_errors(false).with_writer(writer).init();
+    guard
 }
 
 /// Help and version go to stdout; a mistake is one line on stderr, and exit code 2.
@@ -134,7 +144,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     let text = error.to_string();
     let told: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let told = told.split(|line| line.starts_with("Usage:") || line.starts_with("For more")).next().unwrap_or_default();
-    let told = told.join(" ");
+    let told = told.join("; ").replace(":; ", ": ");
     complain(&format!("{}; see roomcast --help", told.strip_prefix("error: ").unwrap_or(&told)));
     ExitCode::from(2)
 }

@@ -23,12 +23,12 @@ pub struct PeerId(pub u64);
 /// Why a word can't be a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Longer than [`MAX_NAME`] bytes; holds its length.
-    #[error("is {0} bytes long, a name has 1 to 20")]
+    /// Empty, or longer than [`MAX_NAME`]; holds its length.
+    #[error("has {0} characters, a name has 1 to 20")]
     Length(usize),
-    /// Holds a byte that is no printable ASCII character.
-    #[error("holds byte 0x{0:02X}, a name has printable ASCII characters only")]
-    Byte(u8),
+    /// Holds something that is no printable ASCII character; shown escaped.
+    #[error("holds {0:?}, a name has printable ASCII characters only")]
+    Character(char),
 }
 
 /// The bytes of a name, inline: a roster of them is copied without an allocation each.
@@ -42,14 +42,14 @@ struct Word {
 
 impl Word {
     fn parse(word: &str) -> Result<Self, NameError> {
+        if let Some(character) = word.chars().find(|character| !character.is_ascii_graphic()) {
+            return Err(NameError::Character(character));
+        }
         let raw = word.as_bytes();
         let len = match u8::try_from(raw.len()) {
             Ok(len) if (1..=MAX_NAME).contains(&raw.len()) => len,
             _ => return Err(NameError::Length(raw.len())),
         };
-        if let Some(&byte) = raw.iter().find(|byte| !byte.is_ascii_graphic()) {
-            return Err(NameError::Byte(byte));
-        }
         let mut bytes = [0; MAX_NAME];
         bytes[..raw.len()].copy_from_slice(raw);
         Ok(Self { bytes, len })
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(RoomName::parse(&"a".repeat(21)), Err(NameError::Length(21)));
         assert_eq!(RoomName::parse(&"a".repeat(300)), Err(NameError::Length(300)));
         for bad in ["a b", "a\u{7f}", "a\u{1b}", "\u{e9}"] {
-            assert!(matches!(RoomName::parse(bad), Err(NameError::Byte(_))), "{bad:?}");
+            assert!(matches!(RoomName::parse(bad), Err(NameError::Character(_))), "{bad:?}");
         }
     }
 

@@ -69,8 +69,6 @@ pub(crate) struct Put {
     pub blocked: bool,
     /// Whether lines were dropped.
     pub skipped: bool,
-    /// Whether the outlet failed just now.
-    pub broke: bool,
 }
 
 /// How far a drain came.
@@ -82,8 +80,6 @@ pub(crate) enum Drained {
     Some(usize),
     /// The outlet takes nothing now.
     Blocked,
-    /// The outlet is broken.
-    Broken,
 }
 
 /// What of a peer's lines waits to be written. Whoever holds the peer's turn works on it.
@@ -121,10 +117,13 @@ impl Outbox {
         if self.closed {
             return put;
         }
-        self.lines += piece.lines + piece.lost_behind;
         let lost_before = self.lines_lost;
         let written = self.write(&piece.bytes, outlet, &mut put);
-        if written < piece.bytes.len() && !self.closed {
+        if self.closed {
+            return put;
+        }
+        self.lines += piece.lines + piece.lost_behind;
+        if written < piece.bytes.len() {
             put.blocked = self.is_empty();
             let (begun, rest) = split_begun(&piece.bytes, written);
             self.backlog.extend(begun);
@@ -147,9 +146,6 @@ impl Outbox {
 
     /// Writes one stretch of the backlog.
     pub(crate) fn drain(&mut self, outlet: &(impl Outlet + ?Sized)) -> Drained {
-        if self.closed {
-            return Drained::Broken;
-        }
         if self.backlog.is_empty() {
             self.tell_gap();
         }
@@ -166,14 +162,15 @@ impl Outbox {
             Err(error) if is_passing(&error) => Drained::Blocked,
             Err(_) => {
                 self.close();
-                Drained::Broken
+                Drained::Empty
             }
         }
     }
 
-    /// Takes nothing any more, and frees what was kept.
+    /// Takes nothing any more, and frees what was kept: that is lost.
     pub(crate) fn close(&mut self) {
         self.closed = true;
+        self.lines_lost += count_lines(self.backlog.make_contiguous());
         self.backlog = VecDeque::new();
         self.gap = 0;
     }
@@ -199,7 +196,6 @@ impl Outbox {
             Err(error) if is_passing(&error) => 0,
             Err(_) => {
                 self.close();
-                put.broke = true;
                 0
             }
         }
@@ -393,12 +389,15 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_outlet_is_told_once_and_takes_nothing_more() {
+    fn a_broken_outlet_takes_nothing_more() {
         let (mut outbox, pipe) = (Outbox::new(10), Pipe::default());
+        pipe.allow(2);
+        outbox.put(&piece("a\nb\n"), &pipe);
         pipe.broken.store(true, Ordering::Relaxed);
-        assert!(outbox.put(&piece("a\n"), &pipe).broke);
-        assert_eq!(outbox.put(&piece("b\n"), &pipe), Put::default());
-        assert_eq!(outbox.drain(&pipe), Drained::Broken);
+        assert_eq!(outbox.drain(&pipe), Drained::Empty);
+        assert_eq!(outbox.put(&piece("c\n"), &pipe), Put::default());
+        assert_eq!(outbox.backlog.capacity(), 0);
+        assert_eq!(outbox.lines_out(), 1, "what was thrown away did not go out");
     }
 
     #[test]

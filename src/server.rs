@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 /// The pause after a failed accept: the first, and the longest, since it doubles.
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -156,18 +156,15 @@ impl Door {
     }
 
     fn let_in(self: &Arc<Self>, stream: TcpStream, address: SocketAddr) {
-        if let Err(error) = socket::tune(&stream, &self.host.config) {
-            debug!(%address, %error, "gone before it was served");
-            return;
-        }
+        socket::tune(&stream, &self.host.config);
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             return self.refuse(stream, address);
         };
         let id = PeerId(self.arrivals.fetch_add(1, Ordering::Relaxed));
         info!(%address, "opened");
-        let connection = Connection::new(Arc::clone(&self.host), stream, id);
+        let host = Arc::clone(&self.host);
         self.tracker.spawn(async move {
-            let report = connection.serve().await;
+            let report = Connection::new(host, stream, id).serve().await;
             drop(permit);
             report.log(address);
         });

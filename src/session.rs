@@ -31,22 +31,22 @@ pub enum Effect<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadJoin {
     /// The stream ended before it.
-    #[error("the connection ended before its first line, which has to be: JOIN <ROOMNAME> <USERNAME>")]
+    #[error("the connection ended before its first line; write: JOIN <ROOMNAME> <USERNAME>")]
     Nothing,
     /// It is blank.
-    #[error("the first line was empty, it has to be: JOIN <ROOMNAME> <USERNAME>")]
+    #[error("the first line was empty; write: JOIN <ROOMNAME> <USERNAME>")]
     Empty,
     /// Its first word is another.
-    #[error("the first line did not start with JOIN, it has to be: JOIN <ROOMNAME> <USERNAME>")]
+    #[error("the first line did not start with JOIN; write: JOIN <ROOMNAME> <USERNAME>")]
     NotJoin,
     /// Holds how many words follow JOIN.
-    #[error("JOIN is followed by 2 words, these were {0}, the line has to be: JOIN <ROOMNAME> <USERNAME>")]
+    #[error("{0} words follow JOIN instead of 2; write: JOIN <ROOMNAME> <USERNAME>")]
     Words(usize),
     /// The second word.
-    #[error("the room name {0}: JOIN <ROOMNAME> <USERNAME>")]
+    #[error("the room name {0}; write: JOIN <ROOMNAME> <USERNAME>")]
     Room(NameError),
     /// The third word.
-    #[error("the user name {0}: JOIN <ROOMNAME> <USERNAME>")]
+    #[error("the user name {0}; write: JOIN <ROOMNAME> <USERNAME>")]
     User(NameError),
 }
 
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(first("JOIN a b c"), Err(BadJoin::Words(3)));
         assert_eq!(first(&format!("JOIN {} b", "a".repeat(21))), Err(BadJoin::Room(NameError::Length(21))));
         assert_eq!(first(&format!("JOIN a {}", "b".repeat(21))), Err(BadJoin::User(NameError::Length(21))));
-        assert_eq!(first("JOIN a b\u{7}"), Err(BadJoin::User(NameError::Byte(7))));
+        assert_eq!(first("JOIN a b\u{7}"), Err(BadJoin::User(NameError::Character('\u{7}'))));
         assert!(first(&format!("JOIN {} {}", "a".repeat(20), "b".repeat(20))).is_ok());
     }
 

@@ -24,10 +24,8 @@ impl Signal {
     pub const BACKLOG: Self = Self(1 << 4);
     /// The peer lost lines, and slow readers are to be closed.
     pub const TOO_SLOW: Self = Self(1 << 5);
-    /// The socket failed in writing.
-    pub const BROKEN: Self = Self(1 << 6);
     /// The room has said goodbye: flush and close.
-    pub const CLOSE: Self = Self(1 << 7);
+    pub const CLOSE: Self = Self(1 << 6);
 
     /// Whether all of `other` is in here.
     #[must_use]

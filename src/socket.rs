@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
+use tracing::debug;
 
 /// Connections that the kernel may hold ready to be accepted; it cuts this to `somaxconn`.
 const ACCEPT_QUEUE: i32 = 4096;
@@ -33,8 +34,7 @@ thread_local! {
 pub struct ListenError {
     /// The address.
     pub address: SocketAddr,
-    /// What the system said.
-    #[source]
+    /// What the system said; a part of the message already, and so no source.
     pub error: io::Error,
 }
 
@@ -94,23 +94,28 @@ fn try_listen(address: SocketAddr, v6_only: bool) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Sets what every connection needs.
-///
-/// # Errors
-/// When the system refuses; on Linux only for a connection that is gone already.
-pub(crate) fn tune(stream: &TcpStream, config: &Config) -> io::Result<()> {
-    // Without it, Nagle's algorithm and delayed acknowledgements hold a line back for 40 ms.
-    stream.set_nodelay(true)?;
+/// Sets what every connection needs. What the system refuses is left as it is: a connection
+/// without keepalive is better than none, and one that is gone already is found by its first read.
+pub(crate) fn tune(stream: &TcpStream, config: &Config) {
+    // The most that the kernel takes: 32,767 seconds (TCP_KEEPIDLE), and milliseconds in an int.
+    let most = Duration::from_secs(32_767);
+    let dead = config.dead_timeout.min(most);
     let socket = SockRef::from(stream);
     // A machine that is gone is noticed while nothing is sent …
-    let half = config.dead_timeout / 2;
-    let probe = (config.dead_timeout / 6).max(Duration::from_secs(1));
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(half.max(probe)).with_interval(probe).with_retries(3))?;
-    // … and while something is. The kernel counts a peer that reads nothing as gone, too: it must
-    // not come before the stall timeout, which has a better reason to give.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket.set_tcp_user_timeout(Some(config.dead_timeout.max(config.stall_timeout + Duration::from_secs(5))))?;
-    Ok(())
+    let probe = (dead / 6).max(Duration::from_secs(1));
+    let keepalive = TcpKeepalive::new().with_time((dead / 2).max(probe)).with_interval(probe).with_retries(3);
+    let options = [
+        // Without it, Nagle's algorithm and delayed acknowledgements hold a line back for 40 ms.
+        stream.set_nodelay(true),
+        socket.set_tcp_keepalive(&keepalive),
+        // … and while something is: the kernel ends a peer that acknowledges nothing, or reads
+        // nothing, for so long. That is why `Config::reconcile` has no longer stall timeout.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        socket.set_tcp_user_timeout(Some(dead)),
+    ];
+    if let Some(error) = options.into_iter().find_map(Result::err) {
+        debug!(%error, "can't set an option of a socket");
+    }
 }
 
 /// Ends our side of `socket`, then throws away what still comes if the peer may be sending.
@@ -140,6 +145,20 @@ async fn throw_away(socket: &TcpStream) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is set can be read back, at the defaults and with the longest time that the flags take.
+    #[tokio::test]
+    async fn a_connection_gets_its_options() {
+        for (dead, idle, user) in [(60, 30, 60), (100_000_000, 16_383, 32_767), (1, 1, 1)] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            tune(&stream, &Config { dead_timeout: Duration::from_secs(dead), ..Config::default() });
+            let socket = SockRef::from(&stream);
+            assert!(stream.nodelay().unwrap() && socket.keepalive().unwrap());
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(idle));
+            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(user)));
+        }
+    }
 
     #[test]
     fn where_ipv6_is_missing_ipv4_is_enough() {

@@ -10,13 +10,14 @@ use roomcast::{Config, SlowReader};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::{Duration, Instant};
 
-const SHORT: Duration = Duration::from_millis(50);
+/// Long enough for a JOIN on a busy machine.
+const SHORT: Duration = Duration::from_secs(2);
 
 #[test]
 fn a_join_line_that_does_not_come_in_time() {
     let server = TestServer::with(Config { login_timeout: SHORT, ..patient() });
     let mut silent = server.connect();
-    assert!(silent.expect_error().contains("no JOIN line came within 50ms"));
+    assert!(silent.expect_error().contains("no JOIN line came within 2s"));
     // It is a time in all: bytes that drip in do not extend it.
     let mut slow = server.connect();
     while slow.try_send("J").is_ok() {}
@@ -74,7 +75,7 @@ fn no_file_left() {
 #[test]
 fn lines_beyond_the_rate_are_delayed_and_none_is_lost() {
     let burst = NonZeroU32::new(10).unwrap();
-    let server = TestServer::with(Config { rate: 1_000, burst, ..patient() });
+    let server = TestServer::with(Config { rate: 100, burst, ..patient() });
     let mut alice = server.join("room", "alice");
     let mut bob = server.join("room", "bob");
     alice.expect("bob has joined");
@@ -88,7 +89,7 @@ fn lines_beyond_the_rate_are_delayed_and_none_is_lost() {
     seen.remove(hello);
     assert!(seen.into_iter().eq((0..300).map(|number| format!("alice: {number}"))));
     // The JOIN and 9 lines are the burst; the server can't have been faster than the rate.
-    assert!(start.elapsed() >= Duration::from_millis(290), "{:?}", start.elapsed());
+    assert!(start.elapsed() >= Duration::from_millis(2_900), "{:?}", start.elapsed());
 }
 
 #[test]

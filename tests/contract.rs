@@ -44,14 +44,14 @@ fn any_other_first_line_gets_error_and_a_reason_and_is_closed() {
         (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "did not start with JOIN"),
         (b"\0\0\0\n", "did not start with JOIN"),
         (b"\xFF\xFE\n", "did not start with JOIN"),
-        (b"JOIN\n", "these were 0"),
-        (b"JOIN room\n", "these were 1"),
-        (b"JOIN room user more\n", "these were 3"),
-        (&format!("JOIN {long} user\n").into_bytes(), "room name is 21 bytes long"),
-        (&format!("JOIN room {long}\n").into_bytes(), "user name is 21 bytes long"),
-        (b"JOIN ro\x07m user\n", "room name holds byte 0x07"),
-        (b"JOIN room us\x7Fer\n", "user name holds byte 0x7F"),
-        ("JOIN room jörg\n".as_bytes(), "user name holds byte 0xC3"),
+        (b"JOIN\n", "0 words follow"),
+        (b"JOIN room\n", "1 words follow"),
+        (b"JOIN room user more\n", "3 words follow"),
+        (&format!("JOIN {long} user\n").into_bytes(), "room name has 21 characters"),
+        (&format!("JOIN room {long}\n").into_bytes(), "user name has 21 characters"),
+        (b"JOIN ro\x07m user\n", "room name holds '\\u{7}'"),
+        (b"JOIN room us\x7Fer\n", "user name holds '\\u{7f}'"),
+        ("JOIN room jörg\n".as_bytes(), "user name holds 'ö'"),
     ];
     for (first, reason) in firsts {
         let mut client = server.connect();

@@ -117,6 +117,46 @@ fn a_reset_in_the_middle_of_a_line() {
     neighbours.talk();
 }
 
+/// Who sends and goes without a look at what came back is reset by its own system; what it sent
+/// was sent.
+#[test]
+fn what_is_sent_and_never_looked_back_at_is_heard() {
+    let server = TestServer::start();
+    let mut alice = server.join("room", "alice");
+    for round in 0..100 {
+        let mut client = Client::raw(server.address);
+        client.send(format!("JOIN room r{round}\nhello\nworld\n"));
+        // The welcome is unread: this is a reset.
+        drop(client);
+        for line in ["has joined", "has left"] {
+            if line == "has left" {
+                alice.expect(&format!("r{round}: hello"));
+                alice.expect(&format!("r{round}: world"));
+            }
+            alice.expect(&format!("r{round} {line}"));
+        }
+    }
+}
+
+/// A reset that a delivery's write meets first must not look like an end of input to the reader:
+/// what was half sent would be said.
+#[test]
+fn a_reset_that_a_write_meets_first() {
+    let server = TestServer::start();
+    let mut alice = server.join("room", "alice");
+    for _ in 0..200 {
+        let mut mallory = server.join("room", "mallory");
+        alice.expect("mallory has joined");
+        mallory.send("half of a li");
+        alice.send("a\nb\nc\n");
+        mallory.reset();
+        alice.send("d\ne\nf\n");
+        let mut heard: Vec<String> = (0..7).map(|_| alice.line()).collect();
+        heard.retain(|line| !line.starts_with("alice: "));
+        assert_eq!(heard, ["mallory has left"]);
+    }
+}
+
 #[test]
 fn a_half_close_is_an_end() {
     let server = TestServer::start();

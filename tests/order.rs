@@ -9,7 +9,6 @@ mod order;
 use common::TestServer;
 use order::{Stay, Witness};
 use roomcast::Config;
-use std::num::NonZeroUsize;
 use std::sync::Barrier;
 use std::thread;
 
@@ -49,8 +48,8 @@ fn visit(server: &TestServer, name: &str, start: &Barrier) -> Vec<Stay> {
     (0..VISITS).map(stay).collect()
 }
 
-fn everybody_sees_one_order(workers: usize) {
-    let server = TestServer::with(Config { workers: NonZeroUsize::new(workers), ..common::patient() });
+fn everybody_sees_one_order(workers: u16) {
+    let server = TestServer::with(Config { workers: Some(workers), ..common::patient() });
     let mut witness = server.join("room", "witness");
     let start = Barrier::new(SENDERS + GUESTS);
     let stays: Vec<Vec<Stay>> = thread::scope(|scope| {

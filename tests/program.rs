@@ -33,6 +33,9 @@ fn a_mistake_is_one_line_and_exit_code_2() {
     refuses(&["--slow-reader", "shout"], 2, "skip, kick");
     refuses(&["--bind", "nowhere"], 2, "--bind");
     refuses(&["--burst", "0"], 2, "--burst");
+    refuses(&["--login-timeout", "500000000000years"], 2, "--login-timeout");
+    refuses(&["--drain", "5"], 2, "as 0s, 500ms, 30s or 1h");
+    refuses(&["--workers", "3000"], 2, "--workers");
 }
 
 #[test]
@@ -154,11 +157,39 @@ fn without_v_it_logs_nothing() {
 
 #[test]
 fn nobody_has_to_read_what_it_prints() {
-    let mut server = Program::start(&["-v"]);
-    server.stdout = None;
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_roomcast"));
+    command.args(["0", "--bind", "127.0.0.1", "-v"]).stderr(std::process::Stdio::piped());
+    let mut server = Program::run(&mut command);
+    // Both are closed.
+    (server.stdout, server.process.stderr) = (None, None);
     for n in 0..20 {
         server.join("lobby", &format!("u{n}")).leave();
     }
     server.signal("TERM");
     assert_eq!(server.wait().0, Some(0));
+}
+
+/// A pipe that is open, full, and not read: the log is dropped, nobody waits for it.
+#[test]
+fn a_log_that_is_stuck_stops_nobody() {
+    let mut server = Program::start(&["-v"]);
+    let mut alice = server.join("lobby", "alice");
+    for n in 0..1_500 {
+        server.join("other", &format!("u{n}")).leave();
+    }
+    alice.send("still here\n");
+    alice.expect("alice: still here");
+    server.signal("TERM");
+    assert_eq!(alice.rest(), ["*** server is shutting down"]);
+    // Only now does somebody read.
+    assert_eq!(server.wait().0, Some(0));
+}
+
+#[test]
+fn a_stall_timeout_beyond_the_dead_timeout_is_cut_and_said() {
+    let mut command = std::process::Command::new("sh");
+    let script = format!("exec {} 0 --stall-timeout 30days 2>&1", env!("CARGO_BIN_EXE_roomcast"));
+    let greeting = Program::run(command.args(["-c", &script])).greeting.clone();
+    assert!(greeting[0].contains("--stall-timeout 30days is cut to --dead-timeout 1m"), "{greeting:?}");
+    assert!(greeting.iter().any(|line| line.contains("stall 1m, dead 1m")), "{greeting:?}");
 }

@@ -24,6 +24,30 @@ fn clients_that_are_lost_at_the_end_do_not_hold_it_up() {
     }
 }
 
+/// Who is at the door in that moment is either let in and sees the notice, or gets the error;
+/// never both.
+#[test]
+fn clients_that_join_at_the_end_are_members_or_refused() {
+    for _ in 0..5 {
+        let mut server = TestServer::start();
+        let mut clients: Vec<Client> = (0..20).map(|_| server.connect()).collect();
+        for (n, client) in clients.iter_mut().enumerate() {
+            client.send(format!("JOIN room{} u{n}\n", n % 3));
+        }
+        server.begin_shutdown();
+        for (n, client) in clients.iter_mut().enumerate() {
+            let seen = client.rest();
+            if seen[0] == "ERROR" {
+                assert!(seen.len() == 2 && seen[1].contains("shutting down"), "{seen:?}");
+            } else {
+                assert_eq!((&*seen[0], &**seen.last().unwrap()), (&*format!("u{n} has joined"), NOTICE));
+                assert!(!seen.iter().any(|line| line == "ERROR"), "{seen:?}");
+            }
+        }
+        server.wait();
+    }
+}
+
 #[test]
 fn members_see_the_notice_then_the_end_and_the_exit_code_is_0() {
     for signal in ["TERM", "INT"] {
@@ -71,6 +95,27 @@ fn a_reader_that_is_behind_gets_every_line_before_the_end() {
     assert_eq!(alice.rest(), [NOTICE]);
     owed.push(NOTICE.to_owned());
     assert!(bob.rest() == owed, "every line, then the notice, then the end");
+    server.wait();
+}
+
+/// The rate limit's own deadline once ended the flushing.
+#[test]
+fn a_reader_that_is_beyond_its_rate_gets_every_line_too() {
+    let burst = std::num::NonZeroU32::new(2_000).unwrap();
+    let mut server = TestServer::with(Config { rate: 1, burst, ..roomy() });
+    let mut alice = server.join("room", "alice");
+    let mut bob = server.join("room", "bob");
+    alice.expect("bob has joined");
+    let owed = put_to_sleep(&mut alice, 1_500);
+    bob.send("b\n".repeat(2_100));
+    for _ in 0..1_999 {
+        alice.expect("bob: b");
+    }
+    server.begin_shutdown();
+    assert_eq!(alice.rest(), [NOTICE]);
+    let seen = bob.rest();
+    assert_eq!((seen.len(), seen.last().unwrap().as_str()), (1_500 + 1_999 + 1, NOTICE));
+    assert!(seen[..1_500] == owed);
     server.wait();
 }
 

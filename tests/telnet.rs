@@ -80,7 +80,7 @@ fn telnet_shows_the_error_and_why_and_ends() {
     let mut alice = telnet(&server);
     alice.send_line("hello?").unwrap();
     alice.exp_string("ERROR").unwrap();
-    alice.exp_string("it has to be: JOIN <ROOMNAME> <USERNAME>").unwrap();
+    alice.exp_string("write: JOIN <ROOMNAME> <USERNAME>").unwrap();
     alice.exp_string("Connection closed by foreign host.").unwrap();
     alice.exp_eof().unwrap();
 }

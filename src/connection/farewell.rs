@@ -10,8 +10,9 @@ use crate::wire;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long a peer that is closed may take to read what it is owed.
-const FLUSH: Duration = Duration::from_secs(2);
+/// How long a peer that is closed may take no byte of what it is owed, and how long it may take
+/// for all of that.
+const FLUSH: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
 
 impl Connection {
     /// Gives the seat up, tells the peer why, flushes what it is owed, and closes.
@@ -20,6 +21,8 @@ impl Connection {
         let input_ended = self.deaf || matches!(reason, CloseReason::Lost(_));
         self.deaf = true;
         self.ending = None;
+        self.deadlines.clear(Deadline::Login);
+        self.deadlines.clear(Deadline::Pace);
         if matches!(reason, CloseReason::Lost(_)) {
             self.close_outbox().await;
         }
@@ -27,11 +30,7 @@ impl Connection {
         if let Some(told) = reason.to_peer(joined) {
             self.answer(&wire::error(&told)).await;
         }
-        if reason != CloseReason::Shutdown {
-            // At shutdown the server's own deadline cuts this short.
-            self.deadlines.set(Deadline::Close, Instant::now() + FLUSH);
-        }
-        self.flush().await;
+        self.flush(reason == CloseReason::Shutdown).await;
         let lines_out = self.close_outbox().await;
         hang_up(self.peer.outlet(), !input_ended).await;
         Report { reason, seat, lines_in: self.lines_in, lines_out }
@@ -66,22 +65,28 @@ impl Connection {
                     return signals;
                 }
                 Event::Writable => {
-                    // A broken socket ends the draining; the room's answer comes all the same.
-                    let _ = self.drain();
+                    self.drain();
                 }
                 Event::Deadline(_) | Event::Ending | Event::Readable => {}
             }
         }
     }
 
-    /// Writes the backlog, until it is empty, nobody takes it, or time is up.
-    async fn flush(&mut self) {
+    /// Writes the backlog, until it is empty, nobody takes it, or time is up. At shutdown the
+    /// server's own deadline is the only one: it cuts this short.
+    async fn flush(&mut self, at_shutdown: bool) {
+        let start = Instant::now();
+        let mut moved = true;
         while self.backlog != Backlog::Empty {
-            match self.next().await {
-                Event::Writable if self.drain().is_err() => return,
-                Event::Deadline(_) => return,
-                _ => {}
+            if moved && !at_shutdown {
+                let stalled = (Instant::now() + FLUSH.0).min(start + FLUSH.1);
+                self.deadlines.set(Deadline::Close, stalled);
             }
+            moved = match self.next().await {
+                Event::Writable => self.drain(),
+                Event::Deadline(_) => return,
+                _ => false,
+            };
         }
     }
 

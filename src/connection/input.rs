@@ -45,6 +45,7 @@ impl Connection {
         SCRATCH.with_borrow_mut(|Scratch { input, parcel }| match self.peer.outlet().try_read(input) {
             Ok(0) => {
                 self.deaf = true;
+                self.check_connected()?;
                 self.end_of_input(parcel)
             }
             Ok(count) => {
@@ -55,6 +56,13 @@ impl Connection {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(CloseReason::Lost(error.kind())),
         })
+    }
+
+    /// A reset is reported once, and a delivery's write may have met it first: then a read finds
+    /// what looks like the end of input. But a socket that was reset has no peer any more.
+    fn check_connected(&self) -> Result<(), CloseReason> {
+        let lost = |_| CloseReason::Lost(io::ErrorKind::ConnectionReset);
+        self.peer.outlet().peer_addr().map(drop).map_err(lost)
     }
 
     /// Goes on with the input that is held, if nothing is waited for any more.
@@ -121,6 +129,8 @@ impl Connection {
 
     fn join(&mut self, room: RoomName, user: UserName) -> Result<(), CloseReason> {
         self.deadlines.clear(Deadline::Login);
+        // From now on the room tells when the server ends.
+        self.ending = None;
         let peer: Arc<Peer<dyn Outlet>> = Arc::clone(&self.peer) as _;
         let asked = self.host.registry.join(room, user, peer);
         self.place = Place::Waiting(asked.map_err(|_| CloseReason::Shutdown)?);
