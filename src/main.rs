@@ -142,7 +142,8 @@ fn usage(error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let text = error.to_string();
-    let told: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let told: Vec<&str> =
+        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("tip: to pass")).collect();
     let told = told.split(|line| line.starts_with("Usage:") || line.starts_with("For more")).next().unwrap_or_default();
     let told = told.join("; ").replace(":; ", ": ");
     complain(&format!("{}; see roomcast --help", told.strip_prefix("error: ").unwrap_or(&told)));

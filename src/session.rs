@@ -40,7 +40,7 @@ pub enum BadJoin {
     #[error("the first line did not start with JOIN; write: JOIN <ROOMNAME> <USERNAME>")]
     NotJoin,
     /// Holds how many words follow JOIN.
-    #[error("{0} words follow JOIN instead of 2; write: JOIN <ROOMNAME> <USERNAME>")]
+    #[error("JOIN takes 2 names and got {0}; write: JOIN <ROOMNAME> <USERNAME>")]
     Words(usize),
     /// The second word.
     #[error("the room name {0}; write: JOIN <ROOMNAME> <USERNAME>")]
