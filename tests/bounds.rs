@@ -161,6 +161,27 @@ fn a_slow_reader_can_be_kicked() {
     assert_eq!(seen.pop().unwrap(), "ERROR");
 }
 
+/// A flooder that reads nothing is kicked while it waits for a full inbox: what woke it for the
+/// one must not be missed for the other.
+#[test]
+fn a_slow_reader_that_floods_is_kicked_while_it_is_held_back() {
+    let config =
+        Config { slow_reader: SlowReader::Kick, backlog: 20_000, inbox: 200, max_line: 100, rate: 0, ..patient() };
+    let server = TestServer::with(config);
+    let mut alice = server.join("room", "alice");
+    for _ in 0..10 {
+        let mallory = server.join("room", "mallory");
+        alice.expect("mallory has joined");
+        let mut speaker = mallory.speaker();
+        // It ends when the server has closed.
+        let flood = std::thread::spawn(move || while speaker.try_send("a\nb\nc\n".repeat(10_000)).is_ok() {});
+        alice.skip_to("mallory has left");
+        // Whether it still sees why is its own affair: it floods on, and is not heard out for ever.
+        drop(mallory);
+        flood.join().unwrap();
+    }
+}
+
 #[test]
 fn a_slow_reader_is_told_what_it_lost_where_it_lost_it() {
     let server = TestServer::with(Config { backlog: 100_000, rate: 0, ..patient() });

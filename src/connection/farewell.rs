@@ -41,10 +41,14 @@ impl Connection {
     async fn leave(&mut self, reason: CloseReason) {
         // At shutdown the room lets everybody go by itself.
         self.released |= reason == CloseReason::Shutdown;
-        while self.unsent.is_some() && !self.released {
-            let signals = self.next_signals().await;
-            if let Some((bytes, lines)) = self.unsent.take_if(|_| signals.has(Signal::ROOMY)) {
-                self.hand_in(bytes, lines);
+        // Tried at once, and again at every signal: the one that says that there is room may have
+        // come together with what ended the connection.
+        while let Some((bytes, lines)) = self.unsent.take()
+            && !self.released
+        {
+            self.hand_in(bytes, lines);
+            if self.unsent.is_some() {
+                self.next_signals().await;
             }
         }
         let was_inside = matches!(self.place, Place::Inside(_));

@@ -273,6 +273,11 @@ impl Speaker {
         self.0.write_all(bytes.as_ref()).unwrap();
     }
 
+    /// Sends bytes, or finds that the server has closed.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+        self.0.write_all(bytes.as_ref())
+    }
+
     /// Ends the own side; the server sees the end of input.
     pub fn half_close(&mut self) {
         // It fails when the server has closed already.
