@@ -133,6 +133,9 @@ impl fmt::Debug for Inbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Barrier;
+    use std::sync::atomic::AtomicBool;
+    use std::thread;
 
     fn say(inbox: &Inbox, len: usize) -> Result<Option<Due>, Box<[u8]>> {
         inbox.say(vec![b'x'; len].into(), 1)
@@ -171,6 +174,36 @@ mod tests {
         assert!(say(&inbox, 60).is_ok() && say(&inbox, 40).is_ok());
         let back = say(&inbox, 1).unwrap_err();
         assert_eq!(back.len(), 1, "the lines are given back, not lost");
+    }
+
+    /// Whoever is told that a pass is due runs it: never two at a time, and nothing is left over.
+    #[test]
+    fn passes_never_overlap_and_take_everything() {
+        const SENDERS: usize = 4;
+        const SENDS: usize = 20_000;
+        let (inbox, start) = (Inbox::new(usize::MAX), Barrier::new(SENDERS));
+        let (running, handled) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let pass = |_: Due| loop {
+            assert!(!running.swap(true, Ordering::Relaxed), "two passes at a time");
+            let taken = inbox.pending();
+            handled.fetch_add(inbox.take(taken).count(), Ordering::Relaxed);
+            assert!(running.swap(false, Ordering::Relaxed));
+            if !inbox.settle(taken) {
+                break;
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 0..SENDERS {
+                scope.spawn(|| {
+                    start.wait();
+                    for _ in 0..SENDS {
+                        inbox.send(Operation::Close).map(pass);
+                    }
+                });
+            }
+        });
+        assert_eq!(handled.into_inner(), SENDERS * SENDS);
+        assert!(inbox.is_empty() && inbox.pending() == 0);
     }
 
     #[test]
