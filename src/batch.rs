@@ -79,7 +79,8 @@ impl Batch {
     }
 
     /// What is to be handed to whom.
-    pub(crate) fn into_delivery(self) -> Delivery {
+    pub(crate) fn into_delivery(mut self) -> Delivery {
+        self.parts.reverse();
         Delivery {
             all: Piece::new(Bytes::from(self.bytes), self.end.lines),
             end: self.end,
@@ -192,6 +193,7 @@ pub(crate) struct Delivery {
     /// The whole batch.
     all: Piece,
     end: Mark,
+    /// Not handed out yet; the last is the next.
     parts: Vec<Part>,
     members: Arc<Members>,
     gone: HashSet<PeerId>,
@@ -202,14 +204,16 @@ impl Delivery {
     /// them. A newcomer is told only then: what its connection writes comes behind its
     /// `has joined`.
     pub(crate) fn hand_parts<'a>(&'a mut self, tally: &'a mut Tally) -> impl Iterator<Item = ()> + 'a {
-        let (all, end) = (&self.all.bytes, self.end);
-        self.parts.drain(..).map(move |part| {
-            let to = part.to.unwrap_or(end);
+        std::iter::from_fn(move || {
+            let part = self.parts.last()?;
+            let to = part.to.unwrap_or(self.end);
             if to.bytes > part.from.bytes {
-                let lines = all.slice(part.from.bytes..to.bytes);
+                let lines = self.all.bytes.slice(part.from.bytes..to.bytes);
                 part.peer.deliver(&Piece::new(lines, to.lines - part.from.lines), tally);
             }
             part.peer.signal(part.fate, tally);
+            self.parts.pop();
+            Some(())
         })
     }
 
@@ -220,5 +224,15 @@ impl Delivery {
         let stayed = |peer: &Peer| self.gone.is_empty() || !self.gone.contains(&peer.id());
         let rest = self.members.values().filter(move |peer| anything && stayed(peer));
         rest.map(|peer| peer.deliver(&self.all, tally))
+    }
+}
+
+impl Drop for Delivery {
+    /// A panic in the midst of it: who left in this batch is in no roster any more, and nobody
+    /// else would tell it.
+    fn drop(&mut self) {
+        for part in self.parts.drain(..) {
+            part.peer.signal(part.fate | Signal::FAILED, &mut Tally::default());
+        }
     }
 }

@@ -32,6 +32,9 @@ pub enum CloseReason {
     /// The peer took no byte of its backlog for so long.
     #[error("stalled")]
     Stalled(Duration),
+    /// The room's pass has failed, which is a bug.
+    #[error("room failed")]
+    RoomFailed,
     /// The server ends.
     #[error("shutdown")]
     Shutdown,
@@ -51,6 +54,7 @@ impl CloseReason {
                 "no JOIN line came within {}, send it at once: JOIN <ROOMNAME> <USERNAME>",
                 humantime::format_duration(limit)
             ),
+            Self::RoomFailed => "the room has failed: connect again".to_owned(),
             Self::NameTaken => "somebody in the room has this name: connect again and choose another".to_owned(),
             Self::LineTooLong(max) => format!("the line was longer than {max} bytes: send shorter lines"),
             Self::TooSlow(limit) => {
@@ -73,6 +77,7 @@ mod tests {
             CloseReason::BadJoin(BadJoin::Words(3)),
             CloseReason::LoginTimeout(Duration::from_secs(30)),
             CloseReason::NameTaken,
+            CloseReason::RoomFailed,
             CloseReason::LineTooLong(20_000),
             CloseReason::TooSlow(1 << 20),
             CloseReason::Stalled(Duration::from_secs(60)),

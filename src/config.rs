@@ -62,7 +62,7 @@ pub struct Config {
 
     /// How long a peer's machine may not answer before the peer is closed; also the longest
     /// --stall-timeout
-    #[arg(long, value_name = "TIME", default_value = "60s", env = "ROOMCAST_DEAD_TIMEOUT", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "60s", env = "ROOMCAST_DEAD_TIMEOUT", value_parser = dead_time)]
     pub dead_timeout: Duration,
 
     /// The most that waits to be passed on in a room, in bytes of lines; its senders are read
@@ -153,6 +153,14 @@ fn size(text: &str) -> Result<usize, String> {
 /// Parses `500ms`, `30s` or `1min 30s`; zero would mean "at once", which no user of it wants.
 fn time(text: &str) -> Result<Duration, String> {
     any_time(text).ok().filter(|time| !time.is_zero()).ok_or_else(|| "a time is wanted, as 500ms, 30s or 1h".to_owned())
+}
+
+/// Parses a time that the kernel can wait for an answer: `TCP_KEEPIDLE` is at most 32,767 s.
+fn dead_time(text: &str) -> Result<Duration, String> {
+    time(text)
+        .ok()
+        .filter(|time| time.as_secs() <= 9 * 3600)
+        .ok_or_else(|| "a time up to 9h is wanted, as 30s".to_owned())
 }
 
 /// Parses a time that may be zero. Clocks can't count for ever: at most ten years.

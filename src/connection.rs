@@ -22,6 +22,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -29,6 +30,9 @@ use tracing::{debug, info};
 
 /// Stretches of a backlog that are written before others get their turn.
 const STRETCHES: usize = 8;
+
+/// How long a peer that can't be written to any more is still read.
+const HEAR_OUT: Duration = Duration::from_secs(5);
 
 /// What all connections share.
 #[derive(Debug)]
@@ -175,7 +179,7 @@ impl Connection {
         if signals != Signal::NONE {
             // Noted here and not where it is waited for: it may come together with another
             // signal that ends the connection first.
-            self.released |= signals.has_any(Signal::RELEASED | Signal::CLOSE);
+            self.released |= signals.has_any(Signal::RELEASED | Signal::CLOSE | Signal::FAILED);
             return Poll::Ready(Event::Signals(signals));
         }
         if let Poll::Ready(deadline) = self.deadlines.poll(context) {
@@ -242,6 +246,12 @@ impl Connection {
         if signals.has(Signal::CLOSE) {
             return Err(CloseReason::Shutdown);
         }
+        if signals.has(Signal::FAILED) {
+            return Err(CloseReason::RoomFailed);
+        }
+        if signals.has(Signal::BROKEN) {
+            self.hear_out();
+        }
         if signals.has(Signal::TOO_SLOW) {
             return Err(CloseReason::TooSlow(self.host.config.backlog));
         }
@@ -258,7 +268,15 @@ impl Connection {
             Deadline::Login => Err(CloseReason::LoginTimeout(self.host.config.login_timeout)),
             Deadline::Stall => Err(CloseReason::Stalled(self.host.config.stall_timeout)),
             Deadline::Pace => self.go_on(),
-            Deadline::Close => Ok(()),
+            Deadline::Close => Err(CloseReason::Lost(std::io::ErrorKind::BrokenPipe)),
+        }
+    }
+
+    /// The peer can't be written to any more. What it has said before it went is still to be read,
+    /// and the read finds its end; but it must not keep its seat for long.
+    fn hear_out(&mut self) {
+        if !self.deadlines.is_set(Deadline::Close) {
+            self.deadlines.set(Deadline::Close, Instant::now() + HEAR_OUT);
         }
     }
 
@@ -268,9 +286,6 @@ impl Connection {
     }
 
     /// Writes of the backlog what the socket takes; true if it took something.
-    ///
-    /// A socket that fails ends the backlog and nothing else: what the peer has said before it
-    /// went is still to be read, and the read finds its end.
     fn drain(&mut self) -> bool {
         let mut tally = Tally::default();
         let moved = self.drain_some(&mut tally);
@@ -286,9 +301,12 @@ impl Connection {
         for _ in 0..STRETCHES {
             match self.peer.drain(tally) {
                 Some(Drained::Some(_)) => moved = true,
-                Some(Drained::Empty) => {
+                Some(drained @ (Drained::Empty | Drained::Broken)) => {
                     self.backlog = Backlog::Empty;
                     self.deadlines.clear(Deadline::Stall);
+                    if drained == Drained::Broken {
+                        self.hear_out();
+                    }
                     break;
                 }
                 Some(Drained::Blocked) => break,

@@ -14,7 +14,7 @@ pub(crate) enum Deadline {
     Stall,
     /// Not before this may the next line be taken.
     Pace,
-    /// The end of a closing step.
+    /// The end of hearing a peer out, or of its farewell.
     Close,
 }
 

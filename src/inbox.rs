@@ -74,6 +74,12 @@ impl Inbox {
         }
     }
 
+    /// Sends lines, whatever the budget.
+    pub(crate) fn say_at_last(&self, bytes: Box<[u8]>, lines: u32) -> Option<Due> {
+        self.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+        self.send(Operation::Say { bytes, lines })
+    }
+
     /// Sends an operation, whatever the budget: there are at most a few for each connection.
     pub(crate) fn send(&self, operation: Operation) -> Option<Due> {
         // The inbox itself holds a receiver, so the queue is connected as long as this runs.

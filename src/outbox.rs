@@ -69,6 +69,8 @@ pub(crate) struct Put {
     pub blocked: bool,
     /// Whether lines were dropped.
     pub skipped: bool,
+    /// Whether the outlet failed just now.
+    pub broke: bool,
 }
 
 /// How far a drain came.
@@ -80,6 +82,8 @@ pub(crate) enum Drained {
     Some(usize),
     /// The outlet takes nothing now.
     Blocked,
+    /// The outlet failed just now, and the backlog is lost.
+    Broken,
 }
 
 /// What of a peer's lines waits to be written. Whoever holds the peer's turn works on it.
@@ -162,7 +166,7 @@ impl Outbox {
             Err(error) if is_passing(&error) => Drained::Blocked,
             Err(_) => {
                 self.close();
-                Drained::Empty
+                Drained::Broken
             }
         }
     }
@@ -196,6 +200,7 @@ impl Outbox {
             Err(error) if is_passing(&error) => 0,
             Err(_) => {
                 self.close();
+                put.broke = true;
                 0
             }
         }
@@ -227,6 +232,7 @@ impl Outbox {
     fn tell_gap(&mut self) {
         if self.gap > 0 {
             self.backlog.extend(wire::skipped(self.gap).as_bytes());
+            self.lines += 1;
             self.gap = 0;
         }
     }
@@ -345,7 +351,7 @@ mod tests {
         drain_all(&mut outbox, &pipe);
         outbox.put(&piece("on\n"), &pipe);
         assert_eq!(pipe.text(), "12345\nabc\n*** 3 lines skipped\non\n");
-        assert_eq!(outbox.lines_out(), 3);
+        assert_eq!(outbox.lines_out(), 4, "the notice among them");
     }
 
     #[test]
@@ -394,6 +400,7 @@ mod tests {
         pipe.allow(2);
         outbox.put(&piece("a\nb\n"), &pipe);
         pipe.broken.store(true, Ordering::Relaxed);
+        assert_eq!(outbox.drain(&pipe), Drained::Broken);
         assert_eq!(outbox.drain(&pipe), Drained::Empty);
         assert_eq!(outbox.put(&piece("c\n"), &pipe), Put::default());
         assert_eq!(outbox.backlog.capacity(), 0);

@@ -98,6 +98,9 @@ impl<O: Outlet + ?Sized> Peer<O> {
         if put.skipped && self.slow_reader == SlowReader::Kick {
             self.signal(Signal::TOO_SLOW, tally);
         }
+        if put.broke {
+            self.signal(Signal::BROKEN, tally);
+        }
     }
 }
 

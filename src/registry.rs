@@ -6,7 +6,7 @@ use crate::name::{RoomName, UserName};
 use crate::outbox::Outlet;
 use crate::peer::Peer;
 use crate::room::Room;
-use crate::roster::Seat;
+use crate::roster::{Members, Seat};
 use crate::signals::Signal;
 use dashmap::DashMap;
 use std::hash::RandomState;
@@ -160,6 +160,11 @@ impl Membership {
         }
     }
 
+    /// Hands in a leaver's last lines, budget or not: each connection has one such parcel.
+    pub(crate) fn say_at_last(&self, bytes: Box<[u8]>, lines: u32) {
+        self.run_if(self.inbox().say_at_last(bytes, lines));
+    }
+
     fn inbox(&self) -> &Inbox {
         &self.room.inbox
     }
@@ -212,12 +217,13 @@ impl Drop for Fuse<'_> {
         let mut tally = Tally::default();
         for operation in self.room.inbox.take(usize::MAX) {
             if let Operation::Join(waiting) | Operation::Leave(waiting) = operation {
-                waiting.peer.signal(Signal::CLOSE, &mut tally);
+                waiting.peer.signal(Signal::FAILED, &mut tally);
             }
         }
         for peer in self.room.roster().snapshot().values() {
-            peer.signal(Signal::CLOSE, &mut tally);
+            peer.signal(Signal::FAILED, &mut tally);
         }
+        self.room.roster().replace(Members::default());
         self.registry.counters.add(&tally);
     }
 }
@@ -289,12 +295,18 @@ mod tests {
     async fn a_panic_in_a_pass_closes_its_room_and_no_other() {
         let registry = Arc::new(Registry::new(1 << 20, false));
         let (good, bad) = (peer(1, false), peer(2, true));
-        let old = join(&registry, &good);
+        let leaver = peer(4, false);
+        let (old, left) = (join(&registry, &good), join(&registry, &leaver));
         settle().await;
+        assert_eq!(signals(&leaver), Signal::ADMITTED);
+        // In one batch: whose write panics, and who leaves behind that.
         let broken = join(&registry, &bad);
+        drop(left);
         settle().await;
         assert!(registry.is_empty());
-        assert!(signals(&good).has(Signal::CLOSE) && signals(&bad).has(Signal::CLOSE));
+        for peer in [&good, &bad, &leaver] {
+            assert!(signals(peer).has(Signal::FAILED), "{:?}", peer.id());
+        }
         let third = peer(3, false);
         let new = join(&registry, &third);
         settle().await;

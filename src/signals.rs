@@ -2,12 +2,12 @@
 
 use atomic_waker::AtomicWaker;
 use std::ops::BitOr;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::task::Context;
 
 /// A set of things that a connection was told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Signal(u8);
+pub struct Signal(u16);
 
 impl Signal {
     /// Nothing.
@@ -26,6 +26,10 @@ impl Signal {
     pub const TOO_SLOW: Self = Self(1 << 5);
     /// The room has said goodbye: flush and close.
     pub const CLOSE: Self = Self(1 << 6);
+    /// The room has failed: nothing comes of it any more.
+    pub const FAILED: Self = Self(1 << 7);
+    /// The socket failed in writing: hear the peer out, but not for long.
+    pub const BROKEN: Self = Self(1 << 8);
 
     /// Whether all of `other` is in here.
     #[must_use]
@@ -51,7 +55,7 @@ impl BitOr for Signal {
 /// The signals raised for one connection, and the waker of its task.
 #[derive(Debug, Default)]
 pub(crate) struct Signals {
-    raised: AtomicU8,
+    raised: AtomicU16,
     waker: AtomicWaker,
 }
 

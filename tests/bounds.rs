@@ -92,6 +92,25 @@ fn lines_beyond_the_rate_are_delayed_and_none_is_lost() {
     assert!(start.elapsed() >= Duration::from_millis(2_900), "{:?}", start.elapsed());
 }
 
+/// A peer that is gone gives its name up, however much it has sent beyond its rate.
+#[test]
+fn who_is_gone_does_not_stay_for_its_rate() {
+    let burst = NonZeroU32::new(10).unwrap();
+    let server = TestServer::with(Config { rate: 1, burst, ..patient() });
+    let mut alice = server.join("room", "alice");
+    let mut mallory = server.join("room", "mallory");
+    mallory.send("x\n".repeat(3_000));
+    alice.skip_to("mallory: x");
+    mallory.reset();
+    // Lines to it meet the reset.
+    for _ in 0..3 {
+        alice.send("are you there\n");
+    }
+    let heard = std::iter::from_fn(|| Some(alice.line())).take_while(|line| line != "mallory has left").count();
+    assert!(heard < 100, "{heard} lines of 3,000 in the seconds that it may have");
+    server.join("room", "mallory");
+}
+
 #[test]
 fn a_full_inbox_holds_its_senders_back_and_loses_nothing() {
     let server = TestServer::with(Config { inbox: 1_000, rate: 0, ..patient() });
@@ -166,7 +185,7 @@ fn a_slow_reader_can_be_kicked() {
 #[test]
 fn a_slow_reader_that_floods_is_kicked_while_it_is_held_back() {
     let config =
-        Config { slow_reader: SlowReader::Kick, backlog: 20_000, inbox: 200, max_line: 100, rate: 0, ..patient() };
+        Config { slow_reader: SlowReader::Kick, backlog: 200_000, inbox: 200, max_line: 100, rate: 0, ..patient() };
     let server = TestServer::with(config);
     let mut alice = server.join("room", "alice");
     for _ in 0..3 {

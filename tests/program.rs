@@ -35,6 +35,7 @@ fn a_mistake_is_one_line_and_exit_code_2() {
     refuses(&["--burst", "0"], 2, "--burst");
     refuses(&["--login-timeout", "500000000000years"], 2, "--login-timeout");
     refuses(&["--drain", "5"], 2, "as 0s, 500ms, 30s or 1h");
+    refuses(&["--dead-timeout", "10h"], 2, "up to 9h");
     refuses(&["--workers", "3000"], 2, "--workers");
 }
 

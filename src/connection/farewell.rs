@@ -23,6 +23,7 @@ impl Connection {
         self.ending = None;
         self.deadlines.clear(Deadline::Login);
         self.deadlines.clear(Deadline::Pace);
+        self.deadlines.clear(Deadline::Close);
         if matches!(reason, CloseReason::Lost(_)) {
             self.close_outbox().await;
         }
@@ -41,37 +42,20 @@ impl Connection {
     async fn leave(&mut self, reason: CloseReason) {
         // At shutdown the room lets everybody go by itself.
         self.released |= reason == CloseReason::Shutdown;
-        // Tried at once, and again at every signal: the one that says that there is room may have
-        // come together with what ended the connection.
-        while let Some((bytes, lines)) = self.unsent.take()
-            && !self.released
-        {
-            self.hand_in(bytes, lines);
-            if self.unsent.is_some() {
-                self.next_signals().await;
-            }
+        let Place::Inside(membership) = std::mem::replace(&mut self.place, Place::Outside) else {
+            return;
+        };
+        if let Some((bytes, lines)) = self.unsent.take() {
+            membership.say_at_last(bytes, lines);
         }
-        let was_inside = matches!(self.place, Place::Inside(_));
-        self.place = Place::Outside;
-        while was_inside && !self.released {
-            self.next_signals().await;
-        }
-    }
-
-    /// The room's next signals; writes the backlog meanwhile.
-    async fn next_signals(&mut self) -> Signal {
-        loop {
+        drop(membership);
+        while !self.released {
             match self.next().await {
-                Event::Signals(signals) => {
-                    if signals.has(Signal::BACKLOG) {
-                        self.backlog = Backlog::Some;
-                    }
-                    return signals;
-                }
+                Event::Signals(signals) if signals.has(Signal::BACKLOG) => self.backlog = Backlog::Some,
                 Event::Writable => {
                     self.drain();
                 }
-                Event::Deadline(_) | Event::Ending | Event::Readable => {}
+                _ => {}
             }
         }
     }
@@ -88,7 +72,7 @@ impl Connection {
             }
             moved = match self.next().await {
                 Event::Writable => self.drain(),
-                Event::Deadline(_) => return,
+                Event::Deadline(Deadline::Close) => return,
                 _ => false,
             };
         }
