@@ -19,6 +19,21 @@ pub(crate) struct Cursor {
     pub(crate) delivered: u64,
     /// What the member does.
     pub(crate) stage: Stage,
+    /// The newcomers that it was told of: a bit for each member.
+    newcomers: Vec<u64>,
+}
+
+impl Cursor {
+    /// Notes that it was told of a newcomer. Returns whether that was new to it.
+    pub(crate) fn introduce(&mut self, newcomer: usize) -> bool {
+        let (word, bit) = (newcomer / 64, 1 << (newcomer % 64));
+        if word >= self.newcomers.len() {
+            self.newcomers.resize(word + 1, 0);
+        }
+        let new = self.newcomers[word] & bit == 0;
+        self.newcomers[word] |= bit;
+        new
+    }
 }
 
 /// Where a member is on its way through the run.

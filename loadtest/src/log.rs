@@ -73,6 +73,11 @@ impl Log {
         &self.bytes[from - self.base..to - self.base]
     }
 
+    /// The bytes of a kept line.
+    pub(crate) fn bytes_of(&self, line: usize) -> &[u8] {
+        self.slice(self.start_of(line), self.start_of(line + 1))
+    }
+
     /// How many bytes of `chunk` are as the log has them from `at` on.
     pub(crate) fn common(&self, at: usize, chunk: &[u8]) -> usize {
         let ours = &self.bytes[at - self.base..];

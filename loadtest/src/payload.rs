@@ -1,10 +1,11 @@
 //! What a line of load says: who sent it, which one it is, when it was planned; then padding up to the size asked for.
 //!
-//! `#rrrr ssss qqqqqqqq tttttttttt abcdef…`: room, sender, sequence and planned microseconds in hexadecimal, each of a
-//! fixed width, so that every line of a run is equally long and every byte of it is known beforehand.
+//! `#rrrr ssss qqqqqqqq tttttttttt cccc abcdef…`: room, sender, sequence, planned microseconds and a sum over all of
+//! these in hexadecimal, each of a fixed width, so that every line of a run is equally long and every byte of it is
+//! known beforehand or proven by the sum.
 
 /// Bytes of the fixed part: the smallest payload.
-pub const SMALLEST: usize = 31;
+pub const SMALLEST: usize = 36;
 /// The largest payload that fits a line of 20,000 bytes with some room for a protocol's own words.
 pub const LARGEST: usize = 19_000;
 
@@ -14,6 +15,11 @@ const ROOM: (usize, usize) = (1, 4);
 const SENDER: (usize, usize) = (6, 4);
 const SEQUENCE: (usize, usize) = (11, 8);
 const PLANNED: (usize, usize) = (20, 10);
+const SUM: (usize, usize) = (31, 4);
+/// Where there are blanks.
+const BLANKS: [usize; 5] = [5, 10, 19, 30, 35];
+/// The largest prime below 2^16: no change of a single byte leaves a sum modulo it as it was.
+const PRIME: u64 = 65521;
 
 /// The numbers that a payload carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +44,8 @@ pub fn encode(stamp: &Stamp, size: usize, out: &mut Vec<u8>) {
     write_hex(text, SENDER, u64::from(stamp.sender));
     write_hex(text, SEQUENCE, u64::from(stamp.sequence));
     write_hex(text, PLANNED, stamp.planned_us);
+    let sum = sum(text);
+    write_hex(text, SUM, sum);
     for (byte, pad) in text[SMALLEST..].iter_mut().zip(PADDING.iter().cycle()) {
         *byte = *pad;
     }
@@ -50,7 +58,10 @@ pub fn decode(text: &[u8], size: usize) -> Option<Stamp> {
         return None;
     }
     let padding = text[SMALLEST..].iter().zip(PADDING.iter().cycle());
-    if [5, 10, 19, 30].iter().any(|&at| text[at] != b' ') || padding.into_iter().any(|(byte, pad)| byte != pad) {
+    if BLANKS.iter().any(|&at| text[at] != b' ') || padding.into_iter().any(|(byte, pad)| byte != pad) {
+        return None;
+    }
+    if read_hex(text, SUM)? != sum(text) {
         return None;
     }
     Some(Stamp {
@@ -59,6 +70,11 @@ pub fn decode(text: &[u8], size: usize) -> Option<Stamp> {
         sequence: u32::try_from(read_hex(text, SEQUENCE)?).ok()?,
         planned_us: read_hex(text, PLANNED)?,
     })
+}
+
+/// A sum over all numbers.
+fn sum(text: &[u8]) -> u64 {
+    text[..SUM.0].iter().fold(0, |sum, byte| (sum * 257 + u64::from(*byte)) % PRIME)
 }
 
 fn write_hex(text: &mut [u8], (at, digits): (usize, usize), mut value: u64) {
@@ -87,7 +103,7 @@ mod tests {
 
     #[test]
     fn reads_back_what_it_wrote() {
-        for size in [SMALLEST, 32, 64, 4096] {
+        for size in [SMALLEST, 37, 64, 4096] {
             let mut text = Vec::new();
             encode(&STAMP, size, &mut text);
             assert_eq!(text.len(), size);
@@ -100,9 +116,11 @@ mod tests {
         let mut text = Vec::new();
         encode(&STAMP, 64, &mut text);
         for at in 0..text.len() {
-            let mut changed = text.clone();
-            changed[at] ^= 1;
-            assert_ne!(decode(&changed, 64), Some(STAMP), "byte {at}");
+            for other in (0..=255).filter(|other| *other != text[at]) {
+                let mut changed = text.clone();
+                changed[at] = other;
+                assert_eq!(decode(&changed, 64), None, "byte {at} as {other}");
+            }
         }
         assert_eq!(decode(&text[..63], 64), None);
     }

@@ -53,7 +53,12 @@ impl Dialect {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
     /// A line said in the room.
-    Said(&'a [u8]),
+    Said {
+        /// Who said it, where the protocol tells.
+        by: Option<&'a [u8]>,
+        /// What was said.
+        text: &'a [u8],
+    },
     /// The server is ready for [`Protocol::enter`].
     Ready,
     /// This connection is in its room; said where nobody announces newcomers.

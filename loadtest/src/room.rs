@@ -60,6 +60,8 @@ pub(crate) struct Room {
     strays: usize,
     /// Newcomers' notices received by all members.
     join_notices: u64,
+    /// Who is said to have left, before the room's account is made.
+    leavers: Vec<usize>,
 }
 
 /// What a chunk of bytes told a member, besides lines.
@@ -125,6 +127,7 @@ impl Room {
             behind: 0,
             strays: 0,
             join_notices: 0,
+            leavers: Vec::new(),
         };
         if !room.protocol.echoes() {
             // A sender that isn't told its own lines cannot know the order around them: it never leads.
@@ -235,8 +238,10 @@ impl Room {
         }
     }
 
-    /// Adds the room's final account.
+    /// Adds the room's final account, before anybody is made to leave.
     pub(crate) fn account(&self, sheet: &mut Sheet) {
+        let here = |leaver: &&usize| self.cursors[**leaver].stage != Stage::Gone;
+        sheet.tally.untrue_notices += self.leavers.iter().filter(here).count() as u64;
         sheet.tally.sent += self.lines_sent();
         if self.protocol.announces() {
             sheet.tally.join_notices_expected += self.introductions();

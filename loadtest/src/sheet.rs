@@ -40,6 +40,9 @@ pub struct Tally {
     pub join_notices_expected: u64,
     /// Notices of newcomers that arrived.
     pub join_notices: u64,
+    /// Notices of joins and leaves that did not happen, or were told before.
+    #[serde(default)]
+    pub untrue_notices: u64,
     /// Notices of leaving that arrived.
     pub leave_notices: u64,
     /// Bytes received.
@@ -67,7 +70,7 @@ impl Tally {
         }
     }
 
-    fn fields(&mut self) -> [&mut u64; 24] {
+    fn fields(&mut self) -> [&mut u64; 25] {
         [
             &mut self.sent,
             &mut self.expected,
@@ -85,6 +88,7 @@ impl Tally {
             &mut self.joined,
             &mut self.join_notices_expected,
             &mut self.join_notices,
+            &mut self.untrue_notices,
             &mut self.leave_notices,
             &mut self.bytes_received,
             &mut self.reads,

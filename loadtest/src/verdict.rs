@@ -96,6 +96,7 @@ fn wrongs(outcome: &Outcome) -> Vec<String> {
         (tally.misordered_sender, "out of their sender's order".into()),
         (tally.misordered_room, "out of their room's common order".into()),
         (tally.corrupt, "lines that nobody sent".into()),
+        (tally.untrue_notices, "notices of joins or leaves that did not happen, or told twice".into()),
         (missing, format!("of {} join notices lost", grouped(tally.join_notices_expected))),
     ]
     .into_iter()

@@ -138,7 +138,7 @@ fn nonsense_is_refused_in_one_line() {
     };
     refuse(&["--senders", "11"], "--senders 11 is more than the 10 members of a room");
     refuse(&["--rooms", "2000"], "--rooms 2000 is more than --connections 1000");
-    refuse(&["--size", "3"], "--size 3 is not between 31");
+    refuse(&["--size", "3"], "--size 3 is not between 36");
     refuse(&["--rate", "0"], "--rate 0 sends nothing");
     refuse(&["--rate", "fast"], "a rate is like 5/s");
     refuse(&["--duration", "0s"], "--duration 0s measures nothing");

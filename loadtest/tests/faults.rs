@@ -86,6 +86,33 @@ fn a_changed_letter_is_caught() {
 }
 
 #[test]
+fn every_byte_of_a_line_is_checked() {
+    let all = 5 * ROOMS;
+    for (fault, members) in [
+        (Fault::Rename(4), ROOMS),
+        (Fault::RenameForAll(4), all),
+        (Fault::Planned(4), ROOMS),
+        (Fault::CrLf(4), ROOMS),
+        (Fault::CrLfForAll(4), all),
+        (Fault::Front(4), all),
+    ] {
+        let outcome = run_with(fault);
+        assert_eq!((outcome.tally.corrupt, outcome.tally.lost), (members, members), "{fault:?} {:?}", outcome.tally);
+        assert_eq!(outcome.verdict.exit_code(), 1, "{fault:?}");
+    }
+}
+
+#[test]
+fn untrue_notices_are_caught() {
+    for fault in [Fault::GhostJoin, Fault::JoinTwice, Fault::GhostLeave] {
+        let outcome = run_with(fault);
+        assert!(outcome.tally.untrue_notices > 0, "{fault:?} {:?}", outcome.tally);
+        assert_eq!(outcome.verdict.exit_code(), 1, "{fault:?}: {}", outcome.verdict.text);
+        assert!(outcome.verdict.text.contains("that did not happen"), "{fault:?}: {}", outcome.verdict.text);
+    }
+}
+
+#[test]
 fn skipped_lines_are_counted_as_lost_and_as_announced() {
     let outcome = run_with(Fault::Skip(4));
     let tally = &outcome.tally;

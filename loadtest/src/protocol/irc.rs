@@ -59,7 +59,7 @@ fn classify(line: &[u8]) -> Frame<'_> {
     let arguments = words.next().unwrap_or_default();
     match command {
         b"PRIVMSG" => match memchr::memmem::find(arguments, b" :") {
-            Some(at) => Frame::Said(&arguments[at + 2..]),
+            Some(at) => Frame::Said { by: Some(nick), text: &arguments[at + 2..] },
             None => Frame::Alien(line),
         },
         b"JOIN" => Frame::Joined(nick),
@@ -83,7 +83,7 @@ mod tests {
             (":s.net 433 * u1 :Nickname in use\r\n", Frame::Error(b":s.net 433 * u1 :Nickname in use")),
             (":u1!u1@127.0.0.1 JOIN :#r1\r\n", Frame::Joined(b"u1")),
             (":u1!u1@127.0.0.1 QUIT :gone\r\n", Frame::Left(b"u1")),
-            (":u1!u1@127.0.0.1 PRIVMSG #r1 :#text here\r\n", Frame::Said(b"#text here")),
+            (":u1!u1@127.0.0.1 PRIVMSG #r1 :#text here\r\n", Frame::Said { by: Some(b"u1"), text: b"#text here" }),
             ("PING :s.net\r\n", Frame::Ping(b":s.net")),
             ("ERROR :Closing link\r\n", Frame::Error(b"ERROR :Closing link")),
         ];

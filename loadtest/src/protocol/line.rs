@@ -21,7 +21,10 @@ impl Protocol for Line {
 
     fn decode<'a>(&self, bytes: &'a [u8]) -> Option<(usize, Frame<'a>)> {
         let (length, line) = cut_line(bytes)?;
-        Some((length, classify(line)))
+        // Users' lines first: they are nearly all there is, and no answer of the server looks like one. They end with
+        // a bare LF: what is before it belongs to the text.
+        let frame = said(&bytes[..length - 1]).unwrap_or_else(|| classify(line));
+        Some((length, frame))
     }
 
     fn announces(&self) -> bool {
@@ -33,11 +36,12 @@ impl Protocol for Line {
     }
 }
 
+fn said(line: &[u8]) -> Option<Frame<'_>> {
+    let at = memchr::memmem::find(&line[..line.len().min(24)], b": ")?;
+    Some(Frame::Said { by: Some(&line[..at]), text: &line[at + 2..] })
+}
+
 fn classify(line: &[u8]) -> Frame<'_> {
-    // Users' lines first: they are nearly all there is, and no answer of the server looks like one.
-    if let Some(at) = memchr::memmem::find(&line[..line.len().min(24)], b": ") {
-        return Frame::Said(&line[at + 2..]);
-    }
     if let Some(name) = line.strip_suffix(b" has joined") {
         return Frame::Joined(name);
     }
@@ -65,12 +69,13 @@ mod tests {
 
     #[test]
     fn knows_every_line_of_the_contract() {
-        let cases: [(&str, Frame<'_>); 9] = [
+        let cases: [(&str, Frame<'_>); 10] = [
             ("Welcome! Use the command:\n", Frame::Other),
             ("JOIN <ROOMNAME> <USERNAME>\n", Frame::Ready),
             ("u1 has joined\n", Frame::Joined(b"u1")),
             ("u1 has left\r\n", Frame::Left(b"u1")),
-            ("u1: #text\n", Frame::Said(b"#text")),
+            ("u1: #text\n", Frame::Said { by: Some(b"u1"), text: b"#text" }),
+            ("u1: #text\r\n", Frame::Said { by: Some(b"u1"), text: b"#text\r" }),
             ("*** 12 lines skipped\n", Frame::Skipped(12)),
             ("*** server is shutting down\n", Frame::Other),
             ("ERROR\n", Frame::Error(b"ERROR")),

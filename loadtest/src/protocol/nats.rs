@@ -54,7 +54,7 @@ fn message<'a>(bytes: &'a [u8], head: usize, line: &'a [u8]) -> Option<(usize, F
     let Some(size) = size else { return Some((head, Frame::Alien(line))) };
     let text = bytes.get(head..head + size)?;
     bytes.get(head + size..head + size + 2)?;
-    Some((head + size + 2, Frame::Said(text)))
+    Some((head + size + 2, Frame::Said { by: None, text }))
 }
 
 #[cfg(test)]
@@ -67,7 +67,7 @@ mod tests {
             ("INFO {}\r\n", Frame::Ready),
             ("PONG\r\n", Frame::Entered),
             ("PING\r\n", Frame::Ping(b"")),
-            ("MSG r1 1 5\r\nhe\nlo\r\n", Frame::Said(b"he\nlo")),
+            ("MSG r1 1 5\r\nhe\nlo\r\n", Frame::Said { by: None, text: b"he\nlo" }),
             ("-ERR 'bad'\r\n", Frame::Error(b"-ERR 'bad'")),
         ];
         for (text, frame) in cases {

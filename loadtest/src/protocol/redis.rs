@@ -50,7 +50,7 @@ fn push<'a>(bytes: &'a [u8], head: usize, line: &'a [u8]) -> Option<(usize, Fram
     let (kind_end, kind) = bulk(bytes, head)?;
     let channel_end = kind_end + skip(&bytes[kind_end..])?;
     match kind {
-        b"message" => Some((total, Frame::Said(bulk(bytes, channel_end)?.1))),
+        b"message" => Some((total, Frame::Said { by: None, text: bulk(bytes, channel_end)?.1 })),
         b"subscribe" => Some((total, Frame::Entered)),
         _ => Some((total, Frame::Other)),
     }
@@ -92,7 +92,7 @@ mod tests {
         let cases: [(&str, Frame<'_>); 5] = [
             ("%1\r\n$5\r\nproto\r\n:3\r\n", Frame::Other),
             (">3\r\n$9\r\nsubscribe\r\n$2\r\nr1\r\n:1\r\n", Frame::Entered),
-            (">3\r\n$7\r\nmessage\r\n$2\r\nr1\r\n$5\r\nhe\nlo\r\n", Frame::Said(b"he\nlo")),
+            (">3\r\n$7\r\nmessage\r\n$2\r\nr1\r\n$5\r\nhe\nlo\r\n", Frame::Said { by: None, text: b"he\nlo" }),
             (":12\r\n", Frame::Other),
             ("-ERR no\r\n", Frame::Error(b"-ERR no")),
         ];

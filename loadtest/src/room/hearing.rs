@@ -1,8 +1,8 @@
 //! What a member received, byte for byte: compared with the log, and taken apart where that doesn't know it.
 
+use super::order::Line;
 use super::{Heard, Room, Trouble};
 use crate::clock::Tick;
-use crate::cursor::Stage;
 use crate::protocol::Frame;
 use crate::sheet::Sheet;
 
@@ -44,13 +44,44 @@ impl Room {
         while let Some((length, frame)) = protocol.decode(&bytes[at..]) {
             let raw = &bytes[at..at + length];
             at += length;
-            if let Frame::Said(text) = frame {
-                self.line(member, raw, text, now, sheet);
+            if let Frame::Said { by, text } = frame {
+                self.line(member, &Line { raw, by, text }, now, sheet);
             } else {
                 self.notice(member, &frame, sheet, heard);
             }
         }
         self.cursors[member].partial = bytes[at..].to_vec();
+    }
+
+    /// Takes in a newcomer's notice, which everybody is told once. Returns whether the member itself is in now.
+    fn joined(&mut self, member: usize, name: &[u8], sheet: &mut Sheet) -> bool {
+        let newcomer = self.member_named(name);
+        let Some(newcomer) = newcomer.filter(|newcomer| self.cursors[member].introduce(*newcomer)) else {
+            sheet.tally.untrue_notices += 1;
+            return false;
+        };
+        sheet.tally.join_notices += 1;
+        self.join_notices += 1;
+        newcomer == member && self.enter(member)
+    }
+
+    /// Takes in a leaver's notice. It may come before the end of the leaver's own connection is seen: whether it was
+    /// true is looked at in the room's account.
+    fn left(&mut self, name: &[u8], sheet: &mut Sheet) {
+        match self.member_named(name) {
+            Some(leaver) => {
+                sheet.tally.leave_notices += 1;
+                self.leavers.push(leaver);
+            }
+            None => sheet.tally.untrue_notices += 1,
+        }
+    }
+
+    /// The member with a name.
+    fn member_named(&self, name: &[u8]) -> Option<usize> {
+        let digits = std::str::from_utf8(name).ok()?.rsplit_once('x')?.1;
+        let member = digits.parse().ok().filter(|member| *member < self.cursors.len())?;
+        (self.member_name(member).as_bytes() == name).then_some(member)
     }
 
     /// Takes in anything but a line.
@@ -59,14 +90,8 @@ impl Room {
         match frame {
             Frame::Ready => heard.ready = true,
             Frame::Entered => heard.entered |= self.enter(member),
-            Frame::Joined(name) => {
-                sheet.tally.join_notices += 1;
-                self.join_notices += 1;
-                if self.cursors[member].stage == Stage::Outside && *name == self.member_name(member).as_bytes() {
-                    heard.entered |= self.enter(member);
-                }
-            }
-            Frame::Left(_) => sheet.tally.leave_notices += 1,
+            Frame::Joined(name) => heard.entered |= self.joined(member, name, sheet),
+            Frame::Left(name) => self.left(name, sheet),
             Frame::Skipped(lines) => {
                 sheet.tally.skip_notices += 1;
                 sheet.tally.skipped += lines;
@@ -82,7 +107,7 @@ impl Room {
                 Some(_) => {}
                 none => *none = Some(Trouble::Alien(text(words))),
             },
-            Frame::Said(_) | Frame::Other => {}
+            Frame::Said { .. } | Frame::Other => {}
         }
     }
 }

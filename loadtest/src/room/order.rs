@@ -6,6 +6,16 @@ use crate::cursor::{Ahead, Arrival, Stage, Stray};
 use crate::payload::{self, Stamp};
 use crate::sheet::Sheet;
 
+/// A line as it arrived.
+pub(super) struct Line<'a> {
+    /// All its bytes.
+    pub(super) raw: &'a [u8],
+    /// Who is said to have said it, where the protocol tells.
+    pub(super) by: Option<&'a [u8]>,
+    /// What was said.
+    pub(super) text: &'a [u8],
+}
+
 impl Room {
     /// Moves a member to a place of the log: all lines that end by there have arrived.
     pub(super) fn pass(&mut self, member: usize, to: usize, now: Tick, sheet: &mut Sheet) {
@@ -75,7 +85,8 @@ impl Room {
     }
 
     /// Takes in one line.
-    pub(super) fn line(&mut self, member: usize, raw: &[u8], text: &[u8], now: Tick, sheet: &mut Sheet) {
+    pub(super) fn line(&mut self, member: usize, said: &Line<'_>, now: Tick, sheet: &mut Sheet) {
+        let raw = said.raw;
         let cursor = &self.cursors[member];
         let (at, line, stray) = (cursor.at, cursor.line, cursor.stray.is_some());
         if !stray
@@ -85,7 +96,7 @@ impl Room {
             let end = mark.end;
             return self.pass(member, end, now, sheet);
         }
-        let Some(stamp) = payload::decode(text, self.size).filter(|stamp| self.was_sent(stamp)) else {
+        let Some(stamp) = payload::decode(said.text, self.size).filter(|stamp| self.was_sent(stamp, said.by)) else {
             sheet.tally.corrupt += 1;
             return;
         };
@@ -110,9 +121,12 @@ impl Room {
         self.settle_strays(sheet);
     }
 
-    /// Whether a line with this stamp was sent to this room.
-    fn was_sent(&self, stamp: &Stamp) -> bool {
-        stamp.room == self.number && self.sent.get(stamp.sender as usize).is_some_and(|sent| stamp.sequence < *sent)
+    /// Whether a line with this stamp was sent to this room, by whom it is said to be.
+    fn was_sent(&self, stamp: &Stamp, by: Option<&[u8]>) -> bool {
+        let sender = stamp.sender as usize;
+        stamp.room == self.number
+            && self.sent.get(sender).is_some_and(|sent| stamp.sequence < *sent)
+            && by.is_none_or(|name| name == self.member_name(sender).as_bytes())
     }
 
     fn append(&mut self, raw: &[u8], planned: Tick, sender: usize, sequence: u32) {
@@ -189,7 +203,11 @@ impl Room {
         let logged = self.logged[line.sender];
         let due = line.sequence == logged || self.gaps.contains(&key);
         match self.log.find(line.sender, line.sequence) {
-            Some(place) if place >= before => cursor.line = place + 1,
+            Some(place) if place >= before => {
+                cursor.line = place + 1;
+                // All members must be sent the same bytes, also those which say nothing to us.
+                sheet.tally.corrupt += u64::from(self.log.bytes_of(place) != line.raw);
+            }
             None if due && before == self.log.lines() && leads => {
                 self.gaps.retain(|gap| *gap != key);
                 self.append(&line.raw, line.planned, line.sender, line.sequence);

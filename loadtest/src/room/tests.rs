@@ -91,13 +91,40 @@ fn the_first_receiver_may_be_the_one_that_is_wronged() {
 fn a_line_out_of_another_room_is_nobodys() {
     let (mut room, mut sheet) = (room(2, Dialect::Line), Sheet::default());
     let lines = say(&mut room, 1);
-    let mut other = lines[0].clone();
-    let at = other.iter().position(|byte| *byte == b'#').unwrap();
-    other[at + 4] = b'4';
+    let mut other = format!("{}: ", room.member_name(0)).into_bytes();
+    payload::encode(&Stamp { room: 4, sender: 0, sequence: 0, planned_us: 0 }, 40, &mut other);
+    other.push(b'\n');
     feed(&mut room, 0, &[&lines[0], &other], &mut sheet);
     feed(&mut room, 1, &[&other, &lines[0]], &mut sheet);
     let tally = account(&room, sheet);
     assert_eq!((tally.corrupt, tally.delivered, tally.lost), (2, 2, 0), "{tally:?}");
+}
+
+#[test]
+fn a_line_must_name_its_sender_and_be_the_same_for_all() {
+    let (mut room, mut sheet) = (room(3, Dialect::Irc), Sheet::default());
+    let line = say(&mut room, 1).remove(0);
+    let changed = |from: &str, to: &str| String::from_utf8(line.clone()).unwrap().replace(from, to).into_bytes();
+    // Whoever reads first decides what the others are compared with, but not who said it.
+    feed(&mut room, 1, &[&changed("x00000!", "x00001!"), &line], &mut sheet);
+    assert_eq!(sheet.tally.corrupt, 1);
+    feed(&mut room, 2, &[&changed("u@h", "u@i")], &mut sheet);
+    assert_eq!(sheet.tally.corrupt, 2, "{:?}", sheet.tally);
+}
+
+#[test]
+fn notices_must_be_true_and_are_told_once() {
+    let (mut room, mut sheet) = (room(2, Dialect::Line), Sheet::default());
+    let name = room.member_name(1);
+    for notice in [format!("{name} has joined\n"), format!("{name} has joined\n"), "ghost has joined\n".into()] {
+        room.receive(0, notice.as_bytes(), 2000, &mut sheet);
+    }
+    room.receive(0, b"ghost has left\n", 2000, &mut sheet);
+    assert_eq!((sheet.tally.join_notices, sheet.tally.untrue_notices), (1, 3));
+    room.receive(0, format!("{name} has left\n").as_bytes(), 2000, &mut sheet);
+    assert_eq!(account(&room, sheet.clone()).untrue_notices, 4, "it is still there");
+    room.gone(1);
+    assert_eq!(account(&room, sheet).untrue_notices, 3);
 }
 
 #[test]

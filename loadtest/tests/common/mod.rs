@@ -31,6 +31,24 @@ pub(crate) enum Fault {
     Swap(u64),
     /// A line arrives with one letter changed.
     Corrupt(u64),
+    /// A line arrives at one member under another name.
+    Rename(u64),
+    /// A line arrives at all members under another name.
+    RenameForAll(u64),
+    /// A line arrives at one member with another planned time.
+    Planned(u64),
+    /// A line arrives at one member with another end.
+    CrLf(u64),
+    /// A line arrives at all members with another end.
+    CrLfForAll(u64),
+    /// A line arrives at all members with words in front.
+    Front(u64),
+    /// Somebody is told of a newcomer who doesn't exist.
+    GhostJoin,
+    /// Somebody is told of a newcomer twice.
+    JoinTwice,
+    /// Somebody is told that a member has left who has not.
+    GhostLeave,
     /// All connections are closed at a line.
     CloseAll(u64),
     /// One connection is closed at a line.
@@ -138,9 +156,19 @@ fn join(members: &mut BTreeMap<usize, Member>, number: usize, line: &str, fault:
     name.clone_into(&mut member.name);
     let notice = format!("{name} has joined\n");
     let room = room.to_owned();
+    let mut other_told = std::collections::BTreeSet::new();
     for (other, member) in members.iter_mut().filter(|(_, member)| member.room.as_ref() == Some(&room)) {
         if fault != Fault::LoseNotice || *other == number || name.ends_with('1') {
             let _ = member.stream.write_all(notice.as_bytes());
+        }
+        if *other != number && name.ends_with('4') && other_told.insert(room.clone()) {
+            let more = match fault {
+                Fault::GhostJoin => "ghost has joined\n".to_owned(),
+                Fault::JoinTwice => notice.clone(),
+                Fault::GhostLeave => notice.replace("joined", "left"),
+                _ => String::new(),
+            };
+            let _ = member.stream.write_all(more.as_bytes());
         }
     }
 }
@@ -157,6 +185,12 @@ fn broadcast(members: &mut BTreeMap<usize, Member>, room: &str, line: &str, coun
             Fault::Duplicate(at) if here && at == count => text.push_str(line),
             Fault::DuplicateForAll(at) if at == count => text.push_str(line),
             Fault::Corrupt(at) if here && at == count => text = line.replace("abc", "abd"),
+            Fault::Rename(at) if here && at == count => text = renamed(line),
+            Fault::RenameForAll(at) if at == count => text = renamed(line),
+            Fault::Planned(at) if here && at == count => text = replanned(line),
+            Fault::CrLf(at) if here && at == count => text = line.replace('\n', "\r\n"),
+            Fault::CrLfForAll(at) if at == count => text = line.replace('\n', "\r\n"),
+            Fault::Front(at) if at == count => text.insert_str(0, "ad "),
             Fault::Swap(at) if here && at == count => {
                 member.held = Some(std::mem::take(&mut text));
             }
@@ -176,6 +210,18 @@ fn broadcast(members: &mut BTreeMap<usize, Member>, room: &str, line: &str, coun
         }
         let _ = member.stream.write_all(text.as_bytes());
     }
+}
+
+/// A line under a name of the same length that nobody has.
+fn renamed(line: &str) -> String {
+    line.replacen('u', "v", 1)
+}
+
+/// A line whose planned time has another last digit.
+fn replanned(line: &str) -> String {
+    let at = line.find('#').unwrap() + 29;
+    let digit = if &line[at..=at] == "7" { "6" } else { "7" };
+    format!("{}{digit}{}", &line[..at], &line[at + 1..])
 }
 
 /// A plan for two rooms of five in which two members talk, 20 lines a room.
