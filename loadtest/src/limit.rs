@@ -116,12 +116,9 @@ fn read_rounds(address: SocketAddr, sockets: usize, round_bytes: usize, arrived:
     while ended < sockets {
         poll.poll(&mut events, None)?;
         for event in &events {
-            match streams[event.token().0].read(&mut buffer) {
-                Ok(0) => ended += 1,
-                Ok(count) => missing -= count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
+            let (count, end) = drain(&mut streams[event.token().0], &mut buffer)?;
+            ended += usize::from(end);
+            missing -= count;
             if missing == 0 {
                 missing = round_bytes;
                 // The writer has all rounds that it wants, and is about to close.
@@ -130,6 +127,25 @@ fn read_rounds(address: SocketAddr, sockets: usize, round_bytes: usize, arrived:
         }
     }
     Ok(())
+}
+
+/// Reads all that there is: the poll tells of a socket once. Returns how much it was, and whether the end came.
+fn drain(stream: &mut mio::net::TcpStream, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
+    let mut sum = 0;
+    loop {
+        match stream.read(buffer) {
+            Ok(0) => return Ok((sum, true)),
+            Ok(count) => {
+                sum += count;
+                if count < buffer.len() {
+                    return Ok((sum, false));
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((sum, false)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 fn connect(address: SocketAddr, number: usize) -> io::Result<mio::net::TcpStream> {
@@ -151,6 +167,12 @@ mod tests {
         let limit = measure(3, 2, 64, Duration::from_millis(20)).unwrap();
         assert_eq!((limit.sockets, limit.lines_per_write, limit.line_bytes), (3, 2, 64));
         assert!(limit.cpu_ns_per_delivery > 0.0 && limit.deliveries_per_second > 0.0, "{limit:?}");
+    }
+
+    #[test]
+    fn writes_may_be_larger_than_the_buffer() {
+        let lines = 3 * BUFFER / 1024;
+        assert!(measure(2, lines, 1024, Duration::from_millis(1)).is_ok());
     }
 
     #[test]
