@@ -106,14 +106,32 @@ impl Drop for Crew {
     }
 }
 
+/// Says in a worker's name that it panicked, lest it be waited for.
+struct Alive {
+    number: usize,
+    tell: Sender<(usize, Event)>,
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let failure = Some("a worker panicked: what it measured is missing".to_owned());
+            let report = Report { failure, ..Report::default() };
+            let _ = self.tell.send((self.number, Event::Left(Box::new(report))));
+        }
+    }
+}
+
 fn start_thread((number, share): (usize, Share), tell: &Sender<(usize, Event)>) -> Link {
     let (commands, told) = mpsc::channel();
     let waker = Arc::new(OnceLock::new());
     let (theirs, tell) = (Arc::clone(&waker), tell.clone());
     thread::spawn(move || {
         // Nobody is left to hear it when sending fails.
+        let alive = Alive { number, tell: tell.clone() };
         let tell = |event| _ = tell.send((number, event));
         work(share, &told, &|waker| _ = theirs.set(waker), &tell);
+        drop(alive);
     });
     Link::Thread { commands, waker }
 }
@@ -177,4 +195,21 @@ fn write_line(out: &mut impl Write, value: &impl serde::Serialize) -> io::Result
     line.push(b'\n');
     out.write_all(&line)?;
     out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_panics_has_left() {
+        let (tell, events) = mpsc::channel();
+        let panicked = thread::spawn(move || {
+            let _alive = Alive { number: 7, tell };
+            panic!("as the test wants it");
+        });
+        assert!(panicked.join().is_err());
+        let Ok((7, Event::Left(report))) = events.recv() else { panic!("not a word") };
+        assert!(report.failure.is_some_and(|words| words.contains("a worker panicked")));
+    }
 }
