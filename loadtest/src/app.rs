@@ -14,6 +14,7 @@ use crate::process::Process;
 use crate::progress::Progress;
 use crate::scenario::{Cli, Flood, LimitArgs, Scenario, Steady, Steps};
 use crate::server::{Server, find};
+use crate::verdict::Kind;
 use crate::{compare, crew, files, limit, markdown, report, stairs, table};
 
 /// How long bare writes are measured beside a run.
@@ -136,14 +137,23 @@ impl Stand {
 
 /// Measures bare writes of as many lines as the server put in one write, and the distance to them.
 fn limited(mut outcome: Outcome) -> Result<Outcome> {
-    let Some(figures) = &outcome.server else { return Ok(outcome) };
+    // After a failure there is no whole run to be compared with anything.
+    let Some(figures) = outcome.server.as_ref().filter(|_| outcome.verdict.kind != Kind::Unmeasured) else {
+        return Ok(outcome);
+    };
     let Some(lines) = figures.lines_per_write else { return Ok(outcome) };
     let delivered = outcome.tally.window_delivered.max(1);
     let line_bytes = usize::try_from(outcome.tally.window_bytes / delivered)?;
     let possible = files::raise()? / 2;
     let sockets = usize::try_from(outcome.connections())?.min(possible);
     let lines = (1..4096_usize).find(|&count| count as f64 + 0.5 > lines).unwrap_or(4096);
-    let mut found = limit::measure(sockets, lines, line_bytes.max(1), LIMIT)?;
+    let mut found = match limit::measure(sockets, lines, line_bytes.max(1), LIMIT) {
+        Ok(found) => found,
+        Err(error) => {
+            eprintln!("loadtest: no limit beside this run: {error:#}");
+            return Ok(outcome);
+        }
+    };
     found.distance = Some(figures.cpu_ns_per_delivery / found.cpu_ns_per_delivery);
     outcome.limit = Some(found);
     Ok(outcome)

@@ -32,6 +32,10 @@ pub struct Run {
     pub sheet: Sheet,
     /// Why it ended early: the first worker's line.
     pub failure: Option<String>,
+    /// What the server said when it first refused something.
+    pub refusal: Option<String>,
+    /// From the first line to the end of talking, in nanoseconds.
+    pub talked: Tick,
     /// What each worker's thread used in the window.
     pub efforts: Vec<Effort>,
     /// From the first connect to the last entry, in nanoseconds.
@@ -88,7 +92,7 @@ pub fn run(plan: &Plan, server: Option<&Process>, watch: &mut dyn FnMut(&Moment)
     let mut samples = Samples { before: sample(server), ..Samples::default() };
     // Memory that an earlier run left behind is reused by this one's connections: it is theirs.
     samples.before.rss = server.map_or(0, Process::fresh_rss);
-    let crew = Crew::start(plan.shares(now()), plan.processes).context("cannot start the workers")?;
+    let crew = Crew::start(plan.shares(whole_us(now())), plan.processes).context("cannot start the workers")?;
     let progress = vec![Progress::default(); crew.workers()];
     let mut conductor =
         Conductor { plan, crew, server, watch, progress, reports: Vec::new(), settled: 0, drained: 0, talk: None };
@@ -101,6 +105,11 @@ pub fn run(plan: &Plan, server: Option<&Process>, watch: &mut dyn FnMut(&Moment)
     while conductor.reports.len() < conductor.crew.workers() && conductor.listen() {}
     samples.left = sample(server);
     Ok(gather(plan, conductor.reports, server.map(|_| samples), segments))
+}
+
+/// A tick cut to whole microseconds, in which lines tell when they were planned.
+fn whole_us(tick: Tick) -> Tick {
+    tick - tick % 1000
 }
 
 fn sample(server: Option<&Process>) -> Sample {
@@ -159,7 +168,7 @@ impl Conductor<'_> {
             (samples.from, samples.to) = (samples.settled, samples.settled);
             return None;
         }
-        let start = now() + HEADSTART;
+        let start = whole_us(now() + HEADSTART);
         self.talk = Some(start);
         self.crew.tell(Command::Talk(start));
         let from = start + ticks(self.plan.warmup);
@@ -202,12 +211,15 @@ fn gather(plan: &Plan, reports: Vec<Report>, server: Option<Samples>, segments: 
     };
     run.joining = span(&mut reports.iter().map(|report| report.joining));
     run.leaving = span(&mut reports.iter().map(|report| report.leaving));
-    run.window = span(&mut reports.iter().map(|report| {
-        let to = report.sheet.window.1;
-        (report.sheet.window.0, if to == Tick::MAX { report.finished } else { to })
-    }));
+    run.window =
+        span(&mut reports.iter().filter(|report| report.sheet.window.1 > report.sheet.window.0).map(|report| {
+            let to = report.sheet.window.1;
+            (report.sheet.window.0, if to == Tick::MAX { report.finished } else { to })
+        }));
     for report in reports {
+        run.talked = run.talked.max(report.finished.saturating_sub(report.sheet.start));
         run.sheet.add(&report.sheet);
+        run.refusal = run.refusal.take().or(report.refusal);
         run.failure = run.failure.take().or(report.failure);
         run.efforts.push(report.effort);
     }

@@ -19,6 +19,8 @@ pub(crate) struct Cursor {
     pub(crate) delivered: u64,
     /// What the member does.
     pub(crate) stage: Stage,
+    /// Whether it was refused, and the reason is still to come.
+    pub(crate) refused: bool,
     /// The newcomers that it was told of: a bit for each member.
     newcomers: Vec<u64>,
 }

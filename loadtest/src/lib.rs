@@ -41,6 +41,7 @@ pub mod progress;
 pub mod protocol;
 pub mod report;
 mod room;
+pub mod saturation;
 pub mod scenario;
 pub mod server;
 pub mod sheet;

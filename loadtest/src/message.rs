@@ -47,11 +47,14 @@ pub struct Report {
     pub sheet: Sheet,
     /// Why it could not go on, in one line.
     pub failure: Option<String>,
+    /// What the server said when it first refused something.
+    pub refusal: Option<String>,
     /// From the first connect to the last entry.
     pub joining: (Tick, Tick),
     /// From the first goodbye to the last end of a connection.
     pub leaving: (Tick, Tick),
-    /// When the last line of the window was sent, or the window's end if that was later.
+    /// When the last line of the window was sent, or the window's end if that was later; when it was
+    /// cut short, if it was.
     pub finished: Tick,
     /// What the worker's thread used during the measured window.
     pub effort: Effort,

@@ -9,8 +9,9 @@ use crate::histogram::Percentiles;
 use crate::limit::Limit;
 use crate::machine::{Machine, ratio};
 use crate::plan::{Pacing, Plan, Stop};
+use crate::saturation::saturation;
 use crate::sheet::Tally;
-use crate::verdict::{self, Verdict};
+use crate::verdict::Verdict;
 
 /// The outcome of one run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -28,6 +29,12 @@ pub struct Outcome {
     pub tally: Tally,
     /// How long the measured window was.
     pub window_seconds: f64,
+    /// After how many seconds of talk the run ended, if that was before the window.
+    #[serde(default)]
+    pub ended_in_warmup: Option<f64>,
+    /// What the server said when it first refused something.
+    #[serde(default)]
+    pub refusal: Option<String>,
     /// Deliveries received in it, a second.
     pub deliveries_per_second: f64,
     /// Bytes received in it, a second.
@@ -78,6 +85,9 @@ pub struct ServerFigures {
     pub cpu_seconds: f64,
     /// Those for each second of the window.
     pub cpu_share: f64,
+    /// Seconds in which its threads were ready without a CPU, for each second of the window.
+    #[serde(default)]
+    pub waited_share: f64,
     /// CPU nanoseconds in the window for each delivery in it.
     pub cpu_ns_per_delivery: f64,
     /// Resident memory at the window's end.
@@ -104,6 +114,9 @@ pub struct GeneratorFigures {
     pub cpu_ns_per_delivery: f64,
     /// The share of the window in which the worker that waited most was ready but had no CPU.
     pub waited_share: f64,
+    /// The share of the window in which the worker with the least time left computed or waited for a CPU.
+    #[serde(default)]
+    pub busy_share: f64,
     /// Deliveries for each read.
     pub lines_per_read: f64,
     /// Whether it was the bottleneck: then the figures say little about the server.
@@ -156,7 +169,9 @@ impl Outcome {
             latency_us: run.sheet.latency.percentiles(),
             send_lag_us: run.sheet.lag.percentiles(),
             join: passage(tally.joined, run.joining),
-            leave: passage(tally.joined, run.leaving),
+            leave: passage(tally.left, run.leaving),
+            ended_in_warmup: (tally.sent > 0 && run.window == 0).then(|| run.talked as f64 / SECOND as f64),
+            refusal: run.refusal.clone(),
             generator: generator(run),
             timeline: timeline(run),
             latency_curve: run.sheet.latency.curve(),
@@ -171,7 +186,7 @@ impl Outcome {
             outcome.join.server_cpu_seconds = cpu(samples.before.cpu, samples.settled.cpu);
             outcome.leave.server_cpu_seconds = cpu(samples.to.cpu, samples.left.cpu);
         }
-        outcome.generator.saturated = verdict::saturation(plan, &outcome).is_some();
+        outcome.generator.saturated = saturation(plan, &outcome).is_some();
         outcome.verdict = Verdict::new(plan, run.failure.as_deref(), &outcome);
         outcome
     }
@@ -202,6 +217,7 @@ fn generator(run: &Run) -> GeneratorFigures {
         cpu_share: most(|effort| effort.cpu),
         cpu_ns_per_delivery: ratio(cpu, tally.window_delivered),
         waited_share: most(|effort| effort.waited),
+        busy_share: most(|effort| effort.cpu + effort.waited),
         lines_per_read: ratio(tally.window_delivered, tally.window_reads),
         saturated: false,
     }
@@ -218,6 +234,7 @@ fn server(samples: &Samples, run: &Run) -> ServerFigures {
     ServerFigures {
         cpu_seconds: cpu as f64 / SECOND as f64,
         cpu_share: ratio(cpu, to.at.saturating_sub(from.at)),
+        waited_share: ratio(to.waited.saturating_sub(from.waited), to.at.saturating_sub(from.at)),
         cpu_ns_per_delivery: ratio(cpu, delivered),
         rss_bytes: top,
         rss_bytes_per_connection: ratio(top.saturating_sub(samples.before.rss), joined),

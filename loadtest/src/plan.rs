@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Tick;
 use crate::payload;
 use crate::protocol::Dialect;
+use crate::worker::HELD_BACK;
 
 /// The most members a room and the most rooms a run can have: what a payload's digits hold.
 const MOST: usize = 0xffff;
@@ -177,6 +178,13 @@ impl Plan {
             }
             Pacing::Open { .. } | Pacing::Closed { .. } if self.stop == Stop::After(Duration::ZERO) => {
                 no("--duration 0s measures nothing: give it a second or more")
+            }
+            _ if self.patience.is_zero() => no("--patience 0s waits for nothing: give it a second or more"),
+            Pacing::Closed { window } if window.saturating_mul(self.size) > HELD_BACK * self.senders => {
+                Err(Impossible(format!(
+                    "--in-flight {window} of --size {} is more than {HELD_BACK} bytes a sender: lower one of them",
+                    self.size
+                )))
             }
             _ if self.threads == 0 || self.processes == 0 => no("--threads and --processes must be at least 1"),
             _ => Ok(()),

@@ -24,6 +24,9 @@ pub struct Sample {
     pub at: Tick,
     /// CPU time of all its threads in nanoseconds.
     pub cpu: u64,
+    /// Time that its threads were ready without a CPU, in nanoseconds.
+    #[serde(default)]
+    pub waited: u64,
     /// Resident memory in bytes.
     pub rss: u64,
     /// How often a thread went to sleep.
@@ -68,6 +71,7 @@ impl Process {
             sample.involuntary_switches += field(&status, "nonvoluntary_ctxt_switches:");
             let schedstat = fs::read_to_string(task.join("schedstat")).unwrap_or_default();
             sample.cpu += first_number(&schedstat);
+            sample.waited += schedstat.split_once(' ').map_or(0, |(_, rest)| first_number(rest));
         }
         Ok(sample)
     }

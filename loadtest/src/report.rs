@@ -28,7 +28,7 @@ pub fn page(outcome: &Outcome) -> Result<String> {
     let class = match outcome.verdict.kind {
         Kind::Good => "good",
         Kind::Wrong => "wrong",
-        Kind::Unmeasured => "unmeasured",
+        Kind::Saturated | Kind::Unmeasured => "unmeasured",
     };
     // Writing to a string cannot fail.
     let _ = writeln!(page, "<p class=\"verdict {class}\">{}</p>", escape(&outcome.verdict.text));

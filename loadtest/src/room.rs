@@ -164,6 +164,11 @@ impl Room {
         self.said as u64
     }
 
+    /// Whether a member was refused without a reason so far; asked once.
+    pub(crate) fn unexplained(&mut self, member: usize) -> bool {
+        std::mem::take(&mut self.cursors[member].refused)
+    }
+
     /// Whether all notices of newcomers are there, where the protocol has them.
     pub(crate) fn introduced(&self) -> bool {
         !self.protocol.announces() || self.join_notices >= self.introductions()
@@ -238,8 +243,9 @@ impl Room {
         }
     }
 
-    /// Adds the room's final account, before anybody is made to leave.
-    pub(crate) fn account(&self, sheet: &mut Sheet) {
+    /// Adds the room's final account, before anybody is made to leave. What has not arrived is lost, except where the
+    /// run was cut short: then it may have been on its way.
+    pub(crate) fn account(&self, cut_short: bool, sheet: &mut Sheet) {
         let here = |leaver: &&usize| self.cursors[**leaver].stage != Stage::Gone;
         sheet.tally.untrue_notices += self.leavers.iter().filter(here).count() as u64;
         sheet.tally.sent += self.lines_sent();
@@ -249,7 +255,8 @@ impl Room {
         for (member, cursor) in self.cursors.iter().enumerate() {
             let owed = self.owed(member);
             sheet.tally.expected += owed;
-            sheet.tally.lost += owed.saturating_sub(cursor.delivered);
+            let missing = owed.saturating_sub(cursor.delivered);
+            *(if cut_short { &mut sheet.tally.in_flight } else { &mut sheet.tally.lost }) += missing;
         }
     }
 }

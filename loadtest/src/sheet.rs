@@ -14,6 +14,9 @@ pub struct Tally {
     pub expected: u64,
     /// Deliveries that arrived, each line counted once a member.
     pub delivered: u64,
+    /// Deliveries that had not arrived when the run was cut short: they may have been on their way.
+    #[serde(default)]
+    pub in_flight: u64,
     /// Deliveries that did not arrive.
     pub lost: u64,
     /// Deliveries that arrived more than once.
@@ -34,6 +37,9 @@ pub struct Tally {
     pub skip_notices: u64,
     /// Lines that these notices speak of: part of what is lost.
     pub skipped: u64,
+    /// Connections that the server ended after they had said goodbye.
+    #[serde(default)]
+    pub left: u64,
     /// Connections that entered their room.
     pub joined: u64,
     /// Notices of newcomers owed: each member is told of itself and of all who come after it.
@@ -70,11 +76,12 @@ impl Tally {
         }
     }
 
-    fn fields(&mut self) -> [&mut u64; 25] {
+    fn fields(&mut self) -> [&mut u64; 27] {
         [
             &mut self.sent,
             &mut self.expected,
             &mut self.delivered,
+            &mut self.in_flight,
             &mut self.lost,
             &mut self.duplicated,
             &mut self.misordered,
@@ -85,6 +92,7 @@ impl Tally {
             &mut self.errors,
             &mut self.skip_notices,
             &mut self.skipped,
+            &mut self.left,
             &mut self.joined,
             &mut self.join_notices_expected,
             &mut self.join_notices,

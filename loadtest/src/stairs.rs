@@ -8,6 +8,9 @@ use crate::plan::{Pacing, Plan};
 use crate::scenario::{Raise, Steps};
 use crate::verdict::{Kind, Verdict};
 
+/// What ended the steps other than a step that was too much.
+type Failure = Option<String>;
+
 /// Runs step after step. The outcome is the last good step's, with all steps beside it; when something was lost,
 /// or no step was good, it is that of the step which ended it.
 ///
@@ -17,10 +20,11 @@ pub fn climb(args: &Steps, first: Plan, run: &mut dyn FnMut(&Plan) -> Result<Out
     let mut plan = first;
     let mut steps: Vec<Step> = Vec::new();
     let mut best: Option<Outcome> = None;
+    let mut failure: Failure = None;
     for _ in 0..args.steps.max(1) {
         let outcome = match run(&plan) {
             Err(error) if best.is_some() => {
-                eprintln!("no further step: {error:#}");
+                failure = Some(format!("no further step: {error:#}"));
                 break;
             }
             other => other?,
@@ -30,6 +34,9 @@ pub fn climb(args: &Steps, first: Plan, run: &mut dyn FnMut(&Plan) -> Result<Out
         eprintln!("{}", told(&step));
         steps.push(step);
         if !good {
+            if outcome.verdict.kind == Kind::Unmeasured {
+                failure = Some(outcome.verdict.text.trim_start_matches("FAILED: ").to_owned());
+            }
             if best.is_none() || outcome.verdict.kind == Kind::Wrong {
                 best = Some(outcome);
             }
@@ -39,7 +46,7 @@ pub fn climb(args: &Steps, first: Plan, run: &mut dyn FnMut(&Plan) -> Result<Out
         plan = args.next(&plan);
     }
     let mut outcome = best.unwrap_or_default();
-    outcome.verdict = verdict(args, &outcome, &steps);
+    outcome.verdict = verdict(args, &outcome, &steps, failure);
     outcome.parameters.insert("until_p99".into(), args.until_p99.as_secs_f64().into());
     outcome.parameters.insert("raise".into(), if args.raise == Raise::Rate { "rate" } else { "connections" }.into());
     outcome.parameters.insert("more".into(), args.more.into());
@@ -74,8 +81,13 @@ fn told(step: &Step) -> String {
     format!("{} connections, {rate} lines/s a room: p99 {p99}{trouble}", step.connections)
 }
 
-fn verdict(args: &Steps, outcome: &Outcome, steps: &[Step]) -> Verdict {
+fn verdict(args: &Steps, outcome: &Outcome, steps: &[Step], failure: Failure) -> Verdict {
     let last_good = steps.iter().rev().find(|step| step.trouble.is_empty());
+    // A server that fails is not one that has enough: what was good before does not make it so.
+    if let Some(failure) = failure {
+        let good = last_good.map_or(String::new(), |step| format!("; the last good step: {}", told(step)));
+        return Verdict { kind: Kind::Unmeasured, text: format!("FAILED: {failure}{good}") };
+    }
     let ended = steps.last().filter(|step| !step.trouble.is_empty()).map_or_else(
         || format!("all {} steps were good", steps.len()),
         |step| format!("the next was not: {}", step.trouble),

@@ -92,7 +92,14 @@ fn passage(table: &mut Table, name: &str, passage: &Passage) {
 fn talk(table: &mut Table, outcome: &Outcome) {
     let tally = &outcome.tally;
     let (sent, expected, delivered) = (grouped(tally.sent), grouped(tally.expected), grouped(tally.delivered));
-    table.row("lines", &format!("{sent} sent, {expected} deliveries expected, {delivered} delivered"));
+    let mut words = format!("{sent} sent, {expected} deliveries expected, {delivered} delivered");
+    if tally.in_flight > 0 {
+        let _ = write!(words, ", {} in flight at the end", grouped(tally.in_flight));
+    }
+    table.row("lines", &words);
+    if let Some(seconds) = outcome.ended_in_warmup {
+        return table.row("", &format!("ended in warm-up after {seconds:.1} s: nothing was measured"));
+    }
     let (rate, volume) = (short(outcome.deliveries_per_second), bytes(outcome.bytes_per_second));
     table.row("throughput", &format!("{rate} deliveries/s, {volume}/s over {:.1} s", outcome.window_seconds));
     let took = &outcome.latency_us;

@@ -21,6 +21,8 @@ mod leaving;
 mod reading;
 mod talking;
 
+pub(crate) use talking::HELD_BACK;
+
 /// Bytes of the one buffer that all connections are read into.
 const BUFFER: usize = 256 * 1024;
 /// Events taken from the poll at once.
@@ -82,6 +84,8 @@ pub(crate) struct Worker<'a> {
     opened: usize,
     /// Connections that have ended.
     ended: usize,
+    /// Whether talking ended before its time.
+    cut_short: bool,
     /// Whether the final account is made.
     accounted: bool,
     /// When bytes last arrived.
@@ -150,6 +154,7 @@ impl<'a> Worker<'a> {
             underway: 0,
             opened: 0,
             ended: 0,
+            cut_short: false,
             accounted: false,
             heard: now(),
             told: 0,
@@ -218,7 +223,7 @@ impl<'a> Worker<'a> {
     fn account(&mut self) {
         if !std::mem::replace(&mut self.accounted, true) {
             for room in &self.rooms {
-                room.account(&mut self.report.sheet);
+                room.account(self.cut_short, &mut self.report.sheet);
             }
         }
     }
@@ -231,10 +236,22 @@ impl<'a> Worker<'a> {
     /// Gives up, with a line that says why; what was measured is still reported.
     fn fail(&mut self, why: String) {
         self.report.failure.get_or_insert(why);
-        self.meter.stop(&mut self.report.effort);
-        let window = &mut self.report.sheet.window;
-        window.1 = window.1.min(now()).max(window.0);
+        self.stop_talking();
         self.phase = Phase::Done;
+    }
+
+    /// Cuts talking short, if it is going on: the window closes, and lines that were not written were not sent.
+    fn stop_talking(&mut self) {
+        if !matches!(self.phase, Phase::Talking | Phase::Draining) {
+            return;
+        }
+        self.cut_short = true;
+        self.meter.stop(&mut self.report.effort);
+        self.take_back_unwritten();
+        let now = now();
+        let window = &mut self.report.sheet.window;
+        window.1 = window.1.min(now).max(window.0);
+        self.report.finished = now;
     }
 
     /// When the plan stops by itself, measured from the start of talking; `None` when it counts lines.

@@ -122,6 +122,19 @@ fn steps_end_at_the_last_good_one() {
 }
 
 #[test]
+fn a_step_that_fails_is_a_failure_though_others_were_good() {
+    let target = serve(Fault::CloseAll(9)).to_string();
+    let shape = ["--connections", "2", "--rooms", "1", "--rate", "20/s", "--duration", "200ms", "--warmup", "0s"];
+    let output = loadtest(&[&["step", "--target", &target, "--until-p99", "1h"], &shape[..]].concat());
+    assert_eq!(code(&output), 3, "{}", text(&output));
+    assert!(
+        text(&output).contains("FAILED: 127.0.0.1") && text(&output).contains("the last good step: 2 conn"),
+        "{}",
+        text(&output)
+    );
+}
+
+#[test]
 fn the_limit_needs_no_server() {
     let output = loadtest(&["limit", "--sockets", "4", "--lines", "2", "--duration", "20ms"]);
     assert_eq!(code(&output), 0);
@@ -140,6 +153,7 @@ fn nonsense_is_refused_in_one_line() {
     refuse(&["--rooms", "2000"], "--rooms 2000 is more than --connections 1000");
     refuse(&["--size", "3"], "--size 3 is not between 36");
     refuse(&["--rate", "0"], "--rate 0 sends nothing");
+    refuse(&["--patience", "0s"], "--patience 0s waits for nothing");
     refuse(&["--rate", "fast"], "a rate is like 5/s");
     refuse(&["--duration", "0s"], "--duration 0s measures nothing");
     refuse(&["--connections", "9000000", "--rooms", "9000000"], "more than 65535 rooms");

@@ -137,6 +137,25 @@ fn a_server_that_closes_in_mid_run_is_told() {
 }
 
 #[test]
+fn a_server_that_keeps_leavers_is_told() {
+    let outcome = run_with(Fault::KeepOpen);
+    assert_eq!((outcome.verdict.exit_code(), outcome.leave.count), (3, 0));
+    assert!(outcome.verdict.text.contains("kept 10 of 10 connections open"), "{}", outcome.verdict.text);
+    assert_eq!(run_with(Fault::None).leave.count, 10);
+}
+
+#[test]
+fn lines_on_their_way_at_a_failure_are_not_lost() {
+    let mut plan = plan(serve(Fault::CloseAll(10)));
+    plan.stop = Stop::After(std::time::Duration::from_secs(60));
+    plan.warmup = std::time::Duration::from_secs(60);
+    let outcome = run(&plan);
+    assert_eq!((outcome.tally.lost, outcome.window_seconds), (0, 0.0), "{:?}", outcome.tally);
+    let table = loadtest::table::table(&outcome);
+    assert!(table.contains("ended in warm-up after") && !table.contains("deliveries/s"), "{table}");
+}
+
+#[test]
 fn one_connection_closed_is_told() {
     let outcome = run_with(Fault::CloseOne(10));
     assert_eq!((outcome.verdict.kind, outcome.verdict.exit_code()), (Kind::Unmeasured, 3));

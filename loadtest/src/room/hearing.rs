@@ -99,14 +99,21 @@ impl Room {
             Frame::Ping(token) => self.protocol.pong(token, &mut heard.answer),
             Frame::Error(words) => {
                 sheet.tally.errors += 1;
-                heard.trouble.get_or_insert(Trouble::Refused(text(words)));
+                if *words == b"ERROR" {
+                    // The next line gives the reason; it may come with other bytes.
+                    self.cursors[member].refused = true;
+                } else {
+                    heard.trouble.get_or_insert(Trouble::Refused(text(words)));
+                }
             }
-            // An ERROR is followed by a line that gives the reason.
-            Frame::Alien(words) => match &mut heard.trouble {
-                Some(Trouble::Refused(reason)) if reason == "ERROR" => *reason = format!("ERROR: {}", text(words)),
-                Some(_) => {}
-                none => *none = Some(Trouble::Alien(text(words))),
-            },
+            Frame::Alien(words) => {
+                let words = text(words);
+                heard.trouble.get_or_insert(if self.unexplained(member) {
+                    Trouble::Refused(format!("ERROR: {words}"))
+                } else {
+                    Trouble::Alien(words)
+                });
+            }
             Frame::Said { .. } | Frame::Other => {}
         }
     }

@@ -42,7 +42,7 @@ fn feed(room: &mut Room, member: usize, lines: &[&Vec<u8>], sheet: &mut Sheet) {
 }
 
 fn account(room: &Room, mut sheet: Sheet) -> Tally {
-    room.account(&mut sheet);
+    room.account(false, &mut sheet);
     sheet.tally
 }
 
@@ -125,6 +125,26 @@ fn notices_must_be_true_and_are_told_once() {
     assert_eq!(account(&room, sheet.clone()).untrue_notices, 4, "it is still there");
     room.gone(1);
     assert_eq!(account(&room, sheet).untrue_notices, 3);
+}
+
+#[test]
+fn a_refusals_reason_may_come_later() {
+    let (mut room, mut sheet) = (room(1, Dialect::Line), Sheet::default());
+    assert_eq!(room.receive(0, b"ERROR\n", 2000, &mut sheet).trouble, None);
+    let heard = room.receive(0, b"your line is too long\n", 2000, &mut sheet);
+    assert_eq!(heard.trouble, Some(Trouble::Refused("ERROR: your line is too long".into())));
+    assert_eq!((sheet.tally.errors, room.unexplained(0)), (1, false));
+    room.receive(0, b"ERROR\n", 2000, &mut sheet);
+    assert!(room.unexplained(0));
+}
+
+#[test]
+fn what_a_run_cut_short_misses_is_in_flight() {
+    let (mut room, mut sheet) = (room(2, Dialect::Line), Sheet::default());
+    let lines = say(&mut room, 3);
+    feed(&mut room, 0, &[&lines[0]], &mut sheet);
+    room.account(true, &mut sheet);
+    assert_eq!((sheet.tally.expected, sheet.tally.in_flight, sheet.tally.lost), (6, 5, 0));
 }
 
 #[test]

@@ -44,8 +44,8 @@ impl Worker<'_> {
         let from = source(plan.target, number, plan.sources);
         let mut connection = Connection::open(plan.target, from, (room, member), now())?;
         let interest = Interest::READABLE | Interest::WRITABLE;
-        let poll = if self.rooms[room].is_prompt(member) { &self.poll } else { &self.lazy };
-        poll.registry().register(connection.stream(), Token(index), interest)?;
+        // All are read at once until talking begins: what they are told of their entry is timed.
+        self.poll.registry().register(connection.stream(), Token(index), interest)?;
         self.connections[index] = Some(connection);
         Ok(())
     }
@@ -90,8 +90,11 @@ impl Worker<'_> {
     }
 
     /// A refusal ends the run while joining; words of another protocol end it at any time.
-    fn trouble(&mut self, trouble: &Trouble) {
+    pub(super) fn trouble(&mut self, trouble: &Trouble) {
         let (target, protocol) = (self.share.plan.target, self.share.plan.protocol);
+        if let Trouble::Refused(words) = trouble {
+            self.report.refusal.get_or_insert_with(|| words.clone());
+        }
         match trouble {
             Trouble::Alien(words) if self.phase != Phase::Leaving => {
                 self.fail(format!("{target} does not speak --protocol {protocol}: it said `{words}`"));

@@ -6,6 +6,7 @@ use crate::clock::now;
 impl Worker<'_> {
     /// Says goodbye on every connection.
     pub(super) fn begin_leaving(&mut self) {
+        self.stop_talking();
         self.phase = Phase::Leaving;
         self.heard = now();
         self.report.leaving = (now(), now());
@@ -15,10 +16,15 @@ impl Worker<'_> {
         }
     }
 
-    /// Done when the server has ended all connections, or does nothing more about them.
+    /// Done when the server has ended all connections, or keeps some for longer than the plan waits.
     pub(super) fn look_whether_left(&mut self) {
-        if self.ended == self.opened || self.out_of_patience() {
+        let (ended, opened) = (self.ended, self.opened);
+        if ended == opened {
             self.phase = Phase::Done;
+        } else if self.out_of_patience() {
+            let (target, patience) = (self.share.plan.target, humantime::format_duration(self.share.plan.patience));
+            let kept = opened - ended;
+            self.fail(format!("{target} kept {kept} of {opened} connections open for {patience} after their goodbye"));
         }
     }
 }

@@ -8,6 +8,7 @@ use mio::Events;
 use super::{ALARM, BUFFER, EVENTS, Phase, WAKE, Worker};
 use crate::clock::{now, ticks};
 use crate::connection::Arrived;
+use crate::room::Trouble;
 
 impl Worker<'_> {
     /// Serves what a poll found.
@@ -87,9 +88,14 @@ impl Worker<'_> {
     fn closed(&mut self, index: usize) {
         let Some(connection) = self.connections[index].take() else { return };
         self.ended += 1;
+        if self.rooms[connection.room].unexplained(connection.member) {
+            self.trouble(&Trouble::Refused("ERROR".into()));
+        }
         let inside = self.rooms[connection.room].gone(connection.member);
         if self.phase == Phase::Leaving {
-            self.report.leaving.1 = now();
+            self.heard = now();
+            self.report.leaving.1 = self.heard;
+            self.report.sheet.tally.left += 1;
             return;
         }
         self.report.sheet.tally.closed += 1;

@@ -1,5 +1,9 @@
 //! Talk: lines are sent when their pace makes them due; then what was sent arrives.
 
+use std::io;
+
+use mio::{Interest, Token};
+
 use super::{ALARM, Phase, Worker};
 use crate::clock::{SECOND, Tick, now, ticks};
 use crate::effort::Meter;
@@ -7,7 +11,7 @@ use crate::message::Event;
 use crate::plan::{Pacing, Stop};
 
 /// What one connection may hold back because the server doesn't read it, before the run is pointless.
-const HELD_BACK: usize = 8 * 1024 * 1024;
+pub(crate) const HELD_BACK: usize = 8 * 1024 * 1024;
 
 /// Where talking is.
 #[derive(Debug, Default)]
@@ -37,6 +41,22 @@ impl Worker<'_> {
         self.ready_rooms.extend(0..self.rooms.len());
         self.heard = start;
         self.phase = Phase::Talking;
+        if let Err(error) = self.part_the_lazy() {
+            self.fail(format!("cannot poll: {error}"));
+        }
+    }
+
+    /// Moves members that are read now and then to their own poll.
+    fn part_the_lazy(&mut self) -> io::Result<()> {
+        for (index, connection) in self.connections.iter_mut().enumerate() {
+            let Some(connection) = connection else { continue };
+            if !self.rooms[connection.room].is_prompt(connection.member) {
+                self.poll.registry().deregister(connection.stream())?;
+                let interest = Interest::READABLE | Interest::WRITABLE;
+                self.lazy.registry().register(connection.stream(), Token(index), interest)?;
+            }
+        }
+        Ok(())
     }
 
     /// Sends every line whose time has come, and sets the alarm to the next one's.
@@ -58,7 +78,9 @@ impl Worker<'_> {
         let over = self.talk.end.map_or(all_said, |end| now >= end);
         if over || stalled {
             self.report.finished = now;
-            self.meter.stop(&mut self.report.effort);
+            if self.talk.end.is_some() {
+                self.meter.stop(&mut self.report.effort);
+            }
             self.phase = Phase::Draining;
         } else {
             self.wake_at(self.talk.end.unwrap_or(Tick::MAX));
@@ -154,12 +176,15 @@ impl Worker<'_> {
         let held_back = connection.pending.len();
         let now = now();
         let sheet = &mut self.report.sheet;
-        sheet.lag.record(now.saturating_sub(planned), 1);
+        if sheet.in_window(planned) {
+            sheet.lag.record(now.saturating_sub(planned), 1);
+        }
         sheet.tally.writes += 1;
         sheet.tally.window_writes += u64::from(sheet.in_window(now));
         if held_back > HELD_BACK {
             let target = self.share.plan.target;
-            self.fail(format!("{target} reads a sender's lines more slowly than they are planned: lower --rate"));
+            let option = if self.talk.closed_loop { "--in-flight" } else { "--rate" };
+            self.fail(format!("{target} reads a sender's lines more slowly than they are sent: lower {option}"));
         }
     }
 
@@ -176,6 +201,7 @@ impl Worker<'_> {
             if self.report.sheet.window.1 == Tick::MAX {
                 self.report.sheet.window.1 = self.heard;
             }
+            self.meter.stop(&mut self.report.effort);
             self.report.finished = self.report.finished.max(self.report.sheet.window.1);
             self.phase = Phase::Waiting;
             (self.tell)(Event::Drained);
@@ -191,7 +217,7 @@ impl Worker<'_> {
     }
 
     /// Lines that the server never read were not sent.
-    fn take_back_unwritten(&mut self) {
+    pub(super) fn take_back_unwritten(&mut self) {
         for connection in self.connections.iter_mut().flatten().filter(|connection| !connection.pending.is_empty()) {
             let room = &mut self.rooms[connection.room];
             let mut line = Vec::new();

@@ -63,6 +63,8 @@ pub(crate) enum Fault {
     Http,
     /// It takes connections and says nothing.
     Silent,
+    /// It never ends a connection.
+    KeepOpen,
 }
 
 /// What happens to the server: by connection.
@@ -112,6 +114,7 @@ fn listen(number: usize, stream: TcpStream, tell: &Sender<Happening>) {
 fn hub(happenings: &Receiver<Happening>, fault: Fault) {
     let mut members: BTreeMap<usize, Member> = BTreeMap::new();
     let mut lines: BTreeMap<String, u64> = BTreeMap::new();
+    let mut kept = Vec::new();
     for happening in happenings {
         match happening {
             Happening::Came(number, mut stream) => {
@@ -135,6 +138,10 @@ fn hub(happenings: &Receiver<Happening>, fault: Fault) {
             },
             Happening::Went(number) => {
                 let Some(member) = members.remove(&number) else { continue };
+                if fault == Fault::KeepOpen {
+                    kept.push(member.stream);
+                    continue;
+                }
                 let _ = member.stream.shutdown(Shutdown::Both);
                 let Some(room) = member.room else { continue };
                 let line = format!("{} has left\n", member.name);
