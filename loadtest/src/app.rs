@@ -1,14 +1,16 @@
 //! The program: from arguments to exit code.
 
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::args::Common;
 use crate::conductor::{self, Run};
+use crate::interrupt;
 use crate::outcome::Outcome;
-use crate::plan::Plan;
+use crate::plan::{Impossible, Plan};
 use crate::probe::{probe, resolve};
 use crate::process::Process;
 use crate::progress::Progress;
@@ -28,34 +30,39 @@ const UNBOUND: [&str; 2] = ["--rate", "0"];
 /// With one line for the user; the exit code is 3 then.
 pub fn run(cli: &Cli) -> Result<u8> {
     let common = &cli.common;
+    // A file that can't be written is told before the run, not after it.
+    for path in common.json.iter().chain(&common.report) {
+        let open = std::fs::OpenOptions::new().append(true).create(true).open(path);
+        open.with_context(|| format!("cannot write {}", path.display()))?;
+    }
     match &cli.scenario {
         Scenario::Worker => {
             files::raise()?;
             crew::serve()?;
             Ok(0)
         }
-        Scenario::Compare(files) => compare::files(&files.first, &files.second).map(|text| {
-            print!("{text}");
-            0
+        Scenario::Compare(files) => compare::files(&files.first, &files.second).map(|(text, good)| {
+            show(&text);
+            if good { 0 } else { 3 }
         }),
         Scenario::Markdown(args) => markdown::files(&args.results).map(|text| {
-            print!("{text}");
+            show(&text);
             0
         }),
         Scenario::Limit(args) => bare(args, common),
         Scenario::Steady(args) => {
-            let stand = Stand::new(common, steady_arguments(args))?;
+            let mut stand = Stand::new(common, steady_arguments(args))?;
             finish(common, &limited(stand.run("steady", &args.plan(common, stand.target))?)?)
         }
         Scenario::Flood(args) => flood(args, common),
         Scenario::Step(args) => step(args, common),
         Scenario::Storm(args) => {
-            let stand = Stand::new(common, &[])?;
+            let mut stand = Stand::new(common, &[])?;
             let plan = args.plan(common, stand.target);
             finish(common, &stand.run("storm", &plan)?)
         }
         Scenario::Idle(args) => {
-            let stand = Stand::new(common, &[])?;
+            let mut stand = Stand::new(common, &[])?;
             let plan = args.plan(common, stand.target);
             finish(common, &stand.run("idle", &plan)?)
         }
@@ -70,13 +77,13 @@ fn steady_arguments(args: &Steady) -> &'static [&'static str] {
 }
 
 fn flood(args: &Flood, common: &Common) -> Result<u8> {
-    let stand = Stand::new(common, &UNBOUND)?;
+    let mut stand = Stand::new(common, &UNBOUND)?;
     let plan = args.plan(common, stand.target);
     finish(common, &limited(stand.run("flood", &plan)?)?)
 }
 
 fn step(args: &Steps, common: &Common) -> Result<u8> {
-    let stand = Stand::new(common, &UNBOUND)?;
+    let mut stand = Stand::new(common, &UNBOUND)?;
     let first = args.plan(common, stand.target);
     let outcome = stairs::climb(args, first, &mut |plan| stand.run("step", plan))?;
     finish(common, &outcome)
@@ -86,7 +93,7 @@ fn bare(args: &LimitArgs, common: &Common) -> Result<u8> {
     // Both ends of every socket are here.
     files::check(args.sockets * 2, 1, files::raise()?)?;
     let found = limit::measure(args.sockets, args.lines, args.size, args.duration)?;
-    print!("{}", table::limit(&found));
+    show(&table::limit(&found));
     if let Some(path) = &common.json {
         save(path, &serde_json::to_string_pretty(&found)?)?;
     }
@@ -108,6 +115,10 @@ struct Stand {
 impl Stand {
     fn new(common: &Common, arguments: &[&str]) -> Result<Self> {
         let possible = files::raise()?;
+        // The parser cannot tell: one may stand before the scenario, the other after it.
+        if !common.spawn && (common.server.is_some() || !common.server_arg.is_empty()) {
+            bail!(Impossible::new("--server and --server-arg are about a server of our own: add --spawn".into()));
+        }
         let mut all: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         all.extend(common.server_arg.iter().cloned());
         let server = if common.spawn { Some(Server::spawn(&find(common.server.as_deref())?, &all)?) } else { None };
@@ -120,13 +131,17 @@ impl Stand {
         Ok(Self { target, process: process.transpose()?, possible, arguments: all, server })
     }
 
-    fn run(&self, scenario: &str, plan: &Plan) -> Result<Outcome> {
+    fn run(&mut self, scenario: &str, plan: &Plan) -> Result<Outcome> {
         plan.check()?;
-        files::check(plan.connections, plan.processes, self.possible)?;
+        files::check_plan(plan, self.possible)?;
         probe(plan)?;
         let mut progress = Progress::new();
-        let run: Run = conductor::run(plan, self.process.as_ref(), &mut |moment| progress.show(moment))?;
+        let mut run: Run = conductor::run(plan, self.process.as_ref(), &mut |moment| progress.show(moment))?;
         progress.end();
+        if let Some(how) = self.server.as_mut().and_then(Server::ended) {
+            let before = run.failure.take().map_or(String::new(), |failure| format!(": {failure}"));
+            run.failure = Some(format!("the spawned server {how}{before}"));
+        }
         let mut outcome = Outcome::new(scenario, plan, &run);
         if self.server.is_some() {
             outcome.parameters.insert("server_arguments".into(), self.arguments.clone().into());
@@ -138,7 +153,8 @@ impl Stand {
 /// Measures bare writes of as many lines as the server put in one write, and the distance to them.
 fn limited(mut outcome: Outcome) -> Result<Outcome> {
     // After a failure there is no whole run to be compared with anything.
-    let Some(figures) = outcome.server.as_ref().filter(|_| outcome.verdict.kind != Kind::Unmeasured) else {
+    let whole = outcome.verdict.kind != Kind::Unmeasured && interrupt::caught().is_none();
+    let Some(figures) = outcome.server.as_ref().filter(|_| whole) else {
         return Ok(outcome);
     };
     let Some(lines) = figures.lines_per_write else { return Ok(outcome) };
@@ -161,7 +177,7 @@ fn limited(mut outcome: Outcome) -> Result<Outcome> {
 
 /// Shows an outcome wherever it is wanted.
 fn finish(common: &Common, outcome: &Outcome) -> Result<u8> {
-    print!("{}", table::table(outcome));
+    show(&table::table(outcome));
     if let Some(path) = &common.json {
         save(path, &serde_json::to_string_pretty(outcome)?)?;
     }
@@ -169,6 +185,11 @@ fn finish(common: &Common, outcome: &Outcome) -> Result<u8> {
         save(path, &report::page(outcome)?)?;
     }
     Ok(outcome.verdict.exit_code())
+}
+
+/// Prints; whoever reads may have had enough.
+fn show(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn save(path: &Path, text: &str) -> Result<()> {

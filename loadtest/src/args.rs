@@ -19,10 +19,10 @@ pub struct Common {
     #[arg(long, global = true, conflicts_with_all = ["target", "pid", "protocol"])]
     pub spawn: bool,
     /// The server's program for --spawn [default: `roomcast` beside this program, else it is built]
-    #[arg(long, value_name = "PATH", global = true, requires = "spawn")]
+    #[arg(long, value_name = "PATH", global = true)]
     pub server: Option<PathBuf>,
     /// One more argument for the spawned server; may be repeated
-    #[arg(long, value_name = "ARG", allow_hyphen_values = true, global = true, requires = "spawn")]
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true, global = true)]
     pub server_arg: Vec<String>,
     /// The server's process on this machine, to measure its CPU and memory [with --spawn: known]
     #[arg(long, global = true)]

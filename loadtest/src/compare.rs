@@ -11,9 +11,10 @@ use crate::machine::short;
 use crate::outcome::Outcome;
 use crate::plan::Impossible;
 use crate::table::heading;
+use crate::verdict::Kind;
 
 /// The parameters that make the work; the others say where and by whom it is done.
-const WORK: [&str; 12] = [
+const WORK: [&str; 15] = [
     "connections",
     "rooms",
     "senders",
@@ -26,6 +27,9 @@ const WORK: [&str; 12] = [
     "until_p99",
     "raise",
     "more",
+    "first_rate",
+    "first_connections",
+    "first_rooms",
 ];
 
 /// What is compared: its name, and where it is in the JSON.
@@ -49,16 +53,18 @@ const FIGURES: [(&str, &str); 17] = [
     ("lost", "/lost"),
 ];
 
-/// Compares two files.
+/// Compares two files. Returns the text, and whether both were good.
 ///
 /// # Errors
 /// When one cannot be read, or they are of different work: then with what differs.
-pub fn files(first: &Path, second: &Path) -> Result<String> {
+pub fn files(first: &Path, second: &Path) -> Result<(String, bool)> {
     let read = |path: &Path| -> Result<Outcome> {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         serde_json::from_str(&text).with_context(|| format!("{} is not a result of --json", path.display()))
     };
-    compare(&read(first)?, &read(second)?)
+    let (first, second) = (read(first)?, read(second)?);
+    let good = [&first, &second].iter().all(|outcome| outcome.verdict.kind == Kind::Good);
+    Ok((compare(&first, &second)?, good))
 }
 
 /// Compares two outcomes.
@@ -89,6 +95,11 @@ pub fn compare(first: &Outcome, second: &Outcome) -> Result<String> {
         text.push_str("  the machines differ: only ratios within one machine mean much\n");
     }
     let _ = writeln!(text, "  {:<20} {:>12} {:>12} {:>8}", "", "first", "second", "ratio");
+    for (name, outcome) in [("first", first), ("second", second)] {
+        if outcome.verdict.kind != Kind::Good {
+            let _ = writeln!(text, "  the {name} was not good: its figures are no measurement");
+        }
+    }
     let (a, b) = (serde_json::to_value(first)?, serde_json::to_value(second)?);
     for (name, pointer) in FIGURES {
         let figure = |value: &Value| value.pointer(pointer).and_then(Value::as_f64);

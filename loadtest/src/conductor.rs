@@ -1,9 +1,12 @@
 //! A run from outside: all in, then talk, then all out; the server's process is looked at in between.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 
 use crate::clock::{SECOND, Tick, now, sleep_until, ticks};
 use crate::crew::Crew;
+use crate::interrupt;
 use crate::message::{Command, Effort, Event, Progress, Report};
 use crate::plan::{Pacing, Plan, Stop};
 use crate::process::{Process, Sample, segments_sent};
@@ -11,6 +14,10 @@ use crate::sheet::Sheet;
 
 /// From the decision to talk to the first line: time for all processes to hear of it.
 const HEADSTART: Tick = SECOND / 20;
+/// How long other programs' traffic is watched before talking.
+const LISTENING: Tick = SECOND / 10;
+/// The share of it beside which the server's writes can still be counted.
+const OTHERS: f64 = 0.02;
 /// Longer than any worker stays silent: they tell their progress four times a second.
 const DEAF: Tick = 30 * SECOND;
 
@@ -46,7 +53,8 @@ pub struct Run {
     pub window: Tick,
     /// The server's process, if it is known.
     pub server: Option<Samples>,
-    /// Segments with data that the machine sent in the window, this program's own left out.
+    /// Segments with data that the machine sent in the window, this program's own left out; `None` where other
+    /// programs sent too many of them to tell.
     pub segments: Option<u64>,
 }
 
@@ -101,10 +109,16 @@ pub fn run(plan: &Plan, server: Option<&Process>, watch: &mut dyn FnMut(&Moment)
         samples.settled = sample(server);
         segments = conductor.talk(&mut samples);
     }
+    let interrupted = interrupt::caught();
     conductor.crew.tell(Command::Leave);
     while conductor.reports.len() < conductor.crew.workers() && conductor.listen() {}
     samples.left = sample(server);
-    Ok(gather(plan, conductor.reports, server.map(|_| samples), segments))
+    let mut run = gather(plan, conductor.reports, server.map(|_| samples), segments);
+    if let Some(signal) = interrupted {
+        let talked = Duration::from_millis(run.talked / 1_000_000);
+        run.failure = Some(format!("stopped by {} after {}", signal.name(), humantime::format_duration(talked)));
+    }
+    Ok(run)
 }
 
 /// A tick cut to whole microseconds, in which lines tell when they were planned.
@@ -120,7 +134,7 @@ impl Conductor<'_> {
     /// Waits until every worker has reached a point. `false` when one of them gave up before.
     fn all(&mut self, reached: fn(&Self) -> usize) -> bool {
         while reached(self) < self.crew.workers() {
-            if !self.reports.is_empty() || !self.listen() {
+            if !self.reports.is_empty() || interrupt::caught().is_some() || !self.listen() {
                 return false;
             }
         }
@@ -168,6 +182,7 @@ impl Conductor<'_> {
             (samples.from, samples.to) = (samples.settled, samples.settled);
             return None;
         }
+        let background = self.background()?;
         let start = whole_us(now() + HEADSTART);
         self.talk = Some(start);
         self.crew.tell(Command::Talk(start));
@@ -185,7 +200,14 @@ impl Conductor<'_> {
         samples.to = sample(self.server);
         let end = segments_sent();
         self.all(|conductor| conductor.drained);
-        Some(end?.saturating_sub(segments?))
+        told_apart(end?.saturating_sub(segments?), background, samples.to.at.saturating_sub(samples.from.at))
+    }
+
+    /// Segments that other programs send in [`LISTENING`], while ours are quiet; `Some(0)` where nobody counts them.
+    fn background(&mut self) -> Option<u64> {
+        let before = segments_sent();
+        self.listen_until(now() + LISTENING).then_some(())?;
+        Some(before.and_then(|before| Some(segments_sent()?.saturating_sub(before))).unwrap_or(0))
     }
 
     /// Notes what is told until a tick. `false` when a worker gave up.
@@ -193,13 +215,19 @@ impl Conductor<'_> {
         while now() < tick {
             let Some(event) = self.crew.event(tick) else { break };
             self.note(event);
-            if !self.reports.is_empty() {
+            if !self.reports.is_empty() || interrupt::caught().is_some() {
                 return false;
             }
         }
         sleep_until(tick);
         true
     }
+}
+
+/// The segments of a window, unless more than [`OTHERS`] of them were likely not the server's.
+fn told_apart(segments: u64, background: u64, window: Tick) -> Option<u64> {
+    let others = background as f64 * window as f64 / LISTENING as f64;
+    (others <= segments as f64 * OTHERS).then_some(segments)
 }
 
 fn gather(plan: &Plan, reports: Vec<Report>, server: Option<Samples>, segments: Option<u64>) -> Run {
@@ -229,4 +257,16 @@ fn gather(plan: &Plan, reports: Vec<Report>, server: Option<Samples>, segments: 
     }
     run.segments = segments.map(|count| count.saturating_sub(run.sheet.tally.window_writes));
     run
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_are_not_counted_beside_others() {
+        assert_eq!(told_apart(1000, 0, SECOND), Some(1000));
+        assert_eq!(told_apart(1000, 2, SECOND), Some(1000));
+        assert_eq!(told_apart(1000, 3, SECOND), None);
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command as Program, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, OnceLock};
@@ -137,8 +138,13 @@ fn start_thread((number, share): (usize, Share), tell: &Sender<(usize, Event)>) 
 }
 
 fn start_process(shares: &[(usize, Share)], tell: &Sender<(usize, Event)>) -> io::Result<Link> {
-    let mut child =
-        Program::new(std::env::current_exe()?).arg(SUBCOMMAND).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut child = Program::new(std::env::current_exe()?)
+        .arg(SUBCOMMAND)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        // The terminal's Ctrl-C is for us: we tell the children.
+        .process_group(0)
+        .spawn()?;
     let broken = || io::Error::other("a worker process without pipes");
     let mut commands = child.stdin.take().ok_or_else(broken)?;
     let events = child.stdout.take().ok_or_else(broken)?;

@@ -26,6 +26,7 @@ mod cursor;
 mod effort;
 pub mod files;
 pub mod histogram;
+pub mod interrupt;
 pub mod limit;
 mod log;
 pub mod machine;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{SECOND, now, thread_cpu, ticks};
 use crate::connection::source;
+use crate::plan::Impossible;
 
 /// Bytes of the buffer that all sockets are read into: as much as a worker has.
 const BUFFER: usize = 256 * 1024;
@@ -46,7 +47,7 @@ pub struct Limit {
 /// When sockets cannot be had.
 pub fn measure(sockets: usize, lines: usize, line_bytes: usize, duration: Duration) -> Result<Limit> {
     if sockets == 0 || lines == 0 || line_bytes == 0 || duration.is_zero() {
-        bail!("--sockets, --lines, --size and --duration must all be more than 0");
+        return Err(Impossible::new("--sockets, --lines, --size and --duration must all be more than 0".into()).into());
     }
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen")?;
     let address = listener.local_addr()?;

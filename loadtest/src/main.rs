@@ -3,12 +3,20 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use loadtest::interrupt;
 use loadtest::scenario::Cli;
 
 fn main() -> ExitCode {
     let cli = Cli::parse_from(with_default(std::env::args_os().collect()));
-    match loadtest::app::run(&cli) {
+    let done = interrupt::catch().map_err(Into::into).and_then(|()| loadtest::app::run(&cli));
+    if let Some(signal) = interrupt::caught() {
+        if let Err(error) = done {
+            eprintln!("loadtest: {error:#}");
+        }
+        return signal.exit_code().into();
+    }
+    match done {
         Ok(code) => code.into(),
         Err(error) => {
             eprintln!("loadtest: {error:#}");
@@ -23,8 +31,10 @@ fn main() -> ExitCode {
 /// Without a scenario it is `steady`: put in where options alone, or nothing, were given.
 fn with_default(mut arguments: Vec<OsString>) -> Vec<OsString> {
     let asks = |argument: &OsString| ["-h", "--help", "-V", "--version"].iter().any(|word| argument == word);
-    let first = arguments.get(1);
-    if first.is_none_or(|first| first.to_string_lossy().starts_with('-') && !asks(first)) {
+    let scenarios = Cli::command();
+    let scenario = |argument: &OsString| scenarios.get_subcommands().any(|scenario| argument == scenario.get_name());
+    let options = arguments.get(1).is_none_or(|first| first.to_string_lossy().starts_with('-'));
+    if options && !arguments.iter().skip(1).any(|argument| asks(argument) || scenario(argument)) {
         arguments.insert(1, "steady".into());
     }
     arguments

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use crate::machine::{bytes, grouped, micros, short};
 use crate::outcome::Outcome;
 use crate::table::heading;
+use crate::verdict::Kind;
 
 /// A column: its head, and its cell, empty where there is nothing to be told.
 type Column = (&'static str, fn(&Outcome) -> String);
@@ -56,10 +57,21 @@ pub fn files(paths: &[PathBuf]) -> Result<String> {
     let heads: Vec<&str> = columns.iter().map(|column| column.0).collect();
     let _ = writeln!(text, "| | {} |\n|---|{}", heads.join(" | "), "---:|".repeat(heads.len()));
     for (name, rounds) in &rows {
-        let cell = |column: &&Column| rounds.iter().map(column.1).collect::<Vec<_>>().join(" / ");
+        let cell =
+            |column: &&Column| rounds.iter().map(|outcome| shown(outcome, column)).collect::<Vec<_>>().join(" / ");
         let _ = writeln!(text, "| {name} | {} |", columns.iter().map(cell).collect::<Vec<_>>().join(" | "));
     }
     Ok(text)
+}
+
+/// A cell, with a verdict instead of a figure where that was not good.
+fn shown(outcome: &Outcome, column: &Column) -> String {
+    match outcome.verdict.kind {
+        Kind::Good => column.1(outcome),
+        Kind::Wrong => "wrong".into(),
+        Kind::Saturated => "saturated".into(),
+        Kind::Unmeasured => "failed".into(),
+    }
 }
 
 fn talked(outcome: &Outcome, text: String) -> String {

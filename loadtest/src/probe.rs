@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 
 use anyhow::{Context, Result, bail};
 
-use crate::plan::Plan;
+use crate::plan::{Impossible, Plan};
 use crate::protocol::{Dialect, Frame};
 
 /// How much of a greeting is read.
@@ -16,8 +16,9 @@ const GREETING: usize = 4096;
 /// # Errors
 /// When it stands for none.
 pub fn resolve(target: &str) -> Result<SocketAddr> {
-    let mut addresses =
-        target.to_socket_addrs().with_context(|| format!("--target {target} is not an address with a port"))?;
+    let mut addresses = target.to_socket_addrs().map_err(|error| {
+        Impossible::new(format!("--target {target} is not an address with a port ({error}): give HOST:PORT"))
+    })?;
     addresses.next().with_context(|| format!("--target {target} has no address"))
 }
 

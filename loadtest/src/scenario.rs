@@ -38,7 +38,7 @@ pub struct Cli {
 const EXIT_CODES: &str = "\
 Examples:
   loadtest --spawn                      a modest `steady` against a server of its own
-  loadtest flood --spawn --json a.json  the highest throughput of one busy room
+  loadtest flood --spawn --json a.json  the throughput of one busy room
   loadtest compare a.json b.json        two results side by side
 
 Exit codes: 0 good; 1 something was lost, came twice or out of order; 2 wrong usage;
@@ -49,7 +49,7 @@ Exit codes: 0 good; 1 something was lost, came twice or out of order; 2 wrong us
 pub enum Scenario {
     /// Rooms that talk at a fixed pace: latency, and whether all arrives
     Steady(Steady),
-    /// As many lines as go through: the highest deliveries a second
+    /// As many lines as go through with so many in flight: what a busy room can do
     Flood(Flood),
     /// A higher rate, or more connections, step by step, until it is too much
     Step(Steps),

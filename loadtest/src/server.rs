@@ -2,8 +2,10 @@
 
 use std::io::{self, BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -11,9 +13,15 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::clock::{SECOND, now};
+use crate::interrupt;
+use crate::plan::Impossible;
 
 /// How long a server may take to stop before it is killed.
 const GRACE: u64 = 10 * SECOND;
+/// How long a server may take to say where it listens.
+const GREETING: u64 = 10 * SECOND;
+/// How often signals are looked for while it does.
+const NAP: Duration = Duration::from_millis(50);
 
 /// A running server; it is stopped when this is dropped.
 #[derive(Debug)]
@@ -35,18 +43,28 @@ impl Server {
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            // The terminal's Ctrl-C is for us: it would end the server before we have seen the end.
+            .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start the server {}", program.display()))?;
-        let mut lines = BufReader::new(child.stdout.take().context("a server without standard output")?).lines();
-        let first = lines.next().and_then(io::Result::ok).unwrap_or_default();
-        let Some(port) = first.rsplit(':').next().and_then(|port| port.trim().parse().ok()) else {
-            let _ = child.kill();
-            let _ = child.wait();
-            bail!("{} did not say where it listens, but `{first}`", program.display());
-        };
-        // Whatever else it prints is read, so that it never waits for us.
-        thread::spawn(move || lines.for_each(drop));
-        Ok(Self { child, address: (Ipv4Addr::LOCALHOST, port).into() })
+        let out = child.stdout.take().context("a server without standard output")?;
+        let mut server = Self { child, address: (Ipv4Addr::LOCALHOST, 0).into() };
+        let first = first_line(out);
+        if let Some(port) = first.rsplit(':').next().and_then(|port| port.trim().parse().ok()) {
+            server.address.set_port(port);
+            return Ok(server);
+        }
+        match (server.ended(), first.as_str()) {
+            (Some(how), _) => bail!("{} {how} instead of listening; it said `{first}`", program.display()),
+            (None, "") => bail!("{} did not say where it listens", program.display()),
+            (None, _) => bail!("{} did not say where it listens, but `{first}`", program.display()),
+        }
+    }
+
+    /// How it ended, if it has: `ended with exit status: 1`.
+    pub fn ended(&mut self) -> Option<String> {
+        let status = self.child.try_wait().ok()??;
+        Some(format!("ended with {status}"))
     }
 
     /// Where it listens.
@@ -78,6 +96,26 @@ impl Drop for Server {
     }
 }
 
+/// The first line that a server prints; empty when none comes in time. Whatever else it prints is read as well, so that
+/// it never waits for us.
+fn first_line(out: ChildStdout) -> String {
+    let (tell, told) = channel();
+    thread::spawn(move || {
+        let mut lines = BufReader::new(out).lines();
+        let _ = tell.send(lines.next().and_then(io::Result::ok).unwrap_or_default());
+        lines.for_each(drop);
+    });
+    let deadline = now() + GREETING;
+    while now() < deadline && interrupt::caught().is_none() {
+        match told.recv_timeout(NAP) {
+            Ok(line) => return line,
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+    String::new()
+}
+
 /// The server's program: the one given, else the one beside this program, else a release build.
 ///
 /// # Errors
@@ -85,7 +123,7 @@ impl Drop for Server {
 pub fn find(given: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = given {
         if !path.is_file() {
-            bail!("--server {} is not a file", path.display());
+            return Err(Impossible::new(format!("--server {} is not a file", path.display())).into());
         }
         return Ok(path.to_owned());
     }
@@ -104,4 +142,15 @@ pub fn find(given: Option<&Path>) -> Result<PathBuf> {
         bail!("the build left no {}: give --server PATH", built.display());
     }
     Ok(built)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_ends_at_once_is_told_with_its_status() {
+        let error = Server::spawn(Path::new("/bin/false"), &[]).unwrap_err().to_string();
+        assert!(error.starts_with("/bin/false"), "{error}");
+    }
 }

@@ -17,6 +17,7 @@ type Failure = Option<String>;
 /// # Errors
 /// When the first step could not begin.
 pub fn climb(args: &Steps, first: Plan, run: &mut dyn FnMut(&Plan) -> Result<Outcome>) -> Result<Outcome> {
+    let begin = Outcome::new("step", &first, &crate::conductor::Run::default()).parameters;
     let mut plan = first;
     let mut steps: Vec<Step> = Vec::new();
     let mut best: Option<Outcome> = None;
@@ -47,6 +48,9 @@ pub fn climb(args: &Steps, first: Plan, run: &mut dyn FnMut(&Plan) -> Result<Out
     }
     let mut outcome = best.unwrap_or_default();
     outcome.verdict = verdict(args, &outcome, &steps, failure);
+    for key in ["rate", "connections", "rooms"] {
+        outcome.parameters.insert(format!("first_{key}"), begin.get(key).cloned().unwrap_or_default());
+    }
     outcome.parameters.insert("until_p99".into(), args.until_p99.as_secs_f64().into());
     outcome.parameters.insert("raise".into(), if args.raise == Raise::Rate { "rate" } else { "connections" }.into());
     outcome.parameters.insert("more".into(), args.more.into());

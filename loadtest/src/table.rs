@@ -189,8 +189,10 @@ fn limit_row(table: &mut Table, limit: &Limit) {
     );
     let (cost, rate) = (short(limit.cpu_ns_per_delivery), short(limit.deliveries_per_second));
     let mut words = format!("{cost} ns a delivery, {rate} deliveries/s");
-    if let Some(distance) = limit.distance {
-        let _ = write!(words, "; the server costs {distance:.2} times that");
+    match limit.distance {
+        Some(distance) if distance < 1.0 => words.push_str("; the server costs no more than that, within the noise"),
+        Some(distance) => _ = write!(words, "; the server costs {distance:.2} times that"),
+        None => {}
     }
     table.row("", &words);
 }

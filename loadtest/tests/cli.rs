@@ -206,6 +206,45 @@ fn two_results_are_compared_if_their_work_is_the_same() {
 }
 
 #[test]
+fn a_result_that_was_not_good_is_not_shown_as_one() {
+    let directory = scratch("bad");
+    let (good, bad) = (directory.join("good-1.json"), directory.join("bad-1.json"));
+    let run = |fault: Fault, path: &Path| {
+        short("flood", serve(fault), &["--in-flight", "2", "--json", path.to_str().unwrap()])
+    };
+    assert_eq!(code(&run(Fault::None, &good)), 0);
+    assert_eq!(code(&run(Fault::LoseForOne(3), &bad)), 1);
+    let files = [good.to_str().unwrap(), bad.to_str().unwrap()];
+    let output = loadtest(&["markdown", files[0], files[1]]);
+    let row = text(&output).lines().find(|line| line.starts_with("| bad |")).unwrap().to_owned();
+    assert!(row.starts_with("| bad | wrong | wrong"), "{row}");
+    let output = loadtest(&["compare", files[0], files[1]]);
+    assert_eq!(code(&output), 3, "{}", text(&output));
+    assert!(text(&output).contains("the second was not good"), "{}", text(&output));
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    for (arguments, words) in [
+        (&["steady", "--target", "foo"][..], "--target foo is not an address with a port"),
+        (&["limit", "--sockets", "0"], "--sockets, --lines"),
+        (&["steady", "--server", "/bin/true"], "are about a server of our own: add --spawn"),
+        (&["steady", "--spawn", "--server", "/nowhere"], "--server /nowhere is not a file"),
+    ] {
+        let output = loadtest(arguments);
+        assert_eq!((code(&output), error(&output).lines().count()), (2, 1), "{arguments:?}: {}", error(&output));
+        assert!(error(&output).contains(words), "{arguments:?}: {}", error(&output));
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_told_first() {
+    let output = short("steady", serve(Fault::None), &["--json", "/nowhere/a.json"]);
+    assert_eq!((code(&output), text(&output).as_str()), (3, ""), "{}", error(&output));
+    assert!(error(&output).contains("cannot write /nowhere/a.json"), "{}", error(&output));
+}
+
+#[test]
 fn help_shows_an_example_for_each_scenario() {
     for scenario in ["steady", "flood", "step", "storm", "idle", "limit", "compare", "markdown"] {
         let output = loadtest(&[scenario, "--help"]);

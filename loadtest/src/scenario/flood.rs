@@ -22,7 +22,7 @@ pub struct Flood {
     /// Members of each room that talk, in turn
     #[arg(long, default_value_t = 1, value_name = "S")]
     pub senders: usize,
-    /// Lines in flight in each room
+    /// Lines in flight in each room: more of them for more deliveries a second, fewer for less latency
     #[arg(long, default_value_t = 32, value_name = "W")]
     pub in_flight: usize,
     /// Bytes of a line's text
