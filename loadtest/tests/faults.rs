@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Fault, plan, run, run_with, serve};
+use common::{Fault, plan, run, run_with, serve, serve_wronging};
 use loadtest::plan::{Pacing, Stop};
 use loadtest::verdict::Kind;
 
@@ -12,6 +12,7 @@ const ROOMS: u64 = 2;
 #[test]
 fn a_clean_run_is_clean() {
     let mut plan = plan(serve(Fault::None));
+    plan.patience = std::time::Duration::from_secs(30);
     plan.pacing = Pacing::Closed { window: 2 };
     let outcome = run(&plan);
     let tally = &outcome.tally;
@@ -194,12 +195,46 @@ fn a_closed_loop_is_checked_as_well_however_it_is_read() {
             plan.pacing = Pacing::Closed { window: 8 };
             plan.stop = Stop::Lines(200);
             plan.read_every = std::time::Duration::from_millis(read_every);
+            if fault == Fault::None {
+                plan.patience = std::time::Duration::from_secs(30);
+            }
             let outcome = run(&plan);
             let tally = &outcome.tally;
             assert_eq!((tally.sent, tally.expected), (400, 2000), "{fault:?} {tally:?}");
             assert_eq!((tally.lost, tally.duplicated, tally.misordered), (lost, duplicated, 0), "{fault:?} {tally:?}");
         }
     }
+}
+
+#[test]
+fn whoever_is_wronged_is_heard() {
+    // The sender, one that is read now and then, and the last, which is read at once; in mid-run and at the end.
+    let faults = [50, 100].map(|at| [Fault::LoseForOne(at), Fault::Duplicate(at), Fault::Rename(at)]);
+    std::thread::scope(|scope| {
+        for victim in [0, 3, 40] {
+            for fault in faults.into_iter().flatten() {
+                scope.spawn(move || is_heard(fault, victim));
+            }
+        }
+    });
+}
+
+fn is_heard(fault: Fault, victim: usize) {
+    let mut plan = plan(serve_wronging(fault, victim));
+    (plan.connections, plan.rooms) = (40, 1);
+    plan.pacing = Pacing::Closed { window: 8 };
+    plan.stop = Stop::Lines(100);
+    plan.read_every = std::time::Duration::from_millis(2);
+    let outcome = run(&plan);
+    let tally = &outcome.tally;
+    let expected = match fault {
+        Fault::LoseForOne(_) => (1, 0, 0),
+        Fault::Duplicate(_) => (0, 1, 0),
+        _ => (1, 0, 1),
+    };
+    let found = (tally.lost, tally.duplicated, tally.corrupt);
+    assert_eq!((found, tally.misordered), (expected, 0), "{fault:?} for {victim}: {tally:?}");
+    assert_eq!(outcome.verdict.exit_code(), 1);
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn spawn() -> Server {
 }
 
 fn plan(target: SocketAddr) -> Plan {
-    Plan { connections: 60, rooms: 6, patience: Duration::from_secs(5), ..common::plan(target) }
+    Plan { connections: 60, rooms: 6, patience: Duration::from_secs(30), ..common::plan(target) }
 }
 
 #[test]

@@ -85,12 +85,17 @@ struct Member {
     skipping: u64,
 }
 
-/// Starts a server on a free port. It ends with the test program.
+/// Starts a server on a free port whose faults strike a room's last member. It ends with the test program.
 pub(crate) fn serve(fault: Fault) -> SocketAddr {
+    serve_wronging(fault, usize::MAX)
+}
+
+/// Starts a server whose faults strike the member at a place of each room, or the last if there are fewer.
+pub(crate) fn serve_wronging(fault: Fault, victim: usize) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let (tell, happenings) = channel();
-    thread::spawn(move || hub(&happenings, fault));
+    thread::spawn(move || hub(&happenings, fault, victim));
     thread::spawn(move || {
         for (number, stream) in listener.incoming().enumerate() {
             let stream = stream.unwrap();
@@ -111,7 +116,7 @@ fn listen(number: usize, stream: TcpStream, tell: &Sender<Happening>) {
 }
 
 /// One thread owns all that the server knows, so that all that it does is in one order.
-fn hub(happenings: &Receiver<Happening>, fault: Fault) {
+fn hub(happenings: &Receiver<Happening>, fault: Fault, victim: usize) {
     let mut members: BTreeMap<usize, Member> = BTreeMap::new();
     let mut lines: BTreeMap<String, u64> = BTreeMap::new();
     let mut kept = Vec::new();
@@ -133,7 +138,7 @@ fn hub(happenings: &Receiver<Happening>, fault: Fault) {
                     let count = lines.entry(room.clone()).or_default();
                     *count += 1;
                     let line = format!("{}: {line}\n", members[&number].name);
-                    broadcast(&mut members, &room, &line, *count, fault);
+                    broadcast(&mut members, &room, &line, *count, (fault, victim));
                 }
             },
             Happening::Went(number) => {
@@ -145,7 +150,7 @@ fn hub(happenings: &Receiver<Happening>, fault: Fault) {
                 let _ = member.stream.shutdown(Shutdown::Both);
                 let Some(room) = member.room else { continue };
                 let line = format!("{} has left\n", member.name);
-                broadcast(&mut members, &room, &line, 0, Fault::None);
+                broadcast(&mut members, &room, &line, 0, (Fault::None, 0));
             }
         }
     }
@@ -180,9 +185,17 @@ fn join(members: &mut BTreeMap<usize, Member>, number: usize, line: &str, fault:
     }
 }
 
-/// Sends a room's line number `count` to its members; the fault strikes the last of them, or all.
-fn broadcast(members: &mut BTreeMap<usize, Member>, room: &str, line: &str, count: u64, fault: Fault) {
-    let victim = members.iter().filter(|(_, member)| member.room.as_deref() == Some(room)).map(|(at, _)| *at).max();
+/// Sends a room's line number `count` to its members; the fault strikes one of them, or all.
+fn broadcast(
+    members: &mut BTreeMap<usize, Member>,
+    room: &str,
+    line: &str,
+    count: u64,
+    (fault, victim): (Fault, usize),
+) {
+    let mut names: Vec<_> = members.iter().filter(|(_, member)| member.room.as_deref() == Some(room)).collect();
+    names.sort_by_key(|(_, member)| member.name.clone());
+    let victim = names.get(victim).or(names.last()).map(|(at, _)| **at);
     for (number, member) in members.iter_mut().filter(|(_, member)| member.room.as_deref() == Some(room)) {
         let here = Some(*number) == victim;
         let mut text = line.to_owned();
