@@ -1,7 +1,8 @@
 #!/bin/bash
 # Roomcast beside other servers on the same work: each that is installed is started with its limits off on a free
 # port of this machine, loaded, and stopped; in turn, in two rounds, so that a disturbance hits all of them.
-# Writes a Markdown table for each scenario to standard output, and every result to a directory.
+# Writes a Markdown table for each scenario to standard output, and every result to a directory. Its exit code is 1
+# when a server did not start or a run was not good; that run's cells say so instead of showing figures.
 #
 #   loadtest/compare.sh            about eight minutes
 #   QUICK=1 loadtest/compare.sh    about one
@@ -14,6 +15,7 @@ cd "$(dirname "$0")/.."
 ROUNDS=${ROUNDS:-2}
 ONLY=${ONLY:-roomcast inspircd redis nats}
 RESULTS=${RESULTS:-$(mktemp -d)}
+PROGRAMS=${CARGO_TARGET_DIR:-target}/release
 SECONDS_EACH=${SECONDS_EACH:-$([[ ${QUICK:-} ]] && echo 1 || echo 5)}
 # A scenario's name and its arguments.
 SCENARIOS=(
@@ -119,7 +121,7 @@ EOF
 start() {
   PORT=$(free_port)
   case $1 in
-    roomcast) target/release/roomcast "$PORT" --rate 0 >"$WORK/log" 2>&1 & ;;
+    roomcast) "$PROGRAMS/roomcast" "$PORT" --rate 0 >"$WORK/log" 2>&1 & ;;
     inspircd)
       inspircd_config "$PORT" >"$WORK/inspircd.conf"
       local root=()
@@ -138,6 +140,17 @@ start() {
   return 1
 }
 
+reversed() {
+  local words=
+  for word in "$@"; do words="$word $words"; done
+  echo "$words"
+}
+
+# Results of another time would end up in this one's table.
+if compgen -G "$RESULTS/*/*.json" >/dev/null; then
+  say "RESULTS=$RESULTS has results already: empty it, or name another directory"; exit 2
+fi
+BAD=0
 cargo build --release --quiet -p roomcast -p loadtest
 ulimit -n "$(ulimit -Hn)"
 mkdir -p "$RESULTS"
@@ -145,20 +158,31 @@ for round in $(seq "$ROUNDS"); do
   for scenario in "${SCENARIOS[@]}"; do
     read -r name arguments <<<"$scenario"
     mkdir -p "$RESULTS/$name"
-    for server in $ONLY; do
+    # Forth and back, so that none is always the first.
+    order=$ONLY
+    # shellcheck disable=SC2086 # the names are words
+    ((round % 2)) || order=$(reversed $ONLY)
+    for server in $order; do
       installed "$server" || { say "$server is not installed: left out"; continue; }
-      start "$server" || { stop; continue; }
+      start "$server" || { BAD=1; stop; continue; }
       say "round $round, $name: $server"
       # shellcheck disable=SC2086 # the arguments are words
-      target/release/loadtest $arguments --target "127.0.0.1:$PORT" --pid "$PID" --protocol "$(protocol "$server")" \
-        --connecting 1000 --json "$RESULTS/$name/$server-$round.json" | tail -1 >&2 || true
+      "$PROGRAMS/loadtest" $arguments --target "127.0.0.1:$PORT" --pid "$PID" --protocol "$(protocol "$server")" \
+        --connecting 1000 --json "$RESULTS/$name/$server-$round.json" | tail -1 >&2 || BAD=1
       stop
     done
   done
 done
 
 for scenario in "${SCENARIOS[@]}"; do
-  target/release/loadtest markdown "$RESULTS/${scenario%% *}"/*.json
+  name=${scenario%% *}
+  if compgen -G "$RESULTS/$name/*.json" >/dev/null; then
+    "$PROGRAMS/loadtest" markdown "$RESULTS/$name"/*.json || BAD=1
+  else
+    echo "$name: no results"
+    BAD=1
+  fi
   echo
 done
 say "every result: $RESULTS"
+exit "$BAD"
