@@ -27,7 +27,11 @@ pub fn table(outcome: &Outcome) -> String {
     passage(&mut table, "joined", &outcome.join);
     if tally.join_notices > 0 {
         let (seen, owed) = (grouped(tally.join_notices), grouped(tally.join_notices_expected));
-        table.row("notices", &format!("{seen} of {owed} joins, {} leaves seen", grouped(tally.leave_notices)));
+        let mut words = format!("{seen} of {owed} joins, {} leaves seen", grouped(tally.leave_notices));
+        if tally.untrue_notices > 0 {
+            let _ = write!(words, ", {} untrue", grouped(tally.untrue_notices));
+        }
+        table.row("notices", &words);
     }
     if tally.sent > 0 {
         talk(&mut table, outcome);
