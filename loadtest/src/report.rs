@@ -45,7 +45,7 @@ pub fn page(outcome: &Outcome) -> Result<String> {
 fn cards(page: &mut String, outcome: &Outcome) {
     let tally = &outcome.tally;
     let mut cards = Vec::new();
-    if tally.sent > 0 {
+    if tally.sent > 0 && outcome.ended_in_warmup.is_none() {
         cards.push(("deliveries a second", short(outcome.deliveries_per_second)));
         cards.push(("latency p50", micros(outcome.latency_us.p50)));
         cards.push(("latency p99", micros(outcome.latency_us.p99)));

@@ -9,6 +9,11 @@ const BUSY: f64 = 0.95;
 /// Cores that a server must use, or wait for, before a busy generator in a closed loop is believed to have been kept
 /// busy by it.
 const SERVER_BUSY: f64 = 0.9;
+/// A closed loop's worker that waits for a CPU for more of the window than this, and longer than it computes, holds the
+/// loop up. (An open loop tells by how late it sends.)
+const STARVED: f64 = 0.3;
+/// A side that used and waited for less of a core in a closed loop waited for the other's lines much of the time.
+const IDLE: f64 = 0.7;
 /// Lateness of the generator's own sends, in microseconds, that a machine shared with the server may well cause: mostly,
 /// and at times, when both wait for a slice or two of the scheduler's.
 const LAG_US: (u64, u64) = (1000, 5000);
@@ -28,9 +33,9 @@ pub fn saturation(plan: &Plan, outcome: &Outcome) -> Option<String> {
 
 /// Whether a closed loop left both sides time: with more lines in flight more would have gone through.
 pub(crate) fn idle(plan: &Plan, outcome: &Outcome) -> bool {
-    let server = outcome.server.as_ref().is_some_and(|server| wanted(server) < SERVER_BUSY);
+    let server = outcome.server.as_ref().is_some_and(|server| wanted(server) < IDLE);
     let closed = matches!(plan.pacing, Pacing::Closed { .. });
-    closed && server && outcome.window_seconds >= SHORTEST && outcome.generator.busy_share < SERVER_BUSY
+    closed && server && outcome.window_seconds >= SHORTEST && outcome.generator.busy_share < IDLE
 }
 
 /// Cores that a server used or waited for.
@@ -57,7 +62,8 @@ fn paced(outcome: &Outcome) -> Option<String> {
 /// A closed loop keeps somebody busy: it should be the server.
 fn looped(outcome: &Outcome) -> Option<String> {
     let generator = &outcome.generator;
-    if generator.busy_share <= BUSY {
+    let starved = generator.waited_share > STARVED.max(generator.cpu_share);
+    if generator.busy_share <= BUSY && !starved {
         return None;
     }
     match &outcome.server {
@@ -147,6 +153,12 @@ pub(crate) mod tests {
         assert!(saturation(&plan(CLOSED), &outcome).is_some_and(|why| why.contains("while the server had time")));
         outcome.server = Some(server(0.6, 0.4));
         assert_eq!(saturation(&plan(CLOSED), &outcome), None, "both shared what there was");
+        let mut outcome = Outcome { server: Some(server(0.3, 0.0)), ..waiting(0.2, 0.6) };
+        assert!(saturation(&plan(CLOSED), &outcome).is_some_and(|why| why.contains("and waited 60 % for a CPU while")));
+        outcome.server = Some(server(0.6, 0.35));
+        assert_eq!(saturation(&plan(CLOSED), &outcome), None);
+        let outcome = Outcome { server: Some(server(0.5, 0.1)), ..waiting(0.35, 0.25) };
+        assert_eq!(saturation(&plan(CLOSED), &outcome), None, "a machine of two cores with others on it");
     }
 
     #[test]

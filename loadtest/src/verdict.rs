@@ -90,11 +90,13 @@ fn wrongs(outcome: &Outcome) -> Vec<String> {
     let tally = &outcome.tally;
     let skipped =
         if tally.skipped > 0 { format!(" ({} announced as skipped)", grouped(tally.skipped)) } else { String::new() };
+    // What was refused was not taken on, and is no loss.
+    let lost = if tally.errors > 0 { "missing" } else { "lost" };
     let missing = tally.join_notices_expected.saturating_sub(tally.join_notices);
     // Notices are owed to those who came in: when not all did, that is told instead.
     let missing = if outcome.join.count == outcome.connections() { missing } else { 0 };
     [
-        (tally.lost, format!("of {} deliveries lost{skipped}", grouped(tally.expected))),
+        (tally.lost, format!("of {} deliveries {lost}{skipped}", grouped(tally.expected))),
         (tally.duplicated, "delivered more than once".into()),
         (tally.misordered_sender, "out of their sender's order".into()),
         (tally.misordered_room, "out of their room's common order".into()),
@@ -119,6 +121,21 @@ mod tests {
         assert_eq!((verdict.kind, verdict.exit_code()), (Kind::Saturated, 3));
         assert!(verdict.text.starts_with("SATURATED: the generator's busiest thread computed for 97 %"), "{verdict:?}");
         assert_eq!(Verdict::new(&plan(OPEN), None, &busy(0.5)).kind, Kind::Good);
+    }
+
+    #[test]
+    fn a_refusal_is_told_with_its_words_before_what_is_missing() {
+        let mut outcome = busy(0.1);
+        (outcome.tally.errors, outcome.tally.expected, outcome.tally.lost) = (3, 1000, 7);
+        outcome.refusal = Some("ERROR: too long".into());
+        let verdict = Verdict::new(&plan(OPEN), None, &outcome);
+        assert_eq!(
+            (verdict.kind, verdict.text.as_str()),
+            (
+                Kind::Unmeasured,
+                "FAILED: 127.0.0.1:1234 refused 3 times, first with `ERROR: too long`; by then 7 of 1,000 deliveries missing"
+            )
+        );
     }
 
     #[test]
