@@ -9,6 +9,7 @@ use crate::histogram::Percentiles;
 use crate::limit::Limit;
 use crate::machine::{Machine, ratio};
 use crate::plan::{Pacing, Plan, Stop};
+use crate::process;
 use crate::saturation::saturation;
 use crate::sheet::Tally;
 use crate::verdict::Verdict;
@@ -229,8 +230,7 @@ fn server(samples: &Samples, run: &Run) -> ServerFigures {
     let delivered = run.sheet.tally.window_delivered;
     let joined = run.sheet.tally.joined;
     let top = to.rss.max(samples.settled.rss);
-    // Fewer segments than reads can't be: then the kernel's count means something else here.
-    let writes = run.segments.filter(|&count| count > 0 && count >= run.sheet.tally.window_reads / 2);
+    let writes = run.segments.filter(|&count| process::plausible(count, run.sheet.tally.window_reads, delivered));
     ServerFigures {
         cpu_seconds: cpu as f64 / SECOND as f64,
         cpu_share: ratio(cpu, to.at.saturating_sub(from.at)),

@@ -97,6 +97,14 @@ pub fn segments_sent() -> Option<u64> {
     values.split(' ').nth(at)?.parse().ok()
 }
 
+/// Whether so many segments can be a server's writes. Fewer than reads can't be: then the kernel's count means something
+/// else here. Nor more than lines delivered, but for a few: then another program's are among them.
+#[must_use]
+pub fn plausible(segments: u64, reads: u64, delivered: u64) -> bool {
+    let most = delivered + delivered / 50;
+    segments > 0 && segments >= reads / 2 && (delivered == 0 || segments <= most)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +119,12 @@ mod tests {
         }
         assert!(before.rss > 100_000, "{before:?}");
         assert!(segments_sent().is_some());
+    }
+
+    #[test]
+    fn a_write_carries_a_line_at_least() {
+        assert!(plausible(1000, 1000, 32_000) && plausible(1010, 1000, 1000));
+        assert!(!plausible(1200, 1000, 1000) && !plausible(400, 1000, 32_000));
     }
 
     #[test]
