@@ -87,6 +87,11 @@ impl Inbox {
         debug_assert!(sent.is_ok());
         // Sent first, counted then: a pass that reads the count finds at least that many, though
         // not always the same ones.
+        self.count()
+    }
+
+    /// Counts an operation that was sent; the first one has a pass to run.
+    pub(crate) fn count(&self) -> Option<Due> {
         // Release: pairs with the Acquire in `pending`. Acquire: whoever starts a pass sees all
         // that the last pass did before its `settle`.
         (self.pending.fetch_add(1, Ordering::AcqRel) == 0).then_some(Due)
@@ -101,12 +106,6 @@ impl Inbox {
     #[cfg(test)]
     pub(crate) fn send_uncounted(&self, operation: Operation) {
         self.sender.send(operation).unwrap();
-    }
-
-    /// Counts an operation that was sent.
-    #[cfg(test)]
-    pub(crate) fn count_late(&self) -> Option<Due> {
-        (self.pending.fetch_add(1, Ordering::AcqRel) == 0).then_some(Due)
     }
 
     /// How many operations a pass may take now.

@@ -282,7 +282,7 @@ mod tests {
         settle().await;
         assert!(old.room.roster().is_empty(), "the pass took the leave");
         assert_eq!(registry.len(), 1, "and the room stays");
-        old.run_if(old.inbox().count_late());
+        old.run_if(old.inbox().count());
         settle().await;
         assert_eq!(signals(&second), Signal::ADMITTED);
         assert_eq!((registry.len(), new.room.roster().len()), (1, 1));
