@@ -126,13 +126,12 @@ impl Batch {
 
     /// Lets a peer go if it has that seat; it gets what was said before.
     fn release(&mut self, Newcomer { seat, peer }: &Newcomer, tally: &mut Tally) {
-        let members = self.after.as_ref().unwrap_or(&self.before);
-        if members.get(seat).is_none_or(|member| member.id() != peer.id()) {
+        if !has_seat(self.after.as_ref().unwrap_or(&self.before), seat, peer.id()) {
             return;
         }
         self.members(tally).remove(seat);
         let to = Some(self.end);
-        if self.was_here(seat, peer.id()) {
+        if has_seat(&self.before, seat, peer.id()) {
             self.gone.insert(peer.id());
             let peer = Arc::clone(peer);
             self.parts.push(Part { peer, from: Mark::default(), to, fate: Signal::RELEASED });
@@ -161,16 +160,11 @@ impl Batch {
         }
         let members = std::mem::take(self.members(tally));
         for (seat, peer) in members {
-            if self.was_here(&seat, peer.id()) {
+            if has_seat(&self.before, &seat, peer.id()) {
                 self.gone.insert(peer.id());
                 self.parts.push(Part { peer, from: Mark::default(), to, fate: Signal::CLOSE });
             }
         }
-    }
-
-    /// Whether the peer had the seat before the batch.
-    fn was_here(&self, seat: &Seat, id: PeerId) -> bool {
-        self.before.get(seat).is_some_and(|member| member.id() == id)
     }
 
     /// Notes that `lines` lines were appended.
@@ -186,6 +180,11 @@ impl Batch {
             Members::clone(&self.before)
         })
     }
+}
+
+/// Whether this very peer has the seat, and not another one of its name.
+fn has_seat(members: &Members, seat: &Seat, id: PeerId) -> bool {
+    members.get(seat).is_some_and(|member| member.id() == id)
 }
 
 /// A batch laid out, to be handed to peer after peer.
