@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Client, Program, TestServer, eventually, numbered, patient};
+use common::{Client, Program, TestServer, eventually, numbered, patient, read_with_gaps};
 use rlimit::Resource;
 use roomcast::{Config, SlowReader};
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -213,28 +213,8 @@ fn a_slow_reader_is_told_what_it_lost_where_it_lost_it() {
         alice.send(format!("{number} {line}\n"));
         assert!(alice.line().starts_with(&format!("alice: {number} ")));
     }
-    let lost = read_with_gaps(&mut bob, total);
+    let lost = read_with_gaps(&mut bob, total, |number| format!("alice: {number} {line}"));
     assert!(lost > 0, "20 MB do not fit into a socket and 100 kB");
     alice.send("and on\n");
     bob.expect("alice: and on");
-}
-
-/// Reads alice's lines, which are numbered below `total`; how many were lost. Each gap in the
-/// numbers is told in its place.
-fn read_with_gaps(client: &mut Client, total: usize) -> usize {
-    let (mut next, mut lost) = (0, 0);
-    while next < total {
-        let line = client.line();
-        if let Some(skipped) = line.strip_prefix("*** ") {
-            let count: usize = skipped.split(' ').next().unwrap().parse().unwrap();
-            assert!(skipped.ends_with(" skipped"), "{line}");
-            next += count;
-            lost += count;
-        } else {
-            let number: usize = line.split(' ').nth(1).unwrap().parse().unwrap();
-            assert_eq!(number, next, "the gaps told so far are the gaps there are");
-            next += 1;
-        }
-    }
-    lost
 }

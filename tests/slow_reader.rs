@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Client, DEADLINE, Program};
+use common::{Client, DEADLINE, Program, read_with_gaps};
 use std::sync::mpsc;
 use std::thread;
 
@@ -56,25 +56,10 @@ fn one_sleeps(peers: usize, lines: usize, workers: &str) {
     let grown = server.status_kib("VmHWM") - before;
     // The sleeper's backlog, and a batch or two in flight.
     assert!(grown < 8 * 1024, "{grown} KiB for 1 MiB of backlog");
-    let lost = wake_up(&mut sleeper, lines, peers);
-    assert!(lost * 20_000 > lines * 20_000 / 2, "most of it was lost: {lost} of {lines}");
-}
-
-/// Reads all that there is; how many lines were lost, each gap told in its place.
-fn wake_up(sleeper: &mut Client, lines: usize, peers: usize) -> usize {
+    // It wakes up.
     sleeper.skip_to(&format!("r{} has joined", peers - 1));
-    let (mut next, mut lost) = (0, 0);
-    while next < lines {
-        let seen = sleeper.line();
-        if let Some(told) = seen.strip_prefix("*** ") {
-            let count: usize = told.strip_suffix(" lines skipped").unwrap().parse().unwrap();
-            (next, lost) = (next + count, lost + count);
-        } else {
-            assert_eq!(seen["sender: ".len()..], line(next));
-            next += 1;
-        }
-    }
-    lost
+    let lost = read_with_gaps(&mut sleeper, lines, |number| format!("sender: {}", line(number)));
+    assert!(lost * 20_000 > lines * 20_000 / 2, "most of it was lost: {lost} of {lines}");
 }
 
 #[test]

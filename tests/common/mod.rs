@@ -290,6 +290,25 @@ pub fn numbered(lines: usize) -> String {
     (0..lines).fold(String::new(), |text, number| text + &number.to_string() + "\n")
 }
 
+/// Reads the lines numbered below `total`, each of which is `expected` of its number or lost; how
+/// many were lost. Each gap is told in its place.
+#[track_caller]
+pub fn read_with_gaps(client: &mut Client, total: usize, expected: impl Fn(usize) -> String) -> usize {
+    let (mut next, mut lost) = (0, 0);
+    while next < total {
+        let line = client.line();
+        let Some(told) = line.strip_prefix("*** ") else {
+            assert_eq!(line, expected(next), "the gaps told so far are the gaps there are");
+            next += 1;
+            continue;
+        };
+        let count: usize = told.split(' ').next().unwrap().parse().unwrap();
+        assert_eq!(told, format!("{count} {} skipped", if count == 1 { "line" } else { "lines" }));
+        (next, lost) = (next + count, lost + count);
+    }
+    lost
+}
+
 /// Waits until `condition` holds; it has to within the deadline.
 #[track_caller]
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
