@@ -1,5 +1,5 @@
 #!/bin/bash
-# Roomcast beside other servers on the same work: each that is installed is started with its limits off on a free
+# Roomcast beside the design that it came from and other servers on the same work: each that is installed is started with its limits off on a free
 # port of this machine, loaded, and stopped; in turn, in two rounds, so that a disturbance hits all of them.
 # Writes a Markdown table for each scenario to standard output, and every result to a directory. Its exit code is 1
 # when a server did not start or a run was not good; that run's cells say so instead of showing figures.
@@ -13,7 +13,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 ROUNDS=${ROUNDS:-2}
-ONLY=${ONLY:-roomcast inspircd redis nats}
+ONLY=${ONLY:-roomcast original inspircd redis nats}
 RESULTS=${RESULTS:-$(mktemp -d)}
 PROGRAMS=${CARGO_TARGET_DIR:-target}/release
 SECONDS_EACH=${SECONDS_EACH:-$([[ ${QUICK:-} ]] && echo 1 || echo 5)}
@@ -27,6 +27,7 @@ SCENARIOS=(
   "small-rooms flood --connections 2000 --rooms 200 --in-flight 4 --duration ${SECONDS_EACH}s"
   "one-in-flight flood --connections 200 --in-flight 1 --duration ${SECONDS_EACH}s"
   "idle idle --connections 15000 --rooms 1500 --duration 1s"
+  "storm storm --connections 2000 --rooms 1"
 )
 
 WORK=$(mktemp -d)
@@ -55,7 +56,7 @@ free_port() {
 
 installed() {
   case $1 in
-    roomcast) return 0 ;;
+    roomcast | original) return 0 ;;
     inspircd) command -v inspircd >/dev/null ;;
     redis) command -v redis-server >/dev/null ;;
     nats) command -v nats-server >/dev/null ;;
@@ -65,7 +66,7 @@ installed() {
 
 protocol() {
   case $1 in
-    roomcast) echo line ;;
+    roomcast | original) echo line ;;
     inspircd) echo irc ;;
     *) echo "$1" ;;
   esac
@@ -122,6 +123,7 @@ start() {
   PORT=$(free_port)
   case $1 in
     roomcast) "$PROGRAMS/roomcast" "$PORT" --rate 0 >"$WORK/log" 2>&1 & ;;
+    original) "$PROGRAMS/examples/original" "$PORT" >"$WORK/log" 2>&1 & ;;
     inspircd)
       inspircd_config "$PORT" >"$WORK/inspircd.conf"
       local root=()
@@ -151,7 +153,7 @@ if compgen -G "$RESULTS/*/*.json" >/dev/null; then
   say "RESULTS=$RESULTS has results already: empty it, or name another directory"; exit 2
 fi
 BAD=0
-cargo build --release --quiet -p roomcast -p loadtest
+cargo build --release --quiet -p roomcast -p loadtest --bins --examples
 ulimit -n "$(ulimit -Hn)"
 mkdir -p "$RESULTS"
 for round in $(seq "$ROUNDS"); do
