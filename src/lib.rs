@@ -41,7 +41,7 @@
 //! | what | lock | when |
 //! |---|---|---|
 //! | a line inside a pass, to every member's socket | none | — |
-//! | who may write to a peer | none: an atomic slot is swapped (`turn.rs`); who fails leaves its piece and goes on | each delivery |
+//! | who may write to a peer | none: an atomic is swapped (`turn.rs`, `sync.rs`); who fails leaves its piece and goes on | each delivery |
 //! | a room's roster | none: arc-swap | each pass |
 //! | a room's inbox | none: crossbeam's unbounded queue; for the instant in which another thread is between claiming a place and filling it, a receiver spins | each operation |
 //! | rooms by name | a shard's read-write lock (`DashMap`) | join, removal of an empty room, shutdown; never a line |

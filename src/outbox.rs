@@ -1,6 +1,7 @@
 //! A peer's outbox: bytes go straight to its socket; what the socket does not take is its backlog.
 
 use crate::late;
+use crate::turn::Desk;
 use crate::wire;
 use bytes::Bytes;
 use memchr::{memchr, memchr_iter, memrchr};
@@ -65,6 +66,8 @@ impl late::Piece for Piece {
 pub(crate) struct Put {
     /// Calls of the outlet.
     pub writes: u64,
+    /// Lines that went straight to the outlet, with no outbox to count them.
+    pub lines: u64,
     /// Whether the outlet took less than all: there is a backlog that was not there before.
     pub blocked: bool,
     /// Whether lines were dropped.
@@ -86,6 +89,19 @@ pub(crate) enum Drained {
     Broken,
 }
 
+/// Hands a room's lines to a peer: straight to its outlet, and what that does not take to its
+/// outbox, which is made for it. A peer that reads in time has none.
+pub(crate) fn put(outbox: &mut Desk<Outbox>, piece: &Piece, limit: usize, outlet: &(impl Outlet + ?Sized)) -> Put {
+    if let Some(outbox) = outbox {
+        return outbox.put(piece, outlet);
+    }
+    let written = outlet.try_write(&piece.bytes);
+    if piece.lost_behind == 0 && matches!(written, Ok(count) if count == piece.bytes.len()) {
+        return Put { writes: 1, lines: piece.lines, ..Put::default() };
+    }
+    outbox.insert(Box::new(Outbox::new(limit))).take_in(piece, written)
+}
+
 /// What of a peer's lines waits to be written. Whoever holds the peer's turn works on it.
 ///
 /// 1. Bytes MUST leave in the order in which they were put.
@@ -96,15 +112,15 @@ pub(crate) enum Drained {
 ///    server itself says (a notice, an error).
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    /// What the outlet did not take. Allocates nothing until used, and is freed when empty.
+    /// What the outlet did not take.
     backlog: VecDeque<u8>,
     /// The bound of the backlog, in bytes.
     limit: usize,
     /// Lines dropped since the last that was kept.
     gap: u64,
-    /// Lines accepted so far.
+    /// Lines accepted by this outbox.
     lines: u64,
-    /// Lines dropped so far.
+    /// Lines of these that were dropped.
     lines_lost: u64,
     /// The outlet failed, or the peer has ended: take nothing any more.
     closed: bool,
@@ -115,28 +131,37 @@ impl Outbox {
         Self { backlog: VecDeque::new(), limit, gap: 0, lines: 0, lines_lost: 0, closed: false }
     }
 
-    /// Writes a room's lines, or keeps in the backlog what can't be written now.
-    pub(crate) fn put(&mut self, piece: &Piece, outlet: &(impl Outlet + ?Sized)) -> Put {
-        let mut put = Put::default();
+    /// Writes a room's lines unless that would overtake something (rule 2); what is not written is
+    /// kept.
+    fn put(&mut self, piece: &Piece, outlet: &(impl Outlet + ?Sized)) -> Put {
         if self.closed {
-            return put;
+            return Put::default();
         }
-        let lost_before = self.lines_lost;
-        let written = self.write(&piece.bytes, outlet, &mut put);
-        if self.closed {
-            return put;
+        if self.is_empty() { self.take_in(piece, outlet.try_write(&piece.bytes)) } else { self.keep_rest(piece, 0) }
+    }
+
+    /// Takes in a piece that the outlet was given, and took so much of.
+    fn take_in(&mut self, piece: &Piece, written: io::Result<usize>) -> Put {
+        match written {
+            Ok(written) => Put { writes: 1, ..self.keep_rest(piece, written) },
+            Err(error) if is_passing(&error) => Put { writes: 1, ..self.keep_rest(piece, 0) },
+            Err(_) => {
+                self.close();
+                Put { writes: 1, broke: true, ..Put::default() }
+            }
         }
+    }
+
+    /// Keeps what is not written of a piece.
+    fn keep_rest(&mut self, piece: &Piece, written: usize) -> Put {
+        let (was_empty, lost_before) = (self.is_empty(), self.lines_lost);
         self.lines += piece.lines + piece.lost_behind;
-        if written < piece.bytes.len() {
-            put.blocked = self.is_empty();
-            let (begun, rest) = split_begun(&piece.bytes, written);
-            self.backlog.extend(begun);
-            self.keep(rest);
-        }
+        let (begun, rest) = split_begun(&piece.bytes, written);
+        self.backlog.extend(begun);
+        self.keep(rest);
         self.lose(piece.lost_behind);
-        put.blocked |= piece.lost_behind > 0;
-        put.skipped = self.lines_lost > lost_before;
-        put
+        let blocked = was_empty && written < piece.bytes.len() || piece.lost_behind > 0;
+        Put { blocked, skipped: self.lines_lost > lost_before, ..Put::default() }
     }
 
     /// Keeps what the server says to this peer alone, bound or not: it is short, and said seldom.
@@ -184,26 +209,14 @@ impl Outbox {
         self.lines - self.lines_lost
     }
 
+    /// Whether it takes nothing any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Nothing waits, and no gap is untold.
     fn is_empty(&self) -> bool {
         self.backlog.is_empty() && self.gap == 0
-    }
-
-    /// Writes to the outlet unless that would overtake something (rule 2); how much it took.
-    fn write(&mut self, bytes: &[u8], outlet: &(impl Outlet + ?Sized), put: &mut Put) -> usize {
-        if !self.is_empty() {
-            return 0;
-        }
-        put.writes += 1;
-        match outlet.try_write(bytes) {
-            Ok(taken) => taken,
-            Err(error) if is_passing(&error) => 0,
-            Err(_) => {
-                self.close();
-                put.broke = true;
-                0
-            }
-        }
     }
 
     /// Keeps as many whole lines as there is room for, and drops the others (rules 3 to 5).
@@ -317,12 +330,38 @@ mod tests {
 
     #[test]
     fn straight_through_while_the_outlet_takes_it() {
-        let (mut outbox, pipe) = (Outbox::new(10), Pipe::default());
+        let (mut outbox, pipe) = (None, Pipe::default());
         pipe.allow(100);
-        let put = outbox.put(&piece("a line longer than the backlog\n"), &pipe);
-        assert_eq!(put, Put { writes: 1, ..Put::default() });
+        let done = put(&mut outbox, &piece("a line longer than the backlog\n"), 10, &pipe);
+        assert_eq!(done, Put { writes: 1, lines: 1, ..Put::default() });
         assert_eq!(pipe.text(), "a line longer than the backlog\n");
-        assert_eq!(outbox.backlog.capacity(), 0);
+        assert!(outbox.is_none(), "nothing waits, and nothing is kept");
+    }
+
+    #[test]
+    fn an_outbox_is_made_for_what_the_outlet_does_not_take() {
+        let (mut outbox, pipe) = (None, Pipe::default());
+        pipe.allow(3);
+        let done = put(&mut outbox, &piece("one\ntwo\n"), 100, &pipe);
+        assert_eq!(done, Put { writes: 1, blocked: true, ..Put::default() });
+        assert_eq!(put(&mut outbox, &piece("three\n"), 100, &pipe), Put::default(), "behind the backlog");
+        let outbox = &mut outbox.unwrap();
+        drain_all(outbox, &pipe);
+        assert_eq!(pipe.text(), "one\ntwo\nthree\n");
+        assert_eq!(outbox.lines_out(), 3);
+    }
+
+    #[test]
+    fn what_was_lost_before_there_was_an_outbox_is_told() {
+        use late::Piece as _;
+        let (mut outbox, pipe) = (None, Pipe::default());
+        pipe.allow(100);
+        let mut first = piece("a\n");
+        first.lose(&piece("b\n"));
+        let done = put(&mut outbox, &first, 100, &pipe);
+        assert!(done.blocked && done.skipped && done.lines == 0);
+        drain_all(&mut outbox.unwrap(), &pipe);
+        assert_eq!(pipe.text(), "a\n*** 1 line skipped\n");
     }
 
     #[test]

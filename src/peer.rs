@@ -2,10 +2,11 @@
 
 use crate::counters::Tally;
 use crate::name::PeerId;
-use crate::outbox::{Drained, Outbox, Outlet, Piece, Put, SlowReader};
+use crate::outbox::{self, Drained, Outbox, Outlet, Piece, SlowReader};
 use crate::signals::{Signal, Signals};
-use crate::turn::Turn;
+use crate::turn::{Desk, Turn};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Context;
 
 /// One connection, as rooms and its own task share it.
@@ -20,8 +21,11 @@ pub struct Peer<O: ?Sized = dyn Outlet> {
     limit: usize,
     /// What the connection's task is to look at.
     signals: Signals,
-    /// The outbox, and who may write now.
-    outbox: Turn<Outbox, Piece>,
+    /// Who may write now, and the outbox, if anything waits in it.
+    turn: Turn<Outbox, Piece>,
+    /// Lines that went out and that no outbox counts (any more). Who has the turn alone changes
+    /// it, and the turn's swaps order the changes: relaxed.
+    lines_out: AtomicU64,
     /// Where the bytes go.
     outlet: O,
 }
@@ -29,8 +33,8 @@ pub struct Peer<O: ?Sized = dyn Outlet> {
 impl<O: Outlet> Peer<O> {
     /// A peer whose backlog holds at most `limit` bytes of lines.
     pub fn new(id: PeerId, limit: usize, slow_reader: SlowReader, outlet: O) -> Self {
-        let outbox = Turn::new(Outbox::new(limit));
-        Self { id, slow_reader, limit, signals: Signals::default(), outbox, outlet }
+        let (signals, turn) = (Signals::default(), Turn::new());
+        Self { id, slow_reader, limit, signals, turn, lines_out: AtomicU64::new(0), outlet }
     }
 
     /// Where the bytes go.
@@ -48,9 +52,7 @@ impl<O: Outlet + ?Sized> Peer<O> {
     /// Hands `piece` to the socket, or to the backlog; never waits. Called by delivery passes.
     pub fn deliver(&self, piece: &Piece, tally: &mut Tally) {
         tally.deliveries += piece.lines;
-        self.outbox.offer(piece, self.limit, |outbox, piece| {
-            self.heed(outbox.put(piece, &self.outlet), tally);
-        });
+        self.turn.offer(piece, self.limit, |outbox, piece| self.put(outbox, piece, tally));
     }
 
     /// Tells the connection something; wakes its task.
@@ -66,30 +68,44 @@ impl<O: Outlet + ?Sized> Peer<O> {
     /// Says `text` to this peer alone, behind all that it is owed. Called by its connection, which
     /// has to drain afterwards; false if the turn is taken and it has to try again.
     pub(crate) fn answer(&self, text: &str, tally: &mut Tally) -> bool {
-        self.work(tally, |outbox| outbox.answer(text)).is_some()
+        self.work(tally, |outbox| outbox.get_or_insert_with(|| Box::new(Outbox::new(self.limit))).answer(text))
+            .is_some()
     }
 
     /// Writes one stretch of the backlog; `None` if the turn is taken: try again.
     pub(crate) fn drain(&self, tally: &mut Tally) -> Option<Drained> {
-        let drained = self.work(tally, |outbox| outbox.drain(&self.outlet));
+        let drained = self.work(tally, |desk| {
+            let Some(outbox) = desk else {
+                return Drained::Empty;
+            };
+            let drained = outbox.drain(&self.outlet);
+            if drained == Drained::Empty && !outbox.is_closed() {
+                self.count(outbox.lines_out());
+                *desk = None;
+            }
+            drained
+        });
         tally.writes += u64::from(matches!(drained, Some(Drained::Some(_) | Drained::Blocked)));
         drained
     }
 
-    /// Takes no line any more; lines that were written or kept so far, `None` if the turn is taken.
+    /// Takes no line any more; lines that were written so far, `None` if the turn is taken.
     pub(crate) fn close(&self, tally: &mut Tally) -> Option<u64> {
         self.work(tally, |outbox| {
+            let outbox = outbox.get_or_insert_with(|| Box::new(Outbox::new(self.limit)));
             outbox.close();
-            outbox.lines_out()
+            self.lines_out.load(Ordering::Relaxed) + outbox.lines_out()
         })
     }
 
-    fn work<R>(&self, tally: &mut Tally, work: impl FnOnce(&mut Outbox) -> R) -> Option<R> {
-        self.outbox.try_work(|outbox, piece| self.heed(outbox.put(piece, &self.outlet), tally), work)
+    fn work<R>(&self, tally: &mut Tally, work: impl FnOnce(&mut Desk<Outbox>) -> R) -> Option<R> {
+        self.turn.try_work(|outbox, piece| self.put(outbox, piece, tally), work)
     }
 
-    /// Counts what a put did, and tells the connection what it has to do about it.
-    fn heed(&self, put: Put, tally: &mut Tally) {
+    /// Takes a piece in; counts what that did, and tells the connection what it has to do about it.
+    fn put(&self, outbox: &mut Desk<Outbox>, piece: &Piece, tally: &mut Tally) {
+        let put = outbox::put(outbox, piece, self.limit, &self.outlet);
+        self.count(put.lines);
         tally.writes += put.writes;
         tally.would_blocks += u64::from(put.blocked);
         if put.blocked {
@@ -101,6 +117,11 @@ impl<O: Outlet + ?Sized> Peer<O> {
         if put.broke {
             self.signal(Signal::BROKEN, tally);
         }
+    }
+
+    /// Counts lines that went out. Only for who has the turn.
+    fn count(&self, lines: u64) {
+        self.lines_out.store(self.lines_out.load(Ordering::Relaxed) + lines, Ordering::Relaxed);
     }
 }
 

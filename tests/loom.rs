@@ -6,6 +6,7 @@
 //! in its turn is not modelled either: a desk here is a list of what it got.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, unreachable_pub)]
+#![allow(clippy::option_option, clippy::trivially_copy_pass_by_ref, reason = "as the real ones have it")]
 
 #[allow(dead_code)]
 #[path = "../src/turn.rs"]
@@ -13,27 +14,33 @@ mod turn;
 
 /// A stand-in for the atomic cell.
 mod sync {
-    use loom::sync::atomic::{AtomicBool, Ordering};
+    use loom::sync::atomic::{AtomicU8, Ordering};
     use std::sync::Mutex;
 
     pub struct Slot<T> {
-        full: AtomicBool,
-        /// In nobody's way: only who has moved the flag looks here.
+        /// As in the real one: 0 is empty, 1 full, 2 taken.
+        state: AtomicU8,
+        /// In nobody's way: only who has moved the state looks here.
         value: Mutex<Option<Box<T>>>,
     }
 
     impl<T> Slot<T> {
-        pub fn new(value: T) -> Self {
-            Self { full: AtomicBool::new(true), value: Mutex::new(Some(Box::new(value))) }
+        pub fn new() -> Self {
+            Self { state: AtomicU8::new(0), value: Mutex::new(None) }
         }
 
-        pub fn take(&self) -> Option<Box<T>> {
-            self.full.swap(false, Ordering::AcqRel).then(|| self.value.try_lock().unwrap().take().unwrap())
+        pub fn take(&self) -> Option<Option<Box<T>>> {
+            match self.state.swap(2, Ordering::AcqRel) {
+                2 => None,
+                1 => Some(self.value.try_lock().unwrap().take()),
+                _ => Some(None),
+            }
         }
 
-        pub fn put(&self, value: Box<T>) {
-            *self.value.try_lock().unwrap() = Some(value);
-            self.full.swap(true, Ordering::AcqRel);
+        pub fn put(&self, value: Option<Box<T>>) {
+            let state = u8::from(value.is_some());
+            *self.value.try_lock().unwrap() = value;
+            self.state.swap(state, Ordering::AcqRel);
         }
     }
 }
@@ -100,17 +107,27 @@ mod late {
 
 use loom::sync::Arc;
 use loom::thread;
-use turn::Turn;
+use turn::{Desk, Turn};
 
-type Desk = Turn<Vec<usize>, usize>;
+type TestTurn = Turn<Vec<usize>, usize>;
 
-fn offer(turn: &Desk, piece: usize) {
-    turn.offer(&piece, usize::MAX, |desk, piece| desk.push(*piece));
+/// Puts a piece on the desk, which is made for the first one.
+fn accept(desk: &mut Desk<Vec<usize>>, piece: &usize) {
+    desk.get_or_insert_default().push(*piece);
+}
+
+fn offer(turn: &TestTurn, piece: usize) {
+    turn.offer(&piece, usize::MAX, accept);
+}
+
+/// Takes everything off the desk, and so the desk.
+fn clear(desk: &mut Desk<Vec<usize>>) -> Vec<usize> {
+    desk.take().map_or_else(Vec::new, |desk| *desk)
 }
 
 /// What is on the desk when everybody has gone: with nobody left, the turn is free.
-fn desk(turn: &Desk) -> Vec<usize> {
-    turn.try_work(|_, piece| panic!("{piece} was left behind"), std::mem::take).expect("the turn is free")
+fn desk(turn: &TestTurn) -> Vec<usize> {
+    turn.try_work(|_, piece| panic!("{piece} was left behind"), clear).expect("the turn is free")
 }
 
 fn model(check: impl Fn() + Sync + Send + 'static) {
@@ -123,7 +140,7 @@ fn model(check: impl Fn() + Sync + Send + 'static) {
 #[test]
 fn two_writers_lose_nothing_and_keep_their_own_order() {
     model(|| {
-        let turn: Arc<Desk> = Arc::new(Turn::new(Vec::new()));
+        let turn: Arc<TestTurn> = Arc::new(Turn::new());
         let other = {
             let turn = Arc::clone(&turn);
             thread::spawn(move || [10, 11].into_iter().for_each(|piece| offer(&turn, piece)))
@@ -146,12 +163,12 @@ fn two_writers_lose_nothing_and_keep_their_own_order() {
 #[test]
 fn a_writer_and_a_drainer_leave_nothing_behind() {
     model(|| {
-        let turn: Arc<Desk> = Arc::new(Turn::new(Vec::new()));
+        let turn: Arc<TestTurn> = Arc::new(Turn::new());
         let other = {
             let turn = Arc::clone(&turn);
             thread::spawn(move || [1, 2].into_iter().for_each(|piece| offer(&turn, piece)))
         };
-        let drained = turn.try_work(|desk, piece| desk.push(*piece), std::mem::take).unwrap_or_default();
+        let drained = turn.try_work(accept, clear).unwrap_or_default();
         other.join().unwrap();
         let mut all = drained;
         all.extend(desk(&turn));
@@ -163,7 +180,7 @@ fn a_writer_and_a_drainer_leave_nothing_behind() {
 #[test]
 fn three_writers_lose_nothing() {
     model(|| {
-        let turn: Arc<Desk> = Arc::new(Turn::new(Vec::new()));
+        let turn: Arc<TestTurn> = Arc::new(Turn::new());
         let others: Vec<_> = [1, 2]
             .into_iter()
             .map(|piece| {
