@@ -162,12 +162,8 @@ impl Door {
         };
         let id = PeerId(self.arrivals.fetch_add(1, Ordering::Relaxed));
         info!(%address, "opened");
-        let host = Arc::clone(&self.host);
-        self.tracker.spawn(async move {
-            let report = Connection::new(host, stream, id).serve().await;
-            drop(permit);
-            report.log(address);
-        });
+        let connection = Connection::new(Arc::clone(&self.host), stream, address, id, permit);
+        self.tracker.spawn(connection.serve());
     }
 
     /// Tells why, in the one write that a new socket always takes, and closes.
