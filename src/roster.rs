@@ -66,11 +66,15 @@ impl Default for Roster {
     }
 }
 
-/// Makes a map anew that has shrunk to a quarter of its room: a copy keeps the room of the
+/// Takes the slack out of `members` before they are shared: a small room's vector keeps none, and
+/// a map is made anew when it has shrunk to a quarter of its room. A copy keeps the room of the
 /// original, so a room that was full once would stay expensive for ever.
-fn compact(members: Members) -> Members {
-    const SMALLEST: usize = 32;
-    if members.capacity() <= SMALLEST || members.len() * 4 > members.capacity() {
+fn compact(mut members: Members) -> Members {
+    if members.is_vec() {
+        members.shrink_to_fit();
+        return members;
+    }
+    if members.len() * 4 > members.capacity() {
         return members;
     }
     let mut smaller = Members::with_capacity_and_hasher(members.len(), members.hasher().clone());
@@ -127,5 +131,12 @@ mod tests {
         roster.replace(many);
         assert_eq!(roster.len(), 10);
         assert!(roster.snapshot().capacity() < 100);
+    }
+
+    #[test]
+    fn a_small_room_keeps_no_slack() {
+        let roster = Roster::new();
+        roster.replace(members(9));
+        assert_eq!(roster.snapshot().capacity(), 9);
     }
 }
