@@ -8,7 +8,11 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::level_filters::LevelFilter;
-use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+
+/// Warnings that may wait to be written when nothing else is logged. The writer's own default is
+/// for busy logs, and takes 4 MiB at the start.
+const WARNINGS: usize = 1024;
 
 /// A multi-room chat server for telnet, nc and programs.
 ///
@@ -125,10 +129,11 @@ fn start_log(verbose: u8) -> WorkerGuard {
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
+    let queue = NonBlockingBuilder::default();
     let ((writer, guard), terminal) = if verbose == 0 {
-        (tracing_appender::non_blocking(io::stderr()), io::stderr().is_terminal())
+        (queue.buffered_lines_limit(WARNINGS).finish(io::stderr()), io::stderr().is_terminal())
     } else {
-        (tracing_appender::non_blocking(io::stdout()), io::stdout().is_terminal())
+        (queue.finish(io::stdout()), io::stdout().is_terminal())
     };
     let log = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_ansi(terminal);
     log.log_internal_errors(false).with_writer(writer).init();
