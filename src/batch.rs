@@ -1,34 +1,22 @@
 //! A batch: what one pass takes from the inbox, laid end to end, and who gets which part of it.
 
 use crate::counters::Tally;
-use crate::inbox::{Newcomer, Operation};
+use crate::delivery::{Delivery, Mark, Part, Parts};
+use crate::inbox::{Inbox, Newcomer, Operation};
 use crate::name::PeerId;
 use crate::outbox::{Outlet, Piece};
 use crate::peer::Peer;
-use crate::roster::{Members, Roster, Seat};
+use crate::roster::{Members, Roster, has_seat};
 use crate::signals::Signal;
 use crate::wire;
 use bytes::Bytes;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// A place in a batch: between two lines.
-#[derive(Clone, Copy, Debug, Default)]
-struct Mark {
-    bytes: usize,
-    lines: u64,
-}
-
-/// A peer that came or went in this batch: its part, and what it is told when it has it.
-struct Part {
-    peer: Arc<Peer<dyn Outlet>>,
-    from: Mark,
-    /// `None`: to the end.
-    to: Option<Mark>,
-    fate: Signal,
-}
-
 /// The lines of one pass and the membership that comes of it.
+///
+/// It is gathered while the batch before it is still handed out: a newcomer need not wait for a
+/// pass through thousands of members to see that it has joined.
 pub(crate) struct Batch {
     /// The room before the batch: those who get all of it, unless they are in `gone`.
     before: Arc<Members>,
@@ -38,61 +26,109 @@ pub(crate) struct Batch {
     bytes: Vec<u8>,
     end: Mark,
     /// Peers that get a part of the lines.
-    parts: Vec<Part>,
+    parts: Parts,
+    /// How many of the parts were looked at by [`Batch::greet`].
+    greeted: usize,
+    /// Which part a newcomer has.
+    came: HashMap<PeerId, usize>,
     /// Who was here before the batch and is not after it.
     gone: HashSet<PeerId>,
     /// Whether the room was told to close.
     closed: bool,
+    /// Operations in it.
+    taken: usize,
+    /// Bytes of members' lines in it, which still count in the inbox.
+    said: usize,
+    /// Who waits until they no longer do.
+    waiting: Vec<Arc<Peer<dyn Outlet>>>,
+    tally: Tally,
+}
+
+/// What came of a batch.
+pub(crate) struct Sealed {
+    /// What is to be handed to whom.
+    pub(crate) delivery: Delivery,
+    /// Operations that were in it.
+    pub(crate) taken: usize,
+    /// Whether the room is closed now.
+    pub(crate) closed: bool,
+    /// What it took so far.
+    pub(crate) tally: Tally,
 }
 
 impl Batch {
-    /// Lays out `operations` for the members of `roster`, and puts the membership that comes of
-    /// them into it.
-    pub(crate) fn lay_out(
-        operations: impl Iterator<Item = Operation>,
-        roster: &Roster,
-        closed: bool,
-        tally: &mut Tally,
-    ) -> Self {
-        let mut batch = Self {
+    /// Nothing yet, for the members of `roster`.
+    pub(crate) fn open(roster: &Roster, closed: bool) -> Self {
+        Self {
             before: roster.snapshot(),
             after: None,
             bytes: Vec::new(),
             end: Mark::default(),
-            parts: Vec::new(),
+            parts: Parts::default(),
+            greeted: 0,
+            came: HashMap::new(),
             gone: HashSet::new(),
             closed,
-        };
-        for operation in operations {
-            batch.apply(operation, tally);
+            taken: 0,
+            said: 0,
+            waiting: Vec::new(),
+            tally: Tally { passes: 1, ..Tally::default() },
         }
-        tally.lines += batch.end.lines;
-        if let Some(after) = batch.after.take() {
+    }
+
+    /// Takes all that is in the inbox, where `unsettled` operations are still counted that the
+    /// batch before this one took.
+    pub(crate) fn gather(&mut self, inbox: &Inbox, unsettled: usize) {
+        let fresh = inbox.pending() - unsettled - self.taken;
+        for operation in inbox.take(fresh) {
+            self.taken += 1;
+            self.apply(operation);
+        }
+    }
+
+    /// Whether nothing was taken yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.taken == 0
+    }
+
+    /// Hands newcomers what there is of their part. Nobody else writes to them: they are in no
+    /// batch before this one.
+    pub(crate) fn greet(&mut self) {
+        for part in self.parts.0.iter_mut().skip(self.greeted).filter(|part| part.fate.has(Signal::ADMITTED)) {
+            let to = part.to.unwrap_or(self.end);
+            let lines = Bytes::copy_from_slice(&self.bytes[part.from.bytes..to.bytes]);
+            part.peer.deliver(&Piece::new(lines, to.lines - part.from.lines), &mut self.tally);
+            part.peer.signal(part.fate, &mut self.tally);
+            (part.from, part.fate) = (to, Signal::NONE);
+        }
+        self.greeted = self.parts.0.len();
+    }
+
+    /// Nothing more comes into it: puts the membership that comes of it into the roster, and gives
+    /// the inbox its room back.
+    pub(crate) fn seal(mut self, roster: &Roster, inbox: &Inbox) -> Sealed {
+        if let Some(after) = self.after.take() {
             roster.replace(after);
         }
-        batch
-    }
-
-    /// Whether the room is closed now.
-    pub(crate) fn closed(&self) -> bool {
-        self.closed
-    }
-
-    /// What is to be handed to whom.
-    pub(crate) fn into_delivery(mut self) -> Delivery {
-        self.parts.reverse();
-        Delivery {
+        inbox.release(self.said);
+        for peer in &self.waiting {
+            peer.signal(Signal::ROOMY, &mut self.tally);
+        }
+        self.tally.lines += self.end.lines;
+        let delivery = Delivery {
             all: Piece::new(Bytes::from(self.bytes), self.end.lines),
             end: self.end,
             parts: self.parts,
             members: self.before,
             gone: self.gone,
-        }
+        };
+        Sealed { delivery, taken: self.taken, closed: self.closed, tally: self.tally }
     }
 
-    fn apply(&mut self, operation: Operation, tally: &mut Tally) {
+    fn apply(&mut self, operation: Operation) {
         match operation {
             Operation::Say { bytes, lines } => {
+                self.said += bytes.len();
                 if self.bytes.is_empty() {
                     // Often the only one: its bytes become the batch's, uncopied.
                     self.bytes = bytes.into_vec();
@@ -101,52 +137,52 @@ impl Batch {
                 }
                 self.mark(lines.into());
             }
-            Operation::Join(newcomer) => self.admit(*newcomer, tally),
-            Operation::Leave(newcomer) => self.release(&newcomer, tally),
-            Operation::Notify(peer) => peer.signal(Signal::ROOMY, tally),
-            Operation::Close => self.close(tally),
+            Operation::Join(newcomer) => self.admit(*newcomer),
+            Operation::Leave(newcomer) => self.release(&newcomer),
+            Operation::Notify(peer) => self.waiting.push(peer),
+            Operation::Close => self.close(),
         }
     }
 
     /// Only here is a name given, so no two can get it.
-    fn admit(&mut self, Newcomer { seat, peer }: Newcomer, tally: &mut Tally) {
+    fn admit(&mut self, Newcomer { seat, peer }: Newcomer) {
         if self.closed {
-            return peer.signal(Signal::CLOSE, tally);
+            return peer.signal(Signal::CLOSE, &mut self.tally);
         }
-        if self.members(tally).contains_key(&seat) {
-            return peer.signal(Signal::REFUSED, tally);
+        if self.members().contains_key(&seat) {
+            return peer.signal(Signal::REFUSED, &mut self.tally);
         }
-        self.members(tally).insert(seat, Arc::clone(&peer));
+        self.members().insert(seat, Arc::clone(&peer));
         let from = self.end;
         wire::joined(&mut self.bytes, &seat.name);
         self.mark(1);
-        self.parts.push(Part { peer, from, to: None, fate: Signal::ADMITTED });
-        tally.joins += 1;
+        self.came.insert(peer.id(), self.parts.0.len());
+        self.parts.0.push(Part { peer, from, to: None, fate: Signal::ADMITTED });
+        self.tally.joins += 1;
     }
 
     /// Lets a peer go if it has that seat; it gets what was said before.
-    fn release(&mut self, Newcomer { seat, peer }: &Newcomer, tally: &mut Tally) {
+    fn release(&mut self, Newcomer { seat, peer }: &Newcomer) {
         if !has_seat(self.after.as_ref().unwrap_or(&self.before), seat, peer.id()) {
             return;
         }
-        self.members(tally).remove(seat);
+        self.members().remove(seat);
         let to = Some(self.end);
         if has_seat(&self.before, seat, peer.id()) {
             self.gone.insert(peer.id());
             let peer = Arc::clone(peer);
-            self.parts.push(Part { peer, from: Mark::default(), to, fate: Signal::RELEASED });
-        } else if let Some(part) = self.parts.iter_mut().find(|part| part.peer.id() == peer.id()) {
-            // It came and went in one batch: rare enough to look for it.
+            self.parts.0.push(Part { peer, from: Mark::default(), to, fate: Signal::RELEASED });
+        } else if let Some(part) = self.came.get(&peer.id()).and_then(|at| self.parts.0.get_mut(*at)) {
             part.to = to;
             part.fate = part.fate | Signal::RELEASED;
         }
         wire::left(&mut self.bytes, &seat.name);
         self.mark(1);
-        tally.leaves += 1;
+        self.tally.leaves += 1;
     }
 
     /// Everybody sees the goodbye, is let go and told to close; nobody is admitted afterwards.
-    fn close(&mut self, tally: &mut Tally) {
+    fn close(&mut self) {
         if self.closed {
             return;
         }
@@ -154,15 +190,15 @@ impl Batch {
         self.bytes.extend_from_slice(wire::SHUTTING_DOWN.as_bytes());
         self.mark(1);
         let to = Some(self.end);
-        for part in self.parts.iter_mut().filter(|part| part.to.is_none()) {
+        for part in self.parts.0.iter_mut().filter(|part| part.to.is_none()) {
             part.to = to;
             part.fate = part.fate | Signal::CLOSE;
         }
-        let members = std::mem::take(self.members(tally));
+        let members = std::mem::take(self.members());
         for (seat, peer) in members {
             if has_seat(&self.before, &seat, peer.id()) {
                 self.gone.insert(peer.id());
-                self.parts.push(Part { peer, from: Mark::default(), to, fate: Signal::CLOSE });
+                self.parts.0.push(Part { peer, from: Mark::default(), to, fate: Signal::CLOSE });
             }
         }
     }
@@ -173,65 +209,11 @@ impl Batch {
     }
 
     /// The membership to change: copied at the first change of the batch.
-    fn members(&mut self, tally: &mut Tally) -> &mut Members {
+    fn members(&mut self) -> &mut Members {
         self.after.get_or_insert_with(|| {
-            tally.copies += 1;
-            tally.entries_copied += self.before.len() as u64;
+            self.tally.copies += 1;
+            self.tally.entries_copied += self.before.len() as u64;
             Members::clone(&self.before)
         })
-    }
-}
-
-/// Whether this very peer has the seat, and not another one of its name.
-fn has_seat(members: &Members, seat: &Seat, id: PeerId) -> bool {
-    members.get(seat).is_some_and(|member| member.id() == id)
-}
-
-/// A batch laid out, to be handed to peer after peer.
-pub(crate) struct Delivery {
-    /// The whole batch.
-    all: Piece,
-    end: Mark,
-    /// Not handed out yet; the last is the next.
-    parts: Vec<Part>,
-    members: Arc<Members>,
-    gone: HashSet<PeerId>,
-}
-
-impl Delivery {
-    /// Hands their part to those who came or went, one for each step of the iterator, and tells
-    /// them. A newcomer is told only then: what its connection writes comes behind its
-    /// `has joined`.
-    pub(crate) fn hand_parts<'a>(&'a mut self, tally: &'a mut Tally) -> impl Iterator<Item = ()> + 'a {
-        std::iter::from_fn(move || {
-            let part = self.parts.last()?;
-            let to = part.to.unwrap_or(self.end);
-            if to.bytes > part.from.bytes {
-                let lines = self.all.bytes.slice(part.from.bytes..to.bytes);
-                part.peer.deliver(&Piece::new(lines, to.lines - part.from.lines), tally);
-            }
-            part.peer.signal(part.fate, tally);
-            self.parts.pop();
-            Some(())
-        })
-    }
-
-    /// Hands the whole batch to those who were here before it and still are, one for each step
-    /// of the iterator.
-    pub(crate) fn hand_all<'a>(&'a self, tally: &'a mut Tally) -> impl Iterator<Item = ()> + 'a {
-        let anything = self.all.lines > 0;
-        let stayed = |peer: &Peer| self.gone.is_empty() || !self.gone.contains(&peer.id());
-        let rest = self.members.values().filter(move |peer| anything && stayed(peer));
-        rest.map(|peer| peer.deliver(&self.all, tally))
-    }
-}
-
-impl Drop for Delivery {
-    /// A panic in the midst of it: who left in this batch is in no roster any more, and nobody
-    /// else would tell it.
-    fn drop(&mut self) {
-        for part in self.parts.drain(..) {
-            part.peer.signal(part.fate | Signal::FAILED, &mut Tally::default());
-        }
     }
 }

@@ -48,7 +48,7 @@ pub(crate) struct Inbox {
     receiver: Receiver<Operation>,
     /// Operations sent and not yet settled.
     pending: AtomicUsize,
-    /// Bytes of lines sent and not yet taken by a pass.
+    /// Bytes of lines sent and not yet in a pass.
     bytes: AtomicUsize,
     /// The bound of `bytes`.
     budget: usize,
@@ -115,14 +115,15 @@ impl Inbox {
 
     /// Takes `count` operations, in the order in which they were sent.
     pub(crate) fn take(&self, count: usize) -> impl Iterator<Item = Operation> {
-        self.receiver.try_iter().take(count).inspect(|operation| {
-            if let Operation::Say { bytes, .. } = operation {
-                self.bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
-            }
-        })
+        self.receiver.try_iter().take(count)
     }
 
-    /// Ends a batch of `taken` operations: true if more have come and the pass goes on.
+    /// Gives back the room of lines that were taken, when no later ones are gathered behind them.
+    pub(crate) fn release(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Ends a batch of `taken` operations: true if there are more, and one more pass is to be made.
     pub(crate) fn settle(&self, taken: usize) -> bool {
         // Release: the next pass, which starts by moving `pending` from 0, sees this one's work.
         self.pending.fetch_sub(taken, Ordering::AcqRel) != taken
@@ -171,11 +172,13 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_bounds_bytes_until_a_pass_takes_them() {
+    fn the_budget_bounds_bytes_until_a_pass_releases_them() {
         let inbox = Inbox::new(100);
         assert!(say(&inbox, 500).is_ok(), "an empty inbox takes any one parcel");
         assert!(say(&inbox, 1).is_err());
         assert_eq!(inbox.take(1).count(), 1);
+        assert!(say(&inbox, 1).is_err(), "taken, but more are still gathered behind it");
+        inbox.release(500);
         assert!(say(&inbox, 60).is_ok() && say(&inbox, 40).is_ok());
         let back = say(&inbox, 1).unwrap_err();
         assert_eq!(back.len(), 1, "the lines are given back, not lost");

@@ -18,10 +18,12 @@
 //!   [`Membership`](registry::Membership), whose drop is the leaving.
 //! - **[`room`]**: an inbox, a [roster](roster::Roster), and a pass. Whoever pushes the first operation
 //!   into a quiet room starts its pass; a quiet room has no task.
-//! - **pass**: takes all that is in the inbox as one batch, applies the batch's joins and leaves in
-//!   **one** copy of the roster, lays the lines end to end in one buffer, and hands that buffer to
-//!   every [peer](peer::Peer) with one write each that never blocks. What comes meanwhile is the next
-//!   batch: under load a write carries many lines, and a quiet room waits for no timer.
+//! - **pass**: takes all that is in the inbox as one batch (`batch.rs`), applies the batch's joins and
+//!   leaves in **one** copy of the roster, lays the lines end to end in one buffer, and hands that
+//!   buffer to every [peer](peer::Peer) with one write each that never blocks (`delivery.rs`). What
+//!   comes meanwhile is the next batch: under load a write carries many lines, and a quiet room waits
+//!   for no timer. That next batch is gathered between deliveries, and its newcomers are let in and
+//!   told at once: a join into a room of 10,000 does not wait for a pass to end.
 //!
 //! # Guarantees, and what keeps them
 //!
@@ -33,7 +35,7 @@
 //!    its backlog was being written, one read (64 KiB) that waits, and one parcel. Held by
 //!    `tests/slow_reader.rs`.
 //! 4. **Joins and leaves never hold a broadcast up, nor it them**: a pass reads a snapshot
-//!    ([`roster`]), a join is an operation in the inbox.
+//!    ([`roster`]), a join is an operation in the inbox, which a pass looks at between deliveries.
 //! 5. **Bad input harms its sender alone**. Held by `tests/hostile.rs`.
 //!
 //! # What takes a lock
@@ -69,6 +71,7 @@ pub mod config;
 mod connection;
 pub mod counters;
 mod deadlines;
+mod delivery;
 mod inbox;
 mod late;
 pub mod lines;

@@ -193,14 +193,8 @@ async fn run(_due: Due, registry: Arc<Registry>, room: Arc<Room>) {
     let fuse = Fuse { registry: &registry, room: &room };
     // Everything that is readable already is read first, and comes into the same batch.
     yield_now().await;
-    loop {
-        let taken = room.pass(&registry.counters).await;
-        registry.remove_if_empty(&room);
-        if !room.inbox.settle(taken) {
-            std::mem::forget(fuse);
-            return;
-        }
-    }
+    room.deliver(&registry.counters, || registry.remove_if_empty(&room)).await;
+    std::mem::forget(fuse);
 }
 
 /// Blows when a pass does not come to its end: there was a panic in it, or the runtime is gone.

@@ -1,7 +1,7 @@
 //! A room: an inbox, a roster, and the delivery pass that joins the two.
 
-use crate::batch::Batch;
-use crate::counters::{Counters, Tally};
+use crate::batch::{Batch, Sealed};
+use crate::counters::Counters;
 use crate::inbox::Inbox;
 use crate::name::RoomName;
 use crate::roster::Roster;
@@ -12,6 +12,10 @@ use tracing::trace;
 /// How many deliveries a pass makes before it lets the I/O driver and other tasks run: about
 /// 0.2 ms of writes.
 const DELIVERIES_BEFORE_YIELD: usize = 64;
+
+/// How many deliveries a pass makes before it looks for newcomers: about 25 µs of writes. They are
+/// let in and told then, and need not wait for a pass through thousands of members.
+const DELIVERIES_BEFORE_GATHERING: usize = 8;
 
 /// One room. It exists from its first member to its last, in the registry's map.
 #[derive(Debug)]
@@ -43,31 +47,42 @@ impl Room {
         &self.roster
     }
 
-    /// Takes everything in the inbox as one batch and hands it to everybody; how many operations
-    /// it took, which the caller has to settle.
+    /// Makes passes until the inbox is empty: each takes everything in it as one batch and hands it
+    /// to everybody. `quiet` is called after each behind which nothing has come yet.
     ///
     /// Only the holder of the room's `Due` may call this: **one at a time a room**. That alone
     /// gives all members one order, membership included.
-    pub(crate) async fn pass(&self, counters: &Counters) -> usize {
-        let mut tally = Tally { passes: 1, ..Tally::default() };
-        let taken = self.inbox.pending();
-        let was_closed = self.closed.load(Ordering::Relaxed);
-        let batch = Batch::lay_out(self.inbox.take(taken), &self.roster, was_closed, &mut tally);
-        self.closed.store(batch.closed(), Ordering::Relaxed);
-        let mut delivery = batch.into_delivery();
-        breathing(delivery.hand_parts(&mut tally)).await;
-        breathing(delivery.hand_all(&mut tally)).await;
-        counters.add(&tally);
-        trace!(room = ?self.name, operations = taken, lines = tally.lines, writes = tally.writes, "pass");
-        taken
+    pub(crate) async fn deliver(&self, counters: &Counters, quiet: impl Fn()) {
+        let mut next = Batch::open(&self.roster, self.closed.load(Ordering::Relaxed));
+        loop {
+            next.gather(&self.inbox, 0);
+            let Sealed { mut delivery, taken, closed, mut tally } = next.seal(&self.roster, &self.inbox);
+            self.closed.store(closed, Ordering::Relaxed);
+            next = Batch::open(&self.roster, closed);
+            self.hand_out(delivery.hand_parts(&mut tally), &mut next, taken).await;
+            self.hand_out(delivery.hand_all(&mut tally), &mut next, taken).await;
+            counters.add(&tally);
+            trace!(room = ?self.name, operations = taken, lines = tally.lines, writes = tally.writes, "pass");
+            if next.is_empty() {
+                quiet();
+            }
+            if !self.inbox.settle(taken) {
+                return;
+            }
+        }
     }
-}
 
-/// Takes the steps of `work`, and a breath between some of them.
-async fn breathing(work: impl Iterator<Item = ()>) {
-    for (step, ()) in work.enumerate() {
-        if step % DELIVERIES_BEFORE_YIELD == DELIVERIES_BEFORE_YIELD - 1 {
-            yield_now().await;
+    /// Takes `steps`, and between some of them gathers what has come for the `next` batch, or a
+    /// breath. `unsettled` operations are still counted in the inbox.
+    async fn hand_out(&self, steps: impl Iterator<Item = ()>, next: &mut Batch, unsettled: usize) {
+        for (step, ()) in (1..).zip(steps) {
+            if step % DELIVERIES_BEFORE_GATHERING == 0 {
+                next.gather(&self.inbox, unsettled);
+                next.greet();
+            }
+            if step % DELIVERIES_BEFORE_YIELD == 0 {
+                yield_now().await;
+            }
         }
     }
 }
@@ -75,6 +90,7 @@ async fn breathing(work: impl Iterator<Item = ()>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::counters::Tally;
     use crate::inbox::{Newcomer, Operation};
     use crate::name::{PeerId, UserName};
     use crate::outbox::{Outlet, SlowReader};
@@ -82,8 +98,9 @@ mod tests {
     use crate::roster::Seat;
     use crate::signals::Signal;
     use std::io;
+    use std::pin::pin;
     use std::sync::{Arc, Mutex};
-    use std::task::{Context, Waker};
+    use std::task::{Context, Poll, Waker};
 
     /// Takes everything, and how many writes it was.
     #[derive(Default)]
@@ -120,9 +137,8 @@ mod tests {
     /// Runs passes until the room is quiet; what they did.
     async fn pass(room: &Room) -> Tally {
         let counters = Counters::default();
-        while room.inbox.pending() > 0 {
-            let taken = room.pass(&counters).await;
-            room.inbox.settle(taken);
+        if room.inbox.pending() > 0 {
+            room.deliver(&counters, || ()).await;
         }
         counters.read()
     }
@@ -204,6 +220,41 @@ mod tests {
         assert_eq!(signals(&new), Signal::ADMITTED | Signal::CLOSE);
         assert_eq!((signals(&late), text(&late)), (Signal::CLOSE, String::new()));
         assert!(room.roster().is_empty());
+    }
+
+    /// A join, a leave and lines that come in the midst of a pass: the newcomer is let in before
+    /// the pass has got to its end, and sees what everybody sees.
+    #[tokio::test]
+    async fn a_newcomer_does_not_wait_for_a_pass_to_end() {
+        let (room, peers, counters) = (room(), (0..1_000).map(peer).collect::<Vec<_>>(), Counters::default());
+        push(&room, peers.iter().map(|peer| Operation::Join(Box::new(newcomer(peer)))));
+        pass(&room).await;
+        let say = |text: &str| Operation::Say { bytes: Box::from(text.as_bytes()), lines: 1 };
+        let (stays, visits) = (peer(2_000), peer(2_001));
+        push(&room, [say("u1: a\n")]);
+        let mut run = pin!(room.deliver(&counters, || ()));
+        // One breath a poll.
+        let mut breathe = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(breathe(), Poll::Pending);
+        push(&room, [Operation::Join(Box::new(newcomer(&stays))), say("u1: b\n")]);
+        push(&room, [Operation::Join(Box::new(newcomer(&visits)))]);
+        assert_eq!(breathe(), Poll::Pending);
+        assert_eq!((signals(&stays), signals(&visits)), (Signal::ADMITTED, Signal::ADMITTED));
+        assert_eq!(text(&stays), "u2000 has joined\nu1: b\nu2001 has joined\n");
+        assert_eq!(text(&visits), "u2001 has joined\n");
+        let reached = peers.iter().filter(|peer| text(peer).ends_with("u1: a\n")).count();
+        assert_eq!(reached, 2 * DELIVERIES_BEFORE_YIELD, "the others wait for the line before");
+        push(&room, [say("u1: c\n"), Operation::Leave(Box::new(newcomer(&visits))), say("u1: d\n")]);
+        assert_eq!(breathe(), Poll::Pending);
+        assert_eq!(signals(&visits), Signal::NONE, "a leaver waits for its last line");
+        while breathe().is_pending() {}
+        assert_eq!(signals(&visits), Signal::RELEASED);
+        assert_eq!(text(&visits), "u2001 has joined\nu1: c\n");
+        let since = "u2000 has joined\nu1: b\nu2001 has joined\nu1: c\nu2001 has left\nu1: d\n";
+        assert_eq!(text(&stays), since);
+        assert!(peers.iter().all(|peer| text(peer).ends_with(&format!("u1: a\n{since}"))));
+        let tally = counters.read();
+        assert_eq!((tally.passes, tally.copies), (2, 1), "one copy for all that came in a pass");
     }
 
     #[tokio::test]

@@ -84,6 +84,11 @@ fn compact(mut members: Members) -> Members {
     smaller
 }
 
+/// Whether this very peer has the seat, and not another one of its name.
+pub(crate) fn has_seat(members: &Members, seat: &Seat, id: PeerId) -> bool {
+    members.get(seat).is_some_and(|member| member.id() == id)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

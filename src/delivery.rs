@@ -1,0 +1,84 @@
+//! A delivery: a batch that is laid out, and how it gets to peer after peer.
+
+use crate::counters::Tally;
+use crate::name::PeerId;
+use crate::outbox::{Outlet, Piece};
+use crate::peer::Peer;
+use crate::roster::Members;
+use crate::signals::Signal;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// A place in a batch: between two lines.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Mark {
+    pub(crate) bytes: usize,
+    pub(crate) lines: u64,
+}
+
+/// A peer that came or went in a batch: its part, and what it is told when it has it.
+pub(crate) struct Part {
+    pub(crate) peer: Arc<Peer<dyn Outlet>>,
+    pub(crate) from: Mark,
+    /// `None`: to the end.
+    pub(crate) to: Option<Mark>,
+    pub(crate) fate: Signal,
+}
+
+/// Parts that were not handed out yet.
+#[derive(Default)]
+pub(crate) struct Parts(pub(crate) Vec<Part>);
+
+impl Drop for Parts {
+    /// A panic in the midst of it: who came or went in this batch may be in no roster, and nobody
+    /// else would tell it.
+    fn drop(&mut self) {
+        for part in self.0.drain(..) {
+            part.peer.signal(part.fate | Signal::FAILED, &mut Tally::default());
+        }
+    }
+}
+
+/// A batch laid out, to be handed to peer after peer.
+pub(crate) struct Delivery {
+    /// The whole batch.
+    pub(crate) all: Piece,
+    pub(crate) end: Mark,
+    /// Who came or went in it.
+    pub(crate) parts: Parts,
+    /// Who was there before it.
+    pub(crate) members: Arc<Members>,
+    /// Those of them who went in it.
+    pub(crate) gone: HashSet<PeerId>,
+}
+
+impl Delivery {
+    /// Hands their part to those who came or went, one for each step of the iterator, and tells
+    /// them. A newcomer is told only then: what its connection writes comes behind its
+    /// `has joined`.
+    pub(crate) fn hand_parts<'a>(&'a mut self, tally: &'a mut Tally) -> impl Iterator<Item = ()> + 'a {
+        self.parts.0.reverse();
+        std::iter::from_fn(move || {
+            let part = self.parts.0.last()?;
+            let to = part.to.unwrap_or(self.end);
+            if to.bytes > part.from.bytes {
+                let lines = self.all.bytes.slice(part.from.bytes..to.bytes);
+                part.peer.deliver(&Piece::new(lines, to.lines - part.from.lines), tally);
+            }
+            if part.fate != Signal::NONE {
+                part.peer.signal(part.fate, tally);
+            }
+            self.parts.0.pop();
+            Some(())
+        })
+    }
+
+    /// Hands the whole batch to those who were here before it and still are, one for each step
+    /// of the iterator.
+    pub(crate) fn hand_all<'a>(&'a self, tally: &'a mut Tally) -> impl Iterator<Item = ()> + 'a {
+        let anything = self.all.lines > 0;
+        let stayed = |peer: &Peer| self.gone.is_empty() || !self.gone.contains(&peer.id());
+        let rest = self.members.values().filter(move |peer| anything && stayed(peer));
+        rest.map(|peer| peer.deliver(&self.all, tally))
+    }
+}
