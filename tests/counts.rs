@@ -1,0 +1,105 @@
+//! What the server does for a line and for a join, in counts: they hold on any machine, fast or slow.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod common;
+
+use common::{Client, TestServer, eventually};
+use roomcast::Tally;
+use std::io::Read;
+use std::sync::Barrier;
+use std::thread;
+
+const LINE: &str = "the quick brown fox jumps over the lazy dog\n";
+
+/// Everybody's way into one room at once: some threads connect, and wait for each other before they
+/// say their JOINs.
+fn crowd(server: &TestServer, members: usize) -> Vec<Client> {
+    const THREADS: usize = 8;
+    let start = Barrier::new(THREADS);
+    thread::scope(|scope| {
+        let join = |thread: usize| {
+            let start = &start;
+            move || {
+                let numbers = (thread..members).step_by(THREADS);
+                let mut clients: Vec<(usize, Client)> = numbers.map(|number| (number, server.connect())).collect();
+                start.wait();
+                for (number, client) in &mut clients {
+                    client.send(format!("JOIN room m{number}\n"));
+                }
+                clients.into_iter().map(|(_, client)| client).collect::<Vec<_>>()
+            }
+        };
+        let threads: Vec<_> = (0..THREADS).map(|thread| scope.spawn(join(thread))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+/// Reads what is there, so that nobody has a backlog.
+fn read_all(clients: &[Client]) {
+    let mut buffer = vec![0; 1 << 20];
+    for client in clients {
+        client.stream().set_nonblocking(true).unwrap();
+        while client.stream().read(&mut buffer).is_ok_and(|count| count > 0) {}
+        client.stream().set_nonblocking(false).unwrap();
+    }
+}
+
+/// What was done since `before`.
+fn since(before: &Tally, server: &TestServer) -> Tally {
+    let now = server.watch.counters();
+    Tally {
+        lines: now.lines - before.lines,
+        deliveries: now.deliveries - before.deliveries,
+        writes: now.writes - before.writes,
+        wakes: now.wakes - before.wakes,
+        ..Tally::default()
+    }
+}
+
+/// Under load each write carries many lines, and next to nobody is woken.
+#[test]
+fn a_thousand_members_under_load_cost_few_writes() {
+    const MEMBERS: usize = 1_000;
+    const SENDERS: usize = 8;
+    const LINES: usize = 400;
+    let server = TestServer::start();
+    let clients = crowd(&server, MEMBERS);
+    eventually("all have joined", || server.watch.counters().joins == MEMBERS as u64);
+    read_all(&clients);
+    let before = server.watch.counters();
+    thread::scope(|scope| {
+        for client in &clients[..SENDERS] {
+            scope.spawn(|| {
+                let mut speaker = client.speaker();
+                (0..LINES).for_each(|_| speaker.send(LINE));
+            });
+        }
+    });
+    let deliveries = (SENDERS * LINES * MEMBERS) as u64;
+    eventually("all lines are delivered", || {
+        read_all(&clients);
+        since(&before, &server).deliveries >= deliveries
+    });
+    let done = since(&before, &server);
+    println!("{done:?}");
+    assert_eq!((done.lines, done.deliveries), ((SENDERS * LINES) as u64, deliveries));
+    assert!(done.writes * 5 <= deliveries, "{} writes for {deliveries} deliveries", done.writes);
+    assert!(done.wakes * 5 <= deliveries, "{} wakes for {deliveries} deliveries", done.wakes);
+}
+
+/// A crowd that joins at once is admitted in batches, with one copy of the roster each.
+#[test]
+fn two_thousand_joins_at_once_cost_few_copies() {
+    const MEMBERS: u64 = 2_000;
+    let server = TestServer::start();
+    let clients = crowd(&server, 2_000);
+    eventually("all have joined", || {
+        read_all(&clients);
+        server.watch.counters().joins == MEMBERS
+    });
+    let done = server.watch.counters();
+    println!("{done:?}");
+    assert!(done.copies * 5 <= MEMBERS, "{} copies for {MEMBERS} joins", done.copies);
+    assert!(done.entries_copied <= done.copies * MEMBERS);
+}
