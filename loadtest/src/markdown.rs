@@ -15,7 +15,7 @@ use crate::verdict::Kind;
 /// A column: its head, and its cell, empty where there is nothing to be told.
 type Column = (&'static str, fn(&Outcome) -> String);
 
-const COLUMNS: [Column; 7] = [
+const COLUMNS: [Column; 9] = [
     ("deliveries/s", |outcome| talked(outcome, short(outcome.deliveries_per_second))),
     ("CPU a delivery", |outcome| {
         let ns = outcome.server.as_ref().map(|server| format!("{} ns", short(server.cpu_ns_per_delivery)));
@@ -24,8 +24,16 @@ const COLUMNS: [Column; 7] = [
     ("lines/write", |outcome| {
         outcome.server.as_ref().and_then(|server| server.lines_per_write).map_or(String::new(), short)
     }),
+    ("x bare writes", |outcome| {
+        let distance = outcome.limit.as_ref().and_then(|limit| limit.distance);
+        talked(outcome, distance.map_or(String::new(), |distance| format!("{distance:.2}")))
+    }),
     ("p50", |outcome| talked(outcome, micros(outcome.latency_us.p50))),
     ("p99", |outcome| talked(outcome, micros(outcome.latency_us.p99))),
+    ("CPU of all joins", |outcome| match outcome.join.server_cpu_seconds {
+        Some(seconds) if outcome.tally.sent == 0 => format!("{seconds:.2} s"),
+        _ => String::new(),
+    }),
     ("RSS a connection", |outcome| {
         outcome.server.as_ref().map_or(String::new(), |server| bytes(server.rss_bytes_per_connection))
     }),
@@ -64,13 +72,15 @@ pub fn files(paths: &[PathBuf]) -> Result<String> {
     Ok(text)
 }
 
-/// A cell, with a verdict instead of a figure where that was not good.
+/// A cell, with the verdict behind its figure where that was not good.
 fn shown(outcome: &Outcome, column: &Column) -> String {
+    let figure = column.1(outcome);
     match outcome.verdict.kind {
-        Kind::Good => column.1(outcome),
-        Kind::Wrong => "wrong".into(),
-        Kind::Saturated => "saturated".into(),
+        Kind::Good => figure,
         Kind::Unmeasured => "failed".into(),
+        _ if figure.is_empty() => figure,
+        Kind::Wrong => figure + " (wrong)",
+        Kind::Saturated => figure + " (saturated)",
     }
 }
 

@@ -217,7 +217,8 @@ fn a_result_that_was_not_good_is_not_shown_as_one() {
     let files = [good.to_str().unwrap(), bad.to_str().unwrap()];
     let output = loadtest(&["markdown", files[0], files[1]]);
     let row = text(&output).lines().find(|line| line.starts_with("| bad |")).unwrap().to_owned();
-    assert!(row.starts_with("| bad | wrong | wrong"), "{row}");
+    let cells: Vec<&str> = row.split('|').map(str::trim).filter(|cell| !cell.is_empty()).collect();
+    assert!(cells[1..].iter().all(|cell| cell.ends_with("(wrong)")), "{row}");
     let output = loadtest(&["compare", files[0], files[1]]);
     assert_eq!(code(&output), 3, "{}", text(&output));
     assert!(text(&output).contains("the second was not good"), "{}", text(&output));
