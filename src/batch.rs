@@ -1,11 +1,12 @@
 //! A batch: what one pass takes from the inbox, laid end to end, and who gets which part of it.
 
 use crate::counters::Tally;
-use crate::delivery::{Delivery, Mark, Part, Parts};
+use crate::delivery::{Delivery, Part, Parts};
 use crate::inbox::{Inbox, Newcomer, Operation};
 use crate::name::PeerId;
-use crate::outbox::{Outlet, Piece};
+use crate::outbox::Outlet;
 use crate::peer::Peer;
+use crate::piece::{Mark, Sheet};
 use crate::roster::{Members, Roster, has_seat};
 use crate::signals::Signal;
 use crate::wire;
@@ -97,7 +98,7 @@ impl Batch {
         for part in self.parts.0.iter_mut().skip(self.greeted).filter(|part| part.fate.has(Signal::ADMITTED)) {
             let to = part.to.unwrap_or(self.end);
             let lines = Bytes::copy_from_slice(&self.bytes[part.from.bytes..to.bytes]);
-            part.peer.deliver(&Piece::new(lines, to.lines - part.from.lines), &mut self.tally);
+            part.peer.deliver_sheet(&Sheet::new(lines, to.lines - part.from.lines), &mut self.tally);
             part.peer.signal(part.fate, &mut self.tally);
             (part.from, part.fate) = (to, Signal::NONE);
         }
@@ -116,7 +117,7 @@ impl Batch {
         }
         self.tally.lines += self.end.lines;
         let delivery = Delivery {
-            all: Piece::new(Bytes::from(self.bytes), self.end.lines),
+            all: Sheet::new(Bytes::from(self.bytes), self.end.lines),
             end: self.end,
             parts: self.parts,
             members: self.before,

@@ -2,19 +2,13 @@
 
 use crate::counters::Tally;
 use crate::name::PeerId;
-use crate::outbox::{Outlet, Piece};
+use crate::outbox::Outlet;
 use crate::peer::Peer;
+use crate::piece::{Mark, Sheet};
 use crate::roster::Members;
 use crate::signals::Signal;
 use std::collections::HashSet;
 use std::sync::Arc;
-
-/// A place in a batch: between two lines.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Mark {
-    pub(crate) bytes: usize,
-    pub(crate) lines: u64,
-}
 
 /// A peer that came or went in a batch: its part, and what it is told when it has it.
 pub(crate) struct Part {
@@ -42,7 +36,7 @@ impl Drop for Parts {
 /// A batch laid out, to be handed to peer after peer.
 pub(crate) struct Delivery {
     /// The whole batch.
-    pub(crate) all: Piece,
+    pub(crate) all: Sheet,
     pub(crate) end: Mark,
     /// Who came or went in it.
     pub(crate) parts: Parts,
@@ -62,8 +56,7 @@ impl Delivery {
             let part = self.parts.0.last()?;
             let to = part.to.unwrap_or(self.end);
             if to.bytes > part.from.bytes {
-                let lines = self.all.bytes.slice(part.from.bytes..to.bytes);
-                part.peer.deliver(&Piece::new(lines, to.lines - part.from.lines), tally);
+                part.peer.deliver(&self.all.part(part.peer.form(), part.from, to), tally);
             }
             if part.fate != Signal::NONE {
                 part.peer.signal(part.fate, tally);
@@ -76,9 +69,9 @@ impl Delivery {
     /// Hands the whole batch to those who were here before it and still are, one for each step
     /// of the iterator.
     pub(crate) fn hand_all<'a>(&'a self, tally: &'a mut Tally) -> impl Iterator<Item = ()> + 'a {
-        let anything = self.all.lines > 0;
+        let anything = self.all.lines() > 0;
         let stayed = |peer: &Peer| self.gone.is_empty() || !self.gone.contains(&peer.id());
         let rest = self.members.values().filter(move |peer| anything && stayed(peer));
-        rest.map(|peer| peer.deliver(&self.all, tally))
+        rest.map(|peer| peer.deliver_sheet(&self.all, tally))
     }
 }

@@ -78,6 +78,7 @@ pub mod lines;
 pub mod name;
 pub mod outbox;
 pub mod peer;
+pub mod piece;
 pub mod rate;
 pub mod registry;
 pub mod room;

@@ -1,9 +1,8 @@
 //! A peer's outbox: bytes go straight to its socket; what the socket does not take is its backlog.
 
-use crate::late;
+use crate::piece::{Form, Piece, push_with_cr};
 use crate::turn::Desk;
 use crate::wire;
-use bytes::Bytes;
 use memchr::{memchr, memchr_iter, memrchr};
 use std::collections::VecDeque;
 use std::io;
@@ -30,35 +29,6 @@ pub enum SlowReader {
     Skip,
     /// The peer is closed, with a reason.
     Kick,
-}
-
-/// Whole lines, shared by all who get them.
-#[derive(Clone, Debug)]
-pub struct Piece {
-    /// The lines, each with its line end.
-    pub bytes: Bytes,
-    /// How many lines these are.
-    pub lines: u64,
-    /// How many lines that came behind these were lost before they reached the outbox.
-    lost_behind: u64,
-}
-
-impl Piece {
-    /// `lines` whole lines.
-    #[must_use]
-    pub fn new(bytes: Bytes, lines: u64) -> Self {
-        Self { bytes, lines, lost_behind: 0 }
-    }
-}
-
-impl late::Piece for Piece {
-    fn weight(&self) -> usize {
-        self.bytes.len()
-    }
-
-    fn lose(&mut self, lost: &Self) {
-        self.lost_behind += lost.lines + lost.lost_behind;
-    }
 }
 
 /// What a put did.
@@ -89,17 +59,29 @@ pub(crate) enum Drained {
     Broken,
 }
 
+/// How a peer is served.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// The bound of its backlog, in bytes.
+    pub(crate) limit: usize,
+    /// The form of its lines.
+    pub(crate) form: Form,
+}
+
 /// Hands a room's lines to a peer: straight to its outlet, and what that does not take to its
 /// outbox, which is made for it. A peer that reads in time has none.
-pub(crate) fn put(outbox: &mut Desk<Outbox>, piece: &Piece, limit: usize, outlet: &(impl Outlet + ?Sized)) -> Put {
+pub(crate) fn put(outbox: &mut Desk<Outbox>, piece: &Piece, terms: Terms, outlet: &(impl Outlet + ?Sized)) -> Put {
     if let Some(outbox) = outbox {
-        return outbox.put(piece, outlet);
+        return outbox.put(piece, terms, outlet);
+    }
+    if terms.form == Form::Own {
+        return outbox.insert(Box::new(Outbox::new(terms))).keep_rest(piece, 0);
     }
     let written = outlet.try_write(&piece.bytes);
     if piece.lost_behind == 0 && matches!(written, Ok(count) if count == piece.bytes.len()) {
         return Put { writes: 1, lines: piece.lines, ..Put::default() };
     }
-    outbox.insert(Box::new(Outbox::new(limit))).take_in(piece, written)
+    outbox.insert(Box::new(Outbox::new(terms))).take_in(piece, written)
 }
 
 /// What of a peer's lines waits to be written. Whoever holds the peer's turn works on it.
@@ -114,8 +96,7 @@ pub(crate) fn put(outbox: &mut Desk<Outbox>, piece: &Piece, limit: usize, outlet
 pub(crate) struct Outbox {
     /// What the outlet did not take.
     backlog: VecDeque<u8>,
-    /// The bound of the backlog, in bytes.
-    limit: usize,
+    terms: Terms,
     /// Lines dropped since the last that was kept.
     gap: u64,
     /// Lines accepted by this outbox.
@@ -127,17 +108,21 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { backlog: VecDeque::new(), limit, gap: 0, lines: 0, lines_lost: 0, closed: false }
+    pub(crate) fn new(terms: Terms) -> Self {
+        Self { backlog: VecDeque::new(), terms, gap: 0, lines: 0, lines_lost: 0, closed: false }
     }
 
     /// Writes a room's lines unless that would overtake something (rule 2); what is not written is
     /// kept.
-    fn put(&mut self, piece: &Piece, outlet: &(impl Outlet + ?Sized)) -> Put {
+    fn put(&mut self, piece: &Piece, terms: Terms, outlet: &(impl Outlet + ?Sized)) -> Put {
+        self.terms = terms;
         if self.closed {
             return Put::default();
         }
-        if self.is_empty() { self.take_in(piece, outlet.try_write(&piece.bytes)) } else { self.keep_rest(piece, 0) }
+        if self.is_empty() && terms.form != Form::Own {
+            return self.take_in(piece, outlet.try_write(&piece.bytes));
+        }
+        self.keep_rest(piece, 0)
     }
 
     /// Takes in a piece that the outlet was given, and took so much of.
@@ -168,9 +153,27 @@ impl Outbox {
     pub(crate) fn answer(&mut self, text: &str) {
         if !self.closed {
             self.tell_gap();
-            self.lines += count_lines(text.as_bytes());
-            self.backlog.extend(text.as_bytes());
+            self.append(text);
         }
+    }
+
+    /// Keeps bytes that are no text: a telnet answer.
+    pub(crate) fn answer_raw(&mut self, bytes: &[u8]) {
+        if !self.closed {
+            self.tell_gap();
+            self.backlog.extend(bytes);
+        }
+    }
+
+    /// Takes whole lines off the front of the backlog: as many as `most` bytes hold, but one at least.
+    pub(crate) fn take(&mut self, most: usize, into: &mut Vec<u8>) {
+        if self.backlog.is_empty() {
+            self.tell_gap();
+        }
+        let waiting = self.backlog.make_contiguous();
+        let head = &waiting[..most.min(waiting.len())];
+        let count = memrchr(b'\n', head).or_else(|| memchr(b'\n', waiting)).map_or(waiting.len(), |end| end + 1);
+        into.extend(self.backlog.drain(..count));
     }
 
     /// Writes one stretch of the backlog.
@@ -225,12 +228,12 @@ impl Outbox {
     /// short of keeping up gets long stretches and few notices.
     fn keep(&mut self, lines: &[u8]) {
         if self.gap > 0 {
-            if self.backlog.len() > self.limit / 2 {
+            if self.backlog.len() > self.terms.limit / 2 {
                 return self.lose(count_lines(lines));
             }
             self.tell_gap();
         }
-        let room = self.limit.saturating_sub(self.backlog.len()).min(lines.len());
+        let room = self.terms.limit.saturating_sub(self.backlog.len()).min(lines.len());
         let kept = memrchr(b'\n', &lines[..room]).map_or(0, |at| at + 1);
         self.make_room(kept);
         self.backlog.extend(&lines[..kept]);
@@ -244,17 +247,28 @@ impl Outbox {
 
     fn tell_gap(&mut self) {
         if self.gap > 0 {
-            self.backlog.extend(wire::skipped(self.gap).as_bytes());
-            self.lines += 1;
+            self.append(&wire::skipped(self.gap));
             self.gap = 0;
+        }
+    }
+
+    /// Appends what the server says, in the peer's form.
+    fn append(&mut self, text: &str) {
+        self.lines += count_lines(text.as_bytes());
+        if self.terms.form == Form::CrLf {
+            let mut bytes = Vec::new();
+            push_with_cr(&mut bytes, text.as_bytes());
+            self.backlog.extend(bytes);
+        } else {
+            self.backlog.extend(text.as_bytes());
         }
     }
 
     /// Lets the backlog double as usual, but never grow far beyond its limit.
     fn make_room(&mut self, more: usize) {
         let needed = self.backlog.len() + more;
-        if needed > self.limit / 2 && needed > self.backlog.capacity() {
-            self.backlog.reserve_exact(self.limit.max(needed) - self.backlog.len());
+        if needed > self.terms.limit / 2 && needed > self.backlog.capacity() {
+            self.backlog.reserve_exact(self.terms.limit.max(needed) - self.backlog.len());
         }
     }
 }
@@ -281,6 +295,7 @@ fn is_passing(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -317,6 +332,11 @@ mod tests {
         }
     }
 
+    /// Lines that end in LF, and so many bytes of backlog.
+    fn terms(limit: usize) -> Terms {
+        Terms { limit, form: Form::Lf }
+    }
+
     fn piece(text: &str) -> Piece {
         Piece::new(Bytes::copy_from_slice(text.as_bytes()), count_lines(text.as_bytes()))
     }
@@ -332,7 +352,7 @@ mod tests {
     fn straight_through_while_the_outlet_takes_it() {
         let (mut outbox, pipe) = (None, Pipe::default());
         pipe.allow(100);
-        let done = put(&mut outbox, &piece("a line longer than the backlog\n"), 10, &pipe);
+        let done = put(&mut outbox, &piece("a line longer than the backlog\n"), terms(10), &pipe);
         assert_eq!(done, Put { writes: 1, lines: 1, ..Put::default() });
         assert_eq!(pipe.text(), "a line longer than the backlog\n");
         assert!(outbox.is_none(), "nothing waits, and nothing is kept");
@@ -342,9 +362,9 @@ mod tests {
     fn an_outbox_is_made_for_what_the_outlet_does_not_take() {
         let (mut outbox, pipe) = (None, Pipe::default());
         pipe.allow(3);
-        let done = put(&mut outbox, &piece("one\ntwo\n"), 100, &pipe);
+        let done = put(&mut outbox, &piece("one\ntwo\n"), terms(100), &pipe);
         assert_eq!(done, Put { writes: 1, blocked: true, ..Put::default() });
-        assert_eq!(put(&mut outbox, &piece("three\n"), 100, &pipe), Put::default(), "behind the backlog");
+        assert_eq!(put(&mut outbox, &piece("three\n"), terms(100), &pipe), Put::default(), "behind the backlog");
         let outbox = &mut outbox.unwrap();
         drain_all(outbox, &pipe);
         assert_eq!(pipe.text(), "one\ntwo\nthree\n");
@@ -353,12 +373,12 @@ mod tests {
 
     #[test]
     fn what_was_lost_before_there_was_an_outbox_is_told() {
-        use late::Piece as _;
+        use crate::late::Piece as _;
         let (mut outbox, pipe) = (None, Pipe::default());
         pipe.allow(100);
         let mut first = piece("a\n");
         first.lose(&piece("b\n"));
-        let done = put(&mut outbox, &first, 100, &pipe);
+        let done = put(&mut outbox, &first, terms(100), &pipe);
         assert!(done.blocked && done.skipped && done.lines == 0);
         drain_all(&mut outbox.unwrap(), &pipe);
         assert_eq!(pipe.text(), "a\n*** 1 line skipped\n");
@@ -366,12 +386,12 @@ mod tests {
 
     #[test]
     fn nothing_is_written_around_a_backlog() {
-        let (mut outbox, pipe) = (Outbox::new(100), Pipe::default());
+        let (mut outbox, pipe) = (Outbox::new(terms(100)), Pipe::default());
         pipe.allow(3);
-        let put = outbox.put(&piece("one\ntwo\n"), &pipe);
+        let put = outbox.put(&piece("one\ntwo\n"), outbox.terms, &pipe);
         assert_eq!(put, Put { writes: 1, blocked: true, ..Put::default() });
         pipe.allow(50);
-        let put = outbox.put(&piece("three\n"), &pipe);
+        let put = outbox.put(&piece("three\n"), outbox.terms, &pipe);
         assert_eq!(put, Put::default(), "told once that there is a backlog, and no write");
         assert_eq!(pipe.text(), "one");
         drain_all(&mut outbox, &pipe);
@@ -380,54 +400,54 @@ mod tests {
 
     #[test]
     fn lines_are_lost_whole_and_told_in_their_place() {
-        let (mut outbox, pipe) = (Outbox::new(8), Pipe::default());
+        let (mut outbox, pipe) = (Outbox::new(terms(8)), Pipe::default());
         pipe.allow(2);
         // 2 bytes are written, 4 are the rest of that line and kept beyond any limit, then one
         // line of 4 fits and two are lost.
-        let put = outbox.put(&piece("12345\nabc\ndef\nghi\n"), &pipe);
+        let put = outbox.put(&piece("12345\nabc\ndef\nghi\n"), outbox.terms, &pipe);
         assert!(put.blocked && put.skipped);
-        assert!(outbox.put(&piece("lost\n"), &pipe).skipped);
+        assert!(outbox.put(&piece("lost\n"), outbox.terms, &pipe).skipped);
         drain_all(&mut outbox, &pipe);
-        outbox.put(&piece("on\n"), &pipe);
+        outbox.put(&piece("on\n"), outbox.terms, &pipe);
         assert_eq!(pipe.text(), "12345\nabc\n*** 3 lines skipped\non\n");
         assert_eq!(outbox.lines_out(), 4, "the notice among them");
     }
 
     #[test]
     fn after_a_gap_it_waits_until_half_is_free() {
-        let (mut outbox, pipe) = (Outbox::new(8), Pipe::default());
-        assert!(!outbox.put(&piece("123\n567\n"), &pipe).skipped);
-        assert!(outbox.put(&piece("a\n"), &pipe).skipped);
+        let (mut outbox, pipe) = (Outbox::new(terms(8)), Pipe::default());
+        assert!(!outbox.put(&piece("123\n567\n"), outbox.terms, &pipe).skipped);
+        assert!(outbox.put(&piece("a\n"), outbox.terms, &pipe).skipped);
         pipe.allow(2);
         assert_eq!(outbox.drain(&pipe), Drained::Some(2));
-        assert!(outbox.put(&piece("b\n"), &pipe).skipped, "room for it, but 6 of 8 are in use");
+        assert!(outbox.put(&piece("b\n"), outbox.terms, &pipe).skipped, "room for it, but 6 of 8 are in use");
         pipe.allow(2);
         assert_eq!(outbox.drain(&pipe), Drained::Some(2));
-        outbox.put(&piece("c\n"), &pipe);
+        outbox.put(&piece("c\n"), outbox.terms, &pipe);
         drain_all(&mut outbox, &pipe);
         assert_eq!(pipe.text(), "123\n567\n*** 2 lines skipped\n*** 1 line skipped\n", "the notice fills it");
-        outbox.put(&piece("d\n"), &pipe);
+        outbox.put(&piece("d\n"), outbox.terms, &pipe);
         assert!(pipe.text().ends_with("skipped\nd\n"));
     }
 
     #[test]
     fn what_was_lost_on_the_way_is_told_behind_its_piece() {
-        use late::Piece as _;
-        let (mut outbox, pipe) = (Outbox::new(100), Pipe::default());
+        use crate::late::Piece as _;
+        let (mut outbox, pipe) = (Outbox::new(terms(100)), Pipe::default());
         pipe.allow(100);
         let mut first = piece("a\n");
         first.lose(&piece("b\nc\n"));
-        let put = outbox.put(&first, &pipe);
+        let put = outbox.put(&first, outbox.terms, &pipe);
         assert!(put.skipped && put.blocked, "the connection has to be told: there is a gap to tell");
-        outbox.put(&piece("d\n"), &pipe);
+        outbox.put(&piece("d\n"), outbox.terms, &pipe);
         drain_all(&mut outbox, &pipe);
         assert_eq!(pipe.text(), "a\n*** 2 lines skipped\nd\n");
     }
 
     #[test]
     fn an_answer_is_kept_even_by_a_full_backlog() {
-        let (mut outbox, pipe) = (Outbox::new(4), Pipe::default());
-        outbox.put(&piece("abc\ndef\n"), &pipe);
+        let (mut outbox, pipe) = (Outbox::new(terms(4)), Pipe::default());
+        outbox.put(&piece("abc\ndef\n"), outbox.terms, &pipe);
         outbox.answer("ERROR\n");
         drain_all(&mut outbox, &pipe);
         assert_eq!(pipe.text(), "abc\n*** 1 line skipped\nERROR\n");
@@ -435,22 +455,22 @@ mod tests {
 
     #[test]
     fn a_broken_outlet_takes_nothing_more() {
-        let (mut outbox, pipe) = (Outbox::new(10), Pipe::default());
+        let (mut outbox, pipe) = (Outbox::new(terms(10)), Pipe::default());
         pipe.allow(2);
-        outbox.put(&piece("a\nb\n"), &pipe);
+        outbox.put(&piece("a\nb\n"), outbox.terms, &pipe);
         pipe.broken.store(true, Ordering::Relaxed);
         assert_eq!(outbox.drain(&pipe), Drained::Broken);
         assert_eq!(outbox.drain(&pipe), Drained::Empty);
-        assert_eq!(outbox.put(&piece("c\n"), &pipe), Put::default());
+        assert_eq!(outbox.put(&piece("c\n"), outbox.terms, &pipe), Put::default());
         assert_eq!(outbox.backlog.capacity(), 0);
         assert_eq!(outbox.lines_out(), 1, "what was thrown away did not go out");
     }
 
     #[test]
     fn the_backlog_stays_in_its_bound() {
-        let (mut outbox, pipe) = (Outbox::new(1 << 20), Pipe::default());
+        let (mut outbox, pipe) = (Outbox::new(terms(1 << 20)), Pipe::default());
         for _ in 0..3_000 {
-            outbox.put(&piece(&format!("{}\n", "x".repeat(999))), &pipe);
+            outbox.put(&piece(&format!("{}\n", "x".repeat(999))), outbox.terms, &pipe);
             assert!(outbox.backlog.len() <= 1 << 20 && outbox.backlog.capacity() <= 1 << 20);
         }
         assert_eq!(outbox.lines_out(), (1 << 20) / 1000);

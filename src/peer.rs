@@ -2,7 +2,8 @@
 
 use crate::counters::Tally;
 use crate::name::PeerId;
-use crate::outbox::{self, Drained, Outbox, Outlet, Piece, SlowReader};
+use crate::outbox::{self, Drained, Outbox, Outlet, SlowReader, Terms};
+use crate::piece::{AtomicForm, Form, Piece, Sheet};
 use crate::signals::{Signal, Signals};
 use crate::turn::{Desk, Turn};
 use std::fmt;
@@ -17,6 +18,8 @@ pub struct Peer<O: ?Sized = dyn Outlet> {
     id: PeerId,
     /// What happens to lines beyond the backlog's limit.
     slow_reader: SlowReader,
+    /// The form in which it gets its lines.
+    form: AtomicForm,
     /// The bound of what others may leave while one holds the turn, in bytes: the backlog's own.
     limit: usize,
     /// What the connection's task is to look at.
@@ -34,7 +37,8 @@ impl<O: Outlet> Peer<O> {
     /// A peer whose backlog holds at most `limit` bytes of lines.
     pub fn new(id: PeerId, limit: usize, slow_reader: SlowReader, outlet: O) -> Self {
         let (signals, turn) = (Signals::default(), Turn::new());
-        Self { id, slow_reader, limit, signals, turn, lines_out: AtomicU64::new(0), outlet }
+        let form = AtomicForm::default();
+        Self { id, slow_reader, form, limit, signals, turn, lines_out: AtomicU64::new(0), outlet }
     }
 
     /// Where the bytes go.
@@ -47,6 +51,25 @@ impl<O: Outlet + ?Sized> Peer<O> {
     /// The connection's number.
     pub fn id(&self) -> PeerId {
         self.id
+    }
+
+    /// The form in which it gets its lines.
+    pub fn form(&self) -> Form {
+        self.form.get()
+    }
+
+    /// Gives lines another form from now on. Called by its connection.
+    pub(crate) fn set_form(&self, form: Form) {
+        self.form.set(form);
+    }
+
+    fn terms(&self) -> Terms {
+        Terms { limit: self.limit, form: self.form() }
+    }
+
+    /// Hands `sheet` to the socket, or to the backlog, in the peer's form; never waits.
+    pub(crate) fn deliver_sheet(&self, sheet: &Sheet, tally: &mut Tally) {
+        self.deliver(sheet.whole(self.form()), tally);
     }
 
     /// Hands `piece` to the socket, or to the backlog; never waits. Called by delivery passes.
@@ -68,7 +91,7 @@ impl<O: Outlet + ?Sized> Peer<O> {
     /// Says `text` to this peer alone, behind all that it is owed. Called by its connection, which
     /// has to drain afterwards; false if the turn is taken and it has to try again.
     pub(crate) fn answer(&self, text: &str, tally: &mut Tally) -> bool {
-        self.work(tally, |outbox| outbox.get_or_insert_with(|| Box::new(Outbox::new(self.limit))).answer(text))
+        self.work(tally, |outbox| outbox.get_or_insert_with(|| Box::new(Outbox::new(self.terms()))).answer(text))
             .is_some()
     }
 
@@ -92,7 +115,7 @@ impl<O: Outlet + ?Sized> Peer<O> {
     /// Takes no line any more; lines that were written so far, `None` if the turn is taken.
     pub(crate) fn close(&self, tally: &mut Tally) -> Option<u64> {
         self.work(tally, |outbox| {
-            let outbox = outbox.get_or_insert_with(|| Box::new(Outbox::new(self.limit)));
+            let outbox = outbox.get_or_insert_with(|| Box::new(Outbox::new(self.terms())));
             outbox.close();
             self.lines_out.load(Ordering::Relaxed) + outbox.lines_out()
         })
@@ -104,7 +127,13 @@ impl<O: Outlet + ?Sized> Peer<O> {
 
     /// Takes a piece in; counts what that did, and tells the connection what it has to do about it.
     fn put(&self, outbox: &mut Desk<Outbox>, piece: &Piece, tally: &mut Tally) {
-        let put = outbox::put(outbox, piece, self.limit, &self.outlet);
+        let terms = self.terms();
+        let put = if piece.cr_lf == (terms.form == Form::CrLf) {
+            outbox::put(outbox, piece, terms, &self.outlet)
+        } else {
+            // It was laid out before the form changed.
+            outbox::put(outbox, &piece.to_form(terms.form), terms, &self.outlet)
+        };
         self.count(put.lines);
         tally.writes += put.writes;
         tally.would_blocks += u64::from(put.blocked);
