@@ -10,9 +10,14 @@ pub const MAX_NAME: usize = 20;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RoomName(Word);
 
-/// A user's name in a room: 1 to [`MAX_NAME`] printable ASCII bytes (0x21-0x7E).
+/// A user's name in a room: 1 to [`MAX_NAME`] printable ASCII bytes (0x21-0x7E), but for names
+/// that make one line pass for another.
 ///
 /// Shown as it was typed; equal without regard to ASCII case, so that `Alice` can't pass for `alice`.
+/// Two kinds of names are refused, since lines begin with the name of who sent them:
+/// - *stars only*: `***` begins the server's answers, and `*` what somebody does;
+///   `*** has joined` would look like the first, `* has joined` like the second.
+/// - *a colon at the end*: `bob: has joined` would look like something that `bob` said.
 #[derive(Clone, Copy)]
 pub struct UserName(Word);
 
@@ -29,6 +34,12 @@ pub enum NameError {
     /// Holds something that is no printable ASCII character; shown escaped.
     #[error("holds {0:?}, a name has printable ASCII characters only")]
     Character(char),
+    /// A user's name of nothing but stars.
+    #[error("has stars only, and those begin the server's own lines")]
+    Stars,
+    /// A user's name with a colon at its end.
+    #[error("ends in a colon, and that ends the name of who speaks")]
+    Colon,
 }
 
 /// The bytes of a name, inline: a roster of them is copied without an allocation each.
@@ -85,9 +96,15 @@ impl UserName {
     /// Takes `word` as a user's name.
     ///
     /// # Errors
-    /// When it is empty, too long, or holds anything but printable ASCII.
+    /// When it is empty, too long, holds anything but printable ASCII, or is one of the two kinds
+    /// that forge lines.
     pub fn parse(word: &str) -> Result<Self, NameError> {
-        Word::parse(word).map(Self)
+        let name = Word::parse(word)?;
+        match name.as_bytes() {
+            stars if stars.iter().all(|byte| *byte == b'*') => Err(NameError::Stars),
+            [.., b':'] => Err(NameError::Colon),
+            _ => Ok(Self(name)),
+        }
     }
 
     /// The name as text, in the case it was typed in.
@@ -152,6 +169,21 @@ mod tests {
         for bad in ["a b", "a\u{7f}", "a\u{1b}", "\u{e9}"] {
             assert!(matches!(RoomName::parse(bad), Err(NameError::Character(_))), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn no_user_name_makes_one_line_pass_for_another() {
+        for stars in ["*", "**", "***", &"*".repeat(20)] {
+            assert_eq!(UserName::parse(stars).unwrap_err(), NameError::Stars, "{stars}");
+        }
+        for colon in [":", "bob:", "***:"] {
+            assert_eq!(UserName::parse(colon).unwrap_err(), NameError::Colon, "{colon}");
+        }
+        for fine in ["***x", "x*", "*_*", ":)", "a:b", "::a"] {
+            assert_eq!(UserName::parse(fine).unwrap().as_str(), fine);
+        }
+        assert!(RoomName::parse("***").is_ok() && RoomName::parse("bob:").is_ok(), "no line begins with a room");
+        assert_eq!(UserName::parse(&"*".repeat(21)).unwrap_err(), NameError::Length(21));
     }
 
     #[test]

@@ -36,7 +36,7 @@ fn a_first_line_joins_in_any_case_and_spacing() {
 fn any_other_first_line_gets_error_and_a_reason_and_is_closed() {
     let server = TestServer::start();
     let long = "x".repeat(21);
-    let firsts: [(&[u8], &str); 15] = [
+    let firsts: [(&[u8], &str); 17] = [
         (b"\n", "empty"),
         (b"  \t \r\n", "empty"),
         (b"HELLO room user\n", "did not start with JOIN"),
@@ -52,6 +52,8 @@ fn any_other_first_line_gets_error_and_a_reason_and_is_closed() {
         (b"JOIN ro\x07m user\n", "room name holds '\\u{7}'"),
         (b"JOIN room us\x7Fer\n", "user name holds '\\u{7f}'"),
         ("JOIN room jörg\n".as_bytes(), "user name holds 'ö'"),
+        (b"JOIN room ***\n", "user name has stars only"),
+        (b"JOIN room bob:\n", "user name ends in a colon"),
     ];
     for (first, reason) in firsts {
         let mut client = server.connect();
