@@ -67,6 +67,7 @@
 
 mod batch;
 pub mod close;
+pub mod command;
 pub mod config;
 mod connection;
 pub mod counters;
