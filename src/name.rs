@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 pub const MAX_NAME: usize = 20;
 
 /// A room's name: 1 to [`MAX_NAME`] printable ASCII bytes (0x21-0x7E), case kept and compared.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoomName(Word);
 
 /// A user's name in a room: 1 to [`MAX_NAME`] printable ASCII bytes (0x21-0x7E), but for names
@@ -42,8 +42,9 @@ pub enum NameError {
     Colon,
 }
 
-/// The bytes of a name, inline: a roster of them is copied without an allocation each.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+/// The bytes of a name, inline: a roster of them is copied without an allocation each. Ordered as
+/// text is, for the zeros behind it are less than any byte of a name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Word {
     /// The name, zeros behind it.
     bytes: [u8; MAX_NAME],
