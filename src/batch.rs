@@ -1,13 +1,14 @@
 //! A batch: what one pass takes from the inbox, laid end to end, and who gets which part of it.
 
 use crate::counters::Tally;
-use crate::delivery::{Delivery, Part, Parts};
+use crate::delivery::{Delivery, Part, Parts, Recalled};
+use crate::history::History;
 use crate::inbox::{Inbox, Newcomer, Operation};
-use crate::name::PeerId;
+use crate::name::{PeerId, UserName};
 use crate::outbox::Outlet;
 use crate::peer::Peer;
 use crate::piece::{Mark, Sheet};
-use crate::roster::{Members, Roster, has_seat};
+use crate::roster::{Members, Roster, Seat, has_seat};
 use crate::signals::Signal;
 use crate::wire;
 use bytes::Bytes;
@@ -34,6 +35,12 @@ pub(crate) struct Batch {
     came: HashMap<PeerId, usize>,
     /// Who was here before the batch and is not after it.
     gone: HashSet<PeerId>,
+    /// Who was here before the batch, under another name.
+    renamed: HashSet<PeerId>,
+    /// The lines before the batch.
+    past: Option<Box<Past>>,
+    /// Who wants to be shown how many of the last lines.
+    recalls: Recalls,
     /// Whether the room was told to close.
     closed: bool,
     /// Operations in it.
@@ -43,6 +50,15 @@ pub(crate) struct Batch {
     /// Who waits until they no longer do.
     waiting: Vec<Arc<Peer<dyn Outlet>>>,
     tally: Tally,
+}
+
+/// What a room remembers, and how much of it a newcomer is shown.
+#[derive(Debug)]
+pub(crate) struct Past {
+    /// `None` where nothing is kept.
+    pub(crate) history: Option<Box<History>>,
+    /// Lines that a newcomer is shown.
+    pub(crate) replay: usize,
 }
 
 /// What came of a batch.
@@ -55,11 +71,18 @@ pub(crate) struct Sealed {
     pub(crate) closed: bool,
     /// What it took so far.
     pub(crate) tally: Tally,
+    /// What the room remembers now.
+    pub(crate) past: Option<Box<Past>>,
+    /// Who is to be shown how much of that, behind the batch.
+    pub(crate) recalls: Recalls,
 }
 
+/// Who wants to be shown how many of the last lines.
+pub(crate) type Recalls = Vec<(Arc<Peer<dyn Outlet>>, u16)>;
+
 impl Batch {
-    /// Nothing yet, for the members of `roster`.
-    pub(crate) fn open(roster: &Roster, closed: bool) -> Self {
+    /// Nothing yet, for the members of `roster`, behind what was said in the `past`.
+    pub(crate) fn open(roster: &Roster, closed: bool, past: Option<Box<Past>>) -> Self {
         Self {
             before: roster.snapshot(),
             after: None,
@@ -69,6 +92,9 @@ impl Batch {
             greeted: 0,
             came: HashMap::new(),
             gone: HashSet::new(),
+            renamed: HashSet::new(),
+            past,
+            recalls: Vec::new(),
             closed,
             taken: 0,
             said: 0,
@@ -97,8 +123,10 @@ impl Batch {
     pub(crate) fn greet(&mut self) {
         for part in self.parts.0.iter_mut().skip(self.greeted).filter(|part| part.fate.has(Signal::ADMITTED)) {
             let to = part.to.unwrap_or(self.end);
-            let lines = Bytes::copy_from_slice(&self.bytes[part.from.bytes..to.bytes]);
-            part.peer.deliver_sheet(&Sheet::new(lines, to.lines - part.from.lines), &mut self.tally);
+            let (mut lines, recalled) = std::mem::take(&mut part.recalled);
+            lines.extend_from_slice(&self.bytes[part.from.bytes..to.bytes]);
+            let lines = Sheet::new(Bytes::from(lines), recalled + to.lines - part.from.lines);
+            part.peer.deliver_sheet(&lines, &mut self.tally);
             part.peer.signal(part.fate, &mut self.tally);
             (part.from, part.fate) = (to, Signal::NONE);
         }
@@ -116,6 +144,9 @@ impl Batch {
             peer.signal(Signal::ROOMY, &mut self.tally);
         }
         self.tally.lines += self.end.lines;
+        if let Some(history) = self.past.as_mut().and_then(|past| past.history.as_mut()) {
+            history.push(&self.bytes);
+        }
         let delivery = Delivery {
             all: Sheet::new(Bytes::from(self.bytes), self.end.lines),
             end: self.end,
@@ -123,7 +154,34 @@ impl Batch {
             members: self.before,
             gone: self.gone,
         };
-        Sealed { delivery, taken: self.taken, closed: self.closed, tally: self.tally }
+        let Self { taken, closed, tally, past, recalls, .. } = self;
+        Sealed { delivery, taken, closed, tally, past, recalls }
+    }
+
+    /// Shows who has asked, behind what everybody has got, the lines up to there.
+    pub(crate) fn recall(&mut self, recalls: Recalls, tally: &mut Tally) {
+        for (peer, count) in recalls {
+            let (lines, count) = match self.recalled(0, |_| count.into()) {
+                (_, 0) => (Bytes::from_static(wire::NOTHING_KEPT.as_bytes()), 1),
+                (lines, count) => (lines.into(), count),
+            };
+            peer.deliver_sheet(&Sheet::new(lines, count), tally);
+        }
+    }
+
+    /// Where it has what the room remembers.
+    pub(crate) fn past(&mut self) -> &mut Option<Box<Past>> {
+        &mut self.past
+    }
+
+    /// The last `count` lines before the batch and those `newer` ones, each behind `*** `; how many.
+    fn recalled(&mut self, newer: usize, count: impl FnOnce(&Past) -> usize) -> Recalled {
+        let Some(past) = &mut self.past else {
+            return Recalled::default();
+        };
+        let count = count(past);
+        let newer = &self.bytes[..newer];
+        past.history.as_mut().map(|history| history.recall(newer, count)).unwrap_or_default()
     }
 
     fn apply(&mut self, operation: Operation) {
@@ -140,6 +198,8 @@ impl Batch {
             }
             Operation::Join(newcomer) => self.admit(*newcomer),
             Operation::Leave(newcomer) => self.release(&newcomer),
+            Operation::Rename(member, name) => self.rename(*member, *name),
+            Operation::Recall(peer, count) => self.recalls.push((peer, count)),
             Operation::Notify(peer) => self.waiting.push(peer),
             Operation::Close => self.close(),
         }
@@ -155,10 +215,11 @@ impl Batch {
         }
         self.members().insert(seat, Arc::clone(&peer));
         let from = self.end;
+        let recalled = self.recalled(self.bytes.len(), |past| past.replay);
         wire::joined(&mut self.bytes, &seat.name);
         self.mark(1);
         self.came.insert(peer.id(), self.parts.0.len());
-        self.parts.0.push(Part { peer, from, to: None, fate: Signal::ADMITTED });
+        self.parts.0.push(Part { peer, recalled, from, to: None, fate: Signal::ADMITTED });
         self.tally.joins += 1;
     }
 
@@ -169,10 +230,8 @@ impl Batch {
         }
         self.members().remove(seat);
         let to = Some(self.end);
-        if has_seat(&self.before, seat, peer.id()) {
-            self.gone.insert(peer.id());
-            let peer = Arc::clone(peer);
-            self.parts.0.push(Part { peer, from: Mark::default(), to, fate: Signal::RELEASED });
+        if self.was_here(seat, peer.id()) {
+            self.part_with(Arc::clone(peer), Signal::RELEASED);
         } else if let Some(part) = self.came.get(&peer.id()).and_then(|at| self.parts.0.get_mut(*at)) {
             part.to = to;
             part.fate = part.fate | Signal::RELEASED;
@@ -180,6 +239,36 @@ impl Batch {
         wire::left(&mut self.bytes, &seat.name);
         self.mark(1);
         self.tally.leaves += 1;
+    }
+
+    /// Gives a member another name, if nobody else has it: here as in [`Batch::admit`] no two can
+    /// get it. Its own name in other letters is nobody else's.
+    fn rename(&mut self, Newcomer { seat, peer }: Newcomer, name: UserName) {
+        let wanted = Seat { name, ..seat };
+        let members = self.after.as_ref().unwrap_or(&self.before);
+        if !has_seat(members, &seat, peer.id()) || wanted != seat && members.contains_key(&wanted) {
+            return peer.signal(Signal::REFUSED, &mut self.tally);
+        }
+        if self.was_here(&seat, peer.id()) {
+            self.renamed.insert(peer.id());
+        }
+        self.members().remove(&seat);
+        self.members().insert(wanted, Arc::clone(&peer));
+        wire::renamed(&mut self.bytes, &seat.name, &name);
+        self.mark(1);
+        peer.signal(Signal::RENAMED, &mut self.tally);
+    }
+
+    /// Whether the peer that has this seat now was here before the batch, whatever its name was.
+    fn was_here(&self, seat: &Seat, id: PeerId) -> bool {
+        has_seat(&self.before, seat, id) || self.renamed.contains(&id)
+    }
+
+    /// A member of before gets all up to here and nothing more, and is told this then.
+    fn part_with(&mut self, peer: Arc<Peer<dyn Outlet>>, fate: Signal) {
+        self.gone.insert(peer.id());
+        let to = Some(self.end);
+        self.parts.0.push(Part { peer, recalled: Recalled::default(), from: Mark::default(), to, fate });
     }
 
     /// Everybody sees the goodbye, is let go and told to close; nobody is admitted afterwards.
@@ -197,9 +286,8 @@ impl Batch {
         }
         let members = std::mem::take(self.members());
         for (seat, peer) in members {
-            if has_seat(&self.before, &seat, peer.id()) {
-                self.gone.insert(peer.id());
-                self.parts.0.push(Part { peer, from: Mark::default(), to, fate: Signal::CLOSE });
+            if self.was_here(&seat, peer.id()) {
+                self.part_with(peer, Signal::CLOSE);
             }
         }
     }

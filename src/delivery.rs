@@ -7,12 +7,18 @@ use crate::peer::Peer;
 use crate::piece::{Mark, Sheet};
 use crate::roster::Members;
 use crate::signals::Signal;
+use bytes::Bytes;
 use std::collections::HashSet;
 use std::sync::Arc;
+
+/// Lines of the past that somebody is shown, laid out for that, and how many.
+pub(crate) type Recalled = (Vec<u8>, u64);
 
 /// A peer that came or went in a batch: its part, and what it is told when it has it.
 pub(crate) struct Part {
     pub(crate) peer: Arc<Peer<dyn Outlet>>,
+    /// What it is shown before.
+    pub(crate) recalled: Recalled,
     pub(crate) from: Mark,
     /// `None`: to the end.
     pub(crate) to: Option<Mark>,
@@ -55,6 +61,10 @@ impl Delivery {
         std::iter::from_fn(move || {
             let part = self.parts.0.last()?;
             let to = part.to.unwrap_or(self.end);
+            if part.recalled.1 > 0 {
+                let recalled = Bytes::copy_from_slice(&part.recalled.0);
+                part.peer.deliver_sheet(&Sheet::new(recalled, part.recalled.1), tally);
+            }
             if to.bytes > part.from.bytes {
                 part.peer.deliver(&self.all.part(part.peer.form(), part.from, to), tally);
             }

@@ -8,6 +8,7 @@
 //! save that copy, but a kept line of 20 bytes would hold its whole batch in memory, up to 1 MiB; and a
 //! line is written to a socket once for each member anyway, beside which one copy is nothing.
 
+use crate::wire;
 use memchr::{memchr_iter, memrchr, memrchr_iter};
 use std::collections::VecDeque;
 
@@ -84,6 +85,23 @@ impl History {
         })
     }
 
+    /// The last `count` lines as somebody is shown them, oldest first: of those here, and of `newer`
+    /// ones that are not here yet, each with its LF.
+    pub(crate) fn recall(&mut self, newer: &[u8], count: usize) -> (Vec<u8>, u64) {
+        if count == 0 {
+            return (Vec::new(), 0);
+        }
+        let (recent, _) = newest(newer, count);
+        let older = count - memchr_iter(b'\n', recent).count();
+        let mut shown = (Vec::new(), 0);
+        let recent = recent.split(|byte| *byte == b'\n').take(count - older);
+        for line in self.last(older).chain(recent) {
+            wire::recalled(&mut shown.0, line);
+            shown.1 += 1;
+        }
+        shown
+    }
+
     /// Lets the oldest lines go for which `new` leaves no room.
     fn make_room(&mut self, new: &[u8]) {
         let spare = self.max_lines - memchr_iter(b'\n', new).count();
@@ -128,7 +146,7 @@ fn newest(lines: &[u8], max_lines: usize) -> (&[u8], bool) {
     let least = lines.len().saturating_sub(MAX_BYTES);
     let mut from = lines.len();
     // A line begins behind the end of the one before, and the first one at 0.
-    let ends = memrchr_iter(b'\n', &lines[least.saturating_sub(1)..lines.len() - 1]);
+    let ends = memrchr_iter(b'\n', &lines[least.saturating_sub(1)..lines.len().saturating_sub(1)]);
     let begins = ends.map(|end| least.saturating_sub(1) + end + 1).chain((least == 0).then_some(0));
     for begin in begins.take(max_lines) {
         from = begin;

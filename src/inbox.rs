@@ -1,5 +1,6 @@
 //! A room's inbox: a lock-free queue of operations with a byte budget, and who runs the next pass.
 
+use crate::name::UserName;
 use crate::outbox::Outlet;
 use crate::peer::Peer;
 use crate::roster::Seat;
@@ -21,6 +22,10 @@ pub(crate) enum Operation {
     Join(Box<Newcomer>),
     /// The peer gives its seat up.
     Leave(Box<Newcomer>),
+    /// The peer wants this name instead of the one that it has.
+    Rename(Box<Newcomer>, Box<UserName>),
+    /// Show this peer so many of the last lines.
+    Recall(Arc<Peer<dyn Outlet>>, u16),
     /// Tell this peer when you get here: it waits for the budget.
     Notify(Arc<Peer<dyn Outlet>>),
     /// Say goodbye, let everybody go, and admit nobody any more.

@@ -26,6 +26,10 @@ pub struct Registry {
     inbox_bytes: usize,
     /// Whether a name may be had more than once in a room.
     twins: bool,
+    /// Lines that a room remembers.
+    history: usize,
+    /// Lines of these that a newcomer is shown.
+    replay: usize,
     /// Whether the server ends: no room opens any more.
     closing: AtomicBool,
     counters: Counters,
@@ -43,9 +47,22 @@ impl Registry {
             rooms: DashMap::with_hasher(RandomState::new()),
             inbox_bytes,
             twins,
+            history: 0,
+            replay: 0,
             closing: AtomicBool::new(false),
             counters: Counters::default(),
         }
+    }
+
+    /// Lets each room remember its last `history` lines, and show `replay` of them to newcomers.
+    #[must_use]
+    pub fn with_history(self, history: usize, replay: usize) -> Self {
+        Self { history, replay, ..self }
+    }
+
+    /// Every room's name and how many are in it. Locks one shard after the other, for reading.
+    pub fn rooms(&self) -> impl Iterator<Item = (RoomName, usize)> {
+        self.rooms.iter().map(|entry| (*entry.key(), entry.value().roster().len()))
     }
 
     /// How many rooms there are.
@@ -85,13 +102,13 @@ impl Registry {
         if self.closing.load(Ordering::Acquire) {
             return Err(Closing);
         }
-        let entry = entry.or_insert_with(|| Arc::new(Room::new(room, self.inbox_bytes)));
+        let entry = entry.or_insert_with(|| Arc::new(Room::new(room, self.inbox_bytes, self.history, self.replay)));
         let room = Arc::clone(&entry);
         // Sent under the shard's lock, under which alone an empty room is removed: the room that
         // was found can't be gone before it knows of this peer.
         let due = room.inbox.send(Operation::Join(newcomer));
         drop(entry);
-        let membership = Membership { registry: Arc::clone(self), room, peer, seat };
+        let membership = Membership { registry: Arc::clone(self), room, peer, seat, wanted: None };
         membership.run_if(due);
         Ok(membership)
     }
@@ -125,6 +142,8 @@ pub struct Membership {
     room: Arc<Room>,
     peer: Arc<Peer<dyn Outlet>>,
     seat: Seat,
+    /// The name that was asked for, until the room has answered.
+    wanted: Option<UserName>,
 }
 
 impl Membership {
@@ -160,6 +179,33 @@ impl Membership {
         }
     }
 
+    /// Asks for another name in the room. The peer is told `RENAMED` or `REFUSED`; either is to be
+    /// noted with [`Membership::settle_name`].
+    pub(crate) fn rename(&mut self, name: UserName) {
+        self.wanted = Some(name);
+        let member = Newcomer { seat: self.seat, peer: Arc::clone(&self.peer) };
+        self.run_if(self.inbox().send(Operation::Rename(Box::new(member), Box::new(name))));
+    }
+
+    /// Notes what came of [`Membership::rename`]; the name that was asked for.
+    pub(crate) fn settle_name(&mut self, given: bool) -> Option<UserName> {
+        let wanted = self.wanted.take();
+        if let Some(name) = wanted.filter(|_| given) {
+            self.seat.name = name;
+        }
+        wanted
+    }
+
+    /// Asks to be shown the room's last `count` lines.
+    pub(crate) fn recall(&self, count: u16) {
+        self.run_if(self.inbox().send(Operation::Recall(Arc::clone(&self.peer), count)));
+    }
+
+    /// Who is in the room now.
+    pub(crate) fn members(&self) -> Arc<Members> {
+        self.room.roster().snapshot()
+    }
+
     /// Hands in a leaver's last lines, budget or not: each connection has one such parcel.
     pub(crate) fn say_at_last(&self, bytes: Box<[u8]>, lines: u32) {
         self.run_if(self.inbox().say_at_last(bytes, lines));
@@ -176,8 +222,12 @@ impl Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        let leaver = Newcomer { seat: self.seat, peer: Arc::clone(&self.peer) };
-        self.run_if(self.inbox().send(Operation::Leave(Box::new(leaver))));
+        // One that has asked for another name may have either: only the one it has is given up.
+        let wanted = self.wanted.map(|name| Seat { name, ..self.seat });
+        for seat in [Some(self.seat), wanted].into_iter().flatten() {
+            let leaver = Newcomer { seat, peer: Arc::clone(&self.peer) };
+            self.run_if(self.inbox().send(Operation::Leave(Box::new(leaver))));
+        }
     }
 }
 

@@ -1,10 +1,13 @@
 //! A room: an inbox, a roster, and the delivery pass that joins the two.
 
-use crate::batch::{Batch, Sealed};
+use crate::batch::{Batch, Past, Sealed};
 use crate::counters::Counters;
+use crate::history::History;
 use crate::inbox::Inbox;
 use crate::name::RoomName;
 use crate::roster::Roster;
+use crossbeam_utils::atomic::AtomicCell;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::task::yield_now;
 use tracing::trace;
@@ -18,7 +21,6 @@ const DELIVERIES_BEFORE_YIELD: usize = 64;
 const DELIVERIES_BEFORE_GATHERING: usize = 8;
 
 /// One room. It exists from its first member to its last, in the registry's map.
-#[derive(Debug)]
 pub struct Room {
     name: RoomName,
     /// What is to be done next.
@@ -28,13 +30,18 @@ pub struct Room {
     /// Whether the room has said goodbye. Read and written by the pass alone; an atomic so that
     /// passes on different threads can share it, relaxed since `Inbox::settle` orders passes.
     closed: AtomicBool,
+    /// What was said here. Taken out by whoever runs the passes, and put back at the end.
+    past: AtomicCell<Option<Box<Past>>>,
 }
 
 impl Room {
-    /// An empty room whose inbox holds at most `inbox_bytes` of lines.
-    pub(crate) fn new(name: RoomName, inbox_bytes: usize) -> Self {
+    /// An empty room whose inbox holds at most `inbox_bytes` of lines, and which remembers `history`
+    /// lines and shows `replay` of them to newcomers.
+    pub(crate) fn new(name: RoomName, inbox_bytes: usize, history: usize, replay: usize) -> Self {
         let (inbox, roster) = (Inbox::new(inbox_bytes), Roster::new());
-        Self { name, inbox, roster, closed: AtomicBool::new(false) }
+        let history = (history > 0).then(|| Box::new(History::new(history)));
+        let past = AtomicCell::new(Some(Box::new(Past { history, replay })));
+        Self { name, inbox, roster, closed: AtomicBool::new(false), past }
     }
 
     /// The room's name.
@@ -53,21 +60,27 @@ impl Room {
     /// Only the holder of the room's `Due` may call this: **one at a time a room**. That alone
     /// gives all members one order, membership included.
     pub(crate) async fn deliver(&self, counters: &Counters, quiet: impl Fn()) {
-        let mut next = Batch::open(&self.roster, self.closed.load(Ordering::Relaxed));
+        let mut next = Batch::open(&self.roster, self.closed.load(Ordering::Relaxed), self.past.take());
         loop {
             next.gather(&self.inbox, 0);
-            let Sealed { mut delivery, taken, closed, mut tally } = next.seal(&self.roster, &self.inbox);
+            let Sealed { mut delivery, taken, closed, mut tally, past, recalls } = next.seal(&self.roster, &self.inbox);
             self.closed.store(closed, Ordering::Relaxed);
-            next = Batch::open(&self.roster, closed);
+            next = Batch::open(&self.roster, closed, past);
             self.hand_out(delivery.hand_parts(&mut tally), &mut next, taken).await;
             self.hand_out(delivery.hand_all(&mut tally), &mut next, taken).await;
+            next.recall(recalls, &mut tally);
             counters.add(&tally);
             trace!(room = ?self.name, operations = taken, lines = tally.lines, writes = tally.writes, "pass");
             if next.is_empty() {
                 quiet();
+                // Whoever runs the next pass may do so at once when this one is settled.
+                self.past.store(next.past().take());
             }
             if !self.inbox.settle(taken) {
                 return;
+            }
+            if next.is_empty() {
+                *next.past() = self.past.take();
             }
         }
     }
@@ -84,6 +97,15 @@ impl Room {
                 yield_now().await;
             }
         }
+    }
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, inbox, roster, closed, past: _ } = self;
+        let mut room = f.debug_struct("Room");
+        room.field("name", name).field("inbox", inbox).field("roster", roster).field("closed", closed);
+        room.finish_non_exhaustive()
     }
 }
 
@@ -125,7 +147,7 @@ mod tests {
     }
 
     fn room() -> Room {
-        Room::new(RoomName::parse("room").unwrap(), 1 << 20)
+        Room::new(RoomName::parse("room").unwrap(), 1 << 20, 100, 0)
     }
 
     fn push(room: &Room, operations: impl IntoIterator<Item = Operation>) {
@@ -255,6 +277,82 @@ mod tests {
         assert!(peers.iter().all(|peer| text(peer).ends_with(&format!("u1: a\n{since}"))));
         let tally = counters.read();
         assert_eq!((tally.passes, tally.copies), (2, 1), "one copy for all that came in a pass");
+    }
+
+    fn rename(peer: &Arc<Peer<Page>>, from: &str, to: &str) -> Operation {
+        let seat = Seat { name: UserName::parse(from).unwrap(), twin: None };
+        Operation::Rename(
+            Box::new(Newcomer { seat, peer: Arc::clone(peer) as _ }),
+            Box::new(UserName::parse(to).unwrap()),
+        )
+    }
+
+    fn leave_as(peer: &Arc<Peer<Page>>, name: &str) -> Operation {
+        let seat = Seat { name: UserName::parse(name).unwrap(), twin: None };
+        Operation::Leave(Box::new(Newcomer { seat, peer: Arc::clone(peer) as _ }))
+    }
+
+    #[tokio::test]
+    async fn a_name_is_changed_for_one_that_nobody_else_has() {
+        let (room, first, second) = (room(), peer(1), peer(2));
+        push(&room, [&first, &second].map(|peer| Operation::Join(Box::new(newcomer(peer)))));
+        pass(&room).await;
+        let _ = (signals(&first), signals(&second));
+        push(&room, [rename(&first, "u1", "U2")]);
+        pass(&room).await;
+        assert_eq!(signals(&first), Signal::REFUSED);
+        push(&room, [rename(&first, "u1", "al"), rename(&second, "u2", "u1"), rename(&first, "al", "AL")]);
+        pass(&room).await;
+        assert_eq!((signals(&first), signals(&second)), (Signal::RENAMED, Signal::RENAMED));
+        let seen = "u1 is now known as al\nu2 is now known as u1\nal is now known as AL\n";
+        assert!(text(&first).ends_with(seen) && text(&second).ends_with(seen), "{}", text(&first));
+        assert_eq!(room.roster().len(), 2);
+    }
+
+    /// A rename and the leaving behind it in one batch, and the other way round.
+    #[tokio::test]
+    async fn who_goes_under_a_new_name_is_let_go_once() {
+        let (room, first, second) = (room(), peer(1), peer(2));
+        push(&room, [&first, &second].map(|peer| Operation::Join(Box::new(newcomer(peer)))));
+        pass(&room).await;
+        let _ = (signals(&first), signals(&second));
+        // Its connection does not know which of its two names it has.
+        push(&room, [rename(&first, "u1", "al"), leave_as(&first, "u1"), leave_as(&first, "al")]);
+        let tally = pass(&room).await;
+        assert_eq!((signals(&first), tally.leaves), (Signal::RENAMED | Signal::RELEASED, 1));
+        assert!(text(&first).ends_with("u1 is now known as al\n"));
+        assert!(text(&second).ends_with("u1 is now known as al\nal has left\n"));
+        push(&room, [leave_as(&second, "u2"), rename(&second, "u2", "x"), leave_as(&second, "x")]);
+        pass(&room).await;
+        assert_eq!(signals(&second), Signal::REFUSED | Signal::RELEASED);
+        assert!(room.roster().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_newcomer_is_shown_the_past_before_its_own_joining() {
+        let room = Room::new(RoomName::parse("room").unwrap(), 1 << 20, 100, 2);
+        let (old, new, late) = (peer(1), peer(2), peer(3));
+        let say = |text: &str| Operation::Say { bytes: Box::from(text.as_bytes()), lines: 1 };
+        push(&room, [Operation::Join(Box::new(newcomer(&old))), say("u1: a\n")]);
+        pass(&room).await;
+        push(&room, [say("u1: b\n"), Operation::Join(Box::new(newcomer(&new))), say("u1: c\n")]);
+        pass(&room).await;
+        assert_eq!(text(&new), "*** u1: a\n*** u1: b\nu2 has joined\nu1: c\n");
+        push(&room, [Operation::Join(Box::new(newcomer(&late)))]);
+        pass(&room).await;
+        assert_eq!(text(&late), "*** u2 has joined\n*** u1: c\nu3 has joined\n");
+        push(&room, [say("u1: d\n"), Operation::Recall(Arc::clone(&late) as _, 3)]);
+        pass(&room).await;
+        assert!(text(&late).ends_with("\nu1: d\n*** u1: c\n*** u3 has joined\n*** u1: d\n"), "{}", text(&late));
+    }
+
+    #[tokio::test]
+    async fn a_room_that_remembers_nothing_says_so() {
+        let room = Room::new(RoomName::parse("room").unwrap(), 1 << 20, 0, 5);
+        let asks = peer(1);
+        push(&room, [Operation::Join(Box::new(newcomer(&asks))), Operation::Recall(Arc::clone(&asks) as _, 3)]);
+        pass(&room).await;
+        assert_eq!(text(&asks), format!("u1 has joined\n{}", crate::wire::NOTHING_KEPT));
     }
 
     #[tokio::test]

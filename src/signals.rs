@@ -31,6 +31,9 @@ impl Signal {
     /// The socket failed in writing: hear the peer out, but not for long.
     pub const BROKEN: Self = Self(1 << 8);
 
+    /// The room has given the peer the other name that it asked for.
+    pub const RENAMED: Self = Self(1 << 9);
+
     /// Whether all of `other` is in here.
     #[must_use]
     pub fn has(self, other: Self) -> bool {
