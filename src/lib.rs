@@ -73,6 +73,7 @@ mod connection;
 pub mod counters;
 mod deadlines;
 mod delivery;
+pub mod dress;
 pub mod history;
 mod inbox;
 mod late;
