@@ -74,6 +74,7 @@ pub mod counters;
 mod deadlines;
 mod delivery;
 pub mod dress;
+pub mod editor;
 pub mod history;
 mod inbox;
 mod late;

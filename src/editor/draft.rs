@@ -1,0 +1,187 @@
+//! A draft: the line that is being typed, and where in it the cursor stands.
+//!
+//! The cursor moves by what people see as one character, a grapheme cluster: `é` may be two
+//! characters of Unicode, a family five.
+
+use unicode_segmentation::UnicodeSegmentation;
+
+/// How far a cluster's beginning or end is looked for, in bytes. Longer clusters than any language
+/// has are taken in pieces, so that each key costs the same.
+const REACH: usize = 64;
+
+/// A text with a cursor in it.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    text: String,
+    /// A byte's place in the text, where a character begins, or its end.
+    cursor: usize,
+}
+
+impl Draft {
+    /// The text.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The cursor's place in the text, in bytes.
+    pub(super) fn cursor(&self) -> usize {
+        self.cursor
+    }
+
+    /// Takes the text out.
+    pub(super) fn take(&mut self) -> String {
+        self.cursor = 0;
+        std::mem::take(&mut self.text)
+    }
+
+    /// Puts another text in, the cursor behind it; what was there before.
+    pub(super) fn replace(&mut self, text: String) -> String {
+        self.cursor = text.len();
+        std::mem::replace(&mut self.text, text)
+    }
+
+    pub(super) fn insert(&mut self, character: char) {
+        self.text.insert(self.cursor, character);
+        self.cursor += character.len_utf8();
+    }
+
+    pub(super) fn left(&mut self) {
+        self.cursor = self.before();
+    }
+
+    pub(super) fn right(&mut self) {
+        self.cursor = self.behind();
+    }
+
+    pub(super) fn word_left(&mut self) {
+        self.cursor = self.word_start();
+    }
+
+    pub(super) fn word_right(&mut self) {
+        let rest = &self.text[self.cursor..];
+        let word = rest.trim_start_matches(' ');
+        let end = word.find(' ').unwrap_or(word.len());
+        self.cursor += rest.len() - word.len() + end;
+    }
+
+    pub(super) fn home(&mut self) {
+        self.cursor = 0;
+    }
+
+    pub(super) fn end(&mut self) {
+        self.cursor = self.text.len();
+    }
+
+    pub(super) fn erase_before(&mut self) {
+        self.erase_from(self.before());
+    }
+
+    pub(super) fn erase_behind(&mut self) {
+        self.text.drain(self.cursor..self.behind());
+    }
+
+    pub(super) fn erase_word(&mut self) {
+        self.erase_from(self.word_start());
+    }
+
+    pub(super) fn erase_to_start(&mut self) {
+        self.erase_from(0);
+    }
+
+    pub(super) fn erase_to_end(&mut self) {
+        self.text.truncate(self.cursor);
+    }
+
+    fn erase_from(&mut self, from: usize) {
+        self.text.drain(from..self.cursor);
+        self.cursor = from;
+    }
+
+    /// Where the cluster before the cursor begins.
+    fn before(&self) -> usize {
+        let mut near = self.cursor.saturating_sub(REACH);
+        while !self.text.is_char_boundary(near) {
+            near += 1;
+        }
+        let cluster = self.text[near..self.cursor].graphemes(true).next_back();
+        self.cursor - cluster.map_or(0, str::len)
+    }
+
+    /// Where the cluster behind the cursor ends.
+    fn behind(&self) -> usize {
+        let mut near = self.text.len().min(self.cursor + REACH);
+        while !self.text.is_char_boundary(near) {
+            near -= 1;
+        }
+        let cluster = self.text[self.cursor..near].graphemes(true).next();
+        self.cursor + cluster.map_or(0, str::len)
+    }
+
+    /// Where the word before the cursor begins.
+    fn word_start(&self) -> usize {
+        let word = self.text[..self.cursor].trim_end_matches(' ');
+        word.rfind(' ').map_or(0, |blank| blank + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draft(text: &str) -> Draft {
+        let mut draft = Draft::default();
+        draft.replace(text.to_owned());
+        draft
+    }
+
+    /// The text with a bar where the cursor stands, after each step.
+    fn steps(text: &str, steps: &[fn(&mut Draft)]) -> Vec<String> {
+        let mut draft = draft(text);
+        let show = |step: &fn(&mut Draft)| {
+            step(&mut draft);
+            let (before, behind) = draft.text.split_at(draft.cursor);
+            format!("{before}|{behind}")
+        };
+        steps.iter().map(show).collect()
+    }
+
+    #[test]
+    fn the_cursor_moves_by_what_is_seen() {
+        let left: fn(&mut Draft) = Draft::left;
+        assert_eq!(steps("e\u{301}x", &[left, left, left]), ["e\u{301}|x", "|e\u{301}x", "|e\u{301}x"]);
+        let family = "👨\u{200d}👩\u{200d}👧";
+        assert_eq!(steps(&format!("a{family}"), &[left, left]), [format!("a|{family}"), format!("|a{family}")]);
+        let right: fn(&mut Draft) = Draft::right;
+        assert_eq!(steps("ü", &[Draft::home, right, right]), ["|ü", "ü|", "ü|"]);
+    }
+
+    #[test]
+    fn words_end_at_blanks() {
+        let left: fn(&mut Draft) = Draft::word_left;
+        assert_eq!(
+            steps("/me  says ü ", &[left, left, left, left]),
+            ["/me  says |ü ", "/me  |says ü ", "|/me  says ü ", "|/me  says ü "]
+        );
+        let right: fn(&mut Draft) = Draft::word_right;
+        assert_eq!(steps("ab  c ", &[Draft::home, right, right, right]), ["|ab  c ", "ab|  c ", "ab  c| ", "ab  c |"]);
+    }
+
+    #[test]
+    fn erasing() {
+        assert_eq!(steps("one two", &[Draft::erase_word, Draft::erase_before]), ["one |", "one|"]);
+        assert_eq!(steps("one two", &[Draft::word_left, Draft::erase_to_start]), ["one |two", "|two"]);
+        assert_eq!(steps("one two", &[Draft::word_left, Draft::erase_to_end]), ["one |two", "one |"]);
+        assert_eq!(steps("üx", &[Draft::home, Draft::erase_behind, Draft::erase_behind]), ["|üx", "|x", "|"]);
+        assert_eq!(steps("", &[Draft::erase_before, Draft::erase_word]), ["|", "|"]);
+    }
+
+    #[test]
+    fn a_cluster_without_end_is_taken_in_pieces() {
+        let mut draft = draft(&"\u{301}".repeat(1_000));
+        draft.erase_before();
+        assert_eq!(draft.text().len(), 2_000 - REACH);
+        draft.home();
+        draft.right();
+        assert_eq!(draft.cursor(), REACH);
+    }
+}

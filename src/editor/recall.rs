@@ -1,0 +1,105 @@
+//! Recall: the lines that somebody has entered, to be had again with the arrow keys.
+
+use std::collections::VecDeque;
+
+/// The most lines that are kept.
+const LINES: usize = 50;
+
+/// The longest line that is kept, in bytes: with [`LINES`] that bounds the memory to 50 KiB, and
+/// what a press of a key may copy.
+const LONGEST: usize = 1 << 10;
+
+/// What was entered, and how far back somebody has gone in it.
+#[derive(Debug, Default)]
+pub(super) struct Recall {
+    /// The newest is the first.
+    lines: VecDeque<String>,
+    /// How many lines back; 0 is the line that is being typed.
+    back: usize,
+    /// That line, while another one is shown.
+    unfinished: String,
+}
+
+impl Recall {
+    /// Takes a line that was entered, and goes back to the newest.
+    pub(super) fn add(&mut self, line: &str) {
+        self.back = 0;
+        self.unfinished = String::new();
+        if line.is_empty() || line.len() > LONGEST || self.lines.front().is_some_and(|last| last == line) {
+            return;
+        }
+        self.lines.truncate(LINES - 1);
+        self.lines.push_front(line.to_owned());
+    }
+
+    /// The line before the one that is shown; `swap` shows it and gives what was shown.
+    pub(super) fn older(&mut self, swap: impl FnOnce(String) -> String) {
+        if let Some(line) = self.lines.get(self.back) {
+            let shown = swap(line.clone());
+            if self.back == 0 {
+                self.unfinished = shown;
+            }
+            self.back += 1;
+        }
+    }
+
+    /// The line behind the one that is shown; the last is the one that is being typed.
+    pub(super) fn newer(&mut self, swap: impl FnOnce(String) -> String) {
+        self.back = match self.back {
+            0 => return,
+            1 => {
+                swap(std::mem::take(&mut self.unfinished));
+                0
+            }
+            back => {
+                swap(self.lines[back - 2].clone());
+                back - 1
+            }
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goes up that often, then down; what is shown after each step.
+    fn walk(recall: &mut Recall, shown: &str, up: usize, down: usize) -> Vec<String> {
+        let mut shown = shown.to_owned();
+        let mut seen = Vec::new();
+        for step in 0..up + down {
+            let swap = |line| std::mem::replace(&mut shown, line);
+            if step < up {
+                recall.older(swap);
+            } else {
+                recall.newer(swap);
+            }
+            seen.push(shown.clone());
+        }
+        seen
+    }
+
+    #[test]
+    fn back_and_forth_and_to_the_unfinished_line() {
+        let mut recall = Recall::default();
+        assert_eq!(walk(&mut recall, "x", 1, 1), ["x", "x"]);
+        recall.add("one");
+        recall.add("two");
+        assert_eq!(walk(&mut recall, "unfinished", 3, 3), ["two", "one", "one", "two", "unfinished", "unfinished"]);
+        walk(&mut recall, "", 2, 0);
+        recall.add("three");
+        assert_eq!(walk(&mut recall, "", 1, 0), ["three"], "a line entered is the newest again");
+    }
+
+    #[test]
+    fn it_is_bounded_and_keeps_nothing_twice_in_a_row() {
+        let mut recall = Recall::default();
+        for number in 0..1_000 {
+            recall.add(&format!("{}", number / 2));
+        }
+        recall.add("");
+        recall.add(&"x".repeat(LONGEST + 1));
+        let seen = walk(&mut recall, "", LINES + 1, 0);
+        assert_eq!((recall.lines.len(), &seen[0], &seen[LINES]), (LINES, &"499".to_owned(), &"450".to_owned()));
+    }
+}
