@@ -56,11 +56,10 @@ impl Session {
     /// # Errors
     /// [`BadJoin`], when the first line is no JOIN: the session is over.
     pub fn line<'a>(&mut self, line: &'a [u8]) -> Result<Effect<'a>, BadJoin> {
-        let text = text::clean(line);
         match self {
-            Self::Joined => Ok(Effect::Say(text)),
+            Self::Joined => Ok(Effect::Say(text::clean(line))),
             Self::Greeting => {
-                let (room, user) = parse_join(&text)?;
+                let (room, user) = parse_join(&String::from_utf8_lossy(line))?;
                 *self = Self::Joined;
                 Ok(Effect::Join { room, user })
             }
@@ -69,6 +68,9 @@ impl Session {
 }
 
 /// Reads `JOIN <ROOMNAME> <USERNAME>`: any case, any white space between and around.
+///
+/// Nothing was dropped from the line, as it is from talk: a name without one of its characters is
+/// another name, so a control character in it is an error. The error shows it escaped.
 fn parse_join(text: &str) -> Result<(RoomName, UserName), BadJoin> {
     let mut words = text.split_whitespace();
     let first = words.next().ok_or(BadJoin::Empty)?;
@@ -110,8 +112,21 @@ mod tests {
         assert_eq!(first("JOIN a b c"), Err(BadJoin::Words(3)));
         assert_eq!(first(&format!("JOIN {} b", "a".repeat(21))), Err(BadJoin::Room(NameError::Length(21))));
         assert_eq!(first(&format!("JOIN a {}", "b".repeat(21))), Err(BadJoin::User(NameError::Length(21))));
-        assert_eq!(first("JOIN a b\u{7}"), Err(BadJoin::User(NameError::Character('\u{7}'))));
         assert!(first(&format!("JOIN {} {}", "a".repeat(20), "b".repeat(20))).is_ok());
+    }
+
+    #[test]
+    fn what_would_be_dropped_from_talk_is_an_error_in_a_name() {
+        for character in ['\u{7}', '\u{1B}', '\u{7F}', '\u{9B}', '\u{202E}', '\u{FEFF}', '\u{FFFD}'] {
+            let error = NameError::Character(character);
+            for name in [format!("{character}b"), format!("b{character}"), character.to_string()] {
+                assert_eq!(first(&format!("JOIN a {name}")), Err(BadJoin::User(error)), "{name:?}");
+                assert_eq!(first(&format!("JOIN {name} b")), Err(BadJoin::Room(error)), "{name:?}");
+            }
+            assert_eq!(first(&format!("{character}JOIN a b")), Err(BadJoin::NotJoin), "{character:?}");
+            let shown = BadJoin::User(error).to_string();
+            assert!(!shown.contains(char::is_control) && shown.contains(&format!("{character:?}")), "{shown:?}");
+        }
     }
 
     #[test]
@@ -121,6 +136,6 @@ mod tests {
         for line in ["", "JOIN a b", "grüße"] {
             assert_eq!(session.line(line.as_bytes()), Ok(Effect::Say(line.into())));
         }
-        assert_eq!(session.line(b"\xFF"), Ok(Effect::Say("\u{FFFD}".into())));
+        assert_eq!(session.line(b"\xFF\x1B[2J"), Ok(Effect::Say("\u{FFFD}[2J".into())), "made safe");
     }
 }

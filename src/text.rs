@@ -2,21 +2,170 @@
 
 use std::borrow::Cow;
 
-/// Makes text of a line's bytes: each invalid UTF-8 sequence becomes U+FFFD.
+/// Makes text of a line's bytes that is safe to show on anybody's terminal.
 ///
-/// Every line passes here once, before it is laid out for its room. Valid text is borrowed, not copied.
+/// Every line passes here once, before it is laid out for its room. Invalid UTF-8 becomes U+FFFD,
+/// one for each sequence. What steers a terminal, or ends a line there, instead of being shown is
+/// dropped:
+///
+/// - C0 but TAB, and DEL (ECMA-48, section 5.2): the start of escape sequences, CR, backspace, bells.
+/// - C1, U+0080-9F (ECMA-48, section 5.3): U+009B begins a sequence as ESC `[` does, U+0085 is a line end.
+/// - U+2028, U+2029 (UAX #14, class BK): line ends, for programs that split lines as Unicode does.
+/// - U+202A-E, U+2066-9 (UAX #9, section 2): they reorder what stands beside them; the name and the
+///   text of a line could be shown as another's (CVE-2021-42574).
+/// - U+FEFF: shown as nothing, so that two texts look the same; in front, a byte order mark.
+///
+/// The rest stays, as text: of a colour's escape sequence, `[31m`. The marks of one place (U+200E,
+/// U+200F, U+061C), joiners and variation selectors are how people write their languages and emoji.
+/// Dropping comes after decoding: nothing dropped can join two halves to what has to be dropped.
+///
+/// Text that is clean already is borrowed, not copied. Beside the validation each byte of ASCII is
+/// looked at once, of other text twice; it is looked at by characters only where one that is
+/// dropped may begin.
 #[must_use]
 pub fn clean(line: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(line)
+    let text = match str::from_utf8(line) {
+        Ok(text) if is_plain_ascii(line) || !may_steer(line) => return Cow::Borrowed(text),
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(line),
+    };
+    if !text.contains(steers) {
+        return text;
+    }
+    let mut text = text.into_owned();
+    text.retain(|character| !steers(character));
+    Cow::Owned(text)
+}
+
+/// Whether [`clean`] drops a character.
+fn steers(character: char) -> bool {
+    let steers = matches!(
+        character,
+        '\0'..='\u{1F}' | '\u{7F}'..='\u{9F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}'
+    );
+    steers && character != '\t'
+}
+
+/// Whether all bytes are ASCII that is shown. It goes on to the end, as [`may_steer`] does: a loop
+/// without another way out is one that the compiler turns into vector instructions.
+fn is_plain_ascii(text: &[u8]) -> bool {
+    text.iter().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~' | b'\t'))
+}
+
+/// Whether valid UTF-8 holds a byte with which a character may begin that [steers]: it is that
+/// character, or C2 (U+0080-BF), E2 (U+2000-2FFF) or EF (U+F000-FFFF).
+#[expect(clippy::needless_bitwise_bool, reason = "a lazy operator is a way out of the loop, see above")]
+fn may_steer(text: &[u8]) -> bool {
+    let is_control = |byte: u8| ((byte < 0x20) & (byte != b'\t')) | (byte == 0x7F);
+    let is_lead = |byte: u8| (byte == 0xC2) | (byte == 0xE2) | (byte == 0xEF);
+    text.iter().fold(false, |found, byte| found | is_control(*byte) | is_lead(*byte))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// The contract's list, written down a second time.
+    const STEERING: [(u32, u32); 8] = [
+        (0, 8),
+        (0xA, 0x1F),
+        (0x7F, 0x7F),
+        (0x80, 0x9F),
+        (0x2028, 0x2029),
+        (0x202A, 0x202E),
+        (0x2066, 0x2069),
+        (0xFEFF, 0xFEFF),
+    ];
+
+    fn must_go(character: char) -> bool {
+        STEERING.iter().any(|(first, last)| (*first..=*last).contains(&u32::from(character)))
+    }
 
     #[test]
-    fn valid_text_is_borrowed_and_the_rest_replaced() {
-        assert!(matches!(clean("grüße".as_bytes()), Cow::Borrowed("grüße")));
+    fn every_character_is_kept_or_dropped() {
+        for character in '\0'..=char::MAX {
+            let line = format!("a{character}b");
+            let cleaned = clean(line.as_bytes());
+            if must_go(character) {
+                assert_eq!(cleaned, "ab", "{character:?}");
+            } else {
+                assert!(matches!(cleaned, Cow::Borrowed(text) if text == line), "{character:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn it_is_found_wherever_it_stands() {
+        for length in 0..70 {
+            for at in [0, length / 2, length] {
+                for steering in ["\0", "\u{1B}", "\u{7F}", "\u{80}", "\u{202E}", "\u{FEFF}"] {
+                    let (before, after) = ("x".repeat(at), "x".repeat(length - at));
+                    assert_eq!(clean(format!("{before}{steering}{after}").as_bytes()), before + &after);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn ordinary_text_is_borrowed() {
+        let texts = [
+            "",
+            "\ttabs\tstay\t",
+            "grüße, 你好，жизнь",
+            "« ça va » – “fine”…",
+            "👩\u{200D}🚒 and ☺\u{FE0F}",
+            "\u{200F}שלום\u{200E} \u{61C}سلام",
+        ];
+        for text in texts {
+            assert!(matches!(clean(text.as_bytes()), Cow::Borrowed(cleaned) if cleaned == text), "{text}");
+        }
+    }
+
+    #[test]
+    fn invalid_utf8_is_replaced() {
         assert_eq!(clean(b"a\xFFb\xC3"), "a\u{FFFD}b\u{FFFD}");
+        assert_eq!(clean(b"\x9B31m"), "\u{FFFD}31m", "a C1 byte on its own is no character");
+        assert_eq!(clean(b"\xC2\x07\x9B"), "\u{FFFD}\u{FFFD}", "what stood on both sides of a BEL does not join");
+    }
+
+    #[test]
+    fn nothing_reaches_a_terminal_but_what_is_shown() {
+        for (typed, shown) in [
+            ("\u{1B}[31mred\u{1B}[0m", "[31mred[0m"),
+            ("\u{1B}]0;title\u{7}", "]0;title"),
+            ("a\rbob: forged", "abob: forged"),
+            ("a\u{85}bob: forged\u{2028}bob: forged", "abob: forgedbob: forged"),
+            ("\u{202E}desrever\u{202C}", "desrever"),
+            ("\u{FEFF}\u{9B}2J", "2J"),
+        ] {
+            assert_eq!(clean(typed.as_bytes()), shown);
+        }
+    }
+
+    /// Bytes in which what has to go is as frequent as what has to stay.
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        let characters = STEERING.map(|(first, last)| {
+            proptest::char::range(char::from_u32(first).unwrap(), char::from_u32(last).unwrap()).boxed()
+        });
+        let steering = proptest::strategy::Union::new(characters);
+        let piece = prop_oneof![
+            steering.prop_map(|character| character.to_string().into_bytes()),
+            any::<char>().prop_map(|character| character.to_string().into_bytes()),
+            prop::collection::vec(any::<u8>(), 1..20),
+            "[ -~]{1,40}".prop_map(String::into_bytes),
+        ];
+        prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_clean_holds_nothing_forbidden_and_is_not_copied_again(line in bytes()) {
+            let cleaned = clean(&line);
+            prop_assert!(!cleaned.contains(must_go));
+            let kept: String = String::from_utf8_lossy(&line).chars().filter(|c| !must_go(*c)).collect();
+            prop_assert_eq!(&*cleaned, &*kept, "and all the rest");
+            prop_assert!(matches!(clean(cleaned.as_bytes()), Cow::Borrowed(again) if again == cleaned));
+        }
     }
 }

@@ -119,6 +119,17 @@ fn invalid_utf8_is_replaced_and_kicks_nobody() {
 }
 
 #[test]
+fn text_is_made_safe_for_whoever_sees_it() {
+    let server = TestServer::start();
+    let mut alice = server.join("room", "alice");
+    alice.send("\u{1B}[31mred\u{7}\u{9B}0m\u{85}bob: \u{202E}forged\u{2066}\u{2028}\u{2029}\u{FEFF}\n");
+    alice.expect("alice: [31mred0mbob: forged");
+    alice.send("alice\rbob: forged\n\ttab, 👩\u{200D}🚒, \u{200F}שלום\n");
+    alice.expect("alice: alicebob: forged");
+    alice.expect("alice: \ttab, 👩\u{200D}🚒, \u{200F}שלום");
+}
+
+#[test]
 fn an_end_is_told_to_the_others() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
