@@ -1,18 +1,41 @@
-//! Lines: cuts a stream of bytes into lines, and bounds their length.
+//! Lines: cuts a stream of bytes into lines as they were meant, and bounds their length.
 
-use memchr::memchr2;
+use memchr::{memchr2, memchr3};
 use std::borrow::Cow;
+
+/// BS, which erases: what most terminals' Backspace key sends, or DEL.
+const BS: u8 = 0x08;
+
+/// DEL, which erases as [`BS`] does.
+const DEL: u8 = 0x7F;
+
+/// The longest character in UTF-8, in bytes (RFC 3629, section 3).
+const LONGEST_CHARACTER: usize = 4;
 
 /// Cuts lines off chunks of any size; keeps memory only for an unfinished line.
 ///
-/// A line ends in LF, CR LF or CR NUL (RFC 854, page 11: a bare CR is sent as CR NUL).
-/// A line's length is all bytes before its LF or NUL, a CR among them.
+/// What comes in is data, telnet's commands taken out: commands that edit the line are calls here.
+///
+/// - LF ends a line, CR LF and CR NUL do (RFC 854, page 11: a bare CR is sent as CR NUL).
+/// - A CR before anything else is dropped, and so is a NUL.
+/// - BS and DEL erase the last character of the unfinished line, if it has one: a terminal in
+///   character mode leaves it to the server.
+///
+/// A line's length is all bytes before its LF or NUL, those among them that were dropped or erased:
+/// who types and erases without end has no line without end. Each byte is looked at three times at
+/// most, however the chunks are cut.
 #[derive(Debug)]
 pub struct Lines {
-    /// What came of the unfinished line. A CR at its end may be half of a line end.
+    /// What is left of the unfinished line.
     unfinished: Vec<u8>,
     /// The longest line, in bytes.
-    max: usize,
+    max: u32,
+    /// The unfinished line's length so far, in bytes as they came.
+    length: u32,
+    /// Whether the last byte was a CR, which may be half of a line end. It is counted in `length`.
+    after_cr: bool,
+    /// Whether a line has ended as an NVT's lines do.
+    nvt: bool,
 }
 
 /// A line grew longer than the bound; nothing behind it is cut any more.
@@ -20,10 +43,11 @@ pub struct Lines {
 pub struct TooLong;
 
 impl Lines {
-    /// Cuts lines of at most `max` bytes.
+    /// Cuts lines of at most `max` bytes; 4 GiB is as good as no bound.
     #[must_use]
     pub fn new(max: usize) -> Self {
-        Self { unfinished: Vec::new(), max }
+        let max = u32::try_from(max).unwrap_or(u32::MAX);
+        Self { unfinished: Vec::new(), max, length: 0, after_cr: false, nvt: false }
     }
 
     /// Takes the next whole line off the front of `input`, without its line end.
@@ -33,63 +57,118 @@ impl Lines {
     /// # Errors
     /// [`TooLong`], as soon as the line can't be within the bound any more.
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Option<Result<Cow<'a, [u8]>, TooLong>> {
-        let Some(end) = self.find_end(input) else {
-            return self.keep(input).err().map(Err);
-        };
-        let (before, after) = input.split_at(end);
-        *input = &after[1..];
-        if self.unfinished.len() + before.len() > self.max {
-            return Some(Err(TooLong));
+        while !input.is_empty() {
+            let (text, rest) = input.split_at(memchr3(b'\n', b'\r', 0, input).unwrap_or(input.len()));
+            if let Some(end) = self.end_of_whole(text, rest) {
+                *input = &rest[end..];
+                return Some(Ok(Cow::Borrowed(text)));
+            }
+            if let Err(too_long) = self.take(text) {
+                return Some(Err(too_long));
+            }
+            let Some((mark, after)) = rest.split_first() else {
+                *input = rest;
+                break;
+            };
+            *input = after;
+            match self.mark(*mark) {
+                Ok(false) => {}
+                Ok(true) => return Some(Ok(Cow::Owned(self.end()))),
+                Err(too_long) => return Some(Err(too_long)),
+            }
         }
-        if self.unfinished.is_empty() {
-            return Some(Ok(Cow::Borrowed(before.strip_suffix(b"\r").unwrap_or(before))));
-        }
-        let mut line = std::mem::take(&mut self.unfinished);
-        line.extend_from_slice(before);
-        if line.last() == Some(&b'\r') {
-            line.pop();
-        }
-        Some(Ok(Cow::Owned(line)))
+        None
     }
 
-    /// Takes the unfinished line when the stream has ended; `None` when the last line was whole.
+    /// Takes the unfinished line when the stream has ended; `None` when the last line was whole, or
+    /// nothing is left of what came behind it. A CR counts as a line: it is how a line end begins.
     pub fn finish(&mut self) -> Option<Vec<u8>> {
-        let mut line = std::mem::take(&mut self.unfinished);
-        if line.is_empty() {
+        let begun = !self.unfinished.is_empty() || self.after_cr;
+        let line = self.end();
+        begun.then_some(line)
+    }
+
+    /// Erases the last character of the unfinished line, if it has one: telnet's EC (RFC 854,
+    /// page 13), BS and DEL. A character is one in UTF-8, or one byte of what is none.
+    pub fn erase_character(&mut self) {
+        let line = &self.unfinished;
+        let is_start = |at: &usize| line[*at] & 0xC0 != 0x80;
+        let reach = line.len().saturating_sub(LONGEST_CHARACTER)..line.len();
+        let start = reach.rev().find(is_start).filter(|start| match str::from_utf8(&line[*start..]) {
+            Ok(_) => true,
+            // Half of a character, as it comes when the other half was lost.
+            Err(error) => error.valid_up_to() == 0 && error.error_len().is_none(),
+        });
+        self.unfinished.truncate(start.unwrap_or(line.len().saturating_sub(1)));
+    }
+
+    /// Drops the unfinished line: telnet's EL and IP. Its bytes count no more. A CR at its end may
+    /// still be half of a line end.
+    pub fn erase_line(&mut self) {
+        self.unfinished = Vec::new();
+        self.length = u32::from(self.after_cr);
+    }
+
+    /// Whether a line has ended in CR LF or CR NUL: the peer is an NVT (RFC 854), or is meant as one.
+    #[must_use]
+    pub fn is_nvt(&self) -> bool {
+        self.nvt
+    }
+
+    /// How many bytes of line end `rest` begins with, if the whole line is `text` as it stands.
+    fn end_of_whole(&mut self, text: &[u8], rest: &[u8]) -> Option<usize> {
+        let end = match rest {
+            [b'\n', ..] => 1,
+            [b'\r', b'\n' | 0, ..] => 2,
+            _ => return None,
+        };
+        let length = text.len() + end - 1;
+        if self.length > 0 || length > self.max as usize || memchr2(BS, DEL, text).is_some() {
             return None;
         }
-        if line.last() == Some(&b'\r') {
-            line.pop();
-        }
-        Some(line)
+        self.nvt |= end == 2;
+        Some(end)
     }
 
-    /// Where in `input` the LF, or the NUL behind a CR, stands. Each byte is looked at once.
-    fn find_end(&self, input: &[u8]) -> Option<usize> {
-        if self.unfinished.last() == Some(&b'\r') && input.first() == Some(&0) {
-            return Some(0);
+    /// Takes `text`, which holds no LF, CR or NUL, into the unfinished line.
+    fn take(&mut self, mut text: &[u8]) -> Result<(), TooLong> {
+        if text.is_empty() {
+            return Ok(());
         }
-        let mut from = 0;
-        loop {
-            let at = from + memchr2(b'\n', b'\r', &input[from..])?;
-            if input[at] == b'\n' {
-                return Some(at);
-            }
-            if input.get(at + 1) == Some(&0) {
-                return Some(at + 1);
-            }
-            from = at + 1;
+        self.count(text.len())?;
+        self.after_cr = false;
+        while let Some(at) = memchr2(BS, DEL, text) {
+            self.unfinished.extend_from_slice(&text[..at]);
+            self.erase_character();
+            text = &text[at + 1..];
         }
-    }
-
-    /// Keeps all of `input` as a part of the unfinished line.
-    fn keep(&mut self, input: &mut &[u8]) -> Result<(), TooLong> {
-        let part = std::mem::take(input);
-        if self.unfinished.len() + part.len() > self.max {
-            return Err(TooLong);
-        }
-        self.unfinished.extend_from_slice(part);
+        self.unfinished.extend_from_slice(text);
         Ok(())
+    }
+
+    /// Takes an LF, a CR or a NUL; true if the line has ended.
+    fn mark(&mut self, mark: u8) -> Result<bool, TooLong> {
+        if mark == b'\n' || (mark == 0 && self.after_cr) {
+            self.nvt |= self.after_cr;
+            return Ok(true);
+        }
+        self.count(1)?;
+        self.after_cr = mark == b'\r';
+        Ok(false)
+    }
+
+    /// Counts bytes of the unfinished line.
+    fn count(&mut self, bytes: usize) -> Result<(), TooLong> {
+        let length = self.length as usize + bytes;
+        self.length = u32::try_from(length).ok().filter(|length| *length <= self.max).ok_or(TooLong)?;
+        Ok(())
+    }
+
+    /// Ends the unfinished line.
+    fn end(&mut self) -> Vec<u8> {
+        self.length = 0;
+        self.after_cr = false;
+        std::mem::take(&mut self.unfinished)
     }
 }
 
@@ -98,59 +177,199 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What `finish` gives, or that a line was too long.
-    type Rest = Result<Option<Vec<u8>>, TooLong>;
+    /// The lines of a stream, and what `finish` gave behind them or that a line was too long.
+    #[derive(Debug, PartialEq)]
+    struct Stream {
+        lines: Vec<Vec<u8>>,
+        rest: Result<Option<Vec<u8>>, TooLong>,
+        nvt: bool,
+    }
 
-    /// All lines of `chunks`, and what came behind the last.
-    fn cut(chunks: &[&[u8]], max: usize) -> (Vec<Vec<u8>>, Rest) {
+    /// All that comes of `chunks`. What is kept meanwhile stays within the bound.
+    fn cut(chunks: &[&[u8]], max: usize) -> Stream {
         let mut lines = Lines::new(max);
         let mut cut = Vec::new();
-        for chunk in chunks {
+        let mut rest = Ok(None);
+        'stream: for chunk in chunks {
             let mut input = *chunk;
             while let Some(line) = lines.next(&mut input) {
                 match line {
                     Ok(line) => cut.push(line.into_owned()),
-                    Err(too_long) => return (cut, Err(too_long)),
+                    Err(too_long) => {
+                        rest = Err(too_long);
+                        break 'stream;
+                    }
                 }
             }
+            assert!(input.is_empty() && lines.unfinished.len() <= max, "{} of {max}", lines.unfinished.len());
+            assert!(lines.unfinished.capacity() <= (2 * max).max(8), "{} for {max}", lines.unfinished.capacity());
         }
-        (cut, Ok(lines.finish()))
+        let nvt = lines.is_nvt();
+        Stream { lines: cut, rest: rest.map(|_: Option<Vec<u8>>| lines.finish()), nvt }
+    }
+
+    /// The same, written down a second time: byte by byte, and slow.
+    fn cut_slowly(bytes: &[u8], max: usize) -> Stream {
+        let mut stream = Stream { lines: Vec::new(), rest: Ok(None), nvt: false };
+        let (mut line, mut length, mut after_cr) = (Vec::new(), 0, false);
+        for byte in bytes {
+            let was_cr = std::mem::replace(&mut after_cr, *byte == b'\r');
+            if *byte == b'\n' || (*byte == 0 && was_cr) {
+                stream.nvt |= was_cr;
+                stream.lines.push(std::mem::take(&mut line));
+                length = 0;
+                continue;
+            }
+            length += 1;
+            if length > max {
+                stream.rest = Err(TooLong);
+                return stream;
+            }
+            match byte {
+                b'\r' | 0 => {}
+                0x08 | 0x7F => {
+                    let width = line.utf8_chunks().last().map_or(0, |last| match last.invalid().len() {
+                        0 => last.valid().chars().next_back().map_or(0, char::len_utf8),
+                        invalid => invalid,
+                    });
+                    line.truncate(line.len() - width);
+                }
+                byte => line.push(*byte),
+            }
+        }
+        stream.rest = Ok(Some(line).filter(|line| after_cr || !line.is_empty()));
+        stream
+    }
+
+    #[track_caller]
+    fn assert_lines(typed: &[u8], lines: &[&[u8]]) {
+        let stream = cut(&[typed], 100);
+        assert_eq!(stream.lines, lines, "{:?}", typed.escape_ascii().to_string());
+        assert_eq!(stream.rest, Ok(None));
     }
 
     #[test]
     fn three_line_ends() {
-        let (lines, rest) = cut(&[b"one\ntwo\r\nthree\r\0\n\r\nrest\r"], 100);
-        assert_eq!(lines, [&b"one"[..], b"two", b"three", b"", b""]);
-        assert_eq!(rest, Ok(Some(b"rest".to_vec())));
+        assert_lines(b"one\ntwo\r\nthree\r\0\n\r\nend\n", &[b"one", b"two", b"three", b"", b"", b"end"]);
     }
 
     #[test]
-    fn a_cr_inside_a_line_does_not_end_it() {
-        assert_eq!(cut(&[b"a\rb\r\r\n"], 100).0, [b"a\rb\r"]);
+    fn a_cr_inside_a_line_is_dropped() {
+        assert_lines(b"a\rb\r\r\n\r\r\0\rc\n", &[b"ab", b"", b"c"]);
     }
 
     #[test]
-    fn the_bound_counts_a_cr_and_not_the_line_end() {
-        for (line, fits) in [("1234\n", true), ("12345\n", false), ("123\r\n", true), ("1234\r\n", false)] {
-            assert_eq!(cut(&[line.as_bytes()], 4).1.is_ok(), fits, "{line:?}");
+    fn a_nul_is_dropped() {
+        assert_lines(b"\0a\0\0b\0\nc\r\0\0d\n", &[b"ab", b"c", b"d"]);
+    }
+
+    #[test]
+    fn what_backspace_erases_and_what_not() {
+        for erase in ["\u{8}", "\u{7F}"] {
+            let typed = |line: &str| format!("{}\n", line.replace('<', erase)).into_bytes();
+            assert_lines(&typed("hellp<o"), &[b"hello"]);
+            assert_lines(&typed("<<a<<b"), &[b"b"]);
+            assert_lines(&typed("gr\u{FC}<u\u{1F600}<!"), &[b"gru!"]);
+            assert_lines(&typed("one\n<two"), &[b"one", b"two"]);
+            assert_lines(&typed("ab\r<"), &[b"a"]);
+            assert_lines(&typed("ab<\r"), &[b"a"]);
         }
-        assert_eq!(cut(&[b"123\r\0"], 4).0, [b"123"]);
-        assert_eq!(cut(&[b"1234\r\0"], 4).1, Err(TooLong));
-        assert_eq!(cut(&[b"1234"], 4).1, Ok(Some(b"1234".to_vec())));
-        assert_eq!(cut(&[b"12345"], 4).1, Err(TooLong), "known before its end comes");
+        for (typed, line) in [
+            (&b"a\xFF\xFF\x08"[..], &b"a\xFF"[..]),
+            (b"a\x80\x80\x08", b"a\x80"),
+            (b"a\xC3\xA9\x80\x08", b"a\xC3\xA9"),
+            (b"a\xE2\x82\x08", b"a"),
+        ] {
+            assert_lines(&[typed, b"\n"].concat(), &[line]);
+        }
+    }
+
+    #[test]
+    fn a_command_erases_as_a_key_does() {
+        let mut lines = Lines::new(10);
+        lines.erase_character();
+        lines.erase_line();
+        for (before, erase, after, line) in [
+            ("caf\u{E9}", Lines::erase_character as fn(&mut Lines), "e\n", "cafe"),
+            ("dropped", Lines::erase_line, "kept\n", "kept"),
+            ("erased\r", Lines::erase_line, "\n", ""),
+            ("erased\r", Lines::erase_character, "\0", "erase"),
+            ("0123456789", Lines::erase_line, "0123456789\n", "0123456789"),
+        ] {
+            let mut input = before.as_bytes();
+            assert_eq!(lines.next(&mut input), None);
+            erase(&mut lines);
+            input = after.as_bytes();
+            assert_eq!(lines.next(&mut input), Some(Ok(line.as_bytes().into())), "{before}");
+        }
+        assert!(lines.is_nvt());
+    }
+
+    #[test]
+    fn the_bound_counts_all_that_came_and_not_the_line_end() {
+        for (typed, fits) in [
+            ("1234\n", true),
+            ("12345\n", false),
+            ("123\r\n", true),
+            ("1234\r\n", false),
+            ("123\r\0", true),
+            ("1234\r\0", false),
+            ("12\u{8}3\n", true),
+            ("12\u{8}34\n", false),
+            ("\u{8}\u{8}\u{8}\u{8}\n", true),
+            ("\u{8}\u{8}\u{8}\u{8}\u{8}\n", false),
+            ("\0\0\0\0\0", false),
+            ("\r\r\r\r\r\n", false),
+            ("1234\n1234", true),
+        ] {
+            assert_eq!(cut(&[typed.as_bytes()], 4).rest.is_ok(), fits, "{typed:?}");
+        }
+        assert_eq!(cut(&[b"12345"], 4).rest, Err(TooLong), "known before its end comes");
+        let mut lines = Lines::new(4);
+        assert_eq!(lines.next(&mut &b"1234"[..]), None);
+        lines.erase_character();
+        assert_eq!(lines.next(&mut &b"5"[..]), Some(Err(TooLong)), "what a command erases was sent all the same");
+    }
+
+    #[test]
+    fn at_the_end_of_the_stream_an_unfinished_line_is_a_line() {
+        for (typed, rest) in
+            [("a", Some("a")), ("a\r", Some("a")), ("\r", Some("")), ("", None), ("a\n", None), ("a\u{8}\0", None)]
+        {
+            assert_eq!(cut(&[typed.as_bytes()], 9).rest, Ok(rest.map(Vec::from)), "{typed:?}");
+        }
+    }
+
+    #[test]
+    fn who_ends_lines_with_a_cr_is_an_nvt() {
+        for (typed, nvt) in [("a\n\rb\n\0\n", false), ("a\r\n", true), ("\r\0", true), ("a\r\r\n", true)] {
+            assert_eq!(cut(&[typed.as_bytes()], 9).nvt, nvt, "{typed:?}");
+        }
     }
 
     #[test]
     fn a_whole_line_costs_no_copy() {
-        let mut input = &b"hello\r\n"[..];
-        assert!(matches!(Lines::new(9).next(&mut input), Some(Ok(Cow::Borrowed(b"hello")))));
+        for typed in ["hello\n", "hello\r\n", "hello\r\0"] {
+            let mut lines = Lines::new(9);
+            assert!(matches!(lines.next(&mut typed.as_bytes()), Some(Ok(Cow::Borrowed(b"hello")))));
+            assert_eq!(lines.unfinished.capacity(), 0);
+        }
+    }
+
+    /// Thousands of quiet connections have one each.
+    #[test]
+    fn it_is_small() {
+        assert!(size_of::<Lines>() <= 40, "{}", size_of::<Lines>());
     }
 
     proptest! {
-        /// Any chunking of any bytes gives the same lines.
+        /// Any chunking of any bytes gives the same lines, and the same as the slow way.
         #[test]
         fn chunks_do_not_matter(
-            bytes in prop::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(0), any::<u8>()], 0..200),
+            bytes in prop::collection::vec(prop_oneof![
+                prop::sample::select(&b"\n\r\0\x08\x7F\xC3\xA9\xE2\x82\xACab"[..]),
+                any::<u8>(),
+            ], 0..200),
             cuts in prop::collection::vec(0usize..200, 0..20),
             max in 1usize..40,
         ) {
@@ -159,9 +378,10 @@ mod tests {
             cuts.sort_unstable();
             let chunks: Vec<&[u8]> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
             let single: Vec<&[u8]> = bytes.chunks(1).collect();
-            let whole = cut(&[&bytes], max);
-            prop_assert_eq!(&cut(&chunks, max), &whole);
-            prop_assert_eq!(&cut(&single, max), &whole);
+            let slow = cut_slowly(&bytes, max);
+            prop_assert_eq!(&cut(&[&bytes], max), &slow);
+            prop_assert_eq!(&cut(&chunks, max), &slow);
+            prop_assert_eq!(&cut(&single, max), &slow);
         }
     }
 }

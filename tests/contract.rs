@@ -36,13 +36,14 @@ fn a_first_line_joins_in_any_case_and_spacing() {
 fn any_other_first_line_gets_error_and_a_reason_and_is_closed() {
     let server = TestServer::start();
     let long = "x".repeat(21);
-    let firsts: [(&[u8], &str); 17] = [
+    let firsts: [(&[u8], &str); 18] = [
         (b"\n", "empty"),
         (b"  \t \r\n", "empty"),
         (b"HELLO room user\n", "did not start with JOIN"),
         (b"JOINroom user\n", "did not start with JOIN"),
         (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "did not start with JOIN"),
-        (b"\0\0\0\n", "did not start with JOIN"),
+        (b"\0\0\0\n", "empty"),
+        (b"\x1B[A\n", "did not start with JOIN"),
         (b"\xFF\xFE\n", "did not start with JOIN"),
         (b"JOIN\n", "JOIN takes 2 names and got 0"),
         (b"JOIN room\n", "JOIN takes 2 names and got 1"),
@@ -50,7 +51,7 @@ fn any_other_first_line_gets_error_and_a_reason_and_is_closed() {
         (&format!("JOIN {long} user\n").into_bytes(), "room name has 21 characters"),
         (&format!("JOIN room {long}\n").into_bytes(), "user name has 21 characters"),
         (b"JOIN ro\x07m user\n", "room name holds '\\u{7}'"),
-        (b"JOIN room us\x7Fer\n", "user name holds '\\u{7f}'"),
+        (b"JOIN room us\xC2\x9Ber\n", "user name holds '\\u{9b}'"),
         ("JOIN room jörg\n".as_bytes(), "user name holds 'ö'"),
         (b"JOIN room ***\n", "user name has stars only"),
         (b"JOIN room bob:\n", "user name ends in a colon"),
@@ -212,6 +213,16 @@ fn three_line_ends_are_understood() {
     let mut alice = server.connect();
     alice.send("JOIN room alice\r\0lf\ncr lf\r\ncr nul\r\0");
     for line in ["alice has joined", "alice: lf", "alice: cr lf", "alice: cr nul"] {
+        alice.expect(line);
+    }
+}
+
+#[test]
+fn a_line_may_be_corrected_while_it_is_typed() {
+    let server = TestServer::start();
+    let mut alice = server.connect();
+    alice.send("\u{8}JOIN room alicf\u{8}e\r\n\u{7F}hellp\u{7F}o, gr\u{FC}\u{7F}\u{FC}\0\u{DF}e\n");
+    for line in ["alice has joined", "alice: hello, gr\u{FC}\u{DF}e"] {
         alice.expect(line);
     }
 }

@@ -91,8 +91,8 @@ fn nul_and_ff_in_every_place() {
             client.send(&bytes);
             client.half_close();
             let seen = client.rest();
-            // A NUL behind blanks is a word of its own, or a part of one: always an error.
-            let broken = place <= b"JOIN room x".len();
+            // An FF behind blanks is a word of its own, or a part of one: always an error. A NUL is nothing.
+            let broken = byte != 0 && place <= b"JOIN room x".len();
             assert_eq!(seen[0], if broken { "ERROR" } else { "x has joined" }, "{byte} at {place}: {seen:?}");
             assert!(broken || seen.len() >= 2, "{seen:?}");
         }
