@@ -1,9 +1,9 @@
-//! The rate limit: how many lines a connection may send, as one point in time.
+//! Rate limits: how many lines a connection may send, or of anything else, as one point in time.
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-/// Lines a second, and how many at once.
+/// Lines a second, and how many at once; or whatever else is counted, one for one.
 #[derive(Clone, Copy, Debug)]
 pub struct Limit {
     /// The time that one line is worth; zero when there is no limit.
@@ -15,9 +15,12 @@ pub struct Limit {
 impl Limit {
     /// `rate` lines a second, 0 for no limit, and `burst` at once.
     #[must_use]
-    pub fn new(rate: u32, burst: NonZeroU32) -> Self {
-        let interval = if rate == 0 { Duration::ZERO } else { Duration::from_secs(1) / rate };
-        Self { interval, tolerance: interval * (burst.get() - 1) }
+    pub const fn new(rate: u32, burst: NonZeroU32) -> Self {
+        let interval = match Duration::from_secs(1).checked_div(rate) {
+            Some(interval) => interval,
+            None => Duration::ZERO,
+        };
+        Self { interval, tolerance: interval.saturating_mul(burst.get() - 1) }
     }
 }
 
@@ -49,7 +52,13 @@ impl Pace {
 
     /// Takes a line that comes at `now`.
     pub fn spend(&mut self, limit: &Limit, now: Instant) {
-        self.paid_until = self.paid_until.max(now) + limit.interval;
+        self.spend_many(1, limit, now);
+    }
+
+    /// Takes so many at once, whether they were allowed or not: what is too much is a debt, and none
+    /// may come until it is paid.
+    pub fn spend_many(&mut self, count: u32, limit: &Limit, now: Instant) {
+        self.paid_until = self.paid_until.max(now) + limit.interval * count;
     }
 }
 
@@ -87,6 +96,16 @@ mod tests {
             pace.spend(&limit, now);
             now = pace.check(&limit, now).unwrap_err();
         }
+    }
+
+    #[test]
+    fn what_was_too_much_is_paid_for() {
+        let (start, limit) = (Instant::now(), limit(10, 5));
+        let mut pace = Pace::new(start);
+        pace.spend_many(104, &limit, start);
+        let paid = start + Duration::from_secs(10);
+        assert_eq!(pace.check(&limit, start), Err(paid));
+        assert_eq!(spend_all(&mut pace, &limit, paid), 1);
     }
 
     #[test]
