@@ -92,6 +92,7 @@ pub mod session;
 pub mod signals;
 mod socket;
 mod sync;
+pub mod telnet;
 pub mod text;
 mod turn;
 pub mod wire;
