@@ -26,6 +26,12 @@ pub enum CloseReason {
     /// A line was longer than this many bytes.
     #[error("line too long")]
     LineTooLong(usize),
+    /// A telnet subnegotiation was longer than any option needs.
+    #[error("bad telnet")]
+    BadTelnet,
+    /// The peer has asked for it.
+    #[error("quit")]
+    Quit,
     /// More than this many bytes waited, and slow readers are to be closed.
     #[error("too slow a reader")]
     TooSlow(usize),
@@ -46,7 +52,7 @@ impl CloseReason {
     #[must_use]
     pub fn to_peer(self, joined: bool) -> Option<String> {
         Some(match self {
-            Self::Eof | Self::Lost(_) => return None,
+            Self::Eof | Self::Quit | Self::Lost(_) => return None,
             Self::Shutdown if joined => return None,
             Self::Shutdown => "the server is shutting down: come back later".to_owned(),
             Self::BadJoin(bad) => bad.to_string(),
@@ -57,6 +63,7 @@ impl CloseReason {
             Self::RoomFailed => "the room has failed: connect again".to_owned(),
             Self::NameTaken => "somebody in the room has this name: connect again and choose another".to_owned(),
             Self::LineTooLong(max) => format!("the line was longer than {max} bytes: send shorter lines"),
+            Self::BadTelnet => "a telnet subnegotiation was longer than 4096 bytes: use another client".to_owned(),
             Self::TooSlow(limit) => {
                 format!("more than {limit} bytes waited for you to read them: connect again and read faster")
             }
@@ -79,6 +86,7 @@ mod tests {
             CloseReason::NameTaken,
             CloseReason::RoomFailed,
             CloseReason::LineTooLong(20_000),
+            CloseReason::BadTelnet,
             CloseReason::TooSlow(1 << 20),
             CloseReason::Stalled(Duration::from_secs(60)),
             CloseReason::Shutdown,

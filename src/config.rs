@@ -70,6 +70,18 @@ pub struct Config {
     #[arg(long, value_name = "SIZE", default_value = "1MiB", env = "ROOMCAST_INBOX", value_parser = size)]
     pub inbox: usize,
 
+    /// The last lines that a room remembers, for /last; at most 64KiB of them; 0 = none
+    #[arg(long, value_name = "LINES", default_value_t = 100, env = "ROOMCAST_HISTORY")]
+    pub history: u16,
+
+    /// Lines of these that whoever joins is shown at once
+    #[arg(long, value_name = "LINES", default_value_t = 0, env = "ROOMCAST_REPLAY")]
+    pub replay: u16,
+
+    /// Take every line as it is: without commands
+    #[arg(long, env = "ROOMCAST_PLAIN", value_parser = BoolishValueParser::new())]
+    pub plain: bool,
+
     /// How long the server may take to end, for what peers have not read yet; 0s = at once
     #[arg(long, value_name = "TIME", default_value = "5s", env = "ROOMCAST_DRAIN", value_parser = any_time)]
     pub drain: Duration,
@@ -96,6 +108,9 @@ impl Default for Config {
             stall_timeout: Duration::from_secs(60),
             dead_timeout: Duration::from_secs(60),
             inbox: 1 << 20,
+            history: 100,
+            replay: 0,
+            plain: false,
             drain: Duration::from_secs(5),
             allow_duplicate_names: false,
         }
@@ -130,13 +145,14 @@ impl Config {
         let names = if self.allow_duplicate_names { ", duplicate names allowed" } else { "" };
         format!(
             "bounds: {connections} connections, line {}, login {}, {rate}, backlog {} then {slow}, stall {}, dead {}, \
-             inbox {} a room, drain {}{names}",
+             inbox {} a room, history {} lines a room, drain {}{names}",
             show_size(self.max_line),
             show_time(self.login_timeout),
             show_size(self.backlog),
             show_time(self.stall_timeout),
             show_time(self.dead_timeout),
             show_size(self.inbox),
+            self.history,
             show_time(self.drain),
         )
     }
@@ -223,7 +239,7 @@ mod tests {
         assert_eq!(
             Config::default().bounds(19_936),
             "bounds: 19936 connections, line 20000B, login 30s, rate 1000/s burst 2000, backlog 1MiB then skip, \
-             stall 1m, dead 1m, inbox 1MiB a room, drain 5s"
+             stall 1m, dead 1m, inbox 1MiB a room, history 100 lines a room, drain 5s"
         );
     }
 }

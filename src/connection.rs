@@ -1,15 +1,17 @@
 //! A connection: one task that reads its peer's lines, and ends for one named reason.
 
+mod errands;
 mod farewell;
 mod input;
+mod negotiation;
+mod output;
+mod terminal;
 
 use crate::close::CloseReason;
 use crate::config::Config;
-use crate::counters::Tally;
 use crate::deadlines::{Deadline, Deadlines};
 use crate::lines::Lines;
 use crate::name::{PeerId, RoomName, UserName};
-use crate::outbox::Drained;
 use crate::peer::Peer;
 use crate::rate::{Limit, Pace};
 use crate::registry::{Membership, Registry};
@@ -17,23 +19,19 @@ use crate::session::Session;
 use crate::signals::Signal;
 use crate::wire;
 use bytes::Bytes;
+use negotiation::Negotiation;
+use output::Unsaid;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use terminal::Terminal;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tracing::{debug, info};
-
-/// Stretches of a backlog that are written before others get their turn.
-const STRETCHES: usize = 8;
-
-/// How long a peer that can't be written to any more is still read.
-const HEAR_OUT: Duration = Duration::from_secs(5);
+use tracing::info;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -55,6 +53,22 @@ enum Place {
     /// In the room.
     Inside(Membership),
 }
+
+/// What a member has asked its room for, and can't go on without the answer.
+#[derive(Debug)]
+enum Errand {
+    /// Nothing.
+    None,
+    /// For another name.
+    Renaming,
+    /// Another room for a seat. This one is given up when that is had.
+    Moving(Box<Membership>),
+    /// The room that it has left, for its last lines.
+    Leaving,
+}
+
+/// Lines laid out, and how many.
+type Parcel = (Box<[u8]>, u32);
 
 /// What this connection knows of its backlog.
 #[derive(Debug, PartialEq, Eq)]
@@ -82,11 +96,19 @@ pub(crate) struct Connection {
     peer: Arc<Peer<TcpStream>>,
     session: Session,
     place: Place,
+    /// What the room is asked for.
+    errand: Errand,
     lines: Lines,
-    /// Input that was read and can't be worked on yet: something is waited for.
-    held: Bytes,
+    /// What its telnet has said; nothing, until it is heard to be one.
+    telnet: Option<Box<Negotiation>>,
+    /// Its line editor, if it has asked for one.
+    terminal: Option<Box<Terminal>>,
+    /// Input that was read and can't be worked on yet: something is waited for. Never empty.
+    held: Option<Box<Bytes>>,
     /// Lines that the room's inbox had no room for.
-    unsent: Option<(Box<[u8]>, u32)>,
+    unsent: Option<Box<Parcel>>,
+    /// What is to be said to the peer, and could not be yet: somebody else was writing to it.
+    unsaid: Option<Box<Unsaid>>,
     pace: Pace,
     deadlines: Deadlines,
     /// Tells that the server ends; only as long as no room does.
@@ -139,9 +161,13 @@ impl Connection {
             peer,
             session: Session::Greeting,
             place: Place::Outside,
+            errand: Errand::None,
             lines: Lines::new(config.max_line),
-            held: Bytes::new(),
+            telnet: None,
+            terminal: None,
+            held: None,
             unsent: None,
+            unsaid: None,
             pace: Pace::new(Instant::now().into_std()),
             deadlines,
             ending: Some(Box::pin(host.ending.clone().cancelled_owned())),
@@ -160,7 +186,7 @@ impl Connection {
     /// Boxed: what an async function takes by value its future holds twice. The farewell is boxed
     /// too: it is larger than all the rest of the future, which is there for the whole life.
     pub(crate) async fn serve(mut self: Box<Self>) {
-        self.answer(wire::WELCOME).await;
+        self.tell(wire::WELCOME.as_bytes());
         let reason = loop {
             if let Err(reason) = self.step().await {
                 break reason;
@@ -177,7 +203,7 @@ impl Connection {
             Event::Ending => Err(CloseReason::Shutdown),
             Event::Writable => {
                 self.drain();
-                Ok(())
+                if self.is_waiting() { Ok(()) } else { self.go_on() }
             }
             Event::Readable => self.read(),
         }
@@ -233,9 +259,14 @@ impl Connection {
         }
     }
 
-    /// Whether input has to wait: for the room's answer, for its inbox, or for the rate limit.
+    /// Whether input has to wait: for a room's answer, for its inbox, for an answer to the peer to
+    /// be said, or for the rate limit.
     fn is_waiting(&self) -> bool {
-        matches!(self.place, Place::Waiting(_)) || self.unsent.is_some() || self.deadlines.is_set(Deadline::Pace)
+        matches!(self.place, Place::Waiting(_))
+            || !matches!(self.errand, Errand::None)
+            || self.unsent.is_some()
+            || self.unsaid.is_some()
+            || self.deadlines.is_set(Deadline::Pace)
     }
 }
 
@@ -243,18 +274,19 @@ impl Connection {
 impl Connection {
     fn heed(&mut self, signals: Signal) -> Result<(), CloseReason> {
         if signals.has(Signal::ADMITTED) {
-            self.place = match std::mem::replace(&mut self.place, Place::Outside) {
-                Place::Waiting(membership) => Place::Inside(membership),
-                place => place,
-            };
-            let (room, name) = self.seat().unzip();
-            debug!(room = room.as_ref().map(RoomName::as_str), name = name.as_ref().map(UserName::as_str), "admitted");
+            self.enter();
         }
         if signals.has(Signal::BACKLOG) {
             self.begin_draining();
         }
         if signals.has(Signal::REFUSED) {
-            return Err(CloseReason::NameTaken);
+            self.refused()?;
+        }
+        if signals.has(Signal::RENAMED) {
+            self.renamed();
+        }
+        if signals.has(Signal::RELEASED) {
+            self.moved();
         }
         if signals.has(Signal::CLOSE) {
             return Err(CloseReason::Shutdown);
@@ -269,9 +301,9 @@ impl Connection {
             return Err(CloseReason::TooSlow(self.host.config.backlog));
         }
         if signals.has(Signal::ROOMY)
-            && let Some((bytes, lines)) = self.unsent.take()
+            && let Some(parcel) = self.unsent.take()
         {
-            self.hand_in(bytes, lines);
+            self.hand_in(*parcel);
         }
         if self.is_waiting() { Ok(()) } else { self.go_on() }
     }
@@ -283,71 +315,6 @@ impl Connection {
             Deadline::Pace => self.go_on(),
             Deadline::Close => Err(CloseReason::Lost(std::io::ErrorKind::BrokenPipe)),
         }
-    }
-
-    /// The peer can't be written to any more. What it has said before it went is still to be read,
-    /// and the read finds its end; but it must not keep its seat for long.
-    fn hear_out(&mut self) {
-        if !self.deadlines.is_set(Deadline::Close) {
-            self.deadlines.set(Deadline::Close, Instant::now() + HEAR_OUT);
-        }
-    }
-
-    fn begin_draining(&mut self) {
-        self.backlog = Backlog::Some;
-        self.deadlines.set(Deadline::Stall, Instant::now() + self.host.config.stall_timeout);
-    }
-
-    /// Writes of the backlog what the socket takes; true if it took something.
-    fn drain(&mut self) -> bool {
-        let mut tally = Tally::default();
-        let moved = self.drain_some(&mut tally);
-        self.host.registry.counters().add(&tally);
-        if moved && self.backlog != Backlog::Empty {
-            self.deadlines.set(Deadline::Stall, Instant::now() + self.host.config.stall_timeout);
-        }
-        moved
-    }
-
-    fn drain_some(&mut self, tally: &mut Tally) -> bool {
-        let mut moved = false;
-        for _ in 0..STRETCHES {
-            match self.peer.drain(tally) {
-                Some(Drained::Some(_)) => moved = true,
-                Some(drained @ (Drained::Empty | Drained::Broken)) => {
-                    self.backlog = Backlog::Empty;
-                    self.deadlines.clear(Deadline::Stall);
-                    if drained == Drained::Broken {
-                        self.hear_out();
-                    }
-                    break;
-                }
-                Some(Drained::Blocked) => break,
-                None => {
-                    self.backlog = Backlog::Contended;
-                    break;
-                }
-            }
-        }
-        moved
-    }
-
-    /// Says `text` to this peer alone, behind all that it is owed.
-    async fn answer(&mut self, text: &str) {
-        while !self.try_answer(text) {
-            tokio::task::yield_now().await;
-        }
-        self.begin_draining();
-        self.drain();
-    }
-
-    /// False if somebody else has the turn to write. No tally of it lives across an await: it
-    /// would be a part of the future of every quiet connection.
-    fn try_answer(&mut self, text: &str) -> bool {
-        let mut tally = Tally::default();
-        let answered = self.peer.answer(text, &mut tally);
-        self.host.registry.counters().add(&tally);
-        answered
     }
 }
 
@@ -363,7 +330,7 @@ mod tests {
     /// about 100 of tokio's own, and this future, which has to stay within the second step.
     #[test]
     fn a_connection_is_small() {
-        assert!(size_of::<Connection>() <= 280, "{}", size_of::<Connection>());
+        assert!(size_of::<Connection>() <= 312, "{}", size_of::<Connection>());
         let future = future_size(Connection::serve);
         assert!(future <= 128, "{future}");
         assert!(size_of::<Peer<TcpStream>>() <= 128, "{}", size_of::<Peer<TcpStream>>());

@@ -115,6 +115,12 @@ impl Lines {
         self.nvt
     }
 
+    /// Whether the unfinished line begins with these bytes.
+    #[must_use]
+    pub fn begins_with(&self, bytes: &[u8]) -> bool {
+        self.unfinished.starts_with(bytes)
+    }
+
     /// How many bytes of line end `rest` begins with, if the whole line is `text` as it stands.
     fn end_of_whole(&mut self, text: &[u8], rest: &[u8]) -> Option<usize> {
         let end = match rest {

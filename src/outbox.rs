@@ -150,18 +150,13 @@ impl Outbox {
     }
 
     /// Keeps what the server says to this peer alone, bound or not: it is short, and said seldom.
-    pub(crate) fn answer(&mut self, text: &str) {
+    /// The `raw` bytes behind it are no text: they stay as they are.
+    pub(crate) fn answer(&mut self, text: &[u8], raw: &[u8], terms: Terms) {
+        self.terms = terms;
         if !self.closed {
             self.tell_gap();
             self.append(text);
-        }
-    }
-
-    /// Keeps bytes that are no text: a telnet answer.
-    pub(crate) fn answer_raw(&mut self, bytes: &[u8]) {
-        if !self.closed {
-            self.tell_gap();
-            self.backlog.extend(bytes);
+            self.backlog.extend(raw);
         }
     }
 
@@ -212,9 +207,9 @@ impl Outbox {
         self.lines - self.lines_lost
     }
 
-    /// Whether it takes nothing any more.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed
+    /// Whether nothing waits, and it takes more.
+    pub(crate) fn is_done(&self) -> bool {
+        self.is_empty() && !self.closed
     }
 
     /// Nothing waits, and no gap is untold.
@@ -247,20 +242,20 @@ impl Outbox {
 
     fn tell_gap(&mut self) {
         if self.gap > 0 {
-            self.append(&wire::skipped(self.gap));
+            self.append(wire::skipped(self.gap).as_bytes());
             self.gap = 0;
         }
     }
 
     /// Appends what the server says, in the peer's form.
-    fn append(&mut self, text: &str) {
-        self.lines += count_lines(text.as_bytes());
+    fn append(&mut self, text: &[u8]) {
+        self.lines += count_lines(text);
         if self.terms.form == Form::CrLf {
             let mut bytes = Vec::new();
-            push_with_cr(&mut bytes, text.as_bytes());
+            push_with_cr(&mut bytes, text);
             self.backlog.extend(bytes);
         } else {
-            self.backlog.extend(text.as_bytes());
+            self.backlog.extend(text);
         }
     }
 
@@ -448,7 +443,7 @@ mod tests {
     fn an_answer_is_kept_even_by_a_full_backlog() {
         let (mut outbox, pipe) = (Outbox::new(terms(4)), Pipe::default());
         outbox.put(&piece("abc\ndef\n"), outbox.terms, &pipe);
-        outbox.answer("ERROR\n");
+        outbox.answer(b"ERROR\n", b"", outbox.terms);
         drain_all(&mut outbox, &pipe);
         assert_eq!(pipe.text(), "abc\n*** 1 line skipped\nERROR\n");
     }

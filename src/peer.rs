@@ -88,11 +88,33 @@ impl<O: Outlet + ?Sized> Peer<O> {
         self.signals.take(context)
     }
 
-    /// Says `text` to this peer alone, behind all that it is owed. Called by its connection, which
-    /// has to drain afterwards; false if the turn is taken and it has to try again.
-    pub(crate) fn answer(&self, text: &str, tally: &mut Tally) -> bool {
-        self.work(tally, |outbox| outbox.get_or_insert_with(|| Box::new(Outbox::new(self.terms()))).answer(text))
-            .is_some()
+    /// Says `text`, and `raw` bytes behind it, to this peer alone, behind all that it is owed. Called
+    /// by its connection, which has to drain afterwards; false if the turn is taken and it has to try
+    /// again.
+    pub(crate) fn answer(&self, text: &[u8], raw: &[u8], tally: &mut Tally) -> bool {
+        let answered = self.work(tally, |outbox| {
+            let outbox = outbox.get_or_insert_with(|| Box::new(Outbox::new(self.terms())));
+            outbox.answer(text, raw, self.terms());
+        });
+        answered.is_some()
+    }
+
+    /// Takes lines of the backlog instead of writing them: as many as `most` bytes hold, but one at
+    /// least. For [`Form::Own`]; `None` if the turn is taken: try again.
+    pub(crate) fn take(&self, most: usize, lines: &mut Vec<u8>, tally: &mut Tally) -> Option<()> {
+        self.work(tally, |desk| {
+            if let Some(outbox) = desk {
+                outbox.take(most, lines);
+                self.put_away(desk);
+            }
+        })
+    }
+
+    /// Gives lines another form if nothing waits that has the old one; false if something does, or
+    /// the turn is taken.
+    pub(crate) fn change_form(&self, form: Form, tally: &mut Tally) -> bool {
+        let change = |outbox: &mut Desk<Outbox>| outbox.is_none().then(|| self.form.set(form));
+        self.work(tally, change).flatten().is_some()
     }
 
     /// Writes one stretch of the backlog; `None` if the turn is taken: try again.
@@ -102,10 +124,7 @@ impl<O: Outlet + ?Sized> Peer<O> {
                 return Drained::Empty;
             };
             let drained = outbox.drain(&self.outlet);
-            if drained == Drained::Empty && !outbox.is_closed() {
-                self.count(outbox.lines_out());
-                *desk = None;
-            }
+            self.put_away(desk);
             drained
         });
         tally.writes += u64::from(matches!(drained, Some(Drained::Some(_) | Drained::Blocked)));
@@ -119,6 +138,13 @@ impl<O: Outlet + ?Sized> Peer<O> {
             outbox.close();
             self.lines_out.load(Ordering::Relaxed) + outbox.lines_out()
         })
+    }
+
+    /// Frees an outbox in which nothing waits, unless it has to remember that it is closed.
+    fn put_away(&self, desk: &mut Desk<Outbox>) {
+        if let Some(outbox) = desk.take_if(|outbox| outbox.is_done()) {
+            self.count(outbox.lines_out());
+        }
     }
 
     fn work<R>(&self, tally: &mut Tally, work: impl FnOnce(&mut Desk<Outbox>) -> R) -> Option<R> {

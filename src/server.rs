@@ -64,7 +64,10 @@ impl Server {
         let listeners = socket::listen(&config)?;
         let host = Host {
             limit: Limit::new(config.rate, config.burst),
-            registry: Arc::new(Registry::new(config.inbox, config.allow_duplicate_names)),
+            registry: Arc::new(
+                Registry::new(config.inbox, config.allow_duplicate_names)
+                    .with_history(config.history.into(), config.replay.into()),
+            ),
             ending: CancellationToken::new(),
             config,
         };

@@ -36,6 +36,15 @@ pub enum BadJoin {
     /// It is blank.
     #[error("the first line was empty; write: JOIN <ROOMNAME> <USERNAME>")]
     Empty,
+    /// It is a web browser's.
+    #[error("this is no web server: it speaks a line protocol, for telnet and nc; write: JOIN <ROOMNAME> <USERNAME>")]
+    Http,
+    /// It is a TLS client's.
+    #[error("no TLS is spoken here: connect without it, with telnet or nc; write: JOIN <ROOMNAME> <USERNAME>")]
+    Tls,
+    /// It is an SSH client's.
+    #[error("this is no SSH server: connect with telnet or nc; write: JOIN <ROOMNAME> <USERNAME>")]
+    Ssh,
     /// Its first word is another.
     #[error("the first line did not start with JOIN; write: JOIN <ROOMNAME> <USERNAME>")]
     NotJoin,
@@ -75,12 +84,23 @@ fn parse_join(text: &str) -> Result<(RoomName, UserName), BadJoin> {
     let mut words = text.split_whitespace();
     let first = words.next().ok_or(BadJoin::Empty)?;
     if !first.eq_ignore_ascii_case("JOIN") {
-        return Err(BadJoin::NotJoin);
+        return Err(name_stranger(text));
     }
     let (Some(room), Some(user), None) = (words.next(), words.next(), words.next()) else {
         return Err(BadJoin::Words(text.split_whitespace().count() - 1));
     };
     Ok((RoomName::parse(room).map_err(BadJoin::Room)?, UserName::parse(user).map_err(BadJoin::User)?))
+}
+
+/// What else may begin so: people and programs come to the wrong port.
+fn name_stranger(text: &str) -> BadJoin {
+    let is_request = |last: &str| ["HTTP/1.0", "HTTP/1.1", "HTTP/2.0"].contains(&last);
+    match text {
+        _ if text.trim_end().rsplit(' ').next().is_some_and(is_request) => BadJoin::Http,
+        _ if text.starts_with("SSH-") => BadJoin::Ssh,
+        _ if text.starts_with("\u{16}\u{3}") => BadJoin::Tls,
+        _ => BadJoin::NotJoin,
+    }
 }
 
 #[cfg(test)]
@@ -113,6 +133,15 @@ mod tests {
         assert_eq!(first(&format!("JOIN {} b", "a".repeat(21))), Err(BadJoin::Room(NameError::Length(21))));
         assert_eq!(first(&format!("JOIN a {}", "b".repeat(21))), Err(BadJoin::User(NameError::Length(21))));
         assert!(first(&format!("JOIN {} {}", "a".repeat(20), "b".repeat(20))).is_ok());
+    }
+
+    #[test]
+    fn strangers_are_told_what_is_spoken_here() {
+        assert_eq!(first("GET / HTTP/1.1"), Err(BadJoin::Http));
+        assert_eq!(first("PRI * HTTP/2.0"), Err(BadJoin::Http));
+        assert_eq!(first("GET /"), Err(BadJoin::NotJoin));
+        assert_eq!(first("SSH-2.0-OpenSSH_9.2p1"), Err(BadJoin::Ssh));
+        assert_eq!(first("\u{16}\u{3}\u{1} rest"), Err(BadJoin::Tls));
     }
 
     #[test]

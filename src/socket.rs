@@ -106,6 +106,8 @@ pub(crate) fn tune(stream: &TcpStream, config: &Config) {
         // Without it, Nagle's algorithm and delayed acknowledgements hold a line back for 40 ms.
         stream.set_nodelay(true),
         socket.set_tcp_keepalive(&keepalive),
+        // Or the urgent byte of a telnet Synch would be taken out of the stream (RFC 854, page 8).
+        socket.set_out_of_band_inline(true),
         // … and while something is: the kernel ends a peer that acknowledges nothing, or reads
         // nothing, for so long. That is why `Config::reconcile` has no longer stall timeout.
         #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -152,7 +154,7 @@ mod tests {
             let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             tune(&stream, &Config { dead_timeout: Duration::from_secs(dead), ..Config::default() });
             let socket = SockRef::from(&stream);
-            assert!(stream.nodelay().unwrap() && socket.keepalive().unwrap());
+            assert!(stream.nodelay().unwrap() && socket.keepalive().unwrap() && socket.out_of_band_inline().unwrap());
             assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(idle));
             assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(user)));
         }

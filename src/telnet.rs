@@ -16,7 +16,7 @@ use memchr::memchr;
 use options::{Options, Verb};
 
 /// Interpret As Command: what each command begins with. Doubled, it is data.
-const IAC: u8 = 0xFF;
+pub const IAC: u8 = 0xFF;
 
 /// A data byte FF, as it is when it comes doubled.
 const LITERAL: &[u8] = &[IAC];

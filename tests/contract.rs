@@ -36,15 +36,17 @@ fn a_first_line_joins_in_any_case_and_spacing() {
 fn any_other_first_line_gets_error_and_a_reason_and_is_closed() {
     let server = TestServer::start();
     let long = "x".repeat(21);
-    let firsts: [(&[u8], &str); 18] = [
+    let firsts: [(&[u8], &str); 20] = [
         (b"\n", "empty"),
         (b"  \t \r\n", "empty"),
         (b"HELLO room user\n", "did not start with JOIN"),
         (b"JOINroom user\n", "did not start with JOIN"),
-        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "did not start with JOIN"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "no web server"),
         (b"\0\0\0\n", "empty"),
         (b"\x1B[A\n", "did not start with JOIN"),
-        (b"\xFF\xFE\n", "did not start with JOIN"),
+        (b"\xFE\xC3\n", "did not start with JOIN"),
+        (b"SSH-2.0-OpenSSH_9.2p1\r\n", "no SSH server"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01", "no TLS"),
         (b"JOIN\n", "JOIN takes 2 names and got 0"),
         (b"JOIN room\n", "JOIN takes 2 names and got 1"),
         (b"JOIN room user more\n", "JOIN takes 2 names and got 3"),
@@ -114,7 +116,8 @@ fn an_empty_line_is_a_line() {
 fn invalid_utf8_is_replaced_and_kicks_nobody() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
-    alice.send(b"a\xFFb\xC3\n\xFF\xFF\n");
+    // FF alone begins a telnet command; doubled it is data.
+    alice.send(b"a\xFEb\xC3\n\xFF\xFF\xFF\xFF\n");
     alice.expect("alice: a\u{FFFD}b\u{FFFD}");
     alice.expect("alice: \u{FFFD}\u{FFFD}");
 }
@@ -215,6 +218,25 @@ fn three_line_ends_are_understood() {
     for line in ["alice has joined", "alice: lf", "alice: cr lf", "alice: cr nul"] {
         alice.expect(line);
     }
+}
+
+/// A peer that shows to be a network virtual terminal gets CR LF from then on; the others never.
+#[test]
+fn lines_end_in_lf_until_a_peer_shows_to_be_an_nvt() {
+    let server = TestServer::start();
+    let (mut plain, mut nvt) = (server.join("room", "plain"), server.connect());
+    nvt.send("JOIN room nvt\n");
+    nvt.expect_bytes("nvt has joined\n");
+    nvt.send("one\ntwo\r\n");
+    nvt.expect("nvt: one");
+    nvt.expect("nvt: two");
+    plain.send("three\n");
+    nvt.expect_bytes("plain: three\r\n");
+    let mut by_command = server.connect();
+    by_command.send(b"\xFF\xF1JOIN room third\n");
+    by_command.expect_bytes("third has joined\r\n");
+    nvt.expect_bytes("third has joined\r\n");
+    plain.expect_bytes("nvt has joined\nnvt: one\nnvt: two\nplain: three\nthird has joined\n");
 }
 
 #[test]

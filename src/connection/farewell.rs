@@ -29,7 +29,7 @@ impl Connection {
         }
         self.leave(reason).await;
         if let Some(told) = reason.to_peer(joined) {
-            self.answer(&wire::error(&told)).await;
+            self.tell(wire::error(&told).as_bytes());
         }
         self.flush(reason == CloseReason::Shutdown).await;
         let lines_out = self.close_outbox().await;
@@ -42,11 +42,12 @@ impl Connection {
     async fn leave(&mut self, reason: CloseReason) {
         // At shutdown the room lets everybody go by itself.
         self.released |= reason == CloseReason::Shutdown;
+        drop(self.drop_errand());
         let Place::Inside(membership) = std::mem::replace(&mut self.place, Place::Outside) else {
             return;
         };
-        if let Some((bytes, lines)) = self.unsent.take() {
-            membership.say_at_last(bytes, lines);
+        if let Some(parcel) = self.unsent.take() {
+            membership.say_at_last(parcel.0, parcel.1);
         }
         drop(membership);
         while !self.released {

@@ -1,15 +1,21 @@
 //! Input: from the bytes of a read to what the room gets.
 
-use super::{Connection, Place};
+use super::negotiation::Negotiation;
+use super::terminal::Terminal;
+use super::{Connection, Parcel, Place};
 use crate::close::CloseReason;
+use crate::command::{self, Line};
 use crate::deadlines::Deadline;
 use crate::lines::TooLong;
 use crate::name::{RoomName, UserName};
 use crate::outbox::Outlet;
 use crate::peer::Peer;
 use crate::session::{BadJoin, Effect, Session};
+use crate::telnet::{self, IAC, Item};
 use crate::wire;
 use bytes::{Buf, Bytes};
+use memchr::memchr;
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
@@ -21,6 +27,9 @@ const READ: usize = 64 << 10;
 /// A parcel is handed to the room when it has grown to this many bytes: small lines grow, by a
 /// name each, and one read could be a parcel far beyond a room's budget.
 const PARCEL: usize = 16 << 10;
+
+/// How a TLS client begins: a handshake record (RFC 8446, section 5.1).
+const TLS_HELLO: &[u8] = &[0x16, 3];
 
 thread_local! {
     /// The buffers that a connection reads into and lays out in. They belong to the worker thread:
@@ -35,9 +44,25 @@ struct Scratch {
 
 /// Lines laid out, on their way into a parcel.
 #[derive(Default)]
-struct Draft {
+pub(super) struct Draft {
     bytes: Vec<u8>,
     lines: u32,
+}
+
+impl Draft {
+    /// Adds one line, as `lay_out` has it.
+    pub(super) fn add(&mut self, lay_out: impl FnOnce(&mut Vec<u8>)) {
+        lay_out(&mut self.bytes);
+        self.lines += 1;
+    }
+
+    /// What is in it; it is empty then.
+    fn take(&mut self) -> Option<Parcel> {
+        let parcel = (self.lines > 0).then(|| (Box::from(&self.bytes[..]), self.lines));
+        self.bytes.clear();
+        self.lines = 0;
+        parcel
+    }
 }
 
 impl Connection {
@@ -50,7 +75,7 @@ impl Connection {
             }
             Ok(count) => {
                 let (rest, outcome) = self.feed(&input[..count], parcel);
-                self.held = Bytes::copy_from_slice(rest);
+                self.held = (!rest.is_empty()).then(|| Box::new(Bytes::copy_from_slice(rest)));
                 outcome
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
@@ -68,19 +93,14 @@ impl Connection {
     /// Goes on with the input that is held, if nothing is waited for any more.
     pub(super) fn go_on(&mut self) -> Result<(), CloseReason> {
         SCRATCH.with_borrow_mut(|Scratch { parcel, .. }| {
-            if !self.held.is_empty() {
-                let held = self.held.clone();
-                let (rest, outcome) = self.feed(&held, parcel);
-                self.held.advance(held.len() - rest.len());
+            if let Some(mut held) = self.held.take() {
+                let input = Bytes::clone(&held);
+                let (rest, outcome) = self.feed(&input, parcel);
+                held.advance(held.len() - rest.len());
+                self.held = Some(held).filter(|held| !held.is_empty());
                 outcome?;
             }
-            if self.held.is_empty() {
-                self.held = Bytes::new();
-                if self.deaf {
-                    return self.end_of_input(parcel);
-                }
-            }
-            Ok(())
+            if self.held.is_none() && self.deaf { self.end_of_input(parcel) } else { Ok(()) }
         })
     }
 
@@ -93,38 +113,87 @@ impl Connection {
 
     fn take_lines(&mut self, input: &mut &[u8], parcel: &mut Draft) -> Result<(), CloseReason> {
         let now = Instant::now().into_std();
+        if self.telnet.is_none() && memchr(IAC, input).is_some() {
+            self.telnet = Some(Box::new(Negotiation::new(now)));
+        }
         while !input.is_empty() && !self.is_waiting() {
+            let before = *input;
+            let item = match &mut self.telnet {
+                Some(telnet) => telnet.decoder.next(input),
+                None => Some(Ok(Item::Data(std::mem::take(input)))),
+            };
+            match item {
+                None => {}
+                Some(Err(telnet::TooLong)) => return Err(CloseReason::BadTelnet),
+                Some(Ok(Item::Command(command))) => self.negotiate(command, now),
+                Some(Ok(Item::Data(mut run))) => {
+                    self.take_run(&mut run, parcel, now)?;
+                    // What something has to be waited for with is put back.
+                    *input = &before[before.len() - input.len() - run.len()..];
+                }
+            }
+            self.note_nvt();
+        }
+        self.pay_for_commands(now);
+        self.show_typed();
+        Ok(())
+    }
+
+    /// Works on data line by line until something has to be waited for.
+    fn take_run(&mut self, run: &mut &[u8], parcel: &mut Draft, now: std::time::Instant) -> Result<(), CloseReason> {
+        while !run.is_empty() && !self.is_waiting() {
             if let Err(later) = self.pace.check(&self.host.limit, now) {
                 self.deadlines.set(Deadline::Pace, later.into());
                 break;
             }
-            match self.lines.next(input) {
+            let line = match self.editor() {
+                Some((editor, out)) => editor.next(out, run).map(|line| Ok(Cow::Owned(line.into_bytes()))),
+                None => self.lines.next(run),
+            };
+            match line {
                 None => break,
                 Some(Err(TooLong)) => return Err(CloseReason::LineTooLong(self.host.config.max_line)),
                 Some(Ok(line)) => {
+                    self.note_nvt();
                     self.pace.spend(&self.host.limit, now);
                     self.take_line(&line, parcel)?;
                 }
             }
         }
+        if self.session == Session::Greeting && self.lines.begins_with(TLS_HELLO) {
+            return Err(CloseReason::BadJoin(BadJoin::Tls));
+        }
         Ok(())
     }
 
-    fn take_line(&mut self, line: &[u8], parcel: &mut Draft) -> Result<(), CloseReason> {
-        self.lines_in += 1;
-        match self.session.line(line).map_err(CloseReason::BadJoin)? {
-            Effect::Join { room, user } => self.join(room, user),
-            Effect::Say(text) => {
-                if let Place::Inside(membership) = &self.place {
-                    wire::said(&mut parcel.bytes, &membership.user(), &text);
-                    parcel.lines += 1;
-                }
-                if parcel.bytes.len() >= PARCEL {
-                    self.post(parcel);
-                }
-                Ok(())
-            }
+    /// Writes what the editor has drawn of what was typed.
+    fn show_typed(&mut self) {
+        if self.terminal.as_ref().is_some_and(|terminal| !terminal.out.is_empty()) {
+            self.begin_draining();
+            self.drain();
         }
+    }
+
+    fn take_line(&mut self, line: &[u8], draft: &mut Draft) -> Result<(), CloseReason> {
+        self.lines_in += 1;
+        let text = match self.session.line(line).map_err(CloseReason::BadJoin)? {
+            Effect::Join { room, user } => return self.join(room, user),
+            Effect::Say(text) => text,
+        };
+        let meant = if self.host.config.plain { Ok(Line::Say(&text)) } else { command::parse(&text) };
+        match meant {
+            Ok(Line::Say(text)) => {
+                if let Place::Inside(membership) = &self.place {
+                    draft.add(|out| wire::said(out, &membership.user(), text));
+                }
+            }
+            Ok(Line::Command(command)) => self.obey(command, draft)?,
+            Err(misuse) => self.tell_misuse(&misuse),
+        }
+        if draft.bytes.len() >= PARCEL {
+            self.post(draft);
+        }
+        Ok(())
     }
 
     fn join(&mut self, room: RoomName, user: UserName) -> Result<(), CloseReason> {
@@ -137,20 +206,33 @@ impl Connection {
         Ok(())
     }
 
-    /// Hands the draft in, and empties it.
-    fn post(&mut self, draft: &mut Draft) {
-        if draft.lines > 0 {
-            self.hand_in(Box::from(&draft.bytes[..]), draft.lines);
-            draft.bytes.clear();
-            draft.lines = 0;
+    /// Hands the draft in.
+    pub(super) fn post(&mut self, draft: &mut Draft) {
+        if let Some(parcel) = draft.take() {
+            self.hand_in(parcel);
+        }
+    }
+
+    /// Hands the draft in, whatever the inbox's budget: what is asked for next has to come behind
+    /// it, and the peer waits for the answer, so it is one parcel at a time.
+    pub(super) fn post_all(&mut self, draft: &mut Draft) {
+        if let (Some((bytes, lines)), Place::Inside(membership)) = (draft.take(), &self.place) {
+            membership.say_at_last(bytes, lines);
         }
     }
 
     /// Hands lines to the room, or keeps them until its inbox has room.
-    pub(super) fn hand_in(&mut self, bytes: Box<[u8]>, lines: u32) {
+    pub(super) fn hand_in(&mut self, (bytes, lines): Parcel) {
         if let Place::Inside(membership) = &self.place {
-            self.unsent = membership.say(bytes, lines).err().map(|bytes| (bytes, lines));
+            self.unsent = membership.say(bytes, lines).err().map(|bytes| Box::new((bytes, lines)));
         }
+    }
+
+    /// The unfinished line, if there is one.
+    fn finish(&mut self) -> Option<Vec<u8>> {
+        let terminal = self.terminal.as_deref_mut();
+        let typed = terminal.and_then(|Terminal { editor, out }| Some(editor.take()?.close(out).into_bytes()));
+        typed.filter(|line| !line.is_empty()).or_else(|| self.lines.finish())
     }
 
     /// The peer's side has ended: its last line counts, finished or not.
@@ -158,7 +240,7 @@ impl Connection {
         if self.is_waiting() {
             return Ok(());
         }
-        if let Some(line) = self.lines.finish() {
+        if let Some(line) = self.finish() {
             let outcome = self.take_line(&line, parcel);
             self.post(parcel);
             outcome?;

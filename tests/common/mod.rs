@@ -202,12 +202,12 @@ impl Client {
         self.reader.get_mut().write_all(bytes.as_ref())
     }
 
-    /// Reads one line, without its LF; `None` at the end.
+    /// Reads one line, without its LF or CR LF; `None` at the end.
     pub fn try_line(&mut self) -> Option<String> {
         let mut line = Vec::new();
         self.reader.read_until(b'\n', &mut line).expect("no line came");
         let line = String::from_utf8(line).unwrap();
-        line.strip_suffix('\n').map(str::to_owned)
+        line.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line).to_owned())
     }
 
     pub fn line(&mut self) -> String {
@@ -250,6 +250,13 @@ impl Client {
     /// All lines until the server's end.
     pub fn rest(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.try_line()).collect()
+    }
+
+    /// All that comes until the server's end, telnet's answers among it.
+    pub fn rest_lossy(&mut self) -> String {
+        let mut bytes = Vec::new();
+        self.reader.read_to_end(&mut bytes).expect("no end came");
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// Leaves, and reads what was said until then.

@@ -1,0 +1,188 @@
+//! Errands: what a member's commands ask for, and what comes of it.
+
+use super::input::Draft;
+use super::{Connection, Errand, Place};
+use crate::close::CloseReason;
+use crate::command::{self, Command};
+use crate::counters::Tally;
+use crate::name::{RoomName, UserName};
+use crate::outbox::Outlet;
+use crate::peer::Peer;
+use crate::piece::Sheet;
+use crate::registry::Membership;
+use crate::roster::{Members, Seat};
+use crate::wire;
+use bytes::Bytes;
+use std::fmt::Display;
+use std::mem;
+use std::sync::Arc;
+use tokio::time::Instant;
+use tracing::debug;
+
+/// How many lines a command counts for that looks at all rooms, or copies many lines.
+const DEAR: u32 = 20;
+
+impl Connection {
+    /// Does what a member's command asks for. Its lines before that are in `draft`.
+    #[allow(clippy::needless_pass_by_value, reason = "a command is done once")]
+    pub(super) fn obey(&mut self, command: Command<'_>, draft: &mut Draft) -> Result<(), CloseReason> {
+        let Place::Inside(membership) = &mut self.place else {
+            return Ok(());
+        };
+        let mut told = Vec::new();
+        match command {
+            Command::Help => command::help(&mut told),
+            Command::Who => {
+                let members = membership.members();
+                wire::who(&mut told, members.len(), members.keys().map(|seat| &seat.name));
+            }
+            Command::Rooms => {
+                wire::rooms(&mut told, self.host.registry.rooms());
+                self.pace.spend_many(DEAR, &self.host.limit, Instant::now().into_std());
+            }
+            Command::Join { room, .. } if room == membership.room() => wire::here_already(&mut told, &room),
+            Command::Join { room, user } => {
+                let user = user.unwrap_or(membership.user());
+                self.post_all(draft);
+                return self.move_to(room, user);
+            }
+            Command::Nick(name) => {
+                self.post_all(draft);
+                if let Place::Inside(membership) = &mut self.place {
+                    membership.rename(name);
+                    self.errand = Errand::Renaming;
+                }
+            }
+            Command::Me(text) => draft.add(|out| wire::acted(out, &membership.user(), text)),
+            Command::Msg { to, text } => self.whisper(to, text, &mut told),
+            Command::Last(count) => {
+                self.pace.spend_many(DEAR, &self.host.limit, Instant::now().into_std());
+                self.post(draft);
+                if let Place::Inside(membership) = &self.place {
+                    membership.recall(count);
+                }
+            }
+            Command::Quit(text) => {
+                if let Some(text) = text {
+                    draft.add(|out| wire::said(out, &membership.user(), text));
+                }
+                self.post_all(draft);
+                return Err(CloseReason::Quit);
+            }
+            Command::Ui(on) => self.switch_editor(on),
+            Command::Time(on) => self.dress("time", on, &mut told),
+            Command::Color(on) => self.dress("color", on, &mut told),
+        }
+        if !told.is_empty() {
+            self.tell(&told);
+        }
+        Ok(())
+    }
+
+    /// Answers with one line that is no user's.
+    pub(super) fn tell_misuse(&mut self, text: &impl Display) {
+        let mut told = Vec::new();
+        wire::answer(&mut told, text);
+        self.tell(&told);
+    }
+
+    /// Says something to one member of the room, and to the peer that it was said.
+    fn whisper(&self, to: UserName, text: &str, told: &mut Vec<u8>) {
+        let Place::Inside(membership) = &self.place else {
+            return;
+        };
+        let members = membership.members();
+        let Some(peer) = self.find(&members, to) else {
+            return wire::nobody(told, &to);
+        };
+        let mut heard = Vec::new();
+        wire::whispered(&mut heard, &membership.user(), text);
+        let mut tally = Tally::default();
+        peer.deliver_sheet(&Sheet::new(Bytes::from(heard), 1), &mut tally);
+        self.host.registry.counters().add(&tally);
+        wire::whispering(told, &to, text);
+    }
+
+    /// Who has the name; where several may have it, one of them.
+    fn find<'a>(&self, members: &'a Members, name: UserName) -> Option<&'a Arc<Peer<dyn Outlet>>> {
+        if self.host.config.allow_duplicate_names {
+            return members.iter().find(|(seat, _)| seat.name == name).map(|(_, peer)| peer);
+        }
+        members.get(&Seat { name, twin: None })
+    }
+
+    /// Puts something on the lines that the editor shows, or takes it off.
+    fn dress(&mut self, what: &str, on: bool, told: &mut Vec<u8>) {
+        match self.editor() {
+            Some((editor, _)) => {
+                let dressed = if what == "time" { &mut editor.dress.time } else { &mut editor.dress.color };
+                *dressed = on;
+                wire::switched(told, what, on);
+            }
+            None => wire::answer(told, &format_args!("/{what} works with the line editor: /ui on")),
+        }
+    }
+
+    /// Asks another room for a seat.
+    fn move_to(&mut self, room: RoomName, user: UserName) -> Result<(), CloseReason> {
+        let peer: Arc<Peer<dyn Outlet>> = Arc::clone(&self.peer) as _;
+        let asked = self.host.registry.join(room, user, peer).map_err(|_| CloseReason::Shutdown)?;
+        self.errand = Errand::Moving(Box::new(asked));
+        Ok(())
+    }
+
+    /// A room has let the peer in: if it comes from another one, it leaves that.
+    pub(super) fn enter(&mut self) {
+        match (mem::replace(&mut self.place, Place::Outside), mem::replace(&mut self.errand, Errand::None)) {
+            (old @ Place::Inside(_), Errand::Moving(new)) => {
+                self.place = Place::Inside(*new);
+                self.errand = Errand::Leaving;
+                drop(old);
+            }
+            (Place::Waiting(membership), errand) => (self.place, self.errand) = (Place::Inside(membership), errand),
+            (place, errand) => (self.place, self.errand) = (place, errand),
+        }
+        let (room, name) = self.seat().unzip();
+        debug!(room = room.as_ref().map(RoomName::as_str), name = name.as_ref().map(UserName::as_str), "admitted");
+    }
+
+    /// Somebody has the name that was asked for.
+    pub(super) fn refused(&mut self) -> Result<(), CloseReason> {
+        let mut told = Vec::new();
+        match (mem::replace(&mut self.errand, Errand::None), &mut self.place) {
+            (Errand::Moving(new), _) => wire::taken_there(&mut told, &new.room(), &new.user()),
+            (Errand::Renaming, Place::Inside(membership)) => {
+                if let Some(name) = membership.settle_name(false) {
+                    wire::taken_here(&mut told, &name);
+                }
+            }
+            _ => return Err(CloseReason::NameTaken),
+        }
+        self.tell(&told);
+        Ok(())
+    }
+
+    /// The room has given the name that was asked for.
+    pub(super) fn renamed(&mut self) {
+        if let Place::Inside(membership) = &mut self.place {
+            membership.settle_name(true);
+        }
+        self.errand = Errand::None;
+    }
+
+    /// The room that was left has said its last line.
+    pub(super) fn moved(&mut self) {
+        if matches!(self.errand, Errand::Leaving) {
+            self.errand = Errand::None;
+            self.released = false;
+        }
+    }
+
+    /// Gives up whatever seat was asked for besides the one that it has.
+    pub(super) fn drop_errand(&mut self) -> Option<Box<Membership>> {
+        match mem::replace(&mut self.errand, Errand::None) {
+            Errand::Moving(membership) => Some(membership),
+            _ => None,
+        }
+    }
+}

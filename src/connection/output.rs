@@ -1,0 +1,117 @@
+//! Output: what a connection itself writes to its peer: a backlog, and what is said to it alone.
+
+use super::{Backlog, Connection};
+use crate::counters::Tally;
+use crate::deadlines::Deadline;
+use crate::outbox::Drained;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Stretches of a backlog that are written before others get their turn.
+const STRETCHES: usize = 8;
+
+/// How long a peer that can't be written to any more is still read.
+const HEAR_OUT: Duration = Duration::from_secs(5);
+
+/// What is to be said to a peer alone.
+#[derive(Debug, Default)]
+pub(super) struct Unsaid {
+    /// Lines that end in LF.
+    pub(super) text: Vec<u8>,
+    /// Telnet's answers, behind them.
+    pub(super) raw: Vec<u8>,
+}
+
+impl Connection {
+    /// Says lines to this peer alone, behind all that it is owed. If somebody else is writing to it
+    /// just now, they wait, and so does its input.
+    pub(super) fn tell(&mut self, text: &[u8]) {
+        self.unsaid.get_or_insert_default().text.extend_from_slice(text);
+        self.tell_unsaid();
+    }
+
+    /// Sends telnet's answers as they are, behind all that the peer is owed.
+    pub(super) fn tell_raw(&mut self, bytes: &[u8]) {
+        if let Some(terminal) = &mut self.terminal {
+            terminal.out.extend_from_slice(bytes);
+            self.begin_draining();
+        } else {
+            self.unsaid.get_or_insert_default().raw.extend_from_slice(bytes);
+            self.tell_unsaid();
+        }
+    }
+
+    /// Says what is unsaid, if nobody else has the turn to write; else that is tried again.
+    fn tell_unsaid(&mut self) {
+        let Some(unsaid) = self.unsaid.take() else {
+            return;
+        };
+        let mut tally = Tally::default();
+        let told = self.peer.answer(&unsaid.text, &unsaid.raw, &mut tally);
+        self.host.registry.counters().add(&tally);
+        self.begin_draining();
+        if told {
+            self.drain();
+        } else {
+            self.unsaid = Some(unsaid);
+            self.backlog = Backlog::Contended;
+        }
+    }
+
+    pub(super) fn begin_draining(&mut self) {
+        self.backlog = Backlog::Some;
+        self.deadlines.set(Deadline::Stall, Instant::now() + self.host.config.stall_timeout);
+    }
+
+    /// Writes of the backlog what the socket takes; true if it took something.
+    pub(super) fn drain(&mut self) -> bool {
+        self.tell_unsaid();
+        let mut tally = Tally::default();
+        let moved = if self.terminal.is_some() { self.drain_drawn(&mut tally) } else { self.drain_some(&mut tally) };
+        self.host.registry.counters().add(&tally);
+        if self.unsaid.is_some() {
+            self.backlog = Backlog::Contended;
+        }
+        if moved && self.backlog != Backlog::Empty {
+            self.deadlines.set(Deadline::Stall, Instant::now() + self.host.config.stall_timeout);
+        }
+        moved
+    }
+
+    fn drain_some(&mut self, tally: &mut Tally) -> bool {
+        let mut moved = false;
+        for _ in 0..STRETCHES {
+            match self.peer.drain(tally) {
+                Some(Drained::Some(_)) => moved = true,
+                None => {
+                    self.backlog = Backlog::Contended;
+                    break;
+                }
+                Some(drained) => {
+                    self.end_draining(drained);
+                    break;
+                }
+            }
+        }
+        moved
+    }
+
+    /// Notes how draining came to its end for now.
+    pub(super) fn end_draining(&mut self, drained: Drained) {
+        if matches!(drained, Drained::Empty | Drained::Broken) {
+            self.backlog = Backlog::Empty;
+            self.deadlines.clear(Deadline::Stall);
+        }
+        if drained == Drained::Broken {
+            self.hear_out();
+        }
+    }
+
+    /// The peer can't be written to any more. What it has said before it went is still to be read,
+    /// and the read finds its end; but it must not keep its seat for long.
+    pub(super) fn hear_out(&mut self) {
+        if !self.deadlines.is_set(Deadline::Close) {
+            self.deadlines.set(Deadline::Close, Instant::now() + HEAR_OUT);
+        }
+    }
+}

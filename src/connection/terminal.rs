@@ -1,0 +1,125 @@
+//! A terminal: a peer whose lines the server edits, and who gets them drawn around the one it types.
+
+use super::{Backlog, Connection};
+use crate::counters::Tally;
+use crate::editor::{self, Editor};
+use crate::outbox::Drained;
+use crate::piece::{Form, push_with_cr};
+use crate::wire;
+use std::io;
+use std::time::SystemTime;
+
+/// Bytes of a room's lines that are drawn at a time. What is drawn is a little longer.
+const STRETCH: usize = 16 << 10;
+
+/// Why there is no line editor for a peer.
+const NO_TERMINAL: &str = "/ui needs a telnet client, which lets the server edit the line: telnet, PuTTY";
+
+/// One peer's terminal.
+pub(super) struct Terminal {
+    /// `None` when it was switched off, and what was drawn is still to be written.
+    pub(super) editor: Option<Box<Editor>>,
+    /// What was drawn and is not written yet.
+    pub(super) out: Vec<u8>,
+}
+
+impl Connection {
+    /// Switches the line editor on or off.
+    pub(super) fn switch_editor(&mut self, on: bool) {
+        let Some(telnet) = self.telnet.as_mut().filter(|telnet| telnet.decoder.is_nvt()) else {
+            return self.tell_misuse(&NO_TERMINAL);
+        };
+        match (&mut self.terminal, on) {
+            (None, true) => {
+                let mut out = telnet.decoder.offer();
+                let max_line = self.host.config.max_line.min(editor::LONGEST);
+                let mut text = Vec::new();
+                wire::switched(&mut text, "ui", true);
+                push_with_cr(&mut out, &text);
+                let editor = Editor::open(&mut out, telnet.columns, max_line);
+                self.terminal = Some(Box::new(Terminal { editor: Some(editor), out }));
+                // From now on no pass writes to this peer: what it gets is taken and drawn here.
+                self.peer.set_form(Form::Own);
+                self.begin_draining();
+            }
+            (Some(terminal), false) if terminal.editor.is_some() => {
+                if let Some(editor) = terminal.editor.take() {
+                    editor.close(&mut terminal.out);
+                }
+                terminal.out.extend(telnet.decoder.withdraw());
+                let mut text = Vec::new();
+                wire::switched(&mut text, "ui", false);
+                push_with_cr(&mut terminal.out, &text);
+                self.begin_draining();
+            }
+            _ => {
+                let mut text = Vec::new();
+                wire::switched(&mut text, "ui", on);
+                self.tell(&text);
+            }
+        }
+    }
+
+    /// The editor, if it is on.
+    pub(super) fn editor(&mut self) -> Option<(&mut Editor, &mut Vec<u8>)> {
+        let Terminal { editor, out } = self.terminal.as_deref_mut()?;
+        editor.as_deref_mut().map(|editor| (editor, out))
+    }
+
+    /// Draws what came for the peer, and writes what the socket takes of that; true if it took
+    /// something. A stretch is drawn when the one before it is written, so that what waits does so
+    /// in the backlog, within its bound.
+    pub(super) fn drain_drawn(&mut self, tally: &mut Tally) -> bool {
+        let mut moved = false;
+        while let Some(terminal) = &mut self.terminal {
+            if terminal.out.is_empty() && !self.draw(tally) {
+                break;
+            }
+            let Some(terminal) = &mut self.terminal else { break };
+            tally.writes += 1;
+            match self.peer.outlet().try_write(&terminal.out) {
+                Ok(taken) => {
+                    terminal.out.drain(..taken);
+                    moved = true;
+                }
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => break,
+                Err(_) => {
+                    self.terminal = None;
+                    self.end_draining(Drained::Broken);
+                }
+            }
+        }
+        moved
+    }
+
+    /// Takes what came for the peer and draws it; false if there is nothing to be drawn now.
+    fn draw(&mut self, tally: &mut Tally) -> bool {
+        let Some(terminal) = &mut self.terminal else {
+            return false;
+        };
+        let mut lines = Vec::new();
+        if self.peer.take(STRETCH, &mut lines, tally).is_none() {
+            self.backlog = Backlog::Contended;
+            return false;
+        }
+        lines.retain(|byte| *byte != b'\r');
+        match &mut terminal.editor {
+            _ if lines.is_empty() => {}
+            Some(editor) => editor.interrupt(&mut terminal.out, &lines, SystemTime::now()),
+            None => push_with_cr(&mut terminal.out, &lines),
+        }
+        if !terminal.out.is_empty() {
+            return true;
+        }
+        let switched_off = terminal.editor.is_none();
+        self.end_draining(Drained::Empty);
+        if switched_off {
+            if self.peer.change_form(Form::CrLf, tally) {
+                self.terminal = None;
+            } else {
+                self.backlog = Backlog::Contended;
+            }
+        }
+        false
+    }
+}
