@@ -1,7 +1,8 @@
-//! Bytes a second from a read to lines to text: what a connection does before the room gets it.
+//! Bytes a second from a read to data to lines to text: what a connection does before the room gets it.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use roomcast::lines::Lines;
+use roomcast::telnet::{Decoder, Item};
 use roomcast::text;
 use std::hint::black_box;
 
@@ -13,18 +14,31 @@ fn input(line: &[u8]) -> Vec<u8> {
     line.iter().copied().cycle().take(READ / line.len() * line.len()).collect()
 }
 
-/// Cuts a read into lines and cleans each; how many bytes of text came of it.
-fn decode(mut bytes: &[u8], chunk: usize) -> usize {
-    let mut lines = Lines::new(20_000);
-    let mut text = 0;
+/// As `input`, of lines that are made of `piece`, a thousand times each.
+fn lines_of(piece: &[u8]) -> Vec<u8> {
+    input(&[&piece.repeat(1000)[..], b"\n"].concat())
+}
+
+/// Takes the commands out of a read, cuts it into lines and cleans each; how many bytes of text
+/// came of it, and how many commands.
+fn decode(mut bytes: &[u8], chunk: usize) -> (usize, usize) {
+    let (mut decoder, mut lines) = (Decoder::default(), Lines::new(20_000));
+    let (mut text, mut commands) = (0, 0);
     while !bytes.is_empty() {
         let (mut input, rest) = bytes.split_at(chunk.min(bytes.len()));
         bytes = rest;
-        while let Some(Ok(line)) = lines.next(&mut input) {
-            text += text::clean(&line).len();
+        while let Some(Ok(item)) = decoder.next(&mut input) {
+            match item {
+                Item::Data(mut run) => {
+                    while let Some(Ok(line)) = lines.next(&mut run) {
+                        text += text::clean(&line).len();
+                    }
+                }
+                Item::Command(_) => commands += 1,
+            }
         }
     }
-    text
+    (text, commands)
 }
 
 fn benchmark(criterion: &mut Criterion) {
@@ -37,6 +51,18 @@ fn benchmark(criterion: &mut Criterion) {
         ("hostile-cr", input(b"\r"), 100),
         ("hostile-empty-lines", input(b"\n"), READ),
         ("hostile-one-byte-a-read", input(&[&[b'x'; 39][..], b"\n"].concat()), 1),
+        ("hostile-commands", lines_of(b"\xFF\xF1"), READ),
+        ("hostile-negotiation", lines_of(b"\xFF\xFD\x01"), READ),
+        ("hostile-subnegotiation", input(&[&b"\xFF\xFA"[..], &[b'x'; 4096], b"\xFF\xF0"].concat()), READ),
+        ("hostile-subnegotiations", lines_of(b"\xFF\xFA\xFF\xF0"), READ),
+        ("hostile-doubled-ff", lines_of(b"\xFF\xFF"), READ),
+        ("hostile-backspace", lines_of(b"a\x08"), READ),
+        ("hostile-backspace-utf8", lines_of("\u{1F600}\u{7F}".as_bytes()), READ),
+        ("hostile-nul", lines_of(b"a\0"), READ),
+        ("hostile-cr-inside", lines_of(b"a\r"), READ),
+        ("hostile-control", lines_of(b"\x1B[2J\x07"), READ),
+        ("hostile-c1", lines_of("\u{9B}2J".as_bytes()), READ),
+        ("hostile-bidi", lines_of("a\u{202E}b\u{2066}".as_bytes()), READ),
     ];
     let mut group = criterion.benchmark_group("decode");
     for (name, bytes, chunk) in inputs {
