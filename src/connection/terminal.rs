@@ -1,5 +1,6 @@
 //! A terminal: a peer whose lines the server edits, and who gets them drawn around the one it types.
 
+use super::negotiation::Negotiation;
 use super::{Backlog, Connection};
 use crate::counters::Tally;
 use crate::editor::{self, Editor};
@@ -7,13 +8,13 @@ use crate::outbox::Drained;
 use crate::piece::{Form, push_with_cr};
 use crate::wire;
 use std::io;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 /// Bytes of a room's lines that are drawn at a time. What is drawn is a little longer.
 const STRETCH: usize = 16 << 10;
 
 /// Why there is no line editor for a peer.
-const NO_TERMINAL: &str = "/ui needs a telnet client, which lets the server edit the line: telnet, PuTTY";
+const NO_TERMINAL: &str = "/ui needs a telnet client, such as telnet or PuTTY";
 
 /// One peer's terminal.
 pub(super) struct Terminal {
@@ -26,9 +27,10 @@ pub(super) struct Terminal {
 impl Connection {
     /// Switches the line editor on or off.
     pub(super) fn switch_editor(&mut self, on: bool) {
-        let Some(telnet) = self.telnet.as_mut().filter(|telnet| telnet.decoder.is_nvt()) else {
+        if self.peer.form() == Form::Lf {
             return self.tell_misuse(&NO_TERMINAL);
-        };
+        }
+        let telnet = self.telnet.get_or_insert_with(|| Box::new(Negotiation::new(Instant::now())));
         match (&mut self.terminal, on) {
             (None, true) => {
                 let mut out = telnet.decoder.offer();
