@@ -330,7 +330,7 @@ mod tests {
     /// about 100 of tokio's own, and this future, which has to stay within the second step.
     #[test]
     fn a_connection_is_small() {
-        assert!(size_of::<Connection>() <= 312, "{}", size_of::<Connection>());
+        assert!(size_of::<Connection>() <= 288, "{}", size_of::<Connection>());
         let future = future_size(Connection::serve);
         assert!(future <= 128, "{future}");
         assert!(size_of::<Peer<TcpStream>>() <= 128, "{}", size_of::<Peer<TcpStream>>());

@@ -94,7 +94,7 @@ impl Registry {
         user: UserName,
         peer: Arc<Peer<dyn Outlet>>,
     ) -> Result<Membership, Closing> {
-        let seat = Seat { name: user, twin: self.twins.then(|| peer.id()) };
+        let seat = Seat { name: user, twin: if self.twins { peer.id().non_zero() } else { None } };
         let newcomer = Box::new(Newcomer { seat, peer: Arc::clone(&peer) });
         let entry = self.rooms.entry(room);
         // Read under the shard's lock: `close` sets it first and then locks each shard, so either
@@ -142,8 +142,8 @@ pub struct Membership {
     room: Arc<Room>,
     peer: Arc<Peer<dyn Outlet>>,
     seat: Seat,
-    /// The name that was asked for, until the room has answered.
-    wanted: Option<UserName>,
+    /// The name that was asked for, until the room has answered. Boxed: that is seldom.
+    wanted: Option<Box<UserName>>,
 }
 
 impl Membership {
@@ -182,14 +182,14 @@ impl Membership {
     /// Asks for another name in the room. The peer is told `RENAMED` or `REFUSED`; either is to be
     /// noted with [`Membership::settle_name`].
     pub(crate) fn rename(&mut self, name: UserName) {
-        self.wanted = Some(name);
+        self.wanted = Some(Box::new(name));
         let member = Newcomer { seat: self.seat, peer: Arc::clone(&self.peer) };
         self.run_if(self.inbox().send(Operation::Rename(Box::new(member), Box::new(name))));
     }
 
     /// Notes what came of [`Membership::rename`]; the name that was asked for.
     pub(crate) fn settle_name(&mut self, given: bool) -> Option<UserName> {
-        let wanted = self.wanted.take();
+        let wanted = self.wanted.take().map(|name| *name);
         if let Some(name) = wanted.filter(|_| given) {
             self.seat.name = name;
         }
@@ -223,7 +223,7 @@ impl Membership {
 impl Drop for Membership {
     fn drop(&mut self) {
         // One that has asked for another name may have either: only the one it has is given up.
-        let wanted = self.wanted.map(|name| Seat { name, ..self.seat });
+        let wanted = self.wanted.as_ref().map(|name| Seat { name: **name, ..self.seat });
         for seat in [Some(self.seat), wanted].into_iter().flatten() {
             let leaver = Newcomer { seat, peer: Arc::clone(&self.peer) };
             self.run_if(self.inbox().send(Operation::Leave(Box::new(leaver))));

@@ -6,6 +6,7 @@ use crate::peer::Peer;
 use arc_swap::ArcSwap;
 use halfbrown::HashMap;
 use std::hash::RandomState;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 /// Who sits where. Names come from outside: the hash is `SipHash` with a random seed.
@@ -18,7 +19,7 @@ pub struct Seat {
     pub name: UserName,
     /// Tells members of the same name apart where that is allowed; else `None`, so that a name
     /// is a seat and can be taken once.
-    pub twin: Option<PeerId>,
+    pub twin: Option<NonZeroU64>,
 }
 
 /// The members of one room. Whoever reads gets a snapshot; the room's delivery pass, which alone
