@@ -35,7 +35,7 @@ pub mod message;
 pub mod outcome;
 pub mod payload;
 pub mod plan;
-mod plot;
+pub mod plot;
 pub mod probe;
 pub mod process;
 pub mod progress;

@@ -1,99 +1,289 @@
 //! Line charts as SVG text.
 
 use anyhow::{Result, anyhow};
+use plotters::coord::Shift;
+use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::{FontFamily, FontStyle};
 
-use crate::machine::short;
-
 /// A chart's size in pixels.
 const SIZE: (u32, u32) = (860, 320);
+/// What a letter of the key takes in width, and a line of it in height.
+const LETTER: (u32, u32) = (8, 22);
+/// The stroke before a name in the key, with a gap on either side.
+const STROKE: (i32, i32) = (8, 26);
+/// Where the key begins, from the top: beside the highest mark, or below a title.
+const KEY_TOP: i32 = 22;
+/// Marks on an axis, about.
+const MARKS: f64 = 6.0;
+/// From so many powers of ten on, only these are marked.
+const MANY_DECADES: f64 = 3.0;
+const INK: RGBColor = RGBColor(31, 35, 40);
 const GREY: RGBColor = RGBColor(110, 118, 129);
 const GRID: RGBColor = RGBColor(234, 238, 242);
-const COLORS: [RGBColor; 3] = [RGBColor(9, 105, 218), RGBColor(207, 34, 46), RGBColor(26, 127, 55)];
+/// Told apart also by who sees no red and green: these differ in brightness as well.
+const COLORS: [RGBColor; 6] = [
+    RGBColor(9, 105, 218),
+    RGBColor(207, 34, 46),
+    RGBColor(26, 127, 55),
+    RGBColor(154, 103, 0),
+    RGBColor(130, 80, 223),
+    RGBColor(110, 118, 129),
+];
 
 /// Some points under a name.
-pub(crate) struct Series<'a> {
+#[derive(Clone, Debug)]
+pub struct Series {
     /// What the line shows.
-    pub(crate) name: &'a str,
+    pub name: String,
     /// Its points.
-    pub(crate) points: Vec<(f64, f64)>,
+    pub points: Vec<(f64, f64)>,
 }
 
-/// How a chart's axes are to be read.
-pub(crate) struct Axes<'a> {
-    /// What the horizontal axis counts.
-    pub(crate) x: &'a str,
-    /// What the vertical axis counts.
-    pub(crate) y: &'a str,
-    /// What a place on the horizontal axis is called.
-    pub(crate) x_label: &'a dyn Fn(&f64) -> String,
-    /// Whether the vertical axis is logarithmic, as durations are best seen.
-    pub(crate) logarithmic: bool,
+/// How one axis is to be read.
+#[derive(Clone, Copy)]
+pub struct Axis<'a> {
+    /// What it counts, with the unit.
+    pub name: &'a str,
+    /// Whether equal distances are equal ratios, as durations and sizes are best seen.
+    pub logarithmic: bool,
+    /// What a place on it is called.
+    pub label: &'a dyn Fn(f64) -> String,
+    /// The values that are marked, all of which a horizontal axis covers; none for round numbers.
+    pub marks: &'a [f64],
+}
+
+/// How a chart is to be read.
+#[derive(Clone, Copy)]
+pub struct Axes<'a> {
+    /// What it shows; empty where the text around it says so.
+    pub title: &'a str,
+    /// Along.
+    pub x: Axis<'a>,
+    /// Up.
+    pub y: Axis<'a>,
+}
+
+impl<'a> Axis<'a> {
+    /// Equal distances are equal differences; it begins at nothing if it is the vertical one.
+    #[must_use]
+    pub fn linear(name: &'a str, label: &'a dyn Fn(f64) -> String) -> Self {
+        Self { name, logarithmic: false, label, marks: &[] }
+    }
+
+    /// Equal distances are equal ratios.
+    #[must_use]
+    pub fn logarithmic(name: &'a str, label: &'a dyn Fn(f64) -> String) -> Self {
+        Self { logarithmic: true, ..Self::linear(name, label) }
+    }
+
+    /// With marks at these values.
+    #[must_use]
+    pub fn marked(self, marks: &'a [f64]) -> Self {
+        Self { marks, ..self }
+    }
+
+    /// Where a value is drawn: charts are linear inside.
+    fn place(&self, value: f64) -> f64 {
+        if self.logarithmic { value.log10() } else { value }
+    }
+
+    /// The value that is drawn at a place, without the last digits that powers get wrong.
+    fn value(&self, place: f64) -> f64 {
+        let value = if self.logarithmic { 10_f64.powf(place) } else { place };
+        format!("{value:.9e}").parse().unwrap_or(value)
+    }
+
+    /// The marks between two places, as places.
+    fn marks(&self, from: f64, to: f64) -> Vec<f64> {
+        let all = match (self.marks, self.logarithmic) {
+            ([], true) => decades(from, to),
+            ([], false) => round(from, to),
+            (given, _) => given.iter().map(|&value| self.place(value)).collect(),
+        };
+        let slack = (to - from) * 1e-9;
+        all.into_iter().filter(|&place| (from - slack..=to + slack).contains(&place)).collect()
+    }
+}
+
+/// An axis as it is drawn: linear, with its own marks.
+struct Scale {
+    line: RangedCoordf64,
+    marks: Vec<f64>,
+}
+
+impl Scale {
+    fn new(axis: &Axis<'_>, (from, to): (f64, f64)) -> Self {
+        Self { line: (from..to).into(), marks: axis.marks(from, to) }
+    }
+}
+
+impl Ranged for Scale {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, place: &f64, limit: (i32, i32)) -> i32 {
+        self.line.map(place, limit)
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
+        self.marks.clone()
+    }
+
+    fn range(&self) -> std::ops::Range<f64> {
+        self.line.range()
+    }
+}
+
+/// Round numbers at equal distances.
+fn round(from: f64, to: f64) -> Vec<f64> {
+    let rough = (to - from) / MARKS;
+    let power = 10_f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 5.0].map(|times| times * power).into_iter().find(|&step| step >= rough);
+    let step = step.unwrap_or(10.0 * power);
+    let first = (from / step).ceil();
+    let marks = std::iter::successors(Some(first), |mark| Some(mark + 1.0)).map(|mark| mark * step);
+    marks.take_while(|&mark| mark <= to + step * 1e-9).collect()
+}
+
+/// Powers of ten, given as powers; 2 and 5 times these as well where there are few.
+fn decades(from: f64, to: f64) -> Vec<f64> {
+    let times: &[f64] = if to - from > MANY_DECADES { &[1.0] } else { &[1.0, 2.0, 5.0] };
+    let powers = std::iter::successors(Some(from.floor()), |power| Some(power + 1.0));
+    powers
+        .take_while(|&power| power <= to)
+        .flat_map(|power| times.iter().map(move |time| power + time.log10()))
+        .collect()
 }
 
 /// Draws the series.
 ///
 /// # Errors
 /// When they cannot be drawn: never for finite numbers.
-pub(crate) fn chart(axes: &Axes<'_>, series: &[Series<'_>]) -> Result<String> {
+pub fn chart(axes: &Axes<'_>, series: &[Series]) -> Result<String> {
     let mut svg = String::new();
     draw(&mut svg, axes, series).map_err(|error| anyhow!("cannot draw: {error}"))?;
     Ok(svg)
 }
 
-fn draw(svg: &mut String, axes: &Axes<'_>, series: &[Series<'_>]) -> Result<(), Box<dyn std::error::Error>> {
-    let points = || series.iter().flat_map(|series| series.points.iter());
-    // Room above the lines, more where the key is to stand there.
-    let headroom = match (series.len(), axes.logarithmic) {
-        (0 | 1, _) => 1.1,
-        (_, true) => 3.0,
-        (_, false) => 1.4,
+/// The least and the greatest of some places.
+fn span(places: impl Iterator<Item = f64>) -> (f64, f64) {
+    let (from, to) = places.fold((f64::INFINITY, f64::NEG_INFINITY), |(from, to), at| (from.min(at), to.max(at)));
+    match from <= to {
+        true if from < to => (from, to),
+        true => (from - 1.0, from + 1.0),
+        false => (0.0, 1.0),
+    }
+}
+
+fn font(color: RGBColor) -> TextStyle<'static> {
+    let plain = TextStyle::from((FontFamily::SansSerif, 13, FontStyle::Normal));
+    TextStyle { color: color.to_backend_color(), ..plain }
+}
+
+fn draw(svg: &mut String, axes: &Axes<'_>, series: &[Series]) -> Result<(), Box<dyn std::error::Error>> {
+    let place = |&(x, y): &(f64, f64)| (axes.x.place(x), axes.y.place(y));
+    // A logarithm has no place for nothing.
+    let places = |series: &Series| -> Vec<(f64, f64)> {
+        series.points.iter().map(place).filter(|place| place.0.is_finite() && place.1.is_finite()).collect()
     };
-    let highest = points().map(|point| point.1).fold(1.0, f64::max) * headroom;
-    let lowest = points().map(|point| point.1).filter(|y| *y > 0.0).fold(highest, f64::min);
-    let from = points().map(|point| point.0).fold(f64::INFINITY, f64::min);
-    let to = points().map(|point| point.0).fold(f64::NEG_INFINITY, f64::max);
-    let x_range = if from < to { from..to } else { from - 1.0..from + 1.0 };
-    let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
+    let lines: Vec<_> = series.iter().map(places).collect();
+    let marks = axes.x.marks.iter().map(|&value| axes.x.place(value));
+    let x = span(lines.iter().flatten().map(|place| place.0).chain(marks));
+    let y = span(lines.iter().flatten().map(|place| place.1));
+    // Some room above and below; an axis that is not logarithmic begins at nothing.
+    let y = if axes.y.logarithmic { (y.0 - 0.1, y.1 + 0.1) } else { (0.0, y.1.max(f64::MIN_POSITIVE) * 1.08) };
+    let mut root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
-    let mut builder = ChartBuilder::on(&root);
-    builder.margin(12).margin_right(28).x_label_area_size(44).y_label_area_size(78);
-    let font = || TextStyle::from((FontFamily::SansSerif, 13, FontStyle::Normal)).color(&GREY);
-    // The two scales are different types: the same drawing, written once.
-    macro_rules! drawn {
-        ($chart:expr) => {{
-            let mut chart = $chart;
-            chart
-                .configure_mesh()
-                .light_line_style(TRANSPARENT)
-                .bold_line_style(GRID)
-                .axis_style(GREY)
-                .label_style(font())
-                .axis_desc_style(font())
-                .y_labels(6)
-                .x_desc(axes.x)
-                .y_desc(axes.y)
-                .x_label_formatter(axes.x_label)
-                .y_label_formatter(&|y| short(*y))
-                .draw()?;
-            for (series, color) in series.iter().zip(COLORS) {
-                let line = LineSeries::new(series.points.iter().copied(), color.stroke_width(2)).point_size(2);
-                let key = move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(3));
-                chart.draw_series(line)?.label(series.name).legend(key);
-            }
-            if series.len() > 1 {
-                let corner = SeriesLabelPosition::UpperLeft;
-                let labels = &mut chart.configure_series_labels();
-                labels.position(corner).label_font(font()).background_style(WHITE).border_style(GRID).draw()?;
-            }
-        }};
+    if !axes.title.is_empty() {
+        root = root.margin(8, 0, 12, 12).titled(axes.title, font(INK))?;
     }
-    if axes.logarithmic {
-        drawn!(builder.build_cartesian_2d(x_range, (lowest * 0.8..highest).log_scale())?);
-    } else {
-        drawn!(builder.build_cartesian_2d(x_range, 0.0..highest)?);
+    let width = root.dim_in_pixel().0;
+    let (plot, key) = root.split_horizontally(width.saturating_sub(key_width(series)));
+    let mut builder = ChartBuilder::on(&plot);
+    builder.margin(12).margin_right(28).x_label_area_size(44).y_label_area_size(84);
+    let mut chart = builder.build_cartesian_2d(Scale::new(&axes.x, x), Scale::new(&axes.y, y))?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(GRID)
+        .axis_style(GREY)
+        .label_style(font(GREY))
+        .axis_desc_style(font(GREY))
+        .x_desc(axes.x.name)
+        .y_desc(axes.y.name)
+        .x_label_formatter(&|&place| (axes.x.label)(axes.x.value(place)))
+        .y_label_formatter(&|&place| (axes.y.label)(axes.y.value(place)))
+        .draw()?;
+    for (line, color) in lines.into_iter().zip(COLORS.iter().cycle()) {
+        chart.draw_series(LineSeries::new(line, color.stroke_width(2)).point_size(2))?;
     }
+    draw_key(&key, series)?;
     root.present()?;
     Ok(())
+}
+
+/// The key stands beside the plot, where no line can be under it; one line needs none.
+fn key_width(series: &[Series]) -> u32 {
+    let longest = series.iter().map(|series| series.name.chars().count()).max().unwrap_or(0);
+    let letters = u32::try_from(longest).unwrap_or(0) * LETTER.0;
+    if series.len() < 2 { 0 } else { letters + STROKE.1.unsigned_abs() + 12 }
+}
+
+fn draw_key(area: &DrawingArea<SVGBackend<'_>, Shift>, series: &[Series]) -> Result<(), Box<dyn std::error::Error>> {
+    if series.len() < 2 {
+        return Ok(());
+    }
+    let mut middle = KEY_TOP;
+    for (series, color) in series.iter().zip(COLORS.iter().cycle()) {
+        area.draw(&PathElement::new([(STROKE.0 - 8, middle), (STROKE.1 - 8, middle)], color.stroke_width(3)))?;
+        area.draw(&Text::new(series.name.clone(), (STROKE.1, middle - 7), font(INK)))?;
+        middle += LETTER.1.cast_signed();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn axis(logarithmic: bool) -> Axis<'static> {
+        Axis { logarithmic, ..Axis::linear("things", &|value| format!("{value:.1}")) }
+    }
+
+    #[test]
+    fn marks_are_round_numbers() {
+        assert_eq!(round(0.0, 11.0), [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]);
+        assert_eq!(round(3.0, 6.0), [3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0]);
+        let values = |from: f64, to: f64| -> Vec<f64> {
+            let places = axis(true).marks(from.log10(), to.log10());
+            places.into_iter().map(|place| axis(true).value(place)).collect()
+        };
+        assert_eq!(values(1.0, 60.0), [1.0, 2.0, 5.0, 10.0, 20.0, 50.0]);
+        assert_eq!(values(5.0, 20_000.0), [10.0, 100.0, 1000.0, 10_000.0]);
+    }
+
+    #[test]
+    fn given_marks_are_kept_to_the_range() {
+        let axis = axis(true).marked(&[1.0, 10.0, 100.0]);
+        assert_eq!(axis.marks(0.0, 1.0), [0.0, 1.0]);
+    }
+
+    #[test]
+    fn every_line_is_drawn_and_named_if_there_are_several() {
+        let series = |name: &str| Series { name: name.into(), points: vec![(10.0, 1.0), (1000.0, 100.0), (0.0, 0.0)] };
+        let axes = Axes { title: "a title", x: axis(true), y: axis(true) };
+        let svg = chart(&axes, &[series("alpha"), series("beta")]).unwrap();
+        assert_eq!(svg.matches("<polyline fill=\"none\" opacity=\"1\" stroke=\"#0969DA\"").count(), 2, "{svg}");
+        assert!(svg.contains("alpha") && svg.contains("beta") && svg.contains("a title"), "{svg}");
+        assert!(!chart(&axes, &[series("alone")]).unwrap().contains("alone"));
+    }
+
+    #[test]
+    fn nothing_is_drawn_without_points() {
+        let axes = Axes { title: "", x: axis(false), y: axis(true) };
+        assert!(chart(&axes, &[]).is_ok());
+        assert!(chart(&axes, &[Series { name: "one".into(), points: vec![(1.0, 1.0)] }]).is_ok());
+    }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::machine::{bytes, grouped, micros, short};
 use crate::outcome::{Outcome, Step, TimelineSecond};
-use crate::plot::{Axes, Series, chart};
+use crate::plot::{Axes, Axis, Series, chart};
 use crate::table::{heading, table};
 use crate::verdict::Kind;
 
@@ -73,34 +73,36 @@ fn plots(page: &mut String, outcome: &Outcome) -> Result<()> {
             let point = |step: &Step| (step.deliveries_per_second, value(step) as f64 / 1e3);
             outcome.steps.iter().map(point).collect()
         };
-        let p50 = Series { name: "p50", points: along(|step| step.latency_us.p50) };
-        let p99 = Series { name: "p99", points: along(|step| step.latency_us.p99) };
-        let label = |rate: &f64| short(*rate);
-        let axes = Axes { x: "deliveries a second", y: "ms", x_label: &label, logarithmic: true };
+        let p50 = Series { name: "p50".into(), points: along(|step| step.latency_us.p50) };
+        let p99 = Series { name: "p99".into(), points: along(|step| step.latency_us.p99) };
+        let (x, y) = (Axis::linear("deliveries a second", &short), Axis::logarithmic("ms", &short));
+        let axes = Axes { title: "", x, y };
         figure(page, "Latency at each step", &chart(&axes, &[p50, p99])?);
     }
     if outcome.latency_curve.len() > 1 {
         let nines = |share: f64| -(1.0 - share).log10();
         let points = outcome.latency_curve.iter().map(|&(share, us)| (nines(share), us as f64 / 1e3)).collect();
         // Whole nines are named: 90%, 99%, 99.9%.
-        let label = |nines: &f64| {
+        let label = |nines: f64| {
             let whole = (nines - nines.round()).abs() < 1e-6;
             if whole { format!("{}%", trimmed(100.0 * (1.0 - 10_f64.powf(-nines)))) } else { String::new() }
         };
-        let axes = Axes { x: "share of deliveries", y: "ms at most", x_label: &label, logarithmic: true };
-        figure(page, "Latency by percentile", &chart(&axes, &[Series { name: "latency", points }])?);
+        let (x, y) = (Axis::linear("share of deliveries", &label), Axis::logarithmic("ms at most", &short));
+        let axes = Axes { title: "", x, y };
+        figure(page, "Latency by percentile", &chart(&axes, &[Series { name: "latency".into(), points }])?);
     }
     if outcome.timeline.len() > 1 {
-        let label = |second: &f64| if second.fract() == 0.0 { format!("{second:.0}") } else { String::new() };
+        let label = |second: f64| if second.fract() == 0.0 { format!("{second:.0}") } else { String::new() };
         let over_time = |value: fn(&TimelineSecond) -> f64| -> Vec<(f64, f64)> {
             outcome.timeline.iter().enumerate().map(|(at, second)| (at as f64, value(second))).collect()
         };
         let points = over_time(|second| second.delivered as f64);
-        let axes = Axes { x: "second", y: "deliveries", x_label: &label, logarithmic: false };
-        figure(page, "Deliveries in each second", &chart(&axes, &[Series { name: "deliveries", points }])?);
-        let p50 = Series { name: "p50", points: over_time(|second| second.p50 as f64 / 1e3) };
-        let p99 = Series { name: "p99", points: over_time(|second| second.p99 as f64 / 1e3) };
-        let axes = Axes { x: "second", y: "ms", x_label: &label, logarithmic: false };
+        let (x, y) = (Axis::linear("second", &label), Axis::linear("deliveries", &short));
+        let axes = Axes { title: "", x, y };
+        figure(page, "Deliveries in each second", &chart(&axes, &[Series { name: "deliveries".into(), points }])?);
+        let p50 = Series { name: "p50".into(), points: over_time(|second| second.p50 as f64 / 1e3) };
+        let p99 = Series { name: "p99".into(), points: over_time(|second| second.p99 as f64 / 1e3) };
+        let axes = Axes { y: Axis::linear("ms", &short), ..axes };
         figure(page, "Latency in each second", &chart(&axes, &[p50, p99])?);
     }
     Ok(())
