@@ -1,11 +1,12 @@
 //! A load generator for Roomcast that checks every line's arrival.
 //!
 //! ```text
-//! app ─► scenario ─► plan ─► conductor ─► crew ─► worker (a thread: one poll, one buffer, whole rooms)
-//!                               │                    ├─► connection   a socket
-//!                               │                    └─► room         who sends next; every delivery checked
-//!                               ▼                          └─► log    the room's common order
-//!                            outcome ─► table, JSON, report, verdict
+//! app ─► scenario ─► plan ─► stand ─► conductor ─► crew ─► worker (a thread: one poll, one buffer, whole rooms)
+//!                              │            │                    ├─► connection   a socket
+//!                              │            ▼                    └─► room         who sends next; every delivery checked
+//!                              │           run                         └─► log    the room's common order
+//!                              ▼
+//!                           outcome ─► table, JSON, report, verdict
 //! ```
 //!
 //! A scenario is a [`plan::Plan`], a value; one engine runs every plan. A line is taken apart and checked when the
@@ -47,6 +48,7 @@ pub mod scenario;
 pub mod server;
 pub mod sheet;
 pub mod stairs;
+pub mod stand;
 pub mod table;
 pub mod verdict;
 mod worker;

@@ -1,0 +1,113 @@
+//! A stand: a server, and the means to measure it run after run.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::conductor::{self, Run};
+use crate::outcome::Outcome;
+use crate::plan::Plan;
+use crate::probe::probe;
+use crate::process::Process;
+use crate::progress::Progress;
+use crate::server::Server;
+use crate::verdict::Kind;
+use crate::{files, interrupt, limit};
+
+/// How long bare writes are measured beside a run.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// The server and the means to measure it.
+#[derive(Debug)]
+pub struct Stand {
+    target: SocketAddr,
+    process: Option<Process>,
+    /// Connections that one process may open.
+    possible: usize,
+    /// What a server started here was told besides its port.
+    arguments: Vec<String>,
+    /// The server, if it was started here: it lives as long as this.
+    server: Option<Server>,
+}
+
+impl Stand {
+    /// With a server of our own on a free port of this machine.
+    ///
+    /// # Errors
+    /// When it does not start, or does not say where it listens.
+    pub fn spawn(program: &Path, arguments: Vec<String>) -> Result<Self> {
+        // The server is to have as many files as we have.
+        files::raise()?;
+        let server = Server::spawn(program, &arguments)?;
+        let stand = Self::beside(server.address(), Some(server.pid()))?;
+        Ok(Self { arguments, server: Some(server), ..stand })
+    }
+
+    /// With a server that runs already; its process, if it is here and known.
+    ///
+    /// # Errors
+    /// When the process cannot be looked at.
+    pub fn beside(target: SocketAddr, pid: Option<u32>) -> Result<Self> {
+        let possible = files::raise()?;
+        let process = pid.map(|pid| Process::new(pid).with_context(|| format!("--pid {pid} cannot be looked at")));
+        Ok(Self { target, process: process.transpose()?, possible, arguments: Vec::new(), server: None })
+    }
+
+    /// Where the server listens.
+    #[must_use]
+    pub fn target(&self) -> SocketAddr {
+        self.target
+    }
+
+    /// Runs a plan, and tells what it came to.
+    ///
+    /// # Errors
+    /// When it could not begin.
+    pub fn run(&mut self, scenario: &str, plan: &Plan) -> Result<Outcome> {
+        plan.check()?;
+        files::check_plan(plan, self.possible)?;
+        probe(plan)?;
+        let mut progress = Progress::new();
+        let mut run: Run = conductor::run(plan, self.process.as_ref(), &mut |moment| progress.show(moment))?;
+        progress.end();
+        if let Some(how) = self.server.as_mut().and_then(Server::ended) {
+            let before = run.failure.take().map_or(String::new(), |failure| format!(": {failure}"));
+            run.failure = Some(format!("the spawned server {how}{before}"));
+        }
+        let mut outcome = Outcome::new(scenario, plan, &run);
+        if self.server.is_some() {
+            outcome.parameters.insert("server_arguments".into(), self.arguments.clone().into());
+        }
+        Ok(outcome)
+    }
+}
+
+/// Measures bare writes of as many lines as the server put in one write, and the distance to them.
+///
+/// # Errors
+/// When the limit of open files cannot be read.
+pub fn limited(mut outcome: Outcome) -> Result<Outcome> {
+    // After a failure there is no whole run to be compared with anything.
+    let whole = outcome.verdict.kind != Kind::Unmeasured && interrupt::caught().is_none();
+    let Some(figures) = outcome.server.as_ref().filter(|_| whole) else {
+        return Ok(outcome);
+    };
+    let Some(lines) = figures.lines_per_write else { return Ok(outcome) };
+    let delivered = outcome.tally.window_delivered.max(1);
+    let line_bytes = usize::try_from(outcome.tally.window_bytes / delivered)?;
+    let possible = files::raise()? / 2;
+    let sockets = usize::try_from(outcome.connections())?.min(possible);
+    let lines = (1..4096_usize).find(|&count| count as f64 + 0.5 > lines).unwrap_or(4096);
+    let mut found = match limit::measure(sockets, lines, line_bytes.max(1), LIMIT) {
+        Ok(found) => found,
+        Err(error) => {
+            eprintln!("loadtest: no limit beside this run: {error:#}");
+            return Ok(outcome);
+        }
+    };
+    found.distance = Some(figures.cpu_ns_per_delivery / found.cpu_ns_per_delivery);
+    outcome.limit = Some(found);
+    Ok(outcome)
+}
