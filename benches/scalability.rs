@@ -1,0 +1,178 @@
+//! The whole server over loopback, under the load generator, each on its side of the same machine:
+//! deliveries by worker threads, rooms and members; CPU a delivery by lines in flight, beside bare
+//! writes of as many lines; memory by quiet connections.
+//!
+//! Every line is checked as the load generator always does it: a lost or doubled one fails the bench.
+#![allow(clippy::cast_precision_loss, reason = "figures are for people")]
+
+#[path = "scalability/command_line.rs"]
+mod command_line;
+#[path = "scalability/measure.rs"]
+mod measure;
+mod record;
+
+use anyhow::Result;
+use command_line::Wanted;
+use loadtest::interrupt;
+use loadtest::machine::{bytes, short};
+use loadtest::plot::{Axes, Axis, Series};
+use measure::{Cost, Memory, Shape, Throughput};
+use record::{Record, whole};
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// Worker threads of the server.
+const WORKERS: [usize; 3] = [1, 2, 4];
+/// Rooms, members of each, and lines in flight in each.
+const SHAPES: [Shape; 6] = [
+    Shape { rooms: 1, members: 10, in_flight: 4 },
+    Shape { rooms: 1, members: 100, in_flight: 32 },
+    Shape { rooms: 1, members: 1_000, in_flight: 32 },
+    Shape { rooms: 10, members: 100, in_flight: 32 },
+    Shape { rooms: 20, members: 10, in_flight: 4 },
+    Shape { rooms: 200, members: 10, in_flight: 4 },
+];
+/// Lines in flight in one room of [`LISTENERS`] members.
+const IN_FLIGHT: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
+const LISTENERS: usize = 200;
+/// Quiet connections, in rooms of ten: one process may have 20,000 files at most on many systems.
+const CONNECTIONS: [usize; 4] = [1_000, 5_000, 10_000, 15_000];
+
+/// All that is measured.
+#[derive(Serialize)]
+struct Figures {
+    throughput: Vec<Throughput>,
+    cost: Vec<Cost>,
+    memory: Vec<Memory>,
+}
+
+/// Everything small and once, to see that it runs; nothing is kept.
+fn test() -> Result<()> {
+    let shape = Shape { rooms: 2, members: 5, in_flight: 2 };
+    let throughput = measure::throughput(&[1], &[shape], "100ms")?;
+    let cost = measure::cost(&[2], 10, "200ms")?;
+    let memory = measure::memory(&[50])?;
+    tell(&Figures { throughput, cost, memory })
+}
+
+/// Everything.
+fn figures() -> Result<()> {
+    let throughput = measure::throughput(&WORKERS, &SHAPES, "2s")?;
+    let cost = measure::cost(&IN_FLIGHT, LISTENERS, "2s")?;
+    let memory = measure::memory(&CONNECTIONS)?;
+    tell(&Figures { throughput, cost, memory })
+}
+
+fn tell(figures: &Figures) -> Result<()> {
+    let mut record = Record::new("scalability", record::SCALABILITY);
+    record.say(
+        "Server and load generator share the machine's cores; lines have 64 bytes of text. Every delivery is checked.\n\
+         Writes are counted by the kernel for all programs: lines per write are `-` where others sent too much to tell,\n\
+         and can be trusted only if the machine was quiet.",
+    );
+    tell_throughput(&mut record, &figures.throughput)?;
+    tell_cost(&mut record, &figures.cost)?;
+    tell_memory(&mut record, &figures.memory)?;
+    record.finish(figures)
+}
+
+fn tell_throughput(record: &mut Record, found: &[Throughput]) -> Result<()> {
+    record.say(
+        "**Deliveries by worker threads, rooms and members.** As many lines as go through with so many in flight in each\n\
+         room. Where the generator was busier than the server, it says `generator`: the server could do more.",
+    );
+    let row = |it: &Throughput| {
+        vec![
+            it.workers.to_string(),
+            format!("{} × {}", it.shape.rooms, it.shape.members),
+            it.shape.in_flight.to_string(),
+            short(it.deliveries_per_second),
+            format!("{} ns", short(it.cpu_ns_per_delivery)),
+            it.lines_per_write.map_or("-".into(), short),
+            format!("{:.1} / {:.1} ms", it.latency_p50_us as f64 / 1e3, it.latency_p99_us as f64 / 1e3),
+            if it.saturated { "generator" } else { "" }.into(),
+        ]
+    };
+    let header =
+        ["workers", "rooms × members", "in flight", "deliveries / s", "CPU each", "lines / write", "p50 / p99", ""];
+    record.table(&header, &found.iter().map(row).collect::<Vec<_>>());
+    let workers: BTreeSet<usize> = found.iter().map(|it| it.workers).collect();
+    let points = |workers: usize| {
+        let one_room = found.iter().filter(|it| it.workers == workers && it.shape.rooms == 1);
+        one_room.map(|it| (it.shape.members as f64, it.deliveries_per_second)).collect()
+    };
+    let name = |workers: usize| format!("{workers} worker{}", if workers == 1 { "" } else { "s" });
+    let series: Vec<Series> =
+        workers.into_iter().map(|workers| Series { name: name(workers), points: points(workers) }).collect();
+    let marks: Vec<f64> = SHAPES.iter().filter(|it| it.rooms == 1).map(|it| it.members as f64).collect();
+    let axes = Axes {
+        title: "One busy room over loopback",
+        x: Axis::logarithmic("members", &whole).marked(&marks),
+        y: Axis::linear("deliveries / s", &short),
+    };
+    record.plot("throughput", &axes, &series)
+}
+
+fn tell_cost(record: &mut Record, found: &[Cost]) -> Result<()> {
+    record.say(&format!(
+        "**CPU a delivery by lines per write**, in one room of {LISTENERS}; the limit is bare writes of as many lines to as many\n\
+         sockets by one thread, measured after each run.",
+    ));
+    let row = |it: &Cost| {
+        vec![
+            it.in_flight.to_string(),
+            it.lines_per_write.map_or("-".into(), short),
+            short(it.deliveries_per_second),
+            format!("{} ns", short(it.cpu_ns_per_delivery)),
+            it.limit_cpu_ns_per_delivery.map_or("-".into(), |limit| format!("{} ns", short(limit))),
+            it.limit_cpu_ns_per_delivery.map_or("-".into(), |limit| short(it.cpu_ns_per_delivery / limit)),
+        ]
+    };
+    let header = ["in flight", "lines / write", "deliveries / s", "CPU each", "limit", "ratio"];
+    record.table(&header, &found.iter().map(row).collect::<Vec<_>>());
+    let points = |of: fn(&Cost) -> Option<f64>| -> Vec<(f64, f64)> {
+        found.iter().filter_map(|it| Some((it.lines_per_write?, of(it)?))).collect()
+    };
+    let series = [
+        Series { name: "Roomcast".into(), points: points(|it| Some(it.cpu_ns_per_delivery)) },
+        Series { name: "bare writes".into(), points: points(|it| it.limit_cpu_ns_per_delivery) },
+    ];
+    let marks = IN_FLIGHT.map(|lines| lines as f64);
+    let axes = Axes {
+        title: "CPU a delivery",
+        x: Axis::logarithmic("lines per write", &whole).marked(&marks),
+        y: Axis::logarithmic("ns of CPU", &short),
+    };
+    record.plot("cost", &axes, &series)
+}
+
+fn tell_memory(record: &mut Record, found: &[Memory]) -> Result<()> {
+    record.say("**Memory by quiet connections**, in rooms of ten: what the server's resident memory grew by.");
+    let row = |it: &Memory| {
+        let each = bytes(it.rss_bytes_per_connection);
+        vec![it.connections.to_string(), bytes(it.rss_bytes as f64), each, short(it.joins_per_second)]
+    };
+    record.table(&["connections", "resident", "each", "joins / s"], &found.iter().map(row).collect::<Vec<_>>());
+    let points = found.iter().map(|it| (it.connections as f64, it.rss_bytes as f64 / f64::from(1 << 20))).collect();
+    let marks = CONNECTIONS.map(|connections| connections as f64);
+    let axes = Axes {
+        title: "Memory of quiet connections",
+        x: Axis::linear("connections", &whole).marked(&marks),
+        y: Axis::linear("resident MiB", &short),
+    };
+    record.plot("memory", &axes, &[Series { name: "resident".into(), points }])
+}
+
+fn main() -> Result<()> {
+    // A run that is interrupted fails, and its server is stopped: nobody else would stop it.
+    interrupt::catch()?;
+    match Wanted::read(std::env::args().skip(1), "scalability") {
+        Wanted::Nothing => Ok(()),
+        Wanted::List => {
+            println!("scalability: benchmark");
+            Ok(())
+        }
+        Wanted::Test => test(),
+        Wanted::Figures => figures(),
+    }
+}

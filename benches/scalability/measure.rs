@@ -1,0 +1,167 @@
+//! The runs: a server of our own, the load generator in this process, and what came of it.
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use loadtest::outcome::{Outcome, ServerFigures};
+use loadtest::plan::Plan;
+use loadtest::scenario::{Cli, Scenario};
+use loadtest::stand::{Stand, limited};
+use loadtest::verdict::Kind;
+use serde::Serialize;
+use std::net::SocketAddr;
+use std::path::Path;
+
+/// The program that is measured: cargo built it with this bench.
+const SERVER: &str = env!("CARGO_BIN_EXE_roomcast");
+/// How often a run is made again in which other programs' traffic hid how many writes it took.
+const TRIES: usize = 3;
+/// Members of a quiet room.
+const FEW: usize = 10;
+
+/// How many rooms, how full and how busy.
+#[derive(Clone, Copy, Serialize)]
+pub(crate) struct Shape {
+    pub(crate) rooms: usize,
+    /// Members of each room.
+    pub(crate) members: usize,
+    /// Lines in flight in each room.
+    pub(crate) in_flight: usize,
+}
+
+/// What went through.
+#[derive(Serialize)]
+pub(crate) struct Throughput {
+    pub(crate) workers: usize,
+    #[serde(flatten)]
+    pub(crate) shape: Shape,
+    pub(crate) deliveries_per_second: f64,
+    pub(crate) cpu_ns_per_delivery: f64,
+    pub(crate) lines_per_write: Option<f64>,
+    pub(crate) latency_p50_us: u64,
+    pub(crate) latency_p99_us: u64,
+    /// Whether the generator was the bottleneck.
+    pub(crate) saturated: bool,
+}
+
+/// What a delivery cost the server, and what bare writes cost.
+#[derive(Serialize)]
+pub(crate) struct Cost {
+    pub(crate) in_flight: usize,
+    pub(crate) lines_per_write: Option<f64>,
+    pub(crate) deliveries_per_second: f64,
+    pub(crate) cpu_ns_per_delivery: f64,
+    pub(crate) limit_cpu_ns_per_delivery: Option<f64>,
+}
+
+/// What quiet connections cost the server.
+#[derive(Serialize)]
+pub(crate) struct Memory {
+    pub(crate) connections: usize,
+    pub(crate) rss_bytes: u64,
+    pub(crate) rss_bytes_per_connection: f64,
+    pub(crate) joins_per_second: f64,
+}
+
+/// All shapes on servers with so many workers, in turn, for a time each.
+pub(crate) fn throughput(workers: &[usize], shapes: &[Shape], time: &str) -> Result<Vec<Throughput>> {
+    let stand = |&workers: &usize| Ok((workers, stand(&["--workers", &workers.to_string()])?));
+    let mut stands = workers.iter().map(stand).collect::<Result<Vec<_>>>()?;
+    let mut found = Vec::new();
+    for shape in shapes {
+        for (workers, stand) in &mut stands {
+            let outcome = flood(stand, *shape, time)?;
+            let server = server(&outcome)?;
+            found.push(Throughput {
+                workers: *workers,
+                shape: *shape,
+                deliveries_per_second: outcome.deliveries_per_second,
+                cpu_ns_per_delivery: server.cpu_ns_per_delivery,
+                lines_per_write: server.lines_per_write,
+                latency_p50_us: outcome.latency_us.p50,
+                latency_p99_us: outcome.latency_us.p99,
+                saturated: outcome.verdict.kind == Kind::Saturated,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// One room with so many lines in flight, bare writes of as many lines after each.
+pub(crate) fn cost(in_flight: &[usize], members: usize, time: &str) -> Result<Vec<Cost>> {
+    let mut stand = stand(&[])?;
+    let mut measure = |in_flight: usize| {
+        let shape = Shape { rooms: 1, members, in_flight };
+        let mut outcome = flood(&mut stand, shape, time)?;
+        for _ in 1..TRIES {
+            if server(&outcome)?.lines_per_write.is_none() {
+                outcome = flood(&mut stand, shape, time)?;
+            }
+        }
+        let outcome = limited(outcome)?;
+        let server = server(&outcome)?;
+        Ok(Cost {
+            in_flight,
+            lines_per_write: server.lines_per_write,
+            deliveries_per_second: outcome.deliveries_per_second,
+            cpu_ns_per_delivery: server.cpu_ns_per_delivery,
+            limit_cpu_ns_per_delivery: outcome.limit.as_ref().map(|limit| limit.cpu_ns_per_delivery),
+        })
+    };
+    in_flight.iter().map(|&in_flight| measure(in_flight)).collect()
+}
+
+/// So many connections that say nothing, each number on a server of its own.
+pub(crate) fn memory(connections: &[usize]) -> Result<Vec<Memory>> {
+    let measure = |&connections: &usize| {
+        let mut stand = stand(&[])?;
+        let rooms = connections / FEW;
+        let command = format!("idle --connections {connections} --rooms {rooms} --duration 1s");
+        let outcome = run(&mut stand, &command)?;
+        let server = server(&outcome)?;
+        Ok(Memory {
+            connections,
+            rss_bytes: server.rss_bytes,
+            rss_bytes_per_connection: server.rss_bytes_per_connection,
+            joins_per_second: outcome.join.per_second,
+        })
+    };
+    connections.iter().map(measure).collect()
+}
+
+/// A server of our own that holds no sender back.
+fn stand(arguments: &[&str]) -> Result<Stand> {
+    let all = ["--rate", "0"].iter().chain(arguments).map(ToString::to_string);
+    Stand::spawn(Path::new(SERVER), all.collect())
+}
+
+fn flood(stand: &mut Stand, shape: Shape, time: &str) -> Result<Outcome> {
+    let Shape { rooms, members, in_flight } = shape;
+    let connections = rooms * members;
+    let command = format!(
+        "flood --connections {connections} --rooms {rooms} --in-flight {in_flight} --warmup 500ms --duration {time}"
+    );
+    run(stand, &command)
+}
+
+/// Does what `loadtest` does with these arguments. Fails where a line was lost, or nothing measured.
+fn run(stand: &mut Stand, command: &str) -> Result<Outcome> {
+    let cli = Cli::try_parse_from(["loadtest"].into_iter().chain(command.split(' ')))?;
+    let (scenario, plan) = plan(&cli, stand.target())?;
+    let outcome = stand.run(scenario, &plan)?;
+    match outcome.verdict.kind {
+        Kind::Good | Kind::Saturated => Ok(outcome),
+        Kind::Wrong | Kind::Unmeasured => bail!("loadtest {command}: {}", outcome.verdict.text),
+    }
+}
+
+fn plan(cli: &Cli, target: SocketAddr) -> Result<(&'static str, Plan)> {
+    match &cli.scenario {
+        Scenario::Flood(flood) => Ok(("flood", flood.plan(&cli.common, target))),
+        Scenario::Idle(idle) => Ok(("idle", idle.plan(&cli.common, target))),
+        _ => bail!("only `flood` and `idle` are measured here"),
+    }
+}
+
+fn server(outcome: &Outcome) -> Result<&ServerFigures> {
+    outcome.server.as_ref().context("the server's process cannot be looked at")
+}
