@@ -54,12 +54,7 @@ impl Server {
             server.address.set_port(port);
             return Ok(server);
         }
-        // Its output may end a moment before it does.
-        let deadline = now() + SECOND;
-        while server.ended().is_none() && now() < deadline {
-            thread::sleep(Duration::from_millis(5));
-        }
-        match (server.ended(), first.as_str()) {
+        match (server.ended_soon(), first.as_str()) {
             (Some(how), _) => bail!("{} {how} instead of listening; it said `{first}`", program.display()),
             (None, "") => bail!("{} did not say where it listens", program.display()),
             (None, _) => bail!("{} did not say where it listens, but `{first}`", program.display()),
@@ -70,6 +65,15 @@ impl Server {
     pub fn ended(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok()??;
         Some(format!("ended with {status}"))
+    }
+
+    /// How it ended, if it does so within a second: its output and its connections end a moment before it does.
+    pub fn ended_soon(&mut self) -> Option<String> {
+        let deadline = now() + SECOND;
+        while self.ended().is_none() && now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.ended()
     }
 
     /// Where it listens.

@@ -61,6 +61,12 @@ impl Stand {
         self.target
     }
 
+    /// The server, if it was started here.
+    #[must_use]
+    pub fn server(&self) -> Option<&Server> {
+        self.server.as_ref()
+    }
+
     /// Runs a plan, and tells what it came to.
     ///
     /// # Errors
@@ -72,7 +78,9 @@ impl Stand {
         let mut progress = Progress::new();
         let mut run: Run = conductor::run(plan, self.process.as_ref(), &mut |moment| progress.show(moment))?;
         progress.end();
-        if let Some(how) = self.server.as_mut().and_then(Server::ended) {
+        // A run that failed may have been left by a server that is about to end: that would be why.
+        let end = if run.failure.is_some() { Server::ended_soon } else { Server::ended };
+        if let Some(how) = self.server.as_mut().and_then(end) {
             let before = run.failure.take().map_or(String::new(), |failure| format!(": {failure}"));
             run.failure = Some(format!("the spawned server {how}{before}"));
         }

@@ -9,10 +9,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::thread;
 use std::time::Duration;
 
 use loadtest::plan::{Pacing, Plan, Stop};
 use loadtest::server::Server;
+use loadtest::stand::Stand;
 use loadtest::verdict::Kind;
 
 /// Builds the server once, in the same profile, into the same directory as this test.
@@ -122,4 +124,23 @@ fn a_server_that_ends_is_told_with_its_status() {
     assert!(Command::new("kill").args(["-s", "KILL", &pid]).status().unwrap().success());
     let how = std::iter::repeat_with(|| server.ended()).find_map(|how| how).unwrap();
     assert!(how.contains("signal: 9"), "{how}");
+}
+
+#[test]
+fn a_server_that_ends_in_mid_run_is_told_with_its_status() {
+    let mut stand = Stand::spawn(program(), Vec::new()).unwrap();
+    let plan = Plan { stop: Stop::After(Duration::from_secs(60)), ..plan(stand.target()) };
+    let pid = stand.server().unwrap().pid().to_string();
+    let files = format!("/proc/{pid}/fd");
+    let connections = plan.connections;
+    let killer = thread::spawn(move || {
+        while std::fs::read_dir(&files).unwrap().count() < connections {
+            thread::yield_now();
+        }
+        assert!(Command::new("kill").arg(&pid).status().unwrap().success());
+    });
+    let outcome = stand.run("steady", &plan).unwrap();
+    killer.join().unwrap();
+    let text = &outcome.verdict.text;
+    assert!(text.starts_with("FAILED: the spawned server ended with exit status: 0: "), "{text}");
 }
