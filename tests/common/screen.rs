@@ -1,0 +1,281 @@
+//! A terminal with a real program in it, and what a person at it sees.
+//!
+//! What the program writes is drawn as a terminal draws it, and what is to be seen is waited for
+//! under the one deadline. A screen is written down as its rows, with [`CURSOR`] where the cursor is.
+
+use super::{DEADLINE, TestServer};
+use pty_process::Size;
+use pty_process::blocking::{Command, Pty, open};
+use std::io::{Read, Write};
+use std::num::NonZeroU16;
+use std::process::{Child, ExitStatus};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Instant;
+
+/// What stands for the cursor, in front of the character that it is on.
+pub const CURSOR: char = '█';
+
+/// A terminal's rows.
+pub const ROWS: u16 = 24;
+
+/// A terminal's columns, until it is resized.
+pub const COLUMNS: u16 = 80;
+
+/// Rows that are kept when they have left the screen: more than one line fills.
+const KEPT: usize = 1_000;
+
+/// One person's terminal; its program is killed when it is dropped.
+pub struct Screen {
+    pty: Arc<Pty>,
+    program: Child,
+    /// What the program writes. It ends when nobody can write to the terminal any more.
+    output: Receiver<Vec<u8>>,
+    terminal: vt100::Parser<Disturbances>,
+}
+
+/// What reached the terminal and is neither text nor where that stands.
+#[derive(Debug, Default)]
+struct Disturbances(Vec<String>);
+
+/// Whether a program is there. Where it is not, the test passes over it and says so, unless
+/// `ROOMCAST_REQUIRE_ALL=1` makes it a failure.
+pub fn is_there(program: &str) -> bool {
+    let found = std::process::Command::new(program).arg("--version").output().is_ok();
+    if !found {
+        assert_ne!(std::env::var("ROOMCAST_REQUIRE_ALL").as_deref(), Ok("1"), "{program} is missing");
+        eprintln!("PASSED OVER: `{program}` is missing (.ci/setup installs it)");
+    }
+    found
+}
+
+impl Screen {
+    /// A program in a terminal of its own.
+    pub fn run(program: &str, args: &[&str]) -> Self {
+        let (pty, inside) = open().unwrap();
+        pty.resize(Size::new(ROWS, COLUMNS)).unwrap();
+        let command = Command::new(program).args(args).env("TERM", "xterm").env("LC_ALL", "C.UTF-8");
+        let program = command.spawn(inside).unwrap();
+        let pty = Arc::new(pty);
+        let reader = Arc::clone(&pty);
+        let (drawn, output) = channel();
+        thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            // The end is an error to Linux: the terminal is nobody's any more.
+            while let Ok(count @ 1..) = (&*reader).read(&mut bytes) {
+                if drawn.send(bytes[..count].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        let terminal = vt100::Parser::new_with_callbacks(size(ROWS), size(COLUMNS), KEPT, Disturbances::default());
+        Self { pty, program, output, terminal }
+    }
+
+    /// GNU telnet, connected.
+    pub fn telnet(server: &TestServer) -> Self {
+        Self::welcomed("telnet", &[&server.address.ip().to_string(), &server.address.port().to_string()])
+    }
+
+    /// `PuTTY`'s telnet, connected.
+    pub fn plink(server: &TestServer) -> Self {
+        let (ip, port) = (server.address.ip().to_string(), server.address.port().to_string());
+        Self::welcomed("plink", &["-telnet", "-P", &port, &ip])
+    }
+
+    /// netcat, connected.
+    pub fn nc(server: &TestServer) -> Self {
+        Self::welcomed("nc", &[&server.address.ip().to_string(), &server.address.port().to_string()])
+    }
+
+    fn welcomed(program: &str, args: &[&str]) -> Self {
+        let mut screen = Self::run(program, args);
+        screen.shows(&["Welcome! Use the command:", "JOIN <ROOMNAME> <USERNAME>", "█"]);
+        screen
+    }
+
+    /// Joins `room` as somebody.
+    pub fn join(&mut self, room: &str, name: &str) {
+        self.types(&format!("JOIN {room} {name}\r"));
+        self.shows(&[&format!("JOIN {room} {name}"), &format!("{name} has joined"), "█"]);
+    }
+
+    /// Joins, and switches the line editor on.
+    pub fn join_editing(&mut self, room: &str, name: &str) {
+        self.join(room, name);
+        self.types("/ui on\r");
+        self.shows(&["/ui on", "*** ui is on", "> █"]);
+    }
+
+    /// Presses keys; Enter is a CR.
+    pub fn types(&mut self, keys: &str) {
+        (&*self.pty).write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Makes the terminal as wide as this.
+    pub fn resize(&mut self, columns: u16) {
+        self.terminal.set_size(size(ROWS), size(columns));
+        self.pty.resize(Size::new(ROWS, columns)).unwrap();
+    }
+
+    /// Waits until these are the last rows; of more than fit, the last that do.
+    #[track_caller]
+    pub fn shows(&mut self, rows: &[&str]) {
+        let on_screen = &rows[rows.len().saturating_sub(ROWS.into())..];
+        self.until(&format!("the last rows are {on_screen:#?}"), |screen| {
+            let shown = screen.rows();
+            shown.len() >= on_screen.len() && shown[shown.len() - on_screen.len()..] == *on_screen
+        });
+    }
+
+    /// Waits until `holds` does.
+    #[track_caller]
+    pub fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let start = Instant::now();
+        while !holds(self) {
+            match self.output.recv_timeout(DEADLINE.saturating_sub(start.elapsed())) {
+                Ok(bytes) => self.terminal.process(&bytes),
+                Err(RecvTimeoutError::Timeout) => self.fail(&format!("never: {what}")),
+                Err(RecvTimeoutError::Disconnected) => self.fail(&format!("it ended, and never: {what}")),
+            }
+        }
+    }
+
+    /// Waits until the program has ended.
+    #[track_caller]
+    pub fn ends(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            match self.output.recv_timeout(DEADLINE.saturating_sub(start.elapsed())) {
+                Ok(bytes) => self.terminal.process(&bytes),
+                Err(RecvTimeoutError::Timeout) => self.fail("it never ended"),
+                Err(RecvTimeoutError::Disconnected) => return self.program.wait().unwrap(),
+            }
+        }
+    }
+
+    #[track_caller]
+    fn fail(&self, why: &str) -> ! {
+        let disturbances = &self.terminal.callbacks().0;
+        panic!("{why}\nit shows:\n{}\nand beside that: {disturbances:?}", self.rows().join("\n"));
+    }
+
+    /// All rows down to the last that isn't empty or has the cursor.
+    pub fn rows(&self) -> Vec<String> {
+        let (lines, columns) = self.terminal.screen().size();
+        let mut rows: Vec<String> = (0..lines.get()).map(|row| self.row(row, columns.get())).collect();
+        let last = rows.iter().rposition(|row| !row.is_empty()).unwrap_or_default();
+        rows.truncate(last + 1);
+        rows
+    }
+
+    fn row(&self, row: u16, columns: u16) -> String {
+        let screen = self.terminal.screen();
+        let mut text = String::new();
+        // Behind the last column the cursor waits for what goes there to be put in the next row.
+        for column in 0..=columns {
+            if screen.cursor_position() == (row, column) {
+                text.push(CURSOR);
+            }
+            match screen.cell(row, column) {
+                Some(cell) if cell.is_wide_continuation() => {}
+                Some(cell) if cell.has_contents() => text.push_str(cell.contents()),
+                _ => text.push(' '),
+            }
+        }
+        text.truncate(text.trim_end().len());
+        text
+    }
+
+    /// The character in a column of the row that is this.
+    #[track_caller]
+    pub fn cell(&self, row: &str, column: u16) -> &vt100::Cell {
+        let found = self.rows().iter().rposition(|shown| shown == row);
+        let found = found.unwrap_or_else(|| self.fail(&format!("no row is {row:?}")));
+        self.terminal.screen().cell(found.try_into().unwrap(), column).unwrap()
+    }
+
+    /// The oldest rows that are kept, which may have left the screen.
+    pub fn oldest_rows(&mut self) -> Vec<String> {
+        self.terminal.screen_mut().set_scrollback(KEPT);
+        let rows = self.terminal.screen().rows(0, COLUMNS).collect();
+        self.terminal.screen_mut().set_scrollback(0);
+        rows
+    }
+
+    /// Fails if anything has reached the terminal that isn't text: a bell, a title, a cursor hidden.
+    #[track_caller]
+    pub fn was_not_disturbed(&self) {
+        let screen = self.terminal.screen();
+        let plain = !screen.hide_cursor() && !screen.alternate_screen() && !screen.application_keypad();
+        if !plain || !self.terminal.callbacks().0.is_empty() {
+            self.fail("it was disturbed");
+        }
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        // It fails when the program has ended already.
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
+
+impl vt100::Callbacks for Disturbances {
+    fn audible_bell(&mut self, _: &mut vt100::Screen) {
+        self.0.push("a bell".to_owned());
+    }
+
+    fn visual_bell(&mut self, _: &mut vt100::Screen) {
+        self.0.push("a flash".to_owned());
+    }
+
+    fn resize(&mut self, _: &mut vt100::Screen, _: (u16, u16)) {
+        self.0.push("another size".to_owned());
+    }
+
+    fn set_window_icon_name(&mut self, _: &mut vt100::Screen, name: &[u8]) {
+        self.0.push(format!("an icon's name, {}", name.escape_ascii()));
+    }
+
+    fn set_window_title(&mut self, _: &mut vt100::Screen, title: &[u8]) {
+        self.0.push(format!("a title, {}", title.escape_ascii()));
+    }
+
+    fn copy_to_clipboard(&mut self, _: &mut vt100::Screen, _: &[u8], _: &[u8]) {
+        self.0.push("a copy to the clipboard".to_owned());
+    }
+
+    fn paste_from_clipboard(&mut self, _: &mut vt100::Screen, _: &[u8]) {
+        self.0.push("a look at the clipboard".to_owned());
+    }
+
+    fn unhandled_char(&mut self, _: &mut vt100::Screen, character: char) {
+        // Real terminals show it; this one draws nothing.
+        if character != char::REPLACEMENT_CHARACTER {
+            self.0.push(format!("character {character:?}"));
+        }
+    }
+
+    fn unhandled_control(&mut self, _: &mut vt100::Screen, byte: u8) {
+        self.0.push(format!("control {byte:#x}"));
+    }
+
+    fn unhandled_escape(&mut self, _: &mut vt100::Screen, _: Option<u8>, _: Option<u8>, last: u8) {
+        self.0.push(format!("an escape sequence of {last:#x}"));
+    }
+
+    fn unhandled_csi(&mut self, _: &mut vt100::Screen, _: Option<u8>, _: Option<u8>, _: &[&[u16]], last: char) {
+        self.0.push(format!("a control sequence of {last:?}"));
+    }
+
+    fn unhandled_osc(&mut self, _: &mut vt100::Screen, _: &[&[u8]]) {
+        self.0.push("a system command".to_owned());
+    }
+}
+
+fn size(size: u16) -> NonZeroU16 {
+    NonZeroU16::new(size).unwrap()
+}
