@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub, clippy::expect_used, clippy::unwrap_used)]
 
 pub mod screen;
+pub mod telnet;
 
 use roomcast::{Config, Server, Watch};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -224,9 +225,7 @@ impl Client {
 
     #[track_caller]
     pub fn expect_bytes(&mut self, text: &str) {
-        let mut bytes = vec![0; text.len()];
-        self.reader.read_exact(&mut bytes).expect("not as many bytes came");
-        assert_eq!(String::from_utf8_lossy(&bytes), text);
+        assert_eq!(String::from_utf8_lossy(&self.some_bytes(text.len())), text);
     }
 
     /// Reads `ERROR`, the reason, and the end; the reason.

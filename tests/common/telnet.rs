@@ -1,0 +1,40 @@
+//! What a client says and reads that is not made of lines: telnet's commands.
+
+use super::Client;
+use socket2::SockRef;
+use std::io::Read;
+
+/// What Linux telnet waits for after Ctrl-C, and shows nothing before it has come.
+pub const TIMING_MARK: &[u8] = b"\xFF\xFC\x06";
+
+impl Client {
+    /// Reads so many bytes.
+    #[track_caller]
+    pub fn some_bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        self.reader.read_exact(&mut bytes).expect("not as many bytes came");
+        bytes
+    }
+
+    /// Reads bytes that are these.
+    #[track_caller]
+    pub fn expect_exactly(&mut self, bytes: &[u8]) {
+        let read = self.some_bytes(bytes.len());
+        assert_eq!(read.escape_ascii().to_string(), bytes.escape_ascii().to_string());
+    }
+
+    /// Reads up to these bytes; what stands before them.
+    pub fn bytes_before(&mut self, end: impl AsRef<[u8]>) -> Vec<u8> {
+        let (mut bytes, end) = (Vec::new(), end.as_ref());
+        while !bytes.ends_with(end) {
+            bytes.extend(self.some_bytes(1));
+        }
+        bytes.truncate(bytes.len() - end.len());
+        bytes
+    }
+
+    /// Sends bytes of which the last is urgent.
+    pub fn send_urgent(&self, bytes: &[u8]) {
+        assert_eq!(SockRef::from(self.stream()).send_out_of_band(bytes).unwrap(), bytes.len());
+    }
+}

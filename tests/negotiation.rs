@@ -1,0 +1,219 @@
+//! Telnet's commands as clients and attackers send them, and what comes back, byte for byte.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod common;
+
+use common::telnet::TIMING_MARK;
+use common::{TestServer, patient};
+use roomcast::Config;
+
+/// How `PuTTY` greets.
+const PUTTY: &[u8] =
+    b"\xFF\xFB\x1F\xFF\xFB\x20\xFF\xFB\x18\xFF\xFB\x27\xFF\xFD\x01\xFF\xFB\x03\xFF\xFD\x03\xFF\xFB\x24";
+
+/// What it gets: DONT to each WILL, WONT to each DO.
+const TO_PUTTY: &[u8] =
+    b"\xFF\xFE\x1F\xFF\xFE\x20\xFF\xFE\x18\xFF\xFE\x27\xFF\xFC\x01\xFF\xFE\x03\xFF\xFC\x03\xFF\xFE\x24";
+
+/// How Linux telnet greets at port 23.
+const LINUX: &[u8] =
+    b"\xFF\xFD\x26\xFF\xFB\x26\xFF\xFD\x03\xFF\xFB\x18\xFF\xFB\x1F\xFF\xFB\x20\xFF\xFB\x21\xFF\xFB\x22\
+    \xFF\xFB\x27\xFF\xFD\x05";
+
+/// What it gets.
+const TO_LINUX: &[u8] =
+    b"\xFF\xFC\x26\xFF\xFE\x26\xFF\xFC\x03\xFF\xFE\x18\xFF\xFE\x1F\xFF\xFE\x20\xFF\xFE\x21\xFF\xFE\x22\
+    \xFF\xFE\x27\xFF\xFC\x05";
+
+/// Ctrl-C in Linux telnet.
+const CTRL_C: &[u8] = b"\xFF\xF4\xFF\xFD\x06";
+
+/// Sends `bytes` in one piece, and to somebody else one by one; both are to get `answers` and then to
+/// be members who talk, with nothing else in between.
+fn talks(greeting: &[u8], answers: &[u8]) {
+    for chunk in [usize::MAX, 1] {
+        let server = TestServer::start();
+        let mut alice = server.connect();
+        let all = [greeting, b"JOIN room alice\r\n"].concat();
+        for bytes in all.chunks(chunk) {
+            alice.send(bytes);
+        }
+        alice.expect_exactly(answers);
+        alice.expect_bytes("alice has joined\r\n");
+        alice.send("hello\r\n");
+        alice.expect_bytes("alice: hello\r\n");
+        alice.half_close();
+        assert_eq!(alice.rest_lossy(), "");
+    }
+}
+
+#[test]
+fn putty_greets_and_talks() {
+    talks(PUTTY, TO_PUTTY);
+}
+
+#[test]
+fn linux_telnet_greets_and_talks() {
+    talks(LINUX, TO_LINUX);
+}
+
+/// They crashed a telnetd once (CVE-2022-39028).
+#[test]
+fn erasing_is_the_first_that_is_said() {
+    talks(b"\xFF\xF7", b"");
+    talks(b"\xFF\xF8", b"");
+    talks(b"\xFF\xF7\xFF\xF8\xFF\xF4", b"");
+}
+
+#[test]
+fn commands_without_an_answer_get_none() {
+    talks(b"\xFF\xF1\xFF\xF2\xFF\xF3\xFF\xF5\xFF\xF9\xFF\xEC\xFF\xED\xFF\xEE\xFF\xEF\xFF\xF0\xFF\x00\xFF\x7F", b"");
+    talks(b"\xFF\xFC\x01\xFF\xFE\x01\xFF\xFC\x06\xFF\xFE\x1F", b"");
+    talks(b"\xFF\xFA\x1F\x00\x50\x00\x18\xFF\xF0\xFF\xFA\x18\x00xterm\xFF\xF0\xFF\xFA\x27\x00\xFF\xFFA\n\xFF\xF0", b"");
+}
+
+/// Environment, linemode, authentication and encryption (CVE-2026-24061, CVE-2026-32746), and what
+/// would be their parameters.
+#[test]
+fn dangerous_options_are_refused_like_all() {
+    let environment = b"\xFF\xFB\x27\xFF\xFA\x27\x00\x00USER\x01-f root\xFF\xF0";
+    let linemode = b"\xFF\xFB\x22\xFF\xFA\x22\x03\x01\x03\x00\xFF\xF0";
+    let others = b"\xFF\xFB\x25\xFF\xFD\x25\xFF\xFB\x26\xFF\xFD\x26";
+    let refusals = b"\xFF\xFE\x27\xFF\xFE\x22\xFF\xFE\x25\xFF\xFC\x25\xFF\xFE\x26\xFF\xFC\x26";
+    talks(&[&environment[..], linemode, others].concat(), refusals);
+}
+
+#[test]
+fn an_interrupt_drops_the_line_and_its_timing_mark_is_answered_each_time() {
+    let server = TestServer::start();
+    let mut alice = server.join("room", "alice");
+    for _ in 0..3 {
+        alice.send([b"not to be sai", CTRL_C].concat());
+        alice.expect_exactly(TIMING_MARK);
+        alice.send("hello\r\n");
+        alice.expect_bytes("alice: hello\r\n");
+    }
+    // Ctrl-\ and Ctrl-Z.
+    alice.send(b"\xFF\xF3\xFF\xFD\x06\xFF\xED\xFF\xFD\x06");
+    alice.expect_exactly(&[TIMING_MARK, TIMING_MARK].concat());
+}
+
+/// A timing mark shows where in the output the client may listen again.
+#[test]
+fn a_timing_mark_is_answered_behind_the_output_that_is_due() {
+    const LINES: usize = 800;
+    let server = TestServer::with(Config { rate: 0, backlog: 32 << 20, ..patient() });
+    let mut bob = server.join("room", "bob");
+    let mut alice = server.join("room", "alice");
+    bob.expect("alice has joined");
+    let line = "x".repeat(19_000);
+    for _ in 0..LINES {
+        bob.send(format!("{line}\n"));
+        bob.expect(&format!("bob: {line}"));
+    }
+    // When this one is heard, the room is done with those before it.
+    bob.send("last\n");
+    bob.expect("bob: last");
+    alice.send(b"\xFF\xFD\x06");
+    for _ in 0..LINES {
+        alice.expect(&format!("bob: {line}"));
+    }
+    let rest = alice.some_bytes(TIMING_MARK.len() + "bob: last\n".len());
+    assert!(rest.windows(3).any(|bytes| bytes == TIMING_MARK), "{}", rest.escape_ascii());
+}
+
+#[test]
+fn are_you_there_is_answered_at_most_once_a_second() {
+    let server = TestServer::start();
+    let mut alice = server.join("room", "alice");
+    alice.send(b"\xFF\xF6".repeat(1_000));
+    alice.send("done\r\n");
+    let mut answers = 0;
+    loop {
+        match &*alice.line() {
+            "*** yes, roomcast is here" => answers += 1,
+            line => break assert_eq!(line, "alice: done"),
+        }
+    }
+    assert!((1..=10).contains(&answers), "{answers} answers to 1000 questions");
+}
+
+#[test]
+fn a_storm_of_requests_is_answered_within_bounds() {
+    let server = TestServer::start();
+    let mut alice = server.join("room", "alice");
+    let mut mallory = server.join("room", "mallory");
+    mallory.send(b"\xFF\xFD\x01".repeat(5_000));
+    mallory.send("done\r\n");
+    alice.expect("mallory has joined");
+    alice.expect("mallory: done");
+    let answers = mallory.bytes_before("mallory: done\r\n");
+    let count = answers.len() / 3;
+    assert_eq!(answers, b"\xFF\xFC\x01".repeat(count));
+    assert!((200..2_000).contains(&count), "{count} answers to 5000 requests");
+}
+
+/// It is read more slowly. Nobody else notices, and what it says in the end is heard.
+#[test]
+fn a_flood_of_commands_starves_nobody_and_kills_nobody() {
+    let server = TestServer::start();
+    let mut alice = server.join("room", "alice");
+    let mut mallory = server.join("room", "mallory");
+    alice.expect("mallory has joined");
+    mallory.send(b"\xFF\xF1".repeat(20 << 10));
+    mallory.send("still here\n");
+    let (mut round, mut heard) = (0, false);
+    while round < 10 || !heard {
+        round += 1;
+        alice.send(format!("{round}\n"));
+        loop {
+            match alice.line() {
+                line if line == "mallory: still here" => heard = true,
+                line => break assert_eq!(line, format!("alice: {round}")),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_subnegotiation_without_end_gets_error_and_a_reason() {
+    let server = TestServer::start();
+    let mut alice = server.join("room", "alice");
+    for greeting in ["", "JOIN room mallory\r\n"] {
+        let mut mallory = server.connect();
+        mallory.send(greeting);
+        mallory.send(b"\xFF\xFA\x18");
+        mallory.send([1; 8_000]);
+        let told = mallory.rest();
+        let [.., error, reason] = &told[..] else { panic!("{told:?}") };
+        assert_eq!(error, "ERROR");
+        assert!(reason.contains("subnegotiation was longer than 4096 bytes"), "{reason}");
+    }
+    alice.expect("mallory has joined");
+    alice.expect("mallory has left");
+    alice.send("fine\n");
+    alice.expect("alice: fine");
+}
+
+/// Without `SO_OOBINLINE` the Data Mark, which is urgent data, would be taken out of the stream.
+#[test]
+fn a_synch_with_urgent_data_leaves_the_stream_whole() {
+    let server = TestServer::start();
+    let mut alice = server.join("room", "alice");
+    for _ in 0..3 {
+        alice.send(b"half \xFF");
+        alice.send_urgent(b"\xF2");
+        alice.send("and half\r\n");
+        alice.expect("alice: half and half");
+        alice.send(b"not to be sai\xFF\xF4\xFF");
+        alice.send_urgent(b"\xF2");
+        alice.send(b"\xFF\xFD\x06kept\r\n");
+        alice.expect_exactly(TIMING_MARK);
+        alice.expect("alice: kept");
+    }
+    alice.send("a");
+    alice.send_urgent(b"b");
+    alice.send("c\r\n");
+    alice.expect("alice: abc");
+}

@@ -1,0 +1,61 @@
+//! What the server offers a telnet when it is to edit the line, as a raw socket sees it.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod common;
+
+use common::TestServer;
+
+/// Offers to echo and to edit, and asks how large the window is.
+const OFFER: &[u8] = b"\xFF\xFB\x01\xFF\xFB\x03\xFF\xFD\x1F";
+
+#[test]
+fn who_refuses_to_leave_the_echo_to_the_server_gets_no_editor() {
+    for refusal in [b"\xFF\xFE\x01", b"\xFF\xFE\x03"] {
+        let server = TestServer::start();
+        let mut alice = server.join("room", "alice");
+        alice.send("/ui on\r\n");
+        alice.bytes_before("*** ui is on\r\n");
+        alice.send(refusal);
+        alice.bytes_before("*** ui is off\r\n");
+        alice.send("fine\r\n");
+        alice.expect_bytes("alice: fine\r\n");
+    }
+}
+
+#[test]
+fn what_is_offered_comes_with_the_editor_and_goes_with_it() {
+    let server = TestServer::start();
+    let mut alice = server.join("room", "alice");
+    alice.send("/ui on\r\n");
+    alice.expect_exactly(OFFER);
+    alice.expect_bytes("*** ui is on\r\n");
+    alice.send(b"\xFF\xFD\x01\xFF\xFD\x03\xFF\xFB\x1F\xFF\xFA\x1F\x00\x50\x00\x18\xFF\xF0");
+    alice.send("/ui off\r\0");
+    let end = alice.bytes_before("*** ui is off\r\n");
+    assert!(end.ends_with(b"\xFF\xFC\x01\xFF\xFC\x03\xFF\xFE\x1F"), "{}", end.escape_ascii());
+    alice.send(b"\xFF\xFE\x01\xFF\xFE\x03\xFF\xFC\x1Ffine\r\n");
+    alice.expect_bytes("alice: fine\r\n");
+}
+
+/// Sizes that no window has, changes of mind without end.
+#[test]
+fn a_hostile_editor_harms_itself_alone() {
+    let server = TestServer::start();
+    let mut bob = server.join("room", "bob");
+    let mut mallory = server.join("room", "mallory");
+    bob.expect("mallory has joined");
+    mallory.send("/ui on\r\n");
+    mallory.send(b"\xFF\xFD\x01\xFF\xFD\x03\xFF\xFB\x1Fhalf a line");
+    for size in [b"\0\0\0\0", b"\0\x01\0\x01", b"\xFE\xFE\0\0", b"\0\x02\xFE\xFE"] {
+        mallory.send([&b"\xFF\xFA\x1F"[..], size, b"\xFF\xF0"].concat());
+    }
+    mallory.send(b"\xFF\xFC\x1F\xFF\xFB\x1F".repeat(100));
+    mallory.send("\r\0/ui off\r\0");
+    mallory.send(b"\xFF\xFD\x01\xFF\xFE\x01".repeat(100));
+    bob.expect("mallory: half a line");
+    mallory.send("done\r\n");
+    bob.expect("mallory: done");
+    bob.send("fine\n");
+    bob.expect("bob: fine");
+}
