@@ -69,6 +69,12 @@ impl Editor {
         self.draft.take()
     }
 
+    /// Whether the last byte was a CR: an LF or a NUL right behind it belongs to the same Enter.
+    #[must_use]
+    pub fn is_after_cr(&self) -> bool {
+        self.keys.is_after_cr()
+    }
+
     /// Takes the next line that is entered off the front of `input`, without its end.
     ///
     /// `None`: nothing is entered in `input`, all of it was taken in. A line that is full takes no

@@ -36,6 +36,8 @@ pub struct Lines {
     after_cr: bool,
     /// Whether a line has ended as an NVT's lines do.
     nvt: bool,
+    /// Whether what comes next may be the second half of a line end that somebody else has taken.
+    behind_cr: bool,
 }
 
 /// A line grew longer than the bound; nothing behind it is cut any more.
@@ -47,7 +49,7 @@ impl Lines {
     #[must_use]
     pub fn new(max: usize) -> Self {
         let max = u32::try_from(max).unwrap_or(u32::MAX);
-        Self { unfinished: Vec::new(), max, length: 0, after_cr: false, nvt: false }
+        Self { unfinished: Vec::new(), max, length: 0, after_cr: false, nvt: false, behind_cr: false }
     }
 
     /// Takes the next whole line off the front of `input`, without its line end.
@@ -57,6 +59,12 @@ impl Lines {
     /// # Errors
     /// [`TooLong`], as soon as the line can't be within the bound any more.
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Option<Result<Cow<'a, [u8]>, TooLong>> {
+        if let [first, rest @ ..] = *input
+            && std::mem::take(&mut self.behind_cr)
+            && matches!(first, b'\n' | 0)
+        {
+            *input = rest;
+        }
         while !input.is_empty() {
             let (text, rest) = input.split_at(memchr3(b'\n', b'\r', 0, input).unwrap_or(input.len()));
             if let Some(end) = self.end_of_whole(text, rest) {
@@ -107,6 +115,12 @@ impl Lines {
     pub fn erase_line(&mut self) {
         self.unfinished = Vec::new();
         self.length = u32::from(self.after_cr);
+    }
+
+    /// Goes on behind a CR that has ended a line elsewhere, in the line editor: an LF or a NUL right
+    /// behind it belongs to that line's end.
+    pub fn follow_cr(&mut self) {
+        self.behind_cr = true;
     }
 
     /// Whether a line has ended in CR LF or CR NUL: the peer is an NVT (RFC 854), or is meant as one.
@@ -262,6 +276,21 @@ mod tests {
     #[test]
     fn a_cr_inside_a_line_is_dropped() {
         assert_lines(b"a\rb\r\r\n\r\r\0\rc\n", &[b"ab", b"", b"c"]);
+    }
+
+    #[test]
+    fn behind_a_cr_the_rest_of_its_line_end_is_no_line() {
+        for (typed, line) in [("\nnext\n", "next"), ("\0next\n", "next"), ("next\n", "next"), ("\n\n", "")] {
+            for chunk in [1, 100] {
+                let mut lines = Lines::new(100);
+                lines.follow_cr();
+                let mut cut = Vec::new();
+                for mut input in typed.as_bytes().chunks(chunk) {
+                    cut.extend(std::iter::from_fn(|| lines.next(&mut input)).map(|line| line.unwrap().into_owned()));
+                }
+                assert_eq!(cut, [line.as_bytes()], "{typed:?}");
+            }
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod common;
 
 use common::TestServer;
+use common::telnet::TIMING_MARK;
 
 /// Offers to echo and to edit, and asks how large the window is.
 const OFFER: &[u8] = b"\xFF\xFB\x01\xFF\xFB\x03\xFF\xFD\x1F";
@@ -38,6 +39,26 @@ fn what_is_offered_comes_with_the_editor_and_goes_with_it() {
     alice.expect_bytes("alice: fine\r\n");
 }
 
+/// `PuTTY` sends CR LF for Enter, telnet CR NUL: the editor is gone when the second half comes.
+#[test]
+fn the_enter_that_ends_the_editor_is_pressed_once() {
+    let server = TestServer::start();
+    let mut alice = server.join("room", "alice");
+    for enter in [&["\r\n"][..], &["\r\0"], &["\r"], &["\r", "\n"], &["\r", "\0"]] {
+        alice.send("/ui on\r\n");
+        alice.bytes_before("*** ui is on\r\n");
+        alice.send("/ui off");
+        for half in enter {
+            alice.send(half);
+            // It is taken in as soon as this is answered.
+            alice.send(b"\xFF\xFD\x06");
+            alice.bytes_before(TIMING_MARK);
+        }
+        alice.send("fine\r\n");
+        alice.expect_bytes("alice: fine\r\n");
+    }
+}
+
 /// Sizes that no window has, changes of mind without end.
 #[test]
 fn a_hostile_editor_harms_itself_alone() {
@@ -54,6 +75,7 @@ fn a_hostile_editor_harms_itself_alone() {
     mallory.send("\r\0/ui off\r\0");
     mallory.send(b"\xFF\xFD\x01\xFF\xFE\x01".repeat(100));
     bob.expect("mallory: half a line");
+    mallory.send("/ui on\r\n/ui off\r\n".repeat(20));
     mallory.send("done\r\n");
     bob.expect("mallory: done");
     bob.send("fine\n");

@@ -46,6 +46,10 @@ impl Connection {
             }
             (Some(terminal), false) if terminal.editor.is_some() => {
                 if let Some(editor) = terminal.editor.take() {
+                    // The other half of the Enter that was pressed is no line.
+                    if editor.is_after_cr() {
+                        self.lines.follow_cr();
+                    }
                     editor.close(&mut terminal.out);
                 }
                 terminal.out.extend(telnet.decoder.withdraw());

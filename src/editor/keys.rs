@@ -85,6 +85,11 @@ impl Keys {
         None
     }
 
+    /// Whether the last byte was a CR.
+    pub(super) fn is_after_cr(&self) -> bool {
+        self.after_cr
+    }
+
     /// Whether a character has begun to which `byte` can't belong.
     fn breaks_off(&mut self, byte: u8) -> bool {
         let begun = self.partial.len();
