@@ -218,3 +218,27 @@ fn a_slow_reader_is_told_what_it_lost_where_it_lost_it() {
     alice.send("and on\n");
     bob.expect("alice: and on");
 }
+
+/// Answers are lines like all others to who does not read them.
+#[test]
+fn answers_that_nobody_reads_are_skipped_and_told() {
+    const ASKED: usize = 30_000;
+    let server = TestServer::with(Config { backlog: 100_000, rate: 0, ..patient() });
+    let mut alice = server.join("room", "alice");
+    let mut mallory = server.join("room", "mallory");
+    alice.expect("mallory has joined");
+    mallory.send(format!("{}done\n", "/help\n".repeat(ASKED)));
+    alice.expect("mallory: done");
+    let (mut shown, mut lost) = (0, 0);
+    for line in mallory.leave() {
+        match line.strip_prefix("*** ").and_then(|told| told.split_once(" lines skipped")) {
+            Some((count, "")) => lost += count.parse::<usize>().unwrap(),
+            _ => shown += 1,
+        }
+    }
+    assert!(lost > 0, "20 MB do not fit into a socket and 100 kB");
+    let mut bob = server.join("room", "bob");
+    bob.send("/help\ndone\n");
+    let help = std::iter::from_fn(|| Some(bob.line())).take_while(|line| line != "bob: done").count();
+    assert_eq!(shown + lost, ASKED * help + 1, "each was shown or told to be lost");
+}

@@ -13,6 +13,7 @@ use crate::registry::Membership;
 use crate::roster::{Members, Seat};
 use crate::wire;
 use bytes::Bytes;
+use memchr::memchr_iter;
 use std::fmt::Display;
 use std::mem;
 use std::sync::Arc;
@@ -73,17 +74,31 @@ impl Connection {
             Command::Time(on) => self.dress("time", on, &mut told),
             Command::Color(on) => self.dress("color", on, &mut told),
         }
-        if !told.is_empty() {
-            self.tell(&told);
-        }
+        self.answer(told);
         Ok(())
     }
 
+    /// Answers a command with lines. They come to the peer as a room's do, and like those they are
+    /// within its backlog's bound: who asks on and on and reads nothing must not fill the memory.
+    pub(super) fn answer(&self, lines: Vec<u8>) {
+        if !lines.is_empty() {
+            self.hand(&self.peer, lines);
+        }
+    }
+
     /// Answers with one line that is no user's.
-    pub(super) fn tell_misuse(&mut self, text: &impl Display) {
+    pub(super) fn tell_misuse(&self, text: &impl Display) {
         let mut told = Vec::new();
         wire::answer(&mut told, text);
-        self.tell(&told);
+        self.answer(told);
+    }
+
+    /// Hands lines to one peer, besides what its room says.
+    fn hand<O: Outlet + ?Sized>(&self, peer: &Peer<O>, lines: Vec<u8>) {
+        let mut tally = Tally::default();
+        let count = memchr_iter(b'\n', &lines).count() as u64;
+        peer.deliver_sheet(&Sheet::new(Bytes::from(lines), count), &mut tally);
+        self.host.registry.counters().add(&tally);
     }
 
     /// Says something to one member of the room, and to the peer that it was said.
@@ -97,9 +112,7 @@ impl Connection {
         };
         let mut heard = Vec::new();
         wire::whispered(&mut heard, &membership.user(), text);
-        let mut tally = Tally::default();
-        peer.deliver_sheet(&Sheet::new(Bytes::from(heard), 1), &mut tally);
-        self.host.registry.counters().add(&tally);
+        self.hand(&**peer, heard);
         wire::whispering(told, &to, text);
     }
 
@@ -158,7 +171,7 @@ impl Connection {
             }
             _ => return Err(CloseReason::NameTaken),
         }
-        self.tell(&told);
+        self.answer(told);
         Ok(())
     }
 

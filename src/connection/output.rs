@@ -23,8 +23,8 @@ pub(super) struct Unsaid {
 }
 
 impl Connection {
-    /// Says lines to this peer alone, behind all that it is owed. If somebody else is writing to it
-    /// just now, they wait, and so does its input.
+    /// Says lines to this peer alone, behind all that it is owed and whatever its backlog's bound. If
+    /// somebody else is writing to it just now, they wait, and so does its input.
     pub(super) fn tell(&mut self, text: &[u8]) {
         self.unsaid.get_or_insert_default().text.extend_from_slice(text);
         self.tell_unsaid();

@@ -28,7 +28,8 @@ impl Connection {
     /// Switches the line editor on or off.
     pub(super) fn switch_editor(&mut self, on: bool) {
         if self.peer.form() == Form::Lf {
-            return self.tell_misuse(&NO_TERMINAL);
+            self.tell_misuse(&NO_TERMINAL);
+            return;
         }
         let telnet = self.telnet.get_or_insert_with(|| Box::new(Negotiation::new(Instant::now())));
         match (&mut self.terminal, on) {
@@ -61,7 +62,7 @@ impl Connection {
             _ => {
                 let mut text = Vec::new();
                 wire::switched(&mut text, "ui", on);
-                self.tell(&text);
+                self.answer(text);
             }
         }
     }
