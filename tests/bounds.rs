@@ -242,3 +242,18 @@ fn answers_that_nobody_reads_are_skipped_and_told() {
     let help = std::iter::from_fn(|| Some(bob.line())).take_while(|line| line != "bob: done").count();
     assert_eq!(shown + lost, ASKED * help + 1, "each was shown or told to be lost");
 }
+
+/// What a peer is told on its own asking gives it no more time to read.
+#[test]
+fn a_reader_that_stalls_is_closed_however_much_it_asks() {
+    let server = TestServer::with(Config { stall_timeout: SHORT, backlog: 100_000, rate: 0, ..patient() });
+    let mut alice = server.join("room", "alice");
+    let bob = server.join("room", "bob");
+    alice.expect("bob has joined");
+    let mut speaker = bob.speaker();
+    // With an Are You There, which is answered once a second.
+    let asked = std::thread::spawn(move || while speaker.try_send(b"/help\n\xFF\xF6").is_ok() {});
+    alice.expect("bob has left");
+    drop(bob);
+    asked.join().unwrap();
+}

@@ -58,9 +58,12 @@ impl Connection {
         }
     }
 
+    /// Notes that something waits to be written. More of it gives the peer no more time to read.
     pub(super) fn begin_draining(&mut self) {
         self.backlog = Backlog::Some;
-        self.deadlines.set(Deadline::Stall, Instant::now() + self.host.config.stall_timeout);
+        if !self.deadlines.is_set(Deadline::Stall) {
+            self.deadlines.set(Deadline::Stall, Instant::now() + self.host.config.stall_timeout);
+        }
     }
 
     /// Writes of the backlog what the socket takes; true if it took something.
