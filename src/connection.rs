@@ -260,12 +260,13 @@ impl Connection {
     }
 
     /// Whether input has to wait: for a room's answer, for its inbox, for an answer to the peer to
-    /// be said, or for the rate limit.
+    /// be said, for the peer to read what it typed, or for the rate limit.
     fn is_waiting(&self) -> bool {
         matches!(self.place, Place::Waiting(_))
             || !matches!(self.errand, Errand::None)
             || self.unsent.is_some()
             || self.unsaid.is_some()
+            || self.terminal.as_ref().is_some_and(|terminal| terminal.is_full())
             || self.deadlines.is_set(Deadline::Pace)
     }
 }

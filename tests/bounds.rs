@@ -257,3 +257,28 @@ fn a_reader_that_stalls_is_closed_however_much_it_asks() {
     drop(bob);
     asked.join().unwrap();
 }
+
+/// Each run of data between two commands is drawn: one read can ask for far more than it brings.
+#[test]
+fn what_the_line_editor_draws_waits_for_its_reader() {
+    /// Each is a Ctrl-L, which draws the row anew, and a doubled FF, which is one character more.
+    const KEYS: usize = 4_000;
+    let server = Program::start(&["--rate", "0"]);
+    let mut alice = server.join("room", "alice");
+    let mut mallory = server.join("room", "mallory");
+    alice.expect("mallory has joined");
+    // Its window has 500 columns.
+    mallory.send(b"/ui on\r\n\xFF\xFB\x1F\xFF\xFA\x1F\x01\xF4\x00\x18\xFF\xF0\r\n");
+    alice.expect("mallory: ");
+    let before = server.status_kib("VmHWM");
+    let mut speaker = mallory.speaker();
+    let reading = std::thread::spawn(move || mallory.rest_lossy());
+    speaker.send([b"\x0C\xFF\xFF".repeat(KEYS), b"\r".to_vec()].concat());
+    // As many as the editor takes.
+    assert_eq!(alice.line(), format!("mallory: {}", "\u{FFFD}".repeat(4096 / 3)));
+    let grown = server.status_kib("VmHWM") - before;
+    speaker.half_close();
+    let drawn = reading.join().unwrap().len();
+    assert!(drawn > 3 << 20, "{drawn} bytes were drawn");
+    assert!(grown < 2 << 10, "{grown} KiB for {drawn} bytes that were drawn");
+}

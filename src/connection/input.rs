@@ -116,6 +116,23 @@ impl Connection {
         if self.telnet.is_none() && memchr(IAC, input).is_some() {
             self.telnet = Some(Box::new(Negotiation::new(now)));
         }
+        loop {
+            self.take_items(input, parcel, now)?;
+            self.pay_for_commands(now);
+            self.show_typed();
+            // What was waited for may have been just that: nobody else would go on then.
+            if input.is_empty() || self.is_waiting() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn take_items(
+        &mut self,
+        input: &mut &[u8],
+        parcel: &mut Draft,
+        now: std::time::Instant,
+    ) -> Result<(), CloseReason> {
         while !input.is_empty() && !self.is_waiting() {
             let before = *input;
             let item = match &mut self.telnet {
@@ -134,8 +151,6 @@ impl Connection {
             }
             self.note_nvt();
         }
-        self.pay_for_commands(now);
-        self.show_typed();
         Ok(())
     }
 

@@ -13,6 +13,10 @@ use std::time::{Instant, SystemTime};
 /// Bytes of a room's lines that are drawn at a time. What is drawn is a little longer.
 const STRETCH: usize = 16 << 10;
 
+/// Bytes of what was drawn and is not written, beyond which the peer's keys wait: what it types is
+/// drawn whether it reads or not. A stretch of lines is less, however it is dressed.
+const FULL: usize = 256 << 10;
+
 /// Why there is no line editor for a peer.
 const NO_TERMINAL: &str = "/ui needs a telnet client, such as telnet or PuTTY";
 
@@ -22,6 +26,13 @@ pub(super) struct Terminal {
     pub(super) editor: Option<Box<Editor>>,
     /// What was drawn and is not written yet.
     pub(super) out: Vec<u8>,
+}
+
+impl Terminal {
+    /// Whether the peer has to read before it may type more.
+    pub(super) fn is_full(&self) -> bool {
+        self.out.len() > FULL
+    }
 }
 
 impl Connection {
