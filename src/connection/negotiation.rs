@@ -41,7 +41,7 @@ impl Connection {
             },
             Command::AreYouThere if telnet.allowance.take_presence(now) => self.tell(wire::HERE.as_bytes()),
             Command::Refuse { answer } if telnet.allowance.take_answer(now) => self.tell_raw(&answer),
-            Command::Agreed(_) if self.terminal.is_none() => {
+            Command::Agreed(_) if self.terminal.as_ref().is_none_or(|terminal| terminal.editor.is_none()) => {
                 // It was switched off before the answer came.
                 let end = telnet.decoder.withdraw();
                 self.tell_raw(&end);

@@ -70,9 +70,11 @@ impl Connection {
                 push_with_cr(&mut terminal.out, &text);
                 self.begin_draining();
             }
-            _ => {
+            (terminal, _) => {
+                // Also where it is still being switched off: then it can't be had yet.
+                let is_on = terminal.as_ref().is_some_and(|terminal| terminal.editor.is_some());
                 let mut text = Vec::new();
-                wire::switched(&mut text, "ui", on);
+                wire::switched(&mut text, "ui", is_on);
                 self.answer(text);
             }
         }
