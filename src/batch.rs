@@ -39,8 +39,8 @@ pub(crate) struct Batch {
     renamed: HashSet<PeerId>,
     /// The lines before the batch.
     past: Option<Box<Past>>,
-    /// Who wants to be shown how many of the last lines.
-    recalls: Recalls,
+    /// Who is answered when everybody has the batch.
+    answers: Answers,
     /// Whether the room was told to close.
     closed: bool,
     /// Operations in it.
@@ -73,12 +73,21 @@ pub(crate) struct Sealed {
     pub(crate) tally: Tally,
     /// What the room remembers now.
     pub(crate) past: Option<Box<Past>>,
-    /// Who is to be shown how much of that, behind the batch.
-    pub(crate) recalls: Recalls,
+    /// Who is to be answered behind the batch.
+    pub(crate) answers: Answers,
 }
 
-/// Who wants to be shown how many of the last lines.
-pub(crate) type Recalls = Vec<(Arc<Peer<dyn Outlet>>, u16)>;
+/// What a member has asked for and gets behind the batch, when it has seen that, and the roster
+/// goes by it.
+pub(crate) enum Answer {
+    /// It has another name.
+    Renamed,
+    /// It is shown so many of the last lines.
+    Recalled(u16),
+}
+
+/// Who gets which answer.
+pub(crate) type Answers = Vec<(Arc<Peer<dyn Outlet>>, Answer)>;
 
 impl Batch {
     /// Nothing yet, for the members of `roster`, behind what was said in the `past`.
@@ -94,7 +103,7 @@ impl Batch {
             gone: HashSet::new(),
             renamed: HashSet::new(),
             past,
-            recalls: Vec::new(),
+            answers: Vec::new(),
             closed,
             taken: 0,
             said: 0,
@@ -154,18 +163,22 @@ impl Batch {
             members: self.before,
             gone: self.gone,
         };
-        let Self { taken, closed, tally, past, recalls, .. } = self;
-        Sealed { delivery, taken, closed, tally, past, recalls }
+        let Self { taken, closed, tally, past, answers, .. } = self;
+        Sealed { delivery, taken, closed, tally, past, answers }
     }
 
-    /// Shows who has asked, behind what everybody has got, the lines up to there.
-    pub(crate) fn recall(&mut self, recalls: Recalls, tally: &mut Tally) {
-        for (peer, count) in recalls {
-            let (lines, count) = match self.recalled(0, |_| count.into()) {
-                (_, 0) => (Bytes::from_static(wire::NOTHING_KEPT.as_bytes()), 1),
-                (lines, count) => (lines.into(), count),
-            };
-            peer.deliver_sheet(&Sheet::new(lines, count), tally);
+    /// Gives who has asked, in the batch before this one, its answer. Of the past that is the lines
+    /// up to there.
+    pub(crate) fn answer(&mut self, peer: &Peer, answer: &Answer, tally: &mut Tally) {
+        match *answer {
+            Answer::Renamed => peer.signal(Signal::RENAMED, tally),
+            Answer::Recalled(count) => {
+                let (lines, count) = match self.recalled(0, |_| count.into()) {
+                    (_, 0) => (Bytes::from_static(wire::NOTHING_KEPT.as_bytes()), 1),
+                    (lines, count) => (lines.into(), count),
+                };
+                peer.deliver_sheet(&Sheet::new(lines, count), tally);
+            }
         }
     }
 
@@ -199,7 +212,7 @@ impl Batch {
             Operation::Join(newcomer) => self.admit(*newcomer),
             Operation::Leave(newcomer) => self.release(&newcomer),
             Operation::Rename(member, name) => self.rename(*member, *name),
-            Operation::Recall(peer, count) => self.recalls.push((peer, count)),
+            Operation::Recall(peer, count) => self.answers.push((peer, Answer::Recalled(count))),
             Operation::Notify(peer) => self.waiting.push(peer),
             Operation::Close => self.close(),
         }
@@ -256,7 +269,7 @@ impl Batch {
         self.members().insert(wanted, Arc::clone(&peer));
         wire::renamed(&mut self.bytes, &seat.name, &name);
         self.mark(1);
-        peer.signal(Signal::RENAMED, &mut self.tally);
+        self.answers.push((peer, Answer::Renamed));
     }
 
     /// Whether the peer that has this seat now was here before the batch, whatever its name was.

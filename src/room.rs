@@ -20,6 +20,9 @@ const DELIVERIES_BEFORE_YIELD: usize = 64;
 /// let in and told then, and need not wait for a pass through thousands of members.
 const DELIVERIES_BEFORE_GATHERING: usize = 8;
 
+/// How many deliveries an answer counts for: it may show 64 KiB of the past.
+const ANSWER: usize = 8;
+
 /// One room. It exists from its first member to its last, in the registry's map.
 pub struct Room {
     name: RoomName,
@@ -63,12 +66,15 @@ impl Room {
         let mut next = Batch::open(&self.roster, self.closed.load(Ordering::Relaxed), self.past.take());
         loop {
             next.gather(&self.inbox, 0);
-            let Sealed { mut delivery, taken, closed, mut tally, past, recalls } = next.seal(&self.roster, &self.inbox);
+            let Sealed { mut delivery, taken, closed, mut tally, past, answers } = next.seal(&self.roster, &self.inbox);
             self.closed.store(closed, Ordering::Relaxed);
             next = Batch::open(&self.roster, closed, past);
             self.hand_out(delivery.hand_parts(&mut tally), &mut next, taken).await;
             self.hand_out(delivery.hand_all(&mut tally), &mut next, taken).await;
-            next.recall(recalls, &mut tally);
+            for (step, (peer, answer)) in (1..).zip(answers) {
+                next.answer(&peer, &answer, &mut tally);
+                self.breathe(ANSWER * step, &mut next, taken).await;
+            }
             counters.add(&tally);
             trace!(room = ?self.name, operations = taken, lines = tally.lines, writes = tally.writes, "pass");
             if next.is_empty() {
@@ -85,17 +91,22 @@ impl Room {
         }
     }
 
-    /// Takes `steps`, and between some of them gathers what has come for the `next` batch, or a
-    /// breath. `unsettled` operations are still counted in the inbox.
+    /// Takes `steps`, and a breath between some of them.
     async fn hand_out(&self, steps: impl Iterator<Item = ()>, next: &mut Batch, unsettled: usize) {
         for (step, ()) in (1..).zip(steps) {
-            if step % DELIVERIES_BEFORE_GATHERING == 0 {
-                next.gather(&self.inbox, unsettled);
-                next.greet();
-            }
-            if step % DELIVERIES_BEFORE_YIELD == 0 {
-                yield_now().await;
-            }
+            self.breathe(step, next, unsettled).await;
+        }
+    }
+
+    /// Gathers what has come for the `next` batch, or lets others run, after so many deliveries.
+    /// `unsettled` operations are still counted in the inbox.
+    async fn breathe(&self, deliveries: usize, next: &mut Batch, unsettled: usize) {
+        if deliveries.is_multiple_of(DELIVERIES_BEFORE_GATHERING) {
+            next.gather(&self.inbox, unsettled);
+            next.greet();
+        }
+        if deliveries.is_multiple_of(DELIVERIES_BEFORE_YIELD) {
+            yield_now().await;
         }
     }
 }
@@ -344,6 +355,48 @@ mod tests {
         push(&room, [say("u1: d\n"), Operation::Recall(Arc::clone(&late) as _, 3)]);
         pass(&room).await;
         assert!(text(&late).ends_with("\nu1: d\n*** u1: c\n*** u3 has joined\n*** u1: d\n"), "{}", text(&late));
+    }
+
+    /// Whoever has another name sees everything that goes by it: it is told when the roster has the
+    /// name, and behind the line that says so.
+    #[tokio::test]
+    async fn a_name_is_given_when_everybody_has_seen_it() {
+        let (room, peers, counters) = (room(), (0..1_000).map(peer).collect::<Vec<_>>(), Counters::default());
+        push(&room, peers.iter().map(|peer| Operation::Join(Box::new(newcomer(peer)))));
+        pass(&room).await;
+        assert!(peers.iter().all(|peer| signals(peer) == Signal::ADMITTED));
+        push(&room, [Operation::Say { bytes: Box::from(&b"u1: a\n"[..]), lines: 1 }]);
+        let mut run = pin!(room.deliver(&counters, || ()));
+        let mut breathe = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(breathe(), Poll::Pending);
+        push(&room, [rename(&peers[0], "u0", "al")]);
+        let al = Seat { name: UserName::parse("al").unwrap(), twin: None };
+        loop {
+            let told = signals(&peers[0]) == Signal::RENAMED;
+            assert!(!told || room.roster().snapshot().contains_key(&al), "told before the roster has it");
+            assert!(!told || text(&peers[0]).ends_with("u0 is now known as al\n"), "told before it has the line");
+            if breathe().is_ready() {
+                break;
+            }
+        }
+        assert_eq!(signals(&peers[0]), Signal::RENAMED);
+    }
+
+    /// A crowd that asks for the past.
+    #[tokio::test]
+    async fn showing_the_past_lets_others_run() {
+        let (room, asks) = (room(), peer(1));
+        push(&room, [Operation::Join(Box::new(newcomer(&asks)))]);
+        pass(&room).await;
+        push(&room, (0..1_000).map(|_| Operation::Recall(Arc::clone(&asks) as _, 1)));
+        let mut breaths = 0;
+        tokio::select! {
+            biased;
+            _ = pass(&room) => {}
+            () = async { loop { breaths += 1; yield_now().await } } => {}
+        }
+        assert!(breaths >= 1_000 * ANSWER / DELIVERIES_BEFORE_YIELD, "{breaths}");
+        assert_eq!(text(&asks).matches("*** u1 has joined\n").count(), 1_000);
     }
 
     #[tokio::test]
