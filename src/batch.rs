@@ -178,6 +178,7 @@ impl Batch {
                     (lines, count) => (lines.into(), count),
                 };
                 peer.deliver_sheet(&Sheet::new(lines, count), tally);
+                peer.signal(Signal::RECALLED, tally);
             }
         }
     }

@@ -61,6 +61,8 @@ enum Errand {
     None,
     /// For another name.
     Renaming,
+    /// For its last lines. One at a time, or a peer could fill the inbox with what costs it a word.
+    Recalling,
     /// Another room for a seat. This one is given up when that is had.
     Moving(Box<Membership>),
     /// The room that it has left, for its last lines.
@@ -285,6 +287,9 @@ impl Connection {
         }
         if signals.has(Signal::RENAMED) {
             self.renamed();
+        }
+        if signals.has(Signal::RECALLED) {
+            self.errand = Errand::None;
         }
         if signals.has(Signal::RELEASED) {
             self.moved();

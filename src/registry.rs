@@ -196,7 +196,7 @@ impl Membership {
         wanted
     }
 
-    /// Asks to be shown the room's last `count` lines.
+    /// Asks to be shown the room's last `count` lines. The peer is told `RECALLED`.
     pub(crate) fn recall(&self, count: u16) {
         self.run_if(self.inbox().send(Operation::Recall(Arc::clone(&self.peer), count)));
     }

@@ -33,6 +33,8 @@ impl Signal {
 
     /// The room has given the peer the other name that it asked for.
     pub const RENAMED: Self = Self(1 << 9);
+    /// The room has shown the peer the past that it asked for.
+    pub const RECALLED: Self = Self(1 << 10);
 
     /// Whether all of `other` is in here.
     #[must_use]

@@ -282,3 +282,19 @@ fn what_the_line_editor_draws_waits_for_its_reader() {
     assert!(drawn > 3 << 20, "{drawn} bytes were drawn");
     assert!(grown < 2 << 10, "{grown} KiB for {drawn} bytes that were drawn");
 }
+
+/// Who asks for the past waits until it is shown: no row of questions fills the room's inbox.
+#[test]
+fn the_past_is_shown_once_at_a_time() {
+    const ASKED: u64 = 300;
+    let server = TestServer::with(Config { rate: 0, workers: Some(1), ..patient() });
+    let mut alice = server.join("room", "alice");
+    let before = server.watch.counters().passes;
+    alice.send("/last 1\n".repeat(300));
+    for _ in 0..ASKED {
+        alice.expect("*** alice has joined");
+    }
+    let passes = server.watch.counters().passes - before;
+    // The last of them may not be counted yet.
+    assert!(passes >= ASKED - 1, "{passes} passes");
+}

@@ -58,9 +58,10 @@ impl Connection {
             Command::Msg { to, text } => self.whisper(to, text, &mut told),
             Command::Last(count) => {
                 self.pace.spend_many(DEAR, &self.host.limit, Instant::now().into_std());
-                self.post(draft);
+                self.post_all(draft);
                 if let Place::Inside(membership) = &self.place {
                     membership.recall(count);
+                    self.errand = Errand::Recalling;
                 }
             }
             Command::Quit(text) => {
