@@ -1,13 +1,14 @@
 //! A batch: what one pass takes from the inbox, laid end to end, and who gets which part of it.
 
 use crate::counters::Tally;
-use crate::delivery::{Delivery, Part, Parts, Recalled};
+use crate::delivery::{Delivery, Part, Parts};
 use crate::history::History;
 use crate::inbox::{Inbox, Newcomer, Operation};
 use crate::name::{PeerId, UserName};
 use crate::outbox::Outlet;
 use crate::peer::Peer;
 use crate::piece::{Mark, Sheet};
+use crate::replay::Replay;
 use crate::roster::{Members, Roster, Seat, has_seat};
 use crate::signals::Signal;
 use crate::wire;
@@ -39,6 +40,8 @@ pub(crate) struct Batch {
     renamed: HashSet<PeerId>,
     /// The lines before the batch.
     past: Option<Box<Past>>,
+    /// What newcomers are shown of them, and of the batch; made for the first one.
+    replay: Option<Replay>,
     /// Who is answered when everybody has the batch.
     answers: Answers,
     /// Whether the room was told to close.
@@ -103,6 +106,7 @@ impl Batch {
             gone: HashSet::new(),
             renamed: HashSet::new(),
             past,
+            replay: None,
             answers: Vec::new(),
             closed,
             taken: 0,
@@ -132,12 +136,13 @@ impl Batch {
     pub(crate) fn greet(&mut self) {
         for part in self.parts.0.iter_mut().skip(self.greeted).filter(|part| part.fate.has(Signal::ADMITTED)) {
             let to = part.to.unwrap_or(self.end);
-            let (mut lines, recalled) = std::mem::take(&mut part.recalled);
-            lines.extend_from_slice(&self.bytes[part.from.bytes..to.bytes]);
-            let lines = Sheet::new(Bytes::from(lines), recalled + to.lines - part.from.lines);
+            let replay = self.replay.as_ref().filter(|_| part.shown > 0);
+            let (past, count) = replay.map(|replay| replay.before(part.shown)).unwrap_or_default();
+            let lines = [past, &self.bytes[part.from.bytes..to.bytes]].concat();
+            let lines = Sheet::new(Bytes::from(lines), count + to.lines - part.from.lines);
             part.peer.deliver_sheet(&lines, &mut self.tally);
             part.peer.signal(part.fate, &mut self.tally);
-            (part.from, part.fate) = (to, Signal::NONE);
+            (part.shown, part.from, part.fate) = (0, to, Signal::NONE);
         }
         self.greeted = self.parts.0.len();
     }
@@ -162,6 +167,7 @@ impl Batch {
             parts: self.parts,
             members: self.before,
             gone: self.gone,
+            replay: self.replay,
         };
         let Self { taken, closed, tally, past, answers, .. } = self;
         Sealed { delivery, taken, closed, tally, past, answers }
@@ -173,7 +179,8 @@ impl Batch {
         match *answer {
             Answer::Renamed => peer.signal(Signal::RENAMED, tally),
             Answer::Recalled(count) => {
-                let (lines, count) = match self.recalled(0, |_| count.into()) {
+                let history = self.past.as_mut().and_then(|past| past.history.as_mut());
+                let (lines, count) = match history.map(|history| history.recall(count.into())).unwrap_or_default() {
                     (_, 0) => (Bytes::from_static(wire::NOTHING_KEPT.as_bytes()), 1),
                     (lines, count) => (lines.into(), count),
                 };
@@ -188,14 +195,14 @@ impl Batch {
         &mut self.past
     }
 
-    /// The last `count` lines before the batch and those `newer` ones, each behind `*** `; how many.
-    fn recalled(&mut self, newer: usize, count: impl FnOnce(&Past) -> usize) -> Recalled {
-        let Some(past) = &mut self.past else {
-            return Recalled::default();
-        };
-        let count = count(past);
-        let newer = &self.bytes[..newer];
-        past.history.as_mut().map(|history| history.recall(newer, count)).unwrap_or_default()
+    /// The place in the replay of who comes now; 0 where newcomers are shown nothing.
+    fn replay(&mut self) -> usize {
+        match self.past.as_deref_mut() {
+            Some(Past { history: Some(history), replay }) if *replay > 0 => {
+                self.replay.get_or_insert_with(|| Replay::open(history, *replay)).go_on(&self.bytes)
+            }
+            _ => 0,
+        }
     }
 
     fn apply(&mut self, operation: Operation) {
@@ -229,11 +236,11 @@ impl Batch {
         }
         self.members().insert(seat, Arc::clone(&peer));
         let from = self.end;
-        let recalled = self.recalled(self.bytes.len(), |past| past.replay);
+        let shown = self.replay();
         wire::joined(&mut self.bytes, &seat.name);
         self.mark(1);
         self.came.insert(peer.id(), self.parts.0.len());
-        self.parts.0.push(Part { peer, recalled, from, to: None, fate: Signal::ADMITTED });
+        self.parts.0.push(Part { peer, shown, from, to: None, fate: Signal::ADMITTED });
         self.tally.joins += 1;
     }
 
@@ -282,7 +289,7 @@ impl Batch {
     fn part_with(&mut self, peer: Arc<Peer<dyn Outlet>>, fate: Signal) {
         self.gone.insert(peer.id());
         let to = Some(self.end);
-        self.parts.0.push(Part { peer, recalled: Recalled::default(), from: Mark::default(), to, fate });
+        self.parts.0.push(Part { peer, shown: 0, from: Mark::default(), to, fate });
     }
 
     /// Everybody sees the goodbye, is let go and told to close; nobody is admitted afterwards.

@@ -5,20 +5,18 @@ use crate::name::PeerId;
 use crate::outbox::Outlet;
 use crate::peer::Peer;
 use crate::piece::{Mark, Sheet};
+use crate::replay::Replay;
 use crate::roster::Members;
 use crate::signals::Signal;
 use bytes::Bytes;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// Lines of the past that somebody is shown, laid out for that, and how many.
-pub(crate) type Recalled = (Vec<u8>, u64);
-
 /// A peer that came or went in a batch: its part, and what it is told when it has it.
 pub(crate) struct Part {
     pub(crate) peer: Arc<Peer<dyn Outlet>>,
-    /// What it is shown before.
-    pub(crate) recalled: Recalled,
+    /// The place in the replay up to which it is shown the past first; 0: not at all.
+    pub(crate) shown: usize,
     pub(crate) from: Mark,
     /// `None`: to the end.
     pub(crate) to: Option<Mark>,
@@ -50,6 +48,8 @@ pub(crate) struct Delivery {
     pub(crate) members: Arc<Members>,
     /// Those of them who went in it.
     pub(crate) gone: HashSet<PeerId>,
+    /// The past for those who came, if they are shown any.
+    pub(crate) replay: Option<Replay>,
 }
 
 impl Delivery {
@@ -61,9 +61,9 @@ impl Delivery {
         std::iter::from_fn(move || {
             let part = self.parts.0.last()?;
             let to = part.to.unwrap_or(self.end);
-            if part.recalled.1 > 0 {
-                let recalled = Bytes::copy_from_slice(&part.recalled.0);
-                part.peer.deliver_sheet(&Sheet::new(recalled, part.recalled.1), tally);
+            if let Some(replay) = self.replay.as_ref().filter(|_| part.shown > 0) {
+                let (lines, count) = replay.before(part.shown);
+                part.peer.deliver_sheet(&Sheet::new(Bytes::copy_from_slice(lines), count), tally);
             }
             if to.bytes > part.from.bytes {
                 part.peer.deliver(&self.all.part(part.peer.form(), part.from, to), tally);

@@ -85,17 +85,10 @@ impl History {
         })
     }
 
-    /// The last `count` lines as somebody is shown them, oldest first: of those here, and of `newer`
-    /// ones that are not here yet, each with its LF.
-    pub(crate) fn recall(&mut self, newer: &[u8], count: usize) -> (Vec<u8>, u64) {
-        if count == 0 {
-            return (Vec::new(), 0);
-        }
-        let (recent, _) = newest(newer, count);
-        let older = count - memchr_iter(b'\n', recent).count();
+    /// The last `count` lines as somebody is shown them, oldest first, and how many these are.
+    pub(crate) fn recall(&mut self, count: usize) -> (Vec<u8>, u64) {
         let mut shown = (Vec::new(), 0);
-        let recent = recent.split(|byte| *byte == b'\n').take(count - older);
-        for line in self.last(older).chain(recent) {
+        for line in self.last(count) {
             wire::recalled(&mut shown.0, line);
             shown.1 += 1;
         }
@@ -142,7 +135,7 @@ impl History {
 }
 
 /// The last of `lines` that are within both bounds, and whether that is all of them.
-fn newest(lines: &[u8], max_lines: usize) -> (&[u8], bool) {
+pub(crate) fn newest(lines: &[u8], max_lines: usize) -> (&[u8], bool) {
     let least = lines.len().saturating_sub(MAX_BYTES);
     let mut from = lines.len();
     // A line begins behind the end of the one before, and the first one at 0.

@@ -94,6 +94,7 @@ pub mod peer;
 pub mod piece;
 pub mod rate;
 pub mod registry;
+mod replay;
 pub mod room;
 pub mod roster;
 mod server;
