@@ -249,7 +249,8 @@ impl Batch {
         if !has_seat(self.after.as_ref().unwrap_or(&self.before), seat, peer.id()) {
             return;
         }
-        self.members().remove(seat);
+        // In the letters that the room knows it by: another name may just have been given.
+        let name = self.members().remove_entry(seat).map_or(seat.name, |(seat, _)| seat.name);
         let to = Some(self.end);
         if self.was_here(seat, peer.id()) {
             self.part_with(Arc::clone(peer), Signal::RELEASED);
@@ -257,7 +258,7 @@ impl Batch {
             part.to = to;
             part.fate = part.fate | Signal::RELEASED;
         }
-        wire::left(&mut self.bytes, &seat.name);
+        wire::left(&mut self.bytes, &name);
         self.mark(1);
         self.tally.leaves += 1;
     }

@@ -339,6 +339,16 @@ mod tests {
         assert!(room.roster().is_empty());
     }
 
+    /// As above, with its own name in other letters: either leaving fits.
+    #[tokio::test]
+    async fn who_goes_under_its_name_in_other_letters_goes_by_the_new_ones() {
+        let (room, first, second) = (room(), peer(1), peer(2));
+        push(&room, [&first, &second].map(|peer| Operation::Join(Box::new(newcomer(peer)))));
+        push(&room, [rename(&first, "u1", "U1"), leave_as(&first, "u1"), leave_as(&first, "U1")]);
+        assert_eq!(pass(&room).await.leaves, 1);
+        assert!(text(&second).ends_with("u1 is now known as U1\nU1 has left\n"), "{}", text(&second));
+    }
+
     #[tokio::test]
     async fn a_newcomer_is_shown_the_past_before_its_own_joining() {
         let room = Room::new(RoomName::parse("room").unwrap(), 1 << 20, 100, 2);
