@@ -229,7 +229,7 @@ impl Batch {
     /// Only here is a name given, so no two can get it.
     fn admit(&mut self, Newcomer { seat, peer }: Newcomer) {
         if self.closed {
-            return peer.signal(Signal::CLOSE, &mut self.tally);
+            return peer.signal(Signal::SHUT, &mut self.tally);
         }
         if self.members().contains_key(&seat) {
             return peer.signal(Signal::REFUSED, &mut self.tally);

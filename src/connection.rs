@@ -65,7 +65,7 @@ enum Errand {
     Recalling,
     /// Another room for a seat. This one is given up when that is had.
     Moving(Box<Membership>),
-    /// The room that it has left, for its last lines.
+    /// The room that it has left, for its last lines; or its own one, for its goodbye.
     Leaving,
 }
 
@@ -284,6 +284,9 @@ impl Connection {
         }
         if signals.has(Signal::REFUSED) {
             self.refused()?;
+        }
+        if signals.has(Signal::SHUT) {
+            self.shut_out()?;
         }
         if signals.has(Signal::RENAMED) {
             self.renamed();

@@ -84,7 +84,7 @@ impl Registry {
     }
 
     /// Asks for a seat in `room`, which appears if it is not there. The peer is told `ADMITTED`,
-    /// `REFUSED` or `CLOSE` by the room's next pass.
+    /// `REFUSED` or `SHUT` by the room's next pass.
     ///
     /// # Errors
     /// [`Closing`], when the server ends.

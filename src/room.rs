@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(text(&new), "u2 has joined\n*** server is shutting down\n");
         assert_eq!(signals(&old), Signal::ADMITTED | Signal::CLOSE);
         assert_eq!(signals(&new), Signal::ADMITTED | Signal::CLOSE);
-        assert_eq!((signals(&late), text(&late)), (Signal::CLOSE, String::new()));
+        assert_eq!((signals(&late), text(&late)), (Signal::SHUT, String::new()));
         assert!(room.roster().is_empty());
     }
 

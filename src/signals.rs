@@ -35,6 +35,8 @@ impl Signal {
     pub const RENAMED: Self = Self(1 << 9);
     /// The room has shown the peer the past that it asked for.
     pub const RECALLED: Self = Self(1 << 10);
+    /// The room that the peer wants a seat in has said goodbye, and lets nobody in.
+    pub const SHUT: Self = Self(1 << 11);
 
     /// Whether all of `other` is in here.
     #[must_use]

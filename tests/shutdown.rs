@@ -48,6 +48,27 @@ fn clients_that_join_at_the_end_are_members_or_refused() {
     }
 }
 
+/// Who goes from room to room in that moment is a member all the time, and sees the notice.
+#[test]
+fn clients_that_move_at_the_end_see_the_notice() {
+    for _ in 0..10 {
+        let mut server = TestServer::start();
+        let mut clients: Vec<Client> = (0..16).map(|n| server.join("a", &format!("u{n}"))).collect();
+        for (n, client) in clients.iter_mut().enumerate() {
+            client.send(if n % 2 == 0 { "/join b\n/join a\n" } else { "/join c\n/join a\n" }.repeat(500));
+        }
+        clients[15].skip_to("u15 has joined");
+        server.begin_shutdown();
+        for mut client in clients {
+            let seen = client.rest();
+            // Of one room or of both, and lines of the other one may come behind it.
+            assert!(seen.iter().any(|line| line == NOTICE), "{:?}", &seen[seen.len().saturating_sub(3)..]);
+            assert!(!seen.iter().any(|line| line == "ERROR"));
+        }
+        server.wait();
+    }
+}
+
 #[test]
 fn members_see_the_notice_then_the_end_and_the_exit_code_is_0() {
     for signal in ["TERM", "INT"] {

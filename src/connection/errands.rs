@@ -9,7 +9,7 @@ use crate::name::{RoomName, UserName};
 use crate::outbox::Outlet;
 use crate::peer::Peer;
 use crate::piece::Sheet;
-use crate::registry::Membership;
+use crate::registry::{Closing, Membership};
 use crate::roster::{Members, Seat};
 use crate::wire;
 use bytes::Bytes;
@@ -140,9 +140,25 @@ impl Connection {
     /// Asks another room for a seat.
     fn move_to(&mut self, room: RoomName, user: UserName) -> Result<(), CloseReason> {
         let peer: Arc<Peer<dyn Outlet>> = Arc::clone(&self.peer) as _;
-        let asked = self.host.registry.join(room, user, peer).map_err(|_| CloseReason::Shutdown)?;
-        self.errand = Errand::Moving(Box::new(asked));
-        Ok(())
+        match self.host.registry.join(room, user, peer) {
+            Ok(asked) => {
+                self.errand = Errand::Moving(Box::new(asked));
+                Ok(())
+            }
+            Err(Closing) => self.shut_out(),
+        }
+    }
+
+    /// No room lets anybody in any more: the server ends. A member waits for its own room's goodbye,
+    /// which is sure to come.
+    pub(super) fn shut_out(&mut self) -> Result<(), CloseReason> {
+        match self.place {
+            Place::Inside(_) => {
+                self.errand = Errand::Leaving;
+                Ok(())
+            }
+            Place::Outside | Place::Waiting(_) => Err(CloseReason::Shutdown),
+        }
     }
 
     /// A room has let the peer in: if it comes from another one, it leaves that.
