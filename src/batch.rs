@@ -266,6 +266,10 @@ impl Batch {
     /// Gives a member another name, if nobody else has it: here as in [`Batch::admit`] no two can
     /// get it. Its own name in other letters is nobody else's.
     fn rename(&mut self, Newcomer { seat, peer }: Newcomer, name: UserName) {
+        if self.closed {
+            // The goodbye is its answer: the name is not taken.
+            return;
+        }
         let wanted = Seat { name, ..seat };
         let members = self.after.as_ref().unwrap_or(&self.before);
         if !has_seat(members, &seat, peer.id()) || wanted != seat && members.contains_key(&wanted) {

@@ -245,7 +245,8 @@ mod tests {
         push(&room, [Operation::Join(Box::new(newcomer(&old)))]);
         pass(&room).await;
         push(&room, [Operation::Join(Box::new(newcomer(&new))), Operation::Close, Operation::Close]);
-        push(&room, [Operation::Leave(Box::new(newcomer(&old))), Operation::Join(Box::new(newcomer(&late)))]);
+        push(&room, [rename(&new, "u2", "al"), Operation::Leave(Box::new(newcomer(&old)))]);
+        push(&room, [Operation::Join(Box::new(newcomer(&late)))]);
         pass(&room).await;
         assert_eq!(text(&old), "u1 has joined\nu2 has joined\n*** server is shutting down\n");
         assert_eq!(text(&new), "u2 has joined\n*** server is shutting down\n");
