@@ -1,0 +1,178 @@
+//! Three people and every command: what each of them types and sees, from the first byte to the last.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod common;
+
+use common::{Client, TestServer};
+use std::collections::VecDeque;
+
+const ALICE: &str = "
+Welcome! Use the command:
+JOIN <ROOMNAME> <USERNAME>
+1> JOIN lobby alice
+alice has joined
+bob has joined
+carol has joined
+4> /help
+*** /help              this list
+*** /who               who is in this room
+*** /rooms             the rooms, and how many are in each
+*** /join ROOM [NAME]  leave this room for another one
+*** /nick NAME         change your name
+*** /me TEXT           do something: * alice waves
+*** /msg NAME TEXT     whisper to somebody in this room
+*** /last [N]          the last lines of this room
+*** /quit [TEXT]       leave, perhaps with a last word
+*** /ui on|off         edit lines with the arrow keys (telnet)
+*** /time on|off       the time (UTC) in front of each line
+*** /color on|off      a color for each name
+*** a line that starts like a command is said when it has one / more: //who
+5> /who
+*** 3 here: alice, bob, carol
+6> hello, both of you
+alice: hello, both of you
+bob: hi alice
+* carol waves
+9> /msg bob she never says anything
+*** you whisper to bob: she never says anything
+*** bob whispers: shh
+11> /mgs bob oops
+*** unknown command /mgs: /help lists them; //mgs says it
+12> /nick al
+alice is now known as al
+carol has left
+bob: /who is a command
+16> /msg carol are you still here
+*** nobody here is called carol: /who lists who is
+17> /rooms
+*** 2 rooms: lobby (2), attic (1)
+carol has joined
+19> /last 3
+*** carol has left
+*** bob: /who is a command
+*** carol has joined
+20> /quit so long
+al: so long
+.
+";
+
+const BOB: &str = "
+Welcome! Use the command:
+JOIN <ROOMNAME> <USERNAME>
+2> JOIN lobby bob
+bob has joined
+carol has joined
+alice: hello, both of you
+7> hi alice
+bob: hi alice
+* carol waves
+*** alice whispers: she never says anything
+10> /msg Alice shh
+*** you whisper to Alice: shh
+alice is now known as al
+carol has left
+14> /who
+*** 2 here: al, bob
+15> //who is a command
+bob: /who is a command
+carol has joined
+al: so long
+al has left
+22> /who is it
+*** /who takes nothing more; write: /who
+23> /nick ***
+*** /nick: the name has stars only, and those begin the server's own lines; write: /nick NAME
+24> /nick carol
+*** the name carol is taken here: choose another
+25> /last 0
+*** /last: N is a number from 1 to 65535; write: /last [N]
+26> /time on
+*** /time works with the line editor: /ui on
+27> /ui on
+*** /ui needs a telnet client, such as telnet or PuTTY
+carol: /etc/passwd
+carol has left
+30> /quit
+.
+";
+
+const CAROL: &str = "
+Welcome! Use the command:
+JOIN <ROOMNAME> <USERNAME>
+3> JOIN lobby carol
+carol has joined
+alice: hello, both of you
+bob: hi alice
+8> /me waves
+* carol waves
+alice is now known as al
+13> /join attic
+carol has joined
+18> /join lobby
+carol has joined
+al: so long
+al has left
+21> /join lobby
+*** you are in lobby already
+28> /etc/passwd
+carol: /etc/passwd
+29> /quit
+.
+";
+
+/// One person at its terminal.
+struct Person {
+    client: Client,
+    /// What it is still to type, with the number of the step in front, and to see. A dot is the end.
+    script: VecDeque<&'static str>,
+}
+
+/// A line that is typed, and the step in which it is.
+fn typed(line: &str) -> Option<(usize, &str)> {
+    let (step, line) = line.split_once("> ")?;
+    Some((step.parse().ok()?, line))
+}
+
+impl Person {
+    fn sit_down(server: &TestServer, script: &'static str) -> Self {
+        Self { client: Client::raw(server.address), script: script.trim().lines().collect() }
+    }
+
+    /// The step in which it types again.
+    fn next_step(&self) -> Option<usize> {
+        self.script.iter().find_map(|line| typed(line)).map(|(step, _)| step)
+    }
+
+    /// Sees the next line; false if there is none before it types.
+    #[track_caller]
+    fn see(&mut self) -> bool {
+        let Some(line) = self.script.front().copied().filter(|line| typed(line).is_none()) else {
+            return false;
+        };
+        self.script.pop_front();
+        assert_eq!(self.client.try_line().as_deref().unwrap_or("."), line);
+        true
+    }
+}
+
+/// Everybody types in the order of the steps: when it has seen all that stands before that, and the
+/// next one when it has seen what comes of it.
+#[test]
+fn three_people_use_every_command() {
+    let server = TestServer::start();
+    let mut people = [ALICE, BOB, CAROL].map(|script| Person::sit_down(&server, script));
+    for step in 1.. {
+        let Some(person) = people.iter_mut().find(|person| person.next_step() == Some(step)) else {
+            break;
+        };
+        while person.see() {}
+        let (_, line) = person.script.pop_front().and_then(typed).unwrap();
+        person.client.send(format!("{line}\n"));
+        person.see();
+    }
+    for person in &mut people {
+        while person.see() {}
+        assert!(person.script.is_empty(), "{:?}", person.script);
+    }
+}
