@@ -13,18 +13,25 @@ pub struct Stay {
 /// The lines of a witness that was in the room before all others and left after them.
 pub struct Witness {
     lines: Vec<String>,
-    /// For each name, where its stays begin and end: at `has joined`, and at `has left`.
+    /// For each name with which somebody came, where its stays begin and end: at `has joined`, and
+    /// at `has left`.
     stays: HashMap<String, Vec<(usize, usize)>>,
 }
 
 impl Witness {
     pub fn new(lines: Vec<String>) -> Self {
         let mut stays: HashMap<String, Vec<(usize, usize)>> = HashMap::new();
+        // Who has another name now, and with which it came.
+        let mut came_as: HashMap<String, String> = HashMap::new();
         for (at, line) in lines.iter().enumerate() {
             if let Some(name) = line.strip_suffix(" has joined") {
                 stays.entry(name.to_owned()).or_default().push((at, lines.len()));
+            } else if let Some((old, new)) = line.split_once(" is now known as ") {
+                let first = came_as.remove(old).unwrap_or_else(|| old.to_owned());
+                came_as.insert(new.to_owned(), first);
             } else if let Some(name) = line.strip_suffix(" has left") {
-                let stay = stays.get_mut(name).and_then(|stays| stays.last_mut());
+                let first = came_as.remove(name).unwrap_or_else(|| name.to_owned());
+                let stay = stays.get_mut(&first).and_then(|stays| stays.last_mut());
                 stay.unwrap_or_else(|| panic!("{name} left and had not joined")).1 = at;
             }
         }
