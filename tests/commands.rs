@@ -5,7 +5,8 @@
 mod common;
 
 use common::{Client, TestServer, numbered, patient};
-use roomcast::Config;
+use roomcast::{Config, SlowReader};
+use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -454,4 +455,60 @@ fn the_line_editor_is_on_when_it_says_so() {
     let says_on = behind.starts_with("*** ui is on");
     assert!(before.contains("*** ui is on") && behind.contains("alice: hello"), "{seen:?}");
     assert_eq!(says_on, behind.contains("\u{1B}[K"), "{seen:?}");
+}
+
+/// What a terminal with the line editor has drawn on it, when the connection has ended.
+fn drawn(mut client: Client) -> Vec<String> {
+    let (rows, columns) = (NonZeroU16::new(24).unwrap(), NonZeroU16::new(80).unwrap());
+    let mut screen = vt100::Parser::new(rows, columns, 0);
+    screen.process(client.rest_lossy().replace('\u{FFFD}', "").as_bytes());
+    screen.screen().rows(0, 80).filter(|row| !row.is_empty()).collect()
+}
+
+#[test]
+fn at_the_end_of_input_the_line_editor_hands_its_line_in() {
+    let server = TestServer::start();
+    let (mut alice, mut bob) = alice_and_bob(&server);
+    bob.send("/ui on\r\nunfinishes\u{8}d");
+    bob.half_close();
+    alice.expect_all(&["bob: unfinished", "bob has left"]);
+    let screen = drawn(bob);
+    assert!(screen.iter().any(|row| row == "bob: unfinished"), "{screen:?}");
+    let mut carol = server.join("room", "carol");
+    carol.send("/ui on\r\n/nick caro");
+    carol.half_close();
+    alice.expect_all(&["carol has joined", "carol is now known as caro", "caro has left"]);
+}
+
+/// The server's last words come as lines above the one that is typed.
+#[test]
+fn the_line_editor_shows_why_it_ends() {
+    let mut server = TestServer::with(Config { slow_reader: SlowReader::Kick, backlog: 100_000, rate: 0, ..patient() });
+    let (mut alice, mut bob) = alice_and_bob(&server);
+    bob.send("/ui on\r\nhello\r\nhalf a li");
+    alice.expect("bob: hello");
+    // Each is a whole read of its own: the editor's is a stretch at a time.
+    while alice.line_behind(&"x".repeat(10_000)) != "bob has left" {}
+    let text = bob.rest_lossy();
+    assert!(text.contains("ERROR\r\nmore than 100000 bytes waited"), "{}", &text[text.len().saturating_sub(300)..]);
+
+    let mut carol = server.join("room", "carol");
+    carol.send("/ui on\r\nhello\r\nhalf a li");
+    alice.skip_to("carol: hello");
+    server.begin_shutdown();
+    let screen = drawn(carol);
+    assert_eq!(screen[screen.len() - 2..], ["*** server is shutting down", "> half a li"]);
+}
+
+impl Client {
+    /// Says something, and reads up to where that is heard, or somebody has left.
+    fn line_behind(&mut self, line: &str) -> String {
+        self.send(format!("{line}\n"));
+        loop {
+            let heard = self.line();
+            if heard.ends_with(line) || heard.ends_with(" has left") {
+                return heard;
+            }
+        }
+    }
 }
