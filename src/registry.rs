@@ -335,6 +335,24 @@ mod tests {
         assert!(registry.is_empty());
     }
 
+    /// A room's history is the room's: at most 64 KiB (`history.rs`), and gone with it.
+    #[tokio::test]
+    async fn a_room_that_is_gone_keeps_no_memory() {
+        let registry = Arc::new(Registry::new(1 << 20, false).with_history(100, 10));
+        let first = peer(1, false);
+        let member = join(&registry, &first);
+        settle().await;
+        for _ in 0..100 {
+            member.say(vec![b'\n'; 10_000].into(), 10_000).unwrap();
+            settle().await;
+        }
+        let room = Arc::downgrade(&member.room);
+        assert!(room.upgrade().is_some());
+        drop(member);
+        settle().await;
+        assert!(room.upgrade().is_none() && registry.is_empty());
+    }
+
     #[tokio::test]
     async fn a_panic_in_a_pass_closes_its_room_and_no_other() {
         let registry = Arc::new(Registry::new(1 << 20, false));
