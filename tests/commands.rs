@@ -91,10 +91,11 @@ fn a_room_where_the_name_is_taken_is_not_entered() {
     let server = TestServer::start();
     let (mut alice, mut bob) = alice_and_bob(&server);
     let mut other = server.join("other", "ALICE");
-    alice.send("/join other\nstill here\n/join other bob\n");
+    alice.send("/join other\nstill here\n");
     alice.expect("*** the name alice is taken in other: you stay here; write: /join other NAME");
     alice.expect("alice: still here");
     bob.expect("alice: still here");
+    alice.send("/join other bob\n");
     alice.expect("bob has joined");
     other.expect("bob has joined");
     bob.expect("alice has left");

@@ -273,7 +273,7 @@ fn one_order_for_those_who_move_while_some_are_lost() {
 fn one_order_for_a_hundred_who_move() {
     for workers in [1, 2, 4] {
         for resets in [false, true] {
-            everybody_sees_one_order(Moves { workers, movers: 100, rooms: 8, visits: 100, resets });
+            everybody_sees_one_order(Moves { workers, movers: 100, rooms: 8, visits: 50, resets });
         }
     }
 }
