@@ -44,7 +44,8 @@ const WINDOW: usize = 5;
 ///
 /// It is meant to be asked again and again until all input is taken; what it says then is to be
 /// done in that order. When a run of data can't be used up at once, what is left of it may be put
-/// back in front of the input: it is decoded to the same again.
+/// back in front of the input: it is decoded to the same again. Only of a run that is an FF the
+/// decoder has to [know](Self::put_back_literal).
 #[derive(Debug, Default)]
 pub struct Decoder {
     state: State,
@@ -163,6 +164,12 @@ impl Decoder {
             }
         }
         None
+    }
+
+    /// Notes that the last byte of what was taken is put back, which is the second of a doubled FF:
+    /// alone it would begin a command.
+    pub fn put_back_literal(&mut self) {
+        self.state = State::Command;
     }
 
     /// How many of the bytes so far were not data, since this was last asked: what an

@@ -6,6 +6,7 @@ mod common;
 
 use common::{Client, Program, TestServer, eventually, patient};
 use roomcast::Config;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Two who talk while others misbehave.
@@ -109,6 +110,16 @@ fn nul_and_ff_in_every_place() {
             }
         }
     }
+}
+
+/// A doubled FF is one byte of data, also where the rate limit stops between the two and the line.
+#[test]
+fn a_doubled_ff_waits_as_one() {
+    let server = TestServer::with(Config { rate: 10, burst: NonZeroU32::MIN, ..patient() });
+    let mut alice = server.connect();
+    alice.send(b"JOIN room alice\n\xFF\xFFab\n");
+    alice.expect("alice has joined");
+    alice.expect("alice: \u{FFFD}ab");
 }
 
 #[test]

@@ -147,6 +147,11 @@ impl Connection {
                     self.take_run(&mut run, parcel, now)?;
                     // What something has to be waited for with is put back.
                     *input = &before[before.len() - input.len() - run.len()..];
+                    if run == [IAC]
+                        && let Some(telnet) = &mut self.telnet
+                    {
+                        telnet.decoder.put_back_literal();
+                    }
                 }
             }
             self.note_nvt();
