@@ -150,16 +150,21 @@ impl Batch {
     /// Nothing more comes into it: puts the membership that comes of it into the roster, and gives
     /// the inbox its room back.
     pub(crate) fn seal(mut self, roster: &Roster, inbox: &Inbox) -> Sealed {
-        if let Some(after) = self.after.take() {
-            roster.replace(after);
-        }
         inbox.release(self.said);
         for peer in &self.waiting {
             peer.signal(Signal::ROOMY, &mut self.tally);
         }
         self.tally.lines += self.end.lines;
+        let empties = self.after.as_ref().is_some_and(Members::is_empty);
         if let Some(history) = self.past.as_mut().and_then(|past| past.history.as_mut()) {
             history.push(&self.bytes);
+            // Whoever comes before the room is removed comes into a new one.
+            if empties {
+                history.clear();
+            }
+        }
+        if let Some(after) = self.after.take() {
+            roster.replace(after);
         }
         let delivery = Delivery {
             all: Sheet::new(Bytes::from(self.bytes), self.end.lines),

@@ -49,6 +49,11 @@ impl History {
         self.lengths.is_empty()
     }
 
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        *self = Self::new(self.max_lines);
+    }
+
     /// Takes a pass's lines, end to end, each with its LF.
     ///
     /// They are looked at from their end, and no further than they are kept: a batch of 1 MiB costs

@@ -448,6 +448,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whoever_comes_into_an_empty_room_is_shown_nothing_of_before() {
+        let room = Room::new(RoomName::parse("room").unwrap(), 1 << 20, 100, 2);
+        let (old, new) = (peer(1), peer(2));
+        push(&room, [Operation::Join(Box::new(newcomer(&old))), Operation::Leave(Box::new(newcomer(&old)))]);
+        pass(&room).await;
+        push(&room, [Operation::Join(Box::new(newcomer(&new)))]);
+        pass(&room).await;
+        assert_eq!(text(&new), "u2 has joined\n");
+    }
+
+    #[tokio::test]
     async fn a_room_that_remembers_nothing_says_so() {
         let room = Room::new(RoomName::parse("room").unwrap(), 1 << 20, 0, 5);
         let asks = peer(1);
