@@ -93,8 +93,10 @@ impl Room {
 
     /// Takes `steps`, and a breath between some of them.
     async fn hand_out(&self, steps: impl Iterator<Item = ()>, next: &mut Batch, unsettled: usize) {
-        for (step, ()) in (1..).zip(steps) {
-            self.breathe(step, next, unsettled).await;
+        for (step, ()) in (1_usize..).zip(steps) {
+            if step.is_multiple_of(DELIVERIES_BEFORE_GATHERING) {
+                self.breathe(step, next, unsettled).await;
+            }
         }
     }
 
