@@ -4,6 +4,7 @@ use crate::piece::{Form, Piece, push_with_cr};
 use crate::turn::Desk;
 use crate::wire;
 use memchr::{memchr, memchr_iter, memrchr};
+use socket2::SockRef;
 use std::collections::VecDeque;
 use std::io;
 
@@ -17,8 +18,14 @@ pub trait Outlet: Send + Sync {
 }
 
 impl Outlet for tokio::net::TcpStream {
+    /// Straight to the system: what the runtime notes of a socket is one more place in memory for each
+    /// delivery. It is asked when the socket takes nothing, so that it tells when that changes. (A
+    /// Rust program gets an error for a broken pipe, and no signal.)
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        Self::try_write(self, bytes)
+        match SockRef::from(self).send(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Self::try_write(self, bytes),
+            done => done,
+        }
     }
 }
 
