@@ -143,9 +143,14 @@ impl Config {
             SlowReader::Kick => "kick",
         };
         let names = if self.allow_duplicate_names { ", duplicate names allowed" } else { "" };
+        let plain = if self.plain { ", no commands" } else { "" };
+        let replay = match self.replay {
+            0 => String::new(),
+            lines => format!(" and {lines} replayed"),
+        };
         format!(
             "bounds: {connections} connections, line {}, login {}, {rate}, backlog {} then {slow}, stall {}, dead {}, \
-             inbox {} a room, history {} lines a room, drain {}{names}",
+             inbox {} a room, history {} lines a room{replay}, drain {}{names}{plain}",
             show_size(self.max_line),
             show_time(self.login_timeout),
             show_size(self.backlog),

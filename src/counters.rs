@@ -43,7 +43,8 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Adds a tally. Called once a pass: no counter is touched per delivery.
+    /// Adds a tally. Called once a pass, and once for what a connection writes itself: no counter is touched per
+    /// delivery.
     pub fn add(&self, tally: &Tally) {
         for (sum, part) in self.all().into_iter().zip(tally.all()) {
             if part > 0 {

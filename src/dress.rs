@@ -38,7 +38,7 @@ impl Dress {
 
 /// Appends a line with the name at its beginning in its color.
 fn color(out: &mut Vec<u8>, line: &[u8]) {
-    if line.starts_with(b"***") {
+    if line.starts_with(b"*** ") {
         return paint(out, DIM, line);
     }
     let star = if line.starts_with(b"* ") { 2 } else { 0 };
@@ -112,7 +112,7 @@ mod tests {
         }
         assert_eq!(dressed(COLOR, "*** 1 here: al\n", 0), "\x1b[2m*** 1 here: al\x1b[0m\r\n");
         let both = Dress { time: true, color: true };
-        assert_eq!(dressed(both, "***\n", 0), "00:00 \x1b[2m***\x1b[0m\r\n");
+        assert_eq!(dressed(both, "*** x\n", 0), "00:00 \x1b[2m*** x\x1b[0m\r\n");
     }
 
     #[test]

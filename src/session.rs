@@ -9,7 +9,7 @@ use std::borrow::Cow;
 pub enum Session {
     /// Nothing was understood yet: the first line has to be a JOIN.
     Greeting,
-    /// The JOIN was understood: all that comes is talk.
+    /// The JOIN was understood: all that comes is talk, or a [command](crate::command).
     Joined,
 }
 
@@ -23,7 +23,7 @@ pub enum Effect<'a> {
         /// As whom.
         user: UserName,
     },
-    /// To say this to everybody in the room.
+    /// To say this to everybody in the room, unless it is a [command](crate::command).
     Say(Cow<'a, str>),
 }
 
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn after_the_join_every_line_is_talk() {
+    fn after_the_join_every_line_is_text() {
         let mut session = Session::Greeting;
         session.line(b"JOIN a b").unwrap();
         for line in ["", "JOIN a b", "grüße"] {

@@ -38,7 +38,7 @@ pub fn clean(line: &[u8]) -> Cow<'_, str> {
 }
 
 /// Whether [`clean`] drops a character.
-fn steers(character: char) -> bool {
+pub(crate) fn steers(character: char) -> bool {
     let steers = matches!(
         character,
         '\0'..='\u{1F}' | '\u{7F}'..='\u{9F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}'

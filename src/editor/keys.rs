@@ -5,6 +5,8 @@
 //! the arrow key `ESC O D` is two things. Here a control byte ends every sequence and counts as
 //! itself: whatever came before, Enter is Enter.
 
+use crate::text;
+
 /// What somebody pressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
@@ -234,11 +236,9 @@ fn control(byte: u8) -> Option<Key> {
     })
 }
 
-/// Whether a character can be shown without harm: no control, and nothing that turns the order of
-/// what stands around it.
+/// Whether a character can be shown without harm, and takes the room that it says: TAB does not.
 fn is_shown(character: char) -> bool {
-    let harms = matches!(character, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}');
-    !harms && !character.is_control()
+    !text::steers(character) && !character.is_control()
 }
 
 #[cfg(test)]
