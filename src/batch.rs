@@ -3,13 +3,13 @@
 use crate::counters::Tally;
 use crate::delivery::{Delivery, Part, Parts};
 use crate::history::History;
-use crate::inbox::{Inbox, Newcomer, Operation};
+use crate::inbox::{Inbox, Newcomer, Operation, Whisper};
 use crate::name::{PeerId, UserName};
 use crate::outbox::Outlet;
 use crate::peer::Peer;
 use crate::piece::{Mark, Sheet};
 use crate::replay::Replay;
-use crate::roster::{Members, Roster, Seat, has_seat};
+use crate::roster::{Members, Roster, Seat, find, has_seat};
 use crate::signals::Signal;
 use crate::wire;
 use bytes::Bytes;
@@ -42,6 +42,8 @@ pub(crate) struct Batch {
     past: Option<Box<Past>>,
     /// What newcomers are shown of them, and of the batch; made for the first one.
     replay: Option<Replay>,
+    /// Bytes of the batch that belong to a room that is gone.
+    forgotten: usize,
     /// Who is answered when everybody has the batch.
     answers: Answers,
     /// Whether the room was told to close.
@@ -87,6 +89,8 @@ pub(crate) enum Answer {
     Renamed,
     /// It is shown so many of the last lines.
     Recalled(u16),
+    /// What it has said to one member alone is said, or it is told that there is nobody.
+    Whispered(Box<Whisper>),
 }
 
 /// Who gets which answer.
@@ -107,6 +111,7 @@ impl Batch {
             renamed: HashSet::new(),
             past,
             replay: None,
+            forgotten: 0,
             answers: Vec::new(),
             closed,
             taken: 0,
@@ -131,10 +136,11 @@ impl Batch {
         self.taken == 0
     }
 
-    /// Hands newcomers what there is of their part. Nobody else writes to them: they are in no
-    /// batch before this one.
-    pub(crate) fn greet(&mut self) {
-        for part in self.parts.0.iter_mut().skip(self.greeted).filter(|part| part.fate.has(Signal::ADMITTED)) {
+    /// Hands newcomers what there is of their part: to `most` of them, or a crowd would hold up who
+    /// waits for the batch before. Nobody else writes to them: they are in no batch before this one.
+    pub(crate) fn greet(&mut self, most: usize) {
+        let until = self.parts.0.len().min(self.greeted + most);
+        for part in self.parts.0[self.greeted..until].iter_mut().filter(|part| part.fate.has(Signal::ADMITTED)) {
             let to = part.to.unwrap_or(self.end);
             let replay = self.replay.as_ref().filter(|_| part.shown > 0);
             let (past, count) = replay.map(|replay| replay.before(part.shown)).unwrap_or_default();
@@ -144,7 +150,7 @@ impl Batch {
             part.peer.signal(part.fate, &mut self.tally);
             (part.shown, part.from, part.fate) = (0, to, Signal::NONE);
         }
-        self.greeted = self.parts.0.len();
+        self.greeted = until;
     }
 
     /// Nothing more comes into it: puts the membership that comes of it into the roster, and gives
@@ -155,13 +161,8 @@ impl Batch {
             peer.signal(Signal::ROOMY, &mut self.tally);
         }
         self.tally.lines += self.end.lines;
-        let empties = self.after.as_ref().is_some_and(Members::is_empty);
         if let Some(history) = self.past.as_mut().and_then(|past| past.history.as_mut()) {
-            history.push(&self.bytes);
-            // Whoever comes before the room is removed comes into a new one.
-            if empties {
-                history.clear();
-            }
+            history.push(&self.bytes[self.forgotten..]);
         }
         if let Some(after) = self.after.take() {
             roster.replace(after);
@@ -181,18 +182,38 @@ impl Batch {
     /// Gives who has asked, in the batch before this one, its answer. Of the past that is the lines
     /// up to there.
     pub(crate) fn answer(&mut self, peer: &Peer, answer: &Answer, tally: &mut Tally) {
-        match *answer {
+        match answer {
             Answer::Renamed => peer.signal(Signal::RENAMED, tally),
+            Answer::Whispered(whisper) => {
+                self.whisper(whisper, tally);
+                peer.signal(Signal::ANSWERED, tally);
+            }
             Answer::Recalled(count) => {
                 let history = self.past.as_mut().and_then(|past| past.history.as_mut());
-                let (lines, count) = match history.map(|history| history.recall(count.into())).unwrap_or_default() {
+                let (lines, count) = match history.map(|history| history.recall((*count).into())).unwrap_or_default() {
                     (_, 0) => (Bytes::from_static(wire::NOTHING_KEPT.as_bytes()), 1),
                     (lines, count) => (lines.into(), count),
                 };
                 peer.deliver_sheet(&Sheet::new(lines, count), tally);
-                peer.signal(Signal::RECALLED, tally);
+                peer.signal(Signal::ANSWERED, tally);
             }
         }
+    }
+
+    /// Says something to one member, and to who said it what came of it.
+    fn whisper(&self, Whisper { peer, from, to, text }: &Whisper, tally: &mut Tally) {
+        let member = find(&self.before, *to);
+        let mut told = Vec::new();
+        match member {
+            Some(_) => wire::whispering(&mut told, to, text),
+            None => wire::nobody(&mut told, to),
+        }
+        if let Some(member) = member {
+            let mut heard = Vec::new();
+            wire::whispered(&mut heard, from, text);
+            member.deliver_sheet(&Sheet::new(Bytes::from(heard), 1), tally);
+        }
+        peer.deliver_sheet(&Sheet::new(Bytes::from(told), 1), tally);
     }
 
     /// Where it has what the room remembers.
@@ -204,7 +225,8 @@ impl Batch {
     fn replay(&mut self) -> usize {
         match self.past.as_deref_mut() {
             Some(Past { history: Some(history), replay }) if *replay > 0 => {
-                self.replay.get_or_insert_with(|| Replay::open(history, *replay)).go_on(&self.bytes)
+                let replay = self.replay.get_or_insert_with(|| Replay::open(history, *replay));
+                replay.go_on(&self.bytes[self.forgotten..])
             }
             _ => 0,
         }
@@ -226,6 +248,10 @@ impl Batch {
             Operation::Leave(newcomer) => self.release(&newcomer),
             Operation::Rename(member, name) => self.rename(*member, *name),
             Operation::Recall(peer, count) => self.answers.push((peer, Answer::Recalled(count))),
+            Operation::Whisper(whisper) => {
+                self.said += whisper.text.len();
+                self.answers.push((Arc::clone(&whisper.peer), Answer::Whispered(whisper)));
+            }
             Operation::Notify(peer) => self.waiting.push(peer),
             Operation::Close => self.close(),
         }
@@ -266,6 +292,20 @@ impl Batch {
         wire::left(&mut self.bytes, &name);
         self.mark(1);
         self.tally.leaves += 1;
+        if self.members().is_empty() {
+            self.forget();
+        }
+    }
+
+    /// A room is gone with its last member: whoever comes before it is removed comes into a new one.
+    fn forget(&mut self) {
+        if let Some(history) = self.past.as_mut().and_then(|past| past.history.as_mut()) {
+            history.clear();
+        }
+        self.forgotten = self.bytes.len();
+        self.replay = None;
+        // They have left, whether they were shown the past or not.
+        self.parts.0.iter_mut().for_each(|part| part.shown = 0);
     }
 
     /// Gives a member another name, if nobody else has it: here as in [`Batch::admit`] no two can

@@ -61,16 +61,28 @@ enum Errand {
     None,
     /// For another name.
     Renaming,
-    /// For its last lines. One at a time, or a peer could fill the inbox with what costs it a word.
-    Recalling,
+    /// For its last lines, or to say something to one member. One at a time, or a peer could fill the
+    /// inbox with what costs it a word.
+    Asking,
     /// Another room for a seat. This one is given up when that is had.
     Moving(Box<Membership>),
-    /// The room that it has left, for its last lines; or its own one, for its goodbye.
+    /// The room that it has left, for its last lines.
     Leaving,
+    /// For its goodbye, which is sure to come: the server ends.
+    Ending,
 }
 
 /// Lines laid out, and how many.
 type Parcel = (Box<[u8]>, u32);
+
+/// What the room's inbox had no room for.
+#[derive(Debug, Default)]
+struct Unsent {
+    /// Lines.
+    parcel: Option<Parcel>,
+    /// The line of a command, which has to come behind them.
+    command: Option<Box<[u8]>>,
+}
 
 /// What this connection knows of its backlog.
 #[derive(Debug, PartialEq, Eq)]
@@ -107,8 +119,8 @@ pub(crate) struct Connection {
     terminal: Option<Box<Terminal>>,
     /// Input that was read and can't be worked on yet: something is waited for. Never empty.
     held: Option<Box<Bytes>>,
-    /// Lines that the room's inbox had no room for.
-    unsent: Option<Box<Parcel>>,
+    /// What the room's inbox had no room for.
+    unsent: Option<Box<Unsent>>,
     /// What is to be said to the peer, and could not be yet: somebody else was writing to it.
     unsaid: Option<Box<Unsaid>>,
     pace: Pace,
@@ -291,7 +303,7 @@ impl Connection {
         if signals.has(Signal::RENAMED) {
             self.renamed();
         }
-        if signals.has(Signal::RECALLED) {
+        if signals.has(Signal::ANSWERED) {
             self.errand = Errand::None;
         }
         if signals.has(Signal::RELEASED) {
@@ -310,9 +322,9 @@ impl Connection {
             return Err(CloseReason::TooSlow(self.host.config.backlog));
         }
         if signals.has(Signal::ROOMY)
-            && let Some(parcel) = self.unsent.take()
+            && let Some(unsent) = self.unsent.take()
         {
-            self.hand_in(*parcel);
+            self.try_again(*unsent)?;
         }
         if self.is_waiting() { Ok(()) } else { self.go_on() }
     }

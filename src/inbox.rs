@@ -26,6 +26,8 @@ pub(crate) enum Operation {
     Rename(Box<Newcomer>, Box<UserName>),
     /// Show this peer so many of the last lines.
     Recall(Arc<Peer<dyn Outlet>>, u16),
+    /// Say something to one member alone.
+    Whisper(Box<Whisper>),
     /// Tell this peer when you get here: it waits for the budget.
     Notify(Arc<Peer<dyn Outlet>>),
     /// Say goodbye, let everybody go, and admit nobody any more.
@@ -36,6 +38,16 @@ pub(crate) enum Operation {
 pub(crate) struct Newcomer {
     pub(crate) seat: Seat,
     pub(crate) peer: Arc<Peer<dyn Outlet>>,
+}
+
+/// What one member says to another.
+pub(crate) struct Whisper {
+    /// Who says it.
+    pub(crate) peer: Arc<Peer<dyn Outlet>>,
+    /// Under which name.
+    pub(crate) from: UserName,
+    pub(crate) to: UserName,
+    pub(crate) text: Box<str>,
 }
 
 /// The next pass is yours to run: nobody else will.
@@ -68,15 +80,21 @@ impl Inbox {
     /// Sends lines, or gives them back when they would exceed the budget. An inbox without any
     /// takes one parcel of any size.
     pub(crate) fn say(&self, bytes: Box<[u8]>, lines: u32) -> Result<Option<Due>, Box<[u8]>> {
-        let len = bytes.len();
+        if self.reserve(bytes.len()) { Ok(self.send(Operation::Say { bytes, lines })) } else { Err(bytes) }
+    }
+
+    /// Sends what one member says to another, unless it would exceed the budget.
+    pub(crate) fn whisper(&self, whisper: Box<Whisper>) -> Result<Option<Due>, Box<Whisper>> {
+        if self.reserve(whisper.text.len()) { Ok(self.send(Operation::Whisper(whisper))) } else { Err(whisper) }
+    }
+
+    /// Takes room for so many bytes, if there is any.
+    fn reserve(&self, len: usize) -> bool {
         // Relaxed: the budget orders nothing, the queue does.
         let reserved = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
             (held == 0 || held + len <= self.budget).then_some(held + len)
         });
-        match reserved {
-            Ok(_) => Ok(self.send(Operation::Say { bytes, lines })),
-            Err(_) => Err(bytes),
-        }
+        reserved.is_ok()
     }
 
     /// Sends lines, whatever the budget.

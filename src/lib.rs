@@ -37,7 +37,7 @@
 //! 3. **Nobody waits for a slow reader**, and its memory is bounded: the rules above
 //!    [`outbox`]'s `Outbox`. A peer holds at most its backlog, as much again that came late while
 //!    its backlog was being written, one read (64 KiB) that waits, and one parcel; with the line
-//!    editor also one stretch of lines as it is drawn. Held by `tests/slow_reader.rs`.
+//!    editor also what was drawn (a few 100 KiB). Held by `tests/slow_reader.rs`, `tests/bounds.rs`.
 //! 4. **Joins and leaves never hold a broadcast up, nor it them**: a pass reads a snapshot
 //!    ([`roster`]), a join is an operation in the inbox, which a pass looks at between deliveries.
 //! 5. **What a peer types harms nobody**: not another's terminal ([`text`]), and no line passes for
@@ -50,7 +50,7 @@
 //! |---|---|---|
 //! | a line inside a pass, to every member's socket | none | — |
 //! | who may write to a peer | none: an atomic is swapped (`turn.rs`, `sync.rs`); who fails leaves its piece and goes on | each delivery |
-//! | a room's roster | none: arc-swap | each pass, `/who`, `/msg` |
+//! | a room's roster | none: arc-swap | each pass, `/who`, `/rooms` |
 //! | a batch with CR LF | none that is waited for: the pass that runs lays it out | the first NVT of a pass |
 //! | a room's inbox | none: crossbeam's unbounded queue; for the instant in which another thread is between claiming a place and filling it, a receiver spins | each operation |
 //! | a room's history | none: whoever runs its pass has it (an atomic is swapped) | each pass |

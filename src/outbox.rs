@@ -157,13 +157,18 @@ impl Outbox {
     }
 
     /// Keeps what the server says to this peer alone, bound or not: it is short, and said seldom.
-    /// The `raw` bytes behind it are no text: they stay as they are.
+    /// The `raw` bytes behind it are no text: they stay as they are, and are kept within the bound
+    /// alone, since a peer may ask for them on and on.
     pub(crate) fn answer(&mut self, text: &[u8], raw: &[u8], terms: Terms) {
         self.terms = terms;
         if !self.closed {
             self.tell_gap();
             self.append(text);
-            self.backlog.extend(raw);
+            if self.backlog.len() + raw.len() <= terms.limit {
+                // Some of these bytes look like line ends, and will be counted as such.
+                self.lines += count_lines(raw);
+                self.backlog.extend(raw);
+            }
         }
     }
 
@@ -453,6 +458,19 @@ mod tests {
         outbox.answer(b"ERROR\n", b"", outbox.terms);
         drain_all(&mut outbox, &pipe);
         assert_eq!(pipe.text(), "abc\n*** 1 line skipped\nERROR\n");
+    }
+
+    #[test]
+    fn answers_that_are_no_text_are_bounded_and_counted() {
+        let (mut outbox, pipe) = (Outbox::new(terms(8)), Pipe::default());
+        for _ in 0..9 {
+            // WONT 10: the option is a byte that looks like a line end.
+            outbox.answer(b"", b"\xFF\xFC\n", outbox.terms);
+        }
+        assert_eq!(outbox.backlog.len(), 6);
+        outbox.close();
+        assert_eq!(outbox.lines_out(), 0, "none of them went out");
+        assert_eq!(outbox.drain(&pipe), Drained::Empty);
     }
 
     #[test]

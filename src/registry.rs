@@ -1,12 +1,12 @@
 //! The registry: rooms by name, and what it means to be a member of one.
 
 use crate::counters::{Counters, Tally};
-use crate::inbox::{Due, Inbox, Newcomer, Operation};
+use crate::inbox::{Due, Inbox, Newcomer, Operation, Whisper};
 use crate::name::{RoomName, UserName};
 use crate::outbox::Outlet;
 use crate::peer::Peer;
 use crate::room::Room;
-use crate::roster::{Members, Seat};
+use crate::roster::{Members, Seat, has_seat};
 use crate::signals::Signal;
 use dashmap::DashMap;
 use std::hash::RandomState;
@@ -196,14 +196,29 @@ impl Membership {
         wanted
     }
 
-    /// Asks to be shown the room's last `count` lines. The peer is told `RECALLED`.
+    /// Asks for `text` to be said to one member alone, behind all that was said before. The peer is
+    /// shown what came of it and told `ANSWERED`. False when the room's inbox is full: the peer is
+    /// told `ROOMY` when it is worth trying again.
+    pub(crate) fn whisper(&self, to: UserName, text: &str) -> bool {
+        let whisper = Whisper { peer: Arc::clone(&self.peer), from: self.user(), to, text: text.into() };
+        let sent = self.inbox().whisper(Box::new(whisper));
+        let full = sent.is_err();
+        self.run_if(sent.unwrap_or_else(|_| self.inbox().send(Operation::Notify(Arc::clone(&self.peer)))));
+        !full
+    }
+
+    /// Asks to be shown the room's last `count` lines. The peer is told `ANSWERED`.
     pub(crate) fn recall(&self, count: u16) {
         self.run_if(self.inbox().send(Operation::Recall(Arc::clone(&self.peer), count)));
     }
 
-    /// Who is in the room now.
-    pub(crate) fn members(&self) -> Arc<Members> {
-        self.room.roster().snapshot()
+    /// How many are in the room now, and their names. One that was let in a moment ago may be in no
+    /// snapshot yet, but knows that it is here.
+    pub(crate) fn who(&self, show: impl FnOnce(usize, &mut dyn Iterator<Item = &UserName>)) {
+        let members = self.room.roster().snapshot();
+        let own = (!has_seat(&members, &self.seat, self.peer.id())).then_some(&self.seat.name);
+        let total = members.len() + usize::from(own.is_some());
+        show(total, &mut own.into_iter().chain(members.keys().map(|seat| &seat.name)));
     }
 
     /// Hands in a leaver's last lines, budget or not: each connection has one such parcel.

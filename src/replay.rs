@@ -56,5 +56,9 @@ mod tests {
             assert_eq!(replay.before(place), (shown.as_bytes(), 2));
         }
         assert_eq!(replay.before(0), (&b""[..], 0));
+        // A crowd that comes at once has one text.
+        let length = replay.text.len();
+        assert!((0..3_000).all(|_| replay.go_on(&batch) == places[3]));
+        assert_eq!(replay.text.len(), length);
     }
 }

@@ -105,7 +105,7 @@ impl Room {
     async fn breathe(&self, deliveries: usize, next: &mut Batch, unsettled: usize) {
         if deliveries.is_multiple_of(DELIVERIES_BEFORE_GATHERING) {
             next.gather(&self.inbox, unsettled);
-            next.greet();
+            next.greet(DELIVERIES_BEFORE_GATHERING);
         }
         if deliveries.is_multiple_of(DELIVERIES_BEFORE_YIELD) {
             yield_now().await;
@@ -412,43 +412,6 @@ mod tests {
         assert_eq!(text(&asks).matches("*** u1 has joined\n").count(), 1_000);
     }
 
-    /// Takes everything, and keeps nothing.
-    struct Sink;
-
-    impl Outlet for Sink {
-        fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-            Ok(bytes.len())
-        }
-    }
-
-    /// The most memory that the process ever had, in KiB.
-    fn most_memory() -> usize {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_crowd_that_is_shown_the_past_costs_no_copy_each() {
-        let room = Room::new(RoomName::parse("room").unwrap(), 1 << 20, 1_000, 1_000);
-        let said = format!("u1: {}\n", "x".repeat(995)).repeat(65);
-        push(&room, [Operation::Join(Box::new(newcomer(&peer(1))))]);
-        push(&room, [Operation::Say { bytes: Box::from(said.as_bytes()), lines: 65 }]);
-        pass(&room).await;
-        let before = most_memory();
-        push(
-            &room,
-            (2..3_000).map(|id| {
-                let peer = Arc::new(Peer::new(PeerId(id), 1 << 20, SlowReader::Skip, Sink));
-                let name = UserName::parse(&format!("u{id}")).unwrap();
-                Operation::Join(Box::new(Newcomer { seat: Seat { name, twin: None }, peer }))
-            }),
-        );
-        pass(&room).await;
-        let grown = most_memory() - before;
-        assert!(grown < 64 << 10, "{grown} KiB for 3,000 times 64 KiB");
-    }
-
     #[tokio::test]
     async fn whoever_comes_into_an_empty_room_is_shown_nothing_of_before() {
         let room = Room::new(RoomName::parse("room").unwrap(), 1 << 20, 100, 2);
@@ -458,6 +421,14 @@ mod tests {
         push(&room, [Operation::Join(Box::new(newcomer(&new)))]);
         pass(&room).await;
         assert_eq!(text(&new), "u2 has joined\n");
+        // All of it in one batch, and what is asked for behind it.
+        let (next, last) = (peer(3), peer(4));
+        push(&room, [Operation::Leave(Box::new(newcomer(&new))), Operation::Join(Box::new(newcomer(&next)))]);
+        push(&room, [Operation::Leave(Box::new(newcomer(&next))), Operation::Join(Box::new(newcomer(&last)))]);
+        push(&room, [Operation::Recall(Arc::clone(&last) as _, 9)]);
+        pass(&room).await;
+        assert_eq!(text(&next), "u3 has joined\n");
+        assert_eq!(text(&last), "u4 has joined\n*** u4 has joined\n");
     }
 
     #[tokio::test]

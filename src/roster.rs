@@ -85,6 +85,15 @@ fn compact(mut members: Members) -> Members {
     smaller
 }
 
+/// Who has the name; where several may have it, one of them.
+pub(crate) fn find(members: &Members, name: UserName) -> Option<&Arc<Peer<dyn Outlet>>> {
+    let twins = members.keys().next().is_some_and(|seat| seat.twin.is_some());
+    if twins {
+        return members.iter().find(|(seat, _)| seat.name == name).map(|(_, peer)| peer);
+    }
+    members.get(&Seat { name, twin: None })
+}
+
 /// Whether this very peer has the seat, and not another one of its name.
 pub(crate) fn has_seat(members: &Members, seat: &Seat, id: PeerId) -> bool {
     members.get(seat).is_some_and(|member| member.id() == id)

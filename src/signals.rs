@@ -33,8 +33,8 @@ impl Signal {
 
     /// The room has given the peer the other name that it asked for.
     pub const RENAMED: Self = Self(1 << 9);
-    /// The room has shown the peer the past that it asked for.
-    pub const RECALLED: Self = Self(1 << 10);
+    /// What the peer has asked the room for was answered.
+    pub const ANSWERED: Self = Self(1 << 10);
     /// The room that the peer wants a seat in has said goodbye, and lets nobody in.
     pub const SHUT: Self = Self(1 << 11);
 

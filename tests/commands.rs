@@ -513,3 +513,36 @@ impl Client {
         }
     }
 }
+
+/// What a sender says keeps its order, whoever hears it.
+#[test]
+fn a_whisper_does_not_overtake_what_was_said_before() {
+    let server = TestServer::start();
+    let (mut alice, mut bob) = alice_and_bob(&server);
+    alice.send("one\n/msg bob two\nthree\n/msg alice four\n/msg nobody five\nsix\n");
+    bob.expect_all(&["alice: one", "*** alice whispers: two", "alice: three", "alice: six"]);
+    alice.expect_all(&["alice: one", "*** you whisper to bob: two", "alice: three", "*** alice whispers: four"]);
+    alice.expect_all(&["*** you whisper to alice: four", "*** nobody here is called nobody: /who lists who is"]);
+    alice.expect("alice: six");
+}
+
+/// A command waits with the lines before it when the room's inbox is full, and whispers count there.
+#[test]
+fn a_command_keeps_its_place_where_the_inbox_is_full() {
+    let server = TestServer::with(Config { inbox: 100, ..patient() });
+    let (mut alice, mut bob) = alice_and_bob(&server);
+    let text = "x".repeat(60);
+    let round =
+        |number: usize| format!("{text}{number}\n/msg bob {text}{number}\n/nick a{number}\n{text}\n/me waves\n");
+    alice.send((0..50).map(round).collect::<String>());
+    let mut name = "alice".to_owned();
+    for number in 0..50 {
+        bob.expect(&format!("{name}: {text}{number}"));
+        bob.expect(&format!("*** {name} whispers: {text}{number}"));
+        bob.expect(&format!("{name} is now known as a{number}"));
+        name = format!("a{number}");
+        bob.expect(&format!("{name}: {text}"));
+        bob.expect(&format!("* {name} waves"));
+    }
+    alice.skip_to("* a49 waves");
+}

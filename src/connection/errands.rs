@@ -5,12 +5,12 @@ use super::{Connection, Errand, Place};
 use crate::close::CloseReason;
 use crate::command::{self, Command};
 use crate::counters::Tally;
+use crate::dress::Dress;
 use crate::name::{RoomName, UserName};
 use crate::outbox::Outlet;
 use crate::peer::Peer;
 use crate::piece::Sheet;
 use crate::registry::{Closing, Membership};
-use crate::roster::{Members, Seat};
 use crate::wire;
 use bytes::Bytes;
 use memchr::memchr_iter;
@@ -24,19 +24,17 @@ use tracing::debug;
 const DEAR: u32 = 20;
 
 impl Connection {
-    /// Does what a member's command asks for. Its lines before that are in `draft`.
+    /// Does what a member's command asks for: `line` said it. What it said before is in the room's
+    /// inbox; what comes of this one for the room goes into `draft`.
     #[allow(clippy::needless_pass_by_value, reason = "a command is done once")]
-    pub(super) fn obey(&mut self, command: Command<'_>, draft: &mut Draft) -> Result<(), CloseReason> {
+    pub(super) fn obey(&mut self, command: Command<'_>, line: &[u8], draft: &mut Draft) -> Result<(), CloseReason> {
         let Place::Inside(membership) = &mut self.place else {
             return Ok(());
         };
         let mut told = Vec::new();
         match command {
             Command::Help => command::help(&mut told),
-            Command::Who => {
-                let members = membership.members();
-                wire::who(&mut told, members.len(), members.keys().map(|seat| &seat.name));
-            }
+            Command::Who => membership.who(|total, names| wire::who(&mut told, total, names)),
             Command::Rooms => {
                 wire::rooms(&mut told, self.host.registry.rooms());
                 self.pace.spend_many(DEAR, &self.host.limit, Instant::now().into_std());
@@ -44,36 +42,30 @@ impl Connection {
             Command::Join { room, .. } if room == membership.room() => wire::here_already(&mut told, &room),
             Command::Join { room, user } => {
                 let user = user.unwrap_or(membership.user());
-                self.post_all(draft);
                 return self.move_to(room, user);
             }
             Command::Nick(name) => {
-                self.post_all(draft);
-                if let Place::Inside(membership) = &mut self.place {
-                    membership.rename(name);
-                    self.errand = Errand::Renaming;
-                }
+                membership.rename(name);
+                self.errand = Errand::Renaming;
             }
             Command::Me(text) => draft.add(|out| wire::acted(out, &membership.user(), text)),
-            Command::Msg { to, text } => self.whisper(to, text, &mut told),
+            Command::Msg { to, text } if membership.whisper(to, text) => self.errand = Errand::Asking,
+            Command::Msg { .. } => self.unsent.get_or_insert_default().command = Some(line.into()),
             Command::Last(count) => {
+                membership.recall(count);
+                self.errand = Errand::Asking;
                 self.pace.spend_many(DEAR, &self.host.limit, Instant::now().into_std());
-                self.post_all(draft);
-                if let Place::Inside(membership) = &self.place {
-                    membership.recall(count);
-                    self.errand = Errand::Recalling;
-                }
             }
             Command::Quit(text) => {
                 if let Some(text) = text {
                     draft.add(|out| wire::said(out, &membership.user(), text));
                 }
-                self.post_all(draft);
+                self.post(draft);
                 return Err(CloseReason::Quit);
             }
             Command::Ui(on) => self.switch_editor(on),
-            Command::Time(on) => self.dress("time", on, &mut told),
-            Command::Color(on) => self.dress("color", on, &mut told),
+            Command::Time(on) => self.dress("time", |dress| &mut dress.time, on, &mut told),
+            Command::Color(on) => self.dress("color", |dress| &mut dress.color, on, &mut told),
         }
         self.answer(told);
         Ok(())
@@ -83,7 +75,10 @@ impl Connection {
     /// within its backlog's bound: who asks on and on and reads nothing must not fill the memory.
     pub(super) fn answer(&self, lines: Vec<u8>) {
         if !lines.is_empty() {
-            self.hand(&self.peer, lines);
+            let mut tally = Tally::default();
+            let count = memchr_iter(b'\n', &lines).count() as u64;
+            self.peer.deliver_sheet(&Sheet::new(Bytes::from(lines), count), &mut tally);
+            self.host.registry.counters().add(&tally);
         }
     }
 
@@ -94,43 +89,11 @@ impl Connection {
         self.answer(told);
     }
 
-    /// Hands lines to one peer, besides what its room says.
-    fn hand<O: Outlet + ?Sized>(&self, peer: &Peer<O>, lines: Vec<u8>) {
-        let mut tally = Tally::default();
-        let count = memchr_iter(b'\n', &lines).count() as u64;
-        peer.deliver_sheet(&Sheet::new(Bytes::from(lines), count), &mut tally);
-        self.host.registry.counters().add(&tally);
-    }
-
-    /// Says something to one member of the room, and to the peer that it was said.
-    fn whisper(&self, to: UserName, text: &str, told: &mut Vec<u8>) {
-        let Place::Inside(membership) = &self.place else {
-            return;
-        };
-        let members = membership.members();
-        let Some(peer) = self.find(&members, to) else {
-            return wire::nobody(told, &to);
-        };
-        let mut heard = Vec::new();
-        wire::whispered(&mut heard, &membership.user(), text);
-        self.hand(&**peer, heard);
-        wire::whispering(told, &to, text);
-    }
-
-    /// Who has the name; where several may have it, one of them.
-    fn find<'a>(&self, members: &'a Members, name: UserName) -> Option<&'a Arc<Peer<dyn Outlet>>> {
-        if self.host.config.allow_duplicate_names {
-            return members.iter().find(|(seat, _)| seat.name == name).map(|(_, peer)| peer);
-        }
-        members.get(&Seat { name, twin: None })
-    }
-
     /// Puts something on the lines that the editor shows, or takes it off.
-    fn dress(&mut self, what: &str, on: bool, told: &mut Vec<u8>) {
+    fn dress(&mut self, what: &str, part: fn(&mut Dress) -> &mut bool, on: bool, told: &mut Vec<u8>) {
         match self.editor() {
             Some((editor, _)) => {
-                let dressed = if what == "time" { &mut editor.dress.time } else { &mut editor.dress.color };
-                *dressed = on;
+                *part(&mut editor.dress) = on;
                 wire::switched(told, what, on);
             }
             None => wire::answer(told, &format_args!("/{what} works with the line editor: /ui on")),
@@ -154,7 +117,7 @@ impl Connection {
     pub(super) fn shut_out(&mut self) -> Result<(), CloseReason> {
         match self.place {
             Place::Inside(_) => {
-                self.errand = Errand::Leaving;
+                self.errand = Errand::Ending;
                 Ok(())
             }
             Place::Outside | Place::Waiting(_) => Err(CloseReason::Shutdown),

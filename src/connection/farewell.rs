@@ -46,8 +46,8 @@ impl Connection {
         let Place::Inside(membership) = std::mem::replace(&mut self.place, Place::Outside) else {
             return;
         };
-        if let Some(parcel) = self.unsent.take() {
-            membership.say_at_last(parcel.0, parcel.1);
+        if let Some((bytes, lines)) = self.unsent.take().and_then(|unsent| unsent.parcel) {
+            membership.say_at_last(bytes, lines);
         }
         drop(membership);
         while !self.released {

@@ -1,8 +1,8 @@
 //! Input: from the bytes of a read to what the room gets.
 
 use super::negotiation::Negotiation;
-use super::terminal::Terminal;
-use super::{Connection, Parcel, Place};
+use super::terminal::{KEYS, Terminal};
+use super::{Connection, Parcel, Place, Unsent};
 use crate::close::CloseReason;
 use crate::command::{self, Line};
 use crate::deadlines::Deadline;
@@ -106,6 +106,8 @@ impl Connection {
 
     /// Works on `input` line by line until something has to be waited for; what is left of it.
     fn feed<'a>(&mut self, mut input: &'a [u8], parcel: &mut Draft) -> (&'a [u8], Result<(), CloseReason>) {
+        // It is empty, but behind a panic: no line of another peer's may get into this one's room.
+        parcel.take();
         let outcome = self.take_lines(&mut input, parcel);
         self.post(parcel);
         (input, outcome)
@@ -166,16 +168,13 @@ impl Connection {
                 self.deadlines.set(Deadline::Pace, later.into());
                 break;
             }
-            let line = match self.editor() {
-                Some((editor, out)) => editor.next(out, run).map(|line| Ok(Cow::Owned(line.into_bytes()))),
-                None => self.lines.next(run),
-            };
-            match line {
-                None => break,
+            match self.next_line(run, now) {
+                None => {}
                 Some(Err(TooLong)) => return Err(CloseReason::LineTooLong(self.host.config.max_line)),
                 Some(Ok(line)) => {
                     self.note_nvt();
                     self.pace.spend(&self.host.limit, now);
+                    self.lines_in += 1;
                     self.take_line(&line, parcel)?;
                 }
             }
@@ -184,6 +183,21 @@ impl Connection {
             return Err(CloseReason::BadJoin(BadJoin::Tls));
         }
         Ok(())
+    }
+
+    /// Takes the next line off the front of `run`. `None`: there is none yet in what was taken, which
+    /// is all, or as many keys as are worked on at a time.
+    fn next_line<'a>(&mut self, run: &mut &'a [u8], now: std::time::Instant) -> Option<Result<Cow<'a, [u8]>, TooLong>> {
+        let Some((editor, out)) = self.editor() else {
+            return self.lines.next(run);
+        };
+        let some = run.len().min(KEYS);
+        let mut keys = &run[..some];
+        let line = editor.next(out, &mut keys);
+        let used = some - keys.len();
+        *run = &run[used..];
+        self.pay(u32::try_from(used).unwrap_or(u32::MAX), now);
+        line.map(|line| Ok(Cow::Owned(line.into_bytes())))
     }
 
     /// Writes what the editor has drawn of what was typed.
@@ -195,7 +209,6 @@ impl Connection {
     }
 
     fn take_line(&mut self, line: &[u8], draft: &mut Draft) -> Result<(), CloseReason> {
-        self.lines_in += 1;
         let text = match self.session.line(line).map_err(CloseReason::BadJoin)? {
             Effect::Join { room, user } => return self.join(room, user),
             Effect::Say(text) => text,
@@ -207,7 +220,14 @@ impl Connection {
                     draft.add(|out| wire::said(out, &membership.user(), text));
                 }
             }
-            Ok(Line::Command(command)) => self.obey(command, draft)?,
+            Ok(Line::Command(command)) => {
+                // What was said before it comes before it.
+                self.post(draft);
+                match &mut self.unsent {
+                    Some(unsent) => unsent.command = Some(line.into()),
+                    None => self.obey(command, line, draft)?,
+                }
+            }
             Err(misuse) => self.tell_misuse(&misuse),
         }
         if draft.bytes.len() >= PARCEL {
@@ -233,18 +253,31 @@ impl Connection {
         }
     }
 
-    /// Hands the draft in, whatever the inbox's budget: what is asked for next has to come behind
-    /// it, and the peer waits for the answer, so it is one parcel at a time.
-    pub(super) fn post_all(&mut self, draft: &mut Draft) {
-        if let (Some((bytes, lines)), Place::Inside(membership)) = (draft.take(), &self.place) {
-            membership.say_at_last(bytes, lines);
+    /// Hands lines to the room, or keeps them until its inbox has room.
+    fn hand_in(&mut self, (bytes, lines): Parcel) {
+        if let Place::Inside(membership) = &self.place
+            && let Err(bytes) = membership.say(bytes, lines)
+        {
+            self.unsent.get_or_insert_default().parcel = Some((bytes, lines));
         }
     }
 
-    /// Hands lines to the room, or keeps them until its inbox has room.
-    pub(super) fn hand_in(&mut self, (bytes, lines): Parcel) {
-        if let Place::Inside(membership) = &self.place {
-            self.unsent = membership.say(bytes, lines).err().map(|bytes| Box::new((bytes, lines)));
+    /// The room's inbox has room again for what was unsent.
+    pub(super) fn try_again(&mut self, Unsent { parcel, command }: Unsent) -> Result<(), CloseReason> {
+        if let Some(parcel) = parcel {
+            self.hand_in(parcel);
+        }
+        match (command, &mut self.unsent) {
+            (Some(line), None) => SCRATCH.with_borrow_mut(|Scratch { parcel, .. }| {
+                let outcome = self.take_line(&line, parcel);
+                self.post(parcel);
+                outcome
+            }),
+            (command, Some(unsent)) => {
+                unsent.command = command;
+                Ok(())
+            }
+            (None, None) => Ok(()),
         }
     }
 
@@ -261,6 +294,7 @@ impl Connection {
             return Ok(());
         }
         if let Some(line) = self.finish() {
+            self.lines_in += 1;
             let outcome = self.take_line(&line, parcel);
             self.post(parcel);
             outcome?;

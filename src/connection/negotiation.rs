@@ -39,7 +39,7 @@ impl Connection {
                 Some((editor, out)) => editor.erase(out),
                 None => self.lines.erase_character(),
             },
-            Command::AreYouThere if telnet.allowance.take_presence(now) => self.tell(wire::HERE.as_bytes()),
+            Command::AreYouThere if telnet.allowance.take_presence(now) => self.answer(wire::HERE.into()),
             Command::Refuse { answer } if telnet.allowance.take_answer(now) => self.tell_raw(&answer),
             Command::Agreed(_) if self.terminal.as_ref().is_none_or(|terminal| terminal.editor.is_none()) => {
                 // It was switched off before the answer came.
@@ -77,11 +77,14 @@ impl Connection {
 
     /// Lets a peer pay for the bytes of its commands: beyond their rate it is read more slowly.
     pub(super) fn pay_for_commands(&mut self, now: Instant) {
-        let Some(telnet) = &mut self.telnet else {
-            return;
-        };
-        let bytes = telnet.decoder.take_command_bytes();
+        let bytes = self.telnet.as_mut().map_or(0, |telnet| telnet.decoder.take_command_bytes());
+        self.pay(bytes, now);
+    }
+
+    /// Lets a peer pay for bytes that are no line's: telnet's, and keys that the editor works on.
+    pub(super) fn pay(&mut self, bytes: u32, now: Instant) {
         if bytes > 0
+            && let Some(telnet) = &mut self.telnet
             && let Err(later) = telnet.allowance.spend(bytes, now)
         {
             self.deadlines.set(Deadline::Pace, later.into());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Stretches of a backlog that are written before others get their turn.
-const STRETCHES: usize = 8;
+pub(super) const STRETCHES: usize = 8;
 
 /// How long a peer that can't be written to any more is still read.
 const HEAR_OUT: Duration = Duration::from_secs(5);
@@ -30,7 +30,8 @@ impl Connection {
         self.tell_unsaid();
     }
 
-    /// Sends telnet's answers as they are, behind all that the peer is owed.
+    /// Sends telnet's answers as they are, behind all that the peer is owed and within its bound:
+    /// beyond that, silence.
     pub(super) fn tell_raw(&mut self, bytes: &[u8]) {
         if let Some(terminal) = &mut self.terminal {
             terminal.out.extend_from_slice(bytes);

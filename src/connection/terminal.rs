@@ -1,6 +1,7 @@
 //! A terminal: a peer whose lines the server edits, and who gets them drawn around the one it types.
 
 use super::negotiation::Negotiation;
+use super::output::STRETCHES;
 use super::{Backlog, Connection};
 use crate::counters::Tally;
 use crate::editor::{self, Editor};
@@ -16,6 +17,9 @@ const STRETCH: usize = 16 << 10;
 /// Bytes of what was drawn and is not written, beyond which the peer's keys wait: what it types is
 /// drawn whether it reads or not. A stretch of lines is less, however it is dressed.
 const FULL: usize = 256 << 10;
+
+/// Bytes of keys that are worked on before they are paid for.
+pub(super) const KEYS: usize = 1 << 10;
 
 /// Why there is no line editor for a peer.
 const NO_TERMINAL: &str = "/ui needs a telnet client, such as telnet or PuTTY";
@@ -91,7 +95,8 @@ impl Connection {
     /// in the backlog, within its bound.
     pub(super) fn drain_drawn(&mut self, tally: &mut Tally) -> bool {
         let mut moved = false;
-        while let Some(terminal) = &mut self.terminal {
+        for _ in 0..STRETCHES {
+            let Some(terminal) = &mut self.terminal else { break };
             if terminal.out.is_empty() && !self.draw(tally) {
                 break;
             }
@@ -100,6 +105,10 @@ impl Connection {
             match self.peer.outlet().try_write(&terminal.out) {
                 Ok(taken) => {
                     terminal.out.drain(..taken);
+                    if terminal.out.is_empty() {
+                        // A quiet terminal keeps no memory for a busy moment.
+                        terminal.out = Vec::new();
+                    }
                     moved = true;
                 }
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => break,
