@@ -72,7 +72,7 @@
 //!    `tests/membership.rs`.
 //! 4. *A peer closed inside a pass*: the pass only tells it; its connection ends itself. A mass exit
 //!    is a batch like any other (`room.rs`'s tests count its writes).
-//! 5. *A pass that lasts*: it breathes every 64 deliveries (`room.rs`, and its test).
+//! 5. *A pass that lasts*: it breathes every 128 deliveries (`room.rs`, and its test).
 
 mod batch;
 pub mod close;
