@@ -39,6 +39,9 @@ pub struct Common {
     /// Local addresses 127.0.0.1 to 127.0.0.N to connect from when the server is at 127.x.x.x: each has its own ports
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=250), global = true)]
     pub sources: u8,
+    /// The number of the first room, so that two loads on one server have rooms of their own
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u16), global = true)]
+    pub first_room: u16,
     /// Connections that may be on their way into their rooms at once, per thread
     #[arg(long, default_value_t = 128, value_name = "N", global = true)]
     pub connecting: usize,

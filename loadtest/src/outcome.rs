@@ -276,7 +276,7 @@ fn parameters(plan: &Plan) -> Map<String, Value> {
         "rate": rate, "in_flight": window, "duration": duration, "lines": lines,
         "warmup": plan.warmup.as_secs_f64(), "read_every": plan.read_every.as_secs_f64(),
         "patience": plan.patience.as_secs_f64(),
-        "connecting": plan.connecting, "sources": plan.sources, "threads": plan.threads, "processes": plan.processes,
+        "connecting": plan.connecting, "sources": plan.sources, "first_room": plan.first_room, "threads": plan.threads, "processes": plan.processes,
     });
     value.as_object().cloned().unwrap_or_default()
 }

@@ -73,6 +73,9 @@ pub struct Plan {
     pub connecting: usize,
     /// Source addresses to spread over when the server is on this machine: each has its own ports.
     pub sources: u8,
+    /// The number that the first room is named by.
+    #[serde(default)]
+    pub first_room: u16,
     /// Threads in each process.
     pub threads: usize,
     /// Processes.

@@ -90,6 +90,8 @@ pub(crate) enum Trouble {
 pub(crate) struct Setup {
     /// The room's number in the whole run.
     pub(crate) number: usize,
+    /// The number that the run's first room is named by.
+    pub(crate) first: u16,
     /// Its members' connections.
     pub(crate) connections: Range<usize>,
     /// How many of them send.
@@ -109,7 +111,7 @@ impl Room {
         let members = setup.connections.len();
         let mut room = Self {
             number: u32::try_from(setup.number).unwrap_or(u32::MAX),
-            name: format!("r{:05}", setup.number),
+            name: format!("r{:05}", usize::from(setup.first) + setup.number),
             size: setup.size,
             epoch: setup.epoch,
             protocol: setup.protocol,

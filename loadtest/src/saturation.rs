@@ -109,6 +109,7 @@ pub(crate) mod tests {
             patience: Duration::ZERO,
             connecting: 1,
             sources: 1,
+            first_room: 0,
             threads: 1,
             processes: 1,
         }

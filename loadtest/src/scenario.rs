@@ -121,6 +121,7 @@ fn frame(common: &Common, target: SocketAddr) -> Plan {
         patience: common.patience,
         connecting: common.connecting.max(1),
         sources: common.sources,
+        first_room: common.first_room,
         threads: common.threads,
         processes: common.processes,
     }

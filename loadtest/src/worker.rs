@@ -129,6 +129,7 @@ impl<'a> Worker<'a> {
             let start = plan.first_connection(number) - first;
             Room::new(Setup {
                 number,
+                first: share.plan.first_room,
                 connections: start..start + plan.members(number),
                 senders: plan.senders.min(plan.members(number)),
                 size: plan.size,

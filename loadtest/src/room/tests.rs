@@ -8,6 +8,7 @@ use crate::sheet::Tally;
 fn room(members: usize, dialect: Dialect) -> Room {
     let mut room = Room::new(Setup {
         number: 3,
+        first: 0,
         connections: 0..members,
         senders: members.min(2),
         size: 40,

@@ -260,6 +260,7 @@ pub(crate) fn plan(target: SocketAddr) -> Plan {
         patience: Duration::from_millis(700),
         connecting: 16,
         sources: 1,
+        first_room: 0,
         threads: 1,
         processes: 1,
     }
