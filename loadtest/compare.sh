@@ -1,10 +1,11 @@
 #!/bin/bash
-# Roomcast beside the design that it came from and other servers on the same work: each that is installed is started with its limits off on a free
-# port of this machine, loaded, and stopped; in turn, in two rounds, so that a disturbance hits all of them.
+# Roomcast beside the design that it came from and other servers on the same work: each that is installed is started
+# with its limits off on a free port of this machine, loaded, and stopped; in turn, in two rounds, so that a disturbance
+# hits all of them.
 # Writes a Markdown table for each scenario to standard output, and every result to a directory. Its exit code is 1
 # when a server did not start or a run was not good; that run's cells say so instead of showing figures.
 #
-#   loadtest/compare.sh            about eight minutes
+#   loadtest/compare.sh            about ten minutes
 #   QUICK=1 loadtest/compare.sh    about one
 #   ONLY="roomcast redis" RESULTS=/some/where loadtest/compare.sh
 #
