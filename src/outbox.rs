@@ -1,9 +1,9 @@
 //! A peer's outbox: bytes go straight to its socket; what the socket does not take is its backlog.
 
-use crate::piece::{Form, Piece, push_with_cr};
+use crate::piece::{Form, Piece, count_lines, push_with_cr};
 use crate::turn::Desk;
 use crate::wire;
-use memchr::{memchr, memchr_iter, memrchr};
+use memchr::{memchr, memrchr};
 use socket2::SockRef;
 use std::collections::VecDeque;
 use std::io;
@@ -288,10 +288,6 @@ fn split_begun(bytes: &[u8], written: usize) -> (&[u8], &[u8]) {
         Some(_) => memchr(b'\n', rest).map_or(rest.len(), |at| at + 1),
     };
     rest.split_at(begun)
-}
-
-fn count_lines(bytes: &[u8]) -> u64 {
-    memchr_iter(b'\n', bytes).count() as u64
 }
 
 /// An error that goes away by itself.

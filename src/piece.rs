@@ -82,6 +82,11 @@ impl late::Piece for Piece {
     }
 }
 
+/// How many lines end in `bytes`.
+pub(crate) fn count_lines(bytes: &[u8]) -> u64 {
+    memchr_iter(b'\n', bytes).count() as u64
+}
+
 /// Appends `lines`, which end in LF, with CR LF.
 pub(crate) fn push_with_cr(out: &mut Vec<u8>, lines: &[u8]) {
     let mut from = 0;

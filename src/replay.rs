@@ -1,8 +1,8 @@
 //! A replay: what the newcomers of a batch are shown of the past, laid out once for all of them.
 
 use crate::history::{History, newest};
+use crate::piece::count_lines;
 use crate::wire;
-use memchr::memchr_iter;
 
 /// The past before a batch, and the batch's own lines as far as newcomers want them, as these are
 /// shown. Each newcomer has a stretch of it: a crowd costs no copy each, which could be 64 KiB.
@@ -33,7 +33,7 @@ impl Replay {
     /// What a newcomer at `place` is shown, and how many lines these are.
     pub(crate) fn before(&self, place: usize) -> (&[u8], u64) {
         let (shown, _) = newest(&self.text[..place], self.lines);
-        (shown, memchr_iter(b'\n', shown).count() as u64)
+        (shown, count_lines(shown))
     }
 }
 

@@ -9,11 +9,10 @@ use crate::dress::Dress;
 use crate::name::{RoomName, UserName};
 use crate::outbox::Outlet;
 use crate::peer::Peer;
-use crate::piece::Sheet;
+use crate::piece::{Sheet, count_lines};
 use crate::registry::{Closing, Membership};
 use crate::wire;
 use bytes::Bytes;
-use memchr::memchr_iter;
 use std::fmt::Display;
 use std::mem;
 use std::sync::Arc;
@@ -76,7 +75,7 @@ impl Connection {
     pub(super) fn answer(&self, lines: Vec<u8>) {
         if !lines.is_empty() {
             let mut tally = Tally::default();
-            let count = memchr_iter(b'\n', &lines).count() as u64;
+            let count = count_lines(&lines);
             self.peer.deliver_sheet(&Sheet::new(Bytes::from(lines), count), &mut tally);
             self.host.registry.counters().add(&tally);
         }
