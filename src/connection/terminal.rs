@@ -39,6 +39,13 @@ impl Terminal {
     }
 }
 
+/// Says whether the line editor is on.
+fn told(on: bool) -> Vec<u8> {
+    let mut text = Vec::new();
+    wire::switched(&mut text, "ui", on);
+    text
+}
+
 impl Connection {
     /// Switches the line editor on or off.
     pub(super) fn switch_editor(&mut self, on: bool) {
@@ -51,9 +58,7 @@ impl Connection {
             (None, true) => {
                 let mut out = telnet.decoder.offer();
                 let max_line = self.host.config.max_line.min(editor::LONGEST);
-                let mut text = Vec::new();
-                wire::switched(&mut text, "ui", true);
-                push_with_cr(&mut out, &text);
+                push_with_cr(&mut out, &told(true));
                 let editor = Editor::open(&mut out, telnet.columns, max_line);
                 self.terminal = Some(Box::new(Terminal { editor: Some(editor), out }));
                 // From now on no pass writes to this peer: what it gets is taken and drawn here.
@@ -69,17 +74,13 @@ impl Connection {
                     editor.close(&mut terminal.out);
                 }
                 terminal.out.extend(telnet.decoder.withdraw());
-                let mut text = Vec::new();
-                wire::switched(&mut text, "ui", false);
-                push_with_cr(&mut terminal.out, &text);
+                push_with_cr(&mut terminal.out, &told(false));
                 self.begin_draining();
             }
             (terminal, _) => {
                 // Also where it is still being switched off: then it can't be had yet.
                 let is_on = terminal.as_ref().is_some_and(|terminal| terminal.editor.is_some());
-                let mut text = Vec::new();
-                wire::switched(&mut text, "ui", is_on);
-                self.answer(text);
+                self.answer(told(is_on));
             }
         }
     }
