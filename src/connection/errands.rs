@@ -10,7 +10,7 @@ use crate::name::{RoomName, UserName};
 use crate::outbox::Outlet;
 use crate::peer::Peer;
 use crate::piece::{Sheet, count_lines};
-use crate::registry::{Closing, Membership};
+use crate::registry::Closing;
 use crate::wire;
 use bytes::Bytes;
 use std::fmt::Display;
@@ -167,14 +167,6 @@ impl Connection {
         if matches!(self.errand, Errand::Leaving) {
             self.errand = Errand::None;
             self.released = false;
-        }
-    }
-
-    /// Gives up whatever seat was asked for besides the one that it has.
-    pub(super) fn drop_errand(&mut self) -> Option<Box<Membership>> {
-        match mem::replace(&mut self.errand, Errand::None) {
-            Errand::Moving(membership) => Some(membership),
-            _ => None,
         }
     }
 }

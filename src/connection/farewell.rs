@@ -1,6 +1,6 @@
 //! The farewell: how a connection ends, so that nobody loses a line by it.
 
-use super::{Backlog, Connection, Event, Place, Report};
+use super::{Backlog, Connection, Errand, Event, Place, Report};
 use crate::close::CloseReason;
 use crate::counters::Tally;
 use crate::deadlines::Deadline;
@@ -42,7 +42,8 @@ impl Connection {
     async fn leave(&mut self, reason: CloseReason) {
         // At shutdown the room lets everybody go by itself.
         self.released |= reason == CloseReason::Shutdown;
-        drop(self.drop_errand());
+        // A seat that was asked for besides is given up, too.
+        self.errand = Errand::None;
         let Place::Inside(membership) = std::mem::replace(&mut self.place, Place::Outside) else {
             return;
         };
