@@ -1,9 +1,9 @@
 //! Bytes a second from a read to data to lines to text: what a connection does before the room gets it.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use roomcast::lines::Lines;
-use roomcast::telnet::{Decoder, Item};
-use roomcast::text;
+use roomcast::protocol::line_decoder::Lines;
+use roomcast::protocol::telnet::{Decoder, Item};
+use roomcast::text::sanitize;
 use std::hint::black_box;
 
 /// As much as one read brings.
@@ -31,7 +31,7 @@ fn decode(mut bytes: &[u8], chunk: usize) -> (usize, usize) {
             match item {
                 Item::Data(mut run) => {
                     while let Some(Ok(line)) = lines.next(&mut run) {
-                        text += text::clean(&line).len();
+                        text += sanitize::clean(&line).len();
                     }
                 }
                 Item::Command(_) => commands += 1,

@@ -74,41 +74,20 @@
 //!    is a batch like any other (`room.rs`'s tests count its writes).
 //! 5. *A pass that lasts*: it breathes every 128 deliveries (`room.rs`, and its test).
 
-mod batch;
-pub mod close;
-pub mod command;
 pub mod config;
-mod connection;
-pub mod counters;
-mod deadlines;
-mod delivery;
-pub mod dress;
-pub mod editor;
-pub mod history;
-mod inbox;
-mod late;
-pub mod lines;
-pub mod name;
-pub mod outbox;
+pub mod connection;
+pub mod limits;
+pub mod metrics;
+pub mod net;
 pub mod peer;
-pub mod piece;
-pub mod rate;
-pub mod registry;
-mod replay;
+pub mod protocol;
 pub mod room;
-pub mod roster;
-mod server;
-pub mod session;
-pub mod signals;
-mod socket;
-mod sync;
-pub mod telnet;
+pub mod server;
+pub mod terminal;
 pub mod text;
-mod turn;
-pub mod wire;
 
 pub use config::{Config, RESERVED_FILES};
-pub use counters::Tally;
-pub use outbox::SlowReader;
+pub use metrics::counters::Tally;
+pub use net::socket::ListenError;
+pub use peer::output_buffer::SlowReader;
 pub use server::{Server, Watch};
-pub use socket::ListenError;

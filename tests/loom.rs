@@ -1,6 +1,6 @@
 //! The two-writers protocol under loom, which runs it in every interleaving of its steps.
 //!
-//! Modelled: `src/turn.rs` itself, the very file. Not modelled: crossbeam's cell and arc-swap's
+//! Modelled: `src/peer/write_lock.rs` itself, the very file. Not modelled: crossbeam's cell and arc-swap's
 //! pointer, which loom can't see into; a slot and a late list of this file stand in for them, whose
 //! flags are loom's atomics with no stronger orderings than the real ones have. What an outbox does
 //! in its turn is not modelled either: a desk here is a list of what it got.
@@ -9,11 +9,16 @@
 #![allow(clippy::option_option, clippy::trivially_copy_pass_by_ref, reason = "as the real ones have it")]
 
 #[allow(dead_code)]
-#[path = "../src/turn.rs"]
-mod turn;
+#[path = "../src/peer/write_lock.rs"]
+mod write_lock;
+
+/// Where `write_lock.rs` looks for what it is built from.
+mod peer {
+    pub(crate) use super::{atomic_slot, deferred_list};
+}
 
 /// A stand-in for the atomic cell.
-mod sync {
+mod atomic_slot {
     use loom::sync::atomic::{AtomicU8, Ordering};
     use std::sync::Mutex;
 
@@ -46,7 +51,7 @@ mod sync {
 }
 
 /// A stand-in for the lock-free list.
-mod late {
+mod deferred_list {
     use loom::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::Mutex;
 
@@ -107,7 +112,7 @@ mod late {
 
 use loom::sync::Arc;
 use loom::thread;
-use turn::{Desk, Turn};
+use write_lock::{Desk, Turn};
 
 type TestTurn = Turn<Vec<usize>, usize>;
 

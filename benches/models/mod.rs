@@ -11,7 +11,7 @@ pub(crate) mod locks;
 pub(crate) mod ours;
 pub(crate) mod sink;
 
-use roomcast::outbox::Outlet;
+use roomcast::peer::output_buffer::Outlet;
 use std::collections::HashMap;
 use std::sync::Arc;
 

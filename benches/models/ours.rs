@@ -2,9 +2,9 @@
 
 use super::sink::Sink;
 use roomcast::SlowReader;
-use roomcast::name::{PeerId, RoomName, UserName};
 use roomcast::peer::Peer;
-use roomcast::registry::{Membership, Registry};
+use roomcast::room::registry::{Membership, Registry};
+use roomcast::text::names::{PeerId, RoomName, UserName};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};

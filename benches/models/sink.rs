@@ -5,7 +5,7 @@ use crossbeam_utils::CachePadded;
 use futures::task::AtomicWaker;
 use loadtest::clock::{Tick, now, ticks};
 use memchr::memmem::Finder;
-use roomcast::outbox::Outlet;
+use roomcast::peer::output_buffer::Outlet;
 use std::future::poll_fn;
 use std::hint::spin_loop;
 use std::io;

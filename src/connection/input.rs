@@ -1,18 +1,18 @@
 //! Input: from the bytes of a read to what the room gets.
 
-use super::negotiation::Negotiation;
+use super::telnet::Negotiation;
 use super::terminal::{KEYS, Terminal};
 use super::{Connection, Parcel, Place, Unsent};
-use crate::close::CloseReason;
-use crate::command::{self, Line};
-use crate::deadlines::Deadline;
-use crate::lines::TooLong;
-use crate::name::{RoomName, UserName};
-use crate::outbox::Outlet;
+use crate::connection::close_reason::CloseReason;
+use crate::connection::timers::Deadline;
 use crate::peer::Peer;
-use crate::session::{BadJoin, Effect, Session};
-use crate::telnet::{self, IAC, Item};
-use crate::wire;
+use crate::peer::output_buffer::Outlet;
+use crate::protocol::commands::{self, Line};
+use crate::protocol::join::{BadJoin, Effect, Session};
+use crate::protocol::line_decoder::TooLong;
+use crate::protocol::telnet::{self, IAC, Item};
+use crate::text::messages;
+use crate::text::names::{RoomName, UserName};
 use bytes::{Buf, Bytes};
 use memchr::memchr;
 use std::borrow::Cow;
@@ -213,11 +213,11 @@ impl Connection {
             Effect::Join { room, user } => return self.join(room, user),
             Effect::Say(text) => text,
         };
-        let meant = if self.host.config.plain { Ok(Line::Say(&text)) } else { command::parse(&text) };
+        let meant = if self.host.config.plain { Ok(Line::Say(&text)) } else { commands::parse(&text) };
         match meant {
             Ok(Line::Say(text)) => {
                 if let Place::Inside(membership) = &self.place {
-                    draft.add(|out| wire::said(out, &membership.user(), text));
+                    draft.add(|out| messages::said(out, &membership.user(), text));
                 }
             }
             Ok(Line::Command(command)) => {

@@ -1,9 +1,9 @@
 //! Output: what a connection itself writes to its peer: a backlog, and what is said to it alone.
 
 use super::{Backlog, Connection};
-use crate::counters::Tally;
-use crate::deadlines::Deadline;
-use crate::outbox::Drained;
+use crate::connection::timers::Deadline;
+use crate::metrics::counters::Tally;
+use crate::peer::output_buffer::Drained;
 use std::time::Duration;
 use tokio::time::Instant;
 

@@ -1,13 +1,13 @@
 //! A terminal: a peer whose lines the server edits, and who gets them drawn around the one it types.
 
-use super::negotiation::Negotiation;
 use super::output::STRETCHES;
+use super::telnet::Negotiation;
 use super::{Backlog, Connection};
-use crate::counters::Tally;
-use crate::editor::{self, Editor};
-use crate::outbox::Drained;
-use crate::piece::{Form, push_with_cr};
-use crate::wire;
+use crate::metrics::counters::Tally;
+use crate::peer::line_batch::{Form, push_with_cr};
+use crate::peer::output_buffer::Drained;
+use crate::terminal::{self, Editor};
+use crate::text::replies;
 use std::io;
 use std::time::{Instant, SystemTime};
 
@@ -42,7 +42,7 @@ impl Terminal {
 /// Says whether the line editor is on.
 fn told(on: bool) -> Vec<u8> {
     let mut text = Vec::new();
-    wire::switched(&mut text, "ui", on);
+    replies::switched(&mut text, "ui", on);
     text
 }
 
@@ -57,7 +57,7 @@ impl Connection {
         match (&mut self.terminal, on) {
             (None, true) => {
                 let mut out = telnet.decoder.offer();
-                let max_line = self.host.config.max_line.min(editor::LONGEST);
+                let max_line = self.host.config.max_line.min(terminal::LONGEST);
                 push_with_cr(&mut out, &told(true));
                 let editor = Editor::open(&mut out, telnet.columns, max_line);
                 self.terminal = Some(Box::new(Terminal { editor: Some(editor), out }));

@@ -1,0 +1,361 @@
+//! A connection: one task that reads its peer's lines, and ends for one named reason.
+
+mod close;
+pub mod close_reason;
+mod commands;
+mod input;
+mod output;
+mod telnet;
+mod terminal;
+pub(crate) mod timers;
+
+use crate::config::Config;
+use crate::connection::close_reason::CloseReason;
+use crate::connection::timers::{Deadline, Deadlines};
+use crate::limits::rate::{Limit, Pace};
+use crate::peer::Peer;
+use crate::peer::events::Signal;
+use crate::protocol::join::Session;
+use crate::protocol::line_decoder::Lines;
+use crate::room::registry::{Membership, Registry};
+use crate::text::messages;
+use crate::text::names::{PeerId, RoomName, UserName};
+use bytes::Bytes;
+use output::Unsaid;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use telnet::Negotiation;
+use terminal::Terminal;
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tracing::info;
+
+/// What all connections share.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) config: Config,
+    pub(crate) limit: Limit,
+    pub(crate) registry: Arc<Registry>,
+    /// Cancelled when the server ends.
+    pub(crate) ending: CancellationToken,
+}
+
+/// Where the peer is.
+#[derive(Debug)]
+enum Place {
+    /// In no room.
+    Outside,
+    /// At the door: the room has not answered yet.
+    Waiting(Membership),
+    /// In the room.
+    Inside(Membership),
+}
+
+/// What a member has asked its room for, and can't go on without the answer.
+#[derive(Debug)]
+enum Errand {
+    /// Nothing.
+    None,
+    /// For another name.
+    Renaming,
+    /// For its last lines, or to say something to one member. One at a time, or a peer could fill the
+    /// inbox with what costs it a word.
+    Asking,
+    /// Another room for a seat. This one is given up when that is had.
+    Moving(Box<Membership>),
+    /// The room that it has left, for its last lines.
+    Leaving,
+    /// For its goodbye, which is sure to come: the server ends.
+    Ending,
+}
+
+/// Lines laid out, and how many.
+type Parcel = (Box<[u8]>, u32);
+
+/// What the room's inbox had no room for.
+#[derive(Debug, Default)]
+struct Unsent {
+    /// Lines.
+    parcel: Option<Parcel>,
+    /// The line of a command, which has to come behind them.
+    command: Option<Box<[u8]>>,
+}
+
+/// What this connection knows of its backlog.
+#[derive(Debug, PartialEq, Eq)]
+enum Backlog {
+    /// There is none.
+    Empty,
+    /// There is one: write it when the socket takes bytes.
+    Some,
+    /// There is one, and somebody else had the turn to write: try again after a breath.
+    Contended,
+}
+
+/// What happened.
+enum Event {
+    Signals(Signal),
+    Deadline(Deadline),
+    Ending,
+    Writable,
+    Readable,
+}
+
+/// One connection's life.
+pub(crate) struct Connection {
+    host: Arc<Host>,
+    peer: Arc<Peer<TcpStream>>,
+    session: Session,
+    place: Place,
+    /// What the room is asked for.
+    errand: Errand,
+    lines: Lines,
+    /// What its telnet has said; nothing, until it is heard to be one.
+    telnet: Option<Box<Negotiation>>,
+    /// Its line editor, if it has asked for one.
+    terminal: Option<Box<Terminal>>,
+    /// Input that was read and can't be worked on yet: something is waited for. Never empty.
+    held: Option<Box<Bytes>>,
+    /// What the room's inbox had no room for.
+    unsent: Option<Box<Unsent>>,
+    /// What is to be said to the peer, and could not be yet: somebody else was writing to it.
+    unsaid: Option<Box<Unsaid>>,
+    pace: Pace,
+    deadlines: Deadlines,
+    /// Tells that the server ends; only as long as no room does.
+    ending: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    backlog: Backlog,
+    /// Whether input has ended, or is of no interest any more.
+    deaf: bool,
+    /// Whether the room has let the peer go.
+    released: bool,
+    lines_in: u64,
+    /// Where the peer is, for the log.
+    address: SocketAddr,
+    /// Its place among all connections, given up at its end.
+    _permit: OwnedSemaphorePermit,
+}
+
+/// How a connection went, for the log.
+struct Report {
+    reason: CloseReason,
+    seat: Option<(RoomName, UserName)>,
+    lines_in: u64,
+    lines_out: u64,
+}
+
+impl Report {
+    /// The connection's last line in the log. Names are printable ASCII without blanks: they
+    /// can't forge one.
+    fn log(&self, address: SocketAddr) {
+        let (room, name) = self.seat.unzip();
+        let (room, name) = (room.as_ref().map(RoomName::as_str), name.as_ref().map(UserName::as_str));
+        let Self { reason, lines_in, lines_out, .. } = self;
+        let reason = reason.to_string();
+        info!(%address, room, name, reason, lines_in, lines_out, "closed");
+    }
+}
+
+impl Connection {
+    pub(crate) fn new(
+        host: Arc<Host>,
+        socket: TcpStream,
+        address: SocketAddr,
+        id: PeerId,
+        permit: OwnedSemaphorePermit,
+    ) -> Box<Self> {
+        let config = &host.config;
+        let peer = Arc::new(Peer::new(id, config.backlog, config.slow_reader, socket));
+        let mut deadlines = Deadlines::default();
+        deadlines.set(Deadline::Login, Instant::now() + config.login_timeout);
+        Box::new(Self {
+            peer,
+            session: Session::Greeting,
+            place: Place::Outside,
+            errand: Errand::None,
+            lines: Lines::new(config.max_line),
+            telnet: None,
+            terminal: None,
+            held: None,
+            unsent: None,
+            unsaid: None,
+            pace: Pace::new(Instant::now().into_std()),
+            deadlines,
+            ending: Some(Box::pin(host.ending.clone().cancelled_owned())),
+            backlog: Backlog::Empty,
+            deaf: false,
+            released: false,
+            lines_in: 0,
+            address,
+            _permit: permit,
+            host,
+        })
+    }
+
+    /// Talks with the peer until there is a reason to end, and ends.
+    ///
+    /// Boxed: what an async function takes by value its future holds twice. The farewell is boxed
+    /// too: it is larger than all the rest of the future, which is there for the whole life.
+    pub(crate) async fn serve(mut self: Box<Self>) {
+        self.tell(messages::WELCOME.as_bytes());
+        let reason = loop {
+            if let Err(reason) = self.step().await {
+                break reason;
+            }
+        };
+        Box::pin(self.end(reason)).await.log(self.address);
+    }
+
+    /// Waits for the next event and does what it asks for.
+    async fn step(&mut self) -> Result<(), CloseReason> {
+        match self.next().await {
+            Event::Signals(signals) => self.heed(signals),
+            Event::Deadline(deadline) => self.overdue(deadline),
+            Event::Ending => Err(CloseReason::Shutdown),
+            Event::Writable => {
+                self.drain();
+                if self.is_waiting() { Ok(()) } else { self.go_on() }
+            }
+            Event::Readable => self.read(),
+        }
+    }
+
+    async fn next(&mut self) -> Event {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Event> {
+        let signals = self.peer.signals(context);
+        if signals != Signal::NONE {
+            // Noted here and not where it is waited for: it may come together with another
+            // signal that ends the connection first.
+            self.released |= signals.has_any(Signal::RELEASED | Signal::CLOSE | Signal::FAILED);
+            return Poll::Ready(Event::Signals(signals));
+        }
+        if let Poll::Ready(deadline) = self.deadlines.poll(context) {
+            return Poll::Ready(Event::Deadline(deadline));
+        }
+        if let Some(ending) = &mut self.ending
+            && ending.as_mut().poll(context).is_ready()
+        {
+            self.ending = None;
+            return Poll::Ready(Event::Ending);
+        }
+        match self.backlog {
+            Backlog::Empty => {}
+            Backlog::Contended => {
+                self.backlog = Backlog::Some;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Backlog::Some => {
+                if self.peer.outlet().poll_write_ready(context).is_ready() {
+                    return Poll::Ready(Event::Writable);
+                }
+            }
+        }
+        if self.deaf || self.is_waiting() {
+            return Poll::Pending;
+        }
+        // An error is found again, and named, by the read.
+        let _ = ready!(self.peer.outlet().poll_read_ready(context));
+        Poll::Ready(Event::Readable)
+    }
+
+    /// The room and the name that the peer has, or asked for.
+    fn seat(&self) -> Option<(RoomName, UserName)> {
+        match &self.place {
+            Place::Outside => None,
+            Place::Waiting(membership) | Place::Inside(membership) => Some((membership.room(), membership.user())),
+        }
+    }
+
+    /// Whether input has to wait: for a room's answer, for its inbox, for an answer to the peer to
+    /// be said, for the peer to read what it typed, or for the rate limit.
+    fn is_waiting(&self) -> bool {
+        matches!(self.place, Place::Waiting(_))
+            || !matches!(self.errand, Errand::None)
+            || self.unsent.is_some()
+            || self.unsaid.is_some()
+            || self.terminal.as_ref().is_some_and(|terminal| terminal.is_full())
+            || self.deadlines.is_set(Deadline::Pace)
+    }
+}
+
+/// What the room, the clock and the socket ask for.
+impl Connection {
+    fn heed(&mut self, signals: Signal) -> Result<(), CloseReason> {
+        if signals.has(Signal::ADMITTED) {
+            self.enter();
+        }
+        if signals.has(Signal::BACKLOG) {
+            self.begin_draining();
+        }
+        if signals.has(Signal::REFUSED) {
+            self.refused()?;
+        }
+        if signals.has(Signal::SHUT) {
+            self.shut_out()?;
+        }
+        if signals.has(Signal::RENAMED) {
+            self.renamed();
+        }
+        if signals.has(Signal::ANSWERED) {
+            self.errand = Errand::None;
+        }
+        if signals.has(Signal::RELEASED) {
+            self.moved();
+        }
+        if signals.has(Signal::CLOSE) {
+            return Err(CloseReason::Shutdown);
+        }
+        if signals.has(Signal::FAILED) {
+            return Err(CloseReason::RoomFailed);
+        }
+        if signals.has(Signal::BROKEN) {
+            self.hear_out();
+        }
+        if signals.has(Signal::TOO_SLOW) {
+            return Err(CloseReason::TooSlow(self.host.config.backlog));
+        }
+        if signals.has(Signal::ROOMY)
+            && let Some(unsent) = self.unsent.take()
+        {
+            self.try_again(*unsent)?;
+        }
+        if self.is_waiting() { Ok(()) } else { self.go_on() }
+    }
+
+    fn overdue(&mut self, deadline: Deadline) -> Result<(), CloseReason> {
+        match deadline {
+            Deadline::Login => Err(CloseReason::LoginTimeout(self.host.config.login_timeout)),
+            Deadline::Stall => Err(CloseReason::Stalled(self.host.config.stall_timeout)),
+            Deadline::Pace => self.go_on(),
+            Deadline::Close => Err(CloseReason::Lost(std::io::ErrorKind::BrokenPipe)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn future_size<F: Future>(_: impl FnOnce(Box<Connection>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Thousands of quiet connections have one each. A task's memory comes in steps of 128 bytes:
+    /// about 100 of tokio's own, and this future, which has to stay within the second step.
+    #[test]
+    fn a_connection_is_small() {
+        assert!(size_of::<Connection>() <= 288, "{}", size_of::<Connection>());
+        let future = future_size(Connection::serve);
+        assert!(future <= 128, "{future}");
+        assert!(size_of::<Peer<TcpStream>>() <= 128, "{}", size_of::<Peer<TcpStream>>());
+    }
+}

@@ -1,0 +1,93 @@
+//! Negotiation: what a peer's telnet asks for besides its lines.
+
+use super::Connection;
+use crate::connection::timers::Deadline;
+use crate::peer::line_batch::Form;
+use crate::protocol::telnet::{Allowance, Command, Decoder, Facility};
+use crate::text::replies;
+use std::time::Instant;
+
+/// The columns of a window whose size nobody has told: the editor's own default.
+const UNKNOWN: u16 = 0;
+
+/// What is known of a peer's telnet.
+pub(super) struct Negotiation {
+    pub(super) decoder: Decoder,
+    allowance: Allowance,
+    /// How wide its window is.
+    pub(super) columns: u16,
+}
+
+impl Negotiation {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { decoder: Decoder::default(), allowance: Allowance::new(now), columns: UNKNOWN }
+    }
+}
+
+impl Connection {
+    /// Does what a telnet command asks for.
+    pub(super) fn negotiate(&mut self, command: Command, now: Instant) {
+        let Some(telnet) = &mut self.telnet else {
+            return;
+        };
+        match command {
+            Command::Interrupt | Command::EraseLine => match self.editor() {
+                Some((editor, out)) => editor.erase_line(out),
+                None => self.lines.erase_line(),
+            },
+            Command::EraseCharacter => match self.editor() {
+                Some((editor, out)) => editor.erase(out),
+                None => self.lines.erase_character(),
+            },
+            Command::AreYouThere if telnet.allowance.take_presence(now) => self.answer(replies::HERE.into()),
+            Command::Refuse { answer } if telnet.allowance.take_answer(now) => self.tell_raw(&answer),
+            Command::Agreed(_) if self.terminal.as_ref().is_none_or(|terminal| terminal.editor.is_none()) => {
+                // It was switched off before the answer came.
+                let end = telnet.decoder.withdraw();
+                self.tell_raw(&end);
+            }
+            // Agreed as wanted; or too many answers were asked for.
+            Command::Agreed(_) | Command::AreYouThere | Command::Refuse { .. } => {}
+            Command::Declined { facility, answer } => {
+                if let Some(answer) = answer {
+                    self.tell_raw(&answer);
+                }
+                // Without these the keys don't come one by one.
+                if facility != Facility::WindowSize && self.editor().is_some() {
+                    self.switch_editor(false);
+                }
+            }
+            Command::WindowSize { columns, .. } => {
+                telnet.columns = columns;
+                if let Some((editor, out)) = self.editor() {
+                    editor.resize(out, columns);
+                }
+            }
+        }
+    }
+
+    /// Notes that the peer is a network virtual terminal (RFC 854) once that shows: from then on its
+    /// lines end in CR LF.
+    pub(super) fn note_nvt(&mut self) {
+        let has_commands = self.telnet.as_ref().is_some_and(|telnet| telnet.decoder.is_nvt());
+        if (has_commands || self.lines.is_nvt()) && self.peer.form() == Form::Lf {
+            self.peer.set_form(Form::CrLf);
+        }
+    }
+
+    /// Lets a peer pay for the bytes of its commands: beyond their rate it is read more slowly.
+    pub(super) fn pay_for_commands(&mut self, now: Instant) {
+        let bytes = self.telnet.as_mut().map_or(0, |telnet| telnet.decoder.take_command_bytes());
+        self.pay(bytes, now);
+    }
+
+    /// Lets a peer pay for bytes that are no line's: telnet's, and keys that the editor works on.
+    pub(super) fn pay(&mut self, bytes: u32, now: Instant) {
+        if bytes > 0
+            && let Some(telnet) = &mut self.telnet
+            && let Err(later) = telnet.allowance.spend(bytes, now)
+        {
+            self.deadlines.set(Deadline::Pace, later.into());
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! An allowance: how many commands a peer may send, and how often it gets an answer.
+
+use crate::limits::rate::{Limit, Pace};
+use std::num::NonZeroU32;
+use std::time::Instant;
+
+/// Bytes of commands a second, and at once, that are read at full speed. A client greets with 30, and
+/// tells each size of a window that is dragged in 9.
+const BYTES: Limit = Limit::new(16 << 10, NonZeroU32::MIN.saturating_add((16 << 10) - 1));
+
+/// Answers a second, and at once: more than a key held down asks for. A client that waits for a
+/// timing mark shows nothing until it has it, so nobody who types may miss one.
+const ANSWERS: Limit = Limit::new(100, NonZeroU32::MIN.saturating_add(199));
+
+/// Answers to Are You There: one a second.
+const PRESENCE: Limit = Limit::new(1, NonZeroU32::MIN);
+
+/// What is left of a peer's allowance.
+///
+/// Only a peer that has sent a command needs one: keep it in a box of its own, made then.
+#[derive(Debug)]
+pub struct Allowance {
+    bytes: Pace,
+    answers: Pace,
+    presence: Pace,
+}
+
+impl Allowance {
+    /// A whole one.
+    #[must_use]
+    pub fn new(now: Instant) -> Self {
+        let unused = Pace::new(now);
+        Self { bytes: unused, answers: unused, presence: unused }
+    }
+
+    /// Takes so many bytes of commands, which have been read.
+    ///
+    /// # Errors
+    /// When they have used the allowance up: the time before which no more is to be read. Nothing is
+    /// lost, and nobody is closed for it.
+    pub fn spend(&mut self, bytes: u32, now: Instant) -> Result<(), Instant> {
+        self.bytes.spend_many(bytes, &BYTES, now);
+        self.bytes.check(&BYTES, now)
+    }
+
+    /// Whether an answer to a negotiation may be sent; if so, it is taken. Otherwise: silence.
+    pub fn take_answer(&mut self, now: Instant) -> bool {
+        take(&mut self.answers, &ANSWERS, now)
+    }
+
+    /// Whether an answer to Are You There may be sent; if so, it is taken. Otherwise: silence.
+    pub fn take_presence(&mut self, now: Instant) -> bool {
+        take(&mut self.presence, &PRESENCE, now)
+    }
+}
+
+fn take(pace: &mut Pace, limit: &Limit, now: Instant) -> bool {
+    pace.check(limit, now).map(|()| pace.spend(limit, now)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_flood_of_commands_waits_and_goes_on() {
+        let start = Instant::now();
+        let mut allowance = Allowance::new(start);
+        assert_eq!(allowance.spend((16 << 10) - 1, start), Ok(()), "a burst");
+        // What one read brings, at most.
+        let mut later = allowance.spend(64 << 10, start).unwrap_err();
+        let wait = (later - start).as_secs_f64();
+        assert!((3.9..4.1).contains(&wait), "{wait} s for four seconds' bytes");
+        for second in 1..100 {
+            later = allowance.spend(16 << 10, later).unwrap_err();
+            let wait = (later - start).as_secs_f64() - f64::from(second);
+            assert!((3.9..4.1).contains(&wait), "{wait} s and {second}: the rate has no end");
+        }
+        let quiet = later + Duration::from_secs(1);
+        assert_eq!(allowance.spend((16 << 10) - 1, quiet), Ok(()), "and is forgotten");
+    }
+
+    #[test]
+    fn answers_have_a_rate_and_presence_a_lower_one() {
+        let start = Instant::now();
+        let mut allowance = Allowance::new(start);
+        assert_eq!((0..1000).filter(|_| allowance.take_answer(start)).count(), 200);
+        assert_eq!((0..1000).filter(|_| allowance.take_presence(start)).count(), 1, "the two are apart");
+        let second = start + Duration::from_secs(1);
+        assert_eq!((0..1000).filter(|_| allowance.take_answer(second)).count(), 100);
+        assert_eq!((0..1000).filter(|_| allowance.take_presence(second)).count(), 1);
+        // A key held down.
+        let held = |tick| start + Duration::from_secs(60) + Duration::from_millis(33) * tick;
+        assert!((0..1000).all(|tick| allowance.take_answer(held(tick))));
+    }
+
+    /// Each peer that has sent a command has one.
+    #[test]
+    fn it_is_small() {
+        assert!(size_of::<Allowance>() <= 48, "{}", size_of::<Allowance>());
+    }
+}

@@ -1,0 +1,312 @@
+//! Tests of the decoder with the lines behind it: what real clients send, and what nobody should.
+
+use super::{Command, Decoder, Facility, Item, TooLong};
+use crate::protocol::line_decoder::Lines;
+use proptest::prelude::*;
+
+/// What came of a stream, in order.
+#[derive(Debug, PartialEq)]
+enum Event {
+    Line(String),
+    Command(Command),
+    Fault(TooLong),
+}
+
+/// A stream's reader, as a connection has one.
+struct Reader {
+    decoder: Decoder,
+    lines: Lines,
+    events: Vec<Event>,
+}
+
+impl Reader {
+    fn new() -> Self {
+        Self { decoder: Decoder::default(), lines: Lines::new(1 << 20), events: Vec::new() }
+    }
+
+    fn read(&mut self, mut input: &[u8]) {
+        let (length, mut data) = (input.len(), 0);
+        while let Some(item) = self.decoder.next(&mut input) {
+            match item {
+                Ok(Item::Data(mut run)) => {
+                    assert!(!run.is_empty());
+                    data += run.len();
+                    while let Some(line) = self.lines.next(&mut run) {
+                        self.events.push(Event::Line(line.unwrap().escape_ascii().to_string()));
+                    }
+                }
+                Ok(Item::Command(command)) => {
+                    match command {
+                        Command::Interrupt | Command::EraseLine => self.lines.erase_line(),
+                        Command::EraseCharacter => self.lines.erase_character(),
+                        _ => {}
+                    }
+                    self.events.push(Event::Command(command));
+                }
+                Err(too_long) => {
+                    self.events.push(Event::Fault(too_long));
+                    return;
+                }
+            }
+        }
+        assert!(input.is_empty());
+        assert_eq!(data + self.decoder.take_command_bytes() as usize, length, "each byte is one or the other");
+    }
+}
+
+/// What comes of `bytes`, whole; and the same byte by byte and at every split.
+fn read_in(reader: impl Fn() -> Reader, bytes: &[u8]) -> Vec<Event> {
+    let read = |chunks: &[&[u8]]| {
+        let mut reader = reader();
+        for chunk in chunks {
+            reader.read(chunk);
+        }
+        reader.events
+    };
+    let events = read(&[bytes]);
+    assert_eq!(read(&bytes.chunks(1).collect::<Vec<_>>()), events, "byte by byte");
+    for at in 0..bytes.len() {
+        let (before, after) = bytes.split_at(at);
+        assert_eq!(read(&[before, after]), events, "split at {at}");
+    }
+    events
+}
+
+fn read(bytes: &[u8]) -> Vec<Event> {
+    read_in(Reader::new, bytes)
+}
+
+fn line(text: &str) -> Event {
+    Event::Line(text.to_owned())
+}
+
+/// A refusal, from its verb and its option.
+fn refusal(verb: u8, option: u8) -> Event {
+    Event::Command(Command::Refuse { answer: [0xFF, verb, option] })
+}
+
+fn wont(option: u8) -> Event {
+    refusal(0xFC, option)
+}
+
+fn dont(option: u8) -> Event {
+    refusal(0xFE, option)
+}
+
+/// Every command takes nothing from the data around it.
+#[track_caller]
+fn assert_ignored(command: &[u8]) {
+    let events = read(&[b"be", command, b"fore\r", command, b"\nafter\r", command, b"\0"].concat());
+    assert_eq!(events, [line("before"), line("after")], "{command:x?}");
+}
+
+#[test]
+fn putty_connects() {
+    let greeting = b"\xFF\xFB\x1F\xFF\xFB\x20\xFF\xFB\x18\xFF\xFB\x27\xFF\xFD\x01\xFF\xFB\x03\xFF\xFD\x03\xFF\xFB\x24";
+    let answers = [dont(0x1F), dont(0x20), dont(0x18), dont(0x27), wont(1), dont(3), wont(3), dont(0x24)];
+    let mut expected = Vec::from(answers);
+    expected.push(line("JOIN room alice"));
+    assert_eq!(read(&[greeting, &b"JOIN room alice\r\n"[..]].concat()), expected);
+}
+
+#[test]
+fn linux_telnet_connects_to_port_23() {
+    let greeting = b"\xFF\xFD\x26\xFF\xFB\x26\xFF\xFD\x03\xFF\xFB\x18\xFF\xFB\x1F\xFF\xFB\x20\xFF\xFB\x21\xFF\xFB\x22\
+        \xFF\xFB\x27\xFF\xFD\x05";
+    let mut expected = vec![wont(0x26), dont(0x26), wont(3)];
+    expected.extend([0x18, 0x1F, 0x20, 0x21, 0x22, 0x27].map(dont));
+    expected.extend([wont(5), line("JOIN room alice")]);
+    assert_eq!(read(&[greeting, &b"JOIN room alice\r\n"[..]].concat()), expected);
+}
+
+#[test]
+fn ctrl_c_drops_the_line_and_its_timing_mark_is_answered_each_time() {
+    let interrupt = || Event::Command(Command::Interrupt);
+    assert_eq!(
+        read(b"one\r\nhalf\xFF\xF4\xFF\xFD\x06two\r\n\xFF\xF4\xFF\xFD\x06"),
+        [line("one"), interrupt(), wont(6), line("two"), interrupt(), wont(6)]
+    );
+    // As a Synch, with its Data Mark in the stream.
+    assert_eq!(read(b"\xFF\xF4\xFF\xF2\xFF\xFD\x06a\r\n"), [interrupt(), wont(6), line("a")]);
+}
+
+#[test]
+fn other_keys_take_nothing() {
+    assert_eq!(read(b"a\xFF\xF3\xFF\xFD\x06b\r\n"), [wont(6), line("ab")], "Ctrl-\\");
+    assert_eq!(read(b"a\xFF\xED\xFF\xFD\x06b\r\n"), [wont(6), line("ab")], "Ctrl-Z");
+    assert_eq!(read(b"a\x04\r\n"), [line("a\\x04")], "Ctrl-D: the text makes nothing of it");
+}
+
+#[test]
+fn erase_commands_come_first_of_all() {
+    let erase = [Command::EraseCharacter, Command::EraseLine].map(Event::Command);
+    let mut expected = Vec::from(erase);
+    expected.push(line("JOIN room alice"));
+    assert_eq!(read(b"\xFF\xF7\xFF\xF8JOIN room alice\r\n"), expected);
+}
+
+#[test]
+fn erase_commands_edit_the_line() {
+    let (character, whole) = (Event::Command(Command::EraseCharacter), Event::Command(Command::EraseLine));
+    assert_eq!(read(b"gr\xC3\xBC\xFF\xF7u\r\nno\xFF\xF8yes\r\n"), [character, line("gru"), whole, line("yes")]);
+}
+
+#[test]
+fn are_you_there_is_told() {
+    assert_eq!(read(b"a\xFF\xF6b\n"), [Event::Command(Command::AreYouThere), line("ab")]);
+}
+
+/// The named ones, and all that are none: an LF behind an IAC is no line end, either.
+#[test]
+fn commands_that_ask_for_nothing() {
+    let telling = |byte: &u8| matches!(byte, 0xF4 | 0xF6..=0xF8 | 0xFA..=0xFF);
+    for byte in (0..=0xFF).filter(|byte| !telling(byte)) {
+        assert_ignored(&[0xFF, byte]);
+    }
+}
+
+#[test]
+fn a_doubled_ff_is_data() {
+    assert_eq!(read(b"a\xFF\xFFb\r\xFF\xFF\n"), [line("a\\xffb\\xff")]);
+    let mut reader = Reader::new();
+    reader.read(b"\xFF\xFF\xFFa");
+    assert!(!reader.decoder.is_nvt(), "neither is a command");
+}
+
+#[test]
+fn a_subnegotiation_is_swallowed() {
+    assert_ignored(b"\xFF\xFA\x18\x00xterm\xFF\xF0");
+    assert_ignored(b"\xFF\xFA\x18\n\r\0\x08\xFF\xF0");
+    assert_ignored(b"\xFF\xFA\xFF\xF0");
+    assert_ignored(b"\xFF\xFA\x18\xFF\xFF\xF0\xFF\xFF\xFF\xF0");
+    assert_ignored(b"\xFF\xFA\x1F\x00\x50\x00\x18\xFF\xF0");
+}
+
+#[test]
+fn a_subnegotiation_without_end_ends_at_a_command() {
+    assert_ignored(b"\xFF\xFA\x18abc\xFF\xF1");
+    assert_ignored(b"\xFF\xFA\x18abc\xFF\xFA\x18def\xFF\xF0");
+    assert_eq!(read(b"\xFF\xFA\x18abc\xFF\xFD\x06\xFF\xF0d\n"), [wont(6), line("d")]);
+    assert_eq!(read(b"a\xFF\xFA\x18abc\xFF\xF4d\n"), [Event::Command(Command::Interrupt), line("d")]);
+}
+
+#[test]
+fn a_subnegotiation_has_at_most_4_kib() {
+    let read = |content: &[u8], chunk| {
+        let mut reader = Reader::new();
+        for chunk in [b"\xFF\xFA", content, b"\xFF\xF0a\n"].concat().chunks(chunk) {
+            reader.read(chunk);
+            if reader.events.contains(&Event::Fault(TooLong)) {
+                break;
+            }
+        }
+        reader.events
+    };
+    for chunk in [1, 2, 1000, 100_000] {
+        assert_eq!(read(&[1; 4096], chunk), [line("a")]);
+        assert_eq!(read(&[0xFF; 8192], chunk), [line("a")], "doubled ones are one");
+        for content in [&[1; 4097][..], &[0xFF; 8194], &vec![1; 70_000]] {
+            assert_eq!(read(content, chunk), [Event::Fault(TooLong)]);
+        }
+    }
+}
+
+#[test]
+fn the_first_command_makes_an_nvt() {
+    for command in [&b"\xFF\xF1"[..], b"\xFF\xFB\x01", b"\xFF\xFA\x18\xFF\xF0", b"\xFF\xEC"] {
+        let mut reader = Reader::new();
+        reader.read(b"a\n\xFF");
+        assert!(!reader.decoder.is_nvt());
+        reader.read(&command[1..]);
+        assert!(reader.decoder.is_nvt() && !reader.lines.is_nvt(), "{command:x?}");
+    }
+}
+
+#[test]
+fn what_was_offered_is_agreed_on_and_the_window_told() {
+    let offered = || {
+        let mut reader = Reader::new();
+        assert_eq!(reader.decoder.offer(), b"\xFF\xFB\x01\xFF\xFB\x03\xFF\xFD\x1F");
+        reader
+    };
+    let agreed = |facility| Event::Command(Command::Agreed(facility));
+    let window = |columns, rows| Event::Command(Command::WindowSize { columns, rows });
+    assert_eq!(
+        read_in(
+            offered,
+            b"\xFF\xFA\x1F\0\x01\0\x01\xFF\xF0\xFF\xFD\x01\xFF\xFD\x03\xFF\xFB\x1F\xFF\xFA\x1F\0\x50\0\x18\xFF\xF0a\
+              \xFF\xFA\x1F\xFF\xFF\xFF\xFF\0\xFF\xFF\xFF\xF0"
+        ),
+        [
+            agreed(Facility::Echo),
+            agreed(Facility::SuppressGoAhead),
+            agreed(Facility::WindowSize),
+            window(80, 24),
+            window(0xFFFF, 0xFF)
+        ],
+        "the first came before it was agreed on"
+    );
+    // Too short, too long, without its end, of another option.
+    for broken in [
+        &b"\xFF\xFA\x1F\0\x50\0\xFF\xF0"[..],
+        b"\xFF\xFA\x1F\0\x50\0\x18\0\xFF\xF0",
+        b"\xFF\xFA\x1F\0\x50\0\x18\xFF\xF1",
+        b"\xFF\xFA\x18\0\x50\0\x18\xFF\xF0",
+        b"\xFF\xFA\xFF\xF0",
+    ] {
+        let events = read_in(offered, &[b"\xFF\xFB\x1F", broken].concat());
+        assert_eq!(events, [agreed(Facility::WindowSize)], "{broken:x?}");
+    }
+}
+
+/// Thousands of quiet connections have one each.
+#[test]
+fn it_is_small() {
+    assert!(size_of::<Decoder>() <= 20, "{}", size_of::<Decoder>());
+}
+
+/// Bytes in which commands are as frequent as data.
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    let telling = b"\xFF\xFF\xFF\xFF\xFA\xF0\xF4\xF6\xF7\xF8\xF1\xFB\xFC\xFD\xFE\x01\x03\x06\x1F\n\r\0\x08ab";
+    prop::collection::vec(prop_oneof![4 => prop::sample::select(&telling[..]), 1 => any::<u8>()], 0..200)
+}
+
+proptest! {
+    /// Any bytes give the same at every split; each is counted; no more answers than commands.
+    #[test]
+    fn chunks_do_not_matter(bytes in bytes(), offered in any::<bool>()) {
+        let reader = || {
+            let mut reader = Reader::new();
+            if offered {
+                reader.decoder.offer();
+            }
+            reader
+        };
+        let events = read_in(reader, &bytes);
+        let commands = events.iter().filter(|event| matches!(event, Event::Command(_))).count();
+        prop_assert!(2 * commands <= bytes.len());
+    }
+
+    /// What is left of a run may be put back: it is decoded to the same again.
+    #[test]
+    fn a_run_may_be_put_back(bytes in bytes(), most in 1usize..4) {
+        prop_assert_eq!(read_putting_back(&bytes, most), read_putting_back(&bytes, usize::MAX));
+    }
+}
+
+/// The data and the commands in `bytes`, where no more than so many bytes of a run are used at once.
+fn read_putting_back(bytes: &[u8], most: usize) -> (Vec<u8>, Vec<Command>) {
+    let (mut decoder, mut input) = (Decoder::default(), bytes);
+    let (mut data, mut commands) = (Vec::new(), Vec::new());
+    while let Some(Ok(item)) = decoder.next(&mut input) {
+        match item {
+            Item::Data(run) => {
+                let (used, left) = run.split_at(run.len().min(most));
+                data.extend_from_slice(used);
+                input = &bytes[bytes.len() - input.len() - left.len()..];
+            }
+            Item::Command(command) => commands.push(command),
+        }
+    }
+    (data, commands)
+}

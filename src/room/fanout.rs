@@ -1,0 +1,87 @@
+//! A delivery: a batch that is laid out, and how it gets to peer after peer.
+
+use crate::metrics::counters::Tally;
+use crate::peer::Peer;
+use crate::peer::events::Signal;
+use crate::peer::line_batch::{Mark, Sheet};
+use crate::peer::output_buffer::Outlet;
+use crate::room::replay::Replay;
+use crate::room::roster::Members;
+use crate::text::names::PeerId;
+use bytes::Bytes;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// A peer that came or went in a batch: its part, and what it is told when it has it.
+pub(crate) struct Part {
+    pub(crate) peer: Arc<Peer<dyn Outlet>>,
+    /// The place in the replay up to which it is shown the past first; 0: not at all.
+    pub(crate) shown: usize,
+    pub(crate) from: Mark,
+    /// `None`: to the end.
+    pub(crate) to: Option<Mark>,
+    pub(crate) fate: Signal,
+}
+
+/// Parts that were not handed out yet.
+#[derive(Default)]
+pub(crate) struct Parts(pub(crate) Vec<Part>);
+
+impl Drop for Parts {
+    /// A panic in the midst of it: who came or went in this batch may be in no roster, and nobody
+    /// else would tell it.
+    fn drop(&mut self) {
+        for part in self.0.drain(..) {
+            part.peer.signal(part.fate | Signal::FAILED, &mut Tally::default());
+        }
+    }
+}
+
+/// A batch laid out, to be handed to peer after peer.
+pub(crate) struct Delivery {
+    /// The whole batch.
+    pub(crate) all: Sheet,
+    pub(crate) end: Mark,
+    /// Who came or went in it.
+    pub(crate) parts: Parts,
+    /// Who was there before it.
+    pub(crate) members: Arc<Members>,
+    /// Those of them who went in it.
+    pub(crate) gone: HashSet<PeerId>,
+    /// The past for those who came, if they are shown any.
+    pub(crate) replay: Option<Replay>,
+}
+
+impl Delivery {
+    /// Hands their part to those who came or went, one for each step of the iterator, and tells
+    /// them. A newcomer is told only then: what its connection writes comes behind its
+    /// `has joined`.
+    pub(crate) fn hand_parts<'a>(&'a mut self, tally: &'a mut Tally) -> impl Iterator<Item = ()> + 'a {
+        self.parts.0.reverse();
+        std::iter::from_fn(move || {
+            let part = self.parts.0.last()?;
+            let to = part.to.unwrap_or(self.end);
+            if let Some(replay) = self.replay.as_ref().filter(|_| part.shown > 0) {
+                let (lines, count) = replay.before(part.shown);
+                part.peer.deliver_sheet(&Sheet::new(Bytes::copy_from_slice(lines), count), tally);
+            }
+            if to.bytes > part.from.bytes {
+                part.peer.deliver(&self.all.part(part.peer.form(), part.from, to), tally);
+            }
+            if part.fate != Signal::NONE {
+                part.peer.signal(part.fate, tally);
+            }
+            self.parts.0.pop();
+            Some(())
+        })
+    }
+
+    /// Hands the whole batch to those who were here before it and still are, one for each step
+    /// of the iterator.
+    pub(crate) fn hand_all<'a>(&'a self, tally: &'a mut Tally) -> impl Iterator<Item = ()> + 'a {
+        let anything = self.all.lines() > 0;
+        let stayed = |peer: &Peer| self.gone.is_empty() || !self.gone.contains(&peer.id());
+        let rest = self.members.values().filter(move |peer| anything && stayed(peer));
+        rest.map(|peer| peer.deliver_sheet(&self.all, tally))
+    }
+}

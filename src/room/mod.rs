@@ -1,0 +1,466 @@
+//! A room: an inbox, a roster, and the delivery pass that joins the two.
+
+mod batch;
+mod fanout;
+pub mod history;
+pub(crate) mod inbox;
+pub mod registry;
+mod replay;
+pub mod roster;
+
+use crate::metrics::counters::Counters;
+use crate::room::batch::{Batch, Past, Sealed};
+use crate::room::history::History;
+use crate::room::inbox::Inbox;
+use crate::room::roster::Roster;
+use crate::text::names::RoomName;
+use crossbeam_utils::atomic::AtomicCell;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::task::yield_now;
+use tracing::trace;
+
+/// How many deliveries a pass makes before it lets the I/O driver and other tasks run: about half a
+/// millisecond of writes. A breath costs a look at all sockets and, often, another worker's waking:
+/// with three in a pass of 200 writes a delivery cost 8 % more. Without any, others waited longer.
+const DELIVERIES_BEFORE_YIELD: usize = 128;
+
+/// How many deliveries a pass makes before it looks for newcomers: about 25 µs of writes. They are
+/// let in and told then, and need not wait for a pass through thousands of members.
+const DELIVERIES_BEFORE_GATHERING: usize = 8;
+
+/// How many deliveries an answer counts for: it may show 64 KiB of the past.
+const ANSWER: usize = 8;
+
+/// One room. It exists from its first member to its last, in the registry's map.
+pub struct Room {
+    name: RoomName,
+    /// What is to be done next.
+    pub(crate) inbox: Inbox,
+    /// Who is here. Read by anybody, written by the pass alone.
+    roster: Roster,
+    /// Whether the room has said goodbye. Read and written by the pass alone; an atomic so that
+    /// passes on different threads can share it, relaxed since `Inbox::settle` orders passes.
+    closed: AtomicBool,
+    /// What was said here. Taken out by whoever runs the passes, and put back at the end.
+    past: AtomicCell<Option<Box<Past>>>,
+}
+
+impl Room {
+    /// An empty room whose inbox holds at most `inbox_bytes` of lines, and which remembers `history`
+    /// lines and shows `replay` of them to newcomers.
+    pub(crate) fn new(name: RoomName, inbox_bytes: usize, history: usize, replay: usize) -> Self {
+        let (inbox, roster) = (Inbox::new(inbox_bytes), Roster::new());
+        let history = (history > 0).then(|| Box::new(History::new(history)));
+        let past = AtomicCell::new(Some(Box::new(Past { history, replay })));
+        Self { name, inbox, roster, closed: AtomicBool::new(false), past }
+    }
+
+    /// The room's name.
+    pub fn name(&self) -> RoomName {
+        self.name
+    }
+
+    /// Who is here.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// Makes passes until the inbox is empty: each takes everything in it as one batch and hands it
+    /// to everybody. `quiet` is called after each behind which nothing has come yet.
+    ///
+    /// Only the holder of the room's `Due` may call this: **one at a time a room**. That alone
+    /// gives all members one order, membership included.
+    pub(crate) async fn deliver(&self, counters: &Counters, quiet: impl Fn()) {
+        let mut next = Batch::open(&self.roster, self.closed.load(Ordering::Relaxed), self.past.take());
+        loop {
+            next.gather(&self.inbox, 0);
+            let Sealed { mut delivery, taken, closed, mut tally, past, answers } = next.seal(&self.roster, &self.inbox);
+            self.closed.store(closed, Ordering::Relaxed);
+            next = Batch::open(&self.roster, closed, past);
+            self.hand_out(delivery.hand_parts(&mut tally), &mut next, taken).await;
+            self.hand_out(delivery.hand_all(&mut tally), &mut next, taken).await;
+            for (step, (peer, answer)) in (1..).zip(answers) {
+                next.answer(&peer, &answer, &mut tally);
+                self.breathe(ANSWER * step, &mut next, taken).await;
+            }
+            counters.add(&tally);
+            trace!(room = ?self.name, operations = taken, lines = tally.lines, writes = tally.writes, "pass");
+            if next.is_empty() {
+                quiet();
+                // Whoever runs the next pass may do so at once when this one is settled.
+                self.past.store(next.past().take());
+            }
+            if !self.inbox.settle(taken) {
+                return;
+            }
+            if next.is_empty() {
+                *next.past() = self.past.take();
+            }
+        }
+    }
+
+    /// Takes `steps`, and a breath between some of them.
+    async fn hand_out(&self, steps: impl Iterator<Item = ()>, next: &mut Batch, unsettled: usize) {
+        for (step, ()) in (1_usize..).zip(steps) {
+            if step.is_multiple_of(DELIVERIES_BEFORE_GATHERING) {
+                self.breathe(step, next, unsettled).await;
+            }
+        }
+    }
+
+    /// Gathers what has come for the `next` batch, or lets others run, after so many deliveries.
+    /// `unsettled` operations are still counted in the inbox.
+    async fn breathe(&self, deliveries: usize, next: &mut Batch, unsettled: usize) {
+        if deliveries.is_multiple_of(DELIVERIES_BEFORE_GATHERING) {
+            next.gather(&self.inbox, unsettled);
+            next.greet(DELIVERIES_BEFORE_GATHERING);
+        }
+        if deliveries.is_multiple_of(DELIVERIES_BEFORE_YIELD) {
+            yield_now().await;
+        }
+    }
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, inbox, roster, closed, past: _ } = self;
+        let mut room = f.debug_struct("Room");
+        room.field("name", name).field("inbox", inbox).field("roster", roster).field("closed", closed);
+        room.finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::counters::Tally;
+    use crate::peer::Peer;
+    use crate::peer::events::Signal;
+    use crate::peer::output_buffer::{Outlet, SlowReader};
+    use crate::room::inbox::{Newcomer, Operation};
+    use crate::room::roster::Seat;
+    use crate::text::names::{PeerId, UserName};
+    use std::io;
+    use std::pin::pin;
+    use std::sync::{Arc, Mutex};
+    use std::task::{Context, Poll, Waker};
+
+    /// Takes everything, and how many writes it was.
+    #[derive(Default)]
+    struct Page(Mutex<(usize, String)>);
+
+    impl Outlet for Page {
+        fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+            let mut page = self.0.try_lock().unwrap();
+            page.0 += 1;
+            page.1.push_str(str::from_utf8(bytes).unwrap());
+            Ok(bytes.len())
+        }
+    }
+
+    fn peer(id: u64) -> Arc<Peer<Page>> {
+        Arc::new(Peer::new(PeerId(id), 1 << 20, SlowReader::Skip, Page::default()))
+    }
+
+    fn newcomer(peer: &Arc<Peer<Page>>) -> Newcomer {
+        let name = UserName::parse(&format!("u{}", peer.id().0)).unwrap();
+        Newcomer { seat: Seat { name, twin: None }, peer: Arc::clone(peer) as _ }
+    }
+
+    fn room() -> Room {
+        Room::new(RoomName::parse("room").unwrap(), 1 << 20, 100, 0)
+    }
+
+    fn push(room: &Room, operations: impl IntoIterator<Item = Operation>) {
+        for operation in operations {
+            let _ = room.inbox.send(operation);
+        }
+    }
+
+    /// Runs passes until the room is quiet; what they did.
+    async fn pass(room: &Room) -> Tally {
+        let counters = Counters::default();
+        if room.inbox.pending() > 0 {
+            room.deliver(&counters, || ()).await;
+        }
+        counters.read()
+    }
+
+    fn signals(peer: &Peer<Page>) -> Signal {
+        peer.signals(&Context::from_waker(Waker::noop()))
+    }
+
+    fn text(peer: &Peer<Page>) -> String {
+        peer.outlet().0.try_lock().unwrap().1.clone()
+    }
+
+    #[tokio::test]
+    async fn a_crowd_that_joins_at_once_costs_one_copy_and_one_write_each() {
+        let (room, peers) = (room(), (0..2_000).map(peer).collect::<Vec<_>>());
+        push(&room, peers.iter().map(|peer| Operation::Join(Box::new(newcomer(peer)))));
+        let tally = pass(&room).await;
+        assert_eq!((tally.passes, tally.copies, tally.joins, tally.lines), (1, 1, 2_000, 2_000));
+        assert_eq!((tally.writes, tally.deliveries), (2_000, 2_000 * 2_001 / 2));
+        assert!(peers.iter().all(|peer| signals(peer) == Signal::ADMITTED));
+        assert!(text(&peers[0]).starts_with("u0 has joined\nu1 has joined\n"));
+        assert_eq!(text(&peers[1_999]), "u1999 has joined\n", "nothing from before its own join");
+    }
+
+    #[tokio::test]
+    async fn a_mass_exit_is_a_batch_like_any_other() {
+        let (room, peers) = (room(), (0..1_000).map(peer).collect::<Vec<_>>());
+        push(&room, peers.iter().map(|peer| Operation::Join(Box::new(newcomer(peer)))));
+        pass(&room).await;
+        push(&room, peers[1..].iter().map(|peer| Operation::Leave(Box::new(newcomer(peer)))));
+        let tally = pass(&room).await;
+        assert_eq!((tally.passes, tally.copies, tally.leaves), (1, 1, 999));
+        assert!(tally.writes <= 1_000, "one write a peer, not one a line: {}", tally.writes);
+        assert_eq!(room.roster().len(), 1);
+        assert!(text(&peers[0]).ends_with("u998 has left\nu999 has left\n"));
+        assert!(text(&peers[1]).ends_with("u999 has joined\n"), "the first to go saw nobody go");
+        assert!(text(&peers[3]).ends_with("u1 has left\nu2 has left\n"), "nor itself");
+    }
+
+    #[tokio::test]
+    async fn who_comes_and_goes_within_a_batch_gets_just_that_part() {
+        let (room, stays, visits) = (room(), peer(1), peer(2));
+        push(&room, [Operation::Join(Box::new(newcomer(&stays)))]);
+        pass(&room).await;
+        let say = |text: &str| Operation::Say { bytes: Box::from(text.as_bytes()), lines: 1 };
+        push(&room, [say("u1: a\n"), Operation::Join(Box::new(newcomer(&visits))), say("u1: b\n")]);
+        push(&room, [Operation::Leave(Box::new(newcomer(&visits))), say("u1: c\n")]);
+        let tally = pass(&room).await;
+        assert_eq!((tally.passes, tally.writes), (1, 2));
+        assert_eq!(text(&visits), "u2 has joined\nu1: b\n");
+        assert_eq!(signals(&visits), Signal::ADMITTED | Signal::RELEASED);
+        assert_eq!(text(&stays), "u1 has joined\nu1: a\nu2 has joined\nu1: b\nu2 has left\nu1: c\n");
+    }
+
+    #[tokio::test]
+    async fn only_one_gets_a_name_and_only_its_holder_gives_it_up() {
+        let (room, first, second) = (room(), peer(1), peer(2));
+        let mut rival = newcomer(&second);
+        rival.seat.name = UserName::parse("U1").unwrap();
+        let leave = Operation::Leave(Box::new(Newcomer { seat: rival.seat, peer: Arc::clone(&rival.peer) }));
+        push(&room, [Operation::Join(Box::new(newcomer(&first))), Operation::Join(Box::new(rival)), leave]);
+        let tally = pass(&room).await;
+        assert_eq!((tally.joins, tally.leaves, room.roster().len()), (1, 0, 1));
+        assert_eq!((signals(&first), signals(&second)), (Signal::ADMITTED, Signal::REFUSED));
+        assert_eq!(text(&second), "");
+    }
+
+    #[tokio::test]
+    async fn at_the_end_everybody_is_told_once_and_nobody_is_admitted() {
+        let (room, old, new, late) = (room(), peer(1), peer(2), peer(3));
+        push(&room, [Operation::Join(Box::new(newcomer(&old)))]);
+        pass(&room).await;
+        push(&room, [Operation::Join(Box::new(newcomer(&new))), Operation::Close, Operation::Close]);
+        push(&room, [rename(&new, "u2", "al"), Operation::Leave(Box::new(newcomer(&old)))]);
+        push(&room, [Operation::Join(Box::new(newcomer(&late)))]);
+        pass(&room).await;
+        assert_eq!(text(&old), "u1 has joined\nu2 has joined\n*** server is shutting down\n");
+        assert_eq!(text(&new), "u2 has joined\n*** server is shutting down\n");
+        assert_eq!(signals(&old), Signal::ADMITTED | Signal::CLOSE);
+        assert_eq!(signals(&new), Signal::ADMITTED | Signal::CLOSE);
+        assert_eq!((signals(&late), text(&late)), (Signal::SHUT, String::new()));
+        assert!(room.roster().is_empty());
+    }
+
+    /// A join, a leave and lines that come in the midst of a pass: the newcomer is let in before
+    /// the pass has got to its end, and sees what everybody sees.
+    #[tokio::test]
+    async fn a_newcomer_does_not_wait_for_a_pass_to_end() {
+        let (room, peers, counters) = (room(), (0..1_000).map(peer).collect::<Vec<_>>(), Counters::default());
+        push(&room, peers.iter().map(|peer| Operation::Join(Box::new(newcomer(peer)))));
+        pass(&room).await;
+        let say = |text: &str| Operation::Say { bytes: Box::from(text.as_bytes()), lines: 1 };
+        let (stays, visits) = (peer(2_000), peer(2_001));
+        push(&room, [say("u1: a\n")]);
+        let mut run = pin!(room.deliver(&counters, || ()));
+        // One breath a poll.
+        let mut breathe = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(breathe(), Poll::Pending);
+        push(&room, [Operation::Join(Box::new(newcomer(&stays))), say("u1: b\n")]);
+        push(&room, [Operation::Join(Box::new(newcomer(&visits)))]);
+        assert_eq!(breathe(), Poll::Pending);
+        assert_eq!((signals(&stays), signals(&visits)), (Signal::ADMITTED, Signal::ADMITTED));
+        assert_eq!(text(&stays), "u2000 has joined\nu1: b\nu2001 has joined\n");
+        assert_eq!(text(&visits), "u2001 has joined\n");
+        let reached = peers.iter().filter(|peer| text(peer).ends_with("u1: a\n")).count();
+        assert_eq!(reached, 2 * DELIVERIES_BEFORE_YIELD, "the others wait for the line before");
+        push(&room, [say("u1: c\n"), Operation::Leave(Box::new(newcomer(&visits))), say("u1: d\n")]);
+        assert_eq!(breathe(), Poll::Pending);
+        assert_eq!(signals(&visits), Signal::NONE, "a leaver waits for its last line");
+        while breathe().is_pending() {}
+        assert_eq!(signals(&visits), Signal::RELEASED);
+        assert_eq!(text(&visits), "u2001 has joined\nu1: c\n");
+        let since = "u2000 has joined\nu1: b\nu2001 has joined\nu1: c\nu2001 has left\nu1: d\n";
+        assert_eq!(text(&stays), since);
+        assert!(peers.iter().all(|peer| text(peer).ends_with(&format!("u1: a\n{since}"))));
+        let tally = counters.read();
+        assert_eq!((tally.passes, tally.copies), (2, 1), "one copy for all that came in a pass");
+    }
+
+    fn rename(peer: &Arc<Peer<Page>>, from: &str, to: &str) -> Operation {
+        let seat = Seat { name: UserName::parse(from).unwrap(), twin: None };
+        Operation::Rename(
+            Box::new(Newcomer { seat, peer: Arc::clone(peer) as _ }),
+            Box::new(UserName::parse(to).unwrap()),
+        )
+    }
+
+    fn leave_as(peer: &Arc<Peer<Page>>, name: &str) -> Operation {
+        let seat = Seat { name: UserName::parse(name).unwrap(), twin: None };
+        Operation::Leave(Box::new(Newcomer { seat, peer: Arc::clone(peer) as _ }))
+    }
+
+    #[tokio::test]
+    async fn a_name_is_changed_for_one_that_nobody_else_has() {
+        let (room, first, second) = (room(), peer(1), peer(2));
+        push(&room, [&first, &second].map(|peer| Operation::Join(Box::new(newcomer(peer)))));
+        pass(&room).await;
+        let _ = (signals(&first), signals(&second));
+        push(&room, [rename(&first, "u1", "U2")]);
+        pass(&room).await;
+        assert_eq!(signals(&first), Signal::REFUSED);
+        push(&room, [rename(&first, "u1", "al"), rename(&second, "u2", "u1"), rename(&first, "al", "AL")]);
+        pass(&room).await;
+        assert_eq!((signals(&first), signals(&second)), (Signal::RENAMED, Signal::RENAMED));
+        let seen = "u1 is now known as al\nu2 is now known as u1\nal is now known as AL\n";
+        assert!(text(&first).ends_with(seen) && text(&second).ends_with(seen), "{}", text(&first));
+        assert_eq!(room.roster().len(), 2);
+    }
+
+    /// A rename and the leaving behind it in one batch, and the other way round.
+    #[tokio::test]
+    async fn who_goes_under_a_new_name_is_let_go_once() {
+        let (room, first, second) = (room(), peer(1), peer(2));
+        push(&room, [&first, &second].map(|peer| Operation::Join(Box::new(newcomer(peer)))));
+        pass(&room).await;
+        let _ = (signals(&first), signals(&second));
+        // Its connection does not know which of its two names it has.
+        push(&room, [rename(&first, "u1", "al"), leave_as(&first, "u1"), leave_as(&first, "al")]);
+        let tally = pass(&room).await;
+        assert_eq!((signals(&first), tally.leaves), (Signal::RENAMED | Signal::RELEASED, 1));
+        assert!(text(&first).ends_with("u1 is now known as al\n"));
+        assert!(text(&second).ends_with("u1 is now known as al\nal has left\n"));
+        push(&room, [leave_as(&second, "u2"), rename(&second, "u2", "x"), leave_as(&second, "x")]);
+        pass(&room).await;
+        assert_eq!(signals(&second), Signal::REFUSED | Signal::RELEASED);
+        assert!(room.roster().is_empty());
+    }
+
+    /// As above, with its own name in other letters: either leaving fits.
+    #[tokio::test]
+    async fn who_goes_under_its_name_in_other_letters_goes_by_the_new_ones() {
+        let (room, first, second) = (room(), peer(1), peer(2));
+        push(&room, [&first, &second].map(|peer| Operation::Join(Box::new(newcomer(peer)))));
+        push(&room, [rename(&first, "u1", "U1"), leave_as(&first, "u1"), leave_as(&first, "U1")]);
+        assert_eq!(pass(&room).await.leaves, 1);
+        assert!(text(&second).ends_with("u1 is now known as U1\nU1 has left\n"), "{}", text(&second));
+    }
+
+    #[tokio::test]
+    async fn a_newcomer_is_shown_the_past_before_its_own_joining() {
+        let room = Room::new(RoomName::parse("room").unwrap(), 1 << 20, 100, 2);
+        let (old, new, late) = (peer(1), peer(2), peer(3));
+        let say = |text: &str| Operation::Say { bytes: Box::from(text.as_bytes()), lines: 1 };
+        push(&room, [Operation::Join(Box::new(newcomer(&old))), say("u1: a\n")]);
+        pass(&room).await;
+        push(&room, [say("u1: b\n"), Operation::Join(Box::new(newcomer(&new))), say("u1: c\n")]);
+        pass(&room).await;
+        assert_eq!(text(&new), "*** u1: a\n*** u1: b\nu2 has joined\nu1: c\n");
+        push(&room, [Operation::Join(Box::new(newcomer(&late)))]);
+        pass(&room).await;
+        assert_eq!(text(&late), "*** u2 has joined\n*** u1: c\nu3 has joined\n");
+        push(&room, [say("u1: d\n"), Operation::Recall(Arc::clone(&late) as _, 3)]);
+        pass(&room).await;
+        assert!(text(&late).ends_with("\nu1: d\n*** u1: c\n*** u3 has joined\n*** u1: d\n"), "{}", text(&late));
+    }
+
+    /// Whoever has another name sees everything that goes by it: it is told when the roster has the
+    /// name, and behind the line that says so.
+    #[tokio::test]
+    async fn a_name_is_given_when_everybody_has_seen_it() {
+        let (room, peers, counters) = (room(), (0..1_000).map(peer).collect::<Vec<_>>(), Counters::default());
+        push(&room, peers.iter().map(|peer| Operation::Join(Box::new(newcomer(peer)))));
+        pass(&room).await;
+        assert!(peers.iter().all(|peer| signals(peer) == Signal::ADMITTED));
+        push(&room, [Operation::Say { bytes: Box::from(&b"u1: a\n"[..]), lines: 1 }]);
+        let mut run = pin!(room.deliver(&counters, || ()));
+        let mut breathe = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(breathe(), Poll::Pending);
+        push(&room, [rename(&peers[0], "u0", "al")]);
+        let al = Seat { name: UserName::parse("al").unwrap(), twin: None };
+        loop {
+            let told = signals(&peers[0]) == Signal::RENAMED;
+            assert!(!told || room.roster().snapshot().contains_key(&al), "told before the roster has it");
+            assert!(!told || text(&peers[0]).ends_with("u0 is now known as al\n"), "told before it has the line");
+            if breathe().is_ready() {
+                break;
+            }
+        }
+        assert_eq!(signals(&peers[0]), Signal::RENAMED);
+    }
+
+    /// A crowd that asks for the past.
+    #[tokio::test]
+    async fn showing_the_past_lets_others_run() {
+        let (room, asks) = (room(), peer(1));
+        push(&room, [Operation::Join(Box::new(newcomer(&asks)))]);
+        pass(&room).await;
+        push(&room, (0..1_000).map(|_| Operation::Recall(Arc::clone(&asks) as _, 1)));
+        let mut breaths = 0;
+        tokio::select! {
+            biased;
+            _ = pass(&room) => {}
+            () = async { loop { breaths += 1; yield_now().await } } => {}
+        }
+        assert!(breaths >= 1_000 * ANSWER / DELIVERIES_BEFORE_YIELD, "{breaths}");
+        assert_eq!(text(&asks).matches("*** u1 has joined\n").count(), 1_000);
+    }
+
+    #[tokio::test]
+    async fn whoever_comes_into_an_empty_room_is_shown_nothing_of_before() {
+        let room = Room::new(RoomName::parse("room").unwrap(), 1 << 20, 100, 2);
+        let (old, new) = (peer(1), peer(2));
+        push(&room, [Operation::Join(Box::new(newcomer(&old))), Operation::Leave(Box::new(newcomer(&old)))]);
+        pass(&room).await;
+        push(&room, [Operation::Join(Box::new(newcomer(&new)))]);
+        pass(&room).await;
+        assert_eq!(text(&new), "u2 has joined\n");
+        // All of it in one batch, and what is asked for behind it.
+        let (next, last) = (peer(3), peer(4));
+        push(&room, [Operation::Leave(Box::new(newcomer(&new))), Operation::Join(Box::new(newcomer(&next)))]);
+        push(&room, [Operation::Leave(Box::new(newcomer(&next))), Operation::Join(Box::new(newcomer(&last)))]);
+        push(&room, [Operation::Recall(Arc::clone(&last) as _, 9)]);
+        pass(&room).await;
+        assert_eq!(text(&next), "u3 has joined\n");
+        assert_eq!(text(&last), "u4 has joined\n*** u4 has joined\n");
+    }
+
+    #[tokio::test]
+    async fn a_room_that_remembers_nothing_says_so() {
+        let room = Room::new(RoomName::parse("room").unwrap(), 1 << 20, 0, 5);
+        let asks = peer(1);
+        push(&room, [Operation::Join(Box::new(newcomer(&asks))), Operation::Recall(Arc::clone(&asks) as _, 3)]);
+        pass(&room).await;
+        assert_eq!(text(&asks), format!("u1 has joined\n{}", crate::text::replies::NOTHING_KEPT));
+    }
+
+    #[tokio::test]
+    async fn a_pass_that_lasts_lets_others_run() {
+        let (room, peers) = (room(), (0..1_000).map(peer).collect::<Vec<_>>());
+        push(&room, peers.iter().map(|peer| Operation::Join(Box::new(newcomer(peer)))));
+        pass(&room).await;
+        push(&room, [Operation::Say { bytes: Box::from(&b"u1: a\n"[..]), lines: 1 }]);
+        let mut breaths = 0;
+        tokio::select! {
+            biased;
+            tally = pass(&room) => assert_eq!(tally.writes, 1_000),
+            () = async { loop { breaths += 1; yield_now().await } } => {}
+        }
+        assert_eq!(breaths, 1_000 / DELIVERIES_BEFORE_YIELD);
+    }
+}

@@ -1,0 +1,157 @@
+//! A room's roster: who is in it, as a snapshot that is read without a lock.
+
+use crate::peer::Peer;
+use crate::peer::output_buffer::Outlet;
+use crate::text::names::{PeerId, UserName};
+use arc_swap::ArcSwap;
+use halfbrown::HashMap;
+use std::hash::RandomState;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+/// Who sits where. Names come from outside: the hash is `SipHash` with a random seed.
+pub type Members = HashMap<Seat, Arc<Peer<dyn Outlet>>, RandomState>;
+
+/// A place in a room, which one member at a time can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Seat {
+    /// The member's name.
+    pub name: UserName,
+    /// Tells members of the same name apart where that is allowed; else `None`, so that a name
+    /// is a seat and can be taken once.
+    pub twin: Option<NonZeroU64>,
+}
+
+/// The members of one room. Whoever reads gets a snapshot; the room's delivery pass, which alone
+/// writes, puts a changed copy in its place.
+///
+/// Keeps arc-swap behind one type: no guard of it leaves this module.
+#[derive(Debug)]
+pub struct Roster(ArcSwap<Members>);
+
+impl Roster {
+    /// Nobody.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(ArcSwap::from_pointee(Members::default()))
+    }
+
+    /// The members now. An `Arc` and no guard: passes hold it for long, and a guard kept that
+    /// long would make a store in the same thread slow.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Members> {
+        self.0.load_full()
+    }
+
+    /// How many members there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.load().len()
+    }
+
+    /// Whether nobody is here.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Puts `members` in the snapshot's place. Whoever holds the old one keeps it.
+    pub(crate) fn replace(&self, members: Members) {
+        self.0.store(Arc::new(compact(members)));
+    }
+}
+
+impl Default for Roster {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Takes the slack out of `members` before they are shared: a small room's vector keeps none, and
+/// a map is made anew when it has shrunk to a quarter of its room. A copy keeps the room of the
+/// original, so a room that was full once would stay expensive for ever.
+fn compact(mut members: Members) -> Members {
+    if members.is_vec() {
+        members.shrink_to_fit();
+        return members;
+    }
+    if members.len() * 4 > members.capacity() {
+        return members;
+    }
+    let mut smaller = Members::with_capacity_and_hasher(members.len(), members.hasher().clone());
+    for (seat, peer) in members {
+        smaller.insert(seat, peer);
+    }
+    smaller
+}
+
+/// Who has the name; where several may have it, one of them.
+pub(crate) fn find(members: &Members, name: UserName) -> Option<&Arc<Peer<dyn Outlet>>> {
+    let twins = members.keys().next().is_some_and(|seat| seat.twin.is_some());
+    if twins {
+        return members.iter().find(|(seat, _)| seat.name == name).map(|(_, peer)| peer);
+    }
+    members.get(&Seat { name, twin: None })
+}
+
+/// Whether this very peer has the seat, and not another one of its name.
+pub(crate) fn has_seat(members: &Members, seat: &Seat, id: PeerId) -> bool {
+    members.get(seat).is_some_and(|member| member.id() == id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peer::output_buffer::SlowReader;
+
+    struct Void;
+
+    impl Outlet for Void {
+        fn try_write(&self, bytes: &[u8]) -> std::io::Result<usize> {
+            Ok(bytes.len())
+        }
+    }
+
+    fn seat(number: u64) -> Seat {
+        Seat { name: UserName::parse(&format!("u{number}")).unwrap(), twin: None }
+    }
+
+    fn members(count: u64) -> Members {
+        let peer = |id| Arc::new(Peer::new(PeerId(id), 0, SlowReader::Skip, Void));
+        (0..count).map(|id| (seat(id), peer(id) as Arc<Peer>)).collect()
+    }
+
+    #[test]
+    fn a_reader_keeps_the_snapshot_it_took() {
+        let roster = Roster::new();
+        roster.replace(members(3));
+        let before = roster.snapshot();
+        roster.replace(members(5));
+        assert_eq!((before.len(), roster.len()), (3, 5));
+    }
+
+    #[test]
+    fn a_name_is_one_seat_whatever_its_case() {
+        let upper = Seat { name: UserName::parse("U1").unwrap(), twin: None };
+        assert!(members(2).contains_key(&upper));
+        assert!(members(100).contains_key(&upper));
+    }
+
+    #[test]
+    fn a_room_that_has_emptied_gives_its_memory_back() {
+        let roster = Roster::new();
+        let mut many = members(5_000);
+        many.retain(|seat, _| seat.name.as_str().len() < 3);
+        assert!(many.capacity() >= 5_000);
+        roster.replace(many);
+        assert_eq!(roster.len(), 10);
+        assert!(roster.snapshot().capacity() < 100);
+    }
+
+    #[test]
+    fn a_small_room_keeps_no_slack() {
+        let roster = Roster::new();
+        roster.replace(members(9));
+        assert_eq!(roster.snapshot().capacity(), 9);
+    }
+}

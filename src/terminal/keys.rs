@@ -1,0 +1,346 @@
+//! Keys: what the bytes from a terminal's keyboard mean.
+//!
+//! Parsers of terminal output, as the `vte` crate's, don't fit what a keyboard sends. To them
+//! Alt-P (`ESC P`) begins a string that Enter doesn't end, some strings grow without a bound, and
+//! the arrow key `ESC O D` is two things. Here a control byte ends every sequence and counts as
+//! itself: whatever came before, Enter is Enter.
+
+use crate::text::sanitize;
+
+/// What somebody pressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Key {
+    /// A character, fit to be shown.
+    Char(char),
+    Enter,
+    Left,
+    Right,
+    WordLeft,
+    WordRight,
+    Home,
+    End,
+    Up,
+    Down,
+    /// Erases the character before the cursor.
+    Backspace,
+    /// Erases the character at the cursor.
+    Delete,
+    EraseWord,
+    EraseToStart,
+    EraseToEnd,
+    EraseLine,
+    Redraw,
+}
+
+/// Makes keys of bytes that come in pieces of any size.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    state: State,
+    /// The beginning of a character that isn't whole yet.
+    partial: Vec<u8>,
+    /// The last byte was a CR: an LF or a NUL behind it belongs to the same Enter.
+    after_cr: bool,
+}
+
+/// Where in an escape sequence (ECMA-48, section 5.4) the next byte stands.
+#[derive(Clone, Copy, Debug, Default)]
+enum State {
+    /// In none.
+    #[default]
+    Ground,
+    /// Behind ESC.
+    Escape,
+    /// Behind `ESC [`.
+    Control(Parameters),
+    /// Behind `ESC O`, as arrow keys in application mode send it.
+    Single,
+    /// In a sequence that means nothing here, up to its last byte.
+    Skip,
+    /// In a string, as a title, up to its end; also behind Alt-P and the like.
+    Text,
+}
+
+/// The numbers in a control sequence, of which two are looked at.
+#[derive(Clone, Copy, Debug, Default)]
+struct Parameters {
+    numbers: [u16; 2],
+    /// Which number is read now.
+    at: usize,
+    /// There is something else than numbers: no key sends that.
+    foreign: bool,
+}
+
+impl Keys {
+    /// Takes the next key off the front of `input`; `None` when all of it is taken in.
+    pub(super) fn next(&mut self, input: &mut &[u8]) -> Option<Key> {
+        while let Some((&byte, rest)) = input.split_first() {
+            if self.breaks_off(byte) {
+                // The byte is the next one's business.
+                self.partial.clear();
+                return Some(Key::Char(char::REPLACEMENT_CHARACTER));
+            }
+            *input = rest;
+            if let Some(key) = self.take(byte) {
+                return Some(key);
+            }
+        }
+        None
+    }
+
+    /// Whether the last byte was a CR.
+    pub(super) fn is_after_cr(&self) -> bool {
+        self.after_cr
+    }
+
+    /// Whether a character has begun to which `byte` can't belong.
+    fn breaks_off(&mut self, byte: u8) -> bool {
+        let begun = self.partial.len();
+        self.partial.push(byte);
+        let invalid = str::from_utf8(&self.partial).is_err_and(|error| error.error_len().is_some());
+        self.partial.truncate(begun);
+        begun > 0 && invalid
+    }
+
+    fn take(&mut self, byte: u8) -> Option<Key> {
+        let after_cr = std::mem::take(&mut self.after_cr);
+        match (self.state, byte) {
+            (State::Escape, 0x08 | 0x7F) => self.end(Some(Key::EraseWord)),
+            (_, 0x1B) => self.go(State::Escape),
+            (_, 0x00 | b'\n') if after_cr => None,
+            (_, 0x00..0x20 | 0x7F) => {
+                self.state = State::Ground;
+                self.after_cr = byte == b'\r';
+                control(byte)
+            }
+            (State::Text, _) => None,
+            (State::Ground, 0x20..0x7F) => Some(Key::Char(byte.into())),
+            (_, 0x80..) => {
+                self.state = State::Ground;
+                self.character(byte)
+            }
+            (State::Escape, _) => self.escape(byte),
+            (State::Control(parameters), _) => self.control(parameters, byte),
+            (State::Single, _) => self.single(byte),
+            (State::Skip, _) => {
+                if byte < 0x30 {
+                    None
+                } else {
+                    self.end(None)
+                }
+            }
+        }
+    }
+
+    fn go(&mut self, state: State) -> Option<Key> {
+        self.state = state;
+        None
+    }
+
+    fn end(&mut self, key: Option<Key>) -> Option<Key> {
+        self.state = State::Ground;
+        key
+    }
+
+    /// Takes a byte of a character of several; what is none becomes U+FFFD, as in every line.
+    fn character(&mut self, byte: u8) -> Option<Key> {
+        self.partial.push(byte);
+        let character = match str::from_utf8(&self.partial) {
+            Ok(text) => text.chars().next(),
+            Err(error) if error.error_len().is_none() => return None,
+            Err(_) => Some(char::REPLACEMENT_CHARACTER),
+        };
+        self.partial.clear();
+        character.filter(|character| is_shown(*character)).map(Key::Char)
+    }
+
+    fn escape(&mut self, byte: u8) -> Option<Key> {
+        match byte {
+            b'[' => self.go(State::Control(Parameters::default())),
+            b'O' => self.go(State::Single),
+            b'P' | b'X' | b']' | b'^' | b'_' => self.go(State::Text),
+            0x20..0x30 => self.go(State::Skip),
+            b'b' => self.end(Some(Key::WordLeft)),
+            b'f' => self.end(Some(Key::WordRight)),
+            _ => self.end(None),
+        }
+    }
+
+    fn control(&mut self, mut parameters: Parameters, byte: u8) -> Option<Key> {
+        match byte {
+            b'0'..=b'9' => {
+                if let Some(number) = parameters.numbers.get_mut(parameters.at) {
+                    *number = number.saturating_mul(10).saturating_add((byte - b'0').into());
+                }
+            }
+            b';' => parameters.at = (parameters.at + 1).min(parameters.numbers.len()),
+            0x20..0x40 => parameters.foreign = true,
+            // A function key of the Linux console: one more byte.
+            b'[' => return self.go(State::Skip),
+            _ => return self.end(if parameters.foreign { None } else { parameters.key(byte) }),
+        }
+        self.go(State::Control(parameters))
+    }
+
+    fn single(&mut self, byte: u8) -> Option<Key> {
+        match byte {
+            // Some terminals tell of Shift and the like by a number.
+            b'0'..=b'9' | b';' => None,
+            b'M' => self.end(Some(Key::Enter)),
+            b'c' => self.end(Some(Key::WordRight)),
+            b'd' => self.end(Some(Key::WordLeft)),
+            _ => self.end(Parameters::default().key(byte)),
+        }
+    }
+}
+
+impl Parameters {
+    /// The key whose sequence ends in `last`.
+    fn key(self, last: u8) -> Option<Key> {
+        // Alt, Ctrl, or both; 2 is Shift.
+        let by_word = self.numbers[1] > 2;
+        Some(match (last, self.numbers[0]) {
+            (b'A', _) => Key::Up,
+            (b'B', _) => Key::Down,
+            (b'C', _) if by_word => Key::WordRight,
+            (b'C', _) => Key::Right,
+            (b'D', _) if by_word => Key::WordLeft,
+            (b'D', _) => Key::Left,
+            (b'H', _) | (b'~', 1 | 7) => Key::Home,
+            (b'F', _) | (b'~', 4 | 8) => Key::End,
+            (b'~', 3) => Key::Delete,
+            _ => return None,
+        })
+    }
+}
+
+/// The key that a control byte is.
+fn control(byte: u8) -> Option<Key> {
+    Some(match byte {
+        b'\r' | b'\n' => Key::Enter,
+        // A line holds no control characters; what a tab parts stays apart.
+        b'\t' => Key::Char(' '),
+        0x01 => Key::Home,
+        0x02 => Key::Left,
+        0x03 => Key::EraseLine,
+        0x04 => Key::Delete,
+        0x05 => Key::End,
+        0x06 => Key::Right,
+        0x08 | 0x7F => Key::Backspace,
+        0x0B => Key::EraseToEnd,
+        0x0C => Key::Redraw,
+        0x0E => Key::Down,
+        0x10 => Key::Up,
+        0x15 => Key::EraseToStart,
+        0x17 => Key::EraseWord,
+        _ => return None,
+    })
+}
+
+/// Whether a character can be shown without harm, and takes the room that it says: TAB does not.
+fn is_shown(character: char) -> bool {
+    !sanitize::steers(character) && !character.is_control()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn keys(chunks: &[&[u8]]) -> Vec<Key> {
+        let mut keys = Keys::default();
+        let mut pressed = Vec::new();
+        for chunk in chunks {
+            let mut input = *chunk;
+            pressed.extend(std::iter::from_fn(|| keys.next(&mut input)));
+            assert!(input.is_empty());
+        }
+        pressed
+    }
+
+    fn typed(bytes: &[u8]) -> String {
+        let character = |key| if let Key::Char(character) = key { character } else { panic!("{key:?}") };
+        keys(&[bytes]).into_iter().map(character).collect()
+    }
+
+    #[test]
+    fn every_terminals_cursor_keys() {
+        for (key, sequences) in [
+            (Key::Up, &["\x1b[A", "\x1bOA", "\x10", "\x1b[1;2A"][..]),
+            (Key::Down, &["\x1b[B", "\x1bOB", "\x0e"]),
+            (Key::Right, &["\x1b[C", "\x1bOC", "\x06", "\x1b[1;2C"]),
+            (Key::Left, &["\x1b[D", "\x1bOD", "\x02", "\x1b\x1b[D"]),
+            (Key::WordRight, &["\x1b[1;5C", "\x1b[1;3C", "\x1bf", "\x1bOc"]),
+            (Key::WordLeft, &["\x1b[1;5D", "\x1b[1;3D", "\x1bb", "\x1bOd"]),
+            (Key::Home, &["\x1b[H", "\x1bOH", "\x1b[1~", "\x1b[7~", "\x01"]),
+            (Key::End, &["\x1b[F", "\x1bOF", "\x1b[4~", "\x1b[8~", "\x05"]),
+            (Key::Delete, &["\x1b[3~", "\x1b[3;5~", "\x04"]),
+            (Key::Backspace, &["\x08", "\x7f"]),
+            (Key::EraseWord, &["\x17", "\x1b\x7f", "\x1b\x08"]),
+            (Key::Enter, &["\r\n", "\r\0", "\r", "\n", "\x1bOM", "\x1b[1;\r"]),
+        ] {
+            for sequence in sequences {
+                assert_eq!(keys(&[sequence.as_bytes()]), [key], "{sequence:?}");
+                let single: Vec<&[u8]> = sequence.as_bytes().chunks(1).collect();
+                assert_eq!(keys(&single), [key], "{sequence:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn enter_in_all_its_forms_is_pressed_once() {
+        assert_eq!(keys(&[b"\r\n\r\0\r\n\n\r\r\0"]), [Key::Enter; 6]);
+        assert_eq!(keys(&[b"\r", b"\n", b"\r", b"\0", b"a"]), [Key::Enter, Key::Enter, Key::Char('a')]);
+    }
+
+    #[test]
+    fn what_means_nothing_is_swallowed_whole() {
+        for nothing in [
+            "\x1b[5~",
+            "\x1b[200~",
+            "\x1b[[A",
+            "\x1b[?1;2c",
+            "\x1b[<0;33;1M",
+            "\x1b[15;5~",
+            "\x1b(B",
+            "\x1b#8",
+            "\x1bq",
+            "\x1b[99999999;1;2;3;4;5R",
+            "\x1bOP",
+            "\x1b]0;title\x07",
+            "\x1b]11;rgb:0/0/0\x1b\\",
+            "\x1bPq#0\x1b\\",
+            "\0\x07\x18\x1a\x1f",
+        ] {
+            assert_eq!(typed(format!("a{nothing}b").as_bytes()), "ab", "{nothing:?}");
+        }
+        assert_eq!(keys(&[b"\x1bPlost\rx"]), [Key::Enter, Key::Char('x')], "Alt-P makes nobody deaf");
+    }
+
+    #[test]
+    fn characters_of_several_bytes() {
+        assert_eq!(typed("aüß漢🙂\u{301}".as_bytes()), "aüß漢🙂\u{301}");
+        assert_eq!(typed("\t".as_bytes()), " ");
+        assert_eq!(typed("\u{85}\u{202e}\u{2028}\u{2066}\u{feff}x".as_bytes()), "x");
+    }
+
+    proptest! {
+        /// Any chunking of any bytes gives the same keys, and no character that does harm.
+        #[test]
+        fn chunks_do_not_matter(bytes in prop::collection::vec(
+            prop_oneof![any::<u8>(), Just(0x1B), Just(b'['), Just(b';'), Just(b'\r'), Just(0xE2)], 0..100)) {
+            let whole = keys(&[&bytes]);
+            prop_assert_eq!(&keys(&bytes.chunks(1).collect::<Vec<_>>()), &whole);
+            prop_assert!(whole.iter().all(|key| !matches!(key, Key::Char(character) if !is_shown(*character))));
+        }
+
+        /// What isn't UTF-8 is shown as it is in every line.
+        #[test]
+        fn invalid_characters_are_replaced_as_elsewhere(bytes in prop::collection::vec(0x80u8.., 0..40)) {
+            let replaced = String::from_utf8_lossy(&bytes);
+            let expected: String = replaced.chars().filter(|character| is_shown(*character)).collect();
+            // What is unfinished at the end is still waited for.
+            let typed = typed(&[&bytes, &b" "[..]].concat());
+            prop_assert_eq!(typed, expected + " ");
+        }
+    }
+}
