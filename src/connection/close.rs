@@ -5,7 +5,7 @@ use crate::connection::close_reason::CloseReason;
 use crate::connection::timers::Deadline;
 use crate::metrics::counters::Tally;
 use crate::net::socket::hang_up;
-use crate::peer::events::Signal;
+use crate::peer::events::PeerEvents;
 use crate::text::messages;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -53,7 +53,9 @@ impl Connection {
         drop(membership);
         while !self.released {
             match self.next().await {
-                Event::Signals(signals) if signals.has(Signal::BACKLOG) => self.backlog = Backlog::Some,
+                Event::EventMailbox(events) if events.contains(PeerEvents::OUTPUT_BLOCKED) => {
+                    self.backlog = Backlog::Some
+                }
                 Event::Writable => {
                     self.drain();
                 }

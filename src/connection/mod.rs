@@ -14,7 +14,7 @@ use crate::connection::close_reason::CloseReason;
 use crate::connection::timers::{Deadline, Deadlines};
 use crate::limits::rate::{Limit, Pace};
 use crate::peer::Peer;
-use crate::peer::events::Signal;
+use crate::peer::events::PeerEvents;
 use crate::protocol::join::Session;
 use crate::protocol::line_decoder::Lines;
 use crate::room::registry::{Membership, Registry};
@@ -99,7 +99,7 @@ enum Backlog {
 
 /// What happened.
 enum Event {
-    Signals(Signal),
+    EventMailbox(PeerEvents),
     Deadline(Deadline),
     Ending,
     Writable,
@@ -214,7 +214,7 @@ impl Connection {
     /// Waits for the next event and does what it asks for.
     async fn step(&mut self) -> Result<(), CloseReason> {
         match self.next().await {
-            Event::Signals(signals) => self.heed(signals),
+            Event::EventMailbox(events) => self.heed(events),
             Event::Deadline(deadline) => self.overdue(deadline),
             Event::Ending => Err(CloseReason::Shutdown),
             Event::Writable => {
@@ -230,12 +230,12 @@ impl Connection {
     }
 
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Event> {
-        let signals = self.peer.signals(context);
-        if signals != Signal::NONE {
+        let events = self.peer.take_events(context);
+        if events != PeerEvents::NONE {
             // Noted here and not where it is waited for: it may come together with another
             // signal that ends the connection first.
-            self.released |= signals.has_any(Signal::RELEASED | Signal::CLOSE | Signal::FAILED);
-            return Poll::Ready(Event::Signals(signals));
+            self.released |= events.intersects(PeerEvents::LEFT_ROOM | PeerEvents::SHUTDOWN | PeerEvents::ROOM_FAILED);
+            return Poll::Ready(Event::EventMailbox(events));
         }
         if let Poll::Ready(deadline) = self.deadlines.poll(context) {
             return Poll::Ready(Event::Deadline(deadline));
@@ -289,41 +289,41 @@ impl Connection {
 
 /// What the room, the clock and the socket ask for.
 impl Connection {
-    fn heed(&mut self, signals: Signal) -> Result<(), CloseReason> {
-        if signals.has(Signal::ADMITTED) {
+    fn heed(&mut self, events: PeerEvents) -> Result<(), CloseReason> {
+        if events.contains(PeerEvents::JOINED) {
             self.enter();
         }
-        if signals.has(Signal::BACKLOG) {
+        if events.contains(PeerEvents::OUTPUT_BLOCKED) {
             self.begin_draining();
         }
-        if signals.has(Signal::REFUSED) {
+        if events.contains(PeerEvents::NAME_TAKEN) {
             self.refused()?;
         }
-        if signals.has(Signal::SHUT) {
+        if events.contains(PeerEvents::ROOM_CLOSED) {
             self.shut_out()?;
         }
-        if signals.has(Signal::RENAMED) {
+        if events.contains(PeerEvents::RENAMED) {
             self.renamed();
         }
-        if signals.has(Signal::ANSWERED) {
+        if events.contains(PeerEvents::REQUEST_DONE) {
             self.errand = Errand::None;
         }
-        if signals.has(Signal::RELEASED) {
+        if events.contains(PeerEvents::LEFT_ROOM) {
             self.moved();
         }
-        if signals.has(Signal::CLOSE) {
+        if events.contains(PeerEvents::SHUTDOWN) {
             return Err(CloseReason::Shutdown);
         }
-        if signals.has(Signal::FAILED) {
+        if events.contains(PeerEvents::ROOM_FAILED) {
             return Err(CloseReason::RoomFailed);
         }
-        if signals.has(Signal::BROKEN) {
+        if events.contains(PeerEvents::WRITE_FAILED) {
             self.hear_out();
         }
-        if signals.has(Signal::TOO_SLOW) {
+        if events.contains(PeerEvents::TOO_SLOW) {
             return Err(CloseReason::TooSlow(self.host.config.backlog));
         }
-        if signals.has(Signal::ROOMY)
+        if events.contains(PeerEvents::INBOX_READY)
             && let Some(unsent) = self.unsent.take()
         {
             self.try_again(*unsent)?;

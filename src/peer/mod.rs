@@ -8,7 +8,7 @@ pub mod output_buffer;
 mod write_lock;
 
 use crate::metrics::counters::Tally;
-use crate::peer::events::{Signal, Signals};
+use crate::peer::events::{EventMailbox, PeerEvents};
 use crate::peer::line_batch::{AtomicForm, Form, Piece, Sheet};
 use crate::peer::output_buffer::{Drained, Outbox, Outlet, SlowReader, Terms};
 use crate::peer::write_lock::{Desk, Turn};
@@ -30,7 +30,7 @@ pub struct Peer<O: ?Sized = dyn Outlet> {
     /// The bound of what others may leave while one holds the turn, in bytes: the backlog's own.
     limit: usize,
     /// What the connection's task is to look at.
-    signals: Signals,
+    events: EventMailbox,
     /// Who may write now, and the outbox, if anything waits in it.
     turn: Turn<Outbox, Piece>,
     /// Lines that went out and that no outbox counts (any more). Who has the turn alone changes
@@ -43,9 +43,9 @@ pub struct Peer<O: ?Sized = dyn Outlet> {
 impl<O: Outlet> Peer<O> {
     /// A peer whose backlog holds at most `limit` bytes of lines.
     pub fn new(id: PeerId, limit: usize, slow_reader: SlowReader, outlet: O) -> Self {
-        let (signals, turn) = (Signals::default(), Turn::new());
+        let (events, turn) = (EventMailbox::default(), Turn::new());
         let form = AtomicForm::default();
-        Self { id, slow_reader, form, limit, signals, turn, lines_out: AtomicU64::new(0), outlet }
+        Self { id, slow_reader, form, limit, events, turn, lines_out: AtomicU64::new(0), outlet }
     }
 
     /// Where the bytes go.
@@ -86,13 +86,13 @@ impl<O: Outlet + ?Sized> Peer<O> {
     }
 
     /// Tells the connection something; wakes its task.
-    pub(crate) fn signal(&self, signal: Signal, tally: &mut Tally) {
-        tally.wakes += u64::from(self.signals.raise(signal));
+    pub(crate) fn raise(&self, events: PeerEvents, tally: &mut Tally) {
+        tally.wakes += u64::from(self.events.raise(events));
     }
 
     /// What the connection was told; wakes the task of `context` for what comes later.
-    pub(crate) fn signals(&self, context: &Context<'_>) -> Signal {
-        self.signals.take(context)
+    pub(crate) fn take_events(&self, context: &Context<'_>) -> PeerEvents {
+        self.events.take(context)
     }
 
     /// Says `text`, and `raw` bytes behind it, to this peer alone, behind all that it is owed. Called
@@ -171,13 +171,13 @@ impl<O: Outlet + ?Sized> Peer<O> {
         tally.writes += put.writes;
         tally.would_blocks += u64::from(put.blocked);
         if put.blocked {
-            self.signal(Signal::BACKLOG, tally);
+            self.raise(PeerEvents::OUTPUT_BLOCKED, tally);
         }
         if put.skipped && self.slow_reader == SlowReader::Kick {
-            self.signal(Signal::TOO_SLOW, tally);
+            self.raise(PeerEvents::TOO_SLOW, tally);
         }
         if put.broke {
-            self.signal(Signal::BROKEN, tally);
+            self.raise(PeerEvents::WRITE_FAILED, tally);
         }
     }
 

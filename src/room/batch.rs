@@ -2,7 +2,7 @@
 
 use crate::metrics::counters::Tally;
 use crate::peer::Peer;
-use crate::peer::events::Signal;
+use crate::peer::events::PeerEvents;
 use crate::peer::line_batch::{Mark, Sheet};
 use crate::peer::output_buffer::Outlet;
 use crate::room::fanout::{Delivery, Part, Parts};
@@ -140,15 +140,15 @@ impl Batch {
     /// waits for the batch before. Nobody else writes to them: they are in no batch before this one.
     pub(crate) fn greet(&mut self, most: usize) {
         let until = self.parts.0.len().min(self.greeted + most);
-        for part in self.parts.0[self.greeted..until].iter_mut().filter(|part| part.fate.has(Signal::ADMITTED)) {
+        for part in self.parts.0[self.greeted..until].iter_mut().filter(|part| part.fate.contains(PeerEvents::JOINED)) {
             let to = part.to.unwrap_or(self.end);
             let replay = self.replay.as_ref().filter(|_| part.shown > 0);
             let (past, count) = replay.map(|replay| replay.before(part.shown)).unwrap_or_default();
             let lines = [past, &self.bytes[part.from.bytes..to.bytes]].concat();
             let lines = Sheet::new(Bytes::from(lines), count + to.lines - part.from.lines);
             part.peer.deliver_sheet(&lines, &mut self.tally);
-            part.peer.signal(part.fate, &mut self.tally);
-            (part.shown, part.from, part.fate) = (0, to, Signal::NONE);
+            part.peer.raise(part.fate, &mut self.tally);
+            (part.shown, part.from, part.fate) = (0, to, PeerEvents::NONE);
         }
         self.greeted = until;
     }
@@ -158,7 +158,7 @@ impl Batch {
     pub(crate) fn seal(mut self, roster: &Roster, inbox: &Inbox) -> Sealed {
         inbox.release(self.said);
         for peer in &self.waiting {
-            peer.signal(Signal::ROOMY, &mut self.tally);
+            peer.raise(PeerEvents::INBOX_READY, &mut self.tally);
         }
         self.tally.lines += self.end.lines;
         if let Some(history) = self.past.as_mut().and_then(|past| past.history.as_mut()) {
@@ -183,10 +183,10 @@ impl Batch {
     /// up to there.
     pub(crate) fn answer(&mut self, peer: &Peer, answer: &Answer, tally: &mut Tally) {
         match answer {
-            Answer::Renamed => peer.signal(Signal::RENAMED, tally),
+            Answer::Renamed => peer.raise(PeerEvents::RENAMED, tally),
             Answer::Whispered(whisper) => {
                 self.whisper(whisper, tally);
-                peer.signal(Signal::ANSWERED, tally);
+                peer.raise(PeerEvents::REQUEST_DONE, tally);
             }
             Answer::Recalled(count) => {
                 let history = self.past.as_mut().and_then(|past| past.history.as_mut());
@@ -195,7 +195,7 @@ impl Batch {
                     (lines, count) => (lines.into(), count),
                 };
                 peer.deliver_sheet(&Sheet::new(lines, count), tally);
-                peer.signal(Signal::ANSWERED, tally);
+                peer.raise(PeerEvents::REQUEST_DONE, tally);
             }
         }
     }
@@ -260,10 +260,10 @@ impl Batch {
     /// Only here is a name given, so no two can get it.
     fn admit(&mut self, Newcomer { seat, peer }: Newcomer) {
         if self.closed {
-            return peer.signal(Signal::SHUT, &mut self.tally);
+            return peer.raise(PeerEvents::ROOM_CLOSED, &mut self.tally);
         }
         if self.members().contains_key(&seat) {
-            return peer.signal(Signal::REFUSED, &mut self.tally);
+            return peer.raise(PeerEvents::NAME_TAKEN, &mut self.tally);
         }
         self.members().insert(seat, Arc::clone(&peer));
         let from = self.end;
@@ -271,7 +271,7 @@ impl Batch {
         messages::joined(&mut self.bytes, &seat.name);
         self.mark(1);
         self.came.insert(peer.id(), self.parts.0.len());
-        self.parts.0.push(Part { peer, shown, from, to: None, fate: Signal::ADMITTED });
+        self.parts.0.push(Part { peer, shown, from, to: None, fate: PeerEvents::JOINED });
         self.tally.joins += 1;
     }
 
@@ -284,10 +284,10 @@ impl Batch {
         let name = self.members().remove_entry(seat).map_or(seat.name, |(seat, _)| seat.name);
         let to = Some(self.end);
         if self.was_here(seat, peer.id()) {
-            self.part_with(Arc::clone(peer), Signal::RELEASED);
+            self.part_with(Arc::clone(peer), PeerEvents::LEFT_ROOM);
         } else if let Some(part) = self.came.get(&peer.id()).and_then(|at| self.parts.0.get_mut(*at)) {
             part.to = to;
-            part.fate = part.fate | Signal::RELEASED;
+            part.fate = part.fate | PeerEvents::LEFT_ROOM;
         }
         messages::left(&mut self.bytes, &name);
         self.mark(1);
@@ -318,7 +318,7 @@ impl Batch {
         let wanted = Seat { name, ..seat };
         let members = self.after.as_ref().unwrap_or(&self.before);
         if !has_seat(members, &seat, peer.id()) || wanted != seat && members.contains_key(&wanted) {
-            return peer.signal(Signal::REFUSED, &mut self.tally);
+            return peer.raise(PeerEvents::NAME_TAKEN, &mut self.tally);
         }
         if self.was_here(&seat, peer.id()) {
             self.renamed.insert(peer.id());
@@ -336,7 +336,7 @@ impl Batch {
     }
 
     /// A member of before gets all up to here and nothing more, and is told this then.
-    fn part_with(&mut self, peer: Arc<Peer<dyn Outlet>>, fate: Signal) {
+    fn part_with(&mut self, peer: Arc<Peer<dyn Outlet>>, fate: PeerEvents) {
         self.gone.insert(peer.id());
         let to = Some(self.end);
         self.parts.0.push(Part { peer, shown: 0, from: Mark::default(), to, fate });
@@ -353,12 +353,12 @@ impl Batch {
         let to = Some(self.end);
         for part in self.parts.0.iter_mut().filter(|part| part.to.is_none()) {
             part.to = to;
-            part.fate = part.fate | Signal::CLOSE;
+            part.fate = part.fate | PeerEvents::SHUTDOWN;
         }
         let members = std::mem::take(self.members());
         for (seat, peer) in members {
             if self.was_here(&seat, peer.id()) {
-                self.part_with(peer, Signal::CLOSE);
+                self.part_with(peer, PeerEvents::SHUTDOWN);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::metrics::counters::Tally;
 use crate::peer::Peer;
-use crate::peer::events::Signal;
+use crate::peer::events::PeerEvents;
 use crate::peer::line_batch::{Mark, Sheet};
 use crate::peer::output_buffer::Outlet;
 use crate::room::replay::Replay;
@@ -20,7 +20,7 @@ pub(crate) struct Part {
     pub(crate) from: Mark,
     /// `None`: to the end.
     pub(crate) to: Option<Mark>,
-    pub(crate) fate: Signal,
+    pub(crate) fate: PeerEvents,
 }
 
 /// Parts that were not handed out yet.
@@ -32,7 +32,7 @@ impl Drop for Parts {
     /// else would tell it.
     fn drop(&mut self) {
         for part in self.0.drain(..) {
-            part.peer.signal(part.fate | Signal::FAILED, &mut Tally::default());
+            part.peer.raise(part.fate | PeerEvents::ROOM_FAILED, &mut Tally::default());
         }
     }
 }
@@ -68,8 +68,8 @@ impl Delivery {
             if to.bytes > part.from.bytes {
                 part.peer.deliver(&self.all.part(part.peer.form(), part.from, to), tally);
             }
-            if part.fate != Signal::NONE {
-                part.peer.signal(part.fate, tally);
+            if part.fate != PeerEvents::NONE {
+                part.peer.raise(part.fate, tally);
             }
             self.parts.0.pop();
             Some(())

@@ -136,7 +136,7 @@ mod tests {
     use super::*;
     use crate::metrics::counters::Tally;
     use crate::peer::Peer;
-    use crate::peer::events::Signal;
+    use crate::peer::events::PeerEvents;
     use crate::peer::output_buffer::{Outlet, SlowReader};
     use crate::room::inbox::{Newcomer, Operation};
     use crate::room::roster::Seat;
@@ -187,8 +187,8 @@ mod tests {
         counters.read()
     }
 
-    fn signals(peer: &Peer<Page>) -> Signal {
-        peer.signals(&Context::from_waker(Waker::noop()))
+    fn events_of(peer: &Peer<Page>) -> PeerEvents {
+        peer.take_events(&Context::from_waker(Waker::noop()))
     }
 
     fn text(peer: &Peer<Page>) -> String {
@@ -202,7 +202,7 @@ mod tests {
         let tally = pass(&room).await;
         assert_eq!((tally.passes, tally.copies, tally.joins, tally.lines), (1, 1, 2_000, 2_000));
         assert_eq!((tally.writes, tally.deliveries), (2_000, 2_000 * 2_001 / 2));
-        assert!(peers.iter().all(|peer| signals(peer) == Signal::ADMITTED));
+        assert!(peers.iter().all(|peer| events_of(peer) == PeerEvents::JOINED));
         assert!(text(&peers[0]).starts_with("u0 has joined\nu1 has joined\n"));
         assert_eq!(text(&peers[1_999]), "u1999 has joined\n", "nothing from before its own join");
     }
@@ -233,7 +233,7 @@ mod tests {
         let tally = pass(&room).await;
         assert_eq!((tally.passes, tally.writes), (1, 2));
         assert_eq!(text(&visits), "u2 has joined\nu1: b\n");
-        assert_eq!(signals(&visits), Signal::ADMITTED | Signal::RELEASED);
+        assert_eq!(events_of(&visits), PeerEvents::JOINED | PeerEvents::LEFT_ROOM);
         assert_eq!(text(&stays), "u1 has joined\nu1: a\nu2 has joined\nu1: b\nu2 has left\nu1: c\n");
     }
 
@@ -246,7 +246,7 @@ mod tests {
         push(&room, [Operation::Join(Box::new(newcomer(&first))), Operation::Join(Box::new(rival)), leave]);
         let tally = pass(&room).await;
         assert_eq!((tally.joins, tally.leaves, room.roster().len()), (1, 0, 1));
-        assert_eq!((signals(&first), signals(&second)), (Signal::ADMITTED, Signal::REFUSED));
+        assert_eq!((events_of(&first), events_of(&second)), (PeerEvents::JOINED, PeerEvents::NAME_TAKEN));
         assert_eq!(text(&second), "");
     }
 
@@ -261,9 +261,9 @@ mod tests {
         pass(&room).await;
         assert_eq!(text(&old), "u1 has joined\nu2 has joined\n*** server is shutting down\n");
         assert_eq!(text(&new), "u2 has joined\n*** server is shutting down\n");
-        assert_eq!(signals(&old), Signal::ADMITTED | Signal::CLOSE);
-        assert_eq!(signals(&new), Signal::ADMITTED | Signal::CLOSE);
-        assert_eq!((signals(&late), text(&late)), (Signal::SHUT, String::new()));
+        assert_eq!(events_of(&old), PeerEvents::JOINED | PeerEvents::SHUTDOWN);
+        assert_eq!(events_of(&new), PeerEvents::JOINED | PeerEvents::SHUTDOWN);
+        assert_eq!((events_of(&late), text(&late)), (PeerEvents::ROOM_CLOSED, String::new()));
         assert!(room.roster().is_empty());
     }
 
@@ -284,16 +284,16 @@ mod tests {
         push(&room, [Operation::Join(Box::new(newcomer(&stays))), say("u1: b\n")]);
         push(&room, [Operation::Join(Box::new(newcomer(&visits)))]);
         assert_eq!(breathe(), Poll::Pending);
-        assert_eq!((signals(&stays), signals(&visits)), (Signal::ADMITTED, Signal::ADMITTED));
+        assert_eq!((events_of(&stays), events_of(&visits)), (PeerEvents::JOINED, PeerEvents::JOINED));
         assert_eq!(text(&stays), "u2000 has joined\nu1: b\nu2001 has joined\n");
         assert_eq!(text(&visits), "u2001 has joined\n");
         let reached = peers.iter().filter(|peer| text(peer).ends_with("u1: a\n")).count();
         assert_eq!(reached, 2 * DELIVERIES_BEFORE_YIELD, "the others wait for the line before");
         push(&room, [say("u1: c\n"), Operation::Leave(Box::new(newcomer(&visits))), say("u1: d\n")]);
         assert_eq!(breathe(), Poll::Pending);
-        assert_eq!(signals(&visits), Signal::NONE, "a leaver waits for its last line");
+        assert_eq!(events_of(&visits), PeerEvents::NONE, "a leaver waits for its last line");
         while breathe().is_pending() {}
-        assert_eq!(signals(&visits), Signal::RELEASED);
+        assert_eq!(events_of(&visits), PeerEvents::LEFT_ROOM);
         assert_eq!(text(&visits), "u2001 has joined\nu1: c\n");
         let since = "u2000 has joined\nu1: b\nu2001 has joined\nu1: c\nu2001 has left\nu1: d\n";
         assert_eq!(text(&stays), since);
@@ -320,13 +320,13 @@ mod tests {
         let (room, first, second) = (room(), peer(1), peer(2));
         push(&room, [&first, &second].map(|peer| Operation::Join(Box::new(newcomer(peer)))));
         pass(&room).await;
-        let _ = (signals(&first), signals(&second));
+        let _ = (events_of(&first), events_of(&second));
         push(&room, [rename(&first, "u1", "U2")]);
         pass(&room).await;
-        assert_eq!(signals(&first), Signal::REFUSED);
+        assert_eq!(events_of(&first), PeerEvents::NAME_TAKEN);
         push(&room, [rename(&first, "u1", "al"), rename(&second, "u2", "u1"), rename(&first, "al", "AL")]);
         pass(&room).await;
-        assert_eq!((signals(&first), signals(&second)), (Signal::RENAMED, Signal::RENAMED));
+        assert_eq!((events_of(&first), events_of(&second)), (PeerEvents::RENAMED, PeerEvents::RENAMED));
         let seen = "u1 is now known as al\nu2 is now known as u1\nal is now known as AL\n";
         assert!(text(&first).ends_with(seen) && text(&second).ends_with(seen), "{}", text(&first));
         assert_eq!(room.roster().len(), 2);
@@ -338,16 +338,16 @@ mod tests {
         let (room, first, second) = (room(), peer(1), peer(2));
         push(&room, [&first, &second].map(|peer| Operation::Join(Box::new(newcomer(peer)))));
         pass(&room).await;
-        let _ = (signals(&first), signals(&second));
+        let _ = (events_of(&first), events_of(&second));
         // Its connection does not know which of its two names it has.
         push(&room, [rename(&first, "u1", "al"), leave_as(&first, "u1"), leave_as(&first, "al")]);
         let tally = pass(&room).await;
-        assert_eq!((signals(&first), tally.leaves), (Signal::RENAMED | Signal::RELEASED, 1));
+        assert_eq!((events_of(&first), tally.leaves), (PeerEvents::RENAMED | PeerEvents::LEFT_ROOM, 1));
         assert!(text(&first).ends_with("u1 is now known as al\n"));
         assert!(text(&second).ends_with("u1 is now known as al\nal has left\n"));
         push(&room, [leave_as(&second, "u2"), rename(&second, "u2", "x"), leave_as(&second, "x")]);
         pass(&room).await;
-        assert_eq!(signals(&second), Signal::REFUSED | Signal::RELEASED);
+        assert_eq!(events_of(&second), PeerEvents::NAME_TAKEN | PeerEvents::LEFT_ROOM);
         assert!(room.roster().is_empty());
     }
 
@@ -386,7 +386,7 @@ mod tests {
         let (room, peers, counters) = (room(), (0..1_000).map(peer).collect::<Vec<_>>(), Counters::default());
         push(&room, peers.iter().map(|peer| Operation::Join(Box::new(newcomer(peer)))));
         pass(&room).await;
-        assert!(peers.iter().all(|peer| signals(peer) == Signal::ADMITTED));
+        assert!(peers.iter().all(|peer| events_of(peer) == PeerEvents::JOINED));
         push(&room, [Operation::Say { bytes: Box::from(&b"u1: a\n"[..]), lines: 1 }]);
         let mut run = pin!(room.deliver(&counters, || ()));
         let mut breathe = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
@@ -394,14 +394,14 @@ mod tests {
         push(&room, [rename(&peers[0], "u0", "al")]);
         let al = Seat { name: UserName::parse("al").unwrap(), twin: None };
         loop {
-            let told = signals(&peers[0]) == Signal::RENAMED;
+            let told = events_of(&peers[0]) == PeerEvents::RENAMED;
             assert!(!told || room.roster().snapshot().contains_key(&al), "told before the roster has it");
             assert!(!told || text(&peers[0]).ends_with("u0 is now known as al\n"), "told before it has the line");
             if breathe().is_ready() {
                 break;
             }
         }
-        assert_eq!(signals(&peers[0]), Signal::RENAMED);
+        assert_eq!(events_of(&peers[0]), PeerEvents::RENAMED);
     }
 
     /// A crowd that asks for the past.

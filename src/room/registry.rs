@@ -2,7 +2,7 @@
 
 use crate::metrics::counters::{Counters, Tally};
 use crate::peer::Peer;
-use crate::peer::events::Signal;
+use crate::peer::events::PeerEvents;
 use crate::peer::output_buffer::Outlet;
 use crate::room::Room;
 use crate::room::inbox::{Due, Inbox, Newcomer, Operation, Whisper};
@@ -83,8 +83,8 @@ impl Registry {
         &self.counters
     }
 
-    /// Asks for a seat in `room`, which appears if it is not there. The peer is told `ADMITTED`,
-    /// `REFUSED` or `SHUT` by the room's next pass.
+    /// Asks for a seat in `room`, which appears if it is not there. The peer is told `JOINED`,
+    /// `NAME_TAKEN` or `ROOM_CLOSED` by the room's next pass.
     ///
     /// # Errors
     /// [`Closing`], when the server ends.
@@ -162,7 +162,7 @@ impl Membership {
     /// Hands in `lines` lines, laid out with their line ends, for everybody in the room.
     ///
     /// # Errors
-    /// Gives the bytes back when the room's inbox is full; the peer is told `ROOMY` when it is
+    /// Gives the bytes back when the room's inbox is full; the peer is told `INBOX_READY` when it is
     /// worth trying again.
     pub fn say(&self, bytes: Box<[u8]>, lines: u32) -> Result<(), Box<[u8]>> {
         match self.inbox().say(bytes, lines) {
@@ -179,7 +179,7 @@ impl Membership {
         }
     }
 
-    /// Asks for another name in the room. The peer is told `RENAMED` or `REFUSED`; either is to be
+    /// Asks for another name in the room. The peer is told `RENAMED` or `NAME_TAKEN`; either is to be
     /// noted with [`Membership::settle_name`].
     pub(crate) fn rename(&mut self, name: UserName) {
         self.wanted = Some(Box::new(name));
@@ -197,8 +197,8 @@ impl Membership {
     }
 
     /// Asks for `text` to be said to one member alone, behind all that was said before. The peer is
-    /// shown what came of it and told `ANSWERED`. False when the room's inbox is full: the peer is
-    /// told `ROOMY` when it is worth trying again.
+    /// shown what came of it and told `REQUEST_DONE`. False when the room's inbox is full: the peer is
+    /// told `INBOX_READY` when it is worth trying again.
     pub(crate) fn whisper(&self, to: UserName, text: &str) -> bool {
         let whisper = Whisper { peer: Arc::clone(&self.peer), from: self.user(), to, text: text.into() };
         let sent = self.inbox().whisper(Box::new(whisper));
@@ -207,7 +207,7 @@ impl Membership {
         !full
     }
 
-    /// Asks to be shown the room's last `count` lines. The peer is told `ANSWERED`.
+    /// Asks to be shown the room's last `count` lines. The peer is told `REQUEST_DONE`.
     pub(crate) fn recall(&self, count: u16) {
         self.run_if(self.inbox().send(Operation::Recall(Arc::clone(&self.peer), count)));
     }
@@ -276,11 +276,11 @@ impl Drop for Fuse<'_> {
         let mut tally = Tally::default();
         for operation in self.room.inbox.take(usize::MAX) {
             if let Operation::Join(waiting) | Operation::Leave(waiting) = operation {
-                waiting.peer.signal(Signal::FAILED, &mut tally);
+                waiting.peer.raise(PeerEvents::ROOM_FAILED, &mut tally);
             }
         }
         for peer in self.room.roster().snapshot().values() {
-            peer.signal(Signal::FAILED, &mut tally);
+            peer.raise(PeerEvents::ROOM_FAILED, &mut tally);
         }
         self.room.roster().replace(Members::default());
         self.registry.counters.add(&tally);
@@ -323,8 +323,8 @@ mod tests {
         }
     }
 
-    fn signals(peer: &Peer<Sink>) -> Signal {
-        peer.signals(&Context::from_waker(Waker::noop()))
+    fn events_of(peer: &Peer<Sink>) -> PeerEvents {
+        peer.take_events(&Context::from_waker(Waker::noop()))
     }
 
     /// A leaver is preempted between sending and counting, and a join gets in between: the pass
@@ -343,7 +343,7 @@ mod tests {
         assert_eq!(registry.len(), 1, "and the room stays");
         old.run_if(old.inbox().count());
         settle().await;
-        assert_eq!(signals(&second), Signal::ADMITTED);
+        assert_eq!(events_of(&second), PeerEvents::JOINED);
         assert_eq!((registry.len(), new.room.roster().len()), (1, 1));
         drop(new);
         settle().await;
@@ -375,19 +375,19 @@ mod tests {
         let leaver = peer(4, false);
         let (old, left) = (join(&registry, &good), join(&registry, &leaver));
         settle().await;
-        assert_eq!(signals(&leaver), Signal::ADMITTED);
+        assert_eq!(events_of(&leaver), PeerEvents::JOINED);
         // In one batch: whose write panics, and who leaves behind that.
         let broken = join(&registry, &bad);
         drop(left);
         settle().await;
         assert!(registry.is_empty());
         for peer in [&good, &bad, &leaver] {
-            assert!(signals(peer).has(Signal::FAILED), "{:?}", peer.id());
+            assert!(events_of(peer).contains(PeerEvents::ROOM_FAILED), "{:?}", peer.id());
         }
         let third = peer(3, false);
         let new = join(&registry, &third);
         settle().await;
-        assert_eq!((signals(&third), registry.len()), (Signal::ADMITTED, 1), "the name opens a new room");
+        assert_eq!((events_of(&third), registry.len()), (PeerEvents::JOINED, 1), "the name opens a new room");
         drop((old, broken));
         settle().await;
         assert_eq!(new.room.roster().len(), 1);
