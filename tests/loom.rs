@@ -3,7 +3,7 @@
 //! Modelled: `src/peer/write_lock.rs` itself, the very file. Not modelled: crossbeam's cell and arc-swap's
 //! pointer, which loom can't see into; a slot and a late list of this file stand in for them, whose
 //! flags are loom's atomics with no stronger orderings than the real ones have. What an outbox does
-//! in its turn is not modelled either: a desk here is a list of what it got.
+//! in its lock is not modelled either: a state here is a list of what it got.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, unreachable_pub)]
 #![allow(clippy::option_option, clippy::trivially_copy_pass_by_ref, reason = "as the real ones have it")]
@@ -22,14 +22,14 @@ mod atomic_slot {
     use loom::sync::atomic::{AtomicU8, Ordering};
     use std::sync::Mutex;
 
-    pub struct Slot<T> {
+    pub struct AtomicSlot<T> {
         /// As in the real one: 0 is empty, 1 full, 2 taken.
         state: AtomicU8,
         /// In nobody's way: only who has moved the state looks here.
         value: Mutex<Option<Box<T>>>,
     }
 
-    impl<T> Slot<T> {
+    impl<T> AtomicSlot<T> {
         pub fn new() -> Self {
             Self { state: AtomicU8::new(0), value: Mutex::new(None) }
         }
@@ -55,32 +55,32 @@ mod deferred_list {
     use loom::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::Mutex;
 
-    pub trait Piece: Clone {}
+    pub trait Deferrable: Clone {}
 
-    impl Piece for usize {}
+    impl Deferrable for usize {}
 
-    pub struct Late<T> {
-        /// Where the newest piece is, counted from 1; 0: nothing is there. In the place of the
+    pub struct DeferredList<T> {
+        /// Where the newest item is, counted from 1; 0: nothing is there. In the place of the
         /// real list's head.
         newest: AtomicUsize,
-        /// Every piece ever pushed, and where the one before it is.
-        pieces: Mutex<Vec<(T, usize)>>,
+        /// Every item ever pushed, and where the one before it is.
+        items: Mutex<Vec<(T, usize)>>,
     }
 
-    impl<T: Piece> Late<T> {
+    impl<T: Deferrable> DeferredList<T> {
         pub fn new() -> Self {
-            Self { newest: AtomicUsize::new(0), pieces: Mutex::new(Vec::new()) }
+            Self { newest: AtomicUsize::new(0), items: Mutex::new(Vec::new()) }
         }
 
-        pub fn push(&self, piece: &T, _limit: usize) {
+        pub fn push(&self, item: &T, _limit: usize) {
             let own = {
-                let mut pieces = self.pieces.try_lock().unwrap();
-                pieces.push((piece.clone(), 0));
-                pieces.len()
+                let mut items = self.items.try_lock().unwrap();
+                items.push((item.clone(), 0));
+                items.len()
             };
             let mut before = self.newest.load(Ordering::Acquire);
             loop {
-                self.pieces.try_lock().unwrap()[own - 1].1 = before;
+                self.items.try_lock().unwrap()[own - 1].1 = before;
                 match self.newest.compare_exchange(before, own, Ordering::AcqRel, Ordering::Acquire) {
                     Ok(_) => return,
                     Err(newer) => before = newer,
@@ -98,10 +98,10 @@ mod deferred_list {
                 return taken;
             }
             let mut at = self.newest.swap(0, Ordering::AcqRel);
-            let pieces = self.pieces.try_lock().unwrap();
+            let items = self.items.try_lock().unwrap();
             while at > 0 {
-                let (piece, before) = &pieces[at - 1];
-                taken.push(piece.clone());
+                let (item, before) = &items[at - 1];
+                taken.push(item.clone());
                 at = *before;
             }
             taken.reverse();
@@ -112,27 +112,27 @@ mod deferred_list {
 
 use loom::sync::Arc;
 use loom::thread;
-use write_lock::{Desk, Turn};
+use write_lock::{LockState, WriteLock};
 
-type TestTurn = Turn<Vec<usize>, usize>;
+type TestTurn = WriteLock<Vec<usize>, usize>;
 
-/// Puts a piece on the desk, which is made for the first one.
-fn accept(desk: &mut Desk<Vec<usize>>, piece: &usize) {
-    desk.get_or_insert_default().push(*piece);
+/// Puts a item on the state, which is made for the first one.
+fn accept(state: &mut LockState<Vec<usize>>, item: &usize) {
+    state.get_or_insert_default().push(*item);
 }
 
-fn offer(turn: &TestTurn, piece: usize) {
-    turn.offer(&piece, usize::MAX, accept);
+fn apply_or_defer(lock: &TestTurn, item: usize) {
+    lock.apply_or_defer(&item, usize::MAX, accept);
 }
 
-/// Takes everything off the desk, and so the desk.
-fn clear(desk: &mut Desk<Vec<usize>>) -> Vec<usize> {
-    desk.take().map_or_else(Vec::new, |desk| *desk)
+/// Takes everything off the state, and so the state.
+fn clear(state: &mut LockState<Vec<usize>>) -> Vec<usize> {
+    state.take().map_or_else(Vec::new, |state| *state)
 }
 
-/// What is on the desk when everybody has gone: with nobody left, the turn is free.
-fn desk(turn: &TestTurn) -> Vec<usize> {
-    turn.try_work(|_, piece| panic!("{piece} was left behind"), clear).expect("the turn is free")
+/// What is on the state when everybody has gone: with nobody left, the lock is free.
+fn state(lock: &TestTurn) -> Vec<usize> {
+    lock.try_with(|_, item| panic!("{item} was left behind"), clear).expect("the lock is free")
 }
 
 fn model(check: impl Fn() + Sync + Send + 'static) {
@@ -145,38 +145,38 @@ fn model(check: impl Fn() + Sync + Send + 'static) {
 #[test]
 fn two_writers_lose_nothing_and_keep_their_own_order() {
     model(|| {
-        let turn: Arc<TestTurn> = Arc::new(Turn::new());
+        let lock: Arc<TestTurn> = Arc::new(WriteLock::new());
         let other = {
-            let turn = Arc::clone(&turn);
-            thread::spawn(move || [10, 11].into_iter().for_each(|piece| offer(&turn, piece)))
+            let lock = Arc::clone(&lock);
+            thread::spawn(move || [10, 11].into_iter().for_each(|item| apply_or_defer(&lock, item)))
         };
-        for piece in [20, 21] {
-            offer(&turn, piece);
+        for item in [20, 21] {
+            apply_or_defer(&lock, item);
         }
         other.join().unwrap();
-        let desk = desk(&turn);
-        assert_eq!(desk.len(), 4, "each piece once: {desk:?}");
+        let state = state(&lock);
+        assert_eq!(state.len(), 4, "each item once: {state:?}");
         for writer in [1, 2] {
-            let own: Vec<usize> = desk.iter().copied().filter(|piece| piece / 10 == writer).collect();
+            let own: Vec<usize> = state.iter().copied().filter(|item| item / 10 == writer).collect();
             assert_eq!(own, [writer * 10, writer * 10 + 1]);
         }
     });
 }
 
 /// A pass writes while the connection drains: what the connection's work did not see is on the
-/// desk all the same when both have gone.
+/// state all the same when both have gone.
 #[test]
 fn a_writer_and_a_drainer_leave_nothing_behind() {
     model(|| {
-        let turn: Arc<TestTurn> = Arc::new(Turn::new());
+        let lock: Arc<TestTurn> = Arc::new(WriteLock::new());
         let other = {
-            let turn = Arc::clone(&turn);
-            thread::spawn(move || [1, 2].into_iter().for_each(|piece| offer(&turn, piece)))
+            let lock = Arc::clone(&lock);
+            thread::spawn(move || [1, 2].into_iter().for_each(|item| apply_or_defer(&lock, item)))
         };
-        let drained = turn.try_work(accept, clear).unwrap_or_default();
+        let drained = lock.try_with(accept, clear).unwrap_or_default();
         other.join().unwrap();
         let mut all = drained;
-        all.extend(desk(&turn));
+        all.extend(state(&lock));
         assert_eq!(all, [1, 2]);
     });
 }
@@ -185,20 +185,20 @@ fn a_writer_and_a_drainer_leave_nothing_behind() {
 #[test]
 fn three_writers_lose_nothing() {
     model(|| {
-        let turn: Arc<TestTurn> = Arc::new(Turn::new());
+        let lock: Arc<TestTurn> = Arc::new(WriteLock::new());
         let others: Vec<_> = [1, 2]
             .into_iter()
-            .map(|piece| {
-                let turn = Arc::clone(&turn);
-                thread::spawn(move || offer(&turn, piece))
+            .map(|item| {
+                let lock = Arc::clone(&lock);
+                thread::spawn(move || apply_or_defer(&lock, item))
             })
             .collect();
-        offer(&turn, 3);
+        apply_or_defer(&lock, 3);
         for other in others {
             other.join().unwrap();
         }
-        let mut desk = desk(&turn);
-        desk.sort_unstable();
-        assert_eq!(desk, [1, 2, 3]);
+        let mut state = state(&lock);
+        state.sort_unstable();
+        assert_eq!(state, [1, 2, 3]);
     });
 }

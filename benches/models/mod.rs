@@ -11,12 +11,12 @@ pub(crate) mod locks;
 pub(crate) mod ours;
 pub(crate) mod sink;
 
-use roomcast::peer::output_buffer::Outlet;
+use roomcast::peer::output_buffer::ByteSink;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A room's members by name, and where each one's lines go.
-pub(crate) type Members = HashMap<String, Arc<dyn Outlet>>;
+pub(crate) type Members = HashMap<String, Arc<dyn ByteSink>>;
 
 /// A design with locks, by what its lock covers.
 pub(crate) trait Model: Default + Send + Sync + 'static {
@@ -30,7 +30,7 @@ pub(crate) trait Model: Default + Send + Sync + 'static {
     fn change(&self, room: &str, change: impl FnOnce(&mut Members));
 
     /// Puts a member in; nobody is told.
-    fn insert(&self, room: &str, user: String, outlet: Arc<dyn Outlet>) {
+    fn insert(&self, room: &str, user: String, outlet: Arc<dyn ByteSink>) {
         self.change(room, |members| {
             members.insert(user, outlet);
         });

@@ -92,7 +92,7 @@ impl Member {
 
     /// Where its lines go.
     pub(crate) fn sink(&self) -> &Sink {
-        self.peer.outlet()
+        self.peer.sink()
     }
 
     /// Says `count` lines at once, and waits until its own sink, watched for [`last_words`], got

@@ -5,7 +5,7 @@ use crossbeam_utils::CachePadded;
 use futures::task::AtomicWaker;
 use loadtest::clock::{Tick, now, ticks};
 use memchr::memmem::Finder;
-use roomcast::peer::output_buffer::Outlet;
+use roomcast::peer::output_buffer::ByteSink;
 use std::future::poll_fn;
 use std::hint::spin_loop;
 use std::io;
@@ -59,7 +59,7 @@ impl Sink {
     }
 }
 
-impl Outlet for Sink {
+impl ByteSink for Sink {
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         if self.price > 0 {
             let until = now() + self.price;

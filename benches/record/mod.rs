@@ -59,7 +59,7 @@ pub(crate) struct Record {
 
 /// What the JSON file has.
 #[derive(Serialize)]
-struct Sheet<'a, F> {
+struct EncodedBatch<'a, F> {
     #[serde(flatten)]
     frame: &'a Frame,
     figures: F,
@@ -120,7 +120,7 @@ impl Record {
         let directory = directory();
         fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
         let frame = Frame::here(self.bench);
-        let sheet = serde_json::to_string_pretty(&Sheet { frame: &frame, figures })?;
+        let sheet = serde_json::to_string_pretty(&EncodedBatch { frame: &frame, figures })?;
         save(&directory, &format!("{}.json", self.bench), &(sheet + "\n"))?;
         for (file, svg) in &self.plots {
             save(&directory, file, svg)?;

@@ -25,15 +25,15 @@ impl Connection {
         self.deadlines.clear(Deadline::Pace);
         self.deadlines.clear(Deadline::Close);
         if matches!(reason, CloseReason::Lost(_)) {
-            self.close_outbox().await;
+            self.close_output().await;
         }
         self.leave(reason).await;
         if let Some(told) = reason.to_peer(joined) {
             self.tell(messages::error(&told).as_bytes());
         }
         self.flush(reason == CloseReason::Shutdown).await;
-        let lines_out = self.close_outbox().await;
-        hang_up(self.peer.outlet(), !input_ended).await;
+        let lines_out = self.close_output().await;
+        hang_up(self.peer.sink(), !input_ended).await;
         Report { reason, seat, lines_in: self.lines_in, lines_out }
     }
 
@@ -83,7 +83,7 @@ impl Connection {
     }
 
     /// Ends the outbox; how many lines the peer got.
-    async fn close_outbox(&mut self) -> u64 {
+    async fn close_output(&mut self) -> u64 {
         let mut tally = Tally::default();
         loop {
             if let Some(lines) = self.peer.close(&mut tally) {

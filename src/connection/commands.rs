@@ -5,8 +5,8 @@ use super::{Connection, Errand, Place};
 use crate::connection::close_reason::CloseReason;
 use crate::metrics::counters::Tally;
 use crate::peer::Peer;
-use crate::peer::line_batch::{Sheet, count_lines};
-use crate::peer::output_buffer::Outlet;
+use crate::peer::line_batch::{EncodedBatch, count_lines};
+use crate::peer::output_buffer::ByteSink;
 use crate::protocol::commands::{self, Command};
 use crate::room::registry::Closing;
 use crate::terminal::line_style::Dress;
@@ -76,7 +76,7 @@ impl Connection {
         if !lines.is_empty() {
             let mut tally = Tally::default();
             let count = count_lines(&lines);
-            self.peer.deliver_sheet(&Sheet::new(Bytes::from(lines), count), &mut tally);
+            self.peer.deliver_batch(&EncodedBatch::new(Bytes::from(lines), count), &mut tally);
             self.host.registry.counters().add(&tally);
         }
     }
@@ -101,7 +101,7 @@ impl Connection {
 
     /// Asks another room for a seat.
     fn move_to(&mut self, room: RoomName, user: UserName) -> Result<(), CloseReason> {
-        let peer: Arc<Peer<dyn Outlet>> = Arc::clone(&self.peer) as _;
+        let peer: Arc<Peer<dyn ByteSink>> = Arc::clone(&self.peer) as _;
         match self.host.registry.join(room, user, peer) {
             Ok(asked) => {
                 self.errand = Errand::Moving(Box::new(asked));

@@ -6,7 +6,7 @@ use super::{Connection, Parcel, Place, Unsent};
 use crate::connection::close_reason::CloseReason;
 use crate::connection::timers::Deadline;
 use crate::peer::Peer;
-use crate::peer::output_buffer::Outlet;
+use crate::peer::output_buffer::ByteSink;
 use crate::protocol::commands::{self, Line};
 use crate::protocol::join::{BadJoin, Effect, Session};
 use crate::protocol::line_decoder::TooLong;
@@ -67,7 +67,7 @@ impl Draft {
 
 impl Connection {
     pub(super) fn read(&mut self) -> Result<(), CloseReason> {
-        SCRATCH.with_borrow_mut(|Scratch { input, parcel }| match self.peer.outlet().try_read(input) {
+        SCRATCH.with_borrow_mut(|Scratch { input, parcel }| match self.peer.sink().try_read(input) {
             Ok(0) => {
                 self.deaf = true;
                 self.check_connected()?;
@@ -87,7 +87,7 @@ impl Connection {
     /// what looks like the end of input. But a socket that was reset has no peer any more.
     fn check_connected(&self) -> Result<(), CloseReason> {
         let lost = |_| CloseReason::Lost(io::ErrorKind::ConnectionReset);
-        self.peer.outlet().peer_addr().map(drop).map_err(lost)
+        self.peer.sink().peer_addr().map(drop).map_err(lost)
     }
 
     /// Goes on with the input that is held, if nothing is waited for any more.
@@ -240,7 +240,7 @@ impl Connection {
         self.deadlines.clear(Deadline::Login);
         // From now on the room tells when the server ends.
         self.ending = None;
-        let peer: Arc<Peer<dyn Outlet>> = Arc::clone(&self.peer) as _;
+        let peer: Arc<Peer<dyn ByteSink>> = Arc::clone(&self.peer) as _;
         let asked = self.host.registry.join(room, user, peer);
         self.place = Place::Waiting(asked.map_err(|_| CloseReason::Shutdown)?);
         Ok(())

@@ -254,7 +254,7 @@ impl Connection {
                 return Poll::Pending;
             }
             Backlog::Some => {
-                if self.peer.outlet().poll_write_ready(context).is_ready() {
+                if self.peer.sink().poll_write_ready(context).is_ready() {
                     return Poll::Ready(Event::Writable);
                 }
             }
@@ -263,7 +263,7 @@ impl Connection {
             return Poll::Pending;
         }
         // An error is found again, and named, by the read.
-        let _ = ready!(self.peer.outlet().poll_read_ready(context));
+        let _ = ready!(self.peer.sink().poll_read_ready(context));
         Poll::Ready(Event::Readable)
     }
 

@@ -3,7 +3,7 @@
 use super::{Backlog, Connection};
 use crate::connection::timers::Deadline;
 use crate::metrics::counters::Tally;
-use crate::peer::output_buffer::Drained;
+use crate::peer::output_buffer::DrainStatus;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -86,7 +86,7 @@ impl Connection {
         let mut moved = false;
         for _ in 0..STRETCHES {
             match self.peer.drain(tally) {
-                Some(Drained::Some(_)) => moved = true,
+                Some(DrainStatus::Progress(_)) => moved = true,
                 None => {
                     self.backlog = Backlog::Contended;
                     break;
@@ -101,12 +101,12 @@ impl Connection {
     }
 
     /// Notes how draining came to its end for now.
-    pub(super) fn end_draining(&mut self, drained: Drained) {
-        if matches!(drained, Drained::Empty | Drained::Broken) {
+    pub(super) fn end_draining(&mut self, drained: DrainStatus) {
+        if matches!(drained, DrainStatus::Empty | DrainStatus::Failed) {
             self.backlog = Backlog::Empty;
             self.deadlines.clear(Deadline::Stall);
         }
-        if drained == Drained::Broken {
+        if drained == DrainStatus::Failed {
             self.hear_out();
         }
     }

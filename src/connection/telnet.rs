@@ -2,7 +2,7 @@
 
 use super::Connection;
 use crate::connection::timers::Deadline;
-use crate::peer::line_batch::Form;
+use crate::peer::line_batch::Route;
 use crate::protocol::telnet::{Allowance, Command, Decoder, Facility};
 use crate::text::replies;
 use std::time::Instant;
@@ -70,8 +70,8 @@ impl Connection {
     /// lines end in CR LF.
     pub(super) fn note_nvt(&mut self) {
         let has_commands = self.telnet.as_ref().is_some_and(|telnet| telnet.decoder.is_nvt());
-        if (has_commands || self.lines.is_nvt()) && self.peer.form() == Form::Lf {
-            self.peer.set_form(Form::CrLf);
+        if (has_commands || self.lines.is_nvt()) && self.peer.route() == Route::DirectLf {
+            self.peer.set_route(Route::DirectCrLf);
         }
     }
 

@@ -4,8 +4,8 @@ use super::output::STRETCHES;
 use super::telnet::Negotiation;
 use super::{Backlog, Connection};
 use crate::metrics::counters::Tally;
-use crate::peer::line_batch::{Form, push_with_cr};
-use crate::peer::output_buffer::Drained;
+use crate::peer::line_batch::{Route, push_with_cr};
+use crate::peer::output_buffer::DrainStatus;
 use crate::terminal::{self, Editor};
 use crate::text::replies;
 use std::io;
@@ -49,7 +49,7 @@ fn told(on: bool) -> Vec<u8> {
 impl Connection {
     /// Switches the line editor on or off.
     pub(super) fn switch_editor(&mut self, on: bool) {
-        if self.peer.form() == Form::Lf {
+        if self.peer.route() == Route::DirectLf {
             self.tell_misuse(&NO_TERMINAL);
             return;
         }
@@ -62,7 +62,7 @@ impl Connection {
                 let editor = Editor::open(&mut out, telnet.columns, max_line);
                 self.terminal = Some(Box::new(Terminal { editor: Some(editor), out }));
                 // From now on no pass writes to this peer: what it gets is taken and drawn here.
-                self.peer.set_form(Form::Own);
+                self.peer.set_route(Route::Buffered);
                 self.begin_draining();
             }
             (Some(terminal), false) if terminal.editor.is_some() => {
@@ -103,7 +103,7 @@ impl Connection {
             }
             let Some(terminal) = &mut self.terminal else { break };
             tally.writes += 1;
-            match self.peer.outlet().try_write(&terminal.out) {
+            match self.peer.sink().try_write(&terminal.out) {
                 Ok(taken) => {
                     terminal.out.drain(..taken);
                     if terminal.out.is_empty() {
@@ -115,7 +115,7 @@ impl Connection {
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => break,
                 Err(_) => {
                     self.terminal = None;
-                    self.end_draining(Drained::Broken);
+                    self.end_draining(DrainStatus::Failed);
                 }
             }
         }
@@ -142,9 +142,9 @@ impl Connection {
             return true;
         }
         let switched_off = terminal.editor.is_none();
-        self.end_draining(Drained::Empty);
+        self.end_draining(DrainStatus::Empty);
         if switched_off {
-            if self.peer.change_form(Form::CrLf, tally) {
+            if self.peer.change_route(Route::DirectCrLf, tally) {
                 self.terminal = None;
             } else {
                 self.backlog = Backlog::Contended;

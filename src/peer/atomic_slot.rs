@@ -15,13 +15,13 @@ const TAKEN: u8 = 2;
 ///
 /// Taking, whether it succeeds or not, and putting back are swaps of one atomic with `AcqRel`:
 /// [`crate::peer::write_lock`] says what relies on that. Who has the slot alone touches the value.
-pub(crate) struct Slot<T> {
+pub(crate) struct AtomicSlot<T> {
     state: AtomicU8,
     /// Costs a pointer as long as there is nothing to keep.
     value: AtomicCell<Option<Box<T>>>,
 }
 
-impl<T> Slot<T> {
+impl<T> AtomicSlot<T> {
     pub(crate) fn new() -> Self {
         Self { state: AtomicU8::new(EMPTY), value: AtomicCell::new(None) }
     }
@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn a_slot_takes_no_lock_and_one_thread_at_a_time() {
         assert!(AtomicCell::<Option<Box<String>>>::is_lock_free());
-        let slot = Slot::new();
+        let slot = AtomicSlot::new();
         for value in [None, Some(Box::new('a')), Some(Box::new('b')), None] {
             assert!(slot.take().is_some());
             assert!(slot.take().is_none());

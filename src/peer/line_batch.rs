@@ -6,79 +6,79 @@ use memchr::memchr_iter;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// The form in which a peer gets its lines.
+/// The route in which a peer gets its lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Form {
+pub enum Route {
     /// Each line ends in LF.
     #[default]
-    Lf,
+    DirectLf,
     /// Each line ends in CR LF: the peer is a network virtual terminal (RFC 854, page 11).
-    CrLf,
+    DirectCrLf,
     /// The peer's own connection makes of each line what the peer gets; until then it is kept, and
     /// ends in LF.
-    Own,
+    Buffered,
 }
 
-/// A peer's form, which its connection sets and passes read. Relaxed: a line that comes meanwhile
-/// may get either form, and what a peer says after its connection has set it is in the room's inbox
+/// A peer's route, which its connection sets and passes read. Relaxed: a line that comes meanwhile
+/// may get either route, and what a peer says after its connection has set it is in the room's inbox
 /// behind that, whose queue orders it.
 #[derive(Debug, Default)]
-pub(crate) struct AtomicForm(AtomicU8);
+pub(crate) struct AtomicRoute(AtomicU8);
 
-impl AtomicForm {
-    pub(crate) fn get(&self) -> Form {
+impl AtomicRoute {
+    pub(crate) fn get(&self) -> Route {
         match self.0.load(Ordering::Relaxed) {
-            1 => Form::CrLf,
-            2 => Form::Own,
-            _ => Form::Lf,
+            1 => Route::DirectCrLf,
+            2 => Route::Buffered,
+            _ => Route::DirectLf,
         }
     }
 
-    pub(crate) fn set(&self, form: Form) {
-        self.0.store(form as u8, Ordering::Relaxed);
+    pub(crate) fn set(&self, route: Route) {
+        self.0.store(route as u8, Ordering::Relaxed);
     }
 }
 
 /// Whole lines, shared by all who get them.
 #[derive(Clone, Debug)]
-pub struct Piece {
+pub struct LineBatch {
     /// The lines, each with its line end.
     pub bytes: Bytes,
     /// How many lines these are.
     pub lines: u64,
     /// Whether they end in CR LF.
     pub(crate) cr_lf: bool,
-    /// How many lines that came behind these were lost before they reached the outbox.
-    pub(crate) lost_behind: u64,
+    /// How many lines that came behind these were lost before they reached the buffer.
+    pub(crate) dropped_after: u64,
 }
 
-impl Piece {
+impl LineBatch {
     /// `lines` whole lines that end in LF.
     #[must_use]
     pub fn new(bytes: Bytes, lines: u64) -> Self {
-        Self { bytes, lines, cr_lf: false, lost_behind: 0 }
+        Self { bytes, lines, cr_lf: false, dropped_after: 0 }
     }
 
-    /// The same lines in another form.
-    pub(crate) fn to_form(&self, form: Form) -> Self {
+    /// The same lines in another route.
+    pub(crate) fn encoded_for(&self, route: Route) -> Self {
         let mut bytes = Vec::with_capacity(self.bytes.len() + usize::try_from(self.lines).unwrap_or_default());
-        match form {
-            Form::CrLf => push_with_cr(&mut bytes, &self.bytes),
+        match route {
+            Route::DirectCrLf => push_with_cr(&mut bytes, &self.bytes),
             // Clean text has no CR but those of line ends.
-            Form::Lf | Form::Own => bytes.extend(self.bytes.iter().filter(|byte| **byte != b'\r')),
+            Route::DirectLf | Route::Buffered => bytes.extend(self.bytes.iter().filter(|byte| **byte != b'\r')),
         }
-        Self { bytes: bytes.into(), cr_lf: form == Form::CrLf, ..*self }
+        Self { bytes: bytes.into(), cr_lf: route == Route::DirectCrLf, ..*self }
     }
 }
 
-impl deferred_list::Piece for Piece {
+impl deferred_list::Deferrable for LineBatch {
     fn weight(&self) -> usize {
         self.bytes.len()
     }
 
-    fn lose(&mut self, lost: &Self) {
-        self.lost_behind += lost.lines + lost.lost_behind;
+    fn record_loss(&mut self, lost: &Self) {
+        self.dropped_after += lost.lines + lost.dropped_after;
     }
 }
 
@@ -98,27 +98,27 @@ pub(crate) fn push_with_cr(out: &mut Vec<u8>, lines: &[u8]) {
     out.extend_from_slice(&lines[from..]);
 }
 
-/// A place between two lines of a sheet.
+/// A place between two lines of a batch.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Mark {
+pub(crate) struct BatchOffset {
     /// Bytes before it, with LF.
     pub(crate) bytes: usize,
     /// Lines before it.
     pub(crate) lines: u64,
 }
 
-/// Lines that many peers get: laid out once for each form that somebody has, never for each peer.
+/// Lines that many peers get: laid out once for each route that somebody has, never for each peer.
 #[derive(Debug)]
-pub(crate) struct Sheet {
-    lf: Piece,
+pub(crate) struct EncodedBatch {
+    lf: LineBatch,
     /// Made for the first peer that wants it.
-    cr_lf: OnceLock<Piece>,
+    cr_lf: OnceLock<LineBatch>,
 }
 
-impl Sheet {
+impl EncodedBatch {
     /// `lines` whole lines that end in LF.
     pub(crate) fn new(bytes: Bytes, lines: u64) -> Self {
-        Self { lf: Piece::new(bytes, lines), cr_lf: OnceLock::new() }
+        Self { lf: LineBatch::new(bytes, lines), cr_lf: OnceLock::new() }
     }
 
     /// How many lines these are.
@@ -127,20 +127,20 @@ impl Sheet {
     }
 
     /// All of them.
-    pub(crate) fn whole(&self, form: Form) -> &Piece {
-        match form {
-            Form::Lf | Form::Own => &self.lf,
-            Form::CrLf => self.cr_lf.get_or_init(|| self.lf.to_form(form)),
+    pub(crate) fn whole(&self, route: Route) -> &LineBatch {
+        match route {
+            Route::DirectLf | Route::Buffered => &self.lf,
+            Route::DirectCrLf => self.cr_lf.get_or_init(|| self.lf.encoded_for(route)),
         }
     }
 
     /// Those from one mark to another.
-    pub(crate) fn part(&self, form: Form, from: Mark, to: Mark) -> Piece {
-        let whole = self.whole(form);
+    pub(crate) fn part(&self, route: Route, from: BatchOffset, to: BatchOffset) -> LineBatch {
+        let whole = self.whole(route);
         // With CR LF each line before a mark is a byte longer.
-        let more = |mark: Mark| if whole.cr_lf { usize::try_from(mark.lines).unwrap_or_default() } else { 0 };
+        let more = |mark: BatchOffset| if whole.cr_lf { usize::try_from(mark.lines).unwrap_or_default() } else { 0 };
         let bytes = whole.bytes.slice(from.bytes + more(from)..to.bytes + more(to));
-        Piece { bytes, lines: to.lines - from.lines, ..*whole }
+        LineBatch { bytes, lines: to.lines - from.lines, ..*whole }
     }
 }
 
@@ -150,23 +150,25 @@ mod tests {
 
     #[test]
     fn a_sheet_is_laid_out_once_for_each_form() {
-        let sheet = Sheet::new(Bytes::from_static(b"a\nbc\n\nd\n"), 4);
-        assert_eq!(sheet.whole(Form::Lf).bytes, "a\nbc\n\nd\n");
-        assert!(sheet.cr_lf.get().is_none(), "nobody wants it yet");
-        assert_eq!(sheet.whole(Form::CrLf).bytes, "a\r\nbc\r\n\r\nd\r\n");
-        assert_eq!(sheet.whole(Form::CrLf).bytes.as_ptr(), sheet.whole(Form::CrLf).bytes.as_ptr());
-        let (from, to) = (Mark { bytes: 2, lines: 1 }, Mark { bytes: 6, lines: 3 });
-        for (form, text) in [(Form::Lf, "bc\n\n"), (Form::CrLf, "bc\r\n\r\n"), (Form::Own, "bc\n\n")] {
-            let part = sheet.part(form, from, to);
-            assert_eq!((part.bytes, part.lines, part.cr_lf), (Bytes::from(text), 2, form == Form::CrLf));
+        let batch = EncodedBatch::new(Bytes::from_static(b"a\nbc\n\nd\n"), 4);
+        assert_eq!(batch.whole(Route::DirectLf).bytes, "a\nbc\n\nd\n");
+        assert!(batch.cr_lf.get().is_none(), "nobody wants it yet");
+        assert_eq!(batch.whole(Route::DirectCrLf).bytes, "a\r\nbc\r\n\r\nd\r\n");
+        assert_eq!(batch.whole(Route::DirectCrLf).bytes.as_ptr(), batch.whole(Route::DirectCrLf).bytes.as_ptr());
+        let (from, to) = (BatchOffset { bytes: 2, lines: 1 }, BatchOffset { bytes: 6, lines: 3 });
+        for (route, text) in
+            [(Route::DirectLf, "bc\n\n"), (Route::DirectCrLf, "bc\r\n\r\n"), (Route::Buffered, "bc\n\n")]
+        {
+            let part = batch.part(route, from, to);
+            assert_eq!((part.bytes, part.lines, part.cr_lf), (Bytes::from(text), 2, route == Route::DirectCrLf));
         }
     }
 
     #[test]
     fn a_piece_changes_its_form_and_back() {
-        let piece = Piece { lost_behind: 3, ..Piece::new(Bytes::from_static(b"a\n\nb\n"), 3) };
-        let nvt = piece.to_form(Form::CrLf);
-        assert_eq!((nvt.bytes.as_ref(), nvt.lines, nvt.lost_behind), (&b"a\r\n\r\nb\r\n"[..], 3, 3));
-        assert_eq!(nvt.to_form(Form::Own).bytes, piece.bytes);
+        let batch = LineBatch { dropped_after: 3, ..LineBatch::new(Bytes::from_static(b"a\n\nb\n"), 3) };
+        let nvt = batch.encoded_for(Route::DirectCrLf);
+        assert_eq!((nvt.bytes.as_ref(), nvt.lines, nvt.dropped_after), (&b"a\r\n\r\nb\r\n"[..], 3, 3));
+        assert_eq!(nvt.encoded_for(Route::Buffered).bytes, batch.bytes);
     }
 }

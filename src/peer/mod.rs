@@ -1,4 +1,4 @@
-//! A peer: one member's socket as a room sees it, with the turn to write to it and its outbox.
+//! A peer: one member's socket as a room sees it, with the turn to write to it and its buffer.
 
 mod atomic_slot;
 mod deferred_list;
@@ -9,9 +9,9 @@ mod write_lock;
 
 use crate::metrics::counters::Tally;
 use crate::peer::events::{EventMailbox, PeerEvents};
-use crate::peer::line_batch::{AtomicForm, Form, Piece, Sheet};
-use crate::peer::output_buffer::{Drained, Outbox, Outlet, SlowReader, Terms};
-use crate::peer::write_lock::{Desk, Turn};
+use crate::peer::line_batch::{AtomicRoute, EncodedBatch, LineBatch, Route};
+use crate::peer::output_buffer::{ByteSink, DrainStatus, OutputBuffer, OutputSettings, SlowReader};
+use crate::peer::write_lock::{LockState, WriteLock};
 use crate::text::names::PeerId;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,70 +19,70 @@ use std::task::Context;
 
 /// One connection, as rooms and its own task share it.
 ///
-/// The outlet comes last and may be unsized: rooms hold an `Arc<Peer>` of any outlet, the
+/// The sink comes last and may be unsized: rooms hold an `Arc<Peer>` of any sink, the
 /// connection an `Arc<Peer<TcpStream>>` of the same allocation.
-pub struct Peer<O: ?Sized = dyn Outlet> {
+pub struct Peer<O: ?Sized = dyn ByteSink> {
     id: PeerId,
     /// What happens to lines beyond the backlog's limit.
     slow_reader: SlowReader,
-    /// The form in which it gets its lines.
-    form: AtomicForm,
+    /// The route in which it gets its lines.
+    route: AtomicRoute,
     /// The bound of what others may leave while one holds the turn, in bytes: the backlog's own.
     limit: usize,
     /// What the connection's task is to look at.
     events: EventMailbox,
-    /// Who may write now, and the outbox, if anything waits in it.
-    turn: Turn<Outbox, Piece>,
-    /// Lines that went out and that no outbox counts (any more). Who has the turn alone changes
+    /// Who may write now, and the buffer, if anything waits in it.
+    write_lock: WriteLock<OutputBuffer, LineBatch>,
+    /// Lines that went out and that no buffer counts (any more). Who has the turn alone changes
     /// it, and the turn's swaps order the changes: relaxed.
     lines_out: AtomicU64,
     /// Where the bytes go.
-    outlet: O,
+    sink: O,
 }
 
-impl<O: Outlet> Peer<O> {
+impl<O: ByteSink> Peer<O> {
     /// A peer whose backlog holds at most `limit` bytes of lines.
-    pub fn new(id: PeerId, limit: usize, slow_reader: SlowReader, outlet: O) -> Self {
-        let (events, turn) = (EventMailbox::default(), Turn::new());
-        let form = AtomicForm::default();
-        Self { id, slow_reader, form, limit, events, turn, lines_out: AtomicU64::new(0), outlet }
+    pub fn new(id: PeerId, limit: usize, slow_reader: SlowReader, sink: O) -> Self {
+        let (events, write_lock) = (EventMailbox::default(), WriteLock::new());
+        let route = AtomicRoute::default();
+        Self { id, slow_reader, route, limit, events, write_lock, lines_out: AtomicU64::new(0), sink }
     }
 
     /// Where the bytes go.
-    pub fn outlet(&self) -> &O {
-        &self.outlet
+    pub fn sink(&self) -> &O {
+        &self.sink
     }
 }
 
-impl<O: Outlet + ?Sized> Peer<O> {
+impl<O: ByteSink + ?Sized> Peer<O> {
     /// The connection's number.
     pub fn id(&self) -> PeerId {
         self.id
     }
 
-    /// The form in which it gets its lines.
-    pub fn form(&self) -> Form {
-        self.form.get()
+    /// The route in which it gets its lines.
+    pub fn route(&self) -> Route {
+        self.route.get()
     }
 
-    /// Gives lines another form from now on. Called by its connection.
-    pub(crate) fn set_form(&self, form: Form) {
-        self.form.set(form);
+    /// Gives lines another route from now on. Called by its connection.
+    pub(crate) fn set_route(&self, route: Route) {
+        self.route.set(route);
     }
 
-    fn terms(&self) -> Terms {
-        Terms { limit: self.limit, form: self.form() }
+    fn settings(&self) -> OutputSettings {
+        OutputSettings { limit: self.limit, route: self.route() }
     }
 
-    /// Hands `sheet` to the socket, or to the backlog, in the peer's form; never waits.
-    pub(crate) fn deliver_sheet(&self, sheet: &Sheet, tally: &mut Tally) {
-        self.deliver(sheet.whole(self.form()), tally);
+    /// Hands `batch` to the socket, or to the backlog, in the peer's route; never waits.
+    pub(crate) fn deliver_batch(&self, batch: &EncodedBatch, tally: &mut Tally) {
+        self.deliver(batch.whole(self.route()), tally);
     }
 
-    /// Hands `piece` to the socket, or to the backlog; never waits. Called by delivery passes.
-    pub fn deliver(&self, piece: &Piece, tally: &mut Tally) {
-        tally.deliveries += piece.lines;
-        self.turn.offer(piece, self.limit, |outbox, piece| self.put(outbox, piece, tally));
+    /// Hands `batch` to the socket, or to the backlog; never waits. Called by delivery passes.
+    pub fn deliver(&self, batch: &LineBatch, tally: &mut Tally) {
+        tally.deliveries += batch.lines;
+        self.write_lock.apply_or_defer(batch, self.limit, |buffer, batch| self.put(buffer, batch, tally));
     }
 
     /// Tells the connection something; wakes its task.
@@ -99,73 +99,73 @@ impl<O: Outlet + ?Sized> Peer<O> {
     /// by its connection, which has to drain afterwards; false if the turn is taken and it has to try
     /// again.
     pub(crate) fn answer(&self, text: &[u8], raw: &[u8], tally: &mut Tally) -> bool {
-        let answered = self.work(tally, |outbox| {
-            let outbox = outbox.get_or_insert_with(|| Box::new(Outbox::new(self.terms())));
-            outbox.answer(text, raw, self.terms());
+        let answered = self.work(tally, |buffer| {
+            let buffer = buffer.get_or_insert_with(|| Box::new(OutputBuffer::new(self.settings())));
+            buffer.answer(text, raw, self.settings());
         });
         answered.is_some()
     }
 
     /// Takes lines of the backlog instead of writing them: as many as `most` bytes hold, but one at
-    /// least. For [`Form::Own`]; `None` if the turn is taken: try again.
+    /// least. For [`Route::Buffered`]; `None` if the turn is taken: try again.
     pub(crate) fn take(&self, most: usize, lines: &mut Vec<u8>, tally: &mut Tally) -> Option<()> {
-        self.work(tally, |desk| {
-            if let Some(outbox) = desk {
-                outbox.take(most, lines);
-                self.put_away(desk);
+        self.work(tally, |state| {
+            if let Some(buffer) = state {
+                buffer.take(most, lines);
+                self.release_if_empty(state);
             }
         })
     }
 
-    /// Gives lines another form if nothing waits that has the old one; false if something does, or
+    /// Gives lines another route if nothing waits that has the old one; false if something does, or
     /// the turn is taken.
-    pub(crate) fn change_form(&self, form: Form, tally: &mut Tally) -> bool {
-        let change = |outbox: &mut Desk<Outbox>| outbox.is_none().then(|| self.form.set(form));
+    pub(crate) fn change_route(&self, route: Route, tally: &mut Tally) -> bool {
+        let change = |buffer: &mut LockState<OutputBuffer>| buffer.is_none().then(|| self.route.set(route));
         self.work(tally, change).flatten().is_some()
     }
 
     /// Writes one stretch of the backlog; `None` if the turn is taken: try again.
-    pub(crate) fn drain(&self, tally: &mut Tally) -> Option<Drained> {
-        let drained = self.work(tally, |desk| {
-            let Some(outbox) = desk else {
-                return Drained::Empty;
+    pub(crate) fn drain(&self, tally: &mut Tally) -> Option<DrainStatus> {
+        let drained = self.work(tally, |state| {
+            let Some(buffer) = state else {
+                return DrainStatus::Empty;
             };
-            let drained = outbox.drain(&self.outlet);
-            self.put_away(desk);
+            let drained = buffer.drain(&self.sink);
+            self.release_if_empty(state);
             drained
         });
-        tally.writes += u64::from(matches!(drained, Some(Drained::Some(_) | Drained::Blocked)));
+        tally.writes += u64::from(matches!(drained, Some(DrainStatus::Progress(_) | DrainStatus::Blocked)));
         drained
     }
 
     /// Takes no line any more; lines that were written so far, `None` if the turn is taken.
     pub(crate) fn close(&self, tally: &mut Tally) -> Option<u64> {
-        self.work(tally, |outbox| {
-            let outbox = outbox.get_or_insert_with(|| Box::new(Outbox::new(self.terms())));
-            outbox.close();
-            self.lines_out.load(Ordering::Relaxed) + outbox.lines_out()
+        self.work(tally, |buffer| {
+            let buffer = buffer.get_or_insert_with(|| Box::new(OutputBuffer::new(self.settings())));
+            buffer.close();
+            self.lines_out.load(Ordering::Relaxed) + buffer.lines_out()
         })
     }
 
-    /// Frees an outbox in which nothing waits, unless it has to remember that it is closed.
-    fn put_away(&self, desk: &mut Desk<Outbox>) {
-        if let Some(outbox) = desk.take_if(|outbox| outbox.is_done()) {
-            self.count(outbox.lines_out());
+    /// Frees an buffer in which nothing waits, unless it has to remember that it is closed.
+    fn release_if_empty(&self, state: &mut LockState<OutputBuffer>) {
+        if let Some(buffer) = state.take_if(|buffer| buffer.is_disposable()) {
+            self.count(buffer.lines_out());
         }
     }
 
-    fn work<R>(&self, tally: &mut Tally, work: impl FnOnce(&mut Desk<Outbox>) -> R) -> Option<R> {
-        self.turn.try_work(|outbox, piece| self.put(outbox, piece, tally), work)
+    fn work<R>(&self, tally: &mut Tally, work: impl FnOnce(&mut LockState<OutputBuffer>) -> R) -> Option<R> {
+        self.write_lock.try_with(|buffer, batch| self.put(buffer, batch, tally), work)
     }
 
-    /// Takes a piece in; counts what that did, and tells the connection what it has to do about it.
-    fn put(&self, outbox: &mut Desk<Outbox>, piece: &Piece, tally: &mut Tally) {
-        let terms = self.terms();
-        let put = if piece.cr_lf == (terms.form == Form::CrLf) {
-            output_buffer::put(outbox, piece, terms, &self.outlet)
+    /// Takes a batch in; counts what that did, and tells the connection what it has to do about it.
+    fn put(&self, buffer: &mut LockState<OutputBuffer>, batch: &LineBatch, tally: &mut Tally) {
+        let settings = self.settings();
+        let put = if batch.cr_lf == (settings.route == Route::DirectCrLf) {
+            output_buffer::put(buffer, batch, settings, &self.sink)
         } else {
-            // It was laid out before the form changed.
-            output_buffer::put(outbox, &piece.to_form(terms.form), terms, &self.outlet)
+            // It was laid out before the route changed.
+            output_buffer::put(buffer, &batch.encoded_for(settings.route), settings, &self.sink)
         };
         self.count(put.lines);
         tally.writes += put.writes;
@@ -176,7 +176,7 @@ impl<O: Outlet + ?Sized> Peer<O> {
         if put.skipped && self.slow_reader == SlowReader::Kick {
             self.raise(PeerEvents::TOO_SLOW, tally);
         }
-        if put.broke {
+        if put.failed {
             self.raise(PeerEvents::WRITE_FAILED, tally);
         }
     }

@@ -1,7 +1,7 @@
-//! A peer's outbox: bytes go straight to its socket; what the socket does not take is its backlog.
+//! A peer's buffer: bytes go straight to its socket; what the socket does not take is its backlog.
 
-use crate::peer::line_batch::{Form, Piece, count_lines, push_with_cr};
-use crate::peer::write_lock::Desk;
+use crate::peer::line_batch::{LineBatch, Route, count_lines, push_with_cr};
+use crate::peer::write_lock::LockState;
 use crate::text::messages;
 use memchr::{memchr, memrchr};
 use socket2::SockRef;
@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::io;
 
 /// Where a peer's bytes go. It never blocks: `WouldBlock` says "not now".
-pub trait Outlet: Send + Sync {
+pub trait ByteSink: Send + Sync {
     /// Writes some of `bytes`, at once or not at all; how many it took.
     ///
     /// # Errors
@@ -17,7 +17,7 @@ pub trait Outlet: Send + Sync {
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
 }
 
-impl Outlet for tokio::net::TcpStream {
+impl ByteSink for tokio::net::TcpStream {
     /// Straight to the system: what the runtime notes of a socket is one more place in memory for each
     /// delivery. It is asked when the socket takes nothing, so that it tells when that changes. (A
     /// Rust program gets an error for a broken pipe, and no signal.)
@@ -40,55 +40,60 @@ pub enum SlowReader {
 
 /// What a put did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Put {
-    /// Calls of the outlet.
+pub(crate) struct PutOutcome {
+    /// Calls of the sink.
     pub writes: u64,
-    /// Lines that went straight to the outlet, with no outbox to count them.
+    /// Lines that went straight to the sink, with no buffer to count them.
     pub lines: u64,
-    /// Whether the outlet took less than all: there is a backlog that was not there before.
+    /// Whether the sink took less than all: there is a backlog that was not there before.
     pub blocked: bool,
     /// Whether lines were dropped.
     pub skipped: bool,
-    /// Whether the outlet failed just now.
-    pub broke: bool,
+    /// Whether the sink failed just now.
+    pub failed: bool,
 }
 
 /// How far a drain came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Drained {
+pub(crate) enum DrainStatus {
     /// No backlog is left.
     Empty,
-    /// The outlet took this many bytes and there are more.
-    Some(usize),
-    /// The outlet takes nothing now.
+    /// The sink took this many bytes and there are more.
+    Progress(usize),
+    /// The sink takes nothing now.
     Blocked,
-    /// The outlet failed just now, and the backlog is lost.
-    Broken,
+    /// The sink failed just now, and the backlog is lost.
+    Failed,
 }
 
 /// How a peer is served.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms {
+pub(crate) struct OutputSettings {
     /// The bound of its backlog, in bytes.
     pub(crate) limit: usize,
-    /// The form of its lines.
-    pub(crate) form: Form,
+    /// The route of its lines.
+    pub(crate) route: Route,
 }
 
-/// Hands a room's lines to a peer: straight to its outlet, and what that does not take to its
-/// outbox, which is made for it. A peer that reads in time has none.
-pub(crate) fn put(outbox: &mut Desk<Outbox>, piece: &Piece, terms: Terms, outlet: &(impl Outlet + ?Sized)) -> Put {
-    if let Some(outbox) = outbox {
-        return outbox.put(piece, terms, outlet);
+/// Hands a room's lines to a peer: straight to its sink, and what that does not take to its
+/// buffer, which is made for it. A peer that reads in time has none.
+pub(crate) fn put(
+    buffer: &mut LockState<OutputBuffer>,
+    batch: &LineBatch,
+    settings: OutputSettings,
+    sink: &(impl ByteSink + ?Sized),
+) -> PutOutcome {
+    if let Some(buffer) = buffer {
+        return buffer.put(batch, settings, sink);
     }
-    if terms.form == Form::Own {
-        return outbox.insert(Box::new(Outbox::new(terms))).keep_rest(piece, 0);
+    if settings.route == Route::Buffered {
+        return buffer.insert(Box::new(OutputBuffer::new(settings))).keep_rest(batch, 0);
     }
-    let written = outlet.try_write(&piece.bytes);
-    if piece.lost_behind == 0 && matches!(written, Ok(count) if count == piece.bytes.len()) {
-        return Put { writes: 1, lines: piece.lines, ..Put::default() };
+    let written = sink.try_write(&batch.bytes);
+    if batch.dropped_after == 0 && matches!(written, Ok(count) if count == batch.bytes.len()) {
+        return PutOutcome { writes: 1, lines: batch.lines, ..PutOutcome::default() };
     }
-    outbox.insert(Box::new(Outbox::new(terms))).take_in(piece, written)
+    buffer.insert(Box::new(OutputBuffer::new(settings))).take_in(batch, written)
 }
 
 /// What of a peer's lines waits to be written. Whoever holds the peer's turn works on it.
@@ -100,71 +105,71 @@ pub(crate) fn put(outbox: &mut Desk<Outbox>, piece: &Piece, terms: Terms, outlet
 /// 5. The backlog MUST NOT exceed its limit by more than the rest of one line and what the
 ///    server itself says (a notice, an error).
 #[derive(Debug)]
-pub(crate) struct Outbox {
-    /// What the outlet did not take.
+pub(crate) struct OutputBuffer {
+    /// What the sink did not take.
     backlog: VecDeque<u8>,
-    terms: Terms,
+    settings: OutputSettings,
     /// Lines dropped since the last that was kept.
     gap: u64,
-    /// Lines accepted by this outbox.
+    /// Lines accepted by this buffer.
     lines: u64,
     /// Lines of these that were dropped.
     lines_lost: u64,
-    /// The outlet failed, or the peer has ended: take nothing any more.
+    /// The sink failed, or the peer has ended: take nothing any more.
     closed: bool,
 }
 
-impl Outbox {
-    pub(crate) fn new(terms: Terms) -> Self {
-        Self { backlog: VecDeque::new(), terms, gap: 0, lines: 0, lines_lost: 0, closed: false }
+impl OutputBuffer {
+    pub(crate) fn new(settings: OutputSettings) -> Self {
+        Self { backlog: VecDeque::new(), settings, gap: 0, lines: 0, lines_lost: 0, closed: false }
     }
 
     /// Writes a room's lines unless that would overtake something (rule 2); what is not written is
     /// kept.
-    fn put(&mut self, piece: &Piece, terms: Terms, outlet: &(impl Outlet + ?Sized)) -> Put {
-        self.terms = terms;
+    fn put(&mut self, batch: &LineBatch, settings: OutputSettings, sink: &(impl ByteSink + ?Sized)) -> PutOutcome {
+        self.settings = settings;
         if self.closed {
-            return Put::default();
+            return PutOutcome::default();
         }
-        if self.is_empty() && terms.form != Form::Own {
-            return self.take_in(piece, outlet.try_write(&piece.bytes));
+        if self.is_empty() && settings.route != Route::Buffered {
+            return self.take_in(batch, sink.try_write(&batch.bytes));
         }
-        self.keep_rest(piece, 0)
+        self.keep_rest(batch, 0)
     }
 
-    /// Takes in a piece that the outlet was given, and took so much of.
-    fn take_in(&mut self, piece: &Piece, written: io::Result<usize>) -> Put {
+    /// Takes in a batch that the sink was given, and took so much of.
+    fn take_in(&mut self, batch: &LineBatch, written: io::Result<usize>) -> PutOutcome {
         match written {
-            Ok(written) => Put { writes: 1, ..self.keep_rest(piece, written) },
-            Err(error) if is_passing(&error) => Put { writes: 1, ..self.keep_rest(piece, 0) },
+            Ok(written) => PutOutcome { writes: 1, ..self.keep_rest(batch, written) },
+            Err(error) if is_transient(&error) => PutOutcome { writes: 1, ..self.keep_rest(batch, 0) },
             Err(_) => {
                 self.close();
-                Put { writes: 1, broke: true, ..Put::default() }
+                PutOutcome { writes: 1, failed: true, ..PutOutcome::default() }
             }
         }
     }
 
-    /// Keeps what is not written of a piece.
-    fn keep_rest(&mut self, piece: &Piece, written: usize) -> Put {
+    /// Keeps what is not written of a batch.
+    fn keep_rest(&mut self, batch: &LineBatch, written: usize) -> PutOutcome {
         let (was_empty, lost_before) = (self.is_empty(), self.lines_lost);
-        self.lines += piece.lines + piece.lost_behind;
-        let (begun, rest) = split_begun(&piece.bytes, written);
+        self.lines += batch.lines + batch.dropped_after;
+        let (begun, rest) = split_begun(&batch.bytes, written);
         self.backlog.extend(begun);
         self.keep(rest);
-        self.lose(piece.lost_behind);
-        let blocked = was_empty && written < piece.bytes.len() || piece.lost_behind > 0;
-        Put { blocked, skipped: self.lines_lost > lost_before, ..Put::default() }
+        self.lose(batch.dropped_after);
+        let blocked = was_empty && written < batch.bytes.len() || batch.dropped_after > 0;
+        PutOutcome { blocked, skipped: self.lines_lost > lost_before, ..PutOutcome::default() }
     }
 
     /// Keeps what the server says to this peer alone, bound or not: it is short, and said seldom.
     /// The `raw` bytes behind it are no text: they stay as they are, and are kept within the bound
     /// alone, since a peer may ask for them on and on.
-    pub(crate) fn answer(&mut self, text: &[u8], raw: &[u8], terms: Terms) {
-        self.terms = terms;
+    pub(crate) fn answer(&mut self, text: &[u8], raw: &[u8], settings: OutputSettings) {
+        self.settings = settings;
         if !self.closed {
             self.tell_gap();
             self.append(text);
-            if self.backlog.len() + raw.len() <= terms.limit {
+            if self.backlog.len() + raw.len() <= settings.limit {
                 // Some of these bytes look like line ends, and will be counted as such.
                 self.lines += count_lines(raw);
                 self.backlog.extend(raw);
@@ -184,24 +189,24 @@ impl Outbox {
     }
 
     /// Writes one stretch of the backlog.
-    pub(crate) fn drain(&mut self, outlet: &(impl Outlet + ?Sized)) -> Drained {
+    pub(crate) fn drain(&mut self, sink: &(impl ByteSink + ?Sized)) -> DrainStatus {
         if self.backlog.is_empty() {
             self.tell_gap();
         }
         let stretch = self.backlog.as_slices().0;
         if stretch.is_empty() {
             self.backlog = VecDeque::new();
-            return Drained::Empty;
+            return DrainStatus::Empty;
         }
-        match outlet.try_write(stretch) {
+        match sink.try_write(stretch) {
             Ok(taken) => {
                 self.backlog.drain(..taken);
-                Drained::Some(taken)
+                DrainStatus::Progress(taken)
             }
-            Err(error) if is_passing(&error) => Drained::Blocked,
+            Err(error) if is_transient(&error) => DrainStatus::Blocked,
             Err(_) => {
                 self.close();
-                Drained::Broken
+                DrainStatus::Failed
             }
         }
     }
@@ -220,7 +225,7 @@ impl Outbox {
     }
 
     /// Whether nothing waits, and it takes more.
-    pub(crate) fn is_done(&self) -> bool {
+    pub(crate) fn is_disposable(&self) -> bool {
         self.is_empty() && !self.closed
     }
 
@@ -235,12 +240,12 @@ impl Outbox {
     /// short of keeping up gets long stretches and few notices.
     fn keep(&mut self, lines: &[u8]) {
         if self.gap > 0 {
-            if self.backlog.len() > self.terms.limit / 2 {
+            if self.backlog.len() > self.settings.limit / 2 {
                 return self.lose(count_lines(lines));
             }
             self.tell_gap();
         }
-        let room = self.terms.limit.saturating_sub(self.backlog.len()).min(lines.len());
+        let room = self.settings.limit.saturating_sub(self.backlog.len()).min(lines.len());
         let kept = memrchr(b'\n', &lines[..room]).map_or(0, |at| at + 1);
         self.make_room(kept);
         self.backlog.extend(&lines[..kept]);
@@ -259,10 +264,10 @@ impl Outbox {
         }
     }
 
-    /// Appends what the server says, in the peer's form.
+    /// Appends what the server says, in the peer's route.
     fn append(&mut self, text: &[u8]) {
         self.lines += count_lines(text);
-        if self.terms.form == Form::CrLf {
+        if self.settings.route == Route::DirectCrLf {
             let mut bytes = Vec::new();
             push_with_cr(&mut bytes, text);
             self.backlog.extend(bytes);
@@ -274,8 +279,8 @@ impl Outbox {
     /// Lets the backlog double as usual, but never grow far beyond its limit.
     fn make_room(&mut self, more: usize) {
         let needed = self.backlog.len() + more;
-        if needed > self.terms.limit / 2 && needed > self.backlog.capacity() {
-            self.backlog.reserve_exact(self.terms.limit.max(needed) - self.backlog.len());
+        if needed > self.settings.limit / 2 && needed > self.backlog.capacity() {
+            self.backlog.reserve_exact(self.settings.limit.max(needed) - self.backlog.len());
         }
     }
 }
@@ -291,7 +296,7 @@ fn split_begun(bytes: &[u8], written: usize) -> (&[u8], &[u8]) {
 }
 
 /// An error that goes away by itself.
-fn is_passing(error: &io::Error) -> bool {
+fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
@@ -320,7 +325,7 @@ mod tests {
         }
     }
 
-    impl Outlet for Pipe {
+    impl ByteSink for Pipe {
         fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
             if self.broken.load(Ordering::Relaxed) {
                 return Err(io::ErrorKind::BrokenPipe.into());
@@ -336,159 +341,163 @@ mod tests {
     }
 
     /// Lines that end in LF, and so many bytes of backlog.
-    fn terms(limit: usize) -> Terms {
-        Terms { limit, form: Form::Lf }
+    fn settings(limit: usize) -> OutputSettings {
+        OutputSettings { limit, route: Route::DirectLf }
     }
 
-    fn piece(text: &str) -> Piece {
-        Piece::new(Bytes::copy_from_slice(text.as_bytes()), count_lines(text.as_bytes()))
+    fn batch(text: &str) -> LineBatch {
+        LineBatch::new(Bytes::copy_from_slice(text.as_bytes()), count_lines(text.as_bytes()))
     }
 
-    fn drain_all(outbox: &mut Outbox, pipe: &Pipe) {
+    fn drain_all(buffer: &mut OutputBuffer, pipe: &Pipe) {
         pipe.allow(usize::MAX / 2);
-        while let Drained::Some(_) = outbox.drain(pipe) {}
-        assert_eq!(outbox.drain(pipe), Drained::Empty);
-        assert_eq!(outbox.backlog.capacity(), 0, "an empty backlog keeps no memory");
+        while let DrainStatus::Progress(_) = buffer.drain(pipe) {}
+        assert_eq!(buffer.drain(pipe), DrainStatus::Empty);
+        assert_eq!(buffer.backlog.capacity(), 0, "an empty backlog keeps no memory");
     }
 
     #[test]
     fn straight_through_while_the_outlet_takes_it() {
-        let (mut outbox, pipe) = (None, Pipe::default());
+        let (mut buffer, pipe) = (None, Pipe::default());
         pipe.allow(100);
-        let done = put(&mut outbox, &piece("a line longer than the backlog\n"), terms(10), &pipe);
-        assert_eq!(done, Put { writes: 1, lines: 1, ..Put::default() });
+        let done = put(&mut buffer, &batch("a line longer than the backlog\n"), settings(10), &pipe);
+        assert_eq!(done, PutOutcome { writes: 1, lines: 1, ..PutOutcome::default() });
         assert_eq!(pipe.text(), "a line longer than the backlog\n");
-        assert!(outbox.is_none(), "nothing waits, and nothing is kept");
+        assert!(buffer.is_none(), "nothing waits, and nothing is kept");
     }
 
     #[test]
     fn an_outbox_is_made_for_what_the_outlet_does_not_take() {
-        let (mut outbox, pipe) = (None, Pipe::default());
+        let (mut buffer, pipe) = (None, Pipe::default());
         pipe.allow(3);
-        let done = put(&mut outbox, &piece("one\ntwo\n"), terms(100), &pipe);
-        assert_eq!(done, Put { writes: 1, blocked: true, ..Put::default() });
-        assert_eq!(put(&mut outbox, &piece("three\n"), terms(100), &pipe), Put::default(), "behind the backlog");
-        let outbox = &mut outbox.unwrap();
-        drain_all(outbox, &pipe);
+        let done = put(&mut buffer, &batch("one\ntwo\n"), settings(100), &pipe);
+        assert_eq!(done, PutOutcome { writes: 1, blocked: true, ..PutOutcome::default() });
+        assert_eq!(
+            put(&mut buffer, &batch("three\n"), settings(100), &pipe),
+            PutOutcome::default(),
+            "behind the backlog"
+        );
+        let buffer = &mut buffer.unwrap();
+        drain_all(buffer, &pipe);
         assert_eq!(pipe.text(), "one\ntwo\nthree\n");
-        assert_eq!(outbox.lines_out(), 3);
+        assert_eq!(buffer.lines_out(), 3);
     }
 
     #[test]
     fn what_was_lost_before_there_was_an_outbox_is_told() {
-        use crate::peer::deferred_list::Piece as _;
-        let (mut outbox, pipe) = (None, Pipe::default());
+        use crate::peer::deferred_list::Deferrable as _;
+        let (mut buffer, pipe) = (None, Pipe::default());
         pipe.allow(100);
-        let mut first = piece("a\n");
-        first.lose(&piece("b\n"));
-        let done = put(&mut outbox, &first, terms(100), &pipe);
+        let mut first = batch("a\n");
+        first.record_loss(&batch("b\n"));
+        let done = put(&mut buffer, &first, settings(100), &pipe);
         assert!(done.blocked && done.skipped && done.lines == 0);
-        drain_all(&mut outbox.unwrap(), &pipe);
+        drain_all(&mut buffer.unwrap(), &pipe);
         assert_eq!(pipe.text(), "a\n*** 1 line skipped\n");
     }
 
     #[test]
     fn nothing_is_written_around_a_backlog() {
-        let (mut outbox, pipe) = (Outbox::new(terms(100)), Pipe::default());
+        let (mut buffer, pipe) = (OutputBuffer::new(settings(100)), Pipe::default());
         pipe.allow(3);
-        let put = outbox.put(&piece("one\ntwo\n"), outbox.terms, &pipe);
-        assert_eq!(put, Put { writes: 1, blocked: true, ..Put::default() });
+        let put = buffer.put(&batch("one\ntwo\n"), buffer.settings, &pipe);
+        assert_eq!(put, PutOutcome { writes: 1, blocked: true, ..PutOutcome::default() });
         pipe.allow(50);
-        let put = outbox.put(&piece("three\n"), outbox.terms, &pipe);
-        assert_eq!(put, Put::default(), "told once that there is a backlog, and no write");
+        let put = buffer.put(&batch("three\n"), buffer.settings, &pipe);
+        assert_eq!(put, PutOutcome::default(), "told once that there is a backlog, and no write");
         assert_eq!(pipe.text(), "one");
-        drain_all(&mut outbox, &pipe);
+        drain_all(&mut buffer, &pipe);
         assert_eq!(pipe.text(), "one\ntwo\nthree\n");
     }
 
     #[test]
     fn lines_are_lost_whole_and_told_in_their_place() {
-        let (mut outbox, pipe) = (Outbox::new(terms(8)), Pipe::default());
+        let (mut buffer, pipe) = (OutputBuffer::new(settings(8)), Pipe::default());
         pipe.allow(2);
         // 2 bytes are written, 4 are the rest of that line and kept beyond any limit, then one
         // line of 4 fits and two are lost.
-        let put = outbox.put(&piece("12345\nabc\ndef\nghi\n"), outbox.terms, &pipe);
+        let put = buffer.put(&batch("12345\nabc\ndef\nghi\n"), buffer.settings, &pipe);
         assert!(put.blocked && put.skipped);
-        assert!(outbox.put(&piece("lost\n"), outbox.terms, &pipe).skipped);
-        drain_all(&mut outbox, &pipe);
-        outbox.put(&piece("on\n"), outbox.terms, &pipe);
+        assert!(buffer.put(&batch("lost\n"), buffer.settings, &pipe).skipped);
+        drain_all(&mut buffer, &pipe);
+        buffer.put(&batch("on\n"), buffer.settings, &pipe);
         assert_eq!(pipe.text(), "12345\nabc\n*** 3 lines skipped\non\n");
-        assert_eq!(outbox.lines_out(), 4, "the notice among them");
+        assert_eq!(buffer.lines_out(), 4, "the notice among them");
     }
 
     #[test]
     fn after_a_gap_it_waits_until_half_is_free() {
-        let (mut outbox, pipe) = (Outbox::new(terms(8)), Pipe::default());
-        assert!(!outbox.put(&piece("123\n567\n"), outbox.terms, &pipe).skipped);
-        assert!(outbox.put(&piece("a\n"), outbox.terms, &pipe).skipped);
+        let (mut buffer, pipe) = (OutputBuffer::new(settings(8)), Pipe::default());
+        assert!(!buffer.put(&batch("123\n567\n"), buffer.settings, &pipe).skipped);
+        assert!(buffer.put(&batch("a\n"), buffer.settings, &pipe).skipped);
         pipe.allow(2);
-        assert_eq!(outbox.drain(&pipe), Drained::Some(2));
-        assert!(outbox.put(&piece("b\n"), outbox.terms, &pipe).skipped, "room for it, but 6 of 8 are in use");
+        assert_eq!(buffer.drain(&pipe), DrainStatus::Progress(2));
+        assert!(buffer.put(&batch("b\n"), buffer.settings, &pipe).skipped, "room for it, but 6 of 8 are in use");
         pipe.allow(2);
-        assert_eq!(outbox.drain(&pipe), Drained::Some(2));
-        outbox.put(&piece("c\n"), outbox.terms, &pipe);
-        drain_all(&mut outbox, &pipe);
+        assert_eq!(buffer.drain(&pipe), DrainStatus::Progress(2));
+        buffer.put(&batch("c\n"), buffer.settings, &pipe);
+        drain_all(&mut buffer, &pipe);
         assert_eq!(pipe.text(), "123\n567\n*** 2 lines skipped\n*** 1 line skipped\n", "the notice fills it");
-        outbox.put(&piece("d\n"), outbox.terms, &pipe);
+        buffer.put(&batch("d\n"), buffer.settings, &pipe);
         assert!(pipe.text().ends_with("skipped\nd\n"));
     }
 
     #[test]
     fn what_was_lost_on_the_way_is_told_behind_its_piece() {
-        use crate::peer::deferred_list::Piece as _;
-        let (mut outbox, pipe) = (Outbox::new(terms(100)), Pipe::default());
+        use crate::peer::deferred_list::Deferrable as _;
+        let (mut buffer, pipe) = (OutputBuffer::new(settings(100)), Pipe::default());
         pipe.allow(100);
-        let mut first = piece("a\n");
-        first.lose(&piece("b\nc\n"));
-        let put = outbox.put(&first, outbox.terms, &pipe);
+        let mut first = batch("a\n");
+        first.record_loss(&batch("b\nc\n"));
+        let put = buffer.put(&first, buffer.settings, &pipe);
         assert!(put.skipped && put.blocked, "the connection has to be told: there is a gap to tell");
-        outbox.put(&piece("d\n"), outbox.terms, &pipe);
-        drain_all(&mut outbox, &pipe);
+        buffer.put(&batch("d\n"), buffer.settings, &pipe);
+        drain_all(&mut buffer, &pipe);
         assert_eq!(pipe.text(), "a\n*** 2 lines skipped\nd\n");
     }
 
     #[test]
     fn an_answer_is_kept_even_by_a_full_backlog() {
-        let (mut outbox, pipe) = (Outbox::new(terms(4)), Pipe::default());
-        outbox.put(&piece("abc\ndef\n"), outbox.terms, &pipe);
-        outbox.answer(b"ERROR\n", b"", outbox.terms);
-        drain_all(&mut outbox, &pipe);
+        let (mut buffer, pipe) = (OutputBuffer::new(settings(4)), Pipe::default());
+        buffer.put(&batch("abc\ndef\n"), buffer.settings, &pipe);
+        buffer.answer(b"ERROR\n", b"", buffer.settings);
+        drain_all(&mut buffer, &pipe);
         assert_eq!(pipe.text(), "abc\n*** 1 line skipped\nERROR\n");
     }
 
     #[test]
     fn answers_that_are_no_text_are_bounded_and_counted() {
-        let (mut outbox, pipe) = (Outbox::new(terms(8)), Pipe::default());
+        let (mut buffer, pipe) = (OutputBuffer::new(settings(8)), Pipe::default());
         for _ in 0..9 {
             // WONT 10: the option is a byte that looks like a line end.
-            outbox.answer(b"", b"\xFF\xFC\n", outbox.terms);
+            buffer.answer(b"", b"\xFF\xFC\n", buffer.settings);
         }
-        assert_eq!(outbox.backlog.len(), 6);
-        outbox.close();
-        assert_eq!(outbox.lines_out(), 0, "none of them went out");
-        assert_eq!(outbox.drain(&pipe), Drained::Empty);
+        assert_eq!(buffer.backlog.len(), 6);
+        buffer.close();
+        assert_eq!(buffer.lines_out(), 0, "none of them went out");
+        assert_eq!(buffer.drain(&pipe), DrainStatus::Empty);
     }
 
     #[test]
     fn a_broken_outlet_takes_nothing_more() {
-        let (mut outbox, pipe) = (Outbox::new(terms(10)), Pipe::default());
+        let (mut buffer, pipe) = (OutputBuffer::new(settings(10)), Pipe::default());
         pipe.allow(2);
-        outbox.put(&piece("a\nb\n"), outbox.terms, &pipe);
+        buffer.put(&batch("a\nb\n"), buffer.settings, &pipe);
         pipe.broken.store(true, Ordering::Relaxed);
-        assert_eq!(outbox.drain(&pipe), Drained::Broken);
-        assert_eq!(outbox.drain(&pipe), Drained::Empty);
-        assert_eq!(outbox.put(&piece("c\n"), outbox.terms, &pipe), Put::default());
-        assert_eq!(outbox.backlog.capacity(), 0);
-        assert_eq!(outbox.lines_out(), 1, "what was thrown away did not go out");
+        assert_eq!(buffer.drain(&pipe), DrainStatus::Failed);
+        assert_eq!(buffer.drain(&pipe), DrainStatus::Empty);
+        assert_eq!(buffer.put(&batch("c\n"), buffer.settings, &pipe), PutOutcome::default());
+        assert_eq!(buffer.backlog.capacity(), 0);
+        assert_eq!(buffer.lines_out(), 1, "what was thrown away did not go out");
     }
 
     #[test]
     fn the_backlog_stays_in_its_bound() {
-        let (mut outbox, pipe) = (Outbox::new(terms(1 << 20)), Pipe::default());
+        let (mut buffer, pipe) = (OutputBuffer::new(settings(1 << 20)), Pipe::default());
         for _ in 0..3_000 {
-            outbox.put(&piece(&format!("{}\n", "x".repeat(999))), outbox.terms, &pipe);
-            assert!(outbox.backlog.len() <= 1 << 20 && outbox.backlog.capacity() <= 1 << 20);
+            buffer.put(&batch(&format!("{}\n", "x".repeat(999))), buffer.settings, &pipe);
+            assert!(buffer.backlog.len() <= 1 << 20 && buffer.backlog.capacity() <= 1 << 20);
         }
-        assert_eq!(outbox.lines_out(), (1 << 20) / 1000);
+        assert_eq!(buffer.lines_out(), (1 << 20) / 1000);
     }
 }

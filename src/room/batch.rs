@@ -3,8 +3,8 @@
 use crate::metrics::counters::Tally;
 use crate::peer::Peer;
 use crate::peer::events::PeerEvents;
-use crate::peer::line_batch::{Mark, Sheet};
-use crate::peer::output_buffer::Outlet;
+use crate::peer::line_batch::{BatchOffset, EncodedBatch};
+use crate::peer::output_buffer::ByteSink;
 use crate::room::fanout::{Delivery, Part, Parts};
 use crate::room::history::History;
 use crate::room::inbox::{Inbox, Newcomer, Operation, Whisper};
@@ -27,7 +27,7 @@ pub(crate) struct Batch {
     after: Option<Members>,
     /// All lines, end to end.
     bytes: Vec<u8>,
-    end: Mark,
+    end: BatchOffset,
     /// Peers that get a part of the lines.
     parts: Parts,
     /// How many of the parts were looked at by [`Batch::greet`].
@@ -53,7 +53,7 @@ pub(crate) struct Batch {
     /// Bytes of members' lines in it, which still count in the inbox.
     said: usize,
     /// Who waits until they no longer do.
-    waiting: Vec<Arc<Peer<dyn Outlet>>>,
+    waiting: Vec<Arc<Peer<dyn ByteSink>>>,
     tally: Tally,
 }
 
@@ -94,7 +94,7 @@ pub(crate) enum Answer {
 }
 
 /// Who gets which answer.
-pub(crate) type Answers = Vec<(Arc<Peer<dyn Outlet>>, Answer)>;
+pub(crate) type Answers = Vec<(Arc<Peer<dyn ByteSink>>, Answer)>;
 
 impl Batch {
     /// Nothing yet, for the members of `roster`, behind what was said in the `past`.
@@ -103,7 +103,7 @@ impl Batch {
             before: roster.snapshot(),
             after: None,
             bytes: Vec::new(),
-            end: Mark::default(),
+            end: BatchOffset::default(),
             parts: Parts::default(),
             greeted: 0,
             came: HashMap::new(),
@@ -145,8 +145,8 @@ impl Batch {
             let replay = self.replay.as_ref().filter(|_| part.shown > 0);
             let (past, count) = replay.map(|replay| replay.before(part.shown)).unwrap_or_default();
             let lines = [past, &self.bytes[part.from.bytes..to.bytes]].concat();
-            let lines = Sheet::new(Bytes::from(lines), count + to.lines - part.from.lines);
-            part.peer.deliver_sheet(&lines, &mut self.tally);
+            let lines = EncodedBatch::new(Bytes::from(lines), count + to.lines - part.from.lines);
+            part.peer.deliver_batch(&lines, &mut self.tally);
             part.peer.raise(part.fate, &mut self.tally);
             (part.shown, part.from, part.fate) = (0, to, PeerEvents::NONE);
         }
@@ -168,7 +168,7 @@ impl Batch {
             roster.replace(after);
         }
         let delivery = Delivery {
-            all: Sheet::new(Bytes::from(self.bytes), self.end.lines),
+            all: EncodedBatch::new(Bytes::from(self.bytes), self.end.lines),
             end: self.end,
             parts: self.parts,
             members: self.before,
@@ -194,7 +194,7 @@ impl Batch {
                     (_, 0) => (Bytes::from_static(replies::NOTHING_KEPT.as_bytes()), 1),
                     (lines, count) => (lines.into(), count),
                 };
-                peer.deliver_sheet(&Sheet::new(lines, count), tally);
+                peer.deliver_batch(&EncodedBatch::new(lines, count), tally);
                 peer.raise(PeerEvents::REQUEST_DONE, tally);
             }
         }
@@ -211,9 +211,9 @@ impl Batch {
         if let Some(member) = member {
             let mut heard = Vec::new();
             replies::whispered(&mut heard, from, text);
-            member.deliver_sheet(&Sheet::new(Bytes::from(heard), 1), tally);
+            member.deliver_batch(&EncodedBatch::new(Bytes::from(heard), 1), tally);
         }
-        peer.deliver_sheet(&Sheet::new(Bytes::from(told), 1), tally);
+        peer.deliver_batch(&EncodedBatch::new(Bytes::from(told), 1), tally);
     }
 
     /// Where it has what the room remembers.
@@ -336,10 +336,10 @@ impl Batch {
     }
 
     /// A member of before gets all up to here and nothing more, and is told this then.
-    fn part_with(&mut self, peer: Arc<Peer<dyn Outlet>>, fate: PeerEvents) {
+    fn part_with(&mut self, peer: Arc<Peer<dyn ByteSink>>, fate: PeerEvents) {
         self.gone.insert(peer.id());
         let to = Some(self.end);
-        self.parts.0.push(Part { peer, shown: 0, from: Mark::default(), to, fate });
+        self.parts.0.push(Part { peer, shown: 0, from: BatchOffset::default(), to, fate });
     }
 
     /// Everybody sees the goodbye, is let go and told to close; nobody is admitted afterwards.
@@ -365,7 +365,7 @@ impl Batch {
 
     /// Notes that `lines` lines were appended.
     fn mark(&mut self, lines: u64) {
-        self.end = Mark { bytes: self.bytes.len(), lines: self.end.lines + lines };
+        self.end = BatchOffset { bytes: self.bytes.len(), lines: self.end.lines + lines };
     }
 
     /// The membership to change: copied at the first change of the batch.

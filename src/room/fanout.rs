@@ -3,8 +3,8 @@
 use crate::metrics::counters::Tally;
 use crate::peer::Peer;
 use crate::peer::events::PeerEvents;
-use crate::peer::line_batch::{Mark, Sheet};
-use crate::peer::output_buffer::Outlet;
+use crate::peer::line_batch::{BatchOffset, EncodedBatch};
+use crate::peer::output_buffer::ByteSink;
 use crate::room::replay::Replay;
 use crate::room::roster::Members;
 use crate::text::names::PeerId;
@@ -14,12 +14,12 @@ use std::sync::Arc;
 
 /// A peer that came or went in a batch: its part, and what it is told when it has it.
 pub(crate) struct Part {
-    pub(crate) peer: Arc<Peer<dyn Outlet>>,
+    pub(crate) peer: Arc<Peer<dyn ByteSink>>,
     /// The place in the replay up to which it is shown the past first; 0: not at all.
     pub(crate) shown: usize,
-    pub(crate) from: Mark,
+    pub(crate) from: BatchOffset,
     /// `None`: to the end.
-    pub(crate) to: Option<Mark>,
+    pub(crate) to: Option<BatchOffset>,
     pub(crate) fate: PeerEvents,
 }
 
@@ -40,8 +40,8 @@ impl Drop for Parts {
 /// A batch laid out, to be handed to peer after peer.
 pub(crate) struct Delivery {
     /// The whole batch.
-    pub(crate) all: Sheet,
-    pub(crate) end: Mark,
+    pub(crate) all: EncodedBatch,
+    pub(crate) end: BatchOffset,
     /// Who came or went in it.
     pub(crate) parts: Parts,
     /// Who was there before it.
@@ -63,10 +63,10 @@ impl Delivery {
             let to = part.to.unwrap_or(self.end);
             if let Some(replay) = self.replay.as_ref().filter(|_| part.shown > 0) {
                 let (lines, count) = replay.before(part.shown);
-                part.peer.deliver_sheet(&Sheet::new(Bytes::copy_from_slice(lines), count), tally);
+                part.peer.deliver_batch(&EncodedBatch::new(Bytes::copy_from_slice(lines), count), tally);
             }
             if to.bytes > part.from.bytes {
-                part.peer.deliver(&self.all.part(part.peer.form(), part.from, to), tally);
+                part.peer.deliver(&self.all.part(part.peer.route(), part.from, to), tally);
             }
             if part.fate != PeerEvents::NONE {
                 part.peer.raise(part.fate, tally);
@@ -82,6 +82,6 @@ impl Delivery {
         let anything = self.all.lines() > 0;
         let stayed = |peer: &Peer| self.gone.is_empty() || !self.gone.contains(&peer.id());
         let rest = self.members.values().filter(move |peer| anything && stayed(peer));
-        rest.map(|peer| peer.deliver_sheet(&self.all, tally))
+        rest.map(|peer| peer.deliver_batch(&self.all, tally))
     }
 }

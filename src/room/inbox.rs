@@ -1,7 +1,7 @@
 //! A room's inbox: a lock-free queue of operations with a byte budget, and who runs the next pass.
 
 use crate::peer::Peer;
-use crate::peer::output_buffer::Outlet;
+use crate::peer::output_buffer::ByteSink;
 use crate::room::roster::Seat;
 use crate::text::names::UserName;
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -25,11 +25,11 @@ pub(crate) enum Operation {
     /// The peer wants this name instead of the one that it has.
     Rename(Box<Newcomer>, Box<UserName>),
     /// Show this peer so many of the last lines.
-    Recall(Arc<Peer<dyn Outlet>>, u16),
+    Recall(Arc<Peer<dyn ByteSink>>, u16),
     /// Say something to one member alone.
     Whisper(Box<Whisper>),
     /// Tell this peer when you get here: it waits for the budget.
-    Notify(Arc<Peer<dyn Outlet>>),
+    Notify(Arc<Peer<dyn ByteSink>>),
     /// Say goodbye, let everybody go, and admit nobody any more.
     Close,
 }
@@ -37,13 +37,13 @@ pub(crate) enum Operation {
 /// A peer, and the seat it wants or has.
 pub(crate) struct Newcomer {
     pub(crate) seat: Seat,
-    pub(crate) peer: Arc<Peer<dyn Outlet>>,
+    pub(crate) peer: Arc<Peer<dyn ByteSink>>,
 }
 
 /// What one member says to another.
 pub(crate) struct Whisper {
     /// Who says it.
-    pub(crate) peer: Arc<Peer<dyn Outlet>>,
+    pub(crate) peer: Arc<Peer<dyn ByteSink>>,
     /// Under which name.
     pub(crate) from: UserName,
     pub(crate) to: UserName,

@@ -137,7 +137,7 @@ mod tests {
     use crate::metrics::counters::Tally;
     use crate::peer::Peer;
     use crate::peer::events::PeerEvents;
-    use crate::peer::output_buffer::{Outlet, SlowReader};
+    use crate::peer::output_buffer::{ByteSink, SlowReader};
     use crate::room::inbox::{Newcomer, Operation};
     use crate::room::roster::Seat;
     use crate::text::names::{PeerId, UserName};
@@ -150,7 +150,7 @@ mod tests {
     #[derive(Default)]
     struct Page(Mutex<(usize, String)>);
 
-    impl Outlet for Page {
+    impl ByteSink for Page {
         fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
             let mut page = self.0.try_lock().unwrap();
             page.0 += 1;
@@ -192,7 +192,7 @@ mod tests {
     }
 
     fn text(peer: &Peer<Page>) -> String {
-        peer.outlet().0.try_lock().unwrap().1.clone()
+        peer.sink().0.try_lock().unwrap().1.clone()
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use crate::metrics::counters::{Counters, Tally};
 use crate::peer::Peer;
 use crate::peer::events::PeerEvents;
-use crate::peer::output_buffer::Outlet;
+use crate::peer::output_buffer::ByteSink;
 use crate::room::Room;
 use crate::room::inbox::{Due, Inbox, Newcomer, Operation, Whisper};
 use crate::room::roster::{Members, Seat, has_seat};
@@ -92,7 +92,7 @@ impl Registry {
         self: &Arc<Self>,
         room: RoomName,
         user: UserName,
-        peer: Arc<Peer<dyn Outlet>>,
+        peer: Arc<Peer<dyn ByteSink>>,
     ) -> Result<Membership, Closing> {
         let seat = Seat { name: user, twin: if self.twins { peer.id().non_zero() } else { None } };
         let newcomer = Box::new(Newcomer { seat, peer: Arc::clone(&peer) });
@@ -140,7 +140,7 @@ impl Registry {
 pub struct Membership {
     registry: Arc<Registry>,
     room: Arc<Room>,
-    peer: Arc<Peer<dyn Outlet>>,
+    peer: Arc<Peer<dyn ByteSink>>,
     seat: Seat,
     /// The name that was asked for, until the room has answered. Boxed: that is seldom.
     wanted: Option<Box<UserName>>,
@@ -300,7 +300,7 @@ mod tests {
         panics: bool,
     }
 
-    impl Outlet for Sink {
+    impl ByteSink for Sink {
         fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
             assert!(!self.panics, "as a bug would");
             Ok(bytes.len())

@@ -1,7 +1,7 @@
 //! A room's roster: who is in it, as a snapshot that is read without a lock.
 
 use crate::peer::Peer;
-use crate::peer::output_buffer::Outlet;
+use crate::peer::output_buffer::ByteSink;
 use crate::text::names::{PeerId, UserName};
 use arc_swap::ArcSwap;
 use halfbrown::HashMap;
@@ -10,7 +10,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 /// Who sits where. Names come from outside: the hash is `SipHash` with a random seed.
-pub type Members = HashMap<Seat, Arc<Peer<dyn Outlet>>, RandomState>;
+pub type Members = HashMap<Seat, Arc<Peer<dyn ByteSink>>, RandomState>;
 
 /// A place in a room, which one member at a time can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,7 +86,7 @@ fn compact(mut members: Members) -> Members {
 }
 
 /// Who has the name; where several may have it, one of them.
-pub(crate) fn find(members: &Members, name: UserName) -> Option<&Arc<Peer<dyn Outlet>>> {
+pub(crate) fn find(members: &Members, name: UserName) -> Option<&Arc<Peer<dyn ByteSink>>> {
     let twins = members.keys().next().is_some_and(|seat| seat.twin.is_some());
     if twins {
         return members.iter().find(|(seat, _)| seat.name == name).map(|(_, peer)| peer);
@@ -106,7 +106,7 @@ mod tests {
 
     struct Void;
 
-    impl Outlet for Void {
+    impl ByteSink for Void {
         fn try_write(&self, bytes: &[u8]) -> std::io::Result<usize> {
             Ok(bytes.len())
         }

@@ -126,7 +126,7 @@ fn ctrl_c_drops_the_line_and_its_timing_mark_is_answered_each_time() {
         read(b"one\r\nhalf\xFF\xF4\xFF\xFD\x06two\r\n\xFF\xF4\xFF\xFD\x06"),
         [line("one"), interrupt(), wont(6), line("two"), interrupt(), wont(6)]
     );
-    // As a Synch, with its Data Mark in the stream.
+    // As a Synch, with its Data BatchOffset in the stream.
     assert_eq!(read(b"\xFF\xF4\xFF\xF2\xFF\xFD\x06a\r\n"), [interrupt(), wont(6), line("a")]);
 }
 
