@@ -48,7 +48,7 @@ impl Connection {
             return;
         };
         if let Some((bytes, lines)) = self.unsent.take().and_then(|unsent| unsent.parcel) {
-            membership.say_at_last(bytes, lines);
+            membership.send_final_lines(bytes, lines);
         }
         drop(membership);
         while !self.released {

@@ -8,7 +8,7 @@ use crate::peer::Peer;
 use crate::peer::line_batch::{EncodedBatch, count_lines};
 use crate::peer::output_buffer::ByteSink;
 use crate::protocol::commands::{self, Command};
-use crate::room::registry::Closing;
+use crate::room::registry::ShuttingDown;
 use crate::terminal::line_style::Dress;
 use crate::text::names::{RoomName, UserName};
 use crate::text::{messages, replies};
@@ -107,7 +107,7 @@ impl Connection {
                 self.errand = Errand::Moving(Box::new(asked));
                 Ok(())
             }
-            Err(Closing) => self.shut_out(),
+            Err(ShuttingDown) => self.shut_out(),
         }
     }
 
@@ -144,7 +144,7 @@ impl Connection {
         match (mem::replace(&mut self.errand, Errand::None), &mut self.place) {
             (Errand::Moving(new), _) => replies::taken_there(&mut told, &new.room(), &new.user()),
             (Errand::Renaming, Place::Inside(membership)) => {
-                if let Some(name) = membership.settle_name(false) {
+                if let Some(name) = membership.resolve_rename(false) {
                     replies::taken_here(&mut told, &name);
                 }
             }
@@ -157,7 +157,7 @@ impl Connection {
     /// The room has given the name that was asked for.
     pub(super) fn renamed(&mut self) {
         if let Place::Inside(membership) = &mut self.place {
-            membership.settle_name(true);
+            membership.resolve_rename(true);
         }
         self.errand = Errand::None;
     }

@@ -5,11 +5,11 @@ use crate::peer::Peer;
 use crate::peer::events::PeerEvents;
 use crate::peer::line_batch::{BatchOffset, EncodedBatch};
 use crate::peer::output_buffer::ByteSink;
-use crate::room::fanout::{Delivery, Part, Parts};
+use crate::room::fanout::{Fanout, PartialDeliveries, PartialDelivery};
 use crate::room::history::History;
-use crate::room::inbox::{Inbox, Newcomer, Operation, Whisper};
+use crate::room::inbox::{Inbox, MemberRef, Operation, Whisper};
 use crate::room::replay::Replay;
-use crate::room::roster::{Members, Roster, Seat, find, has_seat};
+use crate::room::roster::{MemberKey, Members, Roster, find_by_name, holds_key};
 use crate::text::names::{PeerId, UserName};
 use crate::text::{messages, replies};
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 /// It is gathered while the batch before it is still handed out: a newcomer need not wait for a
 /// pass through thousands of members to see that it has joined.
 pub(crate) struct Batch {
-    /// The room before the batch: those who get all of it, unless they are in `gone`.
+    /// The room before the batch: those who get all of it, unless they are in `left`.
     before: Arc<Members>,
     /// A changed copy, if somebody came or went: **one for the whole batch**.
     after: Option<Members>,
@@ -29,37 +29,37 @@ pub(crate) struct Batch {
     bytes: Vec<u8>,
     end: BatchOffset,
     /// Peers that get a part of the lines.
-    parts: Parts,
-    /// How many of the parts were looked at by [`Batch::greet`].
-    greeted: usize,
+    partials: PartialDeliveries,
+    /// How many of the parts were looked at by [`Batch::deliver_to_joiners`].
+    joiners_visited: usize,
     /// Which part a newcomer has.
-    came: HashMap<PeerId, usize>,
+    joined_at: HashMap<PeerId, usize>,
     /// Who was here before the batch and is not after it.
-    gone: HashSet<PeerId>,
+    left: HashSet<PeerId>,
     /// Who was here before the batch, under another name.
     renamed: HashSet<PeerId>,
     /// The lines before the batch.
-    past: Option<Box<Past>>,
+    history_state: Option<Box<HistoryState>>,
     /// What newcomers are shown of them, and of the batch; made for the first one.
     replay: Option<Replay>,
     /// Bytes of the batch that belong to a room that is gone.
-    forgotten: usize,
+    history_start: usize,
     /// Who is answered when everybody has the batch.
-    answers: Answers,
+    answers: DeferredReplies,
     /// Whether the room was told to close.
     closed: bool,
     /// Operations in it.
-    taken: usize,
+    operations: usize,
     /// Bytes of members' lines in it, which still count in the inbox.
-    said: usize,
+    inbox_bytes: usize,
     /// Who waits until they no longer do.
-    waiting: Vec<Arc<Peer<dyn ByteSink>>>,
+    blocked_senders: Vec<Arc<Peer<dyn ByteSink>>>,
     tally: Tally,
 }
 
 /// What a room remembers, and how much of it a newcomer is shown.
 #[derive(Debug)]
-pub(crate) struct Past {
+pub(crate) struct HistoryState {
     /// `None` where nothing is kept.
     pub(crate) history: Option<Box<History>>,
     /// Lines that a newcomer is shown.
@@ -67,24 +67,24 @@ pub(crate) struct Past {
 }
 
 /// What came of a batch.
-pub(crate) struct Sealed {
+pub(crate) struct CommittedBatch {
     /// What is to be handed to whom.
-    pub(crate) delivery: Delivery,
+    pub(crate) delivery: Fanout,
     /// Operations that were in it.
-    pub(crate) taken: usize,
+    pub(crate) operations: usize,
     /// Whether the room is closed now.
     pub(crate) closed: bool,
     /// What it took so far.
     pub(crate) tally: Tally,
     /// What the room remembers now.
-    pub(crate) past: Option<Box<Past>>,
+    pub(crate) history_state: Option<Box<HistoryState>>,
     /// Who is to be answered behind the batch.
-    pub(crate) answers: Answers,
+    pub(crate) answers: DeferredReplies,
 }
 
 /// What a member has asked for and gets behind the batch, when it has seen that, and the roster
 /// goes by it.
-pub(crate) enum Answer {
+pub(crate) enum DeferredReply {
     /// It has another name.
     Renamed,
     /// It is shown so many of the last lines.
@@ -94,102 +94,105 @@ pub(crate) enum Answer {
 }
 
 /// Who gets which answer.
-pub(crate) type Answers = Vec<(Arc<Peer<dyn ByteSink>>, Answer)>;
+pub(crate) type DeferredReplies = Vec<(Arc<Peer<dyn ByteSink>>, DeferredReply)>;
 
 impl Batch {
-    /// Nothing yet, for the members of `roster`, behind what was said in the `past`.
-    pub(crate) fn open(roster: &Roster, closed: bool, past: Option<Box<Past>>) -> Self {
+    /// Nothing yet, for the members of `roster`, behind what was said in the `history_state`.
+    pub(crate) fn open(roster: &Roster, closed: bool, history_state: Option<Box<HistoryState>>) -> Self {
         Self {
             before: roster.snapshot(),
             after: None,
             bytes: Vec::new(),
             end: BatchOffset::default(),
-            parts: Parts::default(),
-            greeted: 0,
-            came: HashMap::new(),
-            gone: HashSet::new(),
+            partials: PartialDeliveries::default(),
+            joiners_visited: 0,
+            joined_at: HashMap::new(),
+            left: HashSet::new(),
             renamed: HashSet::new(),
-            past,
+            history_state,
             replay: None,
-            forgotten: 0,
+            history_start: 0,
             answers: Vec::new(),
             closed,
-            taken: 0,
-            said: 0,
-            waiting: Vec::new(),
+            operations: 0,
+            inbox_bytes: 0,
+            blocked_senders: Vec::new(),
             tally: Tally { passes: 1, ..Tally::default() },
         }
     }
 
-    /// Takes all that is in the inbox, where `unsettled` operations are still counted that the
+    /// Takes all that is in the inbox, where `incomplete` operations are still counted that the
     /// batch before this one took.
-    pub(crate) fn gather(&mut self, inbox: &Inbox, unsettled: usize) {
-        let fresh = inbox.pending() - unsettled - self.taken;
+    pub(crate) fn gather(&mut self, inbox: &Inbox, incomplete: usize) {
+        let fresh = inbox.pending() - incomplete - self.operations;
         for operation in inbox.take(fresh) {
-            self.taken += 1;
+            self.operations += 1;
             self.apply(operation);
         }
     }
 
     /// Whether nothing was taken yet.
     pub(crate) fn is_empty(&self) -> bool {
-        self.taken == 0
+        self.operations == 0
     }
 
     /// Hands newcomers what there is of their part: to `most` of them, or a crowd would hold up who
     /// waits for the batch before. Nobody else writes to them: they are in no batch before this one.
-    pub(crate) fn greet(&mut self, most: usize) {
-        let until = self.parts.0.len().min(self.greeted + most);
-        for part in self.parts.0[self.greeted..until].iter_mut().filter(|part| part.fate.contains(PeerEvents::JOINED)) {
+    pub(crate) fn deliver_to_joiners(&mut self, most: usize) {
+        let until = self.partials.0.len().min(self.joiners_visited + most);
+        for part in self.partials.0[self.joiners_visited..until]
+            .iter_mut()
+            .filter(|part| part.then_raise.contains(PeerEvents::JOINED))
+        {
             let to = part.to.unwrap_or(self.end);
-            let replay = self.replay.as_ref().filter(|_| part.shown > 0);
-            let (past, count) = replay.map(|replay| replay.before(part.shown)).unwrap_or_default();
-            let lines = [past, &self.bytes[part.from.bytes..to.bytes]].concat();
+            let replay = self.replay.as_ref().filter(|_| part.replay_end > 0);
+            let (history_state, count) = replay.map(|replay| replay.before(part.replay_end)).unwrap_or_default();
+            let lines = [history_state, &self.bytes[part.from.bytes..to.bytes]].concat();
             let lines = EncodedBatch::new(Bytes::from(lines), count + to.lines - part.from.lines);
             part.peer.deliver_batch(&lines, &mut self.tally);
-            part.peer.raise(part.fate, &mut self.tally);
-            (part.shown, part.from, part.fate) = (0, to, PeerEvents::NONE);
+            part.peer.raise(part.then_raise, &mut self.tally);
+            (part.replay_end, part.from, part.then_raise) = (0, to, PeerEvents::NONE);
         }
-        self.greeted = until;
+        self.joiners_visited = until;
     }
 
     /// Nothing more comes into it: puts the membership that comes of it into the roster, and gives
     /// the inbox its room back.
-    pub(crate) fn seal(mut self, roster: &Roster, inbox: &Inbox) -> Sealed {
-        inbox.release(self.said);
-        for peer in &self.waiting {
+    pub(crate) fn commit(mut self, roster: &Roster, inbox: &Inbox) -> CommittedBatch {
+        inbox.release(self.inbox_bytes);
+        for peer in &self.blocked_senders {
             peer.raise(PeerEvents::INBOX_READY, &mut self.tally);
         }
         self.tally.lines += self.end.lines;
-        if let Some(history) = self.past.as_mut().and_then(|past| past.history.as_mut()) {
-            history.push(&self.bytes[self.forgotten..]);
+        if let Some(history) = self.history_state.as_mut().and_then(|history_state| history_state.history.as_mut()) {
+            history.push(&self.bytes[self.history_start..]);
         }
         if let Some(after) = self.after.take() {
             roster.replace(after);
         }
-        let delivery = Delivery {
+        let delivery = Fanout {
             all: EncodedBatch::new(Bytes::from(self.bytes), self.end.lines),
             end: self.end,
-            parts: self.parts,
+            partials: self.partials,
             members: self.before,
-            gone: self.gone,
+            left: self.left,
             replay: self.replay,
         };
-        let Self { taken, closed, tally, past, answers, .. } = self;
-        Sealed { delivery, taken, closed, tally, past, answers }
+        let Self { operations, closed, tally, history_state, answers, .. } = self;
+        CommittedBatch { delivery, operations, closed, tally, history_state, answers }
     }
 
     /// Gives who has asked, in the batch before this one, its answer. Of the past that is the lines
     /// up to there.
-    pub(crate) fn answer(&mut self, peer: &Peer, answer: &Answer, tally: &mut Tally) {
+    pub(crate) fn answer(&mut self, peer: &Peer, answer: &DeferredReply, tally: &mut Tally) {
         match answer {
-            Answer::Renamed => peer.raise(PeerEvents::RENAMED, tally),
-            Answer::Whispered(whisper) => {
+            DeferredReply::Renamed => peer.raise(PeerEvents::RENAMED, tally),
+            DeferredReply::Whispered(whisper) => {
                 self.whisper(whisper, tally);
                 peer.raise(PeerEvents::REQUEST_DONE, tally);
             }
-            Answer::Recalled(count) => {
-                let history = self.past.as_mut().and_then(|past| past.history.as_mut());
+            DeferredReply::Recalled(count) => {
+                let history = self.history_state.as_mut().and_then(|history_state| history_state.history.as_mut());
                 let (lines, count) = match history.map(|history| history.recall((*count).into())).unwrap_or_default() {
                     (_, 0) => (Bytes::from_static(replies::NOTHING_KEPT.as_bytes()), 1),
                     (lines, count) => (lines.into(), count),
@@ -202,7 +205,7 @@ impl Batch {
 
     /// Says something to one member, and to who said it what came of it.
     fn whisper(&self, Whisper { peer, from, to, text }: &Whisper, tally: &mut Tally) {
-        let member = find(&self.before, *to);
+        let member = find_by_name(&self.before, *to);
         let mut told = Vec::new();
         match member {
             Some(_) => replies::whispering(&mut told, to, text),
@@ -217,16 +220,16 @@ impl Batch {
     }
 
     /// Where it has what the room remembers.
-    pub(crate) fn past(&mut self) -> &mut Option<Box<Past>> {
-        &mut self.past
+    pub(crate) fn history_state(&mut self) -> &mut Option<Box<HistoryState>> {
+        &mut self.history_state
     }
 
     /// The place in the replay of who comes now; 0 where newcomers are shown nothing.
     fn replay(&mut self) -> usize {
-        match self.past.as_deref_mut() {
-            Some(Past { history: Some(history), replay }) if *replay > 0 => {
+        match self.history_state.as_deref_mut() {
+            Some(HistoryState { history: Some(history), replay }) if *replay > 0 => {
                 let replay = self.replay.get_or_insert_with(|| Replay::open(history, *replay));
-                replay.go_on(&self.bytes[self.forgotten..])
+                replay.go_on(&self.bytes[self.history_start..])
             }
             _ => 0,
         }
@@ -235,7 +238,7 @@ impl Batch {
     fn apply(&mut self, operation: Operation) {
         match operation {
             Operation::Say { bytes, lines } => {
-                self.said += bytes.len();
+                self.inbox_bytes += bytes.len();
                 if self.bytes.is_empty() {
                     // Often the only one: its bytes become the batch's, uncopied.
                     self.bytes = bytes.into_vec();
@@ -244,102 +247,102 @@ impl Batch {
                 }
                 self.mark(lines.into());
             }
-            Operation::Join(newcomer) => self.admit(*newcomer),
-            Operation::Leave(newcomer) => self.release(&newcomer),
+            Operation::Join(joiner) => self.apply_join(*joiner),
+            Operation::Leave(joiner) => self.release(&joiner),
             Operation::Rename(member, name) => self.rename(*member, *name),
-            Operation::Recall(peer, count) => self.answers.push((peer, Answer::Recalled(count))),
+            Operation::Recall(peer, count) => self.answers.push((peer, DeferredReply::Recalled(count))),
             Operation::Whisper(whisper) => {
-                self.said += whisper.text.len();
-                self.answers.push((Arc::clone(&whisper.peer), Answer::Whispered(whisper)));
+                self.inbox_bytes += whisper.text.len();
+                self.answers.push((Arc::clone(&whisper.peer), DeferredReply::Whispered(whisper)));
             }
-            Operation::Notify(peer) => self.waiting.push(peer),
+            Operation::Notify(peer) => self.blocked_senders.push(peer),
             Operation::Close => self.close(),
         }
     }
 
     /// Only here is a name given, so no two can get it.
-    fn admit(&mut self, Newcomer { seat, peer }: Newcomer) {
+    fn apply_join(&mut self, MemberRef { key, peer }: MemberRef) {
         if self.closed {
             return peer.raise(PeerEvents::ROOM_CLOSED, &mut self.tally);
         }
-        if self.members().contains_key(&seat) {
+        if self.members().contains_key(&key) {
             return peer.raise(PeerEvents::NAME_TAKEN, &mut self.tally);
         }
-        self.members().insert(seat, Arc::clone(&peer));
+        self.members().insert(key, Arc::clone(&peer));
         let from = self.end;
-        let shown = self.replay();
-        messages::joined(&mut self.bytes, &seat.name);
+        let replay_end = self.replay();
+        messages::joined(&mut self.bytes, &key.name);
         self.mark(1);
-        self.came.insert(peer.id(), self.parts.0.len());
-        self.parts.0.push(Part { peer, shown, from, to: None, fate: PeerEvents::JOINED });
+        self.joined_at.insert(peer.id(), self.partials.0.len());
+        self.partials.0.push(PartialDelivery { peer, replay_end, from, to: None, then_raise: PeerEvents::JOINED });
         self.tally.joins += 1;
     }
 
     /// Lets a peer go if it has that seat; it gets what was said before.
-    fn release(&mut self, Newcomer { seat, peer }: &Newcomer) {
-        if !has_seat(self.after.as_ref().unwrap_or(&self.before), seat, peer.id()) {
+    fn release(&mut self, MemberRef { key, peer }: &MemberRef) {
+        if !holds_key(self.after.as_ref().unwrap_or(&self.before), key, peer.id()) {
             return;
         }
         // In the letters that the room knows it by: another name may just have been given.
-        let name = self.members().remove_entry(seat).map_or(seat.name, |(seat, _)| seat.name);
+        let name = self.members().remove_entry(key).map_or(key.name, |(key, _)| key.name);
         let to = Some(self.end);
-        if self.was_here(seat, peer.id()) {
-            self.part_with(Arc::clone(peer), PeerEvents::LEFT_ROOM);
-        } else if let Some(part) = self.came.get(&peer.id()).and_then(|at| self.parts.0.get_mut(*at)) {
+        if self.was_member(key, peer.id()) {
+            self.add_leaver(Arc::clone(peer), PeerEvents::LEFT_ROOM);
+        } else if let Some(part) = self.joined_at.get(&peer.id()).and_then(|at| self.partials.0.get_mut(*at)) {
             part.to = to;
-            part.fate = part.fate | PeerEvents::LEFT_ROOM;
+            part.then_raise = part.then_raise | PeerEvents::LEFT_ROOM;
         }
         messages::left(&mut self.bytes, &name);
         self.mark(1);
         self.tally.leaves += 1;
         if self.members().is_empty() {
-            self.forget();
+            self.reset_history();
         }
     }
 
     /// A room is gone with its last member: whoever comes before it is removed comes into a new one.
-    fn forget(&mut self) {
-        if let Some(history) = self.past.as_mut().and_then(|past| past.history.as_mut()) {
+    fn reset_history(&mut self) {
+        if let Some(history) = self.history_state.as_mut().and_then(|history_state| history_state.history.as_mut()) {
             history.clear();
         }
-        self.forgotten = self.bytes.len();
+        self.history_start = self.bytes.len();
         self.replay = None;
         // They have left, whether they were shown the past or not.
-        self.parts.0.iter_mut().for_each(|part| part.shown = 0);
+        self.partials.0.iter_mut().for_each(|part| part.replay_end = 0);
     }
 
-    /// Gives a member another name, if nobody else has it: here as in [`Batch::admit`] no two can
+    /// Gives a member another name, if nobody else has it: here as in [`Batch::apply_join`] no two can
     /// get it. Its own name in other letters is nobody else's.
-    fn rename(&mut self, Newcomer { seat, peer }: Newcomer, name: UserName) {
+    fn rename(&mut self, MemberRef { key, peer }: MemberRef, name: UserName) {
         if self.closed {
             // The goodbye is its answer: the name is not taken.
             return;
         }
-        let wanted = Seat { name, ..seat };
+        let pending_name = MemberKey { name, ..key };
         let members = self.after.as_ref().unwrap_or(&self.before);
-        if !has_seat(members, &seat, peer.id()) || wanted != seat && members.contains_key(&wanted) {
+        if !holds_key(members, &key, peer.id()) || pending_name != key && members.contains_key(&pending_name) {
             return peer.raise(PeerEvents::NAME_TAKEN, &mut self.tally);
         }
-        if self.was_here(&seat, peer.id()) {
+        if self.was_member(&key, peer.id()) {
             self.renamed.insert(peer.id());
         }
-        self.members().remove(&seat);
-        self.members().insert(wanted, Arc::clone(&peer));
-        messages::renamed(&mut self.bytes, &seat.name, &name);
+        self.members().remove(&key);
+        self.members().insert(pending_name, Arc::clone(&peer));
+        messages::renamed(&mut self.bytes, &key.name, &name);
         self.mark(1);
-        self.answers.push((peer, Answer::Renamed));
+        self.answers.push((peer, DeferredReply::Renamed));
     }
 
     /// Whether the peer that has this seat now was here before the batch, whatever its name was.
-    fn was_here(&self, seat: &Seat, id: PeerId) -> bool {
-        has_seat(&self.before, seat, id) || self.renamed.contains(&id)
+    fn was_member(&self, key: &MemberKey, id: PeerId) -> bool {
+        holds_key(&self.before, key, id) || self.renamed.contains(&id)
     }
 
     /// A member of before gets all up to here and nothing more, and is told this then.
-    fn part_with(&mut self, peer: Arc<Peer<dyn ByteSink>>, fate: PeerEvents) {
-        self.gone.insert(peer.id());
+    fn add_leaver(&mut self, peer: Arc<Peer<dyn ByteSink>>, then_raise: PeerEvents) {
+        self.left.insert(peer.id());
         let to = Some(self.end);
-        self.parts.0.push(Part { peer, shown: 0, from: BatchOffset::default(), to, fate });
+        self.partials.0.push(PartialDelivery { peer, replay_end: 0, from: BatchOffset::default(), to, then_raise });
     }
 
     /// Everybody sees the goodbye, is let go and told to close; nobody is admitted afterwards.
@@ -351,14 +354,14 @@ impl Batch {
         self.bytes.extend_from_slice(messages::SHUTTING_DOWN.as_bytes());
         self.mark(1);
         let to = Some(self.end);
-        for part in self.parts.0.iter_mut().filter(|part| part.to.is_none()) {
+        for part in self.partials.0.iter_mut().filter(|part| part.to.is_none()) {
             part.to = to;
-            part.fate = part.fate | PeerEvents::SHUTDOWN;
+            part.then_raise = part.then_raise | PeerEvents::SHUTDOWN;
         }
         let members = std::mem::take(self.members());
-        for (seat, peer) in members {
-            if self.was_here(&seat, peer.id()) {
-                self.part_with(peer, PeerEvents::SHUTDOWN);
+        for (key, peer) in members {
+            if self.was_member(&key, peer.id()) {
+                self.add_leaver(peer, PeerEvents::SHUTDOWN);
             }
         }
     }

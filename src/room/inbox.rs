@@ -2,7 +2,7 @@
 
 use crate::peer::Peer;
 use crate::peer::output_buffer::ByteSink;
-use crate::room::roster::Seat;
+use crate::room::roster::MemberKey;
 use crate::text::names::UserName;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use std::fmt;
@@ -19,11 +19,11 @@ pub(crate) enum Operation {
         lines: u32,
     },
     /// Somebody wants a seat.
-    Join(Box<Newcomer>),
+    Join(Box<MemberRef>),
     /// The peer gives its seat up.
-    Leave(Box<Newcomer>),
+    Leave(Box<MemberRef>),
     /// The peer wants this name instead of the one that it has.
-    Rename(Box<Newcomer>, Box<UserName>),
+    Rename(Box<MemberRef>, Box<UserName>),
     /// Show this peer so many of the last lines.
     Recall(Arc<Peer<dyn ByteSink>>, u16),
     /// Say something to one member alone.
@@ -35,8 +35,8 @@ pub(crate) enum Operation {
 }
 
 /// A peer, and the seat it wants or has.
-pub(crate) struct Newcomer {
-    pub(crate) seat: Seat,
+pub(crate) struct MemberRef {
+    pub(crate) key: MemberKey,
     pub(crate) peer: Arc<Peer<dyn ByteSink>>,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct Whisper {
 /// The next pass is yours to run: nobody else will.
 #[must_use = "the room stays mute until its pass is run"]
 #[derive(Debug)]
-pub(crate) struct Due;
+pub(crate) struct PassToken;
 
 /// The inbox of one room.
 ///
@@ -79,12 +79,12 @@ impl Inbox {
 
     /// Sends lines, or gives them back when they would exceed the budget. An inbox without any
     /// takes one parcel of any size.
-    pub(crate) fn say(&self, bytes: Box<[u8]>, lines: u32) -> Result<Option<Due>, Box<[u8]>> {
+    pub(crate) fn say(&self, bytes: Box<[u8]>, lines: u32) -> Result<Option<PassToken>, Box<[u8]>> {
         if self.reserve(bytes.len()) { Ok(self.send(Operation::Say { bytes, lines })) } else { Err(bytes) }
     }
 
     /// Sends what one member says to another, unless it would exceed the budget.
-    pub(crate) fn whisper(&self, whisper: Box<Whisper>) -> Result<Option<Due>, Box<Whisper>> {
+    pub(crate) fn whisper(&self, whisper: Box<Whisper>) -> Result<Option<PassToken>, Box<Whisper>> {
         if self.reserve(whisper.text.len()) { Ok(self.send(Operation::Whisper(whisper))) } else { Err(whisper) }
     }
 
@@ -98,13 +98,13 @@ impl Inbox {
     }
 
     /// Sends lines, whatever the budget.
-    pub(crate) fn say_at_last(&self, bytes: Box<[u8]>, lines: u32) -> Option<Due> {
+    pub(crate) fn send_final_lines(&self, bytes: Box<[u8]>, lines: u32) -> Option<PassToken> {
         self.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
         self.send(Operation::Say { bytes, lines })
     }
 
     /// Sends an operation, whatever the budget: there are at most a few for each connection.
-    pub(crate) fn send(&self, operation: Operation) -> Option<Due> {
+    pub(crate) fn send(&self, operation: Operation) -> Option<PassToken> {
         // The inbox itself holds a receiver, so the queue is connected as long as this runs.
         let sent = self.sender.send(operation);
         debug_assert!(sent.is_ok());
@@ -114,10 +114,10 @@ impl Inbox {
     }
 
     /// Counts an operation that was sent; the first one has a pass to run.
-    pub(crate) fn count(&self) -> Option<Due> {
+    pub(crate) fn count(&self) -> Option<PassToken> {
         // Release: pairs with the Acquire in `pending`. Acquire: whoever starts a pass sees all
-        // that the last pass did before its `settle`.
-        (self.pending.fetch_add(1, Ordering::AcqRel) == 0).then_some(Due)
+        // that the last pass did before its `complete`.
+        (self.pending.fetch_add(1, Ordering::AcqRel) == 0).then_some(PassToken)
     }
 
     /// Whether no operation waits, counted or not.
@@ -127,7 +127,7 @@ impl Inbox {
 
     /// Sends an operation and stops short of counting it, as a thread that is preempted there.
     #[cfg(test)]
-    pub(crate) fn send_uncounted(&self, operation: Operation) {
+    pub(crate) fn send_unmarked(&self, operation: Operation) {
         self.sender.send(operation).unwrap();
     }
 
@@ -146,10 +146,10 @@ impl Inbox {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Ends a batch of `taken` operations: true if there are more, and one more pass is to be made.
-    pub(crate) fn settle(&self, taken: usize) -> bool {
+    /// Ends a batch of `operations` operations: true if there are more, and one more pass is to be made.
+    pub(crate) fn complete(&self, operations: usize) -> bool {
         // Release: the next pass, which starts by moving `pending` from 0, sees this one's work.
-        self.pending.fetch_sub(taken, Ordering::AcqRel) != taken
+        self.pending.fetch_sub(operations, Ordering::AcqRel) != operations
     }
 }
 
@@ -166,7 +166,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
     use std::thread;
 
-    fn say(inbox: &Inbox, len: usize) -> Result<Option<Due>, Box<[u8]>> {
+    fn say(inbox: &Inbox, len: usize) -> Result<Option<PassToken>, Box<[u8]>> {
         inbox.say(vec![b'x'; len].into(), 1)
     }
 
@@ -175,12 +175,12 @@ mod tests {
         let inbox = Inbox::new(100);
         assert!(inbox.send(Operation::Close).is_some());
         assert!(inbox.send(Operation::Close).is_none(), "somebody runs already");
-        let taken = inbox.pending();
-        assert_eq!(inbox.take(taken).count(), 2);
+        let operations = inbox.pending();
+        assert_eq!(inbox.take(operations).count(), 2);
         assert!(inbox.send(Operation::Close).is_none(), "still running");
-        assert!(inbox.settle(taken), "and has to go on");
+        assert!(inbox.complete(operations), "and has to go on");
         assert_eq!(inbox.take(1).count(), 1);
-        assert!(!inbox.settle(1));
+        assert!(!inbox.complete(1));
         assert!(inbox.send(Operation::Close).is_some(), "quiet again");
     }
 
@@ -214,12 +214,12 @@ mod tests {
         const SENDS: usize = 20_000;
         let (inbox, start) = (Inbox::new(usize::MAX), Barrier::new(SENDERS));
         let (running, handled) = (AtomicBool::new(false), AtomicUsize::new(0));
-        let pass = |_: Due| loop {
+        let pass = |_: PassToken| loop {
             assert!(!running.swap(true, Ordering::Relaxed), "two passes at a time");
-            let taken = inbox.pending();
-            handled.fetch_add(inbox.take(taken).count(), Ordering::Relaxed);
+            let operations = inbox.pending();
+            handled.fetch_add(inbox.take(operations).count(), Ordering::Relaxed);
             assert!(running.swap(false, Ordering::Relaxed));
-            if !inbox.settle(taken) {
+            if !inbox.complete(operations) {
                 break;
             }
         };

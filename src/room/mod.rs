@@ -9,7 +9,7 @@ mod replay;
 pub mod roster;
 
 use crate::metrics::counters::Counters;
-use crate::room::batch::{Batch, Past, Sealed};
+use crate::room::batch::{Batch, CommittedBatch, HistoryState};
 use crate::room::history::History;
 use crate::room::inbox::Inbox;
 use crate::room::roster::Roster;
@@ -23,14 +23,14 @@ use tracing::trace;
 /// How many deliveries a pass makes before it lets the I/O driver and other tasks run: about half a
 /// millisecond of writes. A breath costs a look at all sockets and, often, another worker's waking:
 /// with three in a pass of 200 writes a delivery cost 8 % more. Without any, others waited longer.
-const DELIVERIES_BEFORE_YIELD: usize = 128;
+const DELIVERIES_PER_YIELD: usize = 128;
 
 /// How many deliveries a pass makes before it looks for newcomers: about 25 µs of writes. They are
 /// let in and told then, and need not wait for a pass through thousands of members.
-const DELIVERIES_BEFORE_GATHERING: usize = 8;
+const DELIVERIES_PER_GATHER: usize = 8;
 
 /// How many deliveries an answer counts for: it may show 64 KiB of the past.
-const ANSWER: usize = 8;
+const REPLY_COST: usize = 8;
 
 /// One room. It exists from its first member to its last, in the registry's map.
 pub struct Room {
@@ -40,10 +40,10 @@ pub struct Room {
     /// Who is here. Read by anybody, written by the pass alone.
     roster: Roster,
     /// Whether the room has said goodbye. Read and written by the pass alone; an atomic so that
-    /// passes on different threads can share it, relaxed since `Inbox::settle` orders passes.
+    /// passes on different threads can share it, relaxed since `Inbox::complete` orders passes.
     closed: AtomicBool,
     /// What was said here. Taken out by whoever runs the passes, and put back at the end.
-    past: AtomicCell<Option<Box<Past>>>,
+    history_state: AtomicCell<Option<Box<HistoryState>>>,
 }
 
 impl Room {
@@ -52,8 +52,8 @@ impl Room {
     pub(crate) fn new(name: RoomName, inbox_bytes: usize, history: usize, replay: usize) -> Self {
         let (inbox, roster) = (Inbox::new(inbox_bytes), Roster::new());
         let history = (history > 0).then(|| Box::new(History::new(history)));
-        let past = AtomicCell::new(Some(Box::new(Past { history, replay })));
-        Self { name, inbox, roster, closed: AtomicBool::new(false), past }
+        let history_state = AtomicCell::new(Some(Box::new(HistoryState { history, replay })));
+        Self { name, inbox, roster, closed: AtomicBool::new(false), history_state }
     }
 
     /// The room's name.
@@ -69,54 +69,55 @@ impl Room {
     /// Makes passes until the inbox is empty: each takes everything in it as one batch and hands it
     /// to everybody. `quiet` is called after each behind which nothing has come yet.
     ///
-    /// Only the holder of the room's `Due` may call this: **one at a time a room**. That alone
+    /// Only the holder of the room's `PassToken` may call this: **one at a time a room**. That alone
     /// gives all members one order, membership included.
     pub(crate) async fn deliver(&self, counters: &Counters, quiet: impl Fn()) {
-        let mut next = Batch::open(&self.roster, self.closed.load(Ordering::Relaxed), self.past.take());
+        let mut next = Batch::open(&self.roster, self.closed.load(Ordering::Relaxed), self.history_state.take());
         loop {
             next.gather(&self.inbox, 0);
-            let Sealed { mut delivery, taken, closed, mut tally, past, answers } = next.seal(&self.roster, &self.inbox);
+            let CommittedBatch { mut delivery, operations, closed, mut tally, history_state, answers } =
+                next.commit(&self.roster, &self.inbox);
             self.closed.store(closed, Ordering::Relaxed);
-            next = Batch::open(&self.roster, closed, past);
-            self.hand_out(delivery.hand_parts(&mut tally), &mut next, taken).await;
-            self.hand_out(delivery.hand_all(&mut tally), &mut next, taken).await;
+            next = Batch::open(&self.roster, closed, history_state);
+            self.drive(delivery.deliver_partial(&mut tally), &mut next, operations).await;
+            self.drive(delivery.deliver_all(&mut tally), &mut next, operations).await;
             for (step, (peer, answer)) in (1..).zip(answers) {
                 next.answer(&peer, &answer, &mut tally);
-                self.breathe(ANSWER * step, &mut next, taken).await;
+                self.checkpoint(REPLY_COST * step, &mut next, operations).await;
             }
             counters.add(&tally);
-            trace!(room = ?self.name, operations = taken, lines = tally.lines, writes = tally.writes, "pass");
+            trace!(room = ?self.name, operations = operations, lines = tally.lines, writes = tally.writes, "pass");
             if next.is_empty() {
                 quiet();
                 // Whoever runs the next pass may do so at once when this one is settled.
-                self.past.store(next.past().take());
+                self.history_state.store(next.history_state().take());
             }
-            if !self.inbox.settle(taken) {
+            if !self.inbox.complete(operations) {
                 return;
             }
             if next.is_empty() {
-                *next.past() = self.past.take();
+                *next.history_state() = self.history_state.take();
             }
         }
     }
 
     /// Takes `steps`, and a breath between some of them.
-    async fn hand_out(&self, steps: impl Iterator<Item = ()>, next: &mut Batch, unsettled: usize) {
+    async fn drive(&self, steps: impl Iterator<Item = ()>, next: &mut Batch, incomplete: usize) {
         for (step, ()) in (1_usize..).zip(steps) {
-            if step.is_multiple_of(DELIVERIES_BEFORE_GATHERING) {
-                self.breathe(step, next, unsettled).await;
+            if step.is_multiple_of(DELIVERIES_PER_GATHER) {
+                self.checkpoint(step, next, incomplete).await;
             }
         }
     }
 
     /// Gathers what has come for the `next` batch, or lets others run, after so many deliveries.
-    /// `unsettled` operations are still counted in the inbox.
-    async fn breathe(&self, deliveries: usize, next: &mut Batch, unsettled: usize) {
-        if deliveries.is_multiple_of(DELIVERIES_BEFORE_GATHERING) {
-            next.gather(&self.inbox, unsettled);
-            next.greet(DELIVERIES_BEFORE_GATHERING);
+    /// `incomplete` operations are still counted in the inbox.
+    async fn checkpoint(&self, deliveries: usize, next: &mut Batch, incomplete: usize) {
+        if deliveries.is_multiple_of(DELIVERIES_PER_GATHER) {
+            next.gather(&self.inbox, incomplete);
+            next.deliver_to_joiners(DELIVERIES_PER_GATHER);
         }
-        if deliveries.is_multiple_of(DELIVERIES_BEFORE_YIELD) {
+        if deliveries.is_multiple_of(DELIVERIES_PER_YIELD) {
             yield_now().await;
         }
     }
@@ -124,7 +125,7 @@ impl Room {
 
 impl fmt::Debug for Room {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, inbox, roster, closed, past: _ } = self;
+        let Self { name, inbox, roster, closed, history_state: _ } = self;
         let mut room = f.debug_struct("Room");
         room.field("name", name).field("inbox", inbox).field("roster", roster).field("closed", closed);
         room.finish_non_exhaustive()
@@ -138,8 +139,8 @@ mod tests {
     use crate::peer::Peer;
     use crate::peer::events::PeerEvents;
     use crate::peer::output_buffer::{ByteSink, SlowReader};
-    use crate::room::inbox::{Newcomer, Operation};
-    use crate::room::roster::Seat;
+    use crate::room::inbox::{MemberRef, Operation};
+    use crate::room::roster::MemberKey;
     use crate::text::names::{PeerId, UserName};
     use std::io;
     use std::pin::pin;
@@ -163,9 +164,9 @@ mod tests {
         Arc::new(Peer::new(PeerId(id), 1 << 20, SlowReader::Skip, Page::default()))
     }
 
-    fn newcomer(peer: &Arc<Peer<Page>>) -> Newcomer {
+    fn joiner(peer: &Arc<Peer<Page>>) -> MemberRef {
         let name = UserName::parse(&format!("u{}", peer.id().0)).unwrap();
-        Newcomer { seat: Seat { name, twin: None }, peer: Arc::clone(peer) as _ }
+        MemberRef { key: MemberKey { name, disambiguator: None }, peer: Arc::clone(peer) as _ }
     }
 
     fn room() -> Room {
@@ -198,7 +199,7 @@ mod tests {
     #[tokio::test]
     async fn a_crowd_that_joins_at_once_costs_one_copy_and_one_write_each() {
         let (room, peers) = (room(), (0..2_000).map(peer).collect::<Vec<_>>());
-        push(&room, peers.iter().map(|peer| Operation::Join(Box::new(newcomer(peer)))));
+        push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
         let tally = pass(&room).await;
         assert_eq!((tally.passes, tally.copies, tally.joins, tally.lines), (1, 1, 2_000, 2_000));
         assert_eq!((tally.writes, tally.deliveries), (2_000, 2_000 * 2_001 / 2));
@@ -210,9 +211,9 @@ mod tests {
     #[tokio::test]
     async fn a_mass_exit_is_a_batch_like_any_other() {
         let (room, peers) = (room(), (0..1_000).map(peer).collect::<Vec<_>>());
-        push(&room, peers.iter().map(|peer| Operation::Join(Box::new(newcomer(peer)))));
+        push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
         pass(&room).await;
-        push(&room, peers[1..].iter().map(|peer| Operation::Leave(Box::new(newcomer(peer)))));
+        push(&room, peers[1..].iter().map(|peer| Operation::Leave(Box::new(joiner(peer)))));
         let tally = pass(&room).await;
         assert_eq!((tally.passes, tally.copies, tally.leaves), (1, 1, 999));
         assert!(tally.writes <= 1_000, "one write a peer, not one a line: {}", tally.writes);
@@ -225,11 +226,11 @@ mod tests {
     #[tokio::test]
     async fn who_comes_and_goes_within_a_batch_gets_just_that_part() {
         let (room, stays, visits) = (room(), peer(1), peer(2));
-        push(&room, [Operation::Join(Box::new(newcomer(&stays)))]);
+        push(&room, [Operation::Join(Box::new(joiner(&stays)))]);
         pass(&room).await;
         let say = |text: &str| Operation::Say { bytes: Box::from(text.as_bytes()), lines: 1 };
-        push(&room, [say("u1: a\n"), Operation::Join(Box::new(newcomer(&visits))), say("u1: b\n")]);
-        push(&room, [Operation::Leave(Box::new(newcomer(&visits))), say("u1: c\n")]);
+        push(&room, [say("u1: a\n"), Operation::Join(Box::new(joiner(&visits))), say("u1: b\n")]);
+        push(&room, [Operation::Leave(Box::new(joiner(&visits))), say("u1: c\n")]);
         let tally = pass(&room).await;
         assert_eq!((tally.passes, tally.writes), (1, 2));
         assert_eq!(text(&visits), "u2 has joined\nu1: b\n");
@@ -240,10 +241,10 @@ mod tests {
     #[tokio::test]
     async fn only_one_gets_a_name_and_only_its_holder_gives_it_up() {
         let (room, first, second) = (room(), peer(1), peer(2));
-        let mut rival = newcomer(&second);
-        rival.seat.name = UserName::parse("U1").unwrap();
-        let leave = Operation::Leave(Box::new(Newcomer { seat: rival.seat, peer: Arc::clone(&rival.peer) }));
-        push(&room, [Operation::Join(Box::new(newcomer(&first))), Operation::Join(Box::new(rival)), leave]);
+        let mut rival = joiner(&second);
+        rival.key.name = UserName::parse("U1").unwrap();
+        let leave = Operation::Leave(Box::new(MemberRef { key: rival.key, peer: Arc::clone(&rival.peer) }));
+        push(&room, [Operation::Join(Box::new(joiner(&first))), Operation::Join(Box::new(rival)), leave]);
         let tally = pass(&room).await;
         assert_eq!((tally.joins, tally.leaves, room.roster().len()), (1, 0, 1));
         assert_eq!((events_of(&first), events_of(&second)), (PeerEvents::JOINED, PeerEvents::NAME_TAKEN));
@@ -253,11 +254,11 @@ mod tests {
     #[tokio::test]
     async fn at_the_end_everybody_is_told_once_and_nobody_is_admitted() {
         let (room, old, new, late) = (room(), peer(1), peer(2), peer(3));
-        push(&room, [Operation::Join(Box::new(newcomer(&old)))]);
+        push(&room, [Operation::Join(Box::new(joiner(&old)))]);
         pass(&room).await;
-        push(&room, [Operation::Join(Box::new(newcomer(&new))), Operation::Close, Operation::Close]);
-        push(&room, [rename(&new, "u2", "al"), Operation::Leave(Box::new(newcomer(&old)))]);
-        push(&room, [Operation::Join(Box::new(newcomer(&late)))]);
+        push(&room, [Operation::Join(Box::new(joiner(&new))), Operation::Close, Operation::Close]);
+        push(&room, [rename(&new, "u2", "al"), Operation::Leave(Box::new(joiner(&old)))]);
+        push(&room, [Operation::Join(Box::new(joiner(&late)))]);
         pass(&room).await;
         assert_eq!(text(&old), "u1 has joined\nu2 has joined\n*** server is shutting down\n");
         assert_eq!(text(&new), "u2 has joined\n*** server is shutting down\n");
@@ -272,27 +273,27 @@ mod tests {
     #[tokio::test]
     async fn a_newcomer_does_not_wait_for_a_pass_to_end() {
         let (room, peers, counters) = (room(), (0..1_000).map(peer).collect::<Vec<_>>(), Counters::default());
-        push(&room, peers.iter().map(|peer| Operation::Join(Box::new(newcomer(peer)))));
+        push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
         pass(&room).await;
         let say = |text: &str| Operation::Say { bytes: Box::from(text.as_bytes()), lines: 1 };
         let (stays, visits) = (peer(2_000), peer(2_001));
         push(&room, [say("u1: a\n")]);
         let mut run = pin!(room.deliver(&counters, || ()));
         // One breath a poll.
-        let mut breathe = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        assert_eq!(breathe(), Poll::Pending);
-        push(&room, [Operation::Join(Box::new(newcomer(&stays))), say("u1: b\n")]);
-        push(&room, [Operation::Join(Box::new(newcomer(&visits)))]);
-        assert_eq!(breathe(), Poll::Pending);
+        let mut checkpoint = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(checkpoint(), Poll::Pending);
+        push(&room, [Operation::Join(Box::new(joiner(&stays))), say("u1: b\n")]);
+        push(&room, [Operation::Join(Box::new(joiner(&visits)))]);
+        assert_eq!(checkpoint(), Poll::Pending);
         assert_eq!((events_of(&stays), events_of(&visits)), (PeerEvents::JOINED, PeerEvents::JOINED));
         assert_eq!(text(&stays), "u2000 has joined\nu1: b\nu2001 has joined\n");
         assert_eq!(text(&visits), "u2001 has joined\n");
         let reached = peers.iter().filter(|peer| text(peer).ends_with("u1: a\n")).count();
-        assert_eq!(reached, 2 * DELIVERIES_BEFORE_YIELD, "the others wait for the line before");
-        push(&room, [say("u1: c\n"), Operation::Leave(Box::new(newcomer(&visits))), say("u1: d\n")]);
-        assert_eq!(breathe(), Poll::Pending);
+        assert_eq!(reached, 2 * DELIVERIES_PER_YIELD, "the others wait for the line before");
+        push(&room, [say("u1: c\n"), Operation::Leave(Box::new(joiner(&visits))), say("u1: d\n")]);
+        assert_eq!(checkpoint(), Poll::Pending);
         assert_eq!(events_of(&visits), PeerEvents::NONE, "a leaver waits for its last line");
-        while breathe().is_pending() {}
+        while checkpoint().is_pending() {}
         assert_eq!(events_of(&visits), PeerEvents::LEFT_ROOM);
         assert_eq!(text(&visits), "u2001 has joined\nu1: c\n");
         let since = "u2000 has joined\nu1: b\nu2001 has joined\nu1: c\nu2001 has left\nu1: d\n";
@@ -303,22 +304,22 @@ mod tests {
     }
 
     fn rename(peer: &Arc<Peer<Page>>, from: &str, to: &str) -> Operation {
-        let seat = Seat { name: UserName::parse(from).unwrap(), twin: None };
+        let key = MemberKey { name: UserName::parse(from).unwrap(), disambiguator: None };
         Operation::Rename(
-            Box::new(Newcomer { seat, peer: Arc::clone(peer) as _ }),
+            Box::new(MemberRef { key, peer: Arc::clone(peer) as _ }),
             Box::new(UserName::parse(to).unwrap()),
         )
     }
 
     fn leave_as(peer: &Arc<Peer<Page>>, name: &str) -> Operation {
-        let seat = Seat { name: UserName::parse(name).unwrap(), twin: None };
-        Operation::Leave(Box::new(Newcomer { seat, peer: Arc::clone(peer) as _ }))
+        let key = MemberKey { name: UserName::parse(name).unwrap(), disambiguator: None };
+        Operation::Leave(Box::new(MemberRef { key, peer: Arc::clone(peer) as _ }))
     }
 
     #[tokio::test]
     async fn a_name_is_changed_for_one_that_nobody_else_has() {
         let (room, first, second) = (room(), peer(1), peer(2));
-        push(&room, [&first, &second].map(|peer| Operation::Join(Box::new(newcomer(peer)))));
+        push(&room, [&first, &second].map(|peer| Operation::Join(Box::new(joiner(peer)))));
         pass(&room).await;
         let _ = (events_of(&first), events_of(&second));
         push(&room, [rename(&first, "u1", "U2")]);
@@ -336,7 +337,7 @@ mod tests {
     #[tokio::test]
     async fn who_goes_under_a_new_name_is_let_go_once() {
         let (room, first, second) = (room(), peer(1), peer(2));
-        push(&room, [&first, &second].map(|peer| Operation::Join(Box::new(newcomer(peer)))));
+        push(&room, [&first, &second].map(|peer| Operation::Join(Box::new(joiner(peer)))));
         pass(&room).await;
         let _ = (events_of(&first), events_of(&second));
         // Its connection does not know which of its two names it has.
@@ -355,7 +356,7 @@ mod tests {
     #[tokio::test]
     async fn who_goes_under_its_name_in_other_letters_goes_by_the_new_ones() {
         let (room, first, second) = (room(), peer(1), peer(2));
-        push(&room, [&first, &second].map(|peer| Operation::Join(Box::new(newcomer(peer)))));
+        push(&room, [&first, &second].map(|peer| Operation::Join(Box::new(joiner(peer)))));
         push(&room, [rename(&first, "u1", "U1"), leave_as(&first, "u1"), leave_as(&first, "U1")]);
         assert_eq!(pass(&room).await.leaves, 1);
         assert!(text(&second).ends_with("u1 is now known as U1\nU1 has left\n"), "{}", text(&second));
@@ -366,12 +367,12 @@ mod tests {
         let room = Room::new(RoomName::parse("room").unwrap(), 1 << 20, 100, 2);
         let (old, new, late) = (peer(1), peer(2), peer(3));
         let say = |text: &str| Operation::Say { bytes: Box::from(text.as_bytes()), lines: 1 };
-        push(&room, [Operation::Join(Box::new(newcomer(&old))), say("u1: a\n")]);
+        push(&room, [Operation::Join(Box::new(joiner(&old))), say("u1: a\n")]);
         pass(&room).await;
-        push(&room, [say("u1: b\n"), Operation::Join(Box::new(newcomer(&new))), say("u1: c\n")]);
+        push(&room, [say("u1: b\n"), Operation::Join(Box::new(joiner(&new))), say("u1: c\n")]);
         pass(&room).await;
         assert_eq!(text(&new), "*** u1: a\n*** u1: b\nu2 has joined\nu1: c\n");
-        push(&room, [Operation::Join(Box::new(newcomer(&late)))]);
+        push(&room, [Operation::Join(Box::new(joiner(&late)))]);
         pass(&room).await;
         assert_eq!(text(&late), "*** u2 has joined\n*** u1: c\nu3 has joined\n");
         push(&room, [say("u1: d\n"), Operation::Recall(Arc::clone(&late) as _, 3)]);
@@ -384,20 +385,20 @@ mod tests {
     #[tokio::test]
     async fn a_name_is_given_when_everybody_has_seen_it() {
         let (room, peers, counters) = (room(), (0..1_000).map(peer).collect::<Vec<_>>(), Counters::default());
-        push(&room, peers.iter().map(|peer| Operation::Join(Box::new(newcomer(peer)))));
+        push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
         pass(&room).await;
         assert!(peers.iter().all(|peer| events_of(peer) == PeerEvents::JOINED));
         push(&room, [Operation::Say { bytes: Box::from(&b"u1: a\n"[..]), lines: 1 }]);
         let mut run = pin!(room.deliver(&counters, || ()));
-        let mut breathe = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        assert_eq!(breathe(), Poll::Pending);
+        let mut checkpoint = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(checkpoint(), Poll::Pending);
         push(&room, [rename(&peers[0], "u0", "al")]);
-        let al = Seat { name: UserName::parse("al").unwrap(), twin: None };
+        let al = MemberKey { name: UserName::parse("al").unwrap(), disambiguator: None };
         loop {
             let told = events_of(&peers[0]) == PeerEvents::RENAMED;
             assert!(!told || room.roster().snapshot().contains_key(&al), "told before the roster has it");
             assert!(!told || text(&peers[0]).ends_with("u0 is now known as al\n"), "told before it has the line");
-            if breathe().is_ready() {
+            if checkpoint().is_ready() {
                 break;
             }
         }
@@ -408,7 +409,7 @@ mod tests {
     #[tokio::test]
     async fn showing_the_past_lets_others_run() {
         let (room, asks) = (room(), peer(1));
-        push(&room, [Operation::Join(Box::new(newcomer(&asks)))]);
+        push(&room, [Operation::Join(Box::new(joiner(&asks)))]);
         pass(&room).await;
         push(&room, (0..1_000).map(|_| Operation::Recall(Arc::clone(&asks) as _, 1)));
         let mut breaths = 0;
@@ -417,7 +418,7 @@ mod tests {
             _ = pass(&room) => {}
             () = async { loop { breaths += 1; yield_now().await } } => {}
         }
-        assert!(breaths >= 1_000 * ANSWER / DELIVERIES_BEFORE_YIELD, "{breaths}");
+        assert!(breaths >= 1_000 * REPLY_COST / DELIVERIES_PER_YIELD, "{breaths}");
         assert_eq!(text(&asks).matches("*** u1 has joined\n").count(), 1_000);
     }
 
@@ -425,15 +426,15 @@ mod tests {
     async fn whoever_comes_into_an_empty_room_is_shown_nothing_of_before() {
         let room = Room::new(RoomName::parse("room").unwrap(), 1 << 20, 100, 2);
         let (old, new) = (peer(1), peer(2));
-        push(&room, [Operation::Join(Box::new(newcomer(&old))), Operation::Leave(Box::new(newcomer(&old)))]);
+        push(&room, [Operation::Join(Box::new(joiner(&old))), Operation::Leave(Box::new(joiner(&old)))]);
         pass(&room).await;
-        push(&room, [Operation::Join(Box::new(newcomer(&new)))]);
+        push(&room, [Operation::Join(Box::new(joiner(&new)))]);
         pass(&room).await;
         assert_eq!(text(&new), "u2 has joined\n");
         // All of it in one batch, and what is asked for behind it.
         let (next, last) = (peer(3), peer(4));
-        push(&room, [Operation::Leave(Box::new(newcomer(&new))), Operation::Join(Box::new(newcomer(&next)))]);
-        push(&room, [Operation::Leave(Box::new(newcomer(&next))), Operation::Join(Box::new(newcomer(&last)))]);
+        push(&room, [Operation::Leave(Box::new(joiner(&new))), Operation::Join(Box::new(joiner(&next)))]);
+        push(&room, [Operation::Leave(Box::new(joiner(&next))), Operation::Join(Box::new(joiner(&last)))]);
         push(&room, [Operation::Recall(Arc::clone(&last) as _, 9)]);
         pass(&room).await;
         assert_eq!(text(&next), "u3 has joined\n");
@@ -444,7 +445,7 @@ mod tests {
     async fn a_room_that_remembers_nothing_says_so() {
         let room = Room::new(RoomName::parse("room").unwrap(), 1 << 20, 0, 5);
         let asks = peer(1);
-        push(&room, [Operation::Join(Box::new(newcomer(&asks))), Operation::Recall(Arc::clone(&asks) as _, 3)]);
+        push(&room, [Operation::Join(Box::new(joiner(&asks))), Operation::Recall(Arc::clone(&asks) as _, 3)]);
         pass(&room).await;
         assert_eq!(text(&asks), format!("u1 has joined\n{}", crate::text::replies::NOTHING_KEPT));
     }
@@ -452,7 +453,7 @@ mod tests {
     #[tokio::test]
     async fn a_pass_that_lasts_lets_others_run() {
         let (room, peers) = (room(), (0..1_000).map(peer).collect::<Vec<_>>());
-        push(&room, peers.iter().map(|peer| Operation::Join(Box::new(newcomer(peer)))));
+        push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
         pass(&room).await;
         push(&room, [Operation::Say { bytes: Box::from(&b"u1: a\n"[..]), lines: 1 }]);
         let mut breaths = 0;
@@ -461,6 +462,6 @@ mod tests {
             tally = pass(&room) => assert_eq!(tally.writes, 1_000),
             () = async { loop { breaths += 1; yield_now().await } } => {}
         }
-        assert_eq!(breaths, 1_000 / DELIVERIES_BEFORE_YIELD);
+        assert_eq!(breaths, 1_000 / DELIVERIES_PER_YIELD);
     }
 }

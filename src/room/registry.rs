@@ -5,8 +5,8 @@ use crate::peer::Peer;
 use crate::peer::events::PeerEvents;
 use crate::peer::output_buffer::ByteSink;
 use crate::room::Room;
-use crate::room::inbox::{Due, Inbox, Newcomer, Operation, Whisper};
-use crate::room::roster::{Members, Seat, has_seat};
+use crate::room::inbox::{Inbox, MemberRef, Operation, PassToken, Whisper};
+use crate::room::roster::{MemberKey, Members, holds_key};
 use crate::text::names::{RoomName, UserName};
 use dashmap::DashMap;
 use std::hash::RandomState;
@@ -25,7 +25,7 @@ pub struct Registry {
     /// The bound of a room's inbox, in bytes of lines.
     inbox_bytes: usize,
     /// Whether a name may be had more than once in a room.
-    twins: bool,
+    allow_duplicate_names: bool,
     /// Lines that a room remembers.
     history: usize,
     /// Lines of these that a newcomer is shown.
@@ -37,16 +37,16 @@ pub struct Registry {
 
 /// The server ends: nobody joins any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Closing;
+pub struct ShuttingDown;
 
 impl Registry {
-    /// No rooms. `inbox_bytes` bounds each room's inbox; `twins` lets names be had twice.
+    /// No rooms. `inbox_bytes` bounds each room's inbox; `allow_duplicate_names` lets names be had twice.
     #[must_use]
-    pub fn new(inbox_bytes: usize, twins: bool) -> Self {
+    pub fn new(inbox_bytes: usize, allow_duplicate_names: bool) -> Self {
         Self {
             rooms: DashMap::with_hasher(RandomState::new()),
             inbox_bytes,
-            twins,
+            allow_duplicate_names,
             history: 0,
             replay: 0,
             closing: AtomicBool::new(false),
@@ -87,29 +87,32 @@ impl Registry {
     /// `NAME_TAKEN` or `ROOM_CLOSED` by the room's next pass.
     ///
     /// # Errors
-    /// [`Closing`], when the server ends.
+    /// [`ShuttingDown`], when the server ends.
     pub fn join(
         self: &Arc<Self>,
         room: RoomName,
         user: UserName,
         peer: Arc<Peer<dyn ByteSink>>,
-    ) -> Result<Membership, Closing> {
-        let seat = Seat { name: user, twin: if self.twins { peer.id().non_zero() } else { None } };
-        let newcomer = Box::new(Newcomer { seat, peer: Arc::clone(&peer) });
+    ) -> Result<Membership, ShuttingDown> {
+        let key = MemberKey {
+            name: user,
+            disambiguator: if self.allow_duplicate_names { peer.id().non_zero() } else { None },
+        };
+        let joiner = Box::new(MemberRef { key, peer: Arc::clone(&peer) });
         let entry = self.rooms.entry(room);
         // Read under the shard's lock: `close` sets it first and then locks each shard, so either
         // it finds this room or this finds it set.
         if self.closing.load(Ordering::Acquire) {
-            return Err(Closing);
+            return Err(ShuttingDown);
         }
         let entry = entry.or_insert_with(|| Arc::new(Room::new(room, self.inbox_bytes, self.history, self.replay)));
         let room = Arc::clone(&entry);
         // Sent under the shard's lock, under which alone an empty room is removed: the room that
         // was found can't be gone before it knows of this peer.
-        let due = room.inbox.send(Operation::Join(newcomer));
+        let token = room.inbox.send(Operation::Join(joiner));
         drop(entry);
-        let membership = Membership { registry: Arc::clone(self), room, peer, seat, wanted: None };
-        membership.run_if(due);
+        let membership = Membership { registry: Arc::clone(self), room, peer, key, pending_name: None };
+        membership.spawn_pass(token);
         Ok(membership)
     }
 
@@ -118,8 +121,8 @@ impl Registry {
         self.closing.store(true, Ordering::Release);
         let rooms: Vec<Arc<Room>> = self.rooms.iter().map(|entry| Arc::clone(entry.value())).collect();
         for room in rooms {
-            let due = room.inbox.send(Operation::Close);
-            run_if(due, self, &room);
+            let token = room.inbox.send(Operation::Close);
+            spawn_pass(token, self, &room);
         }
     }
 
@@ -141,9 +144,9 @@ pub struct Membership {
     registry: Arc<Registry>,
     room: Arc<Room>,
     peer: Arc<Peer<dyn ByteSink>>,
-    seat: Seat,
+    key: MemberKey,
     /// The name that was asked for, until the room has answered. Boxed: that is seldom.
-    wanted: Option<Box<UserName>>,
+    pending_name: Option<Box<UserName>>,
 }
 
 impl Membership {
@@ -156,7 +159,7 @@ impl Membership {
     /// The name in the room.
     #[must_use]
     pub fn user(&self) -> UserName {
-        self.seat.name
+        self.key.name
     }
 
     /// Hands in `lines` lines, laid out with their line ends, for everybody in the room.
@@ -166,34 +169,34 @@ impl Membership {
     /// worth trying again.
     pub fn say(&self, bytes: Box<[u8]>, lines: u32) -> Result<(), Box<[u8]>> {
         match self.inbox().say(bytes, lines) {
-            Ok(due) => {
-                self.run_if(due);
+            Ok(token) => {
+                self.spawn_pass(token);
                 Ok(())
             }
             Err(bytes) => {
                 // Whatever fills the inbox now is in front of this: when the pass gets here, it
                 // has taken all that.
-                self.run_if(self.inbox().send(Operation::Notify(Arc::clone(&self.peer))));
+                self.spawn_pass(self.inbox().send(Operation::Notify(Arc::clone(&self.peer))));
                 Err(bytes)
             }
         }
     }
 
     /// Asks for another name in the room. The peer is told `RENAMED` or `NAME_TAKEN`; either is to be
-    /// noted with [`Membership::settle_name`].
+    /// noted with [`Membership::resolve_rename`].
     pub(crate) fn rename(&mut self, name: UserName) {
-        self.wanted = Some(Box::new(name));
-        let member = Newcomer { seat: self.seat, peer: Arc::clone(&self.peer) };
-        self.run_if(self.inbox().send(Operation::Rename(Box::new(member), Box::new(name))));
+        self.pending_name = Some(Box::new(name));
+        let member = MemberRef { key: self.key, peer: Arc::clone(&self.peer) };
+        self.spawn_pass(self.inbox().send(Operation::Rename(Box::new(member), Box::new(name))));
     }
 
     /// Notes what came of [`Membership::rename`]; the name that was asked for.
-    pub(crate) fn settle_name(&mut self, given: bool) -> Option<UserName> {
-        let wanted = self.wanted.take().map(|name| *name);
-        if let Some(name) = wanted.filter(|_| given) {
-            self.seat.name = name;
+    pub(crate) fn resolve_rename(&mut self, given: bool) -> Option<UserName> {
+        let pending_name = self.pending_name.take().map(|name| *name);
+        if let Some(name) = pending_name.filter(|_| given) {
+            self.key.name = name;
         }
-        wanted
+        pending_name
     }
 
     /// Asks for `text` to be said to one member alone, behind all that was said before. The peer is
@@ -203,58 +206,58 @@ impl Membership {
         let whisper = Whisper { peer: Arc::clone(&self.peer), from: self.user(), to, text: text.into() };
         let sent = self.inbox().whisper(Box::new(whisper));
         let full = sent.is_err();
-        self.run_if(sent.unwrap_or_else(|_| self.inbox().send(Operation::Notify(Arc::clone(&self.peer)))));
+        self.spawn_pass(sent.unwrap_or_else(|_| self.inbox().send(Operation::Notify(Arc::clone(&self.peer)))));
         !full
     }
 
     /// Asks to be shown the room's last `count` lines. The peer is told `REQUEST_DONE`.
     pub(crate) fn recall(&self, count: u16) {
-        self.run_if(self.inbox().send(Operation::Recall(Arc::clone(&self.peer), count)));
+        self.spawn_pass(self.inbox().send(Operation::Recall(Arc::clone(&self.peer), count)));
     }
 
     /// How many are in the room now, and their names. One that was let in a moment ago may be in no
     /// snapshot yet, but knows that it is here.
     pub(crate) fn who(&self, show: impl FnOnce(usize, &mut dyn Iterator<Item = &UserName>)) {
         let members = self.room.roster().snapshot();
-        let own = (!has_seat(&members, &self.seat, self.peer.id())).then_some(&self.seat.name);
+        let own = (!holds_key(&members, &self.key, self.peer.id())).then_some(&self.key.name);
         let total = members.len() + usize::from(own.is_some());
-        show(total, &mut own.into_iter().chain(members.keys().map(|seat| &seat.name)));
+        show(total, &mut own.into_iter().chain(members.keys().map(|key| &key.name)));
     }
 
     /// Hands in a leaver's last lines, budget or not: each connection has one such parcel.
-    pub(crate) fn say_at_last(&self, bytes: Box<[u8]>, lines: u32) {
-        self.run_if(self.inbox().say_at_last(bytes, lines));
+    pub(crate) fn send_final_lines(&self, bytes: Box<[u8]>, lines: u32) {
+        self.spawn_pass(self.inbox().send_final_lines(bytes, lines));
     }
 
     fn inbox(&self) -> &Inbox {
         &self.room.inbox
     }
 
-    fn run_if(&self, due: Option<Due>) {
-        run_if(due, &self.registry, &self.room);
+    fn spawn_pass(&self, token: Option<PassToken>) {
+        spawn_pass(token, &self.registry, &self.room);
     }
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
         // One that has asked for another name may have either: only the one it has is given up.
-        let wanted = self.wanted.as_ref().map(|name| Seat { name: **name, ..self.seat });
-        for seat in [Some(self.seat), wanted].into_iter().flatten() {
-            let leaver = Newcomer { seat, peer: Arc::clone(&self.peer) };
-            self.run_if(self.inbox().send(Operation::Leave(Box::new(leaver))));
+        let pending_name = self.pending_name.as_ref().map(|name| MemberKey { name: **name, ..self.key });
+        for key in [Some(self.key), pending_name].into_iter().flatten() {
+            let leaver = MemberRef { key, peer: Arc::clone(&self.peer) };
+            self.spawn_pass(self.inbox().send(Operation::Leave(Box::new(leaver))));
         }
     }
 }
 
 /// Runs the room's passes, if they are due, in a task that ends when the room is quiet.
-fn run_if(due: Option<Due>, registry: &Arc<Registry>, room: &Arc<Room>) {
-    if let Some(due) = due {
-        tokio::spawn(run(due, Arc::clone(registry), Arc::clone(room)));
+fn spawn_pass(token: Option<PassToken>, registry: &Arc<Registry>, room: &Arc<Room>) {
+    if let Some(token) = token {
+        tokio::spawn(run(token, Arc::clone(registry), Arc::clone(room)));
     }
 }
 
 /// Runs passes until the room is quiet.
-async fn run(_due: Due, registry: Arc<Registry>, room: Arc<Room>) {
+async fn run(_due: PassToken, registry: Arc<Registry>, room: Arc<Room>) {
     let fuse = Fuse { registry: &registry, room: &room };
     // Everything that is readable already is read first, and comes into the same batch.
     yield_now().await;
@@ -275,8 +278,8 @@ impl Drop for Fuse<'_> {
         self.registry.rooms.remove_if(&self.room.name(), |_, found| Arc::ptr_eq(found, self.room));
         let mut tally = Tally::default();
         for operation in self.room.inbox.take(usize::MAX) {
-            if let Operation::Join(waiting) | Operation::Leave(waiting) = operation {
-                waiting.peer.raise(PeerEvents::ROOM_FAILED, &mut tally);
+            if let Operation::Join(blocked_senders) | Operation::Leave(blocked_senders) = operation {
+                blocked_senders.peer.raise(PeerEvents::ROOM_FAILED, &mut tally);
             }
         }
         for peer in self.room.roster().snapshot().values() {
@@ -317,7 +320,7 @@ mod tests {
     }
 
     /// Lets all that is due run: this is the only thread.
-    async fn settle() {
+    async fn complete() {
         for _ in 0..100 {
             yield_now().await;
         }
@@ -334,19 +337,19 @@ mod tests {
         let registry = Arc::new(Registry::new(1 << 20, false));
         let (first, second) = (peer(1, false), peer(2, false));
         let old = join(&registry, &first);
-        settle().await;
-        let leave = Newcomer { seat: old.seat, peer: Arc::clone(&first) as _ };
-        old.inbox().send_uncounted(Operation::Leave(Box::new(leave)));
+        complete().await;
+        let leave = MemberRef { key: old.key, peer: Arc::clone(&first) as _ };
+        old.inbox().send_unmarked(Operation::Leave(Box::new(leave)));
         let new = join(&registry, &second);
-        settle().await;
+        complete().await;
         assert!(old.room.roster().is_empty(), "the pass took the leave");
         assert_eq!(registry.len(), 1, "and the room stays");
-        old.run_if(old.inbox().count());
-        settle().await;
+        old.spawn_pass(old.inbox().count());
+        complete().await;
         assert_eq!(events_of(&second), PeerEvents::JOINED);
         assert_eq!((registry.len(), new.room.roster().len()), (1, 1));
         drop(new);
-        settle().await;
+        complete().await;
         assert!(registry.is_empty());
     }
 
@@ -356,15 +359,15 @@ mod tests {
         let registry = Arc::new(Registry::new(1 << 20, false).with_history(100, 10));
         let first = peer(1, false);
         let member = join(&registry, &first);
-        settle().await;
+        complete().await;
         for _ in 0..100 {
             member.say(vec![b'\n'; 10_000].into(), 10_000).unwrap();
-            settle().await;
+            complete().await;
         }
         let room = Arc::downgrade(&member.room);
         assert!(room.upgrade().is_some());
         drop(member);
-        settle().await;
+        complete().await;
         assert!(room.upgrade().is_none() && registry.is_empty());
     }
 
@@ -374,22 +377,22 @@ mod tests {
         let (good, bad) = (peer(1, false), peer(2, true));
         let leaver = peer(4, false);
         let (old, left) = (join(&registry, &good), join(&registry, &leaver));
-        settle().await;
+        complete().await;
         assert_eq!(events_of(&leaver), PeerEvents::JOINED);
         // In one batch: whose write panics, and who leaves behind that.
         let broken = join(&registry, &bad);
         drop(left);
-        settle().await;
+        complete().await;
         assert!(registry.is_empty());
         for peer in [&good, &bad, &leaver] {
             assert!(events_of(peer).contains(PeerEvents::ROOM_FAILED), "{:?}", peer.id());
         }
         let third = peer(3, false);
         let new = join(&registry, &third);
-        settle().await;
+        complete().await;
         assert_eq!((events_of(&third), registry.len()), (PeerEvents::JOINED, 1), "the name opens a new room");
         drop((old, broken));
-        settle().await;
+        complete().await;
         assert_eq!(new.room.roster().len(), 1);
     }
 }

@@ -10,16 +10,16 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 /// Who sits where. Names come from outside: the hash is `SipHash` with a random seed.
-pub type Members = HashMap<Seat, Arc<Peer<dyn ByteSink>>, RandomState>;
+pub type Members = HashMap<MemberKey, Arc<Peer<dyn ByteSink>>, RandomState>;
 
 /// A place in a room, which one member at a time can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Seat {
+pub struct MemberKey {
     /// The member's name.
     pub name: UserName,
     /// Tells members of the same name apart where that is allowed; else `None`, so that a name
     /// is a seat and can be taken once.
-    pub twin: Option<NonZeroU64>,
+    pub disambiguator: Option<NonZeroU64>,
 }
 
 /// The members of one room. Whoever reads gets a snapshot; the room's delivery pass, which alone
@@ -79,24 +79,24 @@ fn compact(mut members: Members) -> Members {
         return members;
     }
     let mut smaller = Members::with_capacity_and_hasher(members.len(), members.hasher().clone());
-    for (seat, peer) in members {
-        smaller.insert(seat, peer);
+    for (key, peer) in members {
+        smaller.insert(key, peer);
     }
     smaller
 }
 
 /// Who has the name; where several may have it, one of them.
-pub(crate) fn find(members: &Members, name: UserName) -> Option<&Arc<Peer<dyn ByteSink>>> {
-    let twins = members.keys().next().is_some_and(|seat| seat.twin.is_some());
-    if twins {
-        return members.iter().find(|(seat, _)| seat.name == name).map(|(_, peer)| peer);
+pub(crate) fn find_by_name(members: &Members, name: UserName) -> Option<&Arc<Peer<dyn ByteSink>>> {
+    let allow_duplicate_names = members.keys().next().is_some_and(|key| key.disambiguator.is_some());
+    if allow_duplicate_names {
+        return members.iter().find(|(key, _)| key.name == name).map(|(_, peer)| peer);
     }
-    members.get(&Seat { name, twin: None })
+    members.get(&MemberKey { name, disambiguator: None })
 }
 
 /// Whether this very peer has the seat, and not another one of its name.
-pub(crate) fn has_seat(members: &Members, seat: &Seat, id: PeerId) -> bool {
-    members.get(seat).is_some_and(|member| member.id() == id)
+pub(crate) fn holds_key(members: &Members, key: &MemberKey, id: PeerId) -> bool {
+    members.get(key).is_some_and(|member| member.id() == id)
 }
 
 #[cfg(test)]
@@ -112,13 +112,13 @@ mod tests {
         }
     }
 
-    fn seat(number: u64) -> Seat {
-        Seat { name: UserName::parse(&format!("u{number}")).unwrap(), twin: None }
+    fn key(number: u64) -> MemberKey {
+        MemberKey { name: UserName::parse(&format!("u{number}")).unwrap(), disambiguator: None }
     }
 
     fn members(count: u64) -> Members {
         let peer = |id| Arc::new(Peer::new(PeerId(id), 0, SlowReader::Skip, Void));
-        (0..count).map(|id| (seat(id), peer(id) as Arc<Peer>)).collect()
+        (0..count).map(|id| (key(id), peer(id) as Arc<Peer>)).collect()
     }
 
     #[test]
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_name_is_one_seat_whatever_its_case() {
-        let upper = Seat { name: UserName::parse("U1").unwrap(), twin: None };
+        let upper = MemberKey { name: UserName::parse("U1").unwrap(), disambiguator: None };
         assert!(members(2).contains_key(&upper));
         assert!(members(100).contains_key(&upper));
     }
@@ -141,7 +141,7 @@ mod tests {
     fn a_room_that_has_emptied_gives_its_memory_back() {
         let roster = Roster::new();
         let mut many = members(5_000);
-        many.retain(|seat, _| seat.name.as_str().len() < 3);
+        many.retain(|key, _| key.name.as_str().len() < 3);
         assert!(many.capacity() >= 5_000);
         roster.replace(many);
         assert_eq!(roster.len(), 10);
