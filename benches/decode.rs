@@ -1,7 +1,7 @@
 //! Bytes a second from a read to data to lines to text: what a connection does before the room gets it.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use roomcast::protocol::line_decoder::Lines;
+use roomcast::protocol::line_decoder::LineDecoder;
 use roomcast::protocol::telnet::{Decoder, Item};
 use roomcast::text::sanitize;
 use std::hint::black_box;
@@ -22,7 +22,7 @@ fn lines_of(piece: &[u8]) -> Vec<u8> {
 /// Takes the commands out of a read, cuts it into lines and cleans each; how many bytes of text
 /// came of it, and how many commands.
 fn decode(mut bytes: &[u8], chunk: usize) -> (usize, usize) {
-    let (mut decoder, mut lines) = (Decoder::default(), Lines::new(20_000));
+    let (mut decoder, mut lines) = (Decoder::default(), LineDecoder::new(20_000));
     let (mut text, mut commands) = (0, 0);
     while !bytes.is_empty() {
         let (mut input, rest) = bytes.split_at(chunk.min(bytes.len()));

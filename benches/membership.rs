@@ -18,7 +18,7 @@ mod halls;
 mod models;
 mod record;
 
-use case::{CROWD, Case, Figure, Percentiles, Place};
+use case::{CROWD, Case, Figure, Percentiles, RoomState};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode};
 use halls::{Hall, LockedHall, OurHall};
@@ -36,7 +36,12 @@ const MEMBERS: [usize; 4] = [10, 100, 1_000, 10_000];
 const SAMPLES: usize = 10;
 
 /// Measures one case, if criterion's filter lets it through.
-fn measure<H: Hall>(group: &mut BenchmarkGroup<'_, WallTime>, place: Place, members: usize, found: &mut Vec<Figure>) {
+fn measure<H: Hall>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    place: RoomState,
+    members: usize,
+    found: &mut Vec<Figure>,
+) {
     let (mut case, mut hall) = (Case::new(place, members), None);
     group.measurement_time(case.time());
     group.bench_function(BenchmarkId::new(format!("{}/{}", place.name(), H::NAME), members), |bencher| {
@@ -55,7 +60,7 @@ fn measure_all(criterion: &mut Criterion) -> Vec<Figure> {
     let mut group = criterion.benchmark_group("membership");
     group.sample_size(SAMPLES).sampling_mode(SamplingMode::Flat).nresamples(10_000);
     group.warm_up_time(Duration::from_millis(200));
-    for place in Place::ALL {
+    for place in RoomState::ALL {
         for members in MEMBERS.into_iter().filter(|&members| members < CROWD || record::measuring()) {
             measure::<LockedHall<GlobalLock>>(&mut group, place, members, &mut found);
             measure::<LockedHall<ShardLocks>>(&mut group, place, members, &mut found);
@@ -77,7 +82,7 @@ fn tell(found: &[Figure]) -> anyhow::Result<()> {
          the map; `told` is until its own `has joined` for all. A leave counts for ours until a certain other member got\n\
          `has left`, for designs with locks until the leaver is out of the map.",
     );
-    for place in Place::ALL {
+    for place in RoomState::ALL {
         let figure = |design: &str, members: usize| {
             found.iter().find(|it| it.place == place && (it.design, it.members) == (design, members))
         };
@@ -94,7 +99,7 @@ fn tell(found: &[Figure]) -> anyhow::Result<()> {
         let leaves = MEMBERS.map(|members| row("leave", members, |it| it.leave));
         record.say(&format!("**In {}:**", place.title()));
         record.table(&[&["", "members"], &DESIGNS[..]].concat(), &[joins, told, leaves].concat());
-        if place == Place::Quiet {
+        if place == RoomState::Quiet {
             continue;
         }
         let points = |design: &str| {

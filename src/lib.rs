@@ -87,7 +87,7 @@ pub mod terminal;
 pub mod text;
 
 pub use config::{Config, RESERVED_FILES};
-pub use metrics::counters::Tally;
+pub use metrics::counters::MetricsDelta;
 pub use net::socket::ListenError;
 pub use peer::output_buffer::SlowReader;
-pub use server::{Server, Watch};
+pub use server::{Server, ServerStats};

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Client, TestServer, eventually};
-use roomcast::Tally;
+use roomcast::MetricsDelta;
 use std::io::Read;
 use std::sync::Barrier;
 use std::thread;
@@ -46,14 +46,14 @@ fn read_all(clients: &[Client]) {
 }
 
 /// What was done since `before`.
-fn since(before: &Tally, server: &TestServer) -> Tally {
+fn since(before: &MetricsDelta, server: &TestServer) -> MetricsDelta {
     let now = server.watch.counters();
-    Tally {
+    MetricsDelta {
         lines: now.lines - before.lines,
         deliveries: now.deliveries - before.deliveries,
         writes: now.writes - before.writes,
         wakes: now.wakes - before.wakes,
-        ..Tally::default()
+        ..MetricsDelta::default()
     }
 }
 

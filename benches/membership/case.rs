@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Where a visitor goes.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Place {
+pub(crate) enum RoomState {
     /// A room in which nobody talks.
     Quiet,
     /// The room in which the speakers talk.
@@ -31,7 +31,7 @@ pub(crate) enum Place {
     OtherRoom,
 }
 
-impl Place {
+impl RoomState {
     pub(crate) const ALL: [Self; 3] = [Self::Quiet, Self::BusyRoom, Self::OtherRoom];
 
     /// In ids.
@@ -56,9 +56,9 @@ impl Place {
 /// What one case came to.
 #[derive(Serialize)]
 pub(crate) struct Figure {
-    pub(crate) place: Place,
+    pub(crate) place: RoomState,
     pub(crate) design: &'static str,
-    /// Members of the busy room; of the quiet one in [`Place::Quiet`].
+    /// Members of the busy room; of the quiet one in [`RoomState::Quiet`].
     pub(crate) members: usize,
     pub(crate) visits: u64,
     /// From the call until the newcomer is in.
@@ -78,7 +78,7 @@ pub(crate) struct Percentiles {
 
 /// One case while it is measured.
 pub(crate) struct Case {
-    place: Place,
+    place: RoomState,
     members: usize,
     /// When it must come to its end.
     until: Instant,
@@ -89,7 +89,7 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    pub(crate) fn new(place: Place, members: usize) -> Self {
+    pub(crate) fn new(place: RoomState, members: usize) -> Self {
         let histogram = || {
             let found = Histogram::new_with_bounds(1, LONGEST, 3);
             found.unwrap_or_else(|error| unreachable!("good bounds: {error}"))
@@ -106,11 +106,11 @@ impl Case {
     /// How long criterion is to measure it.
     pub(crate) fn time(&self) -> Duration {
         match self.place {
-            Place::Quiet if self.members < CROWD => Duration::from_secs(1),
-            Place::Quiet => Duration::from_secs(3),
+            RoomState::Quiet if self.members < CROWD => Duration::from_secs(1),
+            RoomState::Quiet => Duration::from_secs(3),
             _ if self.members < 1_000 => Duration::from_secs(2),
             _ if self.members < CROWD => Duration::from_secs(6),
-            Place::BusyRoom | Place::OtherRoom => Duration::from_secs(10),
+            RoomState::BusyRoom | RoomState::OtherRoom => Duration::from_secs(10),
         }
     }
 
@@ -118,7 +118,7 @@ impl Case {
     pub(crate) fn run<H: Hall>(&mut self, hall: &H, visits: u64) -> Duration {
         // A visitor that is kept out for ever is let in when the speakers' shift ends.
         let shift = Shift::new(self.until.max(Instant::now()) + GRACE);
-        let speakers = if self.place == Place::Quiet { 0 } else { SPEAKERS };
+        let speakers = if self.place == RoomState::Quiet { 0 } else { SPEAKERS };
         thread::scope(|scope| {
             for speaker in 0..speakers {
                 let shift = shift.clone();
@@ -140,7 +140,7 @@ impl Case {
     /// One visit; how long the join took.
     fn visit<H: Hall>(&mut self, hall: &H) -> Tick {
         self.pause();
-        let (guest, Joined { join, told }) = hall.join(self.place == Place::OtherRoom);
+        let (guest, Joined { join, told }) = hall.join(self.place == RoomState::OtherRoom);
         self.pause();
         let leave = hall.leave(guest);
         self.visits += 1;

@@ -24,7 +24,7 @@ pub(crate) struct Sink {
     /// Bytes taken. Away from other sinks' counts, which other threads touch.
     bytes: CachePadded<AtomicUsize>,
     /// What somebody waits for.
-    watch: Option<Watch>,
+    watch: Option<ServerStats>,
 }
 
 impl Sink {
@@ -35,7 +35,7 @@ impl Sink {
 
     /// A sink in which somebody waits for `words`.
     pub(crate) fn watched(price: Duration, words: &str) -> Self {
-        Self { watch: Some(Watch::new(words)), ..Self::new(price) }
+        Self { watch: Some(ServerStats::new(words)), ..Self::new(price) }
     }
 
     /// Forgets that the words were seen.
@@ -77,14 +77,14 @@ impl ByteSink for Sink {
 }
 
 /// Words that somebody waits for. Only watched sinks pay for the search.
-struct Watch {
+struct ServerStats {
     words: Finder<'static>,
     /// When they came; 0 if they did not.
     seen: AtomicU64,
     waker: AtomicWaker,
 }
 
-impl Watch {
+impl ServerStats {
     fn new(words: &str) -> Self {
         Self { words: Finder::new(words).into_owned(), seen: AtomicU64::new(0), waker: AtomicWaker::new() }
     }

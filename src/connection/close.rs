@@ -1,10 +1,10 @@
 //! The farewell: how a connection ends, so that nobody loses a line by it.
 
-use super::{Backlog, Connection, Errand, Event, Place, Report};
+use super::{Backlog, Connection, Event, PendingRequest, Report, RoomState};
 use crate::connection::close_reason::CloseReason;
 use crate::connection::timers::Deadline;
-use crate::metrics::counters::Tally;
-use crate::net::socket::hang_up;
+use crate::metrics::counters::MetricsDelta;
+use crate::net::socket::linger_close;
 use crate::peer::events::PeerEvents;
 use crate::text::messages;
 use std::time::Duration;
@@ -17,24 +17,24 @@ const FLUSH: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs
 impl Connection {
     /// Gives the seat up, tells the peer why, flushes what it is owed, and closes.
     pub(super) async fn end(&mut self, reason: CloseReason) -> Report {
-        let (seat, joined) = (self.seat(), matches!(self.place, Place::Inside(_)));
-        let input_ended = self.deaf || matches!(reason, CloseReason::Lost(_));
-        self.deaf = true;
+        let (identity, joined) = (self.identity(), matches!(self.room_state, RoomState::Inside(_)));
+        let input_ended = self.input_closed || matches!(reason, CloseReason::Lost(_));
+        self.input_closed = true;
         self.ending = None;
         self.deadlines.clear(Deadline::Login);
-        self.deadlines.clear(Deadline::Pace);
+        self.deadlines.clear(Deadline::RateLimit);
         self.deadlines.clear(Deadline::Close);
         if matches!(reason, CloseReason::Lost(_)) {
             self.close_output().await;
         }
         self.leave(reason).await;
         if let Some(told) = reason.to_peer(joined) {
-            self.tell(messages::error(&told).as_bytes());
+            self.send_unbounded(messages::error(&told).as_bytes());
         }
         self.flush(reason == CloseReason::Shutdown).await;
         let lines_out = self.close_output().await;
-        hang_up(self.peer.sink(), !input_ended).await;
-        Report { reason, seat, lines_in: self.lines_in, lines_out }
+        linger_close(self.peer.sink(), !input_ended).await;
+        Report { reason, identity, lines_in: self.lines_in, lines_out }
     }
 
     /// Leaves the room, behind the last line that was taken from the peer and before it is told
@@ -43,11 +43,11 @@ impl Connection {
         // At shutdown the room lets everybody go by itself.
         self.released |= reason == CloseReason::Shutdown;
         // A seat that was asked for besides is given up, too.
-        self.errand = Errand::None;
-        let Place::Inside(membership) = std::mem::replace(&mut self.place, Place::Outside) else {
+        self.request = PendingRequest::None;
+        let RoomState::Inside(membership) = std::mem::replace(&mut self.room_state, RoomState::Outside) else {
             return;
         };
-        if let Some((bytes, lines)) = self.unsent.take().and_then(|unsent| unsent.parcel) {
+        if let Some((bytes, lines)) = self.blocked_input.take().and_then(|blocked_input| blocked_input.encoder) {
             membership.send_final_lines(bytes, lines);
         }
         drop(membership);
@@ -84,9 +84,9 @@ impl Connection {
 
     /// Ends the outbox; how many lines the peer got.
     async fn close_output(&mut self) -> u64 {
-        let mut tally = Tally::default();
+        let mut metrics = MetricsDelta::default();
         loop {
-            if let Some(lines) = self.peer.close(&mut tally) {
+            if let Some(lines) = self.peer.close(&mut metrics) {
                 return lines;
             }
             tokio::task::yield_now().await;

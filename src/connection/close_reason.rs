@@ -1,6 +1,6 @@
 //! Why a connection ends: the name for the log, and what its user is told.
 
-use crate::protocol::join::BadJoin;
+use crate::protocol::join::JoinError;
 use std::io;
 use std::time::Duration;
 use thiserror::Error;
@@ -16,7 +16,7 @@ pub enum CloseReason {
     Lost(io::ErrorKind),
     /// The first line was no JOIN.
     #[error("bad first line")]
-    BadJoin(BadJoin),
+    JoinError(JoinError),
     /// The JOIN line did not come in time.
     #[error("login timeout")]
     LoginTimeout(Duration),
@@ -55,7 +55,7 @@ impl CloseReason {
             Self::Eof | Self::Quit | Self::Lost(_) => return None,
             Self::Shutdown if joined => return None,
             Self::Shutdown => "the server is shutting down: come back later".to_owned(),
-            Self::BadJoin(bad) => bad.to_string(),
+            Self::JoinError(bad) => bad.to_string(),
             Self::LoginTimeout(limit) => format!(
                 "no JOIN line came within {}, send it at once: JOIN <ROOMNAME> <USERNAME>",
                 humantime::format_duration(limit)
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn what_a_peer_is_told_is_one_line() {
         let reasons = [
-            CloseReason::BadJoin(BadJoin::Words(3)),
+            CloseReason::JoinError(JoinError::Words(3)),
             CloseReason::LoginTimeout(Duration::from_secs(30)),
             CloseReason::NameTaken,
             CloseReason::RoomFailed,

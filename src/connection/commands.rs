@@ -1,15 +1,15 @@
 //! Errands: what a member's commands ask for, and what comes of it.
 
-use super::input::Draft;
-use super::{Connection, Errand, Place};
+use super::input::LineEncoder;
+use super::{Connection, PendingRequest, RoomState};
 use crate::connection::close_reason::CloseReason;
-use crate::metrics::counters::Tally;
+use crate::metrics::counters::MetricsDelta;
 use crate::peer::Peer;
 use crate::peer::line_batch::{EncodedBatch, count_lines};
 use crate::peer::output_buffer::ByteSink;
 use crate::protocol::commands::{self, Command};
 use crate::room::registry::ShuttingDown;
-use crate::terminal::line_style::Dress;
+use crate::terminal::line_style::LineStyle;
 use crate::text::names::{RoomName, UserName};
 use crate::text::{messages, replies};
 use bytes::Bytes;
@@ -24,10 +24,15 @@ const DEAR: u32 = 20;
 
 impl Connection {
     /// Does what a member's command asks for: `line` said it. What it said before is in the room's
-    /// inbox; what comes of this one for the room goes into `draft`.
+    /// inbox; what comes of this one for the room goes into `encoder`.
     #[allow(clippy::needless_pass_by_value, reason = "a command is done once")]
-    pub(super) fn obey(&mut self, command: Command<'_>, line: &[u8], draft: &mut Draft) -> Result<(), CloseReason> {
-        let Place::Inside(membership) = &mut self.place else {
+    pub(super) fn run_command(
+        &mut self,
+        command: Command<'_>,
+        line: &[u8],
+        encoder: &mut LineEncoder,
+    ) -> Result<(), CloseReason> {
+        let RoomState::Inside(membership) = &mut self.room_state else {
             return Ok(());
         };
         let mut told = Vec::new();
@@ -36,7 +41,7 @@ impl Connection {
             Command::Who => membership.who(|total, names| replies::who(&mut told, total, names)),
             Command::Rooms => {
                 replies::rooms(&mut told, self.host.registry.rooms());
-                self.pace.spend_many(DEAR, &self.host.limit, Instant::now().into_std());
+                self.rate.spend_many(DEAR, &self.host.limit, Instant::now().into_std());
             }
             Command::Join { room, .. } if room == membership.room() => replies::here_already(&mut told, &room),
             Command::Join { room, user } => {
@@ -45,54 +50,54 @@ impl Connection {
             }
             Command::Nick(name) => {
                 membership.rename(name);
-                self.errand = Errand::Renaming;
+                self.request = PendingRequest::Renaming;
             }
-            Command::Me(text) => draft.add(|out| messages::acted(out, &membership.user(), text)),
-            Command::Msg { to, text } if membership.whisper(to, text) => self.errand = Errand::Asking,
-            Command::Msg { .. } => self.unsent.get_or_insert_default().command = Some(line.into()),
+            Command::Me(text) => encoder.add(|out| messages::acted(out, &membership.user(), text)),
+            Command::Msg { to, text } if membership.whisper(to, text) => self.request = PendingRequest::Asking,
+            Command::Msg { .. } => self.blocked_input.get_or_insert_default().command = Some(line.into()),
             Command::Last(count) => {
                 membership.recall(count);
-                self.errand = Errand::Asking;
-                self.pace.spend_many(DEAR, &self.host.limit, Instant::now().into_std());
+                self.request = PendingRequest::Asking;
+                self.rate.spend_many(DEAR, &self.host.limit, Instant::now().into_std());
             }
             Command::Quit(text) => {
                 if let Some(text) = text {
-                    draft.add(|out| messages::said(out, &membership.user(), text));
+                    encoder.add(|out| messages::said(out, &membership.user(), text));
                 }
-                self.post(draft);
+                self.post(encoder);
                 return Err(CloseReason::Quit);
             }
             Command::Ui(on) => self.switch_editor(on),
-            Command::Time(on) => self.dress("time", |dress| &mut dress.time, on, &mut told),
-            Command::Color(on) => self.dress("color", |dress| &mut dress.color, on, &mut told),
+            Command::Time(on) => self.style("time", |style| &mut style.time, on, &mut told),
+            Command::Color(on) => self.style("color", |style| &mut style.color, on, &mut told),
         }
-        self.answer(told);
+        self.reply(told);
         Ok(())
     }
 
     /// Answers a command with lines. They come to the peer as a room's do, and like those they are
     /// within its backlog's bound: who asks on and on and reads nothing must not fill the memory.
-    pub(super) fn answer(&self, lines: Vec<u8>) {
+    pub(super) fn reply(&self, lines: Vec<u8>) {
         if !lines.is_empty() {
-            let mut tally = Tally::default();
+            let mut metrics = MetricsDelta::default();
             let count = count_lines(&lines);
-            self.peer.deliver_batch(&EncodedBatch::new(Bytes::from(lines), count), &mut tally);
-            self.host.registry.counters().add(&tally);
+            self.peer.deliver_batch(&EncodedBatch::new(Bytes::from(lines), count), &mut metrics);
+            self.host.registry.counters().add(&metrics);
         }
     }
 
     /// Answers with one line that is no user's.
-    pub(super) fn tell_misuse(&self, text: &impl Display) {
+    pub(super) fn reply_line(&self, text: &impl Display) {
         let mut told = Vec::new();
         replies::answer(&mut told, text);
-        self.answer(told);
+        self.reply(told);
     }
 
     /// Puts something on the lines that the editor shows, or takes it off.
-    fn dress(&mut self, what: &str, part: fn(&mut Dress) -> &mut bool, on: bool, told: &mut Vec<u8>) {
+    fn style(&mut self, what: &str, part: fn(&mut LineStyle) -> &mut bool, on: bool, told: &mut Vec<u8>) {
         match self.editor() {
             Some((editor, _)) => {
-                *part(&mut editor.dress) = on;
+                *part(&mut editor.style) = on;
                 replies::switched(told, what, on);
             }
             None => replies::answer(told, &format_args!("/{what} works with the line editor: /ui on")),
@@ -104,68 +109,73 @@ impl Connection {
         let peer: Arc<Peer<dyn ByteSink>> = Arc::clone(&self.peer) as _;
         match self.host.registry.join(room, user, peer) {
             Ok(asked) => {
-                self.errand = Errand::Moving(Box::new(asked));
+                self.request = PendingRequest::Moving(Box::new(asked));
                 Ok(())
             }
-            Err(ShuttingDown) => self.shut_out(),
+            Err(ShuttingDown) => self.on_room_closed(),
         }
     }
 
     /// No room lets anybody in any more: the server ends. A member waits for its own room's goodbye,
     /// which is sure to come.
-    pub(super) fn shut_out(&mut self) -> Result<(), CloseReason> {
-        match self.place {
-            Place::Inside(_) => {
-                self.errand = Errand::Ending;
+    pub(super) fn on_room_closed(&mut self) -> Result<(), CloseReason> {
+        match self.room_state {
+            RoomState::Inside(_) => {
+                self.request = PendingRequest::Ending;
                 Ok(())
             }
-            Place::Outside | Place::Waiting(_) => Err(CloseReason::Shutdown),
+            RoomState::Outside | RoomState::Waiting(_) => Err(CloseReason::Shutdown),
         }
     }
 
     /// A room has let the peer in: if it comes from another one, it leaves that.
     pub(super) fn enter(&mut self) {
-        match (mem::replace(&mut self.place, Place::Outside), mem::replace(&mut self.errand, Errand::None)) {
-            (old @ Place::Inside(_), Errand::Moving(new)) => {
-                self.place = Place::Inside(*new);
-                self.errand = Errand::Leaving;
+        match (
+            mem::replace(&mut self.room_state, RoomState::Outside),
+            mem::replace(&mut self.request, PendingRequest::None),
+        ) {
+            (old @ RoomState::Inside(_), PendingRequest::Moving(new)) => {
+                self.room_state = RoomState::Inside(*new);
+                self.request = PendingRequest::Leaving;
                 drop(old);
             }
-            (Place::Waiting(membership), errand) => (self.place, self.errand) = (Place::Inside(membership), errand),
-            (place, errand) => (self.place, self.errand) = (place, errand),
+            (RoomState::Waiting(membership), request) => {
+                (self.room_state, self.request) = (RoomState::Inside(membership), request)
+            }
+            (room_state, request) => (self.room_state, self.request) = (room_state, request),
         }
-        let (room, name) = self.seat().unzip();
+        let (room, name) = self.identity().unzip();
         debug!(room = room.as_ref().map(RoomName::as_str), name = name.as_ref().map(UserName::as_str), "admitted");
     }
 
     /// Somebody has the name that was asked for.
     pub(super) fn refused(&mut self) -> Result<(), CloseReason> {
         let mut told = Vec::new();
-        match (mem::replace(&mut self.errand, Errand::None), &mut self.place) {
-            (Errand::Moving(new), _) => replies::taken_there(&mut told, &new.room(), &new.user()),
-            (Errand::Renaming, Place::Inside(membership)) => {
+        match (mem::replace(&mut self.request, PendingRequest::None), &mut self.room_state) {
+            (PendingRequest::Moving(new), _) => replies::taken_there(&mut told, &new.room(), &new.user()),
+            (PendingRequest::Renaming, RoomState::Inside(membership)) => {
                 if let Some(name) = membership.resolve_rename(false) {
                     replies::taken_here(&mut told, &name);
                 }
             }
             _ => return Err(CloseReason::NameTaken),
         }
-        self.answer(told);
+        self.reply(told);
         Ok(())
     }
 
     /// The room has given the name that was asked for.
     pub(super) fn renamed(&mut self) {
-        if let Place::Inside(membership) = &mut self.place {
+        if let RoomState::Inside(membership) = &mut self.room_state {
             membership.resolve_rename(true);
         }
-        self.errand = Errand::None;
+        self.request = PendingRequest::None;
     }
 
     /// The room that was left has said its last line.
     pub(super) fn moved(&mut self) {
-        if matches!(self.errand, Errand::Leaving) {
-            self.errand = Errand::None;
+        if matches!(self.request, PendingRequest::Leaving) {
+            self.request = PendingRequest::None;
             self.released = false;
         }
     }

@@ -2,13 +2,13 @@
 
 use super::telnet::Negotiation;
 use super::terminal::{KEYS, Terminal};
-use super::{Connection, Parcel, Place, Unsent};
+use super::{BlockedInput, Connection, EncodedLines, RoomState};
 use crate::connection::close_reason::CloseReason;
 use crate::connection::timers::Deadline;
 use crate::peer::Peer;
 use crate::peer::output_buffer::ByteSink;
 use crate::protocol::commands::{self, Line};
-use crate::protocol::join::{BadJoin, Effect, Session};
+use crate::protocol::join::{Effect, JoinError, Session};
 use crate::protocol::line_decoder::TooLong;
 use crate::protocol::telnet::{self, IAC, Item};
 use crate::text::messages;
@@ -34,22 +34,22 @@ const TLS_HELLO: &[u8] = &[0x16, 3];
 thread_local! {
     /// The buffers that a connection reads into and lays out in. They belong to the worker thread:
     /// a quiet connection has none.
-    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch { input: vec![0; READ], parcel: Draft::default() });
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch { input: vec![0; READ], encoder: LineEncoder::default() });
 }
 
 struct Scratch {
     input: Vec<u8>,
-    parcel: Draft,
+    encoder: LineEncoder,
 }
 
 /// Lines laid out, on their way into a parcel.
 #[derive(Default)]
-pub(super) struct Draft {
+pub(super) struct LineEncoder {
     bytes: Vec<u8>,
     lines: u32,
 }
 
-impl Draft {
+impl LineEncoder {
     /// Adds one line, as `lay_out` has it.
     pub(super) fn add(&mut self, lay_out: impl FnOnce(&mut Vec<u8>)) {
         lay_out(&mut self.bytes);
@@ -57,24 +57,24 @@ impl Draft {
     }
 
     /// What is in it; it is empty then.
-    fn take(&mut self) -> Option<Parcel> {
-        let parcel = (self.lines > 0).then(|| (Box::from(&self.bytes[..]), self.lines));
+    fn take(&mut self) -> Option<EncodedLines> {
+        let encoder = (self.lines > 0).then(|| (Box::from(&self.bytes[..]), self.lines));
         self.bytes.clear();
         self.lines = 0;
-        parcel
+        encoder
     }
 }
 
 impl Connection {
     pub(super) fn read(&mut self) -> Result<(), CloseReason> {
-        SCRATCH.with_borrow_mut(|Scratch { input, parcel }| match self.peer.sink().try_read(input) {
+        SCRATCH.with_borrow_mut(|Scratch { input, encoder }| match self.peer.sink().try_read(input) {
             Ok(0) => {
-                self.deaf = true;
+                self.input_closed = true;
                 self.check_connected()?;
-                self.end_of_input(parcel)
+                self.end_of_input(encoder)
             }
             Ok(count) => {
-                let (rest, outcome) = self.feed(&input[..count], parcel);
+                let (rest, outcome) = self.feed(&input[..count], encoder);
                 self.held = (!rest.is_empty()).then(|| Box::new(Bytes::copy_from_slice(rest)));
                 outcome
             }
@@ -91,39 +91,39 @@ impl Connection {
     }
 
     /// Goes on with the input that is held, if nothing is waited for any more.
-    pub(super) fn go_on(&mut self) -> Result<(), CloseReason> {
-        SCRATCH.with_borrow_mut(|Scratch { parcel, .. }| {
+    pub(super) fn resume_input(&mut self) -> Result<(), CloseReason> {
+        SCRATCH.with_borrow_mut(|Scratch { encoder, .. }| {
             if let Some(mut held) = self.held.take() {
                 let input = Bytes::clone(&held);
-                let (rest, outcome) = self.feed(&input, parcel);
+                let (rest, outcome) = self.feed(&input, encoder);
                 held.advance(held.len() - rest.len());
                 self.held = Some(held).filter(|held| !held.is_empty());
                 outcome?;
             }
-            if self.held.is_none() && self.deaf { self.end_of_input(parcel) } else { Ok(()) }
+            if self.held.is_none() && self.input_closed { self.end_of_input(encoder) } else { Ok(()) }
         })
     }
 
     /// Works on `input` line by line until something has to be waited for; what is left of it.
-    fn feed<'a>(&mut self, mut input: &'a [u8], parcel: &mut Draft) -> (&'a [u8], Result<(), CloseReason>) {
+    fn feed<'a>(&mut self, mut input: &'a [u8], encoder: &mut LineEncoder) -> (&'a [u8], Result<(), CloseReason>) {
         // It is empty, but behind a panic: no line of another peer's may get into this one's room.
-        parcel.take();
-        let outcome = self.take_lines(&mut input, parcel);
-        self.post(parcel);
+        encoder.take();
+        let outcome = self.take_lines(&mut input, encoder);
+        self.post(encoder);
         (input, outcome)
     }
 
-    fn take_lines(&mut self, input: &mut &[u8], parcel: &mut Draft) -> Result<(), CloseReason> {
+    fn take_lines(&mut self, input: &mut &[u8], encoder: &mut LineEncoder) -> Result<(), CloseReason> {
         let now = Instant::now().into_std();
         if self.telnet.is_none() && memchr(IAC, input).is_some() {
             self.telnet = Some(Box::new(Negotiation::new(now)));
         }
         loop {
-            self.take_items(input, parcel, now)?;
+            self.take_items(input, encoder, now)?;
             self.pay_for_commands(now);
             self.show_typed();
             // What was waited for may have been just that: nobody else would go on then.
-            if input.is_empty() || self.is_waiting() {
+            if input.is_empty() || self.is_input_paused() {
                 return Ok(());
             }
         }
@@ -132,10 +132,10 @@ impl Connection {
     fn take_items(
         &mut self,
         input: &mut &[u8],
-        parcel: &mut Draft,
+        encoder: &mut LineEncoder,
         now: std::time::Instant,
     ) -> Result<(), CloseReason> {
-        while !input.is_empty() && !self.is_waiting() {
+        while !input.is_empty() && !self.is_input_paused() {
             let before = *input;
             let item = match &mut self.telnet {
                 Some(telnet) => telnet.decoder.next(input),
@@ -146,7 +146,7 @@ impl Connection {
                 Some(Err(telnet::TooLong)) => return Err(CloseReason::BadTelnet),
                 Some(Ok(Item::Command(command))) => self.negotiate(command, now),
                 Some(Ok(Item::Data(mut run))) => {
-                    self.take_run(&mut run, parcel, now)?;
+                    self.take_run(&mut run, encoder, now)?;
                     // What something has to be waited for with is put back.
                     *input = &before[before.len() - input.len() - run.len()..];
                     if run == [IAC]
@@ -162,10 +162,15 @@ impl Connection {
     }
 
     /// Works on data line by line until something has to be waited for.
-    fn take_run(&mut self, run: &mut &[u8], parcel: &mut Draft, now: std::time::Instant) -> Result<(), CloseReason> {
-        while !run.is_empty() && !self.is_waiting() {
-            if let Err(later) = self.pace.check(&self.host.limit, now) {
-                self.deadlines.set(Deadline::Pace, later.into());
+    fn take_run(
+        &mut self,
+        run: &mut &[u8],
+        encoder: &mut LineEncoder,
+        now: std::time::Instant,
+    ) -> Result<(), CloseReason> {
+        while !run.is_empty() && !self.is_input_paused() {
+            if let Err(later) = self.rate.check(&self.host.limit, now) {
+                self.deadlines.set(Deadline::RateLimit, later.into());
                 break;
             }
             match self.next_line(run, now) {
@@ -173,14 +178,14 @@ impl Connection {
                 Some(Err(TooLong)) => return Err(CloseReason::LineTooLong(self.host.config.max_line)),
                 Some(Ok(line)) => {
                     self.note_nvt();
-                    self.pace.spend(&self.host.limit, now);
+                    self.rate.spend(&self.host.limit, now);
                     self.lines_in += 1;
-                    self.take_line(&line, parcel)?;
+                    self.take_line(&line, encoder)?;
                 }
             }
         }
         if self.session == Session::Greeting && self.lines.begins_with(TLS_HELLO) {
-            return Err(CloseReason::BadJoin(BadJoin::Tls));
+            return Err(CloseReason::JoinError(JoinError::Tls));
         }
         Ok(())
     }
@@ -208,30 +213,30 @@ impl Connection {
         }
     }
 
-    fn take_line(&mut self, line: &[u8], draft: &mut Draft) -> Result<(), CloseReason> {
-        let text = match self.session.line(line).map_err(CloseReason::BadJoin)? {
+    fn take_line(&mut self, line: &[u8], encoder: &mut LineEncoder) -> Result<(), CloseReason> {
+        let text = match self.session.line(line).map_err(CloseReason::JoinError)? {
             Effect::Join { room, user } => return self.join(room, user),
             Effect::Say(text) => text,
         };
         let meant = if self.host.config.plain { Ok(Line::Say(&text)) } else { commands::parse(&text) };
         match meant {
             Ok(Line::Say(text)) => {
-                if let Place::Inside(membership) = &self.place {
-                    draft.add(|out| messages::said(out, &membership.user(), text));
+                if let RoomState::Inside(membership) = &self.room_state {
+                    encoder.add(|out| messages::said(out, &membership.user(), text));
                 }
             }
             Ok(Line::Command(command)) => {
                 // What was said before it comes before it.
-                self.post(draft);
-                match &mut self.unsent {
-                    Some(unsent) => unsent.command = Some(line.into()),
-                    None => self.obey(command, line, draft)?,
+                self.post(encoder);
+                match &mut self.blocked_input {
+                    Some(blocked_input) => blocked_input.command = Some(line.into()),
+                    None => self.run_command(command, line, encoder)?,
                 }
             }
-            Err(misuse) => self.tell_misuse(&misuse),
+            Err(misuse) => self.reply_line(&misuse),
         }
-        if draft.bytes.len() >= PARCEL {
-            self.post(draft);
+        if encoder.bytes.len() >= PARCEL {
+            self.post(encoder);
         }
         Ok(())
     }
@@ -242,39 +247,39 @@ impl Connection {
         self.ending = None;
         let peer: Arc<Peer<dyn ByteSink>> = Arc::clone(&self.peer) as _;
         let asked = self.host.registry.join(room, user, peer);
-        self.place = Place::Waiting(asked.map_err(|_| CloseReason::Shutdown)?);
+        self.room_state = RoomState::Waiting(asked.map_err(|_| CloseReason::Shutdown)?);
         Ok(())
     }
 
     /// Hands the draft in.
-    pub(super) fn post(&mut self, draft: &mut Draft) {
-        if let Some(parcel) = draft.take() {
-            self.hand_in(parcel);
+    pub(super) fn post(&mut self, encoder: &mut LineEncoder) {
+        if let Some(encoder) = encoder.take() {
+            self.hand_in(encoder);
         }
     }
 
     /// Hands lines to the room, or keeps them until its inbox has room.
-    fn hand_in(&mut self, (bytes, lines): Parcel) {
-        if let Place::Inside(membership) = &self.place
+    fn hand_in(&mut self, (bytes, lines): EncodedLines) {
+        if let RoomState::Inside(membership) = &self.room_state
             && let Err(bytes) = membership.say(bytes, lines)
         {
-            self.unsent.get_or_insert_default().parcel = Some((bytes, lines));
+            self.blocked_input.get_or_insert_default().encoder = Some((bytes, lines));
         }
     }
 
     /// The room's inbox has room again for what was unsent.
-    pub(super) fn try_again(&mut self, Unsent { parcel, command }: Unsent) -> Result<(), CloseReason> {
-        if let Some(parcel) = parcel {
-            self.hand_in(parcel);
+    pub(super) fn try_again(&mut self, BlockedInput { encoder, command }: BlockedInput) -> Result<(), CloseReason> {
+        if let Some(encoder) = encoder {
+            self.hand_in(encoder);
         }
-        match (command, &mut self.unsent) {
-            (Some(line), None) => SCRATCH.with_borrow_mut(|Scratch { parcel, .. }| {
-                let outcome = self.take_line(&line, parcel);
-                self.post(parcel);
+        match (command, &mut self.blocked_input) {
+            (Some(line), None) => SCRATCH.with_borrow_mut(|Scratch { encoder, .. }| {
+                let outcome = self.take_line(&line, encoder);
+                self.post(encoder);
                 outcome
             }),
-            (command, Some(unsent)) => {
-                unsent.command = command;
+            (command, Some(blocked_input)) => {
+                blocked_input.command = command;
                 Ok(())
             }
             (None, None) => Ok(()),
@@ -289,19 +294,19 @@ impl Connection {
     }
 
     /// The peer's side has ended: its last line counts, finished or not.
-    fn end_of_input(&mut self, parcel: &mut Draft) -> Result<(), CloseReason> {
-        if self.is_waiting() {
+    fn end_of_input(&mut self, encoder: &mut LineEncoder) -> Result<(), CloseReason> {
+        if self.is_input_paused() {
             return Ok(());
         }
         if let Some(line) = self.finish() {
             self.lines_in += 1;
-            let outcome = self.take_line(&line, parcel);
-            self.post(parcel);
+            let outcome = self.take_line(&line, encoder);
+            self.post(encoder);
             outcome?;
         }
         match self.session {
-            _ if self.is_waiting() => Ok(()),
-            Session::Greeting => Err(CloseReason::BadJoin(BadJoin::Nothing)),
+            _ if self.is_input_paused() => Ok(()),
+            Session::Greeting => Err(CloseReason::JoinError(JoinError::Nothing)),
             Session::Joined => Err(CloseReason::Eof),
         }
     }

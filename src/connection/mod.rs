@@ -12,16 +12,16 @@ pub(crate) mod timers;
 use crate::config::Config;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::timers::{Deadline, Deadlines};
-use crate::limits::rate::{Limit, Pace};
+use crate::limits::rate::{RateLimit, RateLimiter};
 use crate::peer::Peer;
 use crate::peer::events::PeerEvents;
 use crate::protocol::join::Session;
-use crate::protocol::line_decoder::Lines;
+use crate::protocol::line_decoder::LineDecoder;
 use crate::room::registry::{Membership, Registry};
 use crate::text::messages;
 use crate::text::names::{PeerId, RoomName, UserName};
 use bytes::Bytes;
-use output::Unsaid;
+use output::PendingReply;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -37,9 +37,9 @@ use tracing::info;
 
 /// What all connections share.
 #[derive(Debug)]
-pub(crate) struct Host {
+pub(crate) struct ServerContext {
     pub(crate) config: Config,
-    pub(crate) limit: Limit,
+    pub(crate) limit: RateLimit,
     pub(crate) registry: Arc<Registry>,
     /// Cancelled when the server ends.
     pub(crate) ending: CancellationToken,
@@ -47,7 +47,7 @@ pub(crate) struct Host {
 
 /// Where the peer is.
 #[derive(Debug)]
-enum Place {
+enum RoomState {
     /// In no room.
     Outside,
     /// At the door: the room has not answered yet.
@@ -58,7 +58,7 @@ enum Place {
 
 /// What a member has asked its room for, and can't go on without the answer.
 #[derive(Debug)]
-enum Errand {
+enum PendingRequest {
     /// Nothing.
     None,
     /// For another name.
@@ -75,13 +75,13 @@ enum Errand {
 }
 
 /// Lines laid out, and how many.
-type Parcel = (Box<[u8]>, u32);
+type EncodedLines = (Box<[u8]>, u32);
 
 /// What the room's inbox had no room for.
 #[derive(Debug, Default)]
-struct Unsent {
+struct BlockedInput {
     /// Lines.
-    parcel: Option<Parcel>,
+    encoder: Option<EncodedLines>,
     /// The line of a command, which has to come behind them.
     command: Option<Box<[u8]>>,
 }
@@ -108,13 +108,13 @@ enum Event {
 
 /// One connection's life.
 pub(crate) struct Connection {
-    host: Arc<Host>,
+    host: Arc<ServerContext>,
     peer: Arc<Peer<TcpStream>>,
     session: Session,
-    place: Place,
+    room_state: RoomState,
     /// What the room is asked for.
-    errand: Errand,
-    lines: Lines,
+    request: PendingRequest,
+    lines: LineDecoder,
     /// What its telnet has said; nothing, until it is heard to be one.
     telnet: Option<Box<Negotiation>>,
     /// Its line editor, if it has asked for one.
@@ -122,16 +122,16 @@ pub(crate) struct Connection {
     /// Input that was read and can't be worked on yet: something is waited for. Never empty.
     held: Option<Box<Bytes>>,
     /// What the room's inbox had no room for.
-    unsent: Option<Box<Unsent>>,
+    blocked_input: Option<Box<BlockedInput>>,
     /// What is to be said to the peer, and could not be yet: somebody else was writing to it.
-    unsaid: Option<Box<Unsaid>>,
-    pace: Pace,
+    pending_reply: Option<Box<PendingReply>>,
+    rate: RateLimiter,
     deadlines: Deadlines,
     /// Tells that the server ends; only as long as no room does.
     ending: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     backlog: Backlog,
     /// Whether input has ended, or is of no interest any more.
-    deaf: bool,
+    input_closed: bool,
     /// Whether the room has let the peer go.
     released: bool,
     lines_in: u64,
@@ -144,7 +144,7 @@ pub(crate) struct Connection {
 /// How a connection went, for the log.
 struct Report {
     reason: CloseReason,
-    seat: Option<(RoomName, UserName)>,
+    identity: Option<(RoomName, UserName)>,
     lines_in: u64,
     lines_out: u64,
 }
@@ -153,7 +153,7 @@ impl Report {
     /// The connection's last line in the log. Names are printable ASCII without blanks: they
     /// can't forge one.
     fn log(&self, address: SocketAddr) {
-        let (room, name) = self.seat.unzip();
+        let (room, name) = self.identity.unzip();
         let (room, name) = (room.as_ref().map(RoomName::as_str), name.as_ref().map(UserName::as_str));
         let Self { reason, lines_in, lines_out, .. } = self;
         let reason = reason.to_string();
@@ -163,7 +163,7 @@ impl Report {
 
 impl Connection {
     pub(crate) fn new(
-        host: Arc<Host>,
+        host: Arc<ServerContext>,
         socket: TcpStream,
         address: SocketAddr,
         id: PeerId,
@@ -176,19 +176,19 @@ impl Connection {
         Box::new(Self {
             peer,
             session: Session::Greeting,
-            place: Place::Outside,
-            errand: Errand::None,
-            lines: Lines::new(config.max_line),
+            room_state: RoomState::Outside,
+            request: PendingRequest::None,
+            lines: LineDecoder::new(config.max_line),
             telnet: None,
             terminal: None,
             held: None,
-            unsent: None,
-            unsaid: None,
-            pace: Pace::new(Instant::now().into_std()),
+            blocked_input: None,
+            pending_reply: None,
+            rate: RateLimiter::new(Instant::now().into_std()),
             deadlines,
             ending: Some(Box::pin(host.ending.clone().cancelled_owned())),
             backlog: Backlog::Empty,
-            deaf: false,
+            input_closed: false,
             released: false,
             lines_in: 0,
             address,
@@ -202,7 +202,7 @@ impl Connection {
     /// Boxed: what an async function takes by value its future holds twice. The farewell is boxed
     /// too: it is larger than all the rest of the future, which is there for the whole life.
     pub(crate) async fn serve(mut self: Box<Self>) {
-        self.tell(messages::WELCOME.as_bytes());
+        self.send_unbounded(messages::WELCOME.as_bytes());
         let reason = loop {
             if let Err(reason) = self.step().await {
                 break reason;
@@ -214,12 +214,12 @@ impl Connection {
     /// Waits for the next event and does what it asks for.
     async fn step(&mut self) -> Result<(), CloseReason> {
         match self.next().await {
-            Event::EventMailbox(events) => self.heed(events),
-            Event::Deadline(deadline) => self.overdue(deadline),
+            Event::EventMailbox(events) => self.handle_events(events),
+            Event::Deadline(deadline) => self.handle_deadline(deadline),
             Event::Ending => Err(CloseReason::Shutdown),
             Event::Writable => {
                 self.drain();
-                if self.is_waiting() { Ok(()) } else { self.go_on() }
+                if self.is_input_paused() { Ok(()) } else { self.resume_input() }
             }
             Event::Readable => self.read(),
         }
@@ -259,7 +259,7 @@ impl Connection {
                 }
             }
         }
-        if self.deaf || self.is_waiting() {
+        if self.input_closed || self.is_input_paused() {
             return Poll::Pending;
         }
         // An error is found again, and named, by the read.
@@ -268,28 +268,30 @@ impl Connection {
     }
 
     /// The room and the name that the peer has, or asked for.
-    fn seat(&self) -> Option<(RoomName, UserName)> {
-        match &self.place {
-            Place::Outside => None,
-            Place::Waiting(membership) | Place::Inside(membership) => Some((membership.room(), membership.user())),
+    fn identity(&self) -> Option<(RoomName, UserName)> {
+        match &self.room_state {
+            RoomState::Outside => None,
+            RoomState::Waiting(membership) | RoomState::Inside(membership) => {
+                Some((membership.room(), membership.user()))
+            }
         }
     }
 
     /// Whether input has to wait: for a room's answer, for its inbox, for an answer to the peer to
     /// be said, for the peer to read what it typed, or for the rate limit.
-    fn is_waiting(&self) -> bool {
-        matches!(self.place, Place::Waiting(_))
-            || !matches!(self.errand, Errand::None)
-            || self.unsent.is_some()
-            || self.unsaid.is_some()
+    fn is_input_paused(&self) -> bool {
+        matches!(self.room_state, RoomState::Waiting(_))
+            || !matches!(self.request, PendingRequest::None)
+            || self.blocked_input.is_some()
+            || self.pending_reply.is_some()
             || self.terminal.as_ref().is_some_and(|terminal| terminal.is_full())
-            || self.deadlines.is_set(Deadline::Pace)
+            || self.deadlines.is_set(Deadline::RateLimit)
     }
 }
 
 /// What the room, the clock and the socket ask for.
 impl Connection {
-    fn heed(&mut self, events: PeerEvents) -> Result<(), CloseReason> {
+    fn handle_events(&mut self, events: PeerEvents) -> Result<(), CloseReason> {
         if events.contains(PeerEvents::JOINED) {
             self.enter();
         }
@@ -300,13 +302,13 @@ impl Connection {
             self.refused()?;
         }
         if events.contains(PeerEvents::ROOM_CLOSED) {
-            self.shut_out()?;
+            self.on_room_closed()?;
         }
         if events.contains(PeerEvents::RENAMED) {
             self.renamed();
         }
         if events.contains(PeerEvents::REQUEST_DONE) {
-            self.errand = Errand::None;
+            self.request = PendingRequest::None;
         }
         if events.contains(PeerEvents::LEFT_ROOM) {
             self.moved();
@@ -318,24 +320,24 @@ impl Connection {
             return Err(CloseReason::RoomFailed);
         }
         if events.contains(PeerEvents::WRITE_FAILED) {
-            self.hear_out();
+            self.start_read_grace();
         }
         if events.contains(PeerEvents::TOO_SLOW) {
             return Err(CloseReason::TooSlow(self.host.config.backlog));
         }
         if events.contains(PeerEvents::INBOX_READY)
-            && let Some(unsent) = self.unsent.take()
+            && let Some(blocked_input) = self.blocked_input.take()
         {
-            self.try_again(*unsent)?;
+            self.try_again(*blocked_input)?;
         }
-        if self.is_waiting() { Ok(()) } else { self.go_on() }
+        if self.is_input_paused() { Ok(()) } else { self.resume_input() }
     }
 
-    fn overdue(&mut self, deadline: Deadline) -> Result<(), CloseReason> {
+    fn handle_deadline(&mut self, deadline: Deadline) -> Result<(), CloseReason> {
         match deadline {
             Deadline::Login => Err(CloseReason::LoginTimeout(self.host.config.login_timeout)),
             Deadline::Stall => Err(CloseReason::Stalled(self.host.config.stall_timeout)),
-            Deadline::Pace => self.go_on(),
+            Deadline::RateLimit => self.resume_input(),
             Deadline::Close => Err(CloseReason::Lost(std::io::ErrorKind::BrokenPipe)),
         }
     }

@@ -3,7 +3,7 @@
 use super::Connection;
 use crate::connection::timers::Deadline;
 use crate::peer::line_batch::Route;
-use crate::protocol::telnet::{Allowance, Command, Decoder, Facility};
+use crate::protocol::telnet::{Command, Decoder, TelnetBudget, TelnetOption};
 use crate::text::replies;
 use std::time::Instant;
 
@@ -13,14 +13,14 @@ const UNKNOWN: u16 = 0;
 /// What is known of a peer's telnet.
 pub(super) struct Negotiation {
     pub(super) decoder: Decoder,
-    allowance: Allowance,
+    budget: TelnetBudget,
     /// How wide its window is.
     pub(super) columns: u16,
 }
 
 impl Negotiation {
     pub(super) fn new(now: Instant) -> Self {
-        Self { decoder: Decoder::default(), allowance: Allowance::new(now), columns: UNKNOWN }
+        Self { decoder: Decoder::default(), budget: TelnetBudget::new(now), columns: UNKNOWN }
     }
 }
 
@@ -39,21 +39,21 @@ impl Connection {
                 Some((editor, out)) => editor.erase(out),
                 None => self.lines.erase_character(),
             },
-            Command::AreYouThere if telnet.allowance.take_presence(now) => self.answer(replies::HERE.into()),
-            Command::Refuse { answer } if telnet.allowance.take_answer(now) => self.tell_raw(&answer),
+            Command::AreYouThere if telnet.budget.allow_are_you_there(now) => self.reply(replies::HERE.into()),
+            Command::Refuse { reply } if telnet.budget.allow_reply(now) => self.send_raw(&reply),
             Command::Agreed(_) if self.terminal.as_ref().is_none_or(|terminal| terminal.editor.is_none()) => {
                 // It was switched off before the answer came.
                 let end = telnet.decoder.withdraw();
-                self.tell_raw(&end);
+                self.send_raw(&end);
             }
             // Agreed as wanted; or too many answers were asked for.
             Command::Agreed(_) | Command::AreYouThere | Command::Refuse { .. } => {}
-            Command::Declined { facility, answer } => {
-                if let Some(answer) = answer {
-                    self.tell_raw(&answer);
+            Command::Declined { option, reply } => {
+                if let Some(reply) = reply {
+                    self.send_raw(&reply);
                 }
                 // Without these the keys don't come one by one.
-                if facility != Facility::WindowSize && self.editor().is_some() {
+                if option != TelnetOption::WindowSize && self.editor().is_some() {
                     self.switch_editor(false);
                 }
             }
@@ -85,9 +85,9 @@ impl Connection {
     pub(super) fn pay(&mut self, bytes: u32, now: Instant) {
         if bytes > 0
             && let Some(telnet) = &mut self.telnet
-            && let Err(later) = telnet.allowance.spend(bytes, now)
+            && let Err(later) = telnet.budget.spend(bytes, now)
         {
-            self.deadlines.set(Deadline::Pace, later.into());
+            self.deadlines.set(Deadline::RateLimit, later.into());
         }
     }
 }

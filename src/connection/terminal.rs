@@ -3,7 +3,7 @@
 use super::output::STRETCHES;
 use super::telnet::Negotiation;
 use super::{Backlog, Connection};
-use crate::metrics::counters::Tally;
+use crate::metrics::counters::MetricsDelta;
 use crate::peer::line_batch::{Route, push_with_cr};
 use crate::peer::output_buffer::DrainStatus;
 use crate::terminal::{self, Editor};
@@ -50,7 +50,7 @@ impl Connection {
     /// Switches the line editor on or off.
     pub(super) fn switch_editor(&mut self, on: bool) {
         if self.peer.route() == Route::DirectLf {
-            self.tell_misuse(&NO_TERMINAL);
+            self.reply_line(&NO_TERMINAL);
             return;
         }
         let telnet = self.telnet.get_or_insert_with(|| Box::new(Negotiation::new(Instant::now())));
@@ -80,7 +80,7 @@ impl Connection {
             (terminal, _) => {
                 // Also where it is still being switched off: then it can't be had yet.
                 let is_on = terminal.as_ref().is_some_and(|terminal| terminal.editor.is_some());
-                self.answer(told(is_on));
+                self.reply(told(is_on));
             }
         }
     }
@@ -94,15 +94,15 @@ impl Connection {
     /// Draws what came for the peer, and writes what the socket takes of that; true if it took
     /// something. A stretch is drawn when the one before it is written, so that what waits does so
     /// in the backlog, within its bound.
-    pub(super) fn drain_drawn(&mut self, tally: &mut Tally) -> bool {
+    pub(super) fn drain_drawn(&mut self, metrics: &mut MetricsDelta) -> bool {
         let mut moved = false;
         for _ in 0..STRETCHES {
             let Some(terminal) = &mut self.terminal else { break };
-            if terminal.out.is_empty() && !self.draw(tally) {
+            if terminal.out.is_empty() && !self.draw(metrics) {
                 break;
             }
             let Some(terminal) = &mut self.terminal else { break };
-            tally.writes += 1;
+            metrics.writes += 1;
             match self.peer.sink().try_write(&terminal.out) {
                 Ok(taken) => {
                     terminal.out.drain(..taken);
@@ -123,12 +123,12 @@ impl Connection {
     }
 
     /// Takes what came for the peer and draws it; false if there is nothing to be drawn now.
-    fn draw(&mut self, tally: &mut Tally) -> bool {
+    fn draw(&mut self, metrics: &mut MetricsDelta) -> bool {
         let Some(terminal) = &mut self.terminal else {
             return false;
         };
         let mut lines = Vec::new();
-        if self.peer.take(STRETCH, &mut lines, tally).is_none() {
+        if self.peer.take(STRETCH, &mut lines, metrics).is_none() {
             self.backlog = Backlog::Contended;
             return false;
         }
@@ -144,7 +144,7 @@ impl Connection {
         let switched_off = terminal.editor.is_none();
         self.end_draining(DrainStatus::Empty);
         if switched_off {
-            if self.peer.change_route(Route::DirectCrLf, tally) {
+            if self.peer.change_route(Route::DirectCrLf, metrics) {
                 self.terminal = None;
             } else {
                 self.backlog = Backlog::Contended;

@@ -13,12 +13,12 @@ pub(crate) enum Deadline {
     /// A byte of the backlog taken.
     Stall,
     /// Not before this may the next line be taken.
-    Pace,
+    RateLimit,
     /// The end of hearing a peer out, or of its farewell.
     Close,
 }
 
-const KINDS: [Deadline; 4] = [Deadline::Login, Deadline::Stall, Deadline::Pace, Deadline::Close];
+const KINDS: [Deadline; 4] = [Deadline::Login, Deadline::Stall, Deadline::RateLimit, Deadline::Close];
 
 /// The deadlines of one connection. Costs a pointer while none is set: most peers have none.
 #[derive(Debug, Default)]
@@ -101,11 +101,11 @@ mod tests {
         let mut deadlines = Deadlines::default();
         deadlines.set(Deadline::Stall, start + Duration::from_secs(3));
         deadlines.set(Deadline::Login, start + Duration::from_secs(1));
-        deadlines.set(Deadline::Pace, start + Duration::from_secs(2));
-        deadlines.set(Deadline::Pace, start + Duration::from_secs(9));
+        deadlines.set(Deadline::RateLimit, start + Duration::from_secs(2));
+        deadlines.set(Deadline::RateLimit, start + Duration::from_secs(9));
         deadlines.set(Deadline::Close, start + Duration::from_secs(4));
         deadlines.clear(Deadline::Close);
-        for (kind, second) in [(Deadline::Login, 1), (Deadline::Stall, 3), (Deadline::Pace, 9)] {
+        for (kind, second) in [(Deadline::Login, 1), (Deadline::Stall, 3), (Deadline::RateLimit, 9)] {
             assert!(deadlines.is_set(kind));
             assert_eq!(poll_fn(|context| deadlines.poll(context)).await, kind);
             assert_eq!(start.elapsed().as_secs(), second);

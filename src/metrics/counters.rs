@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What one pass or one connection's turn did, counted without sharing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct MetricsDelta {
     /// Delivery passes.
     pub passes: u64,
     /// Lines that passes laid out: said, joined, left, noticed.
@@ -45,8 +45,8 @@ pub struct Counters {
 impl Counters {
     /// Adds a tally. Called once a pass, and once for what a connection writes itself: no counter is touched per
     /// delivery.
-    pub fn add(&self, tally: &Tally) {
-        for (sum, part) in self.all().into_iter().zip(tally.all()) {
+    pub fn add(&self, metrics: &MetricsDelta) {
+        for (sum, part) in self.all().into_iter().zip(metrics.all()) {
             if part > 0 {
                 sum.fetch_add(part, Ordering::Relaxed);
             }
@@ -55,10 +55,10 @@ impl Counters {
 
     /// The sums now. Each is right; together they may be from slightly different moments.
     #[must_use]
-    pub fn read(&self) -> Tally {
+    pub fn read(&self) -> MetricsDelta {
         let [passes, lines, deliveries, writes, would_blocks, wakes, copies, entries_copied, joins, leaves] =
             self.all().map(|sum| sum.load(Ordering::Relaxed));
-        Tally { passes, lines, deliveries, writes, would_blocks, wakes, copies, entries_copied, joins, leaves }
+        MetricsDelta { passes, lines, deliveries, writes, would_blocks, wakes, copies, entries_copied, joins, leaves }
     }
 
     fn all(&self) -> [&AtomicU64; 10] {
@@ -77,7 +77,7 @@ impl Counters {
     }
 }
 
-impl Tally {
+impl MetricsDelta {
     /// In the order of [`Counters::all`].
     fn all(&self) -> [u64; 10] {
         [
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn every_count_is_added_in_its_own_place() {
-        let tally = Tally {
+        let metrics = MetricsDelta {
             passes: 1,
             lines: 2,
             deliveries: 3,
@@ -114,9 +114,9 @@ mod tests {
             leaves: 10,
         };
         let counters = Counters::default();
-        counters.add(&tally);
-        assert_eq!(counters.read(), tally);
-        counters.add(&tally);
-        assert_eq!(counters.read().all(), tally.all().map(|part| 2 * part));
+        counters.add(&metrics);
+        assert_eq!(counters.read(), metrics);
+        counters.add(&metrics);
+        assert_eq!(counters.read().all(), metrics.all().map(|part| 2 * part));
     }
 }

@@ -25,7 +25,7 @@ const LINGER_BYTES: usize = 16 << 20;
 
 thread_local! {
     /// Where it goes. It belongs to the worker thread: thousands may be closed at a time.
-    static WASTE: RefCell<Vec<u8>> = RefCell::new(vec![0; 64 << 10]);
+    static DISCARDED: RefCell<Vec<u8>> = RefCell::new(vec![0; 64 << 10]);
 }
 
 /// An address that can't be listened on.
@@ -96,7 +96,7 @@ fn try_listen(address: SocketAddr, v6_only: bool) -> io::Result<TcpListener> {
 
 /// Sets what every connection needs. What the system refuses is left as it is: a connection
 /// without keepalive is better than none, and one that is gone already is found by its first read.
-pub(crate) fn tune(stream: &TcpStream, config: &Config) {
+pub(crate) fn set_options(stream: &TcpStream, config: &Config) {
     let dead = config.dead_timeout;
     let socket = SockRef::from(stream);
     // A machine that is gone is noticed while nothing is sent …
@@ -119,21 +119,21 @@ pub(crate) fn tune(stream: &TcpStream, config: &Config) {
 }
 
 /// Ends our side of `socket`, then throws away what still comes if the peer may be sending.
-pub(crate) async fn hang_up(socket: &TcpStream, sending: bool) {
+pub(crate) async fn linger_close(socket: &TcpStream, sending: bool) {
     // It fails when the peer is gone already.
     if SockRef::from(socket).shutdown(Shutdown::Write).is_ok() && sending {
         // Time is up, or the peer has gone: either ends it.
-        let _ = timeout(LINGER, throw_away(socket)).await;
+        let _ = timeout(LINGER, discard_input(socket)).await;
     }
 }
 
-async fn throw_away(socket: &TcpStream) {
+async fn discard_input(socket: &TcpStream) {
     let mut left = LINGER_BYTES;
     while left > 0 {
         if poll_fn(|context| socket.poll_read_ready(context)).await.is_err() {
             return;
         }
-        match WASTE.with_borrow_mut(|waste| socket.try_read(waste)) {
+        match DISCARDED.with_borrow_mut(|discarded| socket.try_read(discarded)) {
             Ok(0) => return,
             Ok(count) => left = left.saturating_sub(count),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -152,7 +152,7 @@ mod tests {
         for (dead, idle, user) in [(60, 30, 60), (9 * 3600, 16_200, 9 * 3600), (1, 1, 1)] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-            tune(&stream, &Config { dead_timeout: Duration::from_secs(dead), ..Config::default() });
+            set_options(&stream, &Config { dead_timeout: Duration::from_secs(dead), ..Config::default() });
             let socket = SockRef::from(&stream);
             assert!(stream.nodelay().unwrap() && socket.keepalive().unwrap() && socket.out_of_band_inline().unwrap());
             assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(idle));

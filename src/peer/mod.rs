@@ -7,7 +7,7 @@ pub mod line_batch;
 pub mod output_buffer;
 mod write_lock;
 
-use crate::metrics::counters::Tally;
+use crate::metrics::counters::MetricsDelta;
 use crate::peer::events::{EventMailbox, PeerEvents};
 use crate::peer::line_batch::{AtomicRoute, EncodedBatch, LineBatch, Route};
 use crate::peer::output_buffer::{ByteSink, DrainStatus, OutputBuffer, OutputSettings, SlowReader};
@@ -75,19 +75,19 @@ impl<O: ByteSink + ?Sized> Peer<O> {
     }
 
     /// Hands `batch` to the socket, or to the backlog, in the peer's route; never waits.
-    pub(crate) fn deliver_batch(&self, batch: &EncodedBatch, tally: &mut Tally) {
-        self.deliver(batch.whole(self.route()), tally);
+    pub(crate) fn deliver_batch(&self, batch: &EncodedBatch, metrics: &mut MetricsDelta) {
+        self.deliver(batch.whole(self.route()), metrics);
     }
 
     /// Hands `batch` to the socket, or to the backlog; never waits. Called by delivery passes.
-    pub fn deliver(&self, batch: &LineBatch, tally: &mut Tally) {
-        tally.deliveries += batch.lines;
-        self.write_lock.apply_or_defer(batch, self.limit, |buffer, batch| self.put(buffer, batch, tally));
+    pub fn deliver(&self, batch: &LineBatch, metrics: &mut MetricsDelta) {
+        metrics.deliveries += batch.lines;
+        self.write_lock.apply_or_defer(batch, self.limit, |buffer, batch| self.put(buffer, batch, metrics));
     }
 
     /// Tells the connection something; wakes its task.
-    pub(crate) fn raise(&self, events: PeerEvents, tally: &mut Tally) {
-        tally.wakes += u64::from(self.events.raise(events));
+    pub(crate) fn raise(&self, events: PeerEvents, metrics: &mut MetricsDelta) {
+        metrics.wakes += u64::from(self.events.raise(events));
     }
 
     /// What the connection was told; wakes the task of `context` for what comes later.
@@ -98,8 +98,8 @@ impl<O: ByteSink + ?Sized> Peer<O> {
     /// Says `text`, and `raw` bytes behind it, to this peer alone, behind all that it is owed. Called
     /// by its connection, which has to drain afterwards; false if the turn is taken and it has to try
     /// again.
-    pub(crate) fn answer(&self, text: &[u8], raw: &[u8], tally: &mut Tally) -> bool {
-        let answered = self.work(tally, |buffer| {
+    pub(crate) fn answer(&self, text: &[u8], raw: &[u8], metrics: &mut MetricsDelta) -> bool {
+        let answered = self.work(metrics, |buffer| {
             let buffer = buffer.get_or_insert_with(|| Box::new(OutputBuffer::new(self.settings())));
             buffer.answer(text, raw, self.settings());
         });
@@ -108,8 +108,8 @@ impl<O: ByteSink + ?Sized> Peer<O> {
 
     /// Takes lines of the backlog instead of writing them: as many as `most` bytes hold, but one at
     /// least. For [`Route::Buffered`]; `None` if the turn is taken: try again.
-    pub(crate) fn take(&self, most: usize, lines: &mut Vec<u8>, tally: &mut Tally) -> Option<()> {
-        self.work(tally, |state| {
+    pub(crate) fn take(&self, most: usize, lines: &mut Vec<u8>, metrics: &mut MetricsDelta) -> Option<()> {
+        self.work(metrics, |state| {
             if let Some(buffer) = state {
                 buffer.take(most, lines);
                 self.release_if_empty(state);
@@ -119,14 +119,14 @@ impl<O: ByteSink + ?Sized> Peer<O> {
 
     /// Gives lines another route if nothing waits that has the old one; false if something does, or
     /// the turn is taken.
-    pub(crate) fn change_route(&self, route: Route, tally: &mut Tally) -> bool {
+    pub(crate) fn change_route(&self, route: Route, metrics: &mut MetricsDelta) -> bool {
         let change = |buffer: &mut LockState<OutputBuffer>| buffer.is_none().then(|| self.route.set(route));
-        self.work(tally, change).flatten().is_some()
+        self.work(metrics, change).flatten().is_some()
     }
 
     /// Writes one stretch of the backlog; `None` if the turn is taken: try again.
-    pub(crate) fn drain(&self, tally: &mut Tally) -> Option<DrainStatus> {
-        let drained = self.work(tally, |state| {
+    pub(crate) fn drain(&self, metrics: &mut MetricsDelta) -> Option<DrainStatus> {
+        let drained = self.work(metrics, |state| {
             let Some(buffer) = state else {
                 return DrainStatus::Empty;
             };
@@ -134,13 +134,13 @@ impl<O: ByteSink + ?Sized> Peer<O> {
             self.release_if_empty(state);
             drained
         });
-        tally.writes += u64::from(matches!(drained, Some(DrainStatus::Progress(_) | DrainStatus::Blocked)));
+        metrics.writes += u64::from(matches!(drained, Some(DrainStatus::Progress(_) | DrainStatus::Blocked)));
         drained
     }
 
     /// Takes no line any more; lines that were written so far, `None` if the turn is taken.
-    pub(crate) fn close(&self, tally: &mut Tally) -> Option<u64> {
-        self.work(tally, |buffer| {
+    pub(crate) fn close(&self, metrics: &mut MetricsDelta) -> Option<u64> {
+        self.work(metrics, |buffer| {
             let buffer = buffer.get_or_insert_with(|| Box::new(OutputBuffer::new(self.settings())));
             buffer.close();
             self.lines_out.load(Ordering::Relaxed) + buffer.lines_out()
@@ -154,12 +154,12 @@ impl<O: ByteSink + ?Sized> Peer<O> {
         }
     }
 
-    fn work<R>(&self, tally: &mut Tally, work: impl FnOnce(&mut LockState<OutputBuffer>) -> R) -> Option<R> {
-        self.write_lock.try_with(|buffer, batch| self.put(buffer, batch, tally), work)
+    fn work<R>(&self, metrics: &mut MetricsDelta, work: impl FnOnce(&mut LockState<OutputBuffer>) -> R) -> Option<R> {
+        self.write_lock.try_with(|buffer, batch| self.put(buffer, batch, metrics), work)
     }
 
     /// Takes a batch in; counts what that did, and tells the connection what it has to do about it.
-    fn put(&self, buffer: &mut LockState<OutputBuffer>, batch: &LineBatch, tally: &mut Tally) {
+    fn put(&self, buffer: &mut LockState<OutputBuffer>, batch: &LineBatch, metrics: &mut MetricsDelta) {
         let settings = self.settings();
         let put = if batch.cr_lf == (settings.route == Route::DirectCrLf) {
             output_buffer::put(buffer, batch, settings, &self.sink)
@@ -168,16 +168,16 @@ impl<O: ByteSink + ?Sized> Peer<O> {
             output_buffer::put(buffer, &batch.encoded_for(settings.route), settings, &self.sink)
         };
         self.count(put.lines);
-        tally.writes += put.writes;
-        tally.would_blocks += u64::from(put.blocked);
+        metrics.writes += put.writes;
+        metrics.would_blocks += u64::from(put.blocked);
         if put.blocked {
-            self.raise(PeerEvents::OUTPUT_BLOCKED, tally);
+            self.raise(PeerEvents::OUTPUT_BLOCKED, metrics);
         }
         if put.skipped && self.slow_reader == SlowReader::Kick {
-            self.raise(PeerEvents::TOO_SLOW, tally);
+            self.raise(PeerEvents::TOO_SLOW, metrics);
         }
         if put.failed {
-            self.raise(PeerEvents::WRITE_FAILED, tally);
+            self.raise(PeerEvents::WRITE_FAILED, metrics);
         }
     }
 

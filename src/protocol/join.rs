@@ -29,7 +29,7 @@ pub enum Effect<'a> {
 
 /// Why a first line is not accepted. Each says what was wrong and what is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadJoin {
+pub enum JoinError {
     /// The stream ended before it.
     #[error("the connection ended before its first line; write: JOIN <ROOMNAME> <USERNAME>")]
     Nothing,
@@ -63,8 +63,8 @@ impl Session {
     /// Takes one line, without its line end.
     ///
     /// # Errors
-    /// [`BadJoin`], when the first line is no JOIN: the session is over.
-    pub fn line<'a>(&mut self, line: &'a [u8]) -> Result<Effect<'a>, BadJoin> {
+    /// [`JoinError`], when the first line is no JOIN: the session is over.
+    pub fn line<'a>(&mut self, line: &'a [u8]) -> Result<Effect<'a>, JoinError> {
         match self {
             Self::Joined => Ok(Effect::Say(sanitize::clean(line))),
             Self::Greeting => {
@@ -80,26 +80,26 @@ impl Session {
 ///
 /// Nothing was dropped from the line, as it is from talk: a name without one of its characters is
 /// another name, so a control character in it is an error. The error shows it escaped.
-fn parse_join(text: &str) -> Result<(RoomName, UserName), BadJoin> {
+fn parse_join(text: &str) -> Result<(RoomName, UserName), JoinError> {
     let mut words = text.split_whitespace();
-    let first = words.next().ok_or(BadJoin::Empty)?;
+    let first = words.next().ok_or(JoinError::Empty)?;
     if !first.eq_ignore_ascii_case("JOIN") {
         return Err(name_stranger(text));
     }
     let (Some(room), Some(user), None) = (words.next(), words.next(), words.next()) else {
-        return Err(BadJoin::Words(text.split_whitespace().count() - 1));
+        return Err(JoinError::Words(text.split_whitespace().count() - 1));
     };
-    Ok((RoomName::parse(room).map_err(BadJoin::Room)?, UserName::parse(user).map_err(BadJoin::User)?))
+    Ok((RoomName::parse(room).map_err(JoinError::Room)?, UserName::parse(user).map_err(JoinError::User)?))
 }
 
 /// What else may begin so: people and programs come to the wrong port.
-fn name_stranger(text: &str) -> BadJoin {
+fn name_stranger(text: &str) -> JoinError {
     let is_request = |last: &str| ["HTTP/1.0", "HTTP/1.1", "HTTP/2.0"].contains(&last);
     match text {
-        _ if text.trim_end().rsplit(' ').next().is_some_and(is_request) => BadJoin::Http,
-        _ if text.starts_with("SSH-") => BadJoin::Ssh,
-        _ if text.starts_with("\u{16}\u{3}") => BadJoin::Tls,
-        _ => BadJoin::NotJoin,
+        _ if text.trim_end().rsplit(' ').next().is_some_and(is_request) => JoinError::Http,
+        _ if text.starts_with("SSH-") => JoinError::Ssh,
+        _ if text.starts_with("\u{16}\u{3}") => JoinError::Tls,
+        _ => JoinError::NotJoin,
     }
 }
 
@@ -107,7 +107,7 @@ fn name_stranger(text: &str) -> BadJoin {
 mod tests {
     use super::*;
 
-    fn first(line: &str) -> Result<(String, String), BadJoin> {
+    fn first(line: &str) -> Result<(String, String), JoinError> {
         match Session::Greeting.line(line.as_bytes())? {
             Effect::Join { room, user } => Ok((room.to_string(), user.to_string())),
             Effect::Say(text) => panic!("{text} was said before the JOIN"),
@@ -123,25 +123,25 @@ mod tests {
 
     #[test]
     fn anything_else_says_what_was_wrong() {
-        assert_eq!(first(""), Err(BadJoin::Empty));
-        assert_eq!(first(" \t"), Err(BadJoin::Empty));
-        assert_eq!(first("HELLO a b"), Err(BadJoin::NotJoin));
-        assert_eq!(first("JOINa b"), Err(BadJoin::NotJoin));
-        assert_eq!(first("JOIN"), Err(BadJoin::Words(0)));
-        assert_eq!(first("JOIN a"), Err(BadJoin::Words(1)));
-        assert_eq!(first("JOIN a b c"), Err(BadJoin::Words(3)));
-        assert_eq!(first(&format!("JOIN {} b", "a".repeat(21))), Err(BadJoin::Room(NameError::Length(21))));
-        assert_eq!(first(&format!("JOIN a {}", "b".repeat(21))), Err(BadJoin::User(NameError::Length(21))));
+        assert_eq!(first(""), Err(JoinError::Empty));
+        assert_eq!(first(" \t"), Err(JoinError::Empty));
+        assert_eq!(first("HELLO a b"), Err(JoinError::NotJoin));
+        assert_eq!(first("JOINa b"), Err(JoinError::NotJoin));
+        assert_eq!(first("JOIN"), Err(JoinError::Words(0)));
+        assert_eq!(first("JOIN a"), Err(JoinError::Words(1)));
+        assert_eq!(first("JOIN a b c"), Err(JoinError::Words(3)));
+        assert_eq!(first(&format!("JOIN {} b", "a".repeat(21))), Err(JoinError::Room(NameError::Length(21))));
+        assert_eq!(first(&format!("JOIN a {}", "b".repeat(21))), Err(JoinError::User(NameError::Length(21))));
         assert!(first(&format!("JOIN {} {}", "a".repeat(20), "b".repeat(20))).is_ok());
     }
 
     #[test]
     fn strangers_are_told_what_is_spoken_here() {
-        assert_eq!(first("GET / HTTP/1.1"), Err(BadJoin::Http));
-        assert_eq!(first("PRI * HTTP/2.0"), Err(BadJoin::Http));
-        assert_eq!(first("GET /"), Err(BadJoin::NotJoin));
-        assert_eq!(first("SSH-2.0-OpenSSH_9.2p1"), Err(BadJoin::Ssh));
-        assert_eq!(first("\u{16}\u{3}\u{1} rest"), Err(BadJoin::Tls));
+        assert_eq!(first("GET / HTTP/1.1"), Err(JoinError::Http));
+        assert_eq!(first("PRI * HTTP/2.0"), Err(JoinError::Http));
+        assert_eq!(first("GET /"), Err(JoinError::NotJoin));
+        assert_eq!(first("SSH-2.0-OpenSSH_9.2p1"), Err(JoinError::Ssh));
+        assert_eq!(first("\u{16}\u{3}\u{1} rest"), Err(JoinError::Tls));
     }
 
     #[test]
@@ -149,11 +149,11 @@ mod tests {
         for character in ['\u{7}', '\u{1B}', '\u{7F}', '\u{9B}', '\u{202E}', '\u{FEFF}', '\u{FFFD}'] {
             let error = NameError::Character(character);
             for name in [format!("{character}b"), format!("b{character}"), character.to_string()] {
-                assert_eq!(first(&format!("JOIN a {name}")), Err(BadJoin::User(error)), "{name:?}");
-                assert_eq!(first(&format!("JOIN {name} b")), Err(BadJoin::Room(error)), "{name:?}");
+                assert_eq!(first(&format!("JOIN a {name}")), Err(JoinError::User(error)), "{name:?}");
+                assert_eq!(first(&format!("JOIN {name} b")), Err(JoinError::Room(error)), "{name:?}");
             }
-            assert_eq!(first(&format!("{character}JOIN a b")), Err(BadJoin::NotJoin), "{character:?}");
-            let shown = BadJoin::User(error).to_string();
+            assert_eq!(first(&format!("{character}JOIN a b")), Err(JoinError::NotJoin), "{character:?}");
+            let shown = JoinError::User(error).to_string();
             assert!(!shown.contains(char::is_control) && shown.contains(&format!("{character:?}")), "{shown:?}");
         }
     }

@@ -25,7 +25,7 @@ const LONGEST_CHARACTER: usize = 4;
 /// who types and erases without end has no line without end. Each byte is looked at three times at
 /// most, however the chunks are cut.
 #[derive(Debug)]
-pub struct Lines {
+pub struct LineDecoder {
     /// What is left of the unfinished line.
     unfinished: Vec<u8>,
     /// The longest line, in bytes.
@@ -44,7 +44,7 @@ pub struct Lines {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLong;
 
-impl Lines {
+impl LineDecoder {
     /// Cuts lines of at most `max` bytes; 4 GiB is as good as no bound.
     #[must_use]
     pub fn new(max: usize) -> Self {
@@ -207,7 +207,7 @@ mod tests {
 
     /// All that comes of `chunks`. What is kept meanwhile stays within the bound.
     fn cut(chunks: &[&[u8]], max: usize) -> Stream {
-        let mut lines = Lines::new(max);
+        let mut lines = LineDecoder::new(max);
         let mut cut = Vec::new();
         let mut rest = Ok(None);
         'stream: for chunk in chunks {
@@ -282,7 +282,7 @@ mod tests {
     fn behind_a_cr_the_rest_of_its_line_end_is_no_line() {
         for (typed, line) in [("\nnext\n", "next"), ("\0next\n", "next"), ("next\n", "next"), ("\n\n", "")] {
             for chunk in [1, 100] {
-                let mut lines = Lines::new(100);
+                let mut lines = LineDecoder::new(100);
                 lines.follow_cr();
                 let mut cut = Vec::new();
                 for mut input in typed.as_bytes().chunks(chunk) {
@@ -321,15 +321,15 @@ mod tests {
 
     #[test]
     fn a_command_erases_as_a_key_does() {
-        let mut lines = Lines::new(10);
+        let mut lines = LineDecoder::new(10);
         lines.erase_character();
         lines.erase_line();
         for (before, erase, after, line) in [
-            ("caf\u{E9}", Lines::erase_character as fn(&mut Lines), "e\n", "cafe"),
-            ("dropped", Lines::erase_line, "kept\n", "kept"),
-            ("erased\r", Lines::erase_line, "\n", ""),
-            ("erased\r", Lines::erase_character, "\0", "erase"),
-            ("0123456789", Lines::erase_line, "0123456789\n", "0123456789"),
+            ("caf\u{E9}", LineDecoder::erase_character as fn(&mut LineDecoder), "e\n", "cafe"),
+            ("dropped", LineDecoder::erase_line, "kept\n", "kept"),
+            ("erased\r", LineDecoder::erase_line, "\n", ""),
+            ("erased\r", LineDecoder::erase_character, "\0", "erase"),
+            ("0123456789", LineDecoder::erase_line, "0123456789\n", "0123456789"),
         ] {
             let mut input = before.as_bytes();
             assert_eq!(lines.next(&mut input), None);
@@ -360,7 +360,7 @@ mod tests {
             assert_eq!(cut(&[typed.as_bytes()], 4).rest.is_ok(), fits, "{typed:?}");
         }
         assert_eq!(cut(&[b"12345"], 4).rest, Err(TooLong), "known before its end comes");
-        let mut lines = Lines::new(4);
+        let mut lines = LineDecoder::new(4);
         assert_eq!(lines.next(&mut &b"1234"[..]), None);
         lines.erase_character();
         assert_eq!(lines.next(&mut &b"5"[..]), Some(Err(TooLong)), "what a command erases was sent all the same");
@@ -385,7 +385,7 @@ mod tests {
     #[test]
     fn a_whole_line_costs_no_copy() {
         for typed in ["hello\n", "hello\r\n", "hello\r\0"] {
-            let mut lines = Lines::new(9);
+            let mut lines = LineDecoder::new(9);
             assert!(matches!(lines.next(&mut typed.as_bytes()), Some(Ok(Cow::Borrowed(b"hello")))));
             assert_eq!(lines.unfinished.capacity(), 0);
         }
@@ -394,7 +394,7 @@ mod tests {
     /// Thousands of quiet connections have one each.
     #[test]
     fn it_is_small() {
-        assert!(size_of::<Lines>() <= 40, "{}", size_of::<Lines>());
+        assert!(size_of::<LineDecoder>() <= 40, "{}", size_of::<LineDecoder>());
     }
 
     proptest! {

@@ -1,6 +1,6 @@
 //! A batch: what one pass takes from the inbox, laid end to end, and who gets which part of it.
 
-use crate::metrics::counters::Tally;
+use crate::metrics::counters::MetricsDelta;
 use crate::peer::Peer;
 use crate::peer::events::PeerEvents;
 use crate::peer::line_batch::{BatchOffset, EncodedBatch};
@@ -54,7 +54,7 @@ pub(crate) struct Batch {
     inbox_bytes: usize,
     /// Who waits until they no longer do.
     blocked_senders: Vec<Arc<Peer<dyn ByteSink>>>,
-    tally: Tally,
+    metrics: MetricsDelta,
 }
 
 /// What a room remembers, and how much of it a newcomer is shown.
@@ -75,7 +75,7 @@ pub(crate) struct CommittedBatch {
     /// Whether the room is closed now.
     pub(crate) closed: bool,
     /// What it took so far.
-    pub(crate) tally: Tally,
+    pub(crate) metrics: MetricsDelta,
     /// What the room remembers now.
     pub(crate) history_state: Option<Box<HistoryState>>,
     /// Who is to be answered behind the batch.
@@ -117,7 +117,7 @@ impl Batch {
             operations: 0,
             inbox_bytes: 0,
             blocked_senders: Vec::new(),
-            tally: Tally { passes: 1, ..Tally::default() },
+            metrics: MetricsDelta { passes: 1, ..MetricsDelta::default() },
         }
     }
 
@@ -149,8 +149,8 @@ impl Batch {
             let (history_state, count) = replay.map(|replay| replay.before(part.replay_end)).unwrap_or_default();
             let lines = [history_state, &self.bytes[part.from.bytes..to.bytes]].concat();
             let lines = EncodedBatch::new(Bytes::from(lines), count + to.lines - part.from.lines);
-            part.peer.deliver_batch(&lines, &mut self.tally);
-            part.peer.raise(part.then_raise, &mut self.tally);
+            part.peer.deliver_batch(&lines, &mut self.metrics);
+            part.peer.raise(part.then_raise, &mut self.metrics);
             (part.replay_end, part.from, part.then_raise) = (0, to, PeerEvents::NONE);
         }
         self.joiners_visited = until;
@@ -161,9 +161,9 @@ impl Batch {
     pub(crate) fn commit(mut self, roster: &Roster, inbox: &Inbox) -> CommittedBatch {
         inbox.release(self.inbox_bytes);
         for peer in &self.blocked_senders {
-            peer.raise(PeerEvents::INBOX_READY, &mut self.tally);
+            peer.raise(PeerEvents::INBOX_READY, &mut self.metrics);
         }
-        self.tally.lines += self.end.lines;
+        self.metrics.lines += self.end.lines;
         if let Some(history) = self.history_state.as_mut().and_then(|history_state| history_state.history.as_mut()) {
             history.push(&self.bytes[self.history_start..]);
         }
@@ -178,18 +178,18 @@ impl Batch {
             left: self.left,
             replay: self.replay,
         };
-        let Self { operations, closed, tally, history_state, answers, .. } = self;
-        CommittedBatch { delivery, operations, closed, tally, history_state, answers }
+        let Self { operations, closed, metrics, history_state, answers, .. } = self;
+        CommittedBatch { delivery, operations, closed, metrics, history_state, answers }
     }
 
     /// Gives who has asked, in the batch before this one, its answer. Of the past that is the lines
     /// up to there.
-    pub(crate) fn answer(&mut self, peer: &Peer, answer: &DeferredReply, tally: &mut Tally) {
+    pub(crate) fn answer(&mut self, peer: &Peer, answer: &DeferredReply, metrics: &mut MetricsDelta) {
         match answer {
-            DeferredReply::Renamed => peer.raise(PeerEvents::RENAMED, tally),
+            DeferredReply::Renamed => peer.raise(PeerEvents::RENAMED, metrics),
             DeferredReply::Whispered(whisper) => {
-                self.whisper(whisper, tally);
-                peer.raise(PeerEvents::REQUEST_DONE, tally);
+                self.whisper(whisper, metrics);
+                peer.raise(PeerEvents::REQUEST_DONE, metrics);
             }
             DeferredReply::Recalled(count) => {
                 let history = self.history_state.as_mut().and_then(|history_state| history_state.history.as_mut());
@@ -197,14 +197,14 @@ impl Batch {
                     (_, 0) => (Bytes::from_static(replies::NOTHING_KEPT.as_bytes()), 1),
                     (lines, count) => (lines.into(), count),
                 };
-                peer.deliver_batch(&EncodedBatch::new(lines, count), tally);
-                peer.raise(PeerEvents::REQUEST_DONE, tally);
+                peer.deliver_batch(&EncodedBatch::new(lines, count), metrics);
+                peer.raise(PeerEvents::REQUEST_DONE, metrics);
             }
         }
     }
 
     /// Says something to one member, and to who said it what came of it.
-    fn whisper(&self, Whisper { peer, from, to, text }: &Whisper, tally: &mut Tally) {
+    fn whisper(&self, Whisper { peer, from, to, text }: &Whisper, metrics: &mut MetricsDelta) {
         let member = find_by_name(&self.before, *to);
         let mut told = Vec::new();
         match member {
@@ -214,9 +214,9 @@ impl Batch {
         if let Some(member) = member {
             let mut heard = Vec::new();
             replies::whispered(&mut heard, from, text);
-            member.deliver_batch(&EncodedBatch::new(Bytes::from(heard), 1), tally);
+            member.deliver_batch(&EncodedBatch::new(Bytes::from(heard), 1), metrics);
         }
-        peer.deliver_batch(&EncodedBatch::new(Bytes::from(told), 1), tally);
+        peer.deliver_batch(&EncodedBatch::new(Bytes::from(told), 1), metrics);
     }
 
     /// Where it has what the room remembers.
@@ -250,7 +250,7 @@ impl Batch {
             Operation::Join(joiner) => self.apply_join(*joiner),
             Operation::Leave(joiner) => self.release(&joiner),
             Operation::Rename(member, name) => self.rename(*member, *name),
-            Operation::Recall(peer, count) => self.answers.push((peer, DeferredReply::Recalled(count))),
+            Operation::ShowHistory(peer, count) => self.answers.push((peer, DeferredReply::Recalled(count))),
             Operation::Whisper(whisper) => {
                 self.inbox_bytes += whisper.text.len();
                 self.answers.push((Arc::clone(&whisper.peer), DeferredReply::Whispered(whisper)));
@@ -263,10 +263,10 @@ impl Batch {
     /// Only here is a name given, so no two can get it.
     fn apply_join(&mut self, MemberRef { key, peer }: MemberRef) {
         if self.closed {
-            return peer.raise(PeerEvents::ROOM_CLOSED, &mut self.tally);
+            return peer.raise(PeerEvents::ROOM_CLOSED, &mut self.metrics);
         }
         if self.members().contains_key(&key) {
-            return peer.raise(PeerEvents::NAME_TAKEN, &mut self.tally);
+            return peer.raise(PeerEvents::NAME_TAKEN, &mut self.metrics);
         }
         self.members().insert(key, Arc::clone(&peer));
         let from = self.end;
@@ -275,7 +275,7 @@ impl Batch {
         self.mark(1);
         self.joined_at.insert(peer.id(), self.partials.0.len());
         self.partials.0.push(PartialDelivery { peer, replay_end, from, to: None, then_raise: PeerEvents::JOINED });
-        self.tally.joins += 1;
+        self.metrics.joins += 1;
     }
 
     /// Lets a peer go if it has that seat; it gets what was said before.
@@ -294,7 +294,7 @@ impl Batch {
         }
         messages::left(&mut self.bytes, &name);
         self.mark(1);
-        self.tally.leaves += 1;
+        self.metrics.leaves += 1;
         if self.members().is_empty() {
             self.reset_history();
         }
@@ -321,7 +321,7 @@ impl Batch {
         let pending_name = MemberKey { name, ..key };
         let members = self.after.as_ref().unwrap_or(&self.before);
         if !holds_key(members, &key, peer.id()) || pending_name != key && members.contains_key(&pending_name) {
-            return peer.raise(PeerEvents::NAME_TAKEN, &mut self.tally);
+            return peer.raise(PeerEvents::NAME_TAKEN, &mut self.metrics);
         }
         if self.was_member(&key, peer.id()) {
             self.renamed.insert(peer.id());
@@ -374,8 +374,8 @@ impl Batch {
     /// The membership to change: copied at the first change of the batch.
     fn members(&mut self) -> &mut Members {
         self.after.get_or_insert_with(|| {
-            self.tally.copies += 1;
-            self.tally.entries_copied += self.before.len() as u64;
+            self.metrics.copies += 1;
+            self.metrics.entries_copied += self.before.len() as u64;
             Members::clone(&self.before)
         })
     }

@@ -1,6 +1,6 @@
 //! A delivery: a batch that is laid out, and how it gets to peer after peer.
 
-use crate::metrics::counters::Tally;
+use crate::metrics::counters::MetricsDelta;
 use crate::peer::Peer;
 use crate::peer::events::PeerEvents;
 use crate::peer::line_batch::{BatchOffset, EncodedBatch};
@@ -32,7 +32,7 @@ impl Drop for PartialDeliveries {
     /// else would tell it.
     fn drop(&mut self) {
         for part in self.0.drain(..) {
-            part.peer.raise(part.then_raise | PeerEvents::ROOM_FAILED, &mut Tally::default());
+            part.peer.raise(part.then_raise | PeerEvents::ROOM_FAILED, &mut MetricsDelta::default());
         }
     }
 }
@@ -56,20 +56,20 @@ impl Fanout {
     /// Hands their part to those who came or went, one for each step of the iterator, and tells
     /// them. A newcomer is told only then: what its connection writes comes behind its
     /// `has joined`.
-    pub(crate) fn deliver_partial<'a>(&'a mut self, tally: &'a mut Tally) -> impl Iterator<Item = ()> + 'a {
+    pub(crate) fn deliver_partial<'a>(&'a mut self, metrics: &'a mut MetricsDelta) -> impl Iterator<Item = ()> + 'a {
         self.partials.0.reverse();
         std::iter::from_fn(move || {
             let part = self.partials.0.last()?;
             let to = part.to.unwrap_or(self.end);
             if let Some(replay) = self.replay.as_ref().filter(|_| part.replay_end > 0) {
                 let (lines, count) = replay.before(part.replay_end);
-                part.peer.deliver_batch(&EncodedBatch::new(Bytes::copy_from_slice(lines), count), tally);
+                part.peer.deliver_batch(&EncodedBatch::new(Bytes::copy_from_slice(lines), count), metrics);
             }
             if to.bytes > part.from.bytes {
-                part.peer.deliver(&self.all.part(part.peer.route(), part.from, to), tally);
+                part.peer.deliver(&self.all.part(part.peer.route(), part.from, to), metrics);
             }
             if part.then_raise != PeerEvents::NONE {
-                part.peer.raise(part.then_raise, tally);
+                part.peer.raise(part.then_raise, metrics);
             }
             self.partials.0.pop();
             Some(())
@@ -78,10 +78,10 @@ impl Fanout {
 
     /// Hands the whole batch to those who were here before it and still are, one for each step
     /// of the iterator.
-    pub(crate) fn deliver_all<'a>(&'a self, tally: &'a mut Tally) -> impl Iterator<Item = ()> + 'a {
+    pub(crate) fn deliver_all<'a>(&'a self, metrics: &'a mut MetricsDelta) -> impl Iterator<Item = ()> + 'a {
         let anything = self.all.lines() > 0;
         let stayed = |peer: &Peer| self.left.is_empty() || !self.left.contains(&peer.id());
         let rest = self.members.values().filter(move |peer| anything && stayed(peer));
-        rest.map(|peer| peer.deliver_batch(&self.all, tally))
+        rest.map(|peer| peer.deliver_batch(&self.all, metrics))
     }
 }

@@ -25,7 +25,7 @@ pub(crate) enum Operation {
     /// The peer wants this name instead of the one that it has.
     Rename(Box<MemberRef>, Box<UserName>),
     /// Show this peer so many of the last lines.
-    Recall(Arc<Peer<dyn ByteSink>>, u16),
+    ShowHistory(Arc<Peer<dyn ByteSink>>, u16),
     /// Say something to one member alone.
     Whisper(Box<Whisper>),
     /// Tell this peer when you get here: it waits for the budget.

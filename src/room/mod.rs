@@ -75,18 +75,18 @@ impl Room {
         let mut next = Batch::open(&self.roster, self.closed.load(Ordering::Relaxed), self.history_state.take());
         loop {
             next.gather(&self.inbox, 0);
-            let CommittedBatch { mut delivery, operations, closed, mut tally, history_state, answers } =
+            let CommittedBatch { mut delivery, operations, closed, mut metrics, history_state, answers } =
                 next.commit(&self.roster, &self.inbox);
             self.closed.store(closed, Ordering::Relaxed);
             next = Batch::open(&self.roster, closed, history_state);
-            self.drive(delivery.deliver_partial(&mut tally), &mut next, operations).await;
-            self.drive(delivery.deliver_all(&mut tally), &mut next, operations).await;
+            self.drive(delivery.deliver_partial(&mut metrics), &mut next, operations).await;
+            self.drive(delivery.deliver_all(&mut metrics), &mut next, operations).await;
             for (step, (peer, answer)) in (1..).zip(answers) {
-                next.answer(&peer, &answer, &mut tally);
+                next.answer(&peer, &answer, &mut metrics);
                 self.checkpoint(REPLY_COST * step, &mut next, operations).await;
             }
-            counters.add(&tally);
-            trace!(room = ?self.name, operations = operations, lines = tally.lines, writes = tally.writes, "pass");
+            counters.add(&metrics);
+            trace!(room = ?self.name, operations = operations, lines = metrics.lines, writes = metrics.writes, "pass");
             if next.is_empty() {
                 quiet();
                 // Whoever runs the next pass may do so at once when this one is settled.
@@ -135,7 +135,7 @@ impl fmt::Debug for Room {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::counters::Tally;
+    use crate::metrics::counters::MetricsDelta;
     use crate::peer::Peer;
     use crate::peer::events::PeerEvents;
     use crate::peer::output_buffer::{ByteSink, SlowReader};
@@ -180,7 +180,7 @@ mod tests {
     }
 
     /// Runs passes until the room is quiet; what they did.
-    async fn pass(room: &Room) -> Tally {
+    async fn pass(room: &Room) -> MetricsDelta {
         let counters = Counters::default();
         if room.inbox.pending() > 0 {
             room.deliver(&counters, || ()).await;
@@ -200,9 +200,9 @@ mod tests {
     async fn a_crowd_that_joins_at_once_costs_one_copy_and_one_write_each() {
         let (room, peers) = (room(), (0..2_000).map(peer).collect::<Vec<_>>());
         push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
-        let tally = pass(&room).await;
-        assert_eq!((tally.passes, tally.copies, tally.joins, tally.lines), (1, 1, 2_000, 2_000));
-        assert_eq!((tally.writes, tally.deliveries), (2_000, 2_000 * 2_001 / 2));
+        let metrics = pass(&room).await;
+        assert_eq!((metrics.passes, metrics.copies, metrics.joins, metrics.lines), (1, 1, 2_000, 2_000));
+        assert_eq!((metrics.writes, metrics.deliveries), (2_000, 2_000 * 2_001 / 2));
         assert!(peers.iter().all(|peer| events_of(peer) == PeerEvents::JOINED));
         assert!(text(&peers[0]).starts_with("u0 has joined\nu1 has joined\n"));
         assert_eq!(text(&peers[1_999]), "u1999 has joined\n", "nothing from before its own join");
@@ -214,9 +214,9 @@ mod tests {
         push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
         pass(&room).await;
         push(&room, peers[1..].iter().map(|peer| Operation::Leave(Box::new(joiner(peer)))));
-        let tally = pass(&room).await;
-        assert_eq!((tally.passes, tally.copies, tally.leaves), (1, 1, 999));
-        assert!(tally.writes <= 1_000, "one write a peer, not one a line: {}", tally.writes);
+        let metrics = pass(&room).await;
+        assert_eq!((metrics.passes, metrics.copies, metrics.leaves), (1, 1, 999));
+        assert!(metrics.writes <= 1_000, "one write a peer, not one a line: {}", metrics.writes);
         assert_eq!(room.roster().len(), 1);
         assert!(text(&peers[0]).ends_with("u998 has left\nu999 has left\n"));
         assert!(text(&peers[1]).ends_with("u999 has joined\n"), "the first to go saw nobody go");
@@ -231,8 +231,8 @@ mod tests {
         let say = |text: &str| Operation::Say { bytes: Box::from(text.as_bytes()), lines: 1 };
         push(&room, [say("u1: a\n"), Operation::Join(Box::new(joiner(&visits))), say("u1: b\n")]);
         push(&room, [Operation::Leave(Box::new(joiner(&visits))), say("u1: c\n")]);
-        let tally = pass(&room).await;
-        assert_eq!((tally.passes, tally.writes), (1, 2));
+        let metrics = pass(&room).await;
+        assert_eq!((metrics.passes, metrics.writes), (1, 2));
         assert_eq!(text(&visits), "u2 has joined\nu1: b\n");
         assert_eq!(events_of(&visits), PeerEvents::JOINED | PeerEvents::LEFT_ROOM);
         assert_eq!(text(&stays), "u1 has joined\nu1: a\nu2 has joined\nu1: b\nu2 has left\nu1: c\n");
@@ -245,8 +245,8 @@ mod tests {
         rival.key.name = UserName::parse("U1").unwrap();
         let leave = Operation::Leave(Box::new(MemberRef { key: rival.key, peer: Arc::clone(&rival.peer) }));
         push(&room, [Operation::Join(Box::new(joiner(&first))), Operation::Join(Box::new(rival)), leave]);
-        let tally = pass(&room).await;
-        assert_eq!((tally.joins, tally.leaves, room.roster().len()), (1, 0, 1));
+        let metrics = pass(&room).await;
+        assert_eq!((metrics.joins, metrics.leaves, room.roster().len()), (1, 0, 1));
         assert_eq!((events_of(&first), events_of(&second)), (PeerEvents::JOINED, PeerEvents::NAME_TAKEN));
         assert_eq!(text(&second), "");
     }
@@ -299,8 +299,8 @@ mod tests {
         let since = "u2000 has joined\nu1: b\nu2001 has joined\nu1: c\nu2001 has left\nu1: d\n";
         assert_eq!(text(&stays), since);
         assert!(peers.iter().all(|peer| text(peer).ends_with(&format!("u1: a\n{since}"))));
-        let tally = counters.read();
-        assert_eq!((tally.passes, tally.copies), (2, 1), "one copy for all that came in a pass");
+        let metrics = counters.read();
+        assert_eq!((metrics.passes, metrics.copies), (2, 1), "one copy for all that came in a pass");
     }
 
     fn rename(peer: &Arc<Peer<Page>>, from: &str, to: &str) -> Operation {
@@ -342,8 +342,8 @@ mod tests {
         let _ = (events_of(&first), events_of(&second));
         // Its connection does not know which of its two names it has.
         push(&room, [rename(&first, "u1", "al"), leave_as(&first, "u1"), leave_as(&first, "al")]);
-        let tally = pass(&room).await;
-        assert_eq!((events_of(&first), tally.leaves), (PeerEvents::RENAMED | PeerEvents::LEFT_ROOM, 1));
+        let metrics = pass(&room).await;
+        assert_eq!((events_of(&first), metrics.leaves), (PeerEvents::RENAMED | PeerEvents::LEFT_ROOM, 1));
         assert!(text(&first).ends_with("u1 is now known as al\n"));
         assert!(text(&second).ends_with("u1 is now known as al\nal has left\n"));
         push(&room, [leave_as(&second, "u2"), rename(&second, "u2", "x"), leave_as(&second, "x")]);
@@ -375,7 +375,7 @@ mod tests {
         push(&room, [Operation::Join(Box::new(joiner(&late)))]);
         pass(&room).await;
         assert_eq!(text(&late), "*** u2 has joined\n*** u1: c\nu3 has joined\n");
-        push(&room, [say("u1: d\n"), Operation::Recall(Arc::clone(&late) as _, 3)]);
+        push(&room, [say("u1: d\n"), Operation::ShowHistory(Arc::clone(&late) as _, 3)]);
         pass(&room).await;
         assert!(text(&late).ends_with("\nu1: d\n*** u1: c\n*** u3 has joined\n*** u1: d\n"), "{}", text(&late));
     }
@@ -411,7 +411,7 @@ mod tests {
         let (room, asks) = (room(), peer(1));
         push(&room, [Operation::Join(Box::new(joiner(&asks)))]);
         pass(&room).await;
-        push(&room, (0..1_000).map(|_| Operation::Recall(Arc::clone(&asks) as _, 1)));
+        push(&room, (0..1_000).map(|_| Operation::ShowHistory(Arc::clone(&asks) as _, 1)));
         let mut breaths = 0;
         tokio::select! {
             biased;
@@ -435,7 +435,7 @@ mod tests {
         let (next, last) = (peer(3), peer(4));
         push(&room, [Operation::Leave(Box::new(joiner(&new))), Operation::Join(Box::new(joiner(&next)))]);
         push(&room, [Operation::Leave(Box::new(joiner(&next))), Operation::Join(Box::new(joiner(&last)))]);
-        push(&room, [Operation::Recall(Arc::clone(&last) as _, 9)]);
+        push(&room, [Operation::ShowHistory(Arc::clone(&last) as _, 9)]);
         pass(&room).await;
         assert_eq!(text(&next), "u3 has joined\n");
         assert_eq!(text(&last), "u4 has joined\n*** u4 has joined\n");
@@ -445,7 +445,7 @@ mod tests {
     async fn a_room_that_remembers_nothing_says_so() {
         let room = Room::new(RoomName::parse("room").unwrap(), 1 << 20, 0, 5);
         let asks = peer(1);
-        push(&room, [Operation::Join(Box::new(joiner(&asks))), Operation::Recall(Arc::clone(&asks) as _, 3)]);
+        push(&room, [Operation::Join(Box::new(joiner(&asks))), Operation::ShowHistory(Arc::clone(&asks) as _, 3)]);
         pass(&room).await;
         assert_eq!(text(&asks), format!("u1 has joined\n{}", crate::text::replies::NOTHING_KEPT));
     }
@@ -459,7 +459,7 @@ mod tests {
         let mut breaths = 0;
         tokio::select! {
             biased;
-            tally = pass(&room) => assert_eq!(tally.writes, 1_000),
+            metrics = pass(&room) => assert_eq!(metrics.writes, 1_000),
             () = async { loop { breaths += 1; yield_now().await } } => {}
         }
         assert_eq!(breaths, 1_000 / DELIVERIES_PER_YIELD);

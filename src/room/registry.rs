@@ -1,6 +1,6 @@
 //! The registry: rooms by name, and what it means to be a member of one.
 
-use crate::metrics::counters::{Counters, Tally};
+use crate::metrics::counters::{Counters, MetricsDelta};
 use crate::peer::Peer;
 use crate::peer::events::PeerEvents;
 use crate::peer::output_buffer::ByteSink;
@@ -212,7 +212,7 @@ impl Membership {
 
     /// Asks to be shown the room's last `count` lines. The peer is told `REQUEST_DONE`.
     pub(crate) fn recall(&self, count: u16) {
-        self.spawn_pass(self.inbox().send(Operation::Recall(Arc::clone(&self.peer), count)));
+        self.spawn_pass(self.inbox().send(Operation::ShowHistory(Arc::clone(&self.peer), count)));
     }
 
     /// How many are in the room now, and their names. One that was let in a moment ago may be in no
@@ -276,17 +276,17 @@ struct Fuse<'a> {
 impl Drop for Fuse<'_> {
     fn drop(&mut self) {
         self.registry.rooms.remove_if(&self.room.name(), |_, found| Arc::ptr_eq(found, self.room));
-        let mut tally = Tally::default();
+        let mut metrics = MetricsDelta::default();
         for operation in self.room.inbox.take(usize::MAX) {
             if let Operation::Join(blocked_senders) | Operation::Leave(blocked_senders) = operation {
-                blocked_senders.peer.raise(PeerEvents::ROOM_FAILED, &mut tally);
+                blocked_senders.peer.raise(PeerEvents::ROOM_FAILED, &mut metrics);
             }
         }
         for peer in self.room.roster().snapshot().values() {
-            peer.raise(PeerEvents::ROOM_FAILED, &mut tally);
+            peer.raise(PeerEvents::ROOM_FAILED, &mut metrics);
         }
         self.room.roster().replace(Members::default());
-        self.registry.counters.add(&tally);
+        self.registry.counters.add(&metrics);
     }
 }
 

@@ -1,10 +1,10 @@
 //! The server: listens, accepts, refuses what is too much, and ends in good order.
 
 use crate::config::{Config, RESERVED_FILES};
-use crate::connection::{Connection, Host};
-use crate::limits::rate::Limit;
-use crate::metrics::counters::Tally;
-use crate::net::socket::{self, ListenError, hang_up};
+use crate::connection::{Connection, ServerContext};
+use crate::limits::rate::RateLimit;
+use crate::metrics::counters::MetricsDelta;
+use crate::net::socket::{self, ListenError, linger_close};
 use crate::room::registry::Registry;
 use crate::text::messages;
 use crate::text::names::PeerId;
@@ -32,19 +32,19 @@ const REFUSALS: usize = RESERVED_FILES / 2;
 #[derive(Debug)]
 pub struct Server {
     listeners: Vec<TcpListener>,
-    door: Arc<Door>,
+    acceptor: Arc<Acceptor>,
 }
 
 /// Watches a server from outside; for tests, and later for metrics.
 #[derive(Clone, Debug)]
-pub struct Watch(Arc<Door>);
+pub struct ServerStats(Arc<Acceptor>);
 
 /// What all listeners share.
 #[derive(Debug)]
-struct Door {
-    host: Arc<Host>,
+struct Acceptor {
+    context: Arc<ServerContext>,
     /// The most connections at a time.
-    most: usize,
+    max_connections: usize,
     /// One permit for each connection that may still come.
     permits: Arc<Semaphore>,
     /// One for each refused connection that may be heard out.
@@ -62,8 +62,8 @@ impl Server {
     /// When an address can't be listened on.
     pub fn bind(config: Config, connections: usize) -> Result<Self, ListenError> {
         let listeners = socket::listen(&config)?;
-        let host = Host {
-            limit: Limit::new(config.rate, config.burst),
+        let context = ServerContext {
+            limit: RateLimit::new(config.rate, config.burst),
             registry: Arc::new(
                 Registry::new(config.inbox, config.allow_duplicate_names)
                     .with_history(config.history.into(), config.replay.into()),
@@ -71,15 +71,15 @@ impl Server {
             ending: CancellationToken::new(),
             config,
         };
-        let door = Door {
-            host: Arc::new(host),
-            most: connections.min(Semaphore::MAX_PERMITS),
+        let acceptor = Acceptor {
+            context: Arc::new(context),
+            max_connections: connections.min(Semaphore::MAX_PERMITS),
             permits: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             arrivals: AtomicU64::new(0),
             tracker: TaskTracker::new(),
         };
-        Ok(Self { listeners, door: Arc::new(door) })
+        Ok(Self { listeners, acceptor: Arc::new(acceptor) })
     }
 
     /// Where it listens.
@@ -92,58 +92,58 @@ impl Server {
 
     /// Looks on while the server runs.
     #[must_use]
-    pub fn watch(&self) -> Watch {
-        Watch(Arc::clone(&self.door))
+    pub fn watch(&self) -> ServerStats {
+        ServerStats(Arc::clone(&self.acceptor))
     }
 
     /// Serves until `shutdown` is ready. Then it accepts nobody any more, every room is told, and
     /// peers have the `drain` time to take what they are owed.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { listeners, door } = self;
+        let Self { listeners, acceptor } = self;
         for listener in listeners {
-            door.tracker.spawn(Arc::clone(&door).accept(listener));
+            acceptor.tracker.spawn(Arc::clone(&acceptor).accept(listener));
         }
         shutdown.await;
-        let host = &door.host;
-        info!(rooms = host.registry.len(), "shutting down");
-        host.ending.cancel();
-        host.registry.close();
-        door.tracker.close();
-        if timeout(host.config.drain, door.tracker.wait()).await.is_err() {
-            warn!(connections = door.tracker.len(), "closed before they had read everything");
+        let context = &acceptor.context;
+        info!(rooms = context.registry.len(), "shutting down");
+        context.ending.cancel();
+        context.registry.close();
+        acceptor.tracker.close();
+        if timeout(context.config.drain, acceptor.tracker.wait()).await.is_err() {
+            warn!(connections = acceptor.tracker.len(), "closed before they had read everything");
         }
     }
 }
 
-impl Watch {
+impl ServerStats {
     /// How many rooms there are.
     #[must_use]
     pub fn rooms(&self) -> usize {
-        self.0.host.registry.len()
+        self.0.context.registry.len()
     }
 
     /// How many connections there are, those that are just being closed among them.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.0.most - self.0.permits.available_permits()
+        self.0.max_connections - self.0.permits.available_permits()
     }
 
     /// What was done so far.
     #[must_use]
-    pub fn counters(&self) -> Tally {
-        self.0.host.registry.counters().read()
+    pub fn counters(&self) -> MetricsDelta {
+        self.0.context.registry.counters().read()
     }
 }
 
-impl Door {
+impl Acceptor {
     /// Accepts until the server ends. No error ends it, and none makes it spin.
     async fn accept(self: Arc<Self>, listener: TcpListener) {
         let mut pause = ACCEPT_PAUSE.0;
-        while let Some(accepted) = self.host.ending.run_until_cancelled(listener.accept()).await {
+        while let Some(accepted) = self.context.ending.run_until_cancelled(listener.accept()).await {
             match accepted {
                 Ok((stream, address)) => {
                     pause = ACCEPT_PAUSE.0;
-                    self.let_in(stream, canonical(address));
+                    self.admit(stream, canonical(address));
                 }
                 // The client was faster: it is gone, and out of the queue.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -151,21 +151,21 @@ impl Door {
                     // Most likely no file is left. The connection stays in the kernel's queue, and
                     // would be reported at once again.
                     warn!(%error, ?pause, "can't accept");
-                    self.host.ending.run_until_cancelled(sleep(pause)).await;
+                    self.context.ending.run_until_cancelled(sleep(pause)).await;
                     pause = ACCEPT_PAUSE.1.min(pause * 2);
                 }
             }
         }
     }
 
-    fn let_in(self: &Arc<Self>, stream: TcpStream, address: SocketAddr) {
-        socket::tune(&stream, &self.host.config);
+    fn admit(self: &Arc<Self>, stream: TcpStream, address: SocketAddr) {
+        socket::set_options(&stream, &self.context.config);
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             return self.refuse(stream, address);
         };
         let id = PeerId(self.arrivals.fetch_add(1, Ordering::Relaxed));
         info!(%address, "opened");
-        let connection = Connection::new(Arc::clone(&self.host), stream, address, id, permit);
+        let connection = Connection::new(Arc::clone(&self.context), stream, address, id, permit);
         self.tracker.spawn(connection.serve());
     }
 
@@ -177,7 +177,7 @@ impl Door {
             && let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned()
         {
             self.tracker.spawn(async move {
-                hang_up(&stream, true).await;
+                linger_close(&stream, true).await;
                 drop(permit);
             });
         }

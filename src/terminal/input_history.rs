@@ -11,7 +11,7 @@ const LONGEST: usize = 1 << 10;
 
 /// What was entered, and how far back somebody has gone in it.
 #[derive(Debug, Default)]
-pub(super) struct Recall {
+pub(super) struct InputHistory {
     /// The newest is the first.
     lines: VecDeque<String>,
     /// How many lines back; 0 is the line that is being typed.
@@ -20,7 +20,7 @@ pub(super) struct Recall {
     unfinished: String,
 }
 
-impl Recall {
+impl InputHistory {
     /// Takes a line that was entered, and goes back to the newest.
     pub(super) fn add(&mut self, line: &str) {
         self.back = 0;
@@ -64,15 +64,15 @@ mod tests {
     use super::*;
 
     /// Goes up that often, then down; what is shown after each step.
-    fn walk(recall: &mut Recall, shown: &str, up: usize, down: usize) -> Vec<String> {
+    fn walk(history: &mut InputHistory, shown: &str, up: usize, down: usize) -> Vec<String> {
         let mut shown = shown.to_owned();
         let mut seen = Vec::new();
         for step in 0..up + down {
             let swap = |line| std::mem::replace(&mut shown, line);
             if step < up {
-                recall.older(swap);
+                history.older(swap);
             } else {
-                recall.newer(swap);
+                history.newer(swap);
             }
             seen.push(shown.clone());
         }
@@ -81,25 +81,25 @@ mod tests {
 
     #[test]
     fn back_and_forth_and_to_the_unfinished_line() {
-        let mut recall = Recall::default();
-        assert_eq!(walk(&mut recall, "x", 1, 1), ["x", "x"]);
-        recall.add("one");
-        recall.add("two");
-        assert_eq!(walk(&mut recall, "unfinished", 3, 3), ["two", "one", "one", "two", "unfinished", "unfinished"]);
-        walk(&mut recall, "", 2, 0);
-        recall.add("three");
-        assert_eq!(walk(&mut recall, "", 1, 0), ["three"], "a line entered is the newest again");
+        let mut history = InputHistory::default();
+        assert_eq!(walk(&mut history, "x", 1, 1), ["x", "x"]);
+        history.add("one");
+        history.add("two");
+        assert_eq!(walk(&mut history, "unfinished", 3, 3), ["two", "one", "one", "two", "unfinished", "unfinished"]);
+        walk(&mut history, "", 2, 0);
+        history.add("three");
+        assert_eq!(walk(&mut history, "", 1, 0), ["three"], "a line entered is the newest again");
     }
 
     #[test]
     fn it_is_bounded_and_keeps_nothing_twice_in_a_row() {
-        let mut recall = Recall::default();
+        let mut history = InputHistory::default();
         for number in 0..1_000 {
-            recall.add(&format!("{}", number / 2));
+            history.add(&format!("{}", number / 2));
         }
-        recall.add("");
-        recall.add(&"x".repeat(LONGEST + 1));
-        let seen = walk(&mut recall, "", LINES + 1, 0);
-        assert_eq!((recall.lines.len(), &seen[0], &seen[LINES]), (LINES, &"499".to_owned(), &"450".to_owned()));
+        history.add("");
+        history.add(&"x".repeat(LONGEST + 1));
+        let seen = walk(&mut history, "", LINES + 1, 0);
+        assert_eq!((history.lines.len(), &seen[0], &seen[LINES]), (LINES, &"499".to_owned(), &"450".to_owned()));
     }
 }

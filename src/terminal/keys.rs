@@ -34,7 +34,7 @@ pub(super) enum Key {
 
 /// Makes keys of bytes that come in pieces of any size.
 #[derive(Debug, Default)]
-pub(super) struct Keys {
+pub(super) struct KeyDecoder {
     state: State,
     /// The beginning of a character that isn't whole yet.
     partial: Vec<u8>,
@@ -70,7 +70,7 @@ struct Parameters {
     foreign: bool,
 }
 
-impl Keys {
+impl KeyDecoder {
     /// Takes the next key off the front of `input`; `None` when all of it is taken in.
     pub(super) fn next(&mut self, input: &mut &[u8]) -> Option<Key> {
         while let Some((&byte, rest)) = input.split_first() {
@@ -247,7 +247,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn keys(chunks: &[&[u8]]) -> Vec<Key> {
-        let mut keys = Keys::default();
+        let mut keys = KeyDecoder::default();
         let mut pressed = Vec::new();
         for chunk in chunks {
             let mut input = *chunk;

@@ -11,13 +11,13 @@ const REACH: usize = 64;
 
 /// A text with a cursor in it.
 #[derive(Debug, Default)]
-pub(super) struct Draft {
+pub(super) struct LineBuffer {
     text: String,
     /// A byte's place in the text, where a character begins, or its end.
     cursor: usize,
 }
 
-impl Draft {
+impl LineBuffer {
     /// The text.
     pub(super) fn text(&self) -> &str {
         &self.text
@@ -128,18 +128,18 @@ impl Draft {
 mod tests {
     use super::*;
 
-    fn draft(text: &str) -> Draft {
-        let mut draft = Draft::default();
-        draft.replace(text.to_owned());
-        draft
+    fn line(text: &str) -> LineBuffer {
+        let mut line = LineBuffer::default();
+        line.replace(text.to_owned());
+        line
     }
 
     /// The text with a bar where the cursor stands, after each step.
-    fn steps(text: &str, steps: &[fn(&mut Draft)]) -> Vec<String> {
-        let mut draft = draft(text);
-        let show = |step: &fn(&mut Draft)| {
-            step(&mut draft);
-            let (before, behind) = draft.text.split_at(draft.cursor);
+    fn steps(text: &str, steps: &[fn(&mut LineBuffer)]) -> Vec<String> {
+        let mut line = line(text);
+        let show = |step: &fn(&mut LineBuffer)| {
+            step(&mut line);
+            let (before, behind) = line.text.split_at(line.cursor);
             format!("{before}|{behind}")
         };
         steps.iter().map(show).collect()
@@ -147,41 +147,47 @@ mod tests {
 
     #[test]
     fn the_cursor_moves_by_what_is_seen() {
-        let left: fn(&mut Draft) = Draft::left;
+        let left: fn(&mut LineBuffer) = LineBuffer::left;
         assert_eq!(steps("e\u{301}x", &[left, left, left]), ["e\u{301}|x", "|e\u{301}x", "|e\u{301}x"]);
         let family = "👨\u{200d}👩\u{200d}👧";
         assert_eq!(steps(&format!("a{family}"), &[left, left]), [format!("a|{family}"), format!("|a{family}")]);
-        let right: fn(&mut Draft) = Draft::right;
-        assert_eq!(steps("ü", &[Draft::home, right, right]), ["|ü", "ü|", "ü|"]);
+        let right: fn(&mut LineBuffer) = LineBuffer::right;
+        assert_eq!(steps("ü", &[LineBuffer::home, right, right]), ["|ü", "ü|", "ü|"]);
     }
 
     #[test]
     fn words_end_at_blanks() {
-        let left: fn(&mut Draft) = Draft::word_left;
+        let left: fn(&mut LineBuffer) = LineBuffer::word_left;
         assert_eq!(
             steps("/me  says ü ", &[left, left, left, left]),
             ["/me  says |ü ", "/me  |says ü ", "|/me  says ü ", "|/me  says ü "]
         );
-        let right: fn(&mut Draft) = Draft::word_right;
-        assert_eq!(steps("ab  c ", &[Draft::home, right, right, right]), ["|ab  c ", "ab|  c ", "ab  c| ", "ab  c |"]);
+        let right: fn(&mut LineBuffer) = LineBuffer::word_right;
+        assert_eq!(
+            steps("ab  c ", &[LineBuffer::home, right, right, right]),
+            ["|ab  c ", "ab|  c ", "ab  c| ", "ab  c |"]
+        );
     }
 
     #[test]
     fn erasing() {
-        assert_eq!(steps("one two", &[Draft::erase_word, Draft::erase_before]), ["one |", "one|"]);
-        assert_eq!(steps("one two", &[Draft::word_left, Draft::erase_to_start]), ["one |two", "|two"]);
-        assert_eq!(steps("one two", &[Draft::word_left, Draft::erase_to_end]), ["one |two", "one |"]);
-        assert_eq!(steps("üx", &[Draft::home, Draft::erase_behind, Draft::erase_behind]), ["|üx", "|x", "|"]);
-        assert_eq!(steps("", &[Draft::erase_before, Draft::erase_word]), ["|", "|"]);
+        assert_eq!(steps("one two", &[LineBuffer::erase_word, LineBuffer::erase_before]), ["one |", "one|"]);
+        assert_eq!(steps("one two", &[LineBuffer::word_left, LineBuffer::erase_to_start]), ["one |two", "|two"]);
+        assert_eq!(steps("one two", &[LineBuffer::word_left, LineBuffer::erase_to_end]), ["one |two", "one |"]);
+        assert_eq!(
+            steps("üx", &[LineBuffer::home, LineBuffer::erase_behind, LineBuffer::erase_behind]),
+            ["|üx", "|x", "|"]
+        );
+        assert_eq!(steps("", &[LineBuffer::erase_before, LineBuffer::erase_word]), ["|", "|"]);
     }
 
     #[test]
     fn a_cluster_without_end_is_taken_in_pieces() {
-        let mut draft = draft(&"\u{301}".repeat(1_000));
-        draft.erase_before();
-        assert_eq!(draft.text().len(), 2_000 - REACH);
-        draft.home();
-        draft.right();
-        assert_eq!(draft.cursor(), REACH);
+        let mut line = line(&"\u{301}".repeat(1_000));
+        line.erase_before();
+        assert_eq!(line.text().len(), 2_000 - REACH);
+        line.home();
+        line.right();
+        assert_eq!(line.cursor(), REACH);
     }
 }

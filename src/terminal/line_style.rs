@@ -15,14 +15,14 @@ const PLAIN: &[u8] = b"\x1b[0m";
 
 /// What is added to lines; nothing by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Dress {
+pub struct LineStyle {
     /// The time of day in front, as `12:34 `. UTC, for all see the same.
     pub time: bool,
     /// A color for each name, always the same one, and the server's own lines dim.
     pub color: bool,
 }
 
-impl Dress {
+impl LineStyle {
     /// Appends `lines`, each with its LF, as they come at `now`, for a terminal: ended by CR LF.
     pub fn lines(self, out: &mut Vec<u8>, lines: &[u8], now: SystemTime) {
         let time = if self.time { time_of_day(now) } else { String::new() };
@@ -75,19 +75,19 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    const TIME: Dress = Dress { time: true, color: false };
-    const COLOR: Dress = Dress { time: false, color: true };
+    const TIME: LineStyle = LineStyle { time: true, color: false };
+    const COLOR: LineStyle = LineStyle { time: false, color: true };
 
-    fn dressed(dress: Dress, lines: &str, seconds: u64) -> String {
+    fn dressed(style: LineStyle, lines: &str, seconds: u64) -> String {
         let mut out = Vec::new();
-        dress.lines(&mut out, lines.as_bytes(), UNIX_EPOCH + Duration::from_secs(seconds));
+        style.lines(&mut out, lines.as_bytes(), UNIX_EPOCH + Duration::from_secs(seconds));
         String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn without_dress_only_the_line_ends_change() {
-        assert_eq!(dressed(Dress::default(), "a: 1\n\nb: 2\n", 0), "a: 1\r\n\r\nb: 2\r\n");
-        assert_eq!(dressed(Dress::default(), "", 0), "");
+        assert_eq!(dressed(LineStyle::default(), "a: 1\n\nb: 2\n", 0), "a: 1\r\n\r\nb: 2\r\n");
+        assert_eq!(dressed(LineStyle::default(), "", 0), "");
     }
 
     #[test]
@@ -111,7 +111,7 @@ mod tests {
             assert_eq!(dressed(COLOR, &format!("{line}\n"), 0), format!("{paint}{name}\x1b[0m{rest}\r\n"));
         }
         assert_eq!(dressed(COLOR, "*** 1 here: al\n", 0), "\x1b[2m*** 1 here: al\x1b[0m\r\n");
-        let both = Dress { time: true, color: true };
+        let both = LineStyle { time: true, color: true };
         assert_eq!(dressed(both, "*** x\n", 0), "00:00 \x1b[2m*** x\x1b[0m\r\n");
     }
 

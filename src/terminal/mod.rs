@@ -14,12 +14,12 @@ pub mod line_style;
 mod tests;
 mod viewport;
 
-use crate::terminal::line_style::Dress;
-use input_history::Recall;
-use keys::{Key, Keys};
-use line_buffer::Draft;
+use crate::terminal::line_style::LineStyle;
+use input_history::InputHistory;
+use keys::{Key, KeyDecoder};
+use line_buffer::LineBuffer;
 use std::time::SystemTime;
-use viewport::{CLEAR, PROMPT, Row, Window};
+use viewport::{CLEAR, PROMPT, RenderedRow, Viewport};
 
 /// The longest line that can be edited, in bytes: as in a Linux terminal's own line mode. A
 /// character put in moves all behind it, so the bound is one on a key's cost, too.
@@ -29,15 +29,15 @@ pub const LONGEST: usize = 4096;
 #[derive(Debug)]
 pub struct Editor {
     /// How arriving lines look here.
-    pub dress: Dress,
-    keys: Keys,
-    draft: Draft,
-    recall: Recall,
+    pub style: LineStyle,
+    keys: KeyDecoder,
+    line: LineBuffer,
+    history: InputHistory,
     /// The longest line, in bytes.
     max_line: usize,
-    window: Window,
+    window: Viewport,
     /// What the terminal shows in its last row, behind the prompt.
-    shown: Row,
+    shown: RenderedRow,
     /// The terminal may show something else: all is to be shown again.
     stale: bool,
     /// A key had no effect since the line is full: a bell is due.
@@ -50,13 +50,13 @@ impl Editor {
     #[must_use]
     pub fn open(out: &mut Vec<u8>, columns: u16, max_line: usize) -> Box<Self> {
         let mut editor = Box::new(Self {
-            dress: Dress::default(),
-            keys: Keys::default(),
-            draft: Draft::default(),
-            recall: Recall::default(),
+            style: LineStyle::default(),
+            keys: KeyDecoder::default(),
+            line: LineBuffer::default(),
+            history: InputHistory::default(),
             max_line: max_line.min(LONGEST),
-            window: Window::new(columns),
-            shown: Row::default(),
+            window: Viewport::new(columns),
+            shown: RenderedRow::default(),
             stale: true,
             full: false,
         });
@@ -67,7 +67,7 @@ impl Editor {
     /// Gives the row back, empty; what was typed and not entered.
     pub fn close(mut self: Box<Self>, out: &mut Vec<u8>) -> String {
         out.extend_from_slice(CLEAR);
-        self.draft.take()
+        self.line.take()
     }
 
     /// Whether the last byte was a CR: an LF or a NUL right behind it belongs to the same Enter.
@@ -84,8 +84,8 @@ impl Editor {
         let mut line = None;
         while let Some(key) = self.keys.next(input) {
             if key == Key::Enter {
-                let entered = self.draft.take();
-                self.recall.add(&entered);
+                let entered = self.line.take();
+                self.history.add(&entered);
                 line = Some(entered);
                 break;
             }
@@ -99,7 +99,7 @@ impl Editor {
     pub fn interrupt(&mut self, out: &mut Vec<u8>, lines: &[u8], now: SystemTime) {
         if !lines.is_empty() {
             out.extend_from_slice(CLEAR);
-            self.dress.lines(out, lines, now);
+            self.style.lines(out, lines, now);
             self.stale = true;
             self.refresh(out);
         }
@@ -107,42 +107,42 @@ impl Editor {
 
     /// Goes by another width of the terminal.
     pub fn resize(&mut self, out: &mut Vec<u8>, columns: u16) {
-        self.window = Window::new(columns);
+        self.window = Viewport::new(columns);
         self.stale = true;
         self.refresh(out);
     }
 
     /// Erases the character before the cursor, as telnet's EC asks.
     pub fn erase(&mut self, out: &mut Vec<u8>) {
-        self.draft.erase_before();
+        self.line.erase_before();
         self.refresh(out);
     }
 
     /// Erases the line, as telnet's EL and IP ask.
     pub fn erase_line(&mut self, out: &mut Vec<u8>) {
-        self.draft.take();
+        self.line.take();
         self.refresh(out);
     }
 
     fn press(&mut self, key: Key) {
-        let draft = &mut self.draft;
+        let buffer = &mut self.line;
         match key {
-            Key::Char(character) if draft.text().len() + character.len_utf8() > self.max_line => self.full = true,
-            Key::Char(character) => draft.insert(character),
-            Key::Left => draft.left(),
-            Key::Right => draft.right(),
-            Key::WordLeft => draft.word_left(),
-            Key::WordRight => draft.word_right(),
-            Key::Home => draft.home(),
-            Key::End => draft.end(),
-            Key::Up => self.recall.older(|line| draft.replace(line)),
-            Key::Down => self.recall.newer(|line| draft.replace(line)),
-            Key::Backspace => draft.erase_before(),
-            Key::Delete => draft.erase_behind(),
-            Key::EraseWord => draft.erase_word(),
-            Key::EraseToStart => draft.erase_to_start(),
-            Key::EraseToEnd => draft.erase_to_end(),
-            Key::EraseLine => drop(draft.take()),
+            Key::Char(character) if buffer.text().len() + character.len_utf8() > self.max_line => self.full = true,
+            Key::Char(character) => buffer.insert(character),
+            Key::Left => buffer.left(),
+            Key::Right => buffer.right(),
+            Key::WordLeft => buffer.word_left(),
+            Key::WordRight => buffer.word_right(),
+            Key::Home => buffer.home(),
+            Key::End => buffer.end(),
+            Key::Up => self.history.older(|line| buffer.replace(line)),
+            Key::Down => self.history.newer(|line| buffer.replace(line)),
+            Key::Backspace => buffer.erase_before(),
+            Key::Delete => buffer.erase_behind(),
+            Key::EraseWord => buffer.erase_word(),
+            Key::EraseToStart => buffer.erase_to_start(),
+            Key::EraseToEnd => buffer.erase_to_end(),
+            Key::EraseLine => drop(buffer.take()),
             Key::Redraw => self.stale = true,
             // `next` has taken it.
             Key::Enter => {}
@@ -154,9 +154,9 @@ impl Editor {
         if std::mem::take(&mut self.stale) {
             out.extend_from_slice(CLEAR);
             out.extend_from_slice(PROMPT.as_bytes());
-            self.shown = Row::default();
+            self.shown = RenderedRow::default();
         }
-        let row = self.window.show(&self.draft);
+        let row = self.window.show(&self.line);
         row.draw(out, &self.shown);
         self.shown = row;
         if std::mem::take(&mut self.full) {

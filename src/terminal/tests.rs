@@ -126,7 +126,7 @@ fn arriving_lines_stand_above_what_is_typed() {
 #[test]
 fn arriving_lines_are_dressed() {
     let mut screen = Screen::new(80, 100);
-    screen.editor.dress = Dress { time: true, color: true };
+    screen.editor.style = LineStyle { time: true, color: true };
     screen.arrive("bob: one\n");
     assert_eq!(screen.rows(), ["00:00 bob: one", ">"]);
     let color = |column| screen.terminal.screen().cell(0, column).unwrap().fgcolor();
@@ -273,7 +273,7 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
 /// Whether the last row shows the prompt and what the editor's line has around its cursor.
 fn check(screen: &Screen) -> Result<(), TestCaseError> {
     let editor = &screen.editor;
-    let (text, cursor) = (editor.draft.text(), editor.draft.cursor());
+    let (text, cursor) = (editor.line.text(), editor.line.cursor());
     let row = screen.last_row();
     let seen = row.strip_prefix(PROMPT);
     prop_assert!(seen.is_some(), "{row:?}");
@@ -324,7 +324,7 @@ proptest! {
             check(&screen)?;
             prop_assert!(screen.sent.len() <= 2_000);
         }
-        let text = screen.editor.draft.text().to_owned();
+        let text = screen.editor.line.text().to_owned();
         let entered = screen.enter("\x18\r");
         // A character that was begun may be ended by that.
         prop_assert!(entered[0] == text || entered[0].len() > text.len(), "{entered:?} {text:?}");

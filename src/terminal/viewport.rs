@@ -3,7 +3,7 @@
 //! A long draft scrolls sideways in its one row. To wrap it would need to know where the terminal
 //! wraps, and terminals differ there.
 
-use super::line_buffer::Draft;
+use super::line_buffer::LineBuffer;
 use unicode_width::UnicodeWidthChar;
 
 /// What stands before the row.
@@ -20,7 +20,7 @@ pub(super) const CLEAR: &[u8] = b"\r\x1b[K";
 
 /// What stands in the row, without the prompt.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Row {
+pub(super) struct RenderedRow {
     /// What is seen.
     pub(super) text: String,
     /// The column of the cursor in it.
@@ -29,14 +29,14 @@ pub(super) struct Row {
 
 /// Where a draft is looked at: a window that follows the cursor.
 #[derive(Debug)]
-pub(super) struct Window {
+pub(super) struct Viewport {
     /// How many columns there are for a row; the cursor has one more.
     columns: usize,
     /// Where in the draft the row begins.
     first: usize,
 }
 
-impl Window {
+impl Viewport {
     /// The window of a terminal with so many columns; 0, if it doesn't know, is 80.
     ///
     /// At fewer than 10 there would be nothing to see, and of more than 500, which no screen has, the
@@ -48,8 +48,8 @@ impl Window {
     }
 
     /// The row that shows the draft's part around its cursor.
-    pub(super) fn show(&mut self, draft: &Draft) -> Row {
-        let (text, cursor) = (draft.text(), draft.cursor());
+    pub(super) fn show(&mut self, line: &LineBuffer) -> RenderedRow {
+        let (text, cursor) = (line.text(), line.cursor());
         for first in [0, self.first] {
             if let Some(row) = self.row(text, cursor, first) {
                 self.first = first;
@@ -68,9 +68,9 @@ impl Window {
 
     /// The row that begins at `first`; `None` if the cursor is not in it, or stands at a side
     /// where there is more.
-    fn row(&self, text: &str, cursor: usize, first: usize) -> Option<Row> {
+    fn row(&self, text: &str, cursor: usize, first: usize) -> Option<RenderedRow> {
         let before = width(text.get(first..cursor)?);
-        let mut row = Row::default();
+        let mut row = RenderedRow::default();
         if first > 0 {
             row.text.push(MORE[0]);
             if before == 0 {
@@ -93,7 +93,7 @@ impl Window {
     }
 }
 
-impl Row {
+impl RenderedRow {
     /// Makes the terminal show this where it shows `old`, with as little as that needs.
     pub(super) fn draw(&self, out: &mut Vec<u8>, old: &Self) {
         let same = self.same_cells(old);

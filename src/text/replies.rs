@@ -122,7 +122,7 @@ mod tests {
         let (bob, lobby) = (user("bob"), room("lobby"));
         for (told, expected) in [
             (
-                text(|out| answer(out, &crate::protocol::commands::Misuse::Alone("who"))),
+                text(|out| answer(out, &crate::protocol::commands::CommandError::Alone("who"))),
                 "/who takes nothing more; write: /who",
             ),
             (text(|out| whispered(out, &bob, "hi")), "bob whispers: hi"),

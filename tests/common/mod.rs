@@ -6,7 +6,7 @@
 pub mod screen;
 pub mod telnet;
 
-use roomcast::{Config, Server, Watch};
+use roomcast::{Config, Server, ServerStats};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -24,7 +24,7 @@ pub const WELCOME: &str = "Welcome! Use the command:\nJOIN <ROOMNAME> <USERNAME>
 /// A server inside this process; it ends when it is dropped.
 pub struct TestServer {
     pub address: SocketAddr,
-    pub watch: Watch,
+    pub watch: ServerStats,
     runtime: Runtime,
     stop: Option<oneshot::Sender<()>>,
     done: Option<JoinHandle<()>>,

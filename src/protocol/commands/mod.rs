@@ -72,7 +72,7 @@ pub enum Command<'a> {
 /// Why a command is not done. Shown, it is the answer to its sender, without `*** `: one line of
 /// what was wrong and what is right. Nobody else is to see anything of the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Misuse<'a> {
+pub enum CommandError<'a> {
     /// There is no such command; holds its word.
     #[error("unknown command /{word}: /help lists them; //{word} says it", word = Shortened(.0))]
     Unknown(&'a str),
@@ -84,7 +84,7 @@ pub enum Misuse<'a> {
         /// What it takes.
         arguments: &'static str,
         /// What is wrong.
-        problem: Problem,
+        problem: ArgumentError,
     },
     /// Something stands behind a word that stands alone; holds the word.
     #[error("/{0} takes nothing more; write: /{0}")]
@@ -93,7 +93,7 @@ pub enum Misuse<'a> {
 
 /// What is wrong with what stands behind a command's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Problem {
+pub enum ArgumentError {
     /// Less than it takes.
     #[error("something is missing")]
     TooLittle,
@@ -122,8 +122,8 @@ pub enum Problem {
 /// any alphabet, so that `/мсг bob secret` from the wrong keyboard layout doesn't leak either.
 ///
 /// # Errors
-/// [`Misuse`], when it is a command that can't be done.
-pub fn parse(line: &str) -> Result<Line<'_>, Misuse<'_>> {
+/// [`CommandError`], when it is a command that can't be done.
+pub fn parse(line: &str) -> Result<Line<'_>, CommandError<'_>> {
     let Some(rest) = line.strip_prefix('/') else {
         return Ok(Line::Say(line));
     };
@@ -142,12 +142,12 @@ fn split_word(text: &str) -> Option<(&str, &str)> {
 }
 
 /// Looks `word` up, and reads `arguments`, which have no blanks around them.
-fn command<'a>(word: &'a str, arguments: &'a str) -> Result<Command<'a>, Misuse<'a>> {
-    let entry = TABLE.iter().find(|entry| entry.word.eq_ignore_ascii_case(word)).ok_or(Misuse::Unknown(word))?;
+fn command<'a>(word: &'a str, arguments: &'a str) -> Result<Command<'a>, CommandError<'a>> {
+    let entry = TABLE.iter().find(|entry| entry.word.eq_ignore_ascii_case(word)).ok_or(CommandError::Unknown(word))?;
     if entry.arguments.is_empty() && !arguments.is_empty() {
-        return Err(Misuse::Alone(entry.word));
+        return Err(CommandError::Alone(entry.word));
     }
-    (entry.parse)(arguments).map_err(|problem| Misuse::Arguments {
+    (entry.parse)(arguments).map_err(|problem| CommandError::Arguments {
         word: entry.word,
         arguments: entry.arguments,
         problem,

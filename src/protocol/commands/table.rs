@@ -3,7 +3,7 @@
 //! The help is made of the same table, so it can't tell of a command that isn't there, nor miss one
 //! that is.
 
-use super::{BLANKS, Command, Problem};
+use super::{ArgumentError, BLANKS, Command};
 use crate::text::names::{RoomName, UserName};
 
 /// How many lines `/last` shows when nobody says how many: they fit a screen of 24 rows.
@@ -18,7 +18,7 @@ pub(super) struct Entry {
     /// What it does, as the help says it.
     pub(super) does: &'static str,
     /// Makes a command of what stands behind the word, without the blanks around it.
-    pub(super) parse: fn(&str) -> Result<Command<'_>, Problem>,
+    pub(super) parse: fn(&str) -> Result<Command<'_>, ArgumentError>,
 }
 
 /// Every command, in the order of the help.
@@ -48,47 +48,47 @@ pub fn help(out: &mut Vec<u8>) {
     out.extend_from_slice(b"*** a line that starts like a command is said when it has one / more: //who\n");
 }
 
-fn join(arguments: &str) -> Result<Command<'_>, Problem> {
+fn join(arguments: &str) -> Result<Command<'_>, ArgumentError> {
     let (room, name) = cut(arguments);
-    let room = RoomName::parse(some(room)?).map_err(Problem::Room)?;
+    let room = RoomName::parse(some(room)?).map_err(ArgumentError::Room)?;
     let user = if name.is_empty() { None } else { Some(user(name)?) };
     Ok(Command::Join { room, user })
 }
 
-fn msg(arguments: &str) -> Result<Command<'_>, Problem> {
+fn msg(arguments: &str) -> Result<Command<'_>, ArgumentError> {
     let (name, text) = cut(arguments);
     Ok(Command::Msg { to: user(name)?, text: some(text)? })
 }
 
-fn last(arguments: &str) -> Result<Command<'_>, Problem> {
+fn last(arguments: &str) -> Result<Command<'_>, ArgumentError> {
     let count = if arguments.is_empty() { Ok(LAST) } else { arguments.parse() };
-    count.ok().filter(|count| *count > 0).map(Command::Last).ok_or(Problem::Number)
+    count.ok().filter(|count| *count > 0).map(Command::Last).ok_or(ArgumentError::Number)
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "one of the table's parsers")]
-fn quit(arguments: &str) -> Result<Command<'_>, Problem> {
+fn quit(arguments: &str) -> Result<Command<'_>, ArgumentError> {
     Ok(Command::Quit(some(arguments).ok()))
 }
 
 /// The one name that `arguments` are to be.
-fn user(arguments: &str) -> Result<UserName, Problem> {
+fn user(arguments: &str) -> Result<UserName, ArgumentError> {
     match cut(some(arguments)?) {
-        (name, "") => UserName::parse(name).map_err(Problem::User),
-        _ => Err(Problem::TooMuch),
+        (name, "") => UserName::parse(name).map_err(ArgumentError::User),
+        _ => Err(ArgumentError::TooMuch),
     }
 }
 
-fn switch(arguments: &str) -> Result<bool, Problem> {
+fn switch(arguments: &str) -> Result<bool, ArgumentError> {
     match some(arguments)? {
         on if on.eq_ignore_ascii_case("on") => Ok(true),
         off if off.eq_ignore_ascii_case("off") => Ok(false),
-        _ => Err(Problem::Switch),
+        _ => Err(ArgumentError::Switch),
     }
 }
 
 /// `arguments`, unless there are none.
-fn some(arguments: &str) -> Result<&str, Problem> {
-    if arguments.is_empty() { Err(Problem::TooLittle) } else { Ok(arguments) }
+fn some(arguments: &str) -> Result<&str, ArgumentError> {
+    if arguments.is_empty() { Err(ArgumentError::TooLittle) } else { Ok(arguments) }
 }
 
 /// Cuts the first word off.

@@ -1,35 +1,35 @@
 //! An allowance: how many commands a peer may send, and how often it gets an answer.
 
-use crate::limits::rate::{Limit, Pace};
+use crate::limits::rate::{RateLimit, RateLimiter};
 use std::num::NonZeroU32;
 use std::time::Instant;
 
 /// Bytes of commands a second, and at once, that are read at full speed. A client greets with 30, and
 /// tells each size of a window that is dragged in 9.
-const BYTES: Limit = Limit::new(16 << 10, NonZeroU32::MIN.saturating_add((16 << 10) - 1));
+const BYTES: RateLimit = RateLimit::new(16 << 10, NonZeroU32::MIN.saturating_add((16 << 10) - 1));
 
 /// Answers a second, and at once: more than a key held down asks for. A client that waits for a
 /// timing mark shows nothing until it has it, so nobody who types may miss one.
-const ANSWERS: Limit = Limit::new(100, NonZeroU32::MIN.saturating_add(199));
+const ANSWERS: RateLimit = RateLimit::new(100, NonZeroU32::MIN.saturating_add(199));
 
 /// Answers to Are You There: one a second.
-const PRESENCE: Limit = Limit::new(1, NonZeroU32::MIN);
+const PRESENCE: RateLimit = RateLimit::new(1, NonZeroU32::MIN);
 
 /// What is left of a peer's allowance.
 ///
 /// Only a peer that has sent a command needs one: keep it in a box of its own, made then.
 #[derive(Debug)]
-pub struct Allowance {
-    bytes: Pace,
-    answers: Pace,
-    presence: Pace,
+pub struct TelnetBudget {
+    bytes: RateLimiter,
+    answers: RateLimiter,
+    presence: RateLimiter,
 }
 
-impl Allowance {
+impl TelnetBudget {
     /// A whole one.
     #[must_use]
     pub fn new(now: Instant) -> Self {
-        let unused = Pace::new(now);
+        let unused = RateLimiter::new(now);
         Self { bytes: unused, answers: unused, presence: unused }
     }
 
@@ -44,17 +44,17 @@ impl Allowance {
     }
 
     /// Whether an answer to a negotiation may be sent; if so, it is taken. Otherwise: silence.
-    pub fn take_answer(&mut self, now: Instant) -> bool {
+    pub fn allow_reply(&mut self, now: Instant) -> bool {
         take(&mut self.answers, &ANSWERS, now)
     }
 
     /// Whether an answer to Are You There may be sent; if so, it is taken. Otherwise: silence.
-    pub fn take_presence(&mut self, now: Instant) -> bool {
+    pub fn allow_are_you_there(&mut self, now: Instant) -> bool {
         take(&mut self.presence, &PRESENCE, now)
     }
 }
 
-fn take(pace: &mut Pace, limit: &Limit, now: Instant) -> bool {
+fn take(pace: &mut RateLimiter, limit: &RateLimit, now: Instant) -> bool {
     pace.check(limit, now).map(|()| pace.spend(limit, now)).is_ok()
 }
 
@@ -66,38 +66,38 @@ mod tests {
     #[test]
     fn a_flood_of_commands_waits_and_goes_on() {
         let start = Instant::now();
-        let mut allowance = Allowance::new(start);
-        assert_eq!(allowance.spend((16 << 10) - 1, start), Ok(()), "a burst");
+        let mut budget = TelnetBudget::new(start);
+        assert_eq!(budget.spend((16 << 10) - 1, start), Ok(()), "a burst");
         // What one read brings, at most.
-        let mut later = allowance.spend(64 << 10, start).unwrap_err();
+        let mut later = budget.spend(64 << 10, start).unwrap_err();
         let wait = (later - start).as_secs_f64();
         assert!((3.9..4.1).contains(&wait), "{wait} s for four seconds' bytes");
         for second in 1..100 {
-            later = allowance.spend(16 << 10, later).unwrap_err();
+            later = budget.spend(16 << 10, later).unwrap_err();
             let wait = (later - start).as_secs_f64() - f64::from(second);
             assert!((3.9..4.1).contains(&wait), "{wait} s and {second}: the rate has no end");
         }
         let quiet = later + Duration::from_secs(1);
-        assert_eq!(allowance.spend((16 << 10) - 1, quiet), Ok(()), "and is forgotten");
+        assert_eq!(budget.spend((16 << 10) - 1, quiet), Ok(()), "and is forgotten");
     }
 
     #[test]
     fn answers_have_a_rate_and_presence_a_lower_one() {
         let start = Instant::now();
-        let mut allowance = Allowance::new(start);
-        assert_eq!((0..1000).filter(|_| allowance.take_answer(start)).count(), 200);
-        assert_eq!((0..1000).filter(|_| allowance.take_presence(start)).count(), 1, "the two are apart");
+        let mut budget = TelnetBudget::new(start);
+        assert_eq!((0..1000).filter(|_| budget.allow_reply(start)).count(), 200);
+        assert_eq!((0..1000).filter(|_| budget.allow_are_you_there(start)).count(), 1, "the two are apart");
         let second = start + Duration::from_secs(1);
-        assert_eq!((0..1000).filter(|_| allowance.take_answer(second)).count(), 100);
-        assert_eq!((0..1000).filter(|_| allowance.take_presence(second)).count(), 1);
+        assert_eq!((0..1000).filter(|_| budget.allow_reply(second)).count(), 100);
+        assert_eq!((0..1000).filter(|_| budget.allow_are_you_there(second)).count(), 1);
         // A key held down.
         let held = |tick| start + Duration::from_secs(60) + Duration::from_millis(33) * tick;
-        assert!((0..1000).all(|tick| allowance.take_answer(held(tick))));
+        assert!((0..1000).all(|tick| budget.allow_reply(held(tick))));
     }
 
     /// Each peer that has sent a command has one.
     #[test]
     fn it_is_small() {
-        assert!(size_of::<Allowance>() <= 48, "{}", size_of::<Allowance>());
+        assert!(size_of::<TelnetBudget>() <= 48, "{}", size_of::<TelnetBudget>());
     }
 }

@@ -9,8 +9,8 @@ mod options;
 #[cfg(test)]
 mod transcripts;
 
-pub use budget::Allowance;
-pub use options::Facility;
+pub use budget::TelnetBudget;
+pub use options::TelnetOption;
 
 use memchr::memchr;
 use options::{Options, Verb};
@@ -109,19 +109,19 @@ pub enum Command {
     /// all that it gets.
     Refuse {
         /// The whole command.
-        answer: [u8; 3],
+        reply: [u8; 3],
     },
     /// What was offered is in use from here on.
-    Agreed(Facility),
+    Agreed(TelnetOption),
     /// What was offered is not in use, or no more.
     Declined {
         /// Which.
-        facility: Facility,
+        option: TelnetOption,
         /// What to send: only when the peer ends what it had agreed to.
-        answer: Option<[u8; 3]>,
+        reply: Option<[u8; 3]>,
     },
     /// How large the peer's window is (RFC 1073); 0 is a size that it doesn't know. It comes once
-    /// [`Facility::WindowSize`] is agreed on, and after each change.
+    /// [`TelnetOption::WindowSize`] is agreed on, and after each change.
     WindowSize {
         /// Characters in a line.
         columns: u16,
@@ -173,7 +173,7 @@ impl Decoder {
     }
 
     /// How many of the bytes so far were not data, since this was last asked: what an
-    /// [`Allowance`] is for. They count toward no line's length.
+    /// [`TelnetBudget`] is for. They count toward no line's length.
     pub fn take_command_bytes(&mut self) -> u32 {
         std::mem::take(&mut self.command_bytes)
     }
@@ -217,7 +217,7 @@ impl Decoder {
             (State::Command | State::SubnegotiationCommand, _) => return Ok(self.command(byte)),
             (State::Option(verb), option) => {
                 self.state = State::Data;
-                return Ok(self.options.hear(verb, option).map(Item::Command));
+                return Ok(self.options.receive(verb, option).map(Item::Command));
             }
         }
         Ok(None)
@@ -271,7 +271,7 @@ impl Parameters {
     fn window(&self) -> Option<Command> {
         let [option, columns @ .., _, _] = self.head;
         let [.., high, low] = self.head;
-        let fits = option == Facility::WindowSize.code() && usize::from(self.length) == WINDOW;
+        let fits = option == TelnetOption::WindowSize.code() && usize::from(self.length) == WINDOW;
         let size = Command::WindowSize { columns: u16::from_be_bytes(columns), rows: u16::from_be_bytes([high, low]) };
         fits.then_some(size)
     }

@@ -4,7 +4,7 @@ use super::{Command, IAC};
 
 /// What a server may offer, or ask for, to edit a user's line itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Facility {
+pub enum TelnetOption {
     /// The server echoes what is typed (RFC 857).
     Echo,
     /// The server sends no Go Ahead (RFC 858). With [`Echo`](Self::Echo): a client sends each key at once.
@@ -25,23 +25,23 @@ pub(super) enum Verb {
 /// How far a facility is, as in RFC 1143, section 7, without its queue: there is one question at a
 /// time, and who has changed his mind asks again when the answer has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Standing {
+enum QState {
     /// Not in use.
     #[default]
-    Off,
+    No,
     /// Offered, and not answered yet.
-    Asked,
+    WantYes,
     /// In use.
-    On,
+    Yes,
     /// Ended by the server, and not answered yet.
-    Ending,
+    WantNo,
 }
 
 /// Where each facility stands.
 #[derive(Debug, Default)]
-pub(super) struct Options([Standing; Facility::ALL.len()]);
+pub(super) struct Options([QState; TelnetOption::ALL.len()]);
 
-impl Facility {
+impl TelnetOption {
     const ALL: [Self; 3] = [Self::Echo, Self::SuppressGoAhead, Self::WindowSize];
 
     /// Its option's number.
@@ -63,7 +63,7 @@ impl Facility {
 
     /// Which one a peer speaks of. The server's ECHO is one, the peer's is not.
     fn of(verb: Verb, option: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|facility| facility.code() == option && facility.verbs().1 == verb.refusal())
+        Self::ALL.into_iter().find(|known| known.code() == option && known.verbs().1 == verb.refusal())
     }
 }
 
@@ -96,51 +96,51 @@ impl Options {
     /// Only a change is answered (RFC 854, page 3), and the answer is always no, which asks for no
     /// answer: there is no loop, whatever the peer does. An option that was never offered needs no
     /// memory for that.
-    pub(super) fn hear(&mut self, verb: Verb, option: u8) -> Option<Command> {
-        let answer = verb.refusal().command(option);
-        let refuse = verb.is_positive().then_some(Command::Refuse { answer });
-        let Some(facility) = Facility::of(verb, option) else {
+    pub(super) fn receive(&mut self, verb: Verb, option: u8) -> Option<Command> {
+        let reply = verb.refusal().command(option);
+        let refuse = verb.is_positive().then_some(Command::Refuse { reply });
+        let Some(option) = TelnetOption::of(verb, option) else {
             return refuse;
         };
-        let standing = &mut self.0[facility as usize];
-        let before = *standing;
-        *standing = match (before, verb.is_positive()) {
-            (Standing::Asked | Standing::On, true) => Standing::On,
+        let state = &mut self.0[option as usize];
+        let before = *state;
+        *state = match (before, verb.is_positive()) {
+            (QState::WantYes | QState::Yes, true) => QState::Yes,
             // Also where the end of an option is answered with yes, which can't be.
-            _ => Standing::Off,
+            _ => QState::No,
         };
-        match (before, *standing) {
-            (Standing::Off, _) => refuse,
-            (Standing::Asked, Standing::On) => Some(Command::Agreed(facility)),
-            (_, Standing::On) => None,
-            (Standing::On, _) => Some(Command::Declined { facility, answer: Some(answer) }),
-            _ => Some(Command::Declined { facility, answer: None }),
+        match (before, *state) {
+            (QState::No, _) => refuse,
+            (QState::WantYes, QState::Yes) => Some(Command::Agreed(option)),
+            (_, QState::Yes) => None,
+            (QState::Yes, _) => Some(Command::Declined { option, reply: Some(reply) }),
+            _ => Some(Command::Declined { option, reply: None }),
         }
     }
 
     /// Offers each facility that is off.
     pub(super) fn offer(&mut self) -> Vec<u8> {
-        self.ask(Standing::Off, Standing::Asked, |(offer, _)| offer)
+        self.ask(QState::No, QState::WantYes, |(offer, _)| offer)
     }
 
     /// Ends each facility that is on.
     pub(super) fn withdraw(&mut self) -> Vec<u8> {
-        self.ask(Standing::On, Standing::Ending, |(_, end)| end)
+        self.ask(QState::Yes, QState::WantNo, |(_, end)| end)
     }
 
     /// Whether a peer may tell how large its window is.
     pub(super) fn has_window(&self) -> bool {
-        self.0[Facility::WindowSize as usize] == Standing::On
+        self.0[TelnetOption::WindowSize as usize] == QState::Yes
     }
 
     /// Asks to move each facility from one standing to another.
-    fn ask(&mut self, from: Standing, to: Standing, verb: fn((Verb, Verb)) -> Verb) -> Vec<u8> {
+    fn ask(&mut self, from: QState, to: QState, verb: fn((Verb, Verb)) -> Verb) -> Vec<u8> {
         let mut said = Vec::new();
-        for facility in Facility::ALL {
-            let standing = &mut self.0[facility as usize];
-            if *standing == from {
-                *standing = to;
-                said.extend(verb(facility.verbs()).command(facility.code()));
+        for option in TelnetOption::ALL {
+            let state = &mut self.0[option as usize];
+            if *state == from {
+                *state = to;
+                said.extend(verb(option.verbs()).command(option.code()));
             }
         }
         said
@@ -155,11 +155,11 @@ mod tests {
     const ECHO: u8 = 1;
 
     fn refused(verb: Verb, option: u8) -> Command {
-        Command::Refuse { answer: [IAC, verb as u8, option] }
+        Command::Refuse { reply: [IAC, verb as u8, option] }
     }
 
-    fn declined(facility: Facility, answer: Option<[u8; 3]>) -> Command {
-        Command::Declined { facility, answer }
+    fn declined(option: TelnetOption, reply: Option<[u8; 3]>) -> Command {
+        Command::Declined { option, reply }
     }
 
     #[test]
@@ -167,10 +167,10 @@ mod tests {
         let mut options = Options::default();
         for option in 0..=255 {
             for _ in 0..2 {
-                assert_eq!(options.hear(Verb::Do, option), Some(refused(Verb::Wont, option)));
-                assert_eq!(options.hear(Verb::Will, option), Some(refused(Verb::Dont, option)));
-                assert_eq!(options.hear(Verb::Dont, option), None);
-                assert_eq!(options.hear(Verb::Wont, option), None);
+                assert_eq!(options.receive(Verb::Do, option), Some(refused(Verb::Wont, option)));
+                assert_eq!(options.receive(Verb::Will, option), Some(refused(Verb::Dont, option)));
+                assert_eq!(options.receive(Verb::Dont, option), None);
+                assert_eq!(options.receive(Verb::Wont, option), None);
             }
         }
     }
@@ -180,14 +180,16 @@ mod tests {
         let mut options = Options::default();
         assert_eq!(options.offer(), b"\xFF\xFB\x01\xFF\xFB\x03\xFF\xFD\x1F");
         assert_eq!(options.offer(), b"", "one question at a time");
-        assert_eq!(options.hear(Verb::Will, ECHO), Some(refused(Verb::Dont, ECHO)));
-        assert_eq!(options.hear(Verb::Do, 31), Some(refused(Verb::Wont, 31)));
+        assert_eq!(options.receive(Verb::Will, ECHO), Some(refused(Verb::Dont, ECHO)));
+        assert_eq!(options.receive(Verb::Do, 31), Some(refused(Verb::Wont, 31)));
         assert!(!options.has_window());
-        for (verb, facility) in
-            [(Verb::Do, Facility::Echo), (Verb::Do, Facility::SuppressGoAhead), (Verb::Will, Facility::WindowSize)]
-        {
-            assert_eq!(options.hear(verb, facility.code()), Some(Command::Agreed(facility)));
-            assert_eq!(options.hear(verb, facility.code()), None, "no change, no answer");
+        for (verb, option) in [
+            (Verb::Do, TelnetOption::Echo),
+            (Verb::Do, TelnetOption::SuppressGoAhead),
+            (Verb::Will, TelnetOption::WindowSize),
+        ] {
+            assert_eq!(options.receive(verb, option.code()), Some(Command::Agreed(option)));
+            assert_eq!(options.receive(verb, option.code()), None, "no change, no answer");
         }
         assert!(options.has_window());
         assert_eq!(options.offer(), b"");
@@ -197,9 +199,9 @@ mod tests {
     fn an_offer_is_declined_and_may_be_made_again() {
         let mut options = Options::default();
         options.offer();
-        assert_eq!(options.hear(Verb::Dont, ECHO), Some(declined(Facility::Echo, None)));
-        assert_eq!(options.hear(Verb::Dont, ECHO), None);
-        assert_eq!(options.hear(Verb::Do, ECHO), Some(refused(Verb::Wont, ECHO)));
+        assert_eq!(options.receive(Verb::Dont, ECHO), Some(declined(TelnetOption::Echo, None)));
+        assert_eq!(options.receive(Verb::Dont, ECHO), None);
+        assert_eq!(options.receive(Verb::Do, ECHO), Some(refused(Verb::Wont, ECHO)));
         assert_eq!(options.offer(), b"\xFF\xFB\x01");
     }
 
@@ -207,18 +209,18 @@ mod tests {
     fn each_side_may_end_what_was_agreed_on() {
         let mut options = Options::default();
         options.offer();
-        options.hear(Verb::Do, ECHO);
-        options.hear(Verb::Will, 31);
-        assert_eq!(options.hear(Verb::Dont, ECHO), Some(declined(Facility::Echo, Some(*b"\xFF\xFC\x01"))));
-        assert_eq!(options.hear(Verb::Dont, ECHO), None);
+        options.receive(Verb::Do, ECHO);
+        options.receive(Verb::Will, 31);
+        assert_eq!(options.receive(Verb::Dont, ECHO), Some(declined(TelnetOption::Echo, Some(*b"\xFF\xFC\x01"))));
+        assert_eq!(options.receive(Verb::Dont, ECHO), None);
         assert_eq!(options.withdraw(), b"\xFF\xFE\x1F", "SGA is not answered yet");
         assert!(!options.has_window());
         assert_eq!(options.withdraw(), b"");
-        assert_eq!(options.hear(Verb::Wont, 31), Some(declined(Facility::WindowSize, None)));
+        assert_eq!(options.receive(Verb::Wont, 31), Some(declined(TelnetOption::WindowSize, None)));
         options.offer();
-        options.hear(Verb::Will, 31);
+        options.receive(Verb::Will, 31);
         options.withdraw();
-        assert_eq!(options.hear(Verb::Will, 31), Some(declined(Facility::WindowSize, None)), "can't be");
+        assert_eq!(options.receive(Verb::Will, 31), Some(declined(TelnetOption::WindowSize, None)), "can't be");
         assert!(!options.has_window());
     }
 
@@ -241,9 +243,9 @@ mod tests {
     fn answers(options: &mut Options, heard: &[u8]) -> Vec<u8> {
         let mut said = Vec::new();
         for command in heard.as_chunks::<3>().0 {
-            let asked = options.hear(Verb::read(command[1]).unwrap(), command[2]);
-            if let Some(Command::Refuse { answer } | Command::Declined { answer: Some(answer), .. }) = asked {
-                said.extend(answer);
+            let asked = options.receive(Verb::read(command[1]).unwrap(), command[2]);
+            if let Some(Command::Refuse { reply } | Command::Declined { reply: Some(reply), .. }) = asked {
+                said.extend(reply);
             }
         }
         said

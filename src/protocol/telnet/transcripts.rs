@@ -1,7 +1,7 @@
 //! Tests of the decoder with the lines behind it: what real clients send, and what nobody should.
 
-use super::{Command, Decoder, Facility, Item, TooLong};
-use crate::protocol::line_decoder::Lines;
+use super::{Command, Decoder, Item, TelnetOption, TooLong};
+use crate::protocol::line_decoder::LineDecoder;
 use proptest::prelude::*;
 
 /// What came of a stream, in order.
@@ -15,13 +15,13 @@ enum Event {
 /// A stream's reader, as a connection has one.
 struct Reader {
     decoder: Decoder,
-    lines: Lines,
+    lines: LineDecoder,
     events: Vec<Event>,
 }
 
 impl Reader {
     fn new() -> Self {
-        Self { decoder: Decoder::default(), lines: Lines::new(1 << 20), events: Vec::new() }
+        Self { decoder: Decoder::default(), lines: LineDecoder::new(1 << 20), events: Vec::new() }
     }
 
     fn read(&mut self, mut input: &[u8]) {
@@ -82,7 +82,7 @@ fn line(text: &str) -> Event {
 
 /// A refusal, from its verb and its option.
 fn refusal(verb: u8, option: u8) -> Event {
-    Event::Command(Command::Refuse { answer: [0xFF, verb, option] })
+    Event::Command(Command::Refuse { reply: [0xFF, verb, option] })
 }
 
 fn wont(option: u8) -> Event {
@@ -229,7 +229,7 @@ fn what_was_offered_is_agreed_on_and_the_window_told() {
         assert_eq!(reader.decoder.offer(), b"\xFF\xFB\x01\xFF\xFB\x03\xFF\xFD\x1F");
         reader
     };
-    let agreed = |facility| Event::Command(Command::Agreed(facility));
+    let agreed = |option| Event::Command(Command::Agreed(option));
     let window = |columns, rows| Event::Command(Command::WindowSize { columns, rows });
     assert_eq!(
         read_in(
@@ -238,9 +238,9 @@ fn what_was_offered_is_agreed_on_and_the_window_told() {
               \xFF\xFA\x1F\xFF\xFF\xFF\xFF\0\xFF\xFF\xFF\xF0"
         ),
         [
-            agreed(Facility::Echo),
-            agreed(Facility::SuppressGoAhead),
-            agreed(Facility::WindowSize),
+            agreed(TelnetOption::Echo),
+            agreed(TelnetOption::SuppressGoAhead),
+            agreed(TelnetOption::WindowSize),
             window(80, 24),
             window(0xFFFF, 0xFF)
         ],
@@ -255,7 +255,7 @@ fn what_was_offered_is_agreed_on_and_the_window_told() {
         b"\xFF\xFA\xFF\xF0",
     ] {
         let events = read_in(offered, &[b"\xFF\xFB\x1F", broken].concat());
-        assert_eq!(events, [agreed(Facility::WindowSize)], "{broken:x?}");
+        assert_eq!(events, [agreed(TelnetOption::WindowSize)], "{broken:x?}");
     }
 }
 
