@@ -32,16 +32,16 @@
 //! # Guarantees, and what keeps them
 //!
 //! 1. **One order per room**, membership included: one pass at a time (`inbox.rs`: who moves
-//!    `pending` from 0 runs it). LockGuard by `tests/order.rs` and `tests/churn.rs`.
+//!    `pending` from 0 runs it). Held by `tests/order.rs` and `tests/churn.rs`.
 //! 2. **A sender's lines keep their order**: one task reads them, one queue takes them.
 //! 3. **Nobody waits for a slow reader**, and its memory is bounded: the rules above
 //!    [`outbox`]'s `OutputBuffer`. A peer holds at most its backlog, as much again that came late while
 //!    its backlog was being written, one read (64 KiB) that waits, and one parcel; with the line
-//!    editor also what was drawn (a few 100 KiB). LockGuard by `tests/slow_reader.rs`, `tests/bounds.rs`.
+//!    editor also what was drawn (a few 100 KiB). Held by `tests/slow_reader.rs`, `tests/bounds.rs`.
 //! 4. **Joins and leaves never hold a broadcast up, nor it them**: a pass reads a snapshot
 //!    ([`roster`]), a join is an operation in the inbox, which a pass looks at between deliveries.
 //! 5. **What a peer types harms nobody**: not another's terminal ([`text`]), and no line passes for
-//!    another's or the server's ([`name`], [`wire`]). Bad input harms its sender alone. LockGuard by
+//!    another's or the server's ([`name`], [`wire`]). Bad input harms its sender alone. Held by
 //!    `tests/attacks.rs` and `tests/hostile.rs`.
 //!
 //! # What takes a lock
@@ -86,8 +86,7 @@ pub mod server;
 pub mod terminal;
 pub mod text;
 
-pub use config::{Config, RESERVED_FILES};
+pub use config::{Config, RESERVED_FILES, SlowReader};
 pub use metrics::counters::MetricsDelta;
 pub use net::socket::ListenError;
-pub use peer::output_buffer::SlowReader;
 pub use server::{Server, ServerStats};

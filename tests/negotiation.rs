@@ -196,7 +196,7 @@ fn a_subnegotiation_without_end_gets_error_and_a_reason() {
     alice.expect("alice: fine");
 }
 
-/// Without `SO_OOBINLINE` the Data BatchOffset, which is urgent data, would be taken out of the stream.
+/// Without `SO_OOBINLINE` the Data `BatchOffset`, which is urgent data, would be taken out of the stream.
 #[test]
 fn a_synch_with_urgent_data_leaves_the_stream_whole() {
     let server = TestServer::start();

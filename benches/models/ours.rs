@@ -3,8 +3,9 @@
 use super::sink::Sink;
 use roomcast::SlowReader;
 use roomcast::peer::Peer;
+use roomcast::peer::PeerId;
 use roomcast::room::registry::{Membership, Registry};
-use roomcast::text::names::{PeerId, RoomName, UserName};
+use roomcast::text::names::{RoomName, UserName};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};

@@ -1,6 +1,5 @@
 //! Every bound and setting: its name, unit, default and reason.
 
-use crate::peer::output_buffer::SlowReader;
 use clap::builder::BoolishValueParser;
 use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -89,6 +88,15 @@ pub struct Config {
     /// Let a room have several users of one name
     #[arg(long, env = "ROOMCAST_ALLOW_DUPLICATE_NAMES", value_parser = BoolishValueParser::new())]
     pub allow_duplicate_names: bool,
+}
+
+/// What becomes of the lines that a slow reader's backlog has no room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum SlowReader {
+    /// They are dropped and counted; the peer is told how many, where they are missing.
+    Skip,
+    /// The peer is closed, with a reason.
+    Kick,
 }
 
 impl Default for Config {

@@ -54,7 +54,7 @@ impl Connection {
         while !self.released {
             match self.next().await {
                 Event::EventMailbox(events) if events.contains(PeerEvents::OUTPUT_BLOCKED) => {
-                    self.backlog = Backlog::Some
+                    self.backlog = Backlog::Some;
                 }
                 Event::Writable => {
                     self.drain();

@@ -140,7 +140,7 @@ impl Connection {
                 drop(old);
             }
             (RoomState::Waiting(membership), request) => {
-                (self.room_state, self.request) = (RoomState::Inside(membership), request)
+                (self.room_state, self.request) = (RoomState::Inside(membership), request);
             }
             (room_state, request) => (self.room_state, self.request) = (room_state, request),
         }

@@ -1,4 +1,4 @@
-//! EventMailbox: what a delivery pass tells a connection, without a queue and without a lock.
+//! `EventMailbox`: what a delivery pass tells a connection, without a queue and without a lock.
 
 use atomic_waker::AtomicWaker;
 use std::ops::BitOr;

@@ -7,15 +7,28 @@ pub mod line_batch;
 pub mod output_buffer;
 mod write_lock;
 
+use crate::config::SlowReader;
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::events::{EventMailbox, PeerEvents};
 use crate::peer::line_batch::{AtomicRoute, EncodedBatch, LineBatch, Route};
-use crate::peer::output_buffer::{ByteSink, DrainStatus, OutputBuffer, OutputSettings, SlowReader};
+use crate::peer::output_buffer::{ByteSink, DrainStatus, OutputBuffer, OutputSettings};
 use crate::peer::write_lock::{LockState, WriteLock};
-use crate::text::names::PeerId;
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Context;
+
+/// One connection's number, never used twice in a server's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PeerId(pub u64);
+
+impl PeerId {
+    /// A number of its own that is not zero, so that having none takes no room.
+    pub(crate) fn non_zero(self) -> Option<NonZeroU64> {
+        // No server sees 2^64 connections.
+        NonZeroU64::new(self.0.wrapping_add(1))
+    }
+}
 
 /// One connection, as rooms and its own task share it.
 ///

@@ -29,15 +29,6 @@ impl ByteSink for tokio::net::TcpStream {
     }
 }
 
-/// What becomes of the lines that a slow reader's backlog has no room for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum SlowReader {
-    /// They are dropped and counted; the peer is told how many, where they are missing.
-    Skip,
-    /// The peer is closed, with a reason.
-    Kick,
-}
-
 /// What a put did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PutOutcome {

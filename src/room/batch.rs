@@ -2,6 +2,7 @@
 
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::Peer;
+use crate::peer::PeerId;
 use crate::peer::events::PeerEvents;
 use crate::peer::line_batch::{BatchOffset, EncodedBatch};
 use crate::peer::output_buffer::ByteSink;
@@ -10,7 +11,7 @@ use crate::room::history::History;
 use crate::room::inbox::{Inbox, MemberRef, Operation, Whisper};
 use crate::room::replay::Replay;
 use crate::room::roster::{MemberKey, Members, Roster, find_by_name, holds_key};
-use crate::text::names::{PeerId, UserName};
+use crate::text::names::UserName;
 use crate::text::{messages, replies};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};

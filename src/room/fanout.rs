@@ -2,12 +2,12 @@
 
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::Peer;
+use crate::peer::PeerId;
 use crate::peer::events::PeerEvents;
 use crate::peer::line_batch::{BatchOffset, EncodedBatch};
 use crate::peer::output_buffer::ByteSink;
 use crate::room::replay::Replay;
 use crate::room::roster::Members;
-use crate::text::names::PeerId;
 use bytes::Bytes;
 use std::collections::HashSet;
 use std::sync::Arc;

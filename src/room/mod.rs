@@ -135,13 +135,15 @@ impl fmt::Debug for Room {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::SlowReader;
     use crate::metrics::counters::MetricsDelta;
     use crate::peer::Peer;
+    use crate::peer::PeerId;
     use crate::peer::events::PeerEvents;
-    use crate::peer::output_buffer::{ByteSink, SlowReader};
+    use crate::peer::output_buffer::ByteSink;
     use crate::room::inbox::{MemberRef, Operation};
     use crate::room::roster::MemberKey;
-    use crate::text::names::{PeerId, UserName};
+    use crate::text::names::UserName;
     use std::io;
     use std::pin::pin;
     use std::sync::{Arc, Mutex};

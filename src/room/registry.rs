@@ -293,8 +293,8 @@ impl Drop for Fuse<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer::output_buffer::SlowReader;
-    use crate::text::names::PeerId;
+    use crate::config::SlowReader;
+    use crate::peer::PeerId;
     use std::io;
     use std::task::{Context, Waker};
 

@@ -1,8 +1,9 @@
 //! A room's roster: who is in it, as a snapshot that is read without a lock.
 
 use crate::peer::Peer;
+use crate::peer::PeerId;
 use crate::peer::output_buffer::ByteSink;
-use crate::text::names::{PeerId, UserName};
+use crate::text::names::UserName;
 use arc_swap::ArcSwap;
 use halfbrown::HashMap;
 use std::hash::RandomState;
@@ -102,7 +103,7 @@ pub(crate) fn holds_key(members: &Members, key: &MemberKey, id: PeerId) -> bool 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer::output_buffer::SlowReader;
+    use crate::config::SlowReader;
 
     struct Void;
 

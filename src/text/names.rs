@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::num::NonZeroU64;
 
 /// The longest room or user name, in bytes.
 pub const MAX_NAME: usize = 20;
@@ -21,18 +20,6 @@ pub struct RoomName(Word);
 /// - *a colon at the end*: `bob: has joined` would look like something that `bob` said.
 #[derive(Clone, Copy)]
 pub struct UserName(Word);
-
-/// One connection's number, never used twice in a server's life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PeerId(pub u64);
-
-impl PeerId {
-    /// A number of its own that is not zero, so that having none takes no room.
-    pub(crate) fn non_zero(self) -> Option<NonZeroU64> {
-        // No server sees 2^64 connections.
-        NonZeroU64::new(self.0.wrapping_add(1))
-    }
-}
 
 /// Why a word can't be a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
