@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, Debug)]
 pub struct RateLimit {
     /// The time that one line is worth; zero when there is no limit.
-    interval: Duration,
+    emission_interval: Duration,
     /// The time that a burst is worth.
     tolerance: Duration,
 }
@@ -16,11 +16,11 @@ impl RateLimit {
     /// `rate` lines a second, 0 for no limit, and `burst` at once.
     #[must_use]
     pub const fn new(rate: u32, burst: NonZeroU32) -> Self {
-        let interval = match Duration::from_secs(1).checked_div(rate) {
-            Some(interval) => interval,
+        let emission_interval = match Duration::from_secs(1).checked_div(rate) {
+            Some(emission_interval) => emission_interval,
             None => Duration::ZERO,
         };
-        Self { interval, tolerance: interval.saturating_mul(burst.get() - 1) }
+        Self { emission_interval, tolerance: emission_interval.saturating_mul(burst.get() - 1) }
     }
 }
 
@@ -29,14 +29,14 @@ impl RateLimit {
 #[derive(Clone, Copy, Debug)]
 pub struct RateLimiter {
     /// The theoretical arrival time: when all lines sent so far would have come at just the rate.
-    paid_until: Instant,
+    theoretical_arrival: Instant,
 }
 
 impl RateLimiter {
     /// Nothing was sent yet.
     #[must_use]
     pub fn new(now: Instant) -> Self {
-        Self { paid_until: now }
+        Self { theoretical_arrival: now }
     }
 
     /// Whether a line may come at `now`.
@@ -44,7 +44,7 @@ impl RateLimiter {
     /// # Errors
     /// When the limit is used up: gives the time at which it may come.
     pub fn check(&self, limit: &RateLimit, now: Instant) -> Result<(), Instant> {
-        match self.paid_until.checked_sub(limit.tolerance) {
+        match self.theoretical_arrival.checked_sub(limit.tolerance) {
             Some(free) if free > now => Err(free),
             _ => Ok(()),
         }
@@ -59,8 +59,8 @@ impl RateLimiter {
     /// may come until it is paid.
     pub fn spend_many(&mut self, count: u32, limit: &RateLimit, now: Instant) {
         // Without a limit not even the clock may go backwards: a read asks it once for many lines.
-        if !limit.interval.is_zero() {
-            self.paid_until = self.paid_until.max(now) + limit.interval * count;
+        if !limit.emission_interval.is_zero() {
+            self.theoretical_arrival = self.theoretical_arrival.max(now) + limit.emission_interval * count;
         }
     }
 }
@@ -74,49 +74,49 @@ mod tests {
     }
 
     /// How many lines may come at `now`.
-    fn spend_all(pace: &mut RateLimiter, limit: &RateLimit, now: Instant) -> usize {
-        let free = |_: &i32| pace.check(limit, now).map(|()| pace.spend(limit, now)).is_ok();
+    fn spend_all(limiter: &mut RateLimiter, limit: &RateLimit, now: Instant) -> usize {
+        let free = |_: &i32| limiter.check(limit, now).map(|()| limiter.spend(limit, now)).is_ok();
         (0..10_000).take_while(free).count()
     }
 
     #[test]
-    fn a_burst_then_the_rate() {
+    fn burst_is_allowed_then_the_rate_applies() {
         let (start, limit) = (Instant::now(), limit(10, 5));
-        let mut pace = RateLimiter::new(start);
-        assert_eq!(spend_all(&mut pace, &limit, start), 5);
-        assert_eq!(pace.check(&limit, start), Err(start + Duration::from_millis(100)));
-        assert_eq!(spend_all(&mut pace, &limit, start + Duration::from_millis(100)), 1);
-        assert_eq!(spend_all(&mut pace, &limit, start + Duration::from_millis(400)), 3);
-        assert_eq!(spend_all(&mut pace, &limit, start + Duration::from_secs(60)), 5, "no more than a burst");
+        let mut limiter = RateLimiter::new(start);
+        assert_eq!(spend_all(&mut limiter, &limit, start), 5);
+        assert_eq!(limiter.check(&limit, start), Err(start + Duration::from_millis(100)));
+        assert_eq!(spend_all(&mut limiter, &limit, start + Duration::from_millis(100)), 1);
+        assert_eq!(spend_all(&mut limiter, &limit, start + Duration::from_millis(400)), 3);
+        assert_eq!(spend_all(&mut limiter, &limit, start + Duration::from_secs(60)), 5, "no more than a burst");
     }
 
     #[test]
-    fn the_time_that_is_given_is_the_time_at_which_it_works() {
+    fn check_succeeds_at_the_instant_that_its_error_names() {
         let (mut now, limit) = (Instant::now(), limit(3, 1));
-        let mut pace = RateLimiter::new(now);
+        let mut limiter = RateLimiter::new(now);
         for _ in 0..100 {
-            assert_eq!(pace.check(&limit, now), Ok(()));
-            pace.spend(&limit, now);
-            now = pace.check(&limit, now).unwrap_err();
+            assert_eq!(limiter.check(&limit, now), Ok(()));
+            limiter.spend(&limit, now);
+            now = limiter.check(&limit, now).unwrap_err();
         }
     }
 
     #[test]
-    fn what_was_too_much_is_paid_for() {
+    fn spending_beyond_the_limit_delays_the_next_unit_by_the_debt() {
         let (start, limit) = (Instant::now(), limit(10, 5));
-        let mut pace = RateLimiter::new(start);
-        pace.spend_many(104, &limit, start);
+        let mut limiter = RateLimiter::new(start);
+        limiter.spend_many(104, &limit, start);
         let paid = start + Duration::from_secs(10);
-        assert_eq!(pace.check(&limit, start), Err(paid));
-        assert_eq!(spend_all(&mut pace, &limit, paid), 1);
+        assert_eq!(limiter.check(&limit, start), Err(paid));
+        assert_eq!(spend_all(&mut limiter, &limit, paid), 1);
     }
 
     #[test]
-    fn no_limit() {
+    fn zero_rate_never_limits() {
         let (now, limit) = (Instant::now(), limit(0, 1));
         assert_eq!(spend_all(&mut RateLimiter::new(now), &limit, now), 10_000);
-        let mut pace = RateLimiter::new(now);
-        pace.spend_many(20, &limit, now + Duration::from_millis(1));
-        assert_eq!(pace.check(&limit, now), Ok(()), "whoever has looked at the clock before that");
+        let mut limiter = RateLimiter::new(now);
+        limiter.spend_many(20, &limit, now + Duration::from_millis(1));
+        assert_eq!(limiter.check(&limit, now), Ok(()), "whoever has looked at the clock before that");
     }
 }
