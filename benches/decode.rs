@@ -31,7 +31,7 @@ fn decode(mut bytes: &[u8], chunk: usize) -> (usize, usize) {
             match item {
                 Item::Data(mut run) => {
                     while let Some(Ok(line)) = lines.next(&mut run) {
-                        text += sanitize::clean(&line).len();
+                        text += sanitize::sanitize(&line).len();
                     }
                 }
                 Item::Command(_) => commands += 1,

@@ -29,7 +29,7 @@ impl Connection {
         }
         self.leave(reason).await;
         if let Some(told) = reason.to_peer(joined) {
-            self.send_unbounded(messages::error(&told).as_bytes());
+            self.send_unbounded(messages::error_lines(&told).as_bytes());
         }
         self.flush(reason == CloseReason::Shutdown).await;
         let lines_out = self.close_output().await;

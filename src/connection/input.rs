@@ -222,7 +222,7 @@ impl Connection {
         match meant {
             Ok(Line::Say(text)) => {
                 if let RoomState::Inside(membership) = &self.room_state {
-                    encoder.add(|out| messages::said(out, &membership.user(), text));
+                    encoder.add(|out| messages::push_chat(out, &membership.user(), text));
                 }
             }
             Ok(Line::Command(command)) => {

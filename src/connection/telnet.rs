@@ -39,7 +39,9 @@ impl Connection {
                 Some((editor, out)) => editor.erase(out),
                 None => self.lines.erase_character(),
             },
-            Command::AreYouThere if telnet.budget.allow_are_you_there(now) => self.reply(replies::HERE.into()),
+            Command::AreYouThere if telnet.budget.allow_are_you_there(now) => {
+                self.reply(replies::ARE_YOU_THERE_REPLY.into())
+            }
             Command::Refuse { reply } if telnet.budget.allow_reply(now) => self.send_raw(&reply),
             Command::Agreed(_) if self.terminal.as_ref().is_none_or(|terminal| terminal.editor.is_none()) => {
                 // It was switched off before the answer came.

@@ -42,7 +42,7 @@ impl Terminal {
 /// Says whether the line editor is on.
 fn told(on: bool) -> Vec<u8> {
     let mut text = Vec::new();
-    replies::switched(&mut text, "ui", on);
+    replies::push_switched(&mut text, "ui", on);
     text
 }
 

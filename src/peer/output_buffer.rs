@@ -250,7 +250,7 @@ impl OutputBuffer {
 
     fn tell_gap(&mut self) {
         if self.gap > 0 {
-            self.append(messages::skipped(self.gap).as_bytes());
+            self.append(messages::skipped_notice(self.gap).as_bytes());
             self.gap = 0;
         }
     }

@@ -66,7 +66,7 @@ impl Session {
     /// [`JoinError`], when the first line is no JOIN: the session is over.
     pub fn line<'a>(&mut self, line: &'a [u8]) -> Result<Effect<'a>, JoinError> {
         match self {
-            Self::Joined => Ok(Effect::Say(sanitize::clean(line))),
+            Self::Joined => Ok(Effect::Say(sanitize::sanitize(line))),
             Self::Greeting => {
                 let (room, user) = parse_join(&String::from_utf8_lossy(line))?;
                 *self = Self::Joined;

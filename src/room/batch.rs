@@ -195,7 +195,7 @@ impl Batch {
             DeferredReply::Recalled(count) => {
                 let history = self.history_state.as_mut().and_then(|history_state| history_state.history.as_mut());
                 let (lines, count) = match history.map(|history| history.recall((*count).into())).unwrap_or_default() {
-                    (_, 0) => (Bytes::from_static(replies::NOTHING_KEPT.as_bytes()), 1),
+                    (_, 0) => (Bytes::from_static(replies::NO_HISTORY.as_bytes()), 1),
                     (lines, count) => (lines.into(), count),
                 };
                 peer.deliver_batch(&EncodedBatch::new(lines, count), metrics);
@@ -209,12 +209,12 @@ impl Batch {
         let member = find_by_name(&self.before, *to);
         let mut told = Vec::new();
         match member {
-            Some(_) => replies::whispering(&mut told, to, text),
-            None => replies::nobody(&mut told, to),
+            Some(_) => replies::push_whisper_sent(&mut told, to, text),
+            None => replies::push_no_such_member(&mut told, to),
         }
         if let Some(member) = member {
             let mut heard = Vec::new();
-            replies::whispered(&mut heard, from, text);
+            replies::push_whisper_received(&mut heard, from, text);
             member.deliver_batch(&EncodedBatch::new(Bytes::from(heard), 1), metrics);
         }
         peer.deliver_batch(&EncodedBatch::new(Bytes::from(told), 1), metrics);
@@ -272,7 +272,7 @@ impl Batch {
         self.members().insert(key, Arc::clone(&peer));
         let from = self.end;
         let replay_end = self.replay();
-        messages::joined(&mut self.bytes, &key.name);
+        messages::push_joined(&mut self.bytes, &key.name);
         self.mark(1);
         self.joined_at.insert(peer.id(), self.partials.0.len());
         self.partials.0.push(PartialDelivery { peer, replay_end, from, to: None, then_raise: PeerEvents::JOINED });
@@ -293,7 +293,7 @@ impl Batch {
             part.to = to;
             part.then_raise = part.then_raise | PeerEvents::LEFT_ROOM;
         }
-        messages::left(&mut self.bytes, &name);
+        messages::push_left(&mut self.bytes, &name);
         self.mark(1);
         self.metrics.leaves += 1;
         if self.members().is_empty() {
@@ -329,7 +329,7 @@ impl Batch {
         }
         self.members().remove(&key);
         self.members().insert(pending_name, Arc::clone(&peer));
-        messages::renamed(&mut self.bytes, &key.name, &name);
+        messages::push_renamed(&mut self.bytes, &key.name, &name);
         self.mark(1);
         self.answers.push((peer, DeferredReply::Renamed));
     }

@@ -94,7 +94,7 @@ impl History {
     pub(crate) fn recall(&mut self, count: usize) -> (Vec<u8>, u64) {
         let mut shown = (Vec::new(), 0);
         for line in self.last(count) {
-            replies::recalled(&mut shown.0, line);
+            replies::push_recalled(&mut shown.0, line);
             shown.1 += 1;
         }
         shown

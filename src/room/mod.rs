@@ -449,7 +449,7 @@ mod tests {
         let asks = peer(1);
         push(&room, [Operation::Join(Box::new(joiner(&asks))), Operation::ShowHistory(Arc::clone(&asks) as _, 3)]);
         pass(&room).await;
-        assert_eq!(text(&asks), format!("u1 has joined\n{}", crate::text::replies::NOTHING_KEPT));
+        assert_eq!(text(&asks), format!("u1 has joined\n{}", crate::text::replies::NO_HISTORY));
     }
 
     #[tokio::test]

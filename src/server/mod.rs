@@ -172,7 +172,7 @@ impl Acceptor {
     /// Tells why, in the one write that a new socket always takes, and closes.
     fn refuse(&self, stream: TcpStream, address: SocketAddr) {
         info!(%address, "refused: the server is full");
-        let text = messages::error(&"server is full: try again later");
+        let text = messages::error_lines(&"server is full: try again later");
         if stream.try_write(text.as_bytes()).is_ok()
             && let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned()
         {

@@ -238,7 +238,7 @@ fn control(byte: u8) -> Option<Key> {
 
 /// Whether a character can be shown without harm, and takes the room that it says: TAB does not.
 fn is_shown(character: char) -> bool {
-    !sanitize::steers(character) && !character.is_control()
+    !sanitize::controls_terminal(character) && !character.is_control()
 }
 
 #[cfg(test)]

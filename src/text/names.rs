@@ -4,13 +4,13 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 
 /// The longest room or user name, in bytes.
-pub const MAX_NAME: usize = 20;
+pub const MAX_NAME_LENGTH: usize = 20;
 
-/// A room's name: 1 to [`MAX_NAME`] printable ASCII bytes (0x21-0x7E), case kept and compared.
+/// A room's name: 1 to [`MAX_NAME_LENGTH`] printable ASCII bytes (0x21-0x7E), case kept and compared.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RoomName(Word);
+pub struct RoomName(NameBytes);
 
-/// A user's name in a room: 1 to [`MAX_NAME`] printable ASCII bytes (0x21-0x7E), but for names
+/// A user's name in a room: 1 to [`MAX_NAME_LENGTH`] printable ASCII bytes (0x21-0x7E), but for names
 /// that make one line pass for another.
 ///
 /// Shown as it was typed; equal without regard to ASCII case, so that `Alice` can't pass for `alice`.
@@ -19,12 +19,12 @@ pub struct RoomName(Word);
 ///   `*** has joined` would look like the first, `* has joined` like the second.
 /// - *a colon at the end*: `bob: has joined` would look like something that `bob` said.
 #[derive(Clone, Copy)]
-pub struct UserName(Word);
+pub struct UserName(NameBytes);
 
 /// Why a word can't be a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Empty, or longer than [`MAX_NAME`]; holds its length.
+    /// Empty, or longer than [`MAX_NAME_LENGTH`]; holds its length.
     #[error("has {0} characters, a name has 1 to 20")]
     Length(usize),
     /// Holds something that is no printable ASCII character; shown escaped.
@@ -32,33 +32,33 @@ pub enum NameError {
     Character(char),
     /// A user's name of nothing but stars.
     #[error("has stars only, and those begin the server's own lines")]
-    Stars,
+    StarsOnly,
     /// A user's name with a colon at its end.
     #[error("ends in a colon, and that ends the name of who speaks")]
-    Colon,
+    TrailingColon,
 }
 
 /// The bytes of a name, inline: a roster of them is copied without an allocation each. Ordered as
 /// text is, for the zeros behind it are less than any byte of a name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Word {
+struct NameBytes {
     /// The name, zeros behind it.
-    bytes: [u8; MAX_NAME],
-    /// How many of the bytes are the name, 1 to [`MAX_NAME`].
+    bytes: [u8; MAX_NAME_LENGTH],
+    /// How many of the bytes are the name, 1 to [`MAX_NAME_LENGTH`].
     len: u8,
 }
 
-impl Word {
+impl NameBytes {
     fn parse(word: &str) -> Result<Self, NameError> {
         if let Some(character) = word.chars().find(|character| !character.is_ascii_graphic()) {
             return Err(NameError::Character(character));
         }
         let raw = word.as_bytes();
         let len = match u8::try_from(raw.len()) {
-            Ok(len) if (1..=MAX_NAME).contains(&raw.len()) => len,
+            Ok(len) if (1..=MAX_NAME_LENGTH).contains(&raw.len()) => len,
             _ => return Err(NameError::Length(raw.len())),
         };
-        let mut bytes = [0; MAX_NAME];
+        let mut bytes = [0; MAX_NAME_LENGTH];
         bytes[..raw.len()].copy_from_slice(raw);
         Ok(Self { bytes, len })
     }
@@ -79,7 +79,7 @@ impl RoomName {
     /// # Errors
     /// When it is empty, too long, or holds anything but printable ASCII.
     pub fn parse(word: &str) -> Result<Self, NameError> {
-        Word::parse(word).map(Self)
+        NameBytes::parse(word).map(Self)
     }
 
     /// The name as text.
@@ -96,10 +96,10 @@ impl UserName {
     /// When it is empty, too long, holds anything but printable ASCII, or is one of the two kinds
     /// that forge lines.
     pub fn parse(word: &str) -> Result<Self, NameError> {
-        let name = Word::parse(word)?;
+        let name = NameBytes::parse(word)?;
         match name.as_bytes() {
-            stars if stars.iter().all(|byte| *byte == b'*') => Err(NameError::Stars),
-            [.., b':'] => Err(NameError::Colon),
+            stars if stars.iter().all(|byte| *byte == b'*') => Err(NameError::StarsOnly),
+            [.., b':'] => Err(NameError::TrailingColon),
             _ => Ok(Self(name)),
         }
     }
@@ -156,7 +156,7 @@ mod tests {
     use std::hash::BuildHasher;
 
     #[test]
-    fn a_name_has_one_to_twenty_printable_bytes() {
+    fn name_has_one_to_twenty_printable_ascii_bytes() {
         assert_eq!(RoomName::parse(""), Err(NameError::Length(0)));
         assert_eq!(RoomName::parse("!").unwrap().as_str(), "!");
         let twenty = "~".repeat(20);
@@ -169,12 +169,12 @@ mod tests {
     }
 
     #[test]
-    fn no_user_name_makes_one_line_pass_for_another() {
+    fn user_name_of_stars_or_with_trailing_colon_is_refused() {
         for stars in ["*", "**", "***", &"*".repeat(20)] {
-            assert_eq!(UserName::parse(stars).unwrap_err(), NameError::Stars, "{stars}");
+            assert_eq!(UserName::parse(stars).unwrap_err(), NameError::StarsOnly, "{stars}");
         }
         for colon in [":", "bob:", "***:"] {
-            assert_eq!(UserName::parse(colon).unwrap_err(), NameError::Colon, "{colon}");
+            assert_eq!(UserName::parse(colon).unwrap_err(), NameError::TrailingColon, "{colon}");
         }
         for fine in ["***x", "x*", "*_*", ":)", "a:b", "::a"] {
             assert_eq!(UserName::parse(fine).unwrap().as_str(), fine);
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn user_names_ignore_case_and_room_names_do_not() {
+    fn user_names_compare_without_case_and_room_names_with_case() {
         let state = std::hash::RandomState::new();
         let (small, large) = (UserName::parse("alice").unwrap(), UserName::parse("ALICE").unwrap());
         assert_eq!(small, large);

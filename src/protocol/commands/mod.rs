@@ -114,7 +114,7 @@ pub enum ArgumentError {
     Switch,
 }
 
-/// Takes a member's line, as [cleaned](crate::text::sanitize::clean) text, for what it is.
+/// Takes a member's line, as [cleaned](crate::text::sanitize::sanitize) text, for what it is.
 ///
 /// A command starts with a slash, letters, and then a blank or the line's end, so `/etc/passwd` is
 /// talk. With one slash more in front it is talk, too, and said with one slash less: `//who` says
