@@ -138,12 +138,12 @@ impl Connection {
         while !input.is_empty() && !self.is_input_paused() {
             let before = *input;
             let item = match &mut self.telnet {
-                Some(telnet) => telnet.decoder.next(input),
+                Some(telnet) => telnet.decoder.next_item(input),
                 None => Some(Ok(Item::Data(std::mem::take(input)))),
             };
             match item {
                 None => {}
-                Some(Err(telnet::TooLong)) => return Err(CloseReason::BadTelnet),
+                Some(Err(telnet::SubnegotiationTooLong)) => return Err(CloseReason::BadTelnet),
                 Some(Ok(Item::Command(command))) => self.negotiate(command, now),
                 Some(Ok(Item::Data(mut run))) => {
                     self.take_run(&mut run, encoder, now)?;
@@ -152,7 +152,7 @@ impl Connection {
                     if run == [IAC]
                         && let Some(telnet) = &mut self.telnet
                     {
-                        telnet.decoder.put_back_literal();
+                        telnet.decoder.unread_escaped_iac();
                     }
                 }
             }

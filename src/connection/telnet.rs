@@ -3,7 +3,7 @@
 use super::Connection;
 use crate::connection::timers::Deadline;
 use crate::peer::line_batch::Route;
-use crate::protocol::telnet::{Command, Decoder, TelnetBudget, TelnetOption};
+use crate::protocol::telnet::{Decoder, TelnetBudget, TelnetCommand, TelnetOption};
 use crate::text::replies;
 use std::time::Instant;
 
@@ -26,31 +26,31 @@ impl Negotiation {
 
 impl Connection {
     /// Does what a telnet command asks for.
-    pub(super) fn negotiate(&mut self, command: Command, now: Instant) {
+    pub(super) fn negotiate(&mut self, command: TelnetCommand, now: Instant) {
         let Some(telnet) = &mut self.telnet else {
             return;
         };
         match command {
-            Command::Interrupt | Command::EraseLine => match self.editor() {
+            TelnetCommand::Interrupt | TelnetCommand::EraseLine => match self.editor() {
                 Some((editor, out)) => editor.erase_line(out),
                 None => self.lines.erase_line(),
             },
-            Command::EraseCharacter => match self.editor() {
+            TelnetCommand::EraseCharacter => match self.editor() {
                 Some((editor, out)) => editor.erase(out),
                 None => self.lines.erase_character(),
             },
-            Command::AreYouThere if telnet.budget.allow_are_you_there(now) => {
+            TelnetCommand::AreYouThere if telnet.budget.allow_are_you_there(now) => {
                 self.reply(replies::ARE_YOU_THERE_REPLY.into())
             }
-            Command::Refuse { reply } if telnet.budget.allow_reply(now) => self.send_raw(&reply),
-            Command::Agreed(_) if self.terminal.as_ref().is_none_or(|terminal| terminal.editor.is_none()) => {
+            TelnetCommand::Refuse { reply } if telnet.budget.allow_reply(now) => self.send_raw(&reply),
+            TelnetCommand::Enabled(_) if self.terminal.as_ref().is_none_or(|terminal| terminal.editor.is_none()) => {
                 // It was switched off before the answer came.
-                let end = telnet.decoder.withdraw();
+                let end = telnet.decoder.disable_options();
                 self.send_raw(&end);
             }
             // Agreed as wanted; or too many answers were asked for.
-            Command::Agreed(_) | Command::AreYouThere | Command::Refuse { .. } => {}
-            Command::Declined { option, reply } => {
+            TelnetCommand::Enabled(_) | TelnetCommand::AreYouThere | TelnetCommand::Refuse { .. } => {}
+            TelnetCommand::Disabled { option, reply } => {
                 if let Some(reply) = reply {
                     self.send_raw(&reply);
                 }
@@ -59,7 +59,7 @@ impl Connection {
                     self.switch_editor(false);
                 }
             }
-            Command::WindowSize { columns, .. } => {
+            TelnetCommand::WindowSize { columns, .. } => {
                 telnet.columns = columns;
                 if let Some((editor, out)) = self.editor() {
                     editor.resize(out, columns);
@@ -87,7 +87,7 @@ impl Connection {
     pub(super) fn pay(&mut self, bytes: u32, now: Instant) {
         if bytes > 0
             && let Some(telnet) = &mut self.telnet
-            && let Err(later) = telnet.budget.spend(bytes, now)
+            && let Err(later) = telnet.budget.spend_bytes(bytes, now)
         {
             self.deadlines.set(Deadline::RateLimit, later.into());
         }

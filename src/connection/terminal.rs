@@ -56,7 +56,7 @@ impl Connection {
         let telnet = self.telnet.get_or_insert_with(|| Box::new(Negotiation::new(Instant::now())));
         match (&mut self.terminal, on) {
             (None, true) => {
-                let mut out = telnet.decoder.offer();
+                let mut out = telnet.decoder.enable_options();
                 let max_line = self.host.config.max_line.min(terminal::LONGEST);
                 push_with_cr(&mut out, &told(true));
                 let editor = Editor::open(&mut out, telnet.columns, max_line);
@@ -73,7 +73,7 @@ impl Connection {
                     }
                     editor.close(&mut terminal.out);
                 }
-                terminal.out.extend(telnet.decoder.withdraw());
+                terminal.out.extend(telnet.decoder.disable_options());
                 push_with_cr(&mut terminal.out, &told(false));
                 self.begin_draining();
             }

@@ -6,14 +6,14 @@ use std::time::Instant;
 
 /// Bytes of commands a second, and at once, that are read at full speed. A client greets with 30, and
 /// tells each size of a window that is dragged in 9.
-const BYTES: RateLimit = RateLimit::new(16 << 10, NonZeroU32::MIN.saturating_add((16 << 10) - 1));
+const COMMAND_BYTES: RateLimit = RateLimit::new(16 << 10, NonZeroU32::MIN.saturating_add((16 << 10) - 1));
 
 /// Answers a second, and at once: more than a key held down asks for. A client that waits for a
 /// timing mark shows nothing until it has it, so nobody who types may miss one.
-const ANSWERS: RateLimit = RateLimit::new(100, NonZeroU32::MIN.saturating_add(199));
+const REPLIES: RateLimit = RateLimit::new(100, NonZeroU32::MIN.saturating_add(199));
 
 /// Answers to Are You There: one a second.
-const PRESENCE: RateLimit = RateLimit::new(1, NonZeroU32::MIN);
+const ARE_YOU_THERE: RateLimit = RateLimit::new(1, NonZeroU32::MIN);
 
 /// What is left of a peer's allowance.
 ///
@@ -21,8 +21,8 @@ const PRESENCE: RateLimit = RateLimit::new(1, NonZeroU32::MIN);
 #[derive(Debug)]
 pub struct TelnetBudget {
     bytes: RateLimiter,
-    answers: RateLimiter,
-    presence: RateLimiter,
+    replies: RateLimiter,
+    are_you_there: RateLimiter,
 }
 
 impl TelnetBudget {
@@ -30,7 +30,7 @@ impl TelnetBudget {
     #[must_use]
     pub fn new(now: Instant) -> Self {
         let unused = RateLimiter::new(now);
-        Self { bytes: unused, answers: unused, presence: unused }
+        Self { bytes: unused, replies: unused, are_you_there: unused }
     }
 
     /// Takes so many bytes of commands, which have been read.
@@ -38,24 +38,24 @@ impl TelnetBudget {
     /// # Errors
     /// When they have used the allowance up: the time before which no more is to be read. Nothing is
     /// lost, and nobody is closed for it.
-    pub fn spend(&mut self, bytes: u32, now: Instant) -> Result<(), Instant> {
-        self.bytes.spend_many(bytes, &BYTES, now);
-        self.bytes.check(&BYTES, now)
+    pub fn spend_bytes(&mut self, bytes: u32, now: Instant) -> Result<(), Instant> {
+        self.bytes.spend_many(bytes, &COMMAND_BYTES, now);
+        self.bytes.check(&COMMAND_BYTES, now)
     }
 
     /// Whether an answer to a negotiation may be sent; if so, it is taken. Otherwise: silence.
     pub fn allow_reply(&mut self, now: Instant) -> bool {
-        take(&mut self.answers, &ANSWERS, now)
+        try_spend(&mut self.replies, &REPLIES, now)
     }
 
     /// Whether an answer to Are You There may be sent; if so, it is taken. Otherwise: silence.
     pub fn allow_are_you_there(&mut self, now: Instant) -> bool {
-        take(&mut self.presence, &PRESENCE, now)
+        try_spend(&mut self.are_you_there, &ARE_YOU_THERE, now)
     }
 }
 
-fn take(pace: &mut RateLimiter, limit: &RateLimit, now: Instant) -> bool {
-    pace.check(limit, now).map(|()| pace.spend(limit, now)).is_ok()
+fn try_spend(limiter: &mut RateLimiter, limit: &RateLimit, now: Instant) -> bool {
+    limiter.check(limit, now).map(|()| limiter.spend(limit, now)).is_ok()
 }
 
 #[cfg(test)]
@@ -64,25 +64,25 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_flood_of_commands_waits_and_goes_on() {
+    fn command_flood_is_delayed_to_the_byte_rate() {
         let start = Instant::now();
         let mut budget = TelnetBudget::new(start);
-        assert_eq!(budget.spend((16 << 10) - 1, start), Ok(()), "a burst");
+        assert_eq!(budget.spend_bytes((16 << 10) - 1, start), Ok(()), "a burst");
         // What one read brings, at most.
-        let mut later = budget.spend(64 << 10, start).unwrap_err();
+        let mut later = budget.spend_bytes(64 << 10, start).unwrap_err();
         let wait = (later - start).as_secs_f64();
         assert!((3.9..4.1).contains(&wait), "{wait} s for four seconds' bytes");
         for second in 1..100 {
-            later = budget.spend(16 << 10, later).unwrap_err();
+            later = budget.spend_bytes(16 << 10, later).unwrap_err();
             let wait = (later - start).as_secs_f64() - f64::from(second);
             assert!((3.9..4.1).contains(&wait), "{wait} s and {second}: the rate has no end");
         }
         let quiet = later + Duration::from_secs(1);
-        assert_eq!(budget.spend((16 << 10) - 1, quiet), Ok(()), "and is forgotten");
+        assert_eq!(budget.spend_bytes((16 << 10) - 1, quiet), Ok(()), "and is forgotten");
     }
 
     #[test]
-    fn answers_have_a_rate_and_presence_a_lower_one() {
+    fn replies_and_are_you_there_have_rates_of_their_own() {
         let start = Instant::now();
         let mut budget = TelnetBudget::new(start);
         assert_eq!((0..1000).filter(|_| budget.allow_reply(start)).count(), 200);
@@ -97,7 +97,7 @@ mod tests {
 
     /// Each peer that has sent a command has one.
     #[test]
-    fn it_is_small() {
+    fn budget_stays_within_48_bytes() {
         assert!(size_of::<TelnetBudget>() <= 48, "{}", size_of::<TelnetBudget>());
     }
 }

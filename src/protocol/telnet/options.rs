@@ -1,6 +1,6 @@
-//! Options: what is agreed on with a peer. Everything is refused that was not offered.
+//! OptionStates: what is agreed on with a peer. Everything is refused that was not offered.
 
-use super::{Command, IAC};
+use super::{IAC, TelnetCommand};
 
 /// What a server may offer, or ask for, to edit a user's line itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub enum TelnetOption {
     WindowSize,
 }
 
-/// What is said about an option: by who has it, or to who has it.
+/// What is request about an option: by who has it, or to who has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
     Will = 0xFB,
@@ -39,7 +39,7 @@ enum QState {
 
 /// Where each facility stands.
 #[derive(Debug, Default)]
-pub(super) struct Options([QState; TelnetOption::ALL.len()]);
+pub(super) struct OptionStates([QState; TelnetOption::ALL.len()]);
 
 impl TelnetOption {
     const ALL: [Self; 3] = [Self::Echo, Self::SuppressGoAhead, Self::WindowSize];
@@ -54,7 +54,7 @@ impl TelnetOption {
     }
 
     /// What the server says to offer it, and what to end it.
-    fn verbs(self) -> (Verb, Verb) {
+    fn request_verbs(self) -> (Verb, Verb) {
         match self {
             Self::Echo | Self::SuppressGoAhead => (Verb::Will, Verb::Wont),
             Self::WindowSize => (Verb::Do, Verb::Dont),
@@ -62,13 +62,13 @@ impl TelnetOption {
     }
 
     /// Which one a peer speaks of. The server's ECHO is one, the peer's is not.
-    fn of(verb: Verb, option: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.code() == option && known.verbs().1 == verb.refusal())
+    fn from_peer(verb: Verb, option: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.code() == option && known.request_verbs().1 == verb.refusal())
     }
 }
 
 impl Verb {
-    pub(super) fn read(byte: u8) -> Option<Self> {
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
         [Self::Will, Self::Wont, Self::Do, Self::Dont].into_iter().find(|verb| *verb as u8 == byte)
     }
 
@@ -85,21 +85,21 @@ impl Verb {
         }
     }
 
-    fn command(self, option: u8) -> [u8; 3] {
+    fn with_option(self, option: u8) -> [u8; 3] {
         [IAC, self as u8, option]
     }
 }
 
-impl Options {
+impl OptionStates {
     /// Hears what a peer says about an option.
     ///
     /// Only a change is answered (RFC 854, page 3), and the answer is always no, which asks for no
     /// answer: there is no loop, whatever the peer does. An option that was never offered needs no
     /// memory for that.
-    pub(super) fn receive(&mut self, verb: Verb, option: u8) -> Option<Command> {
-        let reply = verb.refusal().command(option);
-        let refuse = verb.is_positive().then_some(Command::Refuse { reply });
-        let Some(option) = TelnetOption::of(verb, option) else {
+    pub(super) fn receive(&mut self, verb: Verb, option: u8) -> Option<TelnetCommand> {
+        let reply = verb.refusal().with_option(option);
+        let refuse = verb.is_positive().then_some(TelnetCommand::Refuse { reply });
+        let Some(option) = TelnetOption::from_peer(verb, option) else {
             return refuse;
         };
         let state = &mut self.0[option as usize];
@@ -111,39 +111,39 @@ impl Options {
         };
         match (before, *state) {
             (QState::No, _) => refuse,
-            (QState::WantYes, QState::Yes) => Some(Command::Agreed(option)),
+            (QState::WantYes, QState::Yes) => Some(TelnetCommand::Enabled(option)),
             (_, QState::Yes) => None,
-            (QState::Yes, _) => Some(Command::Declined { option, reply: Some(reply) }),
-            _ => Some(Command::Declined { option, reply: None }),
+            (QState::Yes, _) => Some(TelnetCommand::Disabled { option, reply: Some(reply) }),
+            _ => Some(TelnetCommand::Disabled { option, reply: None }),
         }
     }
 
     /// Offers each facility that is off.
-    pub(super) fn offer(&mut self) -> Vec<u8> {
-        self.ask(QState::No, QState::WantYes, |(offer, _)| offer)
+    pub(super) fn enable_all(&mut self) -> Vec<u8> {
+        self.request_transition(QState::No, QState::WantYes, |(enable, _)| enable)
     }
 
     /// Ends each facility that is on.
-    pub(super) fn withdraw(&mut self) -> Vec<u8> {
-        self.ask(QState::Yes, QState::WantNo, |(_, end)| end)
+    pub(super) fn disable_all(&mut self) -> Vec<u8> {
+        self.request_transition(QState::Yes, QState::WantNo, |(_, disable)| disable)
     }
 
     /// Whether a peer may tell how large its window is.
-    pub(super) fn has_window(&self) -> bool {
+    pub(super) fn is_window_size_enabled(&self) -> bool {
         self.0[TelnetOption::WindowSize as usize] == QState::Yes
     }
 
     /// Asks to move each facility from one standing to another.
-    fn ask(&mut self, from: QState, to: QState, verb: fn((Verb, Verb)) -> Verb) -> Vec<u8> {
-        let mut said = Vec::new();
+    fn request_transition(&mut self, from: QState, to: QState, verb: fn((Verb, Verb)) -> Verb) -> Vec<u8> {
+        let mut request = Vec::new();
         for option in TelnetOption::ALL {
             let state = &mut self.0[option as usize];
             if *state == from {
                 *state = to;
-                said.extend(verb(option.verbs()).command(option.code()));
+                request.extend(verb(option.request_verbs()).with_option(option.code()));
             }
         }
-        said
+        request
     }
 }
 
@@ -154,17 +154,17 @@ mod tests {
     /// ECHO, as a peer speaks of the server's.
     const ECHO: u8 = 1;
 
-    fn refused(verb: Verb, option: u8) -> Command {
-        Command::Refuse { reply: [IAC, verb as u8, option] }
+    fn refused(verb: Verb, option: u8) -> TelnetCommand {
+        TelnetCommand::Refuse { reply: [IAC, verb as u8, option] }
     }
 
-    fn declined(option: TelnetOption, reply: Option<[u8; 3]>) -> Command {
-        Command::Declined { option, reply }
+    fn disabled(option: TelnetOption, reply: Option<[u8; 3]>) -> TelnetCommand {
+        TelnetCommand::Disabled { option, reply }
     }
 
     #[test]
-    fn what_was_not_offered_is_refused_every_time_and_a_refusal_is_not_answered() {
-        let mut options = Options::default();
+    fn option_that_was_not_requested_is_refused_every_time_and_a_refusal_gets_no_reply() {
+        let mut options = OptionStates::default();
         for option in 0..=255 {
             for _ in 0..2 {
                 assert_eq!(options.receive(Verb::Do, option), Some(refused(Verb::Wont, option)));
@@ -176,78 +176,79 @@ mod tests {
     }
 
     #[test]
-    fn an_offer_is_agreed_to_once_and_the_peers_own_option_is_another() {
-        let mut options = Options::default();
-        assert_eq!(options.offer(), b"\xFF\xFB\x01\xFF\xFB\x03\xFF\xFD\x1F");
-        assert_eq!(options.offer(), b"", "one question at a time");
+    fn request_is_accepted_once_and_the_same_option_of_the_peer_is_refused() {
+        let mut options = OptionStates::default();
+        assert_eq!(options.enable_all(), b"\xFF\xFB\x01\xFF\xFB\x03\xFF\xFD\x1F");
+        assert_eq!(options.enable_all(), b"", "one question at a time");
         assert_eq!(options.receive(Verb::Will, ECHO), Some(refused(Verb::Dont, ECHO)));
         assert_eq!(options.receive(Verb::Do, 31), Some(refused(Verb::Wont, 31)));
-        assert!(!options.has_window());
+        assert!(!options.is_window_size_enabled());
         for (verb, option) in [
             (Verb::Do, TelnetOption::Echo),
             (Verb::Do, TelnetOption::SuppressGoAhead),
             (Verb::Will, TelnetOption::WindowSize),
         ] {
-            assert_eq!(options.receive(verb, option.code()), Some(Command::Agreed(option)));
+            assert_eq!(options.receive(verb, option.code()), Some(TelnetCommand::Enabled(option)));
             assert_eq!(options.receive(verb, option.code()), None, "no change, no answer");
         }
-        assert!(options.has_window());
-        assert_eq!(options.offer(), b"");
+        assert!(options.is_window_size_enabled());
+        assert_eq!(options.enable_all(), b"");
     }
 
     #[test]
-    fn an_offer_is_declined_and_may_be_made_again() {
-        let mut options = Options::default();
-        options.offer();
-        assert_eq!(options.receive(Verb::Dont, ECHO), Some(declined(TelnetOption::Echo, None)));
+    fn refused_request_may_be_sent_again() {
+        let mut options = OptionStates::default();
+        options.enable_all();
+        assert_eq!(options.receive(Verb::Dont, ECHO), Some(disabled(TelnetOption::Echo, None)));
         assert_eq!(options.receive(Verb::Dont, ECHO), None);
         assert_eq!(options.receive(Verb::Do, ECHO), Some(refused(Verb::Wont, ECHO)));
-        assert_eq!(options.offer(), b"\xFF\xFB\x01");
+        assert_eq!(options.enable_all(), b"\xFF\xFB\x01");
     }
 
     #[test]
-    fn each_side_may_end_what_was_agreed_on() {
-        let mut options = Options::default();
-        options.offer();
+    fn either_side_may_disable_an_enabled_option() {
+        let mut options = OptionStates::default();
+        options.enable_all();
         options.receive(Verb::Do, ECHO);
         options.receive(Verb::Will, 31);
-        assert_eq!(options.receive(Verb::Dont, ECHO), Some(declined(TelnetOption::Echo, Some(*b"\xFF\xFC\x01"))));
+        assert_eq!(options.receive(Verb::Dont, ECHO), Some(disabled(TelnetOption::Echo, Some(*b"\xFF\xFC\x01"))));
         assert_eq!(options.receive(Verb::Dont, ECHO), None);
-        assert_eq!(options.withdraw(), b"\xFF\xFE\x1F", "SGA is not answered yet");
-        assert!(!options.has_window());
-        assert_eq!(options.withdraw(), b"");
-        assert_eq!(options.receive(Verb::Wont, 31), Some(declined(TelnetOption::WindowSize, None)));
-        options.offer();
+        assert_eq!(options.disable_all(), b"\xFF\xFE\x1F", "SGA is not answered yet");
+        assert!(!options.is_window_size_enabled());
+        assert_eq!(options.disable_all(), b"");
+        assert_eq!(options.receive(Verb::Wont, 31), Some(disabled(TelnetOption::WindowSize, None)));
+        options.enable_all();
         options.receive(Verb::Will, 31);
-        options.withdraw();
-        assert_eq!(options.receive(Verb::Will, 31), Some(declined(TelnetOption::WindowSize, None)), "can't be");
-        assert!(!options.has_window());
+        options.disable_all();
+        assert_eq!(options.receive(Verb::Will, 31), Some(disabled(TelnetOption::WindowSize, None)), "can't be");
+        assert!(!options.is_window_size_enabled());
     }
 
     /// Two servers that both offer and refuse everything fall silent.
     #[test]
-    fn two_of_a_kind_do_not_loop() {
-        let (mut left, mut right) = (Options::default(), Options::default());
-        let (mut to_right, mut to_left) = (left.offer(), right.offer());
+    fn two_servers_that_request_and_refuse_everything_do_not_loop() {
+        let (mut left, mut right) = (OptionStates::default(), OptionStates::default());
+        let (mut to_right, mut to_left) = (left.enable_all(), right.enable_all());
         for round in 0.. {
             if to_right.is_empty() && to_left.is_empty() {
                 break;
             }
             assert!(round < 4, "{to_right:?} {to_left:?}");
-            let answers = (answers(&mut left, &to_left), answers(&mut right, &to_right));
-            (to_right, to_left) = answers;
+            let replies = (replies_to(&mut left, &to_left), replies_to(&mut right, &to_right));
+            (to_right, to_left) = replies;
         }
     }
 
     /// What is answered to whole negotiations.
-    fn answers(options: &mut Options, heard: &[u8]) -> Vec<u8> {
-        let mut said = Vec::new();
-        for command in heard.as_chunks::<3>().0 {
-            let asked = options.receive(Verb::read(command[1]).unwrap(), command[2]);
-            if let Some(Command::Refuse { reply } | Command::Declined { reply: Some(reply), .. }) = asked {
-                said.extend(reply);
+    fn replies_to(options: &mut OptionStates, received: &[u8]) -> Vec<u8> {
+        let mut request = Vec::new();
+        for command in received.as_chunks::<3>().0 {
+            let command = options.receive(Verb::from_byte(command[1]).unwrap(), command[2]);
+            if let Some(TelnetCommand::Refuse { reply } | TelnetCommand::Disabled { reply: Some(reply), .. }) = command
+            {
+                request.extend(reply);
             }
         }
-        said
+        request
     }
 }

@@ -1,6 +1,6 @@
 //! Tests of the decoder with the lines behind it: what real clients send, and what nobody should.
 
-use super::{Command, Decoder, Item, TelnetOption, TooLong};
+use super::{Decoder, Item, SubnegotiationTooLong, TelnetCommand, TelnetOption};
 use crate::protocol::line_decoder::LineDecoder;
 use proptest::prelude::*;
 
@@ -8,8 +8,8 @@ use proptest::prelude::*;
 #[derive(Debug, PartialEq)]
 enum Event {
     Line(String),
-    Command(Command),
-    Fault(TooLong),
+    Command(TelnetCommand),
+    TooLong(SubnegotiationTooLong),
 }
 
 /// A stream's reader, as a connection has one.
@@ -26,7 +26,7 @@ impl Reader {
 
     fn read(&mut self, mut input: &[u8]) {
         let (length, mut data) = (input.len(), 0);
-        while let Some(item) = self.decoder.next(&mut input) {
+        while let Some(item) = self.decoder.next_item(&mut input) {
             match item {
                 Ok(Item::Data(mut run)) => {
                     assert!(!run.is_empty());
@@ -37,14 +37,14 @@ impl Reader {
                 }
                 Ok(Item::Command(command)) => {
                     match command {
-                        Command::Interrupt | Command::EraseLine => self.lines.erase_line(),
-                        Command::EraseCharacter => self.lines.erase_character(),
+                        TelnetCommand::Interrupt | TelnetCommand::EraseLine => self.lines.erase_line(),
+                        TelnetCommand::EraseCharacter => self.lines.erase_character(),
                         _ => {}
                     }
                     self.events.push(Event::Command(command));
                 }
                 Err(too_long) => {
-                    self.events.push(Event::Fault(too_long));
+                    self.events.push(Event::TooLong(too_long));
                     return;
                 }
             }
@@ -82,7 +82,7 @@ fn line(text: &str) -> Event {
 
 /// A refusal, from its verb and its option.
 fn refusal(verb: u8, option: u8) -> Event {
-    Event::Command(Command::Refuse { reply: [0xFF, verb, option] })
+    Event::Command(TelnetCommand::Refuse { reply: [0xFF, verb, option] })
 }
 
 fn wont(option: u8) -> Event {
@@ -101,7 +101,7 @@ fn assert_ignored(command: &[u8]) {
 }
 
 #[test]
-fn putty_connects() {
+fn putty_negotiation_is_refused_option_by_option() {
     let greeting = b"\xFF\xFB\x1F\xFF\xFB\x20\xFF\xFB\x18\xFF\xFB\x27\xFF\xFD\x01\xFF\xFB\x03\xFF\xFD\x03\xFF\xFB\x24";
     let answers = [dont(0x1F), dont(0x20), dont(0x18), dont(0x27), wont(1), dont(3), wont(3), dont(0x24)];
     let mut expected = Vec::from(answers);
@@ -110,7 +110,7 @@ fn putty_connects() {
 }
 
 #[test]
-fn linux_telnet_connects_to_port_23() {
+fn linux_telnet_negotiation_on_port_23_is_refused_option_by_option() {
     let greeting = b"\xFF\xFD\x26\xFF\xFB\x26\xFF\xFD\x03\xFF\xFB\x18\xFF\xFB\x1F\xFF\xFB\x20\xFF\xFB\x21\xFF\xFB\x22\
         \xFF\xFB\x27\xFF\xFD\x05";
     let mut expected = vec![wont(0x26), dont(0x26), wont(3)];
@@ -120,8 +120,8 @@ fn linux_telnet_connects_to_port_23() {
 }
 
 #[test]
-fn ctrl_c_drops_the_line_and_its_timing_mark_is_answered_each_time() {
-    let interrupt = || Event::Command(Command::Interrupt);
+fn interrupt_drops_the_line_and_each_timing_mark_gets_a_reply() {
+    let interrupt = || Event::Command(TelnetCommand::Interrupt);
     assert_eq!(
         read(b"one\r\nhalf\xFF\xF4\xFF\xFD\x06two\r\n\xFF\xF4\xFF\xFD\x06"),
         [line("one"), interrupt(), wont(6), line("two"), interrupt(), wont(6)]
@@ -131,34 +131,34 @@ fn ctrl_c_drops_the_line_and_its_timing_mark_is_answered_each_time() {
 }
 
 #[test]
-fn other_keys_take_nothing() {
+fn break_suspend_and_ctrl_d_keep_the_unfinished_line() {
     assert_eq!(read(b"a\xFF\xF3\xFF\xFD\x06b\r\n"), [wont(6), line("ab")], "Ctrl-\\");
     assert_eq!(read(b"a\xFF\xED\xFF\xFD\x06b\r\n"), [wont(6), line("ab")], "Ctrl-Z");
     assert_eq!(read(b"a\x04\r\n"), [line("a\\x04")], "Ctrl-D: the text makes nothing of it");
 }
 
 #[test]
-fn erase_commands_come_first_of_all() {
-    let erase = [Command::EraseCharacter, Command::EraseLine].map(Event::Command);
+fn erase_commands_before_any_data_erase_nothing() {
+    let erase = [TelnetCommand::EraseCharacter, TelnetCommand::EraseLine].map(Event::Command);
     let mut expected = Vec::from(erase);
     expected.push(line("JOIN room alice"));
     assert_eq!(read(b"\xFF\xF7\xFF\xF8JOIN room alice\r\n"), expected);
 }
 
 #[test]
-fn erase_commands_edit_the_line() {
-    let (character, whole) = (Event::Command(Command::EraseCharacter), Event::Command(Command::EraseLine));
+fn erase_commands_edit_the_unfinished_line() {
+    let (character, whole) = (Event::Command(TelnetCommand::EraseCharacter), Event::Command(TelnetCommand::EraseLine));
     assert_eq!(read(b"gr\xC3\xBC\xFF\xF7u\r\nno\xFF\xF8yes\r\n"), [character, line("gru"), whole, line("yes")]);
 }
 
 #[test]
-fn are_you_there_is_told() {
-    assert_eq!(read(b"a\xFF\xF6b\n"), [Event::Command(Command::AreYouThere), line("ab")]);
+fn are_you_there_is_reported() {
+    assert_eq!(read(b"a\xFF\xF6b\n"), [Event::Command(TelnetCommand::AreYouThere), line("ab")]);
 }
 
 /// The named ones, and all that are none: an LF behind an IAC is no line end, either.
 #[test]
-fn commands_that_ask_for_nothing() {
+fn commands_without_a_request_are_ignored() {
     let telling = |byte: &u8| matches!(byte, 0xF4 | 0xF6..=0xF8 | 0xFA..=0xFF);
     for byte in (0..=0xFF).filter(|byte| !telling(byte)) {
         assert_ignored(&[0xFF, byte]);
@@ -166,7 +166,7 @@ fn commands_that_ask_for_nothing() {
 }
 
 #[test]
-fn a_doubled_ff_is_data() {
+fn doubled_iac_is_one_data_byte() {
     assert_eq!(read(b"a\xFF\xFFb\r\xFF\xFF\n"), [line("a\\xffb\\xff")]);
     let mut reader = Reader::new();
     reader.read(b"\xFF\xFF\xFFa");
@@ -174,7 +174,7 @@ fn a_doubled_ff_is_data() {
 }
 
 #[test]
-fn a_subnegotiation_is_swallowed() {
+fn subnegotiation_of_a_disabled_option_is_ignored() {
     assert_ignored(b"\xFF\xFA\x18\x00xterm\xFF\xF0");
     assert_ignored(b"\xFF\xFA\x18\n\r\0\x08\xFF\xF0");
     assert_ignored(b"\xFF\xFA\xFF\xF0");
@@ -183,20 +183,20 @@ fn a_subnegotiation_is_swallowed() {
 }
 
 #[test]
-fn a_subnegotiation_without_end_ends_at_a_command() {
+fn subnegotiation_without_se_ends_at_the_next_command() {
     assert_ignored(b"\xFF\xFA\x18abc\xFF\xF1");
     assert_ignored(b"\xFF\xFA\x18abc\xFF\xFA\x18def\xFF\xF0");
     assert_eq!(read(b"\xFF\xFA\x18abc\xFF\xFD\x06\xFF\xF0d\n"), [wont(6), line("d")]);
-    assert_eq!(read(b"a\xFF\xFA\x18abc\xFF\xF4d\n"), [Event::Command(Command::Interrupt), line("d")]);
+    assert_eq!(read(b"a\xFF\xFA\x18abc\xFF\xF4d\n"), [Event::Command(TelnetCommand::Interrupt), line("d")]);
 }
 
 #[test]
-fn a_subnegotiation_has_at_most_4_kib() {
+fn subnegotiation_of_more_than_4_kib_is_an_error() {
     let read = |content: &[u8], chunk| {
         let mut reader = Reader::new();
         for chunk in [b"\xFF\xFA", content, b"\xFF\xF0a\n"].concat().chunks(chunk) {
             reader.read(chunk);
-            if reader.events.contains(&Event::Fault(TooLong)) {
+            if reader.events.contains(&Event::TooLong(SubnegotiationTooLong)) {
                 break;
             }
         }
@@ -206,13 +206,13 @@ fn a_subnegotiation_has_at_most_4_kib() {
         assert_eq!(read(&[1; 4096], chunk), [line("a")]);
         assert_eq!(read(&[0xFF; 8192], chunk), [line("a")], "doubled ones are one");
         for content in [&[1; 4097][..], &[0xFF; 8194], &vec![1; 70_000]] {
-            assert_eq!(read(content, chunk), [Event::Fault(TooLong)]);
+            assert_eq!(read(content, chunk), [Event::TooLong(SubnegotiationTooLong)]);
         }
     }
 }
 
 #[test]
-fn the_first_command_makes_an_nvt() {
+fn first_command_shows_that_the_peer_is_an_nvt() {
     for command in [&b"\xFF\xF1"[..], b"\xFF\xFB\x01", b"\xFF\xFA\x18\xFF\xF0", b"\xFF\xEC"] {
         let mut reader = Reader::new();
         reader.read(b"a\n\xFF");
@@ -223,24 +223,24 @@ fn the_first_command_makes_an_nvt() {
 }
 
 #[test]
-fn what_was_offered_is_agreed_on_and_the_window_told() {
-    let offered = || {
+fn requested_options_are_enabled_and_window_sizes_reported() {
+    let requested = || {
         let mut reader = Reader::new();
-        assert_eq!(reader.decoder.offer(), b"\xFF\xFB\x01\xFF\xFB\x03\xFF\xFD\x1F");
+        assert_eq!(reader.decoder.enable_options(), b"\xFF\xFB\x01\xFF\xFB\x03\xFF\xFD\x1F");
         reader
     };
-    let agreed = |option| Event::Command(Command::Agreed(option));
-    let window = |columns, rows| Event::Command(Command::WindowSize { columns, rows });
+    let enabled = |option| Event::Command(TelnetCommand::Enabled(option));
+    let window = |columns, rows| Event::Command(TelnetCommand::WindowSize { columns, rows });
     assert_eq!(
         read_in(
-            offered,
+            requested,
             b"\xFF\xFA\x1F\0\x01\0\x01\xFF\xF0\xFF\xFD\x01\xFF\xFD\x03\xFF\xFB\x1F\xFF\xFA\x1F\0\x50\0\x18\xFF\xF0a\
               \xFF\xFA\x1F\xFF\xFF\xFF\xFF\0\xFF\xFF\xFF\xF0"
         ),
         [
-            agreed(TelnetOption::Echo),
-            agreed(TelnetOption::SuppressGoAhead),
-            agreed(TelnetOption::WindowSize),
+            enabled(TelnetOption::Echo),
+            enabled(TelnetOption::SuppressGoAhead),
+            enabled(TelnetOption::WindowSize),
             window(80, 24),
             window(0xFFFF, 0xFF)
         ],
@@ -254,14 +254,14 @@ fn what_was_offered_is_agreed_on_and_the_window_told() {
         b"\xFF\xFA\x18\0\x50\0\x18\xFF\xF0",
         b"\xFF\xFA\xFF\xF0",
     ] {
-        let events = read_in(offered, &[b"\xFF\xFB\x1F", broken].concat());
-        assert_eq!(events, [agreed(TelnetOption::WindowSize)], "{broken:x?}");
+        let events = read_in(requested, &[b"\xFF\xFB\x1F", broken].concat());
+        assert_eq!(events, [enabled(TelnetOption::WindowSize)], "{broken:x?}");
     }
 }
 
 /// Thousands of quiet connections have one each.
 #[test]
-fn it_is_small() {
+fn decoder_stays_within_20_bytes() {
     assert!(size_of::<Decoder>() <= 20, "{}", size_of::<Decoder>());
 }
 
@@ -274,11 +274,11 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     /// Any bytes give the same at every split; each is counted; no more answers than commands.
     #[test]
-    fn chunks_do_not_matter(bytes in bytes(), offered in any::<bool>()) {
+    fn chunking_does_not_change_the_items(bytes in bytes(), requested in any::<bool>()) {
         let reader = || {
             let mut reader = Reader::new();
-            if offered {
-                reader.decoder.offer();
+            if requested {
+                reader.decoder.enable_options();
             }
             reader
         };
@@ -289,16 +289,16 @@ proptest! {
 
     /// What is left of a run may be put back: it is decoded to the same again.
     #[test]
-    fn a_run_may_be_put_back(bytes in bytes(), most in 1usize..4) {
-        prop_assert_eq!(read_putting_back(&bytes, most), read_putting_back(&bytes, usize::MAX));
+    fn unread_data_is_decoded_to_the_same_items_again(bytes in bytes(), most in 1usize..4) {
+        prop_assert_eq!(read_with_unread_data(&bytes, most), read_with_unread_data(&bytes, usize::MAX));
     }
 }
 
 /// The data and the commands in `bytes`, where no more than so many bytes of a run are used at once.
-fn read_putting_back(bytes: &[u8], most: usize) -> (Vec<u8>, Vec<Command>) {
+fn read_with_unread_data(bytes: &[u8], most: usize) -> (Vec<u8>, Vec<TelnetCommand>) {
     let (mut decoder, mut input) = (Decoder::default(), bytes);
     let (mut data, mut commands) = (Vec::new(), Vec::new());
-    while let Some(Ok(item)) = decoder.next(&mut input) {
+    while let Some(Ok(item)) = decoder.next_item(&mut input) {
         match item {
             Item::Data(run) => {
                 let (used, left) = run.split_at(run.len().min(most));
