@@ -30,7 +30,7 @@ fn decode(mut bytes: &[u8], chunk: usize) -> (usize, usize) {
         while let Some(Ok(item)) = decoder.next_item(&mut input) {
             match item {
                 Item::Data(mut run) => {
-                    while let Some(Ok(line)) = lines.next(&mut run) {
+                    while let Some(Ok(line)) = lines.next_line(&mut run) {
                         text += sanitize::sanitize(&line).len();
                     }
                 }

@@ -37,7 +37,7 @@ impl Connection {
         };
         let mut told = Vec::new();
         match command {
-            Command::Help => commands::help(&mut told),
+            Command::Help => commands::push_help(&mut told),
             Command::Who => membership.who(|total, names| replies::push_who(&mut told, total, names)),
             Command::Rooms => {
                 replies::push_rooms(&mut told, self.host.registry.rooms());

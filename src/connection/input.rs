@@ -7,9 +7,9 @@ use crate::connection::close_reason::CloseReason;
 use crate::connection::timers::Deadline;
 use crate::peer::Peer;
 use crate::peer::output_buffer::ByteSink;
-use crate::protocol::commands::{self, Line};
+use crate::protocol::commands::{self, ParsedLine};
 use crate::protocol::join::{Effect, JoinError, Session};
-use crate::protocol::line_decoder::TooLong;
+use crate::protocol::line_decoder::LineTooLong;
 use crate::protocol::telnet::{self, IAC, Item};
 use crate::text::messages;
 use crate::text::names::{RoomName, UserName};
@@ -175,7 +175,7 @@ impl Connection {
             }
             match self.next_line(run, now) {
                 None => {}
-                Some(Err(TooLong)) => return Err(CloseReason::LineTooLong(self.host.config.max_line)),
+                Some(Err(LineTooLong)) => return Err(CloseReason::LineTooLong(self.host.config.max_line)),
                 Some(Ok(line)) => {
                     self.note_nvt();
                     self.rate.spend(&self.host.limit, now);
@@ -184,7 +184,7 @@ impl Connection {
                 }
             }
         }
-        if self.session == Session::Greeting && self.lines.begins_with(TLS_HELLO) {
+        if self.session == Session::Greeting && self.lines.starts_with(TLS_HELLO) {
             return Err(CloseReason::JoinError(JoinError::Tls));
         }
         Ok(())
@@ -192,9 +192,13 @@ impl Connection {
 
     /// Takes the next line off the front of `run`. `None`: there is none yet in what was taken, which
     /// is all, or as many keys as are worked on at a time.
-    fn next_line<'a>(&mut self, run: &mut &'a [u8], now: std::time::Instant) -> Option<Result<Cow<'a, [u8]>, TooLong>> {
+    fn next_line<'a>(
+        &mut self,
+        run: &mut &'a [u8],
+        now: std::time::Instant,
+    ) -> Option<Result<Cow<'a, [u8]>, LineTooLong>> {
         let Some((editor, out)) = self.editor() else {
-            return self.lines.next(run);
+            return self.lines.next_line(run);
         };
         let some = run.len().min(KEYS);
         let mut keys = &run[..some];
@@ -218,14 +222,14 @@ impl Connection {
             Effect::Join { room, user } => return self.join(room, user),
             Effect::Say(text) => text,
         };
-        let meant = if self.host.config.plain { Ok(Line::Say(&text)) } else { commands::parse(&text) };
+        let meant = if self.host.config.plain { Ok(ParsedLine::Chat(&text)) } else { commands::parse(&text) };
         match meant {
-            Ok(Line::Say(text)) => {
+            Ok(ParsedLine::Chat(text)) => {
                 if let RoomState::Inside(membership) = &self.room_state {
                     encoder.add(|out| messages::push_chat(out, &membership.user(), text));
                 }
             }
-            Ok(Line::Command(command)) => {
+            Ok(ParsedLine::Command(command)) => {
                 // What was said before it comes before it.
                 self.post(encoder);
                 match &mut self.blocked_input {

@@ -69,7 +69,7 @@ impl Connection {
                 if let Some(editor) = terminal.editor.take() {
                     // The other half of the Enter that was pressed is no line.
                     if editor.is_after_cr() {
-                        self.lines.follow_cr();
+                        self.lines.continue_after_cr();
                     }
                     editor.close(&mut terminal.out);
                 }

@@ -122,7 +122,7 @@ mod tests {
         let (bob, lobby) = (user("bob"), room("lobby"));
         for (reply, expected) in [
             (
-                text(|out| push_reply(out, &crate::protocol::commands::CommandError::Alone("who"))),
+                text(|out| push_reply(out, &crate::protocol::commands::CommandError::TakesNoArguments("who"))),
                 "/who takes nothing more; write: /who",
             ),
             (text(|out| push_whisper_received(out, &bob, "hi")), "bob whispers: hi"),

@@ -4,24 +4,24 @@
 
 mod table;
 
-pub use table::help;
+pub use table::push_help;
 
 use crate::text::names::{NameError, RoomName, UserName};
 use std::fmt;
-use table::TABLE;
+use table::COMMANDS;
 use thiserror::Error;
 
 /// What separates words.
 const BLANKS: [char; 2] = [' ', '\t'];
 
 /// The most that is shown of an unknown command's word, in characters.
-const WORD_SHOWN: usize = 20;
+const MAX_SHOWN_WORD: usize = 20;
 
 /// What a member's line is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Line<'a> {
+pub enum ParsedLine<'a> {
     /// To be said to everybody in the room.
-    Say(&'a str),
+    Chat(&'a str),
     /// To be done.
     Command(Command<'a>),
 }
@@ -29,7 +29,7 @@ pub enum Line<'a> {
 /// What a command asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command<'a> {
-    /// To be told the commands: [`help`].
+    /// To be told the commands: [`push_help`].
     Help,
     /// To be told who is in the room.
     Who,
@@ -74,21 +74,21 @@ pub enum Command<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CommandError<'a> {
     /// There is no such command; holds its word.
-    #[error("unknown command /{word}: /help lists them; //{word} says it", word = Shortened(.0))]
+    #[error("unknown command /{word}: /help lists them; //{word} says it", word = Truncated(.0))]
     Unknown(&'a str),
     /// What stands behind the word is not what it takes.
-    #[error("/{word}: {problem}; write: /{word} {arguments}")]
-    Arguments {
+    #[error("/{word}: {error}; write: /{word} {arguments}")]
+    InvalidArguments {
         /// The command's word.
         word: &'static str,
         /// What it takes.
         arguments: &'static str,
         /// What is wrong.
-        problem: ArgumentError,
+        error: ArgumentError,
     },
     /// Something stands behind a word that stands alone; holds the word.
     #[error("/{0} takes nothing more; write: /{0}")]
-    Alone(&'static str),
+    TakesNoArguments(&'static str),
 }
 
 /// What is wrong with what stands behind a command's word.
@@ -96,22 +96,22 @@ pub enum CommandError<'a> {
 pub enum ArgumentError {
     /// Less than it takes.
     #[error("something is missing")]
-    TooLittle,
+    Missing,
     /// More than it takes.
     #[error("that is too much")]
-    TooMuch,
+    Excess,
     /// No name for a room.
     #[error("the room name {0}")]
-    Room(NameError),
+    InvalidRoomName(NameError),
     /// No name for a user.
     #[error("the name {0}")]
-    User(NameError),
+    InvalidUserName(NameError),
     /// No number of lines.
     #[error("N is a number from 1 to 65535")]
-    Number,
+    InvalidCount,
     /// Neither on nor off.
     #[error("it is switched on or off")]
-    Switch,
+    InvalidSwitch,
 }
 
 /// Takes a member's line, as [cleaned](crate::text::sanitize::sanitize) text, for what it is.
@@ -123,43 +123,43 @@ pub enum ArgumentError {
 ///
 /// # Errors
 /// [`CommandError`], when it is a command that can't be done.
-pub fn parse(line: &str) -> Result<Line<'_>, CommandError<'_>> {
+pub fn parse(line: &str) -> Result<ParsedLine<'_>, CommandError<'_>> {
     let Some(rest) = line.strip_prefix('/') else {
-        return Ok(Line::Say(line));
+        return Ok(ParsedLine::Chat(line));
     };
-    if let Some((word, arguments)) = split_word(rest) {
-        return command(word, arguments).map(Line::Command);
+    if let Some((word, arguments)) = split_command_word(rest) {
+        return parse_command(word, arguments).map(ParsedLine::Command);
     }
-    let escaped = rest.strip_prefix('/').and_then(split_word).is_some();
-    Ok(Line::Say(if escaped { rest } else { line }))
+    let escaped = rest.strip_prefix('/').and_then(split_command_word).is_some();
+    Ok(ParsedLine::Chat(if escaped { rest } else { line }))
 }
 
 /// Cuts a command's word off; `None` when there is none.
-fn split_word(text: &str) -> Option<(&str, &str)> {
+fn split_command_word(text: &str) -> Option<(&str, &str)> {
     let end = text.find(|character: char| !character.is_alphabetic()).unwrap_or(text.len());
     let (word, behind) = text.split_at(end);
     (end > 0 && (behind.is_empty() || behind.starts_with(BLANKS))).then(|| (word, behind.trim_matches(BLANKS)))
 }
 
 /// Looks `word` up, and reads `arguments`, which have no blanks around them.
-fn command<'a>(word: &'a str, arguments: &'a str) -> Result<Command<'a>, CommandError<'a>> {
-    let entry = TABLE.iter().find(|entry| entry.word.eq_ignore_ascii_case(word)).ok_or(CommandError::Unknown(word))?;
-    if entry.arguments.is_empty() && !arguments.is_empty() {
-        return Err(CommandError::Alone(entry.word));
+fn parse_command<'a>(word: &'a str, arguments: &'a str) -> Result<Command<'a>, CommandError<'a>> {
+    let spec = COMMANDS.iter().find(|spec| spec.word.eq_ignore_ascii_case(word)).ok_or(CommandError::Unknown(word))?;
+    if spec.arguments.is_empty() && !arguments.is_empty() {
+        return Err(CommandError::TakesNoArguments(spec.word));
     }
-    (entry.parse)(arguments).map_err(|problem| CommandError::Arguments {
-        word: entry.word,
-        arguments: entry.arguments,
-        problem,
+    (spec.parse)(arguments).map_err(|error| CommandError::InvalidArguments {
+        word: spec.word,
+        arguments: spec.arguments,
+        error,
     })
 }
 
 /// A word of any length, shown in a bounded one.
-struct Shortened<'a>(&'a str);
+struct Truncated<'a>(&'a str);
 
-impl fmt::Display for Shortened<'_> {
+impl fmt::Display for Truncated<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.char_indices().nth(WORD_SHOWN) {
+        match self.0.char_indices().nth(MAX_SHOWN_WORD) {
             Some((end, _)) => write!(f, "{}...", &self.0[..end]),
             None => f.write_str(self.0),
         }
@@ -174,62 +174,62 @@ mod tests {
         UserName::parse(name).unwrap()
     }
 
-    fn done(line: &str) -> Command<'_> {
+    fn parsed(line: &str) -> Command<'_> {
         match parse(line) {
-            Ok(Line::Command(command)) => command,
+            Ok(ParsedLine::Command(command)) => command,
             other => panic!("{line:?} gave {other:?}"),
         }
     }
 
-    fn refused(line: &str) -> String {
+    fn error_text(line: &str) -> String {
         parse(line).unwrap_err().to_string()
     }
 
     #[test]
-    fn talk_is_said_as_it_stands() {
+    fn chat_line_is_kept_as_it_is() {
         for line in ["", "hi", " /who", "/", "/ who", "/etc/passwd", "/who's there", "/1", "/who2 x", "// foo", "//"] {
-            assert_eq!(parse(line), Ok(Line::Say(line)));
+            assert_eq!(parse(line), Ok(ParsedLine::Chat(line)));
         }
         for line in ["//etc/passwd", "///who", "//1 x", "http://who"] {
-            assert_eq!(parse(line), Ok(Line::Say(line)));
+            assert_eq!(parse(line), Ok(ParsedLine::Chat(line)));
         }
     }
 
     #[test]
-    fn a_second_slash_makes_talk_of_any_command() {
+    fn second_slash_escapes_a_command() {
         for line in ["//who", "//msg bob hi", "//nonsense", "//who\t"] {
-            assert_eq!(parse(line), Ok(Line::Say(&line[1..])));
+            assert_eq!(parse(line), Ok(ParsedLine::Chat(&line[1..])));
         }
     }
 
     #[test]
-    fn commands_are_taken_in_any_case_and_spacing() {
+    fn commands_are_parsed_in_any_case_and_spacing() {
         for line in ["/who", "/WHO", "/Who ", "/who\t \t"] {
-            assert_eq!(done(line), Command::Who);
+            assert_eq!(parsed(line), Command::Who);
         }
-        assert_eq!(done("/join  lobby"), Command::Join { room: RoomName::parse("lobby").unwrap(), user: None });
+        assert_eq!(parsed("/join  lobby"), Command::Join { room: RoomName::parse("lobby").unwrap(), user: None });
         let other = Command::Join { room: RoomName::parse("lobby").unwrap(), user: Some(name("al")) };
-        assert_eq!(done("/join\tlobby \t al "), other);
-        assert_eq!(done("/nick al"), Command::Nick(name("al")));
-        assert_eq!(done("/me  waves  a lot "), Command::Me("waves  a lot"));
-        assert_eq!(done("/msg bob\t a  secret"), Command::Msg { to: name("bob"), text: "a  secret" });
-        assert_eq!((done("/last"), done("/last 7")), (Command::Last(20), Command::Last(7)));
-        assert_eq!((done("/quit"), done("/quit  so long")), (Command::Quit(None), Command::Quit(Some("so long"))));
-        assert_eq!((done("/ui on"), done("/UI OFF")), (Command::Ui(true), Command::Ui(false)));
-        assert_eq!((done("/time on"), done("/color off")), (Command::Time(true), Command::Color(false)));
+        assert_eq!(parsed("/join\tlobby \t al "), other);
+        assert_eq!(parsed("/nick al"), Command::Nick(name("al")));
+        assert_eq!(parsed("/me  waves  a lot "), Command::Me("waves  a lot"));
+        assert_eq!(parsed("/msg bob\t a  secret"), Command::Msg { to: name("bob"), text: "a  secret" });
+        assert_eq!((parsed("/last"), parsed("/last 7")), (Command::Last(20), Command::Last(7)));
+        assert_eq!((parsed("/quit"), parsed("/quit  so long")), (Command::Quit(None), Command::Quit(Some("so long"))));
+        assert_eq!((parsed("/ui on"), parsed("/UI OFF")), (Command::Ui(true), Command::Ui(false)));
+        assert_eq!((parsed("/time on"), parsed("/color off")), (Command::Time(true), Command::Color(false)));
     }
 
     #[test]
-    fn an_unknown_command_is_never_talk() {
-        assert_eq!(refused("/foo bar"), "unknown command /foo: /help lists them; //foo says it");
-        assert_eq!(refused("/мсг bob secret"), "unknown command /мсг: /help lists them; //мсг says it");
+    fn unknown_command_is_an_error_and_never_chat() {
+        assert_eq!(error_text("/foo bar"), "unknown command /foo: /help lists them; //foo says it");
+        assert_eq!(error_text("/мсг bob secret"), "unknown command /мсг: /help lists them; //мсг says it");
         let long = format!("/{}", "ä".repeat(10_000));
-        let shown = format!("{}...", "ä".repeat(WORD_SHOWN));
-        assert_eq!(refused(&long), format!("unknown command /{shown}: /help lists them; //{shown} says it"));
+        let shown = format!("{}...", "ä".repeat(MAX_SHOWN_WORD));
+        assert_eq!(error_text(&long), format!("unknown command /{shown}: /help lists them; //{shown} says it"));
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_what_is_right() {
+    fn error_text_names_the_mistake_and_the_usage() {
         for (line, answer) in [
             ("/who is there?", "/who takes nothing more; write: /who"),
             ("/join", "/join: something is missing; write: /join ROOM [NAME]"),
@@ -249,7 +249,7 @@ mod tests {
             ("/ui maybe", "/ui: it is switched on or off; write: /ui on|off"),
             ("/time", "/time: something is missing; write: /time on|off"),
         ] {
-            assert_eq!(refused(line), answer);
+            assert_eq!(error_text(line), answer);
         }
     }
 }

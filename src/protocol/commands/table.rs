@@ -7,92 +7,92 @@ use super::{ArgumentError, BLANKS, Command};
 use crate::text::names::{RoomName, UserName};
 
 /// How many lines `/last` shows when nobody says how many: they fit a screen of 24 rows.
-const LAST: u16 = 20;
+const DEFAULT_LAST_LINES: u16 = 20;
 
 /// A command as the table has it.
-pub(super) struct Entry {
+pub(super) struct CommandSpec {
     /// Its word, in small letters.
     pub(super) word: &'static str,
     /// What it takes, as the help shows it. Empty: it stands alone.
     pub(super) arguments: &'static str,
     /// What it does, as the help says it.
-    pub(super) does: &'static str,
+    pub(super) summary: &'static str,
     /// Makes a command of what stands behind the word, without the blanks around it.
     pub(super) parse: fn(&str) -> Result<Command<'_>, ArgumentError>,
 }
 
 /// Every command, in the order of the help.
 #[rustfmt::skip]
-pub(super) const TABLE: [Entry; 12] = [
-    Entry { word: "help", arguments: "", does: "this list", parse: |_| Ok(Command::Help) },
-    Entry { word: "who", arguments: "", does: "who is in this room", parse: |_| Ok(Command::Who) },
-    Entry { word: "rooms", arguments: "", does: "the rooms, and how many are in each", parse: |_| Ok(Command::Rooms) },
-    Entry { word: "join", arguments: "ROOM [NAME]", does: "leave this room for another one", parse: join },
-    Entry { word: "nick", arguments: "NAME", does: "change your name", parse: |name| user(name).map(Command::Nick) },
-    Entry { word: "me", arguments: "TEXT", does: "do something: * alice waves", parse: |text| some(text).map(Command::Me) },
-    Entry { word: "msg", arguments: "NAME TEXT", does: "whisper to somebody in this room", parse: msg },
-    Entry { word: "last", arguments: "[N]", does: "the last lines of this room", parse: last },
-    Entry { word: "quit", arguments: "[TEXT]", does: "leave, perhaps with a last word", parse: quit },
-    Entry { word: "ui", arguments: "on|off", does: "edit lines with the arrow keys (telnet)", parse: |on| switch(on).map(Command::Ui) },
-    Entry { word: "time", arguments: "on|off", does: "the time (UTC) in front of each line", parse: |on| switch(on).map(Command::Time) },
-    Entry { word: "color", arguments: "on|off", does: "a color for each name", parse: |on| switch(on).map(Command::Color) },
+pub(super) const COMMANDS: [CommandSpec; 12] = [
+    CommandSpec { word: "help", arguments: "", summary: "this list", parse: |_| Ok(Command::Help) },
+    CommandSpec { word: "who", arguments: "", summary: "who is in this room", parse: |_| Ok(Command::Who) },
+    CommandSpec { word: "rooms", arguments: "", summary: "the rooms, and how many are in each", parse: |_| Ok(Command::Rooms) },
+    CommandSpec { word: "join", arguments: "ROOM [NAME]", summary: "leave this room for another one", parse: parse_join },
+    CommandSpec { word: "nick", arguments: "NAME", summary: "change your name", parse: |name| parse_user_name(name).map(Command::Nick) },
+    CommandSpec { word: "me", arguments: "TEXT", summary: "do something: * alice waves", parse: |text| required(text).map(Command::Me) },
+    CommandSpec { word: "msg", arguments: "NAME TEXT", summary: "whisper to somebody in this room", parse: parse_msg },
+    CommandSpec { word: "last", arguments: "[N]", summary: "the last lines of this room", parse: parse_last },
+    CommandSpec { word: "quit", arguments: "[TEXT]", summary: "leave, perhaps with a last word", parse: parse_quit },
+    CommandSpec { word: "ui", arguments: "on|off", summary: "edit lines with the arrow keys (telnet)", parse: |on| parse_switch(on).map(Command::Ui) },
+    CommandSpec { word: "time", arguments: "on|off", summary: "the time (UTC) in front of each line", parse: |on| parse_switch(on).map(Command::Time) },
+    CommandSpec { word: "color", arguments: "on|off", summary: "a color for each name", parse: |on| parse_switch(on).map(Command::Color) },
 ];
 
 /// Appends what the commands are, a line each, each beginning with `*** `.
-pub fn help(out: &mut Vec<u8>) {
-    let width = TABLE.iter().map(|entry| entry.word.len() + 1 + entry.arguments.len()).max().unwrap_or_default();
-    for Entry { word, arguments, does, .. } in &TABLE {
+pub fn push_help(out: &mut Vec<u8>) {
+    let width = COMMANDS.iter().map(|spec| spec.word.len() + 1 + spec.arguments.len()).max().unwrap_or_default();
+    for CommandSpec { word, arguments, summary, .. } in &COMMANDS {
         let usage = format!("{word} {arguments}");
-        out.extend_from_slice(format!("*** /{usage:width$}  {does}\n").as_bytes());
+        out.extend_from_slice(format!("*** /{usage:width$}  {summary}\n").as_bytes());
     }
     out.extend_from_slice(b"*** a line that starts like a command is said when it has one / more: //who\n");
 }
 
-fn join(arguments: &str) -> Result<Command<'_>, ArgumentError> {
-    let (room, name) = cut(arguments);
-    let room = RoomName::parse(some(room)?).map_err(ArgumentError::Room)?;
-    let user = if name.is_empty() { None } else { Some(user(name)?) };
+fn parse_join(arguments: &str) -> Result<Command<'_>, ArgumentError> {
+    let (room, name) = split_first_word(arguments);
+    let room = RoomName::parse(required(room)?).map_err(ArgumentError::InvalidRoomName)?;
+    let user = if name.is_empty() { None } else { Some(parse_user_name(name)?) };
     Ok(Command::Join { room, user })
 }
 
-fn msg(arguments: &str) -> Result<Command<'_>, ArgumentError> {
-    let (name, text) = cut(arguments);
-    Ok(Command::Msg { to: user(name)?, text: some(text)? })
+fn parse_msg(arguments: &str) -> Result<Command<'_>, ArgumentError> {
+    let (name, text) = split_first_word(arguments);
+    Ok(Command::Msg { to: parse_user_name(name)?, text: required(text)? })
 }
 
-fn last(arguments: &str) -> Result<Command<'_>, ArgumentError> {
-    let count = if arguments.is_empty() { Ok(LAST) } else { arguments.parse() };
-    count.ok().filter(|count| *count > 0).map(Command::Last).ok_or(ArgumentError::Number)
+fn parse_last(arguments: &str) -> Result<Command<'_>, ArgumentError> {
+    let count = if arguments.is_empty() { Ok(DEFAULT_LAST_LINES) } else { arguments.parse() };
+    count.ok().filter(|count| *count > 0).map(Command::Last).ok_or(ArgumentError::InvalidCount)
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "one of the table's parsers")]
-fn quit(arguments: &str) -> Result<Command<'_>, ArgumentError> {
-    Ok(Command::Quit(some(arguments).ok()))
+fn parse_quit(arguments: &str) -> Result<Command<'_>, ArgumentError> {
+    Ok(Command::Quit(required(arguments).ok()))
 }
 
 /// The one name that `arguments` are to be.
-fn user(arguments: &str) -> Result<UserName, ArgumentError> {
-    match cut(some(arguments)?) {
-        (name, "") => UserName::parse(name).map_err(ArgumentError::User),
-        _ => Err(ArgumentError::TooMuch),
+fn parse_user_name(arguments: &str) -> Result<UserName, ArgumentError> {
+    match split_first_word(required(arguments)?) {
+        (name, "") => UserName::parse(name).map_err(ArgumentError::InvalidUserName),
+        _ => Err(ArgumentError::Excess),
     }
 }
 
-fn switch(arguments: &str) -> Result<bool, ArgumentError> {
-    match some(arguments)? {
+fn parse_switch(arguments: &str) -> Result<bool, ArgumentError> {
+    match required(arguments)? {
         on if on.eq_ignore_ascii_case("on") => Ok(true),
         off if off.eq_ignore_ascii_case("off") => Ok(false),
-        _ => Err(ArgumentError::Switch),
+        _ => Err(ArgumentError::InvalidSwitch),
     }
 }
 
 /// `arguments`, unless there are none.
-fn some(arguments: &str) -> Result<&str, ArgumentError> {
-    if arguments.is_empty() { Err(ArgumentError::TooLittle) } else { Ok(arguments) }
+fn required(arguments: &str) -> Result<&str, ArgumentError> {
+    if arguments.is_empty() { Err(ArgumentError::Missing) } else { Ok(arguments) }
 }
 
 /// Cuts the first word off.
-fn cut(arguments: &str) -> (&str, &str) {
+fn split_first_word(arguments: &str) -> (&str, &str) {
     let (word, rest) = arguments.split_once(BLANKS).unwrap_or((arguments, ""));
     (word, rest.trim_start_matches(BLANKS))
 }
@@ -100,7 +100,7 @@ fn cut(arguments: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::commands::{Line, parse};
+    use crate::protocol::commands::{ParsedLine, parse};
 
     /// What somebody might write for `arguments`.
     fn example(arguments: &str) -> String {
@@ -111,25 +111,25 @@ mod tests {
     }
 
     #[test]
-    fn every_usage_of_the_help_is_understood() {
-        for Entry { word, arguments, .. } in &TABLE {
+    fn every_usage_in_the_help_is_parsed() {
+        for CommandSpec { word, arguments, .. } in &COMMANDS {
             let needed = arguments.split('[').next().unwrap_or_default();
             for arguments in [arguments, needed].map(example) {
                 let line = format!("/{word} {arguments}");
-                assert!(matches!(parse(&line), Ok(Line::Command(_))), "{line}");
+                assert!(matches!(parse(&line), Ok(ParsedLine::Command(_))), "{line}");
             }
         }
     }
 
     #[test]
-    fn the_help_is_aligned_and_fits_a_screen() {
+    fn help_is_aligned_and_fits_a_screen() {
         let mut out = Vec::new();
-        help(&mut out);
+        push_help(&mut out);
         let text = String::from_utf8(out).unwrap();
         assert!(text.ends_with('\n') && text.lines().count() < 24);
         assert!(text.lines().all(|line| line.starts_with("*** ") && line.chars().count() <= 80), "{text}");
-        let column = |does: &str| text.lines().find_map(|line| line.find(does)).unwrap();
-        assert!(TABLE.iter().all(|entry| column(entry.does) == column("this list")), "{text}");
+        let column = |summary: &str| text.lines().find_map(|line| line.find(summary)).unwrap();
+        assert!(COMMANDS.iter().all(|spec| column(spec.summary) == column("this list")), "{text}");
         assert!(text.starts_with("*** /help              this list\n"), "{text}");
     }
 }

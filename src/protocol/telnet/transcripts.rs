@@ -31,7 +31,7 @@ impl Reader {
                 Ok(Item::Data(mut run)) => {
                     assert!(!run.is_empty());
                     data += run.len();
-                    while let Some(line) = self.lines.next(&mut run) {
+                    while let Some(line) = self.lines.next_line(&mut run) {
                         self.events.push(Event::Line(line.unwrap().escape_ascii().to_string()));
                     }
                 }
