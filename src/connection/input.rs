@@ -202,7 +202,7 @@ impl Connection {
         };
         let some = run.len().min(KEYS);
         let mut keys = &run[..some];
-        let line = editor.next(out, &mut keys);
+        let line = editor.next_line(out, &mut keys);
         let used = some - keys.len();
         *run = &run[used..];
         self.pay(u32::try_from(used).unwrap_or(u32::MAX), now);

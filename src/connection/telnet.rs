@@ -36,7 +36,7 @@ impl Connection {
                 None => self.lines.erase_line(),
             },
             TelnetCommand::EraseCharacter => match self.editor() {
-                Some((editor, out)) => editor.erase(out),
+                Some((editor, out)) => editor.erase_character(out),
                 None => self.lines.erase_character(),
             },
             TelnetCommand::AreYouThere if telnet.budget.allow_are_you_there(now) => {

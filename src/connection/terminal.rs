@@ -57,7 +57,7 @@ impl Connection {
         match (&mut self.terminal, on) {
             (None, true) => {
                 let mut out = telnet.decoder.enable_options();
-                let max_line = self.host.config.max_line.min(terminal::LONGEST);
+                let max_line = self.host.config.max_line.min(terminal::MAX_LINE);
                 push_with_cr(&mut out, &told(true));
                 let editor = Editor::open(&mut out, telnet.columns, max_line);
                 self.terminal = Some(Box::new(Terminal { editor: Some(editor), out }));
@@ -135,7 +135,7 @@ impl Connection {
         lines.retain(|byte| *byte != b'\r');
         match &mut terminal.editor {
             _ if lines.is_empty() => {}
-            Some(editor) => editor.interrupt(&mut terminal.out, &lines, SystemTime::now()),
+            Some(editor) => editor.print_above(&mut terminal.out, &lines, SystemTime::now()),
             None => push_with_cr(&mut terminal.out, &lines),
         }
         if !terminal.out.is_empty() {

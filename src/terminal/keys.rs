@@ -51,13 +51,13 @@ enum State {
     /// Behind ESC.
     Escape,
     /// Behind `ESC [`.
-    Control(Parameters),
+    ControlSequence(Parameters),
     /// Behind `ESC O`, as arrow keys in application mode send it.
-    Single,
+    SingleShift,
     /// In a sequence that means nothing here, up to its last byte.
-    Skip,
+    IgnoredSequence,
     /// In a string, as a title, up to its end; also behind Alt-P and the like.
-    Text,
+    ControlString,
 }
 
 /// The numbers in a control sequence, of which two are looked at.
@@ -65,22 +65,22 @@ enum State {
 struct Parameters {
     numbers: [u16; 2],
     /// Which number is read now.
-    at: usize,
+    index: usize,
     /// There is something else than numbers: no key sends that.
-    foreign: bool,
+    has_private_bytes: bool,
 }
 
 impl KeyDecoder {
     /// Takes the next key off the front of `input`; `None` when all of it is taken in.
-    pub(super) fn next(&mut self, input: &mut &[u8]) -> Option<Key> {
+    pub(super) fn next_key(&mut self, input: &mut &[u8]) -> Option<Key> {
         while let Some((&byte, rest)) = input.split_first() {
-            if self.breaks_off(byte) {
+            if self.breaks_character_off(byte) {
                 // The byte is the next one's business.
                 self.partial.clear();
                 return Some(Key::Char(char::REPLACEMENT_CHARACTER));
             }
             *input = rest;
-            if let Some(key) = self.take(byte) {
+            if let Some(key) = self.decode_byte(byte) {
                 return Some(key);
             }
         }
@@ -93,56 +93,56 @@ impl KeyDecoder {
     }
 
     /// Whether a character has begun to which `byte` can't belong.
-    fn breaks_off(&mut self, byte: u8) -> bool {
-        let begun = self.partial.len();
+    fn breaks_character_off(&mut self, byte: u8) -> bool {
+        let partial_length = self.partial.len();
         self.partial.push(byte);
         let invalid = str::from_utf8(&self.partial).is_err_and(|error| error.error_len().is_some());
-        self.partial.truncate(begun);
-        begun > 0 && invalid
+        self.partial.truncate(partial_length);
+        partial_length > 0 && invalid
     }
 
-    fn take(&mut self, byte: u8) -> Option<Key> {
+    fn decode_byte(&mut self, byte: u8) -> Option<Key> {
         let after_cr = std::mem::take(&mut self.after_cr);
         match (self.state, byte) {
-            (State::Escape, 0x08 | 0x7F) => self.end(Some(Key::EraseWord)),
-            (_, 0x1B) => self.go(State::Escape),
+            (State::Escape, 0x08 | 0x7F) => self.finish(Some(Key::EraseWord)),
+            (_, 0x1B) => self.enter(State::Escape),
             (_, 0x00 | b'\n') if after_cr => None,
             (_, 0x00..0x20 | 0x7F) => {
                 self.state = State::Ground;
                 self.after_cr = byte == b'\r';
-                control(byte)
+                control_key(byte)
             }
-            (State::Text, _) => None,
+            (State::ControlString, _) => None,
             (State::Ground, 0x20..0x7F) => Some(Key::Char(byte.into())),
             (_, 0x80..) => {
                 self.state = State::Ground;
-                self.character(byte)
+                self.decode_character_byte(byte)
             }
-            (State::Escape, _) => self.escape(byte),
-            (State::Control(parameters), _) => self.control(parameters, byte),
-            (State::Single, _) => self.single(byte),
-            (State::Skip, _) => {
+            (State::Escape, _) => self.decode_escape(byte),
+            (State::ControlSequence(parameters), _) => self.decode_control_sequence(parameters, byte),
+            (State::SingleShift, _) => self.decode_single_shift(byte),
+            (State::IgnoredSequence, _) => {
                 if byte < 0x30 {
                     None
                 } else {
-                    self.end(None)
+                    self.finish(None)
                 }
             }
         }
     }
 
-    fn go(&mut self, state: State) -> Option<Key> {
+    fn enter(&mut self, state: State) -> Option<Key> {
         self.state = state;
         None
     }
 
-    fn end(&mut self, key: Option<Key>) -> Option<Key> {
+    fn finish(&mut self, key: Option<Key>) -> Option<Key> {
         self.state = State::Ground;
         key
     }
 
     /// Takes a byte of a character of several; what is none becomes U+FFFD, as in every line.
-    fn character(&mut self, byte: u8) -> Option<Key> {
+    fn decode_character_byte(&mut self, byte: u8) -> Option<Key> {
         self.partial.push(byte);
         let character = match str::from_utf8(&self.partial) {
             Ok(text) => text.chars().next(),
@@ -150,55 +150,55 @@ impl KeyDecoder {
             Err(_) => Some(char::REPLACEMENT_CHARACTER),
         };
         self.partial.clear();
-        character.filter(|character| is_shown(*character)).map(Key::Char)
+        character.filter(|character| is_printable(*character)).map(Key::Char)
     }
 
-    fn escape(&mut self, byte: u8) -> Option<Key> {
+    fn decode_escape(&mut self, byte: u8) -> Option<Key> {
         match byte {
-            b'[' => self.go(State::Control(Parameters::default())),
-            b'O' => self.go(State::Single),
-            b'P' | b'X' | b']' | b'^' | b'_' => self.go(State::Text),
-            0x20..0x30 => self.go(State::Skip),
-            b'b' => self.end(Some(Key::WordLeft)),
-            b'f' => self.end(Some(Key::WordRight)),
-            _ => self.end(None),
+            b'[' => self.enter(State::ControlSequence(Parameters::default())),
+            b'O' => self.enter(State::SingleShift),
+            b'P' | b'X' | b']' | b'^' | b'_' => self.enter(State::ControlString),
+            0x20..0x30 => self.enter(State::IgnoredSequence),
+            b'b' => self.finish(Some(Key::WordLeft)),
+            b'f' => self.finish(Some(Key::WordRight)),
+            _ => self.finish(None),
         }
     }
 
-    fn control(&mut self, mut parameters: Parameters, byte: u8) -> Option<Key> {
+    fn decode_control_sequence(&mut self, mut parameters: Parameters, byte: u8) -> Option<Key> {
         match byte {
             b'0'..=b'9' => {
-                if let Some(number) = parameters.numbers.get_mut(parameters.at) {
+                if let Some(number) = parameters.numbers.get_mut(parameters.index) {
                     *number = number.saturating_mul(10).saturating_add((byte - b'0').into());
                 }
             }
-            b';' => parameters.at = (parameters.at + 1).min(parameters.numbers.len()),
-            0x20..0x40 => parameters.foreign = true,
+            b';' => parameters.index = (parameters.index + 1).min(parameters.numbers.len()),
+            0x20..0x40 => parameters.has_private_bytes = true,
             // A function key of the Linux console: one more byte.
-            b'[' => return self.go(State::Skip),
-            _ => return self.end(if parameters.foreign { None } else { parameters.key(byte) }),
+            b'[' => return self.enter(State::IgnoredSequence),
+            _ => return self.finish(if parameters.has_private_bytes { None } else { parameters.to_key(byte) }),
         }
-        self.go(State::Control(parameters))
+        self.enter(State::ControlSequence(parameters))
     }
 
-    fn single(&mut self, byte: u8) -> Option<Key> {
+    fn decode_single_shift(&mut self, byte: u8) -> Option<Key> {
         match byte {
             // Some terminals tell of Shift and the like by a number.
             b'0'..=b'9' | b';' => None,
-            b'M' => self.end(Some(Key::Enter)),
-            b'c' => self.end(Some(Key::WordRight)),
-            b'd' => self.end(Some(Key::WordLeft)),
-            _ => self.end(Parameters::default().key(byte)),
+            b'M' => self.finish(Some(Key::Enter)),
+            b'c' => self.finish(Some(Key::WordRight)),
+            b'd' => self.finish(Some(Key::WordLeft)),
+            _ => self.finish(Parameters::default().to_key(byte)),
         }
     }
 }
 
 impl Parameters {
     /// The key whose sequence ends in `last`.
-    fn key(self, last: u8) -> Option<Key> {
+    fn to_key(self, final_byte: u8) -> Option<Key> {
         // Alt, Ctrl, or both; 2 is Shift.
         let by_word = self.numbers[1] > 2;
-        Some(match (last, self.numbers[0]) {
+        Some(match (final_byte, self.numbers[0]) {
             (b'A', _) => Key::Up,
             (b'B', _) => Key::Down,
             (b'C', _) if by_word => Key::WordRight,
@@ -214,7 +214,7 @@ impl Parameters {
 }
 
 /// The key that a control byte is.
-fn control(byte: u8) -> Option<Key> {
+fn control_key(byte: u8) -> Option<Key> {
     Some(match byte {
         b'\r' | b'\n' => Key::Enter,
         // A line holds no control characters; what a tab parts stays apart.
@@ -237,7 +237,7 @@ fn control(byte: u8) -> Option<Key> {
 }
 
 /// Whether a character can be shown without harm, and takes the room that it says: TAB does not.
-fn is_shown(character: char) -> bool {
+fn is_printable(character: char) -> bool {
     !sanitize::controls_terminal(character) && !character.is_control()
 }
 
@@ -247,11 +247,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn keys(chunks: &[&[u8]]) -> Vec<Key> {
-        let mut keys = KeyDecoder::default();
+        let mut decoder = KeyDecoder::default();
         let mut pressed = Vec::new();
         for chunk in chunks {
             let mut input = *chunk;
-            pressed.extend(std::iter::from_fn(|| keys.next(&mut input)));
+            pressed.extend(std::iter::from_fn(|| decoder.next_key(&mut input)));
             assert!(input.is_empty());
         }
         pressed
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn every_terminals_cursor_keys() {
+    fn cursor_keys_of_all_terminals_are_decoded() {
         for (key, sequences) in [
             (Key::Up, &["\x1b[A", "\x1bOA", "\x10", "\x1b[1;2A"][..]),
             (Key::Down, &["\x1b[B", "\x1bOB", "\x0e"]),
@@ -287,13 +287,13 @@ mod tests {
     }
 
     #[test]
-    fn enter_in_all_its_forms_is_pressed_once() {
+    fn each_form_of_enter_is_one_key() {
         assert_eq!(keys(&[b"\r\n\r\0\r\n\n\r\r\0"]), [Key::Enter; 6]);
         assert_eq!(keys(&[b"\r", b"\n", b"\r", b"\0", b"a"]), [Key::Enter, Key::Enter, Key::Char('a')]);
     }
 
     #[test]
-    fn what_means_nothing_is_swallowed_whole() {
+    fn unknown_sequences_are_skipped_as_a_whole() {
         for nothing in [
             "\x1b[5~",
             "\x1b[200~",
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn characters_of_several_bytes() {
+    fn multi_byte_characters_are_decoded_and_unsafe_ones_dropped() {
         assert_eq!(typed("aüß漢🙂\u{301}".as_bytes()), "aüß漢🙂\u{301}");
         assert_eq!(typed("\t".as_bytes()), " ");
         assert_eq!(typed("\u{85}\u{202e}\u{2028}\u{2066}\u{feff}x".as_bytes()), "x");
@@ -326,18 +326,18 @@ mod tests {
     proptest! {
         /// Any chunking of any bytes gives the same keys, and no character that does harm.
         #[test]
-        fn chunks_do_not_matter(bytes in prop::collection::vec(
+        fn chunking_does_not_change_the_keys(bytes in prop::collection::vec(
             prop_oneof![any::<u8>(), Just(0x1B), Just(b'['), Just(b';'), Just(b'\r'), Just(0xE2)], 0..100)) {
             let whole = keys(&[&bytes]);
             prop_assert_eq!(&keys(&bytes.chunks(1).collect::<Vec<_>>()), &whole);
-            prop_assert!(whole.iter().all(|key| !matches!(key, Key::Char(character) if !is_shown(*character))));
+            prop_assert!(whole.iter().all(|key| !matches!(key, Key::Char(character) if !is_printable(*character))));
         }
 
         /// What isn't UTF-8 is shown as it is in every line.
         #[test]
-        fn invalid_characters_are_replaced_as_elsewhere(bytes in prop::collection::vec(0x80u8.., 0..40)) {
+        fn invalid_utf8_is_replaced_as_in_from_utf8_lossy(bytes in prop::collection::vec(0x80u8.., 0..40)) {
             let replaced = String::from_utf8_lossy(&bytes);
-            let expected: String = replaced.chars().filter(|character| is_shown(*character)).collect();
+            let expected: String = replaced.chars().filter(|character| is_printable(*character)).collect();
             // What is unfinished at the end is still waited for.
             let typed = typed(&[&bytes, &b" "[..]].concat());
             prop_assert_eq!(typed, expected + " ");

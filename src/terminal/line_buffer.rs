@@ -7,7 +7,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 /// How far a cluster's beginning or end is looked for, in bytes. Longer clusters than any language
 /// has are taken in pieces, so that each key costs the same.
-const REACH: usize = 64;
+const MAX_CLUSTER: usize = 64;
 
 /// A text with a cursor in it.
 #[derive(Debug, Default)]
@@ -45,80 +45,80 @@ impl LineBuffer {
         self.cursor += character.len_utf8();
     }
 
-    pub(super) fn left(&mut self) {
-        self.cursor = self.before();
+    pub(super) fn move_left(&mut self) {
+        self.cursor = self.previous_cluster_start();
     }
 
-    pub(super) fn right(&mut self) {
-        self.cursor = self.behind();
+    pub(super) fn move_right(&mut self) {
+        self.cursor = self.next_cluster_end();
     }
 
-    pub(super) fn word_left(&mut self) {
-        self.cursor = self.word_start();
+    pub(super) fn move_word_left(&mut self) {
+        self.cursor = self.previous_word_start();
     }
 
-    pub(super) fn word_right(&mut self) {
+    pub(super) fn move_word_right(&mut self) {
         let rest = &self.text[self.cursor..];
         let word = rest.trim_start_matches(' ');
         let end = word.find(' ').unwrap_or(word.len());
         self.cursor += rest.len() - word.len() + end;
     }
 
-    pub(super) fn home(&mut self) {
+    pub(super) fn move_to_start(&mut self) {
         self.cursor = 0;
     }
 
-    pub(super) fn end(&mut self) {
+    pub(super) fn move_to_end(&mut self) {
         self.cursor = self.text.len();
     }
 
-    pub(super) fn erase_before(&mut self) {
-        self.erase_from(self.before());
+    pub(super) fn erase_character_before(&mut self) {
+        self.erase_back_to(self.previous_cluster_start());
     }
 
-    pub(super) fn erase_behind(&mut self) {
-        self.text.drain(self.cursor..self.behind());
+    pub(super) fn erase_character_after(&mut self) {
+        self.text.drain(self.cursor..self.next_cluster_end());
     }
 
-    pub(super) fn erase_word(&mut self) {
-        self.erase_from(self.word_start());
+    pub(super) fn erase_word_before(&mut self) {
+        self.erase_back_to(self.previous_word_start());
     }
 
     pub(super) fn erase_to_start(&mut self) {
-        self.erase_from(0);
+        self.erase_back_to(0);
     }
 
     pub(super) fn erase_to_end(&mut self) {
         self.text.truncate(self.cursor);
     }
 
-    fn erase_from(&mut self, from: usize) {
+    fn erase_back_to(&mut self, from: usize) {
         self.text.drain(from..self.cursor);
         self.cursor = from;
     }
 
     /// Where the cluster before the cursor begins.
-    fn before(&self) -> usize {
-        let mut near = self.cursor.saturating_sub(REACH);
-        while !self.text.is_char_boundary(near) {
-            near += 1;
+    fn previous_cluster_start(&self) -> usize {
+        let mut limit = self.cursor.saturating_sub(MAX_CLUSTER);
+        while !self.text.is_char_boundary(limit) {
+            limit += 1;
         }
-        let cluster = self.text[near..self.cursor].graphemes(true).next_back();
+        let cluster = self.text[limit..self.cursor].graphemes(true).next_back();
         self.cursor - cluster.map_or(0, str::len)
     }
 
     /// Where the cluster behind the cursor ends.
-    fn behind(&self) -> usize {
-        let mut near = self.text.len().min(self.cursor + REACH);
-        while !self.text.is_char_boundary(near) {
-            near -= 1;
+    fn next_cluster_end(&self) -> usize {
+        let mut limit = self.text.len().min(self.cursor + MAX_CLUSTER);
+        while !self.text.is_char_boundary(limit) {
+            limit -= 1;
         }
-        let cluster = self.text[self.cursor..near].graphemes(true).next();
+        let cluster = self.text[self.cursor..limit].graphemes(true).next();
         self.cursor + cluster.map_or(0, str::len)
     }
 
     /// Where the word before the cursor begins.
-    fn word_start(&self) -> usize {
+    fn previous_word_start(&self) -> usize {
         let word = self.text[..self.cursor].trim_end_matches(' ');
         word.rfind(' ').map_or(0, |blank| blank + 1)
     }
@@ -139,55 +139,61 @@ mod tests {
         let mut line = line(text);
         let show = |step: &fn(&mut LineBuffer)| {
             step(&mut line);
-            let (before, behind) = line.text.split_at(line.cursor);
-            format!("{before}|{behind}")
+            let (before, after) = line.text.split_at(line.cursor);
+            format!("{before}|{after}")
         };
         steps.iter().map(show).collect()
     }
 
     #[test]
-    fn the_cursor_moves_by_what_is_seen() {
-        let left: fn(&mut LineBuffer) = LineBuffer::left;
+    fn cursor_moves_by_grapheme_clusters() {
+        let left: fn(&mut LineBuffer) = LineBuffer::move_left;
         assert_eq!(steps("e\u{301}x", &[left, left, left]), ["e\u{301}|x", "|e\u{301}x", "|e\u{301}x"]);
         let family = "👨\u{200d}👩\u{200d}👧";
         assert_eq!(steps(&format!("a{family}"), &[left, left]), [format!("a|{family}"), format!("|a{family}")]);
-        let right: fn(&mut LineBuffer) = LineBuffer::right;
-        assert_eq!(steps("ü", &[LineBuffer::home, right, right]), ["|ü", "ü|", "ü|"]);
+        let right: fn(&mut LineBuffer) = LineBuffer::move_right;
+        assert_eq!(steps("ü", &[LineBuffer::move_to_start, right, right]), ["|ü", "ü|", "ü|"]);
     }
 
     #[test]
-    fn words_end_at_blanks() {
-        let left: fn(&mut LineBuffer) = LineBuffer::word_left;
+    fn words_are_separated_by_blanks() {
+        let left: fn(&mut LineBuffer) = LineBuffer::move_word_left;
         assert_eq!(
             steps("/me  says ü ", &[left, left, left, left]),
             ["/me  says |ü ", "/me  |says ü ", "|/me  says ü ", "|/me  says ü "]
         );
-        let right: fn(&mut LineBuffer) = LineBuffer::word_right;
+        let right: fn(&mut LineBuffer) = LineBuffer::move_word_right;
         assert_eq!(
-            steps("ab  c ", &[LineBuffer::home, right, right, right]),
+            steps("ab  c ", &[LineBuffer::move_to_start, right, right, right]),
             ["|ab  c ", "ab|  c ", "ab  c| ", "ab  c |"]
         );
     }
 
     #[test]
-    fn erasing() {
-        assert_eq!(steps("one two", &[LineBuffer::erase_word, LineBuffer::erase_before]), ["one |", "one|"]);
-        assert_eq!(steps("one two", &[LineBuffer::word_left, LineBuffer::erase_to_start]), ["one |two", "|two"]);
-        assert_eq!(steps("one two", &[LineBuffer::word_left, LineBuffer::erase_to_end]), ["one |two", "one |"]);
+    fn erase_functions_remove_text_around_the_cursor() {
         assert_eq!(
-            steps("üx", &[LineBuffer::home, LineBuffer::erase_behind, LineBuffer::erase_behind]),
+            steps("one two", &[LineBuffer::erase_word_before, LineBuffer::erase_character_before]),
+            ["one |", "one|"]
+        );
+        assert_eq!(steps("one two", &[LineBuffer::move_word_left, LineBuffer::erase_to_start]), ["one |two", "|two"]);
+        assert_eq!(steps("one two", &[LineBuffer::move_word_left, LineBuffer::erase_to_end]), ["one |two", "one |"]);
+        assert_eq!(
+            steps(
+                "üx",
+                &[LineBuffer::move_to_start, LineBuffer::erase_character_after, LineBuffer::erase_character_after]
+            ),
             ["|üx", "|x", "|"]
         );
-        assert_eq!(steps("", &[LineBuffer::erase_before, LineBuffer::erase_word]), ["|", "|"]);
+        assert_eq!(steps("", &[LineBuffer::erase_character_before, LineBuffer::erase_word_before]), ["|", "|"]);
     }
 
     #[test]
-    fn a_cluster_without_end_is_taken_in_pieces() {
+    fn endless_cluster_is_split_after_64_bytes() {
         let mut line = line(&"\u{301}".repeat(1_000));
-        line.erase_before();
-        assert_eq!(line.text().len(), 2_000 - REACH);
-        line.home();
-        line.right();
-        assert_eq!(line.cursor(), REACH);
+        line.erase_character_before();
+        assert_eq!(line.text().len(), 2_000 - MAX_CLUSTER);
+        line.move_to_start();
+        line.move_right();
+        assert_eq!(line.cursor(), MAX_CLUSTER);
     }
 }

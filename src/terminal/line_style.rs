@@ -8,10 +8,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const COLORS: [u8; 12] = [28, 30, 32, 63, 64, 100, 130, 135, 160, 162, 164, 166];
 
 /// What the server says itself.
-const DIM: &[u8] = b"\x1b[2m";
+const DIM_STYLE: &[u8] = b"\x1b[2m";
 
 /// Back to how the terminal writes by itself.
-const PLAIN: &[u8] = b"\x1b[0m";
+const RESET_STYLE: &[u8] = b"\x1b[0m";
 
 /// What is added to lines; nothing by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,40 +24,40 @@ pub struct LineStyle {
 
 impl LineStyle {
     /// Appends `lines`, each with its LF, as they come at `now`, for a terminal: ended by CR LF.
-    pub fn lines(self, out: &mut Vec<u8>, lines: &[u8], now: SystemTime) {
-        let time = if self.time { time_of_day(now) } else { String::new() };
+    pub fn format_lines(self, out: &mut Vec<u8>, lines: &[u8], now: SystemTime) {
+        let time = if self.time { format_time(now) } else { String::new() };
         for line in lines.split_inclusive(|byte| *byte == b'\n') {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
             out.extend_from_slice(time.as_bytes());
-            let lay_out = if self.color { color } else { Vec::extend_from_slice };
-            lay_out(out, line);
+            let push_line = if self.color { push_colored_line } else { Vec::extend_from_slice };
+            push_line(out, line);
             out.extend_from_slice(b"\r\n");
         }
     }
 }
 
 /// Appends a line with the name at its beginning in its color.
-fn color(out: &mut Vec<u8>, line: &[u8]) {
+fn push_colored_line(out: &mut Vec<u8>, line: &[u8]) {
     if line.starts_with(b"*** ") {
-        return paint(out, DIM, line);
+        return push_styled(out, DIM_STYLE, line);
     }
-    let star = if line.starts_with(b"* ") { 2 } else { 0 };
-    let end = memchr(b' ', &line[star..]).map_or(line.len(), |blank| star + blank);
+    let prefix = if line.starts_with(b"* ") { 2 } else { 0 };
+    let end = memchr(b' ', &line[prefix..]).map_or(line.len(), |blank| prefix + blank);
     let (word, rest) = line.split_at(end);
-    let name = &word[star..];
-    let name = if star == 0 { name.strip_suffix(b":").unwrap_or(name) } else { name };
-    paint(out, format!("\x1b[38;5;{}m", color_of(name)).as_bytes(), word);
+    let name = &word[prefix..];
+    let name = if prefix == 0 { name.strip_suffix(b":").unwrap_or(name) } else { name };
+    push_styled(out, format!("\x1b[38;5;{}m", color_of_name(name)).as_bytes(), word);
     out.extend_from_slice(rest);
 }
 
-fn paint(out: &mut Vec<u8>, color: &[u8], text: &[u8]) {
-    for part in [color, text, PLAIN] {
+fn push_styled(out: &mut Vec<u8>, color: &[u8], text: &[u8]) {
+    for part in [color, text, RESET_STYLE] {
         out.extend_from_slice(part);
     }
 }
 
 /// The color of a name, whatever its case: by its FNV-1a hash, which stays the same for ever.
-fn color_of(name: &[u8]) -> u8 {
+fn color_of_name(name: &[u8]) -> u8 {
     let hash = name
         .iter()
         .fold(0x811C_9DC5_u32, |hash, byte| (hash ^ u32::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0193));
@@ -65,7 +65,7 @@ fn color_of(name: &[u8]) -> u8 {
 }
 
 /// The time of day in UTC, and a blank.
-fn time_of_day(now: SystemTime) -> String {
+fn format_time(now: SystemTime) -> String {
     let minutes = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / 60);
     format!("{:02}:{:02} ", minutes / 60 % 24, minutes % 60)
 }
@@ -78,28 +78,28 @@ mod tests {
     const TIME: LineStyle = LineStyle { time: true, color: false };
     const COLOR: LineStyle = LineStyle { time: false, color: true };
 
-    fn dressed(style: LineStyle, lines: &str, seconds: u64) -> String {
+    fn formatted(style: LineStyle, lines: &str, seconds: u64) -> String {
         let mut out = Vec::new();
-        style.lines(&mut out, lines.as_bytes(), UNIX_EPOCH + Duration::from_secs(seconds));
+        style.format_lines(&mut out, lines.as_bytes(), UNIX_EPOCH + Duration::from_secs(seconds));
         String::from_utf8(out).unwrap()
     }
 
     #[test]
-    fn without_dress_only_the_line_ends_change() {
-        assert_eq!(dressed(LineStyle::default(), "a: 1\n\nb: 2\n", 0), "a: 1\r\n\r\nb: 2\r\n");
-        assert_eq!(dressed(LineStyle::default(), "", 0), "");
+    fn default_style_changes_only_the_line_ends() {
+        assert_eq!(formatted(LineStyle::default(), "a: 1\n\nb: 2\n", 0), "a: 1\r\n\r\nb: 2\r\n");
+        assert_eq!(formatted(LineStyle::default(), "", 0), "");
     }
 
     #[test]
-    fn the_time_stands_in_front_of_each_line() {
-        assert_eq!(dressed(TIME, "a: 1\nb: 2\n", 0), "00:00 a: 1\r\n00:00 b: 2\r\n");
-        assert_eq!(dressed(TIME, "a: 1\n", 86_400 * 20_000 + 12 * 3600 + 34 * 60 + 59), "12:34 a: 1\r\n");
-        assert_eq!(dressed(TIME, "a: 1\n", 86_399), "23:59 a: 1\r\n");
+    fn time_is_written_before_each_line() {
+        assert_eq!(formatted(TIME, "a: 1\nb: 2\n", 0), "00:00 a: 1\r\n00:00 b: 2\r\n");
+        assert_eq!(formatted(TIME, "a: 1\n", 86_400 * 20_000 + 12 * 3600 + 34 * 60 + 59), "12:34 a: 1\r\n");
+        assert_eq!(formatted(TIME, "a: 1\n", 86_399), "23:59 a: 1\r\n");
     }
 
     #[test]
-    fn a_name_has_one_color_wherever_it_stands() {
-        let paint = format!("\x1b[38;5;{}m", color_of(b"alice"));
+    fn name_has_the_same_color_in_every_kind_of_line() {
+        let paint = format!("\x1b[38;5;{}m", color_of_name(b"alice"));
         for (line, name, rest) in [
             ("alice: hi bob", "alice:", " hi bob"),
             ("alice: ", "alice:", " "),
@@ -108,22 +108,22 @@ mod tests {
             ("* alice waves: so", "* alice", " waves: so"),
             ("ALICE: hi", "ALICE:", " hi"),
         ] {
-            assert_eq!(dressed(COLOR, &format!("{line}\n"), 0), format!("{paint}{name}\x1b[0m{rest}\r\n"));
+            assert_eq!(formatted(COLOR, &format!("{line}\n"), 0), format!("{paint}{name}\x1b[0m{rest}\r\n"));
         }
-        assert_eq!(dressed(COLOR, "*** 1 here: al\n", 0), "\x1b[2m*** 1 here: al\x1b[0m\r\n");
+        assert_eq!(formatted(COLOR, "*** 1 here: al\n", 0), "\x1b[2m*** 1 here: al\x1b[0m\r\n");
         let both = LineStyle { time: true, color: true };
-        assert_eq!(dressed(both, "*** x\n", 0), "00:00 \x1b[2m*** x\x1b[0m\r\n");
+        assert_eq!(formatted(both, "*** x\n", 0), "00:00 \x1b[2m*** x\x1b[0m\r\n");
     }
 
     #[test]
-    fn the_colors_are_stable_and_all_used() {
-        assert_eq!(["alice", "bob", "carol"].map(|name| color_of(name.as_bytes())), [166, 160, 32]);
-        let used = |color| (0..200).any(|id| color_of(format!("u{id}").as_bytes()) == color);
+    fn colors_are_stable_and_all_used() {
+        assert_eq!(["alice", "bob", "carol"].map(|name| color_of_name(name.as_bytes())), [166, 160, 32]);
+        let used = |color| (0..200).any(|id| color_of_name(format!("u{id}").as_bytes()) == color);
         assert!(COLORS.into_iter().all(used));
     }
 
     #[test]
-    fn the_colors_can_be_read_on_black_and_on_white() {
+    fn colors_contrast_with_black_and_with_white() {
         // The levels of the 6 x 6 x 6 colors, and the contrast of WCAG 2.2.
         let light = |level: u8| match level {
             0 => 0.0,

@@ -19,11 +19,11 @@ use input_history::InputHistory;
 use keys::{Key, KeyDecoder};
 use line_buffer::LineBuffer;
 use std::time::SystemTime;
-use viewport::{CLEAR, PROMPT, RenderedRow, Viewport};
+use viewport::{CLEAR_ROW, PROMPT, RenderedRow, Viewport};
 
 /// The longest line that can be edited, in bytes: as in a Linux terminal's own line mode. A
 /// character put in moves all behind it, so the bound is one on a key's cost, too.
-pub const LONGEST: usize = 4096;
+pub const MAX_LINE: usize = 4096;
 
 /// One terminal's editor.
 #[derive(Debug)]
@@ -35,18 +35,18 @@ pub struct Editor {
     history: InputHistory,
     /// The longest line, in bytes.
     max_line: usize,
-    window: Viewport,
+    viewport: Viewport,
     /// What the terminal shows in its last row, behind the prompt.
-    shown: RenderedRow,
+    rendered: RenderedRow,
     /// The terminal may show something else: all is to be shown again.
-    stale: bool,
+    needs_redraw: bool,
     /// A key had no effect since the line is full: a bell is due.
-    full: bool,
+    bell_pending: bool,
 }
 
 impl Editor {
     /// Takes the row that the terminal's cursor is in, which is empty. `columns` is the terminal's
-    /// width, 0 if unknown; a line has at most `max_line` bytes, and at most [`LONGEST`].
+    /// width, 0 if unknown; a line has at most `max_line` bytes, and at most [`MAX_LINE`].
     #[must_use]
     pub fn open(out: &mut Vec<u8>, columns: u16, max_line: usize) -> Box<Self> {
         let mut editor = Box::new(Self {
@@ -54,19 +54,19 @@ impl Editor {
             keys: KeyDecoder::default(),
             line: LineBuffer::default(),
             history: InputHistory::default(),
-            max_line: max_line.min(LONGEST),
-            window: Viewport::new(columns),
-            shown: RenderedRow::default(),
-            stale: true,
-            full: false,
+            max_line: max_line.min(MAX_LINE),
+            viewport: Viewport::new(columns),
+            rendered: RenderedRow::default(),
+            needs_redraw: true,
+            bell_pending: false,
         });
-        editor.refresh(out);
+        editor.render(out);
         editor
     }
 
     /// Gives the row back, empty; what was typed and not entered.
     pub fn close(mut self: Box<Self>, out: &mut Vec<u8>) -> String {
-        out.extend_from_slice(CLEAR);
+        out.extend_from_slice(CLEAR_ROW);
         self.line.take()
     }
 
@@ -80,86 +80,88 @@ impl Editor {
     ///
     /// `None`: nothing is entered in `input`, all of it was taken in. A line that is full takes no
     /// more characters, for which there is a bell.
-    pub fn next(&mut self, out: &mut Vec<u8>, input: &mut &[u8]) -> Option<String> {
+    pub fn next_line(&mut self, out: &mut Vec<u8>, input: &mut &[u8]) -> Option<String> {
         let mut line = None;
-        while let Some(key) = self.keys.next(input) {
+        while let Some(key) = self.keys.next_key(input) {
             if key == Key::Enter {
                 let entered = self.line.take();
                 self.history.add(&entered);
                 line = Some(entered);
                 break;
             }
-            self.press(key);
+            self.apply_key(key);
         }
-        self.refresh(out);
+        self.render(out);
         line
     }
 
     /// Writes arriving lines, each with its LF, above the line that is being typed.
-    pub fn interrupt(&mut self, out: &mut Vec<u8>, lines: &[u8], now: SystemTime) {
+    pub fn print_above(&mut self, out: &mut Vec<u8>, lines: &[u8], now: SystemTime) {
         if !lines.is_empty() {
-            out.extend_from_slice(CLEAR);
-            self.style.lines(out, lines, now);
-            self.stale = true;
-            self.refresh(out);
+            out.extend_from_slice(CLEAR_ROW);
+            self.style.format_lines(out, lines, now);
+            self.needs_redraw = true;
+            self.render(out);
         }
     }
 
     /// Goes by another width of the terminal.
     pub fn resize(&mut self, out: &mut Vec<u8>, columns: u16) {
-        self.window = Viewport::new(columns);
-        self.stale = true;
-        self.refresh(out);
+        self.viewport = Viewport::new(columns);
+        self.needs_redraw = true;
+        self.render(out);
     }
 
     /// Erases the character before the cursor, as telnet's EC asks.
-    pub fn erase(&mut self, out: &mut Vec<u8>) {
-        self.line.erase_before();
-        self.refresh(out);
+    pub fn erase_character(&mut self, out: &mut Vec<u8>) {
+        self.line.erase_character_before();
+        self.render(out);
     }
 
     /// Erases the line, as telnet's EL and IP ask.
     pub fn erase_line(&mut self, out: &mut Vec<u8>) {
         self.line.take();
-        self.refresh(out);
+        self.render(out);
     }
 
-    fn press(&mut self, key: Key) {
+    fn apply_key(&mut self, key: Key) {
         let buffer = &mut self.line;
         match key {
-            Key::Char(character) if buffer.text().len() + character.len_utf8() > self.max_line => self.full = true,
+            Key::Char(character) if buffer.text().len() + character.len_utf8() > self.max_line => {
+                self.bell_pending = true
+            }
             Key::Char(character) => buffer.insert(character),
-            Key::Left => buffer.left(),
-            Key::Right => buffer.right(),
-            Key::WordLeft => buffer.word_left(),
-            Key::WordRight => buffer.word_right(),
-            Key::Home => buffer.home(),
-            Key::End => buffer.end(),
-            Key::Up => self.history.older(|line| buffer.replace(line)),
-            Key::Down => self.history.newer(|line| buffer.replace(line)),
-            Key::Backspace => buffer.erase_before(),
-            Key::Delete => buffer.erase_behind(),
-            Key::EraseWord => buffer.erase_word(),
+            Key::Left => buffer.move_left(),
+            Key::Right => buffer.move_right(),
+            Key::WordLeft => buffer.move_word_left(),
+            Key::WordRight => buffer.move_word_right(),
+            Key::Home => buffer.move_to_start(),
+            Key::End => buffer.move_to_end(),
+            Key::Up => self.history.show_previous(|line| buffer.replace(line)),
+            Key::Down => self.history.show_next(|line| buffer.replace(line)),
+            Key::Backspace => buffer.erase_character_before(),
+            Key::Delete => buffer.erase_character_after(),
+            Key::EraseWord => buffer.erase_word_before(),
             Key::EraseToStart => buffer.erase_to_start(),
             Key::EraseToEnd => buffer.erase_to_end(),
             Key::EraseLine => drop(buffer.take()),
-            Key::Redraw => self.stale = true,
-            // `next` has taken it.
+            Key::Redraw => self.needs_redraw = true,
+            // `next_line` has taken it.
             Key::Enter => {}
         }
     }
 
     /// Shows what has changed, once however many keys have done it.
-    fn refresh(&mut self, out: &mut Vec<u8>) {
-        if std::mem::take(&mut self.stale) {
-            out.extend_from_slice(CLEAR);
+    fn render(&mut self, out: &mut Vec<u8>) {
+        if std::mem::take(&mut self.needs_redraw) {
+            out.extend_from_slice(CLEAR_ROW);
             out.extend_from_slice(PROMPT.as_bytes());
-            self.shown = RenderedRow::default();
+            self.rendered = RenderedRow::default();
         }
-        let row = self.window.show(&self.line);
-        row.draw(out, &self.shown);
-        self.shown = row;
-        if std::mem::take(&mut self.full) {
+        let row = self.viewport.render(&self.line);
+        row.write_changes(out, &self.rendered);
+        self.rendered = row;
+        if std::mem::take(&mut self.bell_pending) {
             out.push(0x07);
         }
     }

@@ -1,7 +1,7 @@
 //! What stands on the screen: an emulated terminal is shown everything that the editor sends.
 
 use super::*;
-use crate::terminal::viewport::{columns, width};
+use crate::terminal::viewport::{character_width, text_width};
 use proptest::prelude::*;
 use std::num::NonZeroU16;
 
@@ -27,22 +27,22 @@ impl Screen {
     }
 
     /// Types `bytes`; the lines that are entered.
-    fn enter(&mut self, bytes: impl AsRef<[u8]>) -> Vec<String> {
+    fn type_bytes(&mut self, bytes: impl AsRef<[u8]>) -> Vec<String> {
         let mut input = bytes.as_ref();
-        self.on(|editor, out| std::iter::from_fn(|| editor.next(out, &mut input)).collect())
+        self.update(|editor, out| std::iter::from_fn(|| editor.next_line(out, &mut input)).collect())
     }
 
     /// Types `bytes` in which no line ends; what then stands in the last row.
-    fn typed(&mut self, bytes: impl AsRef<[u8]>) -> String {
-        assert!(self.enter(bytes).is_empty());
+    fn row_after(&mut self, bytes: impl AsRef<[u8]>) -> String {
+        assert!(self.type_bytes(bytes).is_empty());
         self.last_row()
     }
 
-    fn arrive(&mut self, lines: &str) {
-        self.on(|editor, out| editor.interrupt(out, lines.as_bytes(), SystemTime::UNIX_EPOCH));
+    fn print_above(&mut self, lines: &str) {
+        self.update(|editor, out| editor.print_above(out, lines.as_bytes(), SystemTime::UNIX_EPOCH));
     }
 
-    fn on<T>(&mut self, action: impl FnOnce(&mut Editor, &mut Vec<u8>) -> T) -> T {
+    fn update<T>(&mut self, action: impl FnOnce(&mut Editor, &mut Vec<u8>) -> T) -> T {
         let mut out = Vec::new();
         let result = action(&mut self.editor, &mut out);
         // The emulator shows nothing for U+FFFD, real ones something of one column.
@@ -70,64 +70,64 @@ impl Screen {
 }
 
 #[test]
-fn what_is_typed_is_seen_and_entered() {
+fn typed_line_is_echoed_and_entered() {
     let mut screen = Screen::new(80, 100);
     assert_eq!(screen.last_row(), "> |");
-    assert_eq!(screen.typed("hello"), "> hello|");
+    assert_eq!(screen.row_after("hello"), "> hello|");
     assert_eq!(screen.sent, b"hello", "an echo and no more");
-    assert_eq!(screen.enter("\r"), ["hello"]);
+    assert_eq!(screen.type_bytes("\r"), ["hello"]);
     assert_eq!(screen.last_row(), "> |");
-    assert_eq!(screen.enter("\none\r\ntwo\r\0th"), ["one", "two"]);
-    assert_eq!(screen.enter("ree\n\r"), ["three", ""]);
+    assert_eq!(screen.type_bytes("\none\r\ntwo\r\0th"), ["one", "two"]);
+    assert_eq!(screen.type_bytes("ree\n\r"), ["three", ""]);
 }
 
 #[test]
-fn in_the_middle_of_a_line() {
+fn keys_edit_in_the_middle_of_the_line() {
     let mut screen = Screen::new(80, 100);
-    screen.typed("helo wrld");
-    assert_eq!(screen.typed("\x1b[D\x1b[D\x1b[D"), "> helo w|rld");
-    assert_eq!(screen.typed("o"), "> helo wo|rld");
-    assert_eq!(screen.typed("\x1b[H\x1bOC\x06\x06l"), "> hell|o world");
-    assert_eq!(screen.typed("\x1b[3~\x1b[3~"), "> hell|world");
-    assert_eq!(screen.typed("\x7f\x08"), "> he|world");
-    assert_eq!(screen.typed("\x05!\x02\x02"), "> heworl|d!");
-    assert_eq!(screen.typed("\x0b\x17x"), "> x|");
-    assert_eq!(screen.typed("yz\x01\x15\x04"), "> |yz");
-    assert_eq!(screen.enter("\r"), ["yz"], "wherever the cursor stands");
+    screen.row_after("helo wrld");
+    assert_eq!(screen.row_after("\x1b[D\x1b[D\x1b[D"), "> helo w|rld");
+    assert_eq!(screen.row_after("o"), "> helo wo|rld");
+    assert_eq!(screen.row_after("\x1b[H\x1bOC\x06\x06l"), "> hell|o world");
+    assert_eq!(screen.row_after("\x1b[3~\x1b[3~"), "> hell|world");
+    assert_eq!(screen.row_after("\x7f\x08"), "> he|world");
+    assert_eq!(screen.row_after("\x05!\x02\x02"), "> heworl|d!");
+    assert_eq!(screen.row_after("\x0b\x17x"), "> x|");
+    assert_eq!(screen.row_after("yz\x01\x15\x04"), "> |yz");
+    assert_eq!(screen.type_bytes("\r"), ["yz"], "wherever the cursor stands");
 }
 
 #[test]
-fn earlier_lines_come_back() {
+fn arrow_keys_recall_entered_lines() {
     let mut screen = Screen::new(80, 100);
-    screen.enter("one\rtwo\r");
-    assert_eq!(screen.typed("unfini\x1b[A"), "> two|");
-    assert_eq!(screen.typed("\x10\x1bOA"), "> one|");
-    assert_eq!(screen.typed("\x7f\x1b[B\x0e"), "> unfini|");
-    assert_eq!(screen.enter("shed\x1b[A\x1b[A\r"), ["one"]);
+    screen.type_bytes("one\rtwo\r");
+    assert_eq!(screen.row_after("unfini\x1b[A"), "> two|");
+    assert_eq!(screen.row_after("\x10\x1bOA"), "> one|");
+    assert_eq!(screen.row_after("\x7f\x1b[B\x0e"), "> unfini|");
+    assert_eq!(screen.type_bytes("shed\x1b[A\x1b[A\r"), ["one"]);
 }
 
 #[test]
-fn arriving_lines_stand_above_what_is_typed() {
+fn arriving_lines_are_printed_above_the_edited_line() {
     let mut screen = Screen::new(80, 100);
-    screen.typed("hello\x1b[D\x1b[D");
-    screen.arrive("bob: one\nbob: two\n");
+    screen.row_after("hello\x1b[D\x1b[D");
+    screen.print_above("bob: one\nbob: two\n");
     assert_eq!(screen.rows(), ["bob: one", "bob: two", "> hello"]);
     assert_eq!(screen.last_row(), "> hel|lo");
-    assert_eq!(screen.typed("X"), "> helX|lo");
-    assert_eq!(screen.enter("\r"), ["helXlo"]);
+    assert_eq!(screen.row_after("X"), "> helX|lo");
+    assert_eq!(screen.type_bytes("\r"), ["helXlo"]);
     for number in 0..9 {
-        screen.arrive(&format!("{number}\n"));
+        screen.print_above(&format!("{number}\n"));
     }
     assert_eq!(screen.rows(), ["4", "5", "6", "7", "8", ">"]);
-    screen.arrive("");
+    screen.print_above("");
     assert!(screen.sent.is_empty());
 }
 
 #[test]
-fn arriving_lines_are_dressed() {
+fn arriving_lines_have_the_editors_style() {
     let mut screen = Screen::new(80, 100);
     screen.editor.style = LineStyle { time: true, color: true };
-    screen.arrive("bob: one\n");
+    screen.print_above("bob: one\n");
     assert_eq!(screen.rows(), ["00:00 bob: one", ">"]);
     let color = |column| screen.terminal.screen().cell(0, column).unwrap().fgcolor();
     assert_eq!((color(6), color(9)), (vt100::Color::Idx(160), vt100::Color::Idx(160)));
@@ -135,26 +135,26 @@ fn arriving_lines_are_dressed() {
 }
 
 #[test]
-fn a_long_line_scrolls_in_its_row() {
+fn long_line_scrolls_within_one_row() {
     let mut screen = Screen::new(20, 100);
-    assert_eq!(screen.typed("abcdefghijklmnopq"), "> abcdefghijklmnopq|");
-    assert_eq!(screen.typed("r"), "> <klmnopqr|");
-    assert_eq!(screen.typed("stuvwxyz"), "> <klmnopqrstuvwxyz|");
-    assert_eq!(screen.typed("\x01"), "> |abcdefghijklmnop>");
-    assert_eq!(screen.typed("\x1b[C".repeat(15)), "> abcdefghijklmno|p>");
-    assert_eq!(screen.typed("\x1b[C"), "> <ijklmnop|qrstuvw>");
-    assert_eq!(screen.typed("\x1b[D".repeat(8)), "> abcdefgh|ijklmnop>");
-    assert_eq!(screen.typed("\x0b"), "> abcdefgh|");
+    assert_eq!(screen.row_after("abcdefghijklmnopq"), "> abcdefghijklmnopq|");
+    assert_eq!(screen.row_after("r"), "> <klmnopqr|");
+    assert_eq!(screen.row_after("stuvwxyz"), "> <klmnopqrstuvwxyz|");
+    assert_eq!(screen.row_after("\x01"), "> |abcdefghijklmnop>");
+    assert_eq!(screen.row_after("\x1b[C".repeat(15)), "> abcdefghijklmno|p>");
+    assert_eq!(screen.row_after("\x1b[C"), "> <ijklmnop|qrstuvw>");
+    assert_eq!(screen.row_after("\x1b[D".repeat(8)), "> abcdefgh|ijklmnop>");
+    assert_eq!(screen.row_after("\x0b"), "> abcdefgh|");
     assert_eq!(screen.rows().len(), 1, "it never wrapped");
 }
 
 #[test]
-fn nobody_erases_what_is_out_of_sight() {
+fn backspace_erases_only_visible_characters() {
     let mut screen = Screen::new(20, 100);
-    screen.typed("abcdefghijklmnopqrstuvwxyz");
+    screen.row_after("abcdefghijklmnopqrstuvwxyz");
     let mut seen = Vec::new();
     for _ in 0..26 {
-        let row = screen.typed("\x7f");
+        let row = screen.row_after("\x7f");
         assert!(!row.starts_with("> <|"), "{row}");
         seen.push(row);
     }
@@ -162,91 +162,91 @@ fn nobody_erases_what_is_out_of_sight() {
 }
 
 #[test]
-fn wide_characters_and_marks() {
+fn wide_characters_and_combining_marks_keep_the_cursor_in_place() {
     let mut screen = Screen::new(20, 100);
-    assert_eq!(screen.typed("漢字e\u{301}x"), "> 漢字e\u{301}x|");
-    assert_eq!(screen.typed("\x02\x02\x02"), "> 漢|字e\u{301}x");
-    assert_eq!(screen.typed("ü🙂"), "> 漢ü🙂|字e\u{301}x");
-    assert_eq!(screen.typed("\x7f\x04\x04"), "> 漢ü|x");
-    assert_eq!(screen.typed("\x05\x15\u{301}a"), "> a|", "a mark with nothing below it is not shown");
-    assert_eq!(screen.typed("\x15漢漢漢漢漢漢漢漢"), "> 漢漢漢漢漢漢漢漢|");
-    assert_eq!(screen.typed("字"), "> <漢漢漢字|");
-    assert_eq!(screen.enter("\r"), [format!("{}字", "漢".repeat(8))]);
+    assert_eq!(screen.row_after("漢字e\u{301}x"), "> 漢字e\u{301}x|");
+    assert_eq!(screen.row_after("\x02\x02\x02"), "> 漢|字e\u{301}x");
+    assert_eq!(screen.row_after("ü🙂"), "> 漢ü🙂|字e\u{301}x");
+    assert_eq!(screen.row_after("\x7f\x04\x04"), "> 漢ü|x");
+    assert_eq!(screen.row_after("\x05\x15\u{301}a"), "> a|", "a mark with nothing below it is not shown");
+    assert_eq!(screen.row_after("\x15漢漢漢漢漢漢漢漢"), "> 漢漢漢漢漢漢漢漢|");
+    assert_eq!(screen.row_after("字"), "> <漢漢漢字|");
+    assert_eq!(screen.type_bytes("\r"), [format!("{}字", "漢".repeat(8))]);
 }
 
 #[test]
-fn marks_without_end_are_not_all_shown() {
-    let mut screen = Screen::new(20, LONGEST);
-    assert_eq!(screen.typed("a".to_owned() + &"\u{301}".repeat(2_000)), format!("> a{}|", "\u{301}".repeat(4)));
+fn at_most_four_combining_marks_are_shown() {
+    let mut screen = Screen::new(20, MAX_LINE);
+    assert_eq!(screen.row_after("a".to_owned() + &"\u{301}".repeat(2_000)), format!("> a{}|", "\u{301}".repeat(4)));
     assert!(screen.sent.len() < 20);
-    assert_eq!(screen.enter("\r")[0].len(), 4_001);
+    assert_eq!(screen.type_bytes("\r")[0].len(), 4_001);
 }
 
 #[test]
-fn a_picture_of_several_characters_is_shown_in_its_parts() {
+fn joined_emoji_is_shown_in_parts_and_entered_whole() {
     let mut screen = Screen::new(20, 100);
     let family = "👨\u{200d}👩\u{200d}👧";
-    assert_eq!(screen.typed(format!("a{family}")), "> a👨👩👧|");
-    assert_eq!(screen.typed("\x02"), "> a|👨👩👧");
-    assert_eq!(screen.enter("\r"), [format!("a{family}")], "but kept as it is");
-    assert_eq!(screen.typed(format!("{family}\x7f")), "> |");
+    assert_eq!(screen.row_after(format!("a{family}")), "> a👨👩👧|");
+    assert_eq!(screen.row_after("\x02"), "> a|👨👩👧");
+    assert_eq!(screen.type_bytes("\r"), [format!("a{family}")], "but kept as it is");
+    assert_eq!(screen.row_after(format!("{family}\x7f")), "> |");
 }
 
 #[test]
-fn characters_may_come_in_pieces() {
+fn characters_may_be_split_between_reads() {
     let mut screen = Screen::new(20, 100);
     for byte in "ü漢\x1b[D\x1b[1;5Dx".bytes() {
-        screen.enter([byte]);
+        screen.type_bytes([byte]);
     }
     assert_eq!(screen.last_row(), "> x|ü漢");
 }
 
 #[test]
-fn a_full_line_rings() {
+fn full_line_rings_the_bell_once() {
     let mut screen = Screen::new(20, 5);
-    assert_eq!(screen.typed("abcdü"), "> abcd|");
+    assert_eq!(screen.row_after("abcdü"), "> abcd|");
     assert_eq!(screen.sent, b"abcd\x07");
-    assert_eq!(screen.enter("efghij\rx\r"), ["abcde", "x"]);
-    assert_eq!(screen.enter("x".repeat(50)), [""; 0]);
+    assert_eq!(screen.type_bytes("efghij\rx\r"), ["abcde", "x"]);
+    assert_eq!(screen.type_bytes("x".repeat(50)), [""; 0]);
     assert_eq!(screen.sent, b"xxxxx\x07", "once, however much is refused");
     let mut screen = Screen::new(20, 1 << 30);
-    assert_eq!(screen.enter("x".repeat(10_000) + "\r")[0].len(), LONGEST);
+    assert_eq!(screen.type_bytes("x".repeat(10_000) + "\r")[0].len(), MAX_LINE);
 }
 
 #[test]
-fn another_width() {
+fn resize_renders_for_the_new_width() {
     let mut screen = Screen::new(40, 100);
-    screen.typed("abcdefghijklmnopqrstuvwxyz");
+    screen.row_after("abcdefghijklmnopqrstuvwxyz");
     let size = |size| NonZeroU16::new(size).unwrap();
     screen.terminal.set_size(size(ROWS), size(20));
     screen.columns = 20;
-    screen.on(|editor, out| editor.resize(out, 20));
+    screen.update(|editor, out| editor.resize(out, 20));
     assert_eq!(screen.last_row(), "> <stuvwxyz|");
     let mut unknown = Screen::new(80, 100);
-    unknown.on(|editor, out| editor.resize(out, 0));
-    assert_eq!(unknown.typed("x".repeat(77)), format!("> {}|", "x".repeat(77)));
-    assert!(unknown.typed("x").starts_with("> <xx"));
+    unknown.update(|editor, out| editor.resize(out, 0));
+    assert_eq!(unknown.row_after("x".repeat(77)), format!("> {}|", "x".repeat(77)));
+    assert!(unknown.row_after("x").starts_with("> <xx"));
 }
 
 #[test]
-fn what_telnet_asks_and_a_redraw() {
+fn telnet_erase_and_redraw_render_the_row() {
     let mut screen = Screen::new(20, 100);
-    screen.typed("abc");
-    screen.on(Editor::erase);
+    screen.row_after("abc");
+    screen.update(Editor::erase_character);
     assert_eq!(screen.last_row(), "> ab|");
     screen.terminal.process(b"\rrubbish");
-    assert_eq!(screen.typed("\x0c".repeat(1_000)), "> ab|");
+    assert_eq!(screen.row_after("\x0c".repeat(1_000)), "> ab|");
     assert_eq!(screen.sent, b"\r\x1b[K> ab", "once, however often it is asked for");
-    screen.on(Editor::erase_line);
+    screen.update(Editor::erase_line);
     assert_eq!(screen.last_row(), "> |");
-    assert_eq!(screen.typed("abc\x03de"), "> de|");
+    assert_eq!(screen.row_after("abc\x03de"), "> de|");
 }
 
 #[test]
-fn closing_gives_the_row_and_the_line_back() {
+fn close_clears_the_row_and_returns_the_unfinished_line() {
     let (mut out, mut input) = (Vec::new(), &b"half\x1b[D"[..]);
     let mut editor = Editor::open(&mut out, 80, 100);
-    assert_eq!(editor.next(&mut out, &mut input), None);
+    assert_eq!(editor.next_line(&mut out, &mut input), None);
     let mut terminal = vt100::Parser::default();
     terminal.process(&out);
     assert_eq!(terminal.screen().contents().trim_end(), "> half");
@@ -271,30 +271,30 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Whether the last row shows the prompt and what the editor's line has around its cursor.
-fn check(screen: &Screen) -> Result<(), TestCaseError> {
+fn check_screen(screen: &Screen) -> Result<(), TestCaseError> {
     let editor = &screen.editor;
     let (text, cursor) = (editor.line.text(), editor.line.cursor());
     let row = screen.last_row();
     let seen = row.strip_prefix(PROMPT);
     prop_assert!(seen.is_some(), "{row:?}");
-    let (shown, at) = (&editor.shown.text, editor.shown.cursor);
-    let bar = shown.char_indices().scan(0, |sum, (byte, character)| {
-        *sum += columns(character);
+    let (shown, at) = (&editor.rendered.text, editor.rendered.cursor);
+    let widths = shown.char_indices().scan(0, |sum, (byte, character)| {
+        *sum += character_width(character);
         Some((*sum, byte + character.len_utf8()))
     });
-    let split = bar.take_while(|(sum, _)| *sum <= at).last().map_or(0, |(_, byte)| byte);
+    let split = widths.take_while(|(sum, _)| *sum <= at).last().map_or(0, |(_, byte)| byte);
     let expected = format!("{}|{}", &shown[..split], &shown[split..].trim_end()).replace('\u{FFFD}', "?");
     prop_assert_eq!(seen, Some(&*expected), "the terminal shows what the editor thinks");
-    prop_assert!(width(shown) < usize::from(screen.columns) - PROMPT.len());
+    prop_assert!(text_width(shown) < usize::from(screen.columns) - PROMPT.len());
 
     // Without marks, which may be too many, the row is a window of the line, cut where it says so.
-    let base = |text: &str| text.chars().filter(|character| columns(*character) > 0).collect::<String>();
-    let (before, behind) = (base(&text[..cursor]), base(&text[cursor..]));
+    let base = |text: &str| text.chars().filter(|character| character_width(*character) > 0).collect::<String>();
+    let (before, after) = (base(&text[..cursor]), base(&text[cursor..]));
     let (left, right) = (base(&shown[..split]), base(&shown[split..]));
     prop_assert!(
         left == before || left.strip_prefix('<').is_some_and(|left| before.ends_with(left) && !left.is_empty())
     );
-    prop_assert!(right == behind || right.strip_suffix('>').is_some_and(|right| behind.starts_with(right)));
+    prop_assert!(right == after || right.strip_suffix('>').is_some_and(|right| after.starts_with(right)));
     Ok(())
 }
 
@@ -304,28 +304,28 @@ proptest! {
     /// Whatever is typed and whatever arrives, the last row shows the prompt and the line, and
     /// what is entered is just that.
     #[test]
-    fn the_screen_shows_what_will_be_entered(
+    fn screen_shows_the_line_that_enter_will_return(
         steps in prop::collection::vec((input(), 0u8..12), 1..60),
         columns in 10u16..50,
         max_line in 1usize..120,
     ) {
         let mut screen = Screen::new(columns, max_line);
-        for (bytes, what) in steps {
-            match what {
-                0 => screen.arrive("bob: hi\n"),
-                1 => screen.arrive(&format!("bob: {}\n", "long ".repeat(20))),
-                2 => screen.on(|editor, out| editor.resize(out, columns)),
+        for (bytes, action) in steps {
+            match action {
+                0 => screen.print_above("bob: hi\n"),
+                1 => screen.print_above(&format!("bob: {}\n", "long ".repeat(20))),
+                2 => screen.update(|editor, out| editor.resize(out, columns)),
                 _ => {
-                    for line in screen.enter(&bytes) {
+                    for line in screen.type_bytes(&bytes) {
                         prop_assert!(line.len() <= max_line && !line.contains(char::is_control));
                     }
                 }
             }
-            check(&screen)?;
+            check_screen(&screen)?;
             prop_assert!(screen.sent.len() <= 2_000);
         }
         let text = screen.editor.line.text().to_owned();
-        let entered = screen.enter("\x18\r");
+        let entered = screen.type_bytes("\x18\r");
         // A character that was begun may be ended by that.
         prop_assert!(entered[0] == text || entered[0].len() > text.len(), "{entered:?} {text:?}");
         prop_assert_eq!(screen.last_row(), "> |");
