@@ -1,0 +1,331 @@
+use super::passes::{DELIVERIES_PER_YIELD, REPLY_COST};
+use super::*;
+use crate::config::SlowReader;
+use crate::metrics::counters::{Counters, MetricsDelta};
+use crate::peer::Peer;
+use crate::peer::PeerId;
+use crate::peer::events::PeerEvents;
+use crate::peer::output_buffer::ByteSink;
+use crate::room::inbox::{MemberRef, Operation};
+use crate::room::roster::MemberKey;
+use crate::text::names::UserName;
+use std::io;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use tokio::task::yield_now;
+
+/// Takes everything, and how many writes it was.
+#[derive(Default)]
+struct Page(Mutex<(usize, String)>);
+
+impl ByteSink for Page {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut page = self.0.try_lock().unwrap();
+        page.0 += 1;
+        page.1.push_str(str::from_utf8(bytes).unwrap());
+        Ok(bytes.len())
+    }
+}
+
+fn peer(id: u64) -> Arc<Peer<Page>> {
+    Arc::new(Peer::new(PeerId(id), 1 << 20, SlowReader::Skip, Page::default()))
+}
+
+fn joiner(peer: &Arc<Peer<Page>>) -> MemberRef {
+    let name = UserName::parse(&format!("u{}", peer.id().0)).unwrap();
+    MemberRef { key: MemberKey { name, disambiguator: None }, peer: Arc::clone(peer) as _ }
+}
+
+fn room() -> Room {
+    Room::new(RoomName::parse("room").unwrap(), 1 << 20, 100, 0)
+}
+
+fn push(room: &Room, operations: impl IntoIterator<Item = Operation>) {
+    for operation in operations {
+        let _ = room.inbox.send(operation);
+    }
+}
+
+/// Runs passes until the room is quiet; what they did.
+async fn pass(room: &Room) -> MetricsDelta {
+    let counters = Counters::default();
+    if room.inbox.pending() > 0 {
+        room.deliver(&counters, || ()).await;
+    }
+    counters.read()
+}
+
+fn events_of(peer: &Peer<Page>) -> PeerEvents {
+    peer.take_events(&Context::from_waker(Waker::noop()))
+}
+
+fn text(peer: &Peer<Page>) -> String {
+    peer.sink().0.try_lock().unwrap().1.clone()
+}
+
+#[tokio::test]
+async fn a_crowd_that_joins_at_once_costs_one_copy_and_one_write_each() {
+    let (room, peers) = (room(), (0..2_000).map(peer).collect::<Vec<_>>());
+    push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
+    let metrics = pass(&room).await;
+    assert_eq!((metrics.passes, metrics.copies, metrics.joins, metrics.lines), (1, 1, 2_000, 2_000));
+    assert_eq!((metrics.writes, metrics.deliveries), (2_000, 2_000 * 2_001 / 2));
+    assert!(peers.iter().all(|peer| events_of(peer) == PeerEvents::JOINED));
+    assert!(text(&peers[0]).starts_with("u0 has joined\nu1 has joined\n"));
+    assert_eq!(text(&peers[1_999]), "u1999 has joined\n", "nothing from before its own join");
+}
+
+#[tokio::test]
+async fn a_mass_exit_is_a_batch_like_any_other() {
+    let (room, peers) = (room(), (0..1_000).map(peer).collect::<Vec<_>>());
+    push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
+    pass(&room).await;
+    push(&room, peers[1..].iter().map(|peer| Operation::Leave(Box::new(joiner(peer)))));
+    let metrics = pass(&room).await;
+    assert_eq!((metrics.passes, metrics.copies, metrics.leaves), (1, 1, 999));
+    assert!(metrics.writes <= 1_000, "one write a peer, not one a line: {}", metrics.writes);
+    assert_eq!(room.roster().len(), 1);
+    assert!(text(&peers[0]).ends_with("u998 has left\nu999 has left\n"));
+    assert!(text(&peers[1]).ends_with("u999 has joined\n"), "the first to go saw nobody go");
+    assert!(text(&peers[3]).ends_with("u1 has left\nu2 has left\n"), "nor itself");
+}
+
+#[tokio::test]
+async fn who_comes_and_goes_within_a_batch_gets_just_that_part() {
+    let (room, stays, visits) = (room(), peer(1), peer(2));
+    push(&room, [Operation::Join(Box::new(joiner(&stays)))]);
+    pass(&room).await;
+    let say = |text: &str| Operation::Say { bytes: Box::from(text.as_bytes()), lines: 1 };
+    push(&room, [say("u1: a\n"), Operation::Join(Box::new(joiner(&visits))), say("u1: b\n")]);
+    push(&room, [Operation::Leave(Box::new(joiner(&visits))), say("u1: c\n")]);
+    let metrics = pass(&room).await;
+    assert_eq!((metrics.passes, metrics.writes), (1, 2));
+    assert_eq!(text(&visits), "u2 has joined\nu1: b\n");
+    assert_eq!(events_of(&visits), PeerEvents::JOINED | PeerEvents::LEFT_ROOM);
+    assert_eq!(text(&stays), "u1 has joined\nu1: a\nu2 has joined\nu1: b\nu2 has left\nu1: c\n");
+}
+
+#[tokio::test]
+async fn only_one_gets_a_name_and_only_its_holder_gives_it_up() {
+    let (room, first, second) = (room(), peer(1), peer(2));
+    let mut rival = joiner(&second);
+    rival.key.name = UserName::parse("U1").unwrap();
+    let leave = Operation::Leave(Box::new(MemberRef { key: rival.key, peer: Arc::clone(&rival.peer) }));
+    push(&room, [Operation::Join(Box::new(joiner(&first))), Operation::Join(Box::new(rival)), leave]);
+    let metrics = pass(&room).await;
+    assert_eq!((metrics.joins, metrics.leaves, room.roster().len()), (1, 0, 1));
+    assert_eq!((events_of(&first), events_of(&second)), (PeerEvents::JOINED, PeerEvents::NAME_TAKEN));
+    assert_eq!(text(&second), "");
+}
+
+#[tokio::test]
+async fn at_the_end_everybody_is_told_once_and_nobody_is_admitted() {
+    let (room, old, new, late) = (room(), peer(1), peer(2), peer(3));
+    push(&room, [Operation::Join(Box::new(joiner(&old)))]);
+    pass(&room).await;
+    push(&room, [Operation::Join(Box::new(joiner(&new))), Operation::Close, Operation::Close]);
+    push(&room, [rename(&new, "u2", "al"), Operation::Leave(Box::new(joiner(&old)))]);
+    push(&room, [Operation::Join(Box::new(joiner(&late)))]);
+    pass(&room).await;
+    assert_eq!(text(&old), "u1 has joined\nu2 has joined\n*** server is shutting down\n");
+    assert_eq!(text(&new), "u2 has joined\n*** server is shutting down\n");
+    assert_eq!(events_of(&old), PeerEvents::JOINED | PeerEvents::SHUTDOWN);
+    assert_eq!(events_of(&new), PeerEvents::JOINED | PeerEvents::SHUTDOWN);
+    assert_eq!((events_of(&late), text(&late)), (PeerEvents::ROOM_CLOSED, String::new()));
+    assert!(room.roster().is_empty());
+}
+
+/// A join, a leave and lines that come in the midst of a pass: the newcomer is let in before
+/// the pass has got to its end, and sees what everybody sees.
+#[tokio::test]
+async fn a_newcomer_does_not_wait_for_a_pass_to_end() {
+    let (room, peers, counters) = (room(), (0..1_000).map(peer).collect::<Vec<_>>(), Counters::default());
+    push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
+    pass(&room).await;
+    let say = |text: &str| Operation::Say { bytes: Box::from(text.as_bytes()), lines: 1 };
+    let (stays, visits) = (peer(2_000), peer(2_001));
+    push(&room, [say("u1: a\n")]);
+    let mut run = pin!(room.deliver(&counters, || ()));
+    // One breath a poll.
+    let mut checkpoint = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert_eq!(checkpoint(), Poll::Pending);
+    push(&room, [Operation::Join(Box::new(joiner(&stays))), say("u1: b\n")]);
+    push(&room, [Operation::Join(Box::new(joiner(&visits)))]);
+    assert_eq!(checkpoint(), Poll::Pending);
+    assert_eq!((events_of(&stays), events_of(&visits)), (PeerEvents::JOINED, PeerEvents::JOINED));
+    assert_eq!(text(&stays), "u2000 has joined\nu1: b\nu2001 has joined\n");
+    assert_eq!(text(&visits), "u2001 has joined\n");
+    let reached = peers.iter().filter(|peer| text(peer).ends_with("u1: a\n")).count();
+    assert_eq!(reached, 2 * DELIVERIES_PER_YIELD, "the others wait for the line before");
+    push(&room, [say("u1: c\n"), Operation::Leave(Box::new(joiner(&visits))), say("u1: d\n")]);
+    assert_eq!(checkpoint(), Poll::Pending);
+    assert_eq!(events_of(&visits), PeerEvents::NONE, "a leaver waits for its last line");
+    while checkpoint().is_pending() {}
+    assert_eq!(events_of(&visits), PeerEvents::LEFT_ROOM);
+    assert_eq!(text(&visits), "u2001 has joined\nu1: c\n");
+    let since = "u2000 has joined\nu1: b\nu2001 has joined\nu1: c\nu2001 has left\nu1: d\n";
+    assert_eq!(text(&stays), since);
+    assert!(peers.iter().all(|peer| text(peer).ends_with(&format!("u1: a\n{since}"))));
+    let metrics = counters.read();
+    assert_eq!((metrics.passes, metrics.copies), (2, 1), "one copy for all that came in a pass");
+}
+
+fn rename(peer: &Arc<Peer<Page>>, from: &str, to: &str) -> Operation {
+    let key = MemberKey { name: UserName::parse(from).unwrap(), disambiguator: None };
+    Operation::Rename(Box::new(MemberRef { key, peer: Arc::clone(peer) as _ }), Box::new(UserName::parse(to).unwrap()))
+}
+
+fn leave_as(peer: &Arc<Peer<Page>>, name: &str) -> Operation {
+    let key = MemberKey { name: UserName::parse(name).unwrap(), disambiguator: None };
+    Operation::Leave(Box::new(MemberRef { key, peer: Arc::clone(peer) as _ }))
+}
+
+#[tokio::test]
+async fn a_name_is_changed_for_one_that_nobody_else_has() {
+    let (room, first, second) = (room(), peer(1), peer(2));
+    push(&room, [&first, &second].map(|peer| Operation::Join(Box::new(joiner(peer)))));
+    pass(&room).await;
+    let _ = (events_of(&first), events_of(&second));
+    push(&room, [rename(&first, "u1", "U2")]);
+    pass(&room).await;
+    assert_eq!(events_of(&first), PeerEvents::NAME_TAKEN);
+    push(&room, [rename(&first, "u1", "al"), rename(&second, "u2", "u1"), rename(&first, "al", "AL")]);
+    pass(&room).await;
+    assert_eq!((events_of(&first), events_of(&second)), (PeerEvents::RENAMED, PeerEvents::RENAMED));
+    let seen = "u1 is now known as al\nu2 is now known as u1\nal is now known as AL\n";
+    assert!(text(&first).ends_with(seen) && text(&second).ends_with(seen), "{}", text(&first));
+    assert_eq!(room.roster().len(), 2);
+}
+
+/// A rename and the leaving behind it in one batch, and the other way round.
+#[tokio::test]
+async fn who_goes_under_a_new_name_is_let_go_once() {
+    let (room, first, second) = (room(), peer(1), peer(2));
+    push(&room, [&first, &second].map(|peer| Operation::Join(Box::new(joiner(peer)))));
+    pass(&room).await;
+    let _ = (events_of(&first), events_of(&second));
+    // Its connection does not know which of its two names it has.
+    push(&room, [rename(&first, "u1", "al"), leave_as(&first, "u1"), leave_as(&first, "al")]);
+    let metrics = pass(&room).await;
+    assert_eq!((events_of(&first), metrics.leaves), (PeerEvents::RENAMED | PeerEvents::LEFT_ROOM, 1));
+    assert!(text(&first).ends_with("u1 is now known as al\n"));
+    assert!(text(&second).ends_with("u1 is now known as al\nal has left\n"));
+    push(&room, [leave_as(&second, "u2"), rename(&second, "u2", "x"), leave_as(&second, "x")]);
+    pass(&room).await;
+    assert_eq!(events_of(&second), PeerEvents::NAME_TAKEN | PeerEvents::LEFT_ROOM);
+    assert!(room.roster().is_empty());
+}
+
+/// As above, with its own name in other letters: either leaving fits.
+#[tokio::test]
+async fn who_goes_under_its_name_in_other_letters_goes_by_the_new_ones() {
+    let (room, first, second) = (room(), peer(1), peer(2));
+    push(&room, [&first, &second].map(|peer| Operation::Join(Box::new(joiner(peer)))));
+    push(&room, [rename(&first, "u1", "U1"), leave_as(&first, "u1"), leave_as(&first, "U1")]);
+    assert_eq!(pass(&room).await.leaves, 1);
+    assert!(text(&second).ends_with("u1 is now known as U1\nU1 has left\n"), "{}", text(&second));
+}
+
+#[tokio::test]
+async fn a_newcomer_is_shown_the_past_before_its_own_joining() {
+    let room = Room::new(RoomName::parse("room").unwrap(), 1 << 20, 100, 2);
+    let (old, new, late) = (peer(1), peer(2), peer(3));
+    let say = |text: &str| Operation::Say { bytes: Box::from(text.as_bytes()), lines: 1 };
+    push(&room, [Operation::Join(Box::new(joiner(&old))), say("u1: a\n")]);
+    pass(&room).await;
+    push(&room, [say("u1: b\n"), Operation::Join(Box::new(joiner(&new))), say("u1: c\n")]);
+    pass(&room).await;
+    assert_eq!(text(&new), "*** u1: a\n*** u1: b\nu2 has joined\nu1: c\n");
+    push(&room, [Operation::Join(Box::new(joiner(&late)))]);
+    pass(&room).await;
+    assert_eq!(text(&late), "*** u2 has joined\n*** u1: c\nu3 has joined\n");
+    push(&room, [say("u1: d\n"), Operation::ShowHistory(Arc::clone(&late) as _, 3)]);
+    pass(&room).await;
+    assert!(text(&late).ends_with("\nu1: d\n*** u1: c\n*** u3 has joined\n*** u1: d\n"), "{}", text(&late));
+}
+
+/// Whoever has another name sees everything that goes by it: it is told when the roster has the
+/// name, and behind the line that says so.
+#[tokio::test]
+async fn a_name_is_given_when_everybody_has_seen_it() {
+    let (room, peers, counters) = (room(), (0..1_000).map(peer).collect::<Vec<_>>(), Counters::default());
+    push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
+    pass(&room).await;
+    assert!(peers.iter().all(|peer| events_of(peer) == PeerEvents::JOINED));
+    push(&room, [Operation::Say { bytes: Box::from(&b"u1: a\n"[..]), lines: 1 }]);
+    let mut run = pin!(room.deliver(&counters, || ()));
+    let mut checkpoint = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert_eq!(checkpoint(), Poll::Pending);
+    push(&room, [rename(&peers[0], "u0", "al")]);
+    let al = MemberKey { name: UserName::parse("al").unwrap(), disambiguator: None };
+    loop {
+        let told = events_of(&peers[0]) == PeerEvents::RENAMED;
+        assert!(!told || room.roster().snapshot().contains_key(&al), "told before the roster has it");
+        assert!(!told || text(&peers[0]).ends_with("u0 is now known as al\n"), "told before it has the line");
+        if checkpoint().is_ready() {
+            break;
+        }
+    }
+    assert_eq!(events_of(&peers[0]), PeerEvents::RENAMED);
+}
+
+/// A crowd that asks for the past.
+#[tokio::test]
+async fn showing_the_past_lets_others_run() {
+    let (room, asks) = (room(), peer(1));
+    push(&room, [Operation::Join(Box::new(joiner(&asks)))]);
+    pass(&room).await;
+    push(&room, (0..1_000).map(|_| Operation::ShowHistory(Arc::clone(&asks) as _, 1)));
+    let mut breaths = 0;
+    tokio::select! {
+        biased;
+        _ = pass(&room) => {}
+        () = async { loop { breaths += 1; yield_now().await } } => {}
+    }
+    assert!(breaths >= 1_000 * REPLY_COST / DELIVERIES_PER_YIELD, "{breaths}");
+    assert_eq!(text(&asks).matches("*** u1 has joined\n").count(), 1_000);
+}
+
+#[tokio::test]
+async fn whoever_comes_into_an_empty_room_is_shown_nothing_of_before() {
+    let room = Room::new(RoomName::parse("room").unwrap(), 1 << 20, 100, 2);
+    let (old, new) = (peer(1), peer(2));
+    push(&room, [Operation::Join(Box::new(joiner(&old))), Operation::Leave(Box::new(joiner(&old)))]);
+    pass(&room).await;
+    push(&room, [Operation::Join(Box::new(joiner(&new)))]);
+    pass(&room).await;
+    assert_eq!(text(&new), "u2 has joined\n");
+    // All of it in one batch, and what is asked for behind it.
+    let (next, last) = (peer(3), peer(4));
+    push(&room, [Operation::Leave(Box::new(joiner(&new))), Operation::Join(Box::new(joiner(&next)))]);
+    push(&room, [Operation::Leave(Box::new(joiner(&next))), Operation::Join(Box::new(joiner(&last)))]);
+    push(&room, [Operation::ShowHistory(Arc::clone(&last) as _, 9)]);
+    pass(&room).await;
+    assert_eq!(text(&next), "u3 has joined\n");
+    assert_eq!(text(&last), "u4 has joined\n*** u4 has joined\n");
+}
+
+#[tokio::test]
+async fn a_room_that_remembers_nothing_says_so() {
+    let room = Room::new(RoomName::parse("room").unwrap(), 1 << 20, 0, 5);
+    let asks = peer(1);
+    push(&room, [Operation::Join(Box::new(joiner(&asks))), Operation::ShowHistory(Arc::clone(&asks) as _, 3)]);
+    pass(&room).await;
+    assert_eq!(text(&asks), format!("u1 has joined\n{}", crate::text::replies::NOTHING_KEPT));
+}
+
+#[tokio::test]
+async fn a_pass_that_lasts_lets_others_run() {
+    let (room, peers) = (room(), (0..1_000).map(peer).collect::<Vec<_>>());
+    push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
+    pass(&room).await;
+    push(&room, [Operation::Say { bytes: Box::from(&b"u1: a\n"[..]), lines: 1 }]);
+    let mut breaths = 0;
+    tokio::select! {
+        biased;
+        metrics = pass(&room) => assert_eq!(metrics.writes, 1_000),
+        () = async { loop { breaths += 1; yield_now().await } } => {}
+    }
+    assert_eq!(breaths, 1_000 / DELIVERIES_PER_YIELD);
+}
