@@ -104,7 +104,7 @@ impl Member {
         let user = self.membership.user();
         for at in 1..=count {
             let line = if at == count { last_words(user.as_str()) } else { line(user.as_str()) };
-            let said = self.membership.say(line.into_bytes().into_boxed_slice(), 1);
+            let said = self.membership.send_lines(line.into_bytes().into_boxed_slice(), 1);
             assert!(said.is_ok(), "an inbox of 1 MiB has room for so few");
         }
         self.sink().seen().await;

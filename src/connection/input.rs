@@ -265,7 +265,7 @@ impl Connection {
     /// Hands lines to the room, or keeps them until its inbox has room.
     fn hand_in(&mut self, (bytes, lines): EncodedLines) {
         if let RoomState::Inside(membership) = &self.room_state
-            && let Err(bytes) = membership.say(bytes, lines)
+            && let Err(bytes) = membership.send_lines(bytes, lines)
         {
             self.blocked_input.get_or_insert_default().encoder = Some((bytes, lines));
         }

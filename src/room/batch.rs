@@ -23,9 +23,9 @@ use std::sync::Arc;
 /// pass through thousands of members to see that it has joined.
 pub(crate) struct Batch {
     /// The room before the batch: those who get all of it, unless they are in `left`.
-    before: Arc<Members>,
+    members_before: Arc<Members>,
     /// A changed copy, if somebody came or went: **one for the whole batch**.
-    after: Option<Members>,
+    members_after: Option<Members>,
     /// All lines, end to end.
     bytes: Vec<u8>,
     end: BatchOffset,
@@ -46,7 +46,7 @@ pub(crate) struct Batch {
     /// Bytes of the batch that belong to a room that is gone.
     history_start: usize,
     /// Who is answered when everybody has the batch.
-    answers: DeferredReplies,
+    replies: DeferredReplies,
     /// Whether the room was told to close.
     closed: bool,
     /// Operations in it.
@@ -70,7 +70,7 @@ pub(crate) struct HistoryState {
 /// What came of a batch.
 pub(crate) struct CommittedBatch {
     /// What is to be handed to whom.
-    pub(crate) delivery: Fanout,
+    pub(crate) fanout: Fanout,
     /// Operations that were in it.
     pub(crate) operations: usize,
     /// Whether the room is closed now.
@@ -80,7 +80,7 @@ pub(crate) struct CommittedBatch {
     /// What the room remembers now.
     pub(crate) history_state: Option<Box<HistoryState>>,
     /// Who is to be answered behind the batch.
-    pub(crate) answers: DeferredReplies,
+    pub(crate) replies: DeferredReplies,
 }
 
 /// What a member has asked for and gets behind the batch, when it has seen that, and the roster
@@ -89,9 +89,9 @@ pub(crate) enum DeferredReply {
     /// It has another name.
     Renamed,
     /// It is shown so many of the last lines.
-    Recalled(u16),
+    History(u16),
     /// What it has said to one member alone is said, or it is told that there is nobody.
-    Whispered(Box<Whisper>),
+    Whisper(Box<Whisper>),
 }
 
 /// Who gets which answer.
@@ -99,10 +99,10 @@ pub(crate) type DeferredReplies = Vec<(Arc<Peer<dyn ByteSink>>, DeferredReply)>;
 
 impl Batch {
     /// Nothing yet, for the members of `roster`, behind what was said in the `history_state`.
-    pub(crate) fn open(roster: &Roster, closed: bool, history_state: Option<Box<HistoryState>>) -> Self {
+    pub(crate) fn new(roster: &Roster, closed: bool, history_state: Option<Box<HistoryState>>) -> Self {
         Self {
-            before: roster.snapshot(),
-            after: None,
+            members_before: roster.snapshot(),
+            members_after: None,
             bytes: Vec::new(),
             end: BatchOffset::default(),
             partials: PartialDeliveries::default(),
@@ -113,7 +113,7 @@ impl Batch {
             history_state,
             replay: None,
             history_start: 0,
-            answers: Vec::new(),
+            replies: Vec::new(),
             closed,
             operations: 0,
             inbox_bytes: 0,
@@ -147,7 +147,7 @@ impl Batch {
         {
             let to = part.to.unwrap_or(self.end);
             let replay = self.replay.as_ref().filter(|_| part.replay_end > 0);
-            let (history_state, count) = replay.map(|replay| replay.before(part.replay_end)).unwrap_or_default();
+            let (history_state, count) = replay.map(|replay| replay.lines_before(part.replay_end)).unwrap_or_default();
             let lines = [history_state, &self.bytes[part.from.bytes..to.bytes]].concat();
             let lines = EncodedBatch::new(Bytes::from(lines), count + to.lines - part.from.lines);
             part.peer.deliver_batch(&lines, &mut self.metrics);
@@ -160,7 +160,7 @@ impl Batch {
     /// Nothing more comes into it: puts the membership that comes of it into the roster, and gives
     /// the inbox its room back.
     pub(crate) fn commit(mut self, roster: &Roster, inbox: &Inbox) -> CommittedBatch {
-        inbox.release(self.inbox_bytes);
+        inbox.release_bytes(self.inbox_bytes);
         for peer in &self.blocked_senders {
             peer.raise(PeerEvents::INBOX_READY, &mut self.metrics);
         }
@@ -168,36 +168,37 @@ impl Batch {
         if let Some(history) = self.history_state.as_mut().and_then(|history_state| history_state.history.as_mut()) {
             history.push(&self.bytes[self.history_start..]);
         }
-        if let Some(after) = self.after.take() {
+        if let Some(after) = self.members_after.take() {
             roster.replace(after);
         }
-        let delivery = Fanout {
+        let fanout = Fanout {
             all: EncodedBatch::new(Bytes::from(self.bytes), self.end.lines),
             end: self.end,
             partials: self.partials,
-            members: self.before,
+            members: self.members_before,
             left: self.left,
             replay: self.replay,
         };
-        let Self { operations, closed, metrics, history_state, answers, .. } = self;
-        CommittedBatch { delivery, operations, closed, metrics, history_state, answers }
+        let Self { operations, closed, metrics, history_state, replies, .. } = self;
+        CommittedBatch { fanout, operations, closed, metrics, history_state, replies }
     }
 
     /// Gives who has asked, in the batch before this one, its answer. Of the past that is the lines
     /// up to there.
-    pub(crate) fn answer(&mut self, peer: &Peer, answer: &DeferredReply, metrics: &mut MetricsDelta) {
+    pub(crate) fn send_reply(&mut self, peer: &Peer, answer: &DeferredReply, metrics: &mut MetricsDelta) {
         match answer {
             DeferredReply::Renamed => peer.raise(PeerEvents::RENAMED, metrics),
-            DeferredReply::Whispered(whisper) => {
-                self.whisper(whisper, metrics);
+            DeferredReply::Whisper(whisper) => {
+                self.deliver_whisper(whisper, metrics);
                 peer.raise(PeerEvents::REQUEST_DONE, metrics);
             }
-            DeferredReply::Recalled(count) => {
+            DeferredReply::History(count) => {
                 let history = self.history_state.as_mut().and_then(|history_state| history_state.history.as_mut());
-                let (lines, count) = match history.map(|history| history.recall((*count).into())).unwrap_or_default() {
-                    (_, 0) => (Bytes::from_static(replies::NO_HISTORY.as_bytes()), 1),
-                    (lines, count) => (lines.into(), count),
-                };
+                let (lines, count) =
+                    match history.map(|history| history.render_last((*count).into())).unwrap_or_default() {
+                        (_, 0) => (Bytes::from_static(replies::NOTHING_KEPT.as_bytes()), 1),
+                        (lines, count) => (lines.into(), count),
+                    };
                 peer.deliver_batch(&EncodedBatch::new(lines, count), metrics);
                 peer.raise(PeerEvents::REQUEST_DONE, metrics);
             }
@@ -205,16 +206,16 @@ impl Batch {
     }
 
     /// Says something to one member, and to who said it what came of it.
-    fn whisper(&self, Whisper { peer, from, to, text }: &Whisper, metrics: &mut MetricsDelta) {
-        let member = find_by_name(&self.before, *to);
+    fn deliver_whisper(&self, Whisper { peer, from, to, text }: &Whisper, metrics: &mut MetricsDelta) {
+        let member = find_by_name(&self.members_before, *to);
         let mut told = Vec::new();
         match member {
-            Some(_) => replies::push_whisper_sent(&mut told, to, text),
-            None => replies::push_no_such_member(&mut told, to),
+            Some(_) => replies::whispering(&mut told, to, text),
+            None => replies::nobody(&mut told, to),
         }
         if let Some(member) = member {
             let mut heard = Vec::new();
-            replies::push_whisper_received(&mut heard, from, text);
+            replies::whispered(&mut heard, from, text);
             member.deliver_batch(&EncodedBatch::new(Bytes::from(heard), 1), metrics);
         }
         peer.deliver_batch(&EncodedBatch::new(Bytes::from(told), 1), metrics);
@@ -226,11 +227,11 @@ impl Batch {
     }
 
     /// The place in the replay of who comes now; 0 where newcomers are shown nothing.
-    fn replay(&mut self) -> usize {
+    fn extend_replay(&mut self) -> usize {
         match self.history_state.as_deref_mut() {
             Some(HistoryState { history: Some(history), replay }) if *replay > 0 => {
-                let replay = self.replay.get_or_insert_with(|| Replay::open(history, *replay));
-                replay.go_on(&self.bytes[self.history_start..])
+                let replay = self.replay.get_or_insert_with(|| Replay::new(history, *replay));
+                replay.extend(&self.bytes[self.history_start..])
             }
             _ => 0,
         }
@@ -238,7 +239,7 @@ impl Batch {
 
     fn apply(&mut self, operation: Operation) {
         match operation {
-            Operation::Say { bytes, lines } => {
+            Operation::SendLines { bytes, lines } => {
                 self.inbox_bytes += bytes.len();
                 if self.bytes.is_empty() {
                     // Often the only one: its bytes become the batch's, uncopied.
@@ -246,18 +247,18 @@ impl Batch {
                 } else {
                     self.bytes.extend_from_slice(&bytes);
                 }
-                self.mark(lines.into());
+                self.advance_end(lines.into());
             }
             Operation::Join(joiner) => self.apply_join(*joiner),
-            Operation::Leave(joiner) => self.release(&joiner),
-            Operation::Rename(member, name) => self.rename(*member, *name),
-            Operation::ShowHistory(peer, count) => self.answers.push((peer, DeferredReply::Recalled(count))),
+            Operation::Leave(joiner) => self.apply_leave(&joiner),
+            Operation::Rename(member, name) => self.apply_rename(*member, *name),
+            Operation::ShowHistory(peer, count) => self.replies.push((peer, DeferredReply::History(count))),
             Operation::Whisper(whisper) => {
                 self.inbox_bytes += whisper.text.len();
-                self.answers.push((Arc::clone(&whisper.peer), DeferredReply::Whispered(whisper)));
+                self.replies.push((Arc::clone(&whisper.peer), DeferredReply::Whisper(whisper)));
             }
-            Operation::Notify(peer) => self.blocked_senders.push(peer),
-            Operation::Close => self.close(),
+            Operation::NotifyReady(peer) => self.blocked_senders.push(peer),
+            Operation::Shutdown => self.apply_shutdown(),
         }
     }
 
@@ -266,26 +267,26 @@ impl Batch {
         if self.closed {
             return peer.raise(PeerEvents::ROOM_CLOSED, &mut self.metrics);
         }
-        if self.members().contains_key(&key) {
+        if self.members_mut().contains_key(&key) {
             return peer.raise(PeerEvents::NAME_TAKEN, &mut self.metrics);
         }
-        self.members().insert(key, Arc::clone(&peer));
+        self.members_mut().insert(key, Arc::clone(&peer));
         let from = self.end;
-        let replay_end = self.replay();
-        messages::push_joined(&mut self.bytes, &key.name);
-        self.mark(1);
+        let replay_end = self.extend_replay();
+        messages::joined(&mut self.bytes, &key.name);
+        self.advance_end(1);
         self.joined_at.insert(peer.id(), self.partials.0.len());
         self.partials.0.push(PartialDelivery { peer, replay_end, from, to: None, then_raise: PeerEvents::JOINED });
         self.metrics.joins += 1;
     }
 
     /// Lets a peer go if it has that seat; it gets what was said before.
-    fn release(&mut self, MemberRef { key, peer }: &MemberRef) {
-        if !holds_key(self.after.as_ref().unwrap_or(&self.before), key, peer.id()) {
+    fn apply_leave(&mut self, MemberRef { key, peer }: &MemberRef) {
+        if !holds_key(self.members_after.as_ref().unwrap_or(&self.members_before), key, peer.id()) {
             return;
         }
         // In the letters that the room knows it by: another name may just have been given.
-        let name = self.members().remove_entry(key).map_or(key.name, |(key, _)| key.name);
+        let name = self.members_mut().remove_entry(key).map_or(key.name, |(key, _)| key.name);
         let to = Some(self.end);
         if self.was_member(key, peer.id()) {
             self.add_leaver(Arc::clone(peer), PeerEvents::LEFT_ROOM);
@@ -293,10 +294,10 @@ impl Batch {
             part.to = to;
             part.then_raise = part.then_raise | PeerEvents::LEFT_ROOM;
         }
-        messages::push_left(&mut self.bytes, &name);
-        self.mark(1);
+        messages::left(&mut self.bytes, &name);
+        self.advance_end(1);
         self.metrics.leaves += 1;
-        if self.members().is_empty() {
+        if self.members_mut().is_empty() {
             self.reset_history();
         }
     }
@@ -314,29 +315,29 @@ impl Batch {
 
     /// Gives a member another name, if nobody else has it: here as in [`Batch::apply_join`] no two can
     /// get it. Its own name in other letters is nobody else's.
-    fn rename(&mut self, MemberRef { key, peer }: MemberRef, name: UserName) {
+    fn apply_rename(&mut self, MemberRef { key, peer }: MemberRef, name: UserName) {
         if self.closed {
             // The goodbye is its answer: the name is not taken.
             return;
         }
         let pending_name = MemberKey { name, ..key };
-        let members = self.after.as_ref().unwrap_or(&self.before);
+        let members = self.members_after.as_ref().unwrap_or(&self.members_before);
         if !holds_key(members, &key, peer.id()) || pending_name != key && members.contains_key(&pending_name) {
             return peer.raise(PeerEvents::NAME_TAKEN, &mut self.metrics);
         }
         if self.was_member(&key, peer.id()) {
             self.renamed.insert(peer.id());
         }
-        self.members().remove(&key);
-        self.members().insert(pending_name, Arc::clone(&peer));
-        messages::push_renamed(&mut self.bytes, &key.name, &name);
-        self.mark(1);
-        self.answers.push((peer, DeferredReply::Renamed));
+        self.members_mut().remove(&key);
+        self.members_mut().insert(pending_name, Arc::clone(&peer));
+        messages::renamed(&mut self.bytes, &key.name, &name);
+        self.advance_end(1);
+        self.replies.push((peer, DeferredReply::Renamed));
     }
 
     /// Whether the peer that has this seat now was here before the batch, whatever its name was.
     fn was_member(&self, key: &MemberKey, id: PeerId) -> bool {
-        holds_key(&self.before, key, id) || self.renamed.contains(&id)
+        holds_key(&self.members_before, key, id) || self.renamed.contains(&id)
     }
 
     /// A member of before gets all up to here and nothing more, and is told this then.
@@ -347,19 +348,19 @@ impl Batch {
     }
 
     /// Everybody sees the goodbye, is let go and told to close; nobody is admitted afterwards.
-    fn close(&mut self) {
+    fn apply_shutdown(&mut self) {
         if self.closed {
             return;
         }
         self.closed = true;
         self.bytes.extend_from_slice(messages::SHUTTING_DOWN.as_bytes());
-        self.mark(1);
+        self.advance_end(1);
         let to = Some(self.end);
         for part in self.partials.0.iter_mut().filter(|part| part.to.is_none()) {
             part.to = to;
             part.then_raise = part.then_raise | PeerEvents::SHUTDOWN;
         }
-        let members = std::mem::take(self.members());
+        let members = std::mem::take(self.members_mut());
         for (key, peer) in members {
             if self.was_member(&key, peer.id()) {
                 self.add_leaver(peer, PeerEvents::SHUTDOWN);
@@ -368,16 +369,16 @@ impl Batch {
     }
 
     /// Notes that `lines` lines were appended.
-    fn mark(&mut self, lines: u64) {
+    fn advance_end(&mut self, lines: u64) {
         self.end = BatchOffset { bytes: self.bytes.len(), lines: self.end.lines + lines };
     }
 
     /// The membership to change: copied at the first change of the batch.
-    fn members(&mut self) -> &mut Members {
-        self.after.get_or_insert_with(|| {
+    fn members_mut(&mut self) -> &mut Members {
+        self.members_after.get_or_insert_with(|| {
             self.metrics.copies += 1;
-            self.metrics.entries_copied += self.before.len() as u64;
-            Members::clone(&self.before)
+            self.metrics.entries_copied += self.members_before.len() as u64;
+            Members::clone(&self.members_before)
         })
     }
 }

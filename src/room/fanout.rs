@@ -62,7 +62,7 @@ impl Fanout {
             let part = self.partials.0.last()?;
             let to = part.to.unwrap_or(self.end);
             if let Some(replay) = self.replay.as_ref().filter(|_| part.replay_end > 0) {
-                let (lines, count) = replay.before(part.replay_end);
+                let (lines, count) = replay.lines_before(part.replay_end);
                 part.peer.deliver_batch(&EncodedBatch::new(Bytes::copy_from_slice(lines), count), metrics);
             }
             if to.bytes > part.from.bytes {

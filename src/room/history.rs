@@ -65,7 +65,7 @@ impl History {
         }
         let (new, whole) = newest(lines, self.max_lines);
         if whole {
-            self.make_room(new);
+            self.evict_for(new);
         } else {
             // What came before the new lines is not wanted, or there would be a gap.
             self.text.clear();
@@ -73,8 +73,8 @@ impl History {
         }
         self.reserve(new.len());
         self.text.extend(new);
-        self.note_lengths(new);
-        self.release();
+        self.record_lengths(new);
+        self.shrink();
     }
 
     /// The last `count` lines, oldest first, without their line ends.
@@ -91,7 +91,7 @@ impl History {
     }
 
     /// The last `count` lines as somebody is shown them, oldest first, and how many these are.
-    pub(crate) fn recall(&mut self, count: usize) -> (Vec<u8>, u64) {
+    pub(crate) fn render_last(&mut self, count: usize) -> (Vec<u8>, u64) {
         let mut shown = (Vec::new(), 0);
         for line in self.last(count) {
             replies::push_recalled(&mut shown.0, line);
@@ -101,7 +101,7 @@ impl History {
     }
 
     /// Lets the oldest lines go for which `new` leaves no room.
-    fn make_room(&mut self, new: &[u8]) {
+    fn evict_for(&mut self, new: &[u8]) {
         let spare = self.max_lines - memchr_iter(b'\n', new).count();
         let mut bytes = 0;
         while self.len() > spare || self.text.len() - bytes + new.len() > MAX_BYTES {
@@ -121,7 +121,7 @@ impl History {
     }
 
     /// Notes where the lines end that were just taken.
-    fn note_lengths(&mut self, new: &[u8]) {
+    fn record_lengths(&mut self, new: &[u8]) {
         let mut from = 0;
         for end in memchr_iter(b'\n', new) {
             // At most MAX_BYTES, which a u32 holds.
@@ -131,7 +131,7 @@ impl History {
     }
 
     /// Gives memory back when lines have become much shorter than those it was made for.
-    fn release(&mut self) {
+    fn shrink(&mut self) {
         let spare = (2 * self.text.len()).max(SPARE_BYTES);
         if self.text.capacity() > 2 * spare {
             self.text.shrink_to(spare);

@@ -1,4 +1,4 @@
-//! A room's inbox: a lock-free queue of operations with a byte budget, and who runs the next pass.
+//! A room's inbox: a lock-free queue of operations with a byte capacity, and who runs the next pass.
 
 use crate::peer::Peer;
 use crate::peer::output_buffer::ByteSink;
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Something for the room's next pass. Kept small: a queue block holds 31 of them.
 pub(crate) enum Operation {
     /// A member's lines, laid out, each with its line end.
-    Say {
+    SendLines {
         /// All of them, end to end.
         bytes: Box<[u8]>,
         /// How many these are.
@@ -28,10 +28,10 @@ pub(crate) enum Operation {
     ShowHistory(Arc<Peer<dyn ByteSink>>, u16),
     /// Say something to one member alone.
     Whisper(Box<Whisper>),
-    /// Tell this peer when you get here: it waits for the budget.
-    Notify(Arc<Peer<dyn ByteSink>>),
+    /// Tell this peer when you get here: it waits for the capacity.
+    NotifyReady(Arc<Peer<dyn ByteSink>>),
     /// Say goodbye, let everybody go, and admit nobody any more.
-    Close,
+    Shutdown,
 }
 
 /// A peer, and the seat it wants or has.
@@ -68,53 +68,53 @@ pub(crate) struct Inbox {
     /// Bytes of lines sent and not yet in a pass.
     bytes: AtomicUsize,
     /// The bound of `bytes`.
-    budget: usize,
+    capacity: usize,
 }
 
 impl Inbox {
-    pub(crate) fn new(budget: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         let (sender, receiver) = unbounded();
-        Self { sender, receiver, pending: AtomicUsize::new(0), bytes: AtomicUsize::new(0), budget }
+        Self { sender, receiver, pending: AtomicUsize::new(0), bytes: AtomicUsize::new(0), capacity }
     }
 
-    /// Sends lines, or gives them back when they would exceed the budget. An inbox without any
+    /// Sends lines, or gives them back when they would exceed the capacity. An inbox without any
     /// takes one parcel of any size.
-    pub(crate) fn say(&self, bytes: Box<[u8]>, lines: u32) -> Result<Option<PassToken>, Box<[u8]>> {
-        if self.reserve(bytes.len()) { Ok(self.send(Operation::Say { bytes, lines })) } else { Err(bytes) }
+    pub(crate) fn try_send_lines(&self, bytes: Box<[u8]>, lines: u32) -> Result<Option<PassToken>, Box<[u8]>> {
+        if self.reserve(bytes.len()) { Ok(self.send(Operation::SendLines { bytes, lines })) } else { Err(bytes) }
     }
 
-    /// Sends what one member says to another, unless it would exceed the budget.
-    pub(crate) fn whisper(&self, whisper: Box<Whisper>) -> Result<Option<PassToken>, Box<Whisper>> {
+    /// Sends what one member says to another, unless it would exceed the capacity.
+    pub(crate) fn try_send_whisper(&self, whisper: Box<Whisper>) -> Result<Option<PassToken>, Box<Whisper>> {
         if self.reserve(whisper.text.len()) { Ok(self.send(Operation::Whisper(whisper))) } else { Err(whisper) }
     }
 
     /// Takes room for so many bytes, if there is any.
     fn reserve(&self, len: usize) -> bool {
-        // Relaxed: the budget orders nothing, the queue does.
+        // Relaxed: the capacity orders nothing, the queue does.
         let reserved = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
-            (held == 0 || held + len <= self.budget).then_some(held + len)
+            (held == 0 || held + len <= self.capacity).then_some(held + len)
         });
         reserved.is_ok()
     }
 
-    /// Sends lines, whatever the budget.
+    /// Sends lines, whatever the capacity.
     pub(crate) fn send_final_lines(&self, bytes: Box<[u8]>, lines: u32) -> Option<PassToken> {
         self.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
-        self.send(Operation::Say { bytes, lines })
+        self.send(Operation::SendLines { bytes, lines })
     }
 
-    /// Sends an operation, whatever the budget: there are at most a few for each connection.
+    /// Sends an operation, whatever the capacity: there are at most a few for each connection.
     pub(crate) fn send(&self, operation: Operation) -> Option<PassToken> {
         // The inbox itself holds a receiver, so the queue is connected as long as this runs.
         let sent = self.sender.send(operation);
         debug_assert!(sent.is_ok());
         // Sent first, counted then: a pass that reads the count finds at least that many, though
         // not always the same ones.
-        self.count()
+        self.mark_sent()
     }
 
     /// Counts an operation that was sent; the first one has a pass to run.
-    pub(crate) fn count(&self) -> Option<PassToken> {
+    pub(crate) fn mark_sent(&self) -> Option<PassToken> {
         // Release: pairs with the Acquire in `pending`. Acquire: whoever starts a pass sees all
         // that the last pass did before its `complete`.
         (self.pending.fetch_add(1, Ordering::AcqRel) == 0).then_some(PassToken)
@@ -142,7 +142,7 @@ impl Inbox {
     }
 
     /// Gives back the room of lines that were taken, when no later ones are gathered behind them.
-    pub(crate) fn release(&self, bytes: usize) {
+    pub(crate) fn release_bytes(&self, bytes: usize) {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
@@ -167,28 +167,28 @@ mod tests {
     use std::thread;
 
     fn say(inbox: &Inbox, len: usize) -> Result<Option<PassToken>, Box<[u8]>> {
-        inbox.say(vec![b'x'; len].into(), 1)
+        inbox.try_send_lines(vec![b'x'; len].into(), 1)
     }
 
     #[test]
     fn the_first_to_push_into_a_quiet_room_runs_its_pass() {
         let inbox = Inbox::new(100);
-        assert!(inbox.send(Operation::Close).is_some());
-        assert!(inbox.send(Operation::Close).is_none(), "somebody runs already");
+        assert!(inbox.send(Operation::Shutdown).is_some());
+        assert!(inbox.send(Operation::Shutdown).is_none(), "somebody runs already");
         let operations = inbox.pending();
         assert_eq!(inbox.take(operations).count(), 2);
-        assert!(inbox.send(Operation::Close).is_none(), "still running");
+        assert!(inbox.send(Operation::Shutdown).is_none(), "still running");
         assert!(inbox.complete(operations), "and has to go on");
         assert_eq!(inbox.take(1).count(), 1);
         assert!(!inbox.complete(1));
-        assert!(inbox.send(Operation::Close).is_some(), "quiet again");
+        assert!(inbox.send(Operation::Shutdown).is_some(), "quiet again");
     }
 
     #[test]
     fn a_pass_takes_no_more_than_it_was_told() {
         let inbox = Inbox::new(100);
         for _ in 0..3 {
-            let _ = inbox.send(Operation::Close);
+            let _ = inbox.send(Operation::Shutdown);
         }
         assert_eq!(inbox.take(2).count(), 2);
         assert_eq!(inbox.take(2).count(), 1);
@@ -201,7 +201,7 @@ mod tests {
         assert!(say(&inbox, 1).is_err());
         assert_eq!(inbox.take(1).count(), 1);
         assert!(say(&inbox, 1).is_err(), "taken, but more are still gathered behind it");
-        inbox.release(500);
+        inbox.release_bytes(500);
         assert!(say(&inbox, 60).is_ok() && say(&inbox, 40).is_ok());
         let back = say(&inbox, 1).unwrap_err();
         assert_eq!(back.len(), 1, "the lines are given back, not lost");
@@ -228,7 +228,7 @@ mod tests {
                 scope.spawn(|| {
                     start.wait();
                     for _ in 0..SENDS {
-                        inbox.send(Operation::Close).map(pass);
+                        inbox.send(Operation::Shutdown).map(pass);
                     }
                 });
             }

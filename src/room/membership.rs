@@ -43,8 +43,8 @@ impl Membership {
     /// # Errors
     /// Gives the bytes back when the room's inbox is full; the peer is told `INBOX_READY` when it is
     /// worth trying again.
-    pub fn say(&self, bytes: Box<[u8]>, lines: u32) -> Result<(), Box<[u8]>> {
-        match self.inbox().say(bytes, lines) {
+    pub fn send_lines(&self, bytes: Box<[u8]>, lines: u32) -> Result<(), Box<[u8]>> {
+        match self.inbox().try_send_lines(bytes, lines) {
             Ok(token) => {
                 self.spawn_pass(token);
                 Ok(())
@@ -52,7 +52,7 @@ impl Membership {
             Err(bytes) => {
                 // Whatever fills the inbox now is in front of this: when the pass gets here, it
                 // has taken all that.
-                self.spawn_pass(self.inbox().send(Operation::Notify(Arc::clone(&self.peer))));
+                self.spawn_pass(self.inbox().send(Operation::NotifyReady(Arc::clone(&self.peer))));
                 Err(bytes)
             }
         }
@@ -60,13 +60,13 @@ impl Membership {
 
     /// Asks for another name in the room. The peer is told `RENAMED` or `NAME_TAKEN`; either is to be
     /// noted with [`Membership::resolve_rename`].
-    pub(crate) fn rename(&mut self, name: UserName) {
+    pub(crate) fn request_rename(&mut self, name: UserName) {
         self.pending_name = Some(Box::new(name));
         let member = MemberRef { key: self.key, peer: Arc::clone(&self.peer) };
         self.spawn_pass(self.inbox().send(Operation::Rename(Box::new(member), Box::new(name))));
     }
 
-    /// Notes what came of [`Membership::rename`]; the name that was asked for.
+    /// Notes what came of [`Membership::request_rename`]; the name that was asked for.
     pub(crate) fn resolve_rename(&mut self, given: bool) -> Option<UserName> {
         let pending_name = self.pending_name.take().map(|name| *name);
         if let Some(name) = pending_name.filter(|_| given) {
@@ -78,22 +78,22 @@ impl Membership {
     /// Asks for `text` to be said to one member alone, behind all that was said before. The peer is
     /// shown what came of it and told `REQUEST_DONE`. False when the room's inbox is full: the peer is
     /// told `INBOX_READY` when it is worth trying again.
-    pub(crate) fn whisper(&self, to: UserName, text: &str) -> bool {
+    pub(crate) fn send_whisper(&self, to: UserName, text: &str) -> bool {
         let whisper = Whisper { peer: Arc::clone(&self.peer), from: self.user(), to, text: text.into() };
-        let sent = self.inbox().whisper(Box::new(whisper));
+        let sent = self.inbox().try_send_whisper(Box::new(whisper));
         let full = sent.is_err();
-        self.spawn_pass(sent.unwrap_or_else(|_| self.inbox().send(Operation::Notify(Arc::clone(&self.peer)))));
+        self.spawn_pass(sent.unwrap_or_else(|_| self.inbox().send(Operation::NotifyReady(Arc::clone(&self.peer)))));
         !full
     }
 
     /// Asks to be shown the room's last `count` lines. The peer is told `REQUEST_DONE`.
-    pub(crate) fn recall(&self, count: u16) {
+    pub(crate) fn request_history(&self, count: u16) {
         self.spawn_pass(self.inbox().send(Operation::ShowHistory(Arc::clone(&self.peer), count)));
     }
 
     /// How many are in the room now, and their names. One that was let in a moment ago may be in no
     /// snapshot yet, but knows that it is here.
-    pub(crate) fn who(&self, show: impl FnOnce(usize, &mut dyn Iterator<Item = &UserName>)) {
+    pub(crate) fn list_members(&self, show: impl FnOnce(usize, &mut dyn Iterator<Item = &UserName>)) {
         let members = self.room.roster().snapshot();
         let own = (!holds_key(&members, &self.key, self.peer.id())).then_some(&self.key.name);
         let total = members.len() + usize::from(own.is_some());

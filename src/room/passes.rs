@@ -14,14 +14,14 @@ use tracing::trace;
 
 /// How many deliveries a pass makes before it lets the I/O driver and other tasks run: about half a
 /// millisecond of writes. A breath costs a look at all sockets and, often, another worker's waking:
-/// with three in a pass of 200 writes a delivery cost 8 % more. Without any, others waited longer.
+/// with three in a pass of 200 writes a fanout cost 8 % more. Without any, others waited longer.
 pub(super) const DELIVERIES_PER_YIELD: usize = 128;
 
 /// How many deliveries a pass makes before it looks for newcomers: about 25 µs of writes. They are
 /// let in and told then, and need not wait for a pass through thousands of members.
 pub(super) const DELIVERIES_PER_GATHER: usize = 8;
 
-/// How many deliveries an answer counts for: it may show 64 KiB of the past.
+/// How many deliveries an reply counts for: it may show 64 KiB of the past.
 pub(super) const REPLY_COST: usize = 8;
 
 impl Room {
@@ -30,18 +30,18 @@ impl Room {
     ///
     /// Only the holder of the room's `PassToken` may call this: **one at a time a room**. That alone
     /// gives all members one order, membership included.
-    pub(crate) async fn deliver(&self, counters: &Counters, quiet: impl Fn()) {
-        let mut next = Batch::open(&self.roster, self.closed.load(Ordering::Relaxed), self.history_state.take());
+    pub(crate) async fn run_passes(&self, counters: &Counters, quiet: impl Fn()) {
+        let mut next = Batch::new(&self.roster, self.closed.load(Ordering::Relaxed), self.history_state.take());
         loop {
             next.gather(&self.inbox, 0);
-            let CommittedBatch { mut delivery, operations, closed, mut metrics, history_state, answers } =
+            let CommittedBatch { mut fanout, operations, closed, mut metrics, history_state, replies } =
                 next.commit(&self.roster, &self.inbox);
             self.closed.store(closed, Ordering::Relaxed);
-            next = Batch::open(&self.roster, closed, history_state);
-            self.drive(delivery.deliver_partial(&mut metrics), &mut next, operations).await;
-            self.drive(delivery.deliver_all(&mut metrics), &mut next, operations).await;
-            for (step, (peer, answer)) in (1..).zip(answers) {
-                next.answer(&peer, &answer, &mut metrics);
+            next = Batch::new(&self.roster, closed, history_state);
+            self.drive(fanout.deliver_partial(&mut metrics), &mut next, operations).await;
+            self.drive(fanout.deliver_all(&mut metrics), &mut next, operations).await;
+            for (step, (peer, reply)) in (1..).zip(replies) {
+                next.send_reply(&peer, &reply, &mut metrics);
                 self.checkpoint(REPLY_COST * step, &mut next, operations).await;
             }
             counters.add(&metrics);
@@ -94,7 +94,7 @@ async fn run(_due: PassToken, registry: Arc<Registry>, room: Arc<Room>) {
     let fuse = Fuse { registry: &registry, room: &room };
     // Everything that is readable already is read first, and comes into the same batch.
     yield_now().await;
-    room.deliver(&registry.counters, || registry.remove_if_empty(&room)).await;
+    room.run_passes(&registry.counters, || registry.remove_if_empty(&room)).await;
     std::mem::forget(fuse);
 }
 

@@ -31,7 +31,7 @@ pub struct Registry {
     /// Lines of these that a newcomer is shown.
     replay: usize,
     /// Whether the server ends: no room opens any more.
-    closing: AtomicBool,
+    shutting_down: AtomicBool,
     pub(super) counters: Counters,
 }
 
@@ -49,7 +49,7 @@ impl Registry {
             allow_duplicate_names,
             history: 0,
             replay: 0,
-            closing: AtomicBool::new(false),
+            shutting_down: AtomicBool::new(false),
             counters: Counters::default(),
         }
     }
@@ -100,9 +100,9 @@ impl Registry {
         };
         let joiner = Box::new(MemberRef { key, peer: Arc::clone(&peer) });
         let entry = self.rooms.entry(room);
-        // Read under the shard's lock: `close` sets it first and then locks each shard, so either
+        // Read under the shard's lock: `shut_down` sets it first and then locks each shard, so either
         // it finds this room or this finds it set.
-        if self.closing.load(Ordering::Acquire) {
+        if self.shutting_down.load(Ordering::Acquire) {
             return Err(ShuttingDown);
         }
         let entry = entry.or_insert_with(|| Arc::new(Room::new(room, self.inbox_bytes, self.history, self.replay)));
@@ -117,11 +117,11 @@ impl Registry {
     }
 
     /// Ends all rooms: each says goodbye and tells its members to close.
-    pub fn close(self: &Arc<Self>) {
-        self.closing.store(true, Ordering::Release);
+    pub fn shut_down(self: &Arc<Self>) {
+        self.shutting_down.store(true, Ordering::Release);
         let rooms: Vec<Arc<Room>> = self.rooms.iter().map(|entry| Arc::clone(entry.value())).collect();
         for room in rooms {
-            let token = room.inbox.send(Operation::Close);
+            let token = room.inbox.send(Operation::Shutdown);
             spawn_pass(token, self, &room);
         }
     }

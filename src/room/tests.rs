@@ -51,7 +51,7 @@ fn push(room: &Room, operations: impl IntoIterator<Item = Operation>) {
 async fn pass(room: &Room) -> MetricsDelta {
     let counters = Counters::default();
     if room.inbox.pending() > 0 {
-        room.deliver(&counters, || ()).await;
+        room.run_passes(&counters, || ()).await;
     }
     counters.read()
 }
@@ -96,9 +96,9 @@ async fn who_comes_and_goes_within_a_batch_gets_just_that_part() {
     let (room, stays, visits) = (room(), peer(1), peer(2));
     push(&room, [Operation::Join(Box::new(joiner(&stays)))]);
     pass(&room).await;
-    let say = |text: &str| Operation::Say { bytes: Box::from(text.as_bytes()), lines: 1 };
-    push(&room, [say("u1: a\n"), Operation::Join(Box::new(joiner(&visits))), say("u1: b\n")]);
-    push(&room, [Operation::Leave(Box::new(joiner(&visits))), say("u1: c\n")]);
+    let send = |text: &str| Operation::SendLines { bytes: Box::from(text.as_bytes()), lines: 1 };
+    push(&room, [send("u1: a\n"), Operation::Join(Box::new(joiner(&visits))), send("u1: b\n")]);
+    push(&room, [Operation::Leave(Box::new(joiner(&visits))), send("u1: c\n")]);
     let metrics = pass(&room).await;
     assert_eq!((metrics.passes, metrics.writes), (1, 2));
     assert_eq!(text(&visits), "u2 has joined\nu1: b\n");
@@ -124,7 +124,7 @@ async fn at_the_end_everybody_is_told_once_and_nobody_is_admitted() {
     let (room, old, new, late) = (room(), peer(1), peer(2), peer(3));
     push(&room, [Operation::Join(Box::new(joiner(&old)))]);
     pass(&room).await;
-    push(&room, [Operation::Join(Box::new(joiner(&new))), Operation::Close, Operation::Close]);
+    push(&room, [Operation::Join(Box::new(joiner(&new))), Operation::Shutdown, Operation::Shutdown]);
     push(&room, [rename(&new, "u2", "al"), Operation::Leave(Box::new(joiner(&old)))]);
     push(&room, [Operation::Join(Box::new(joiner(&late)))]);
     pass(&room).await;
@@ -143,14 +143,14 @@ async fn a_newcomer_does_not_wait_for_a_pass_to_end() {
     let (room, peers, counters) = (room(), (0..1_000).map(peer).collect::<Vec<_>>(), Counters::default());
     push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
     pass(&room).await;
-    let say = |text: &str| Operation::Say { bytes: Box::from(text.as_bytes()), lines: 1 };
+    let send = |text: &str| Operation::SendLines { bytes: Box::from(text.as_bytes()), lines: 1 };
     let (stays, visits) = (peer(2_000), peer(2_001));
-    push(&room, [say("u1: a\n")]);
-    let mut run = pin!(room.deliver(&counters, || ()));
+    push(&room, [send("u1: a\n")]);
+    let mut run = pin!(room.run_passes(&counters, || ()));
     // One breath a poll.
     let mut checkpoint = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     assert_eq!(checkpoint(), Poll::Pending);
-    push(&room, [Operation::Join(Box::new(joiner(&stays))), say("u1: b\n")]);
+    push(&room, [Operation::Join(Box::new(joiner(&stays))), send("u1: b\n")]);
     push(&room, [Operation::Join(Box::new(joiner(&visits)))]);
     assert_eq!(checkpoint(), Poll::Pending);
     assert_eq!((events_of(&stays), events_of(&visits)), (PeerEvents::JOINED, PeerEvents::JOINED));
@@ -158,7 +158,7 @@ async fn a_newcomer_does_not_wait_for_a_pass_to_end() {
     assert_eq!(text(&visits), "u2001 has joined\n");
     let reached = peers.iter().filter(|peer| text(peer).ends_with("u1: a\n")).count();
     assert_eq!(reached, 2 * DELIVERIES_PER_YIELD, "the others wait for the line before");
-    push(&room, [say("u1: c\n"), Operation::Leave(Box::new(joiner(&visits))), say("u1: d\n")]);
+    push(&room, [send("u1: c\n"), Operation::Leave(Box::new(joiner(&visits))), send("u1: d\n")]);
     assert_eq!(checkpoint(), Poll::Pending);
     assert_eq!(events_of(&visits), PeerEvents::NONE, "a leaver waits for its last line");
     while checkpoint().is_pending() {}
@@ -231,16 +231,16 @@ async fn who_goes_under_its_name_in_other_letters_goes_by_the_new_ones() {
 async fn a_newcomer_is_shown_the_past_before_its_own_joining() {
     let room = Room::new(RoomName::parse("room").unwrap(), 1 << 20, 100, 2);
     let (old, new, late) = (peer(1), peer(2), peer(3));
-    let say = |text: &str| Operation::Say { bytes: Box::from(text.as_bytes()), lines: 1 };
-    push(&room, [Operation::Join(Box::new(joiner(&old))), say("u1: a\n")]);
+    let send = |text: &str| Operation::SendLines { bytes: Box::from(text.as_bytes()), lines: 1 };
+    push(&room, [Operation::Join(Box::new(joiner(&old))), send("u1: a\n")]);
     pass(&room).await;
-    push(&room, [say("u1: b\n"), Operation::Join(Box::new(joiner(&new))), say("u1: c\n")]);
+    push(&room, [send("u1: b\n"), Operation::Join(Box::new(joiner(&new))), send("u1: c\n")]);
     pass(&room).await;
     assert_eq!(text(&new), "*** u1: a\n*** u1: b\nu2 has joined\nu1: c\n");
     push(&room, [Operation::Join(Box::new(joiner(&late)))]);
     pass(&room).await;
     assert_eq!(text(&late), "*** u2 has joined\n*** u1: c\nu3 has joined\n");
-    push(&room, [say("u1: d\n"), Operation::ShowHistory(Arc::clone(&late) as _, 3)]);
+    push(&room, [send("u1: d\n"), Operation::ShowHistory(Arc::clone(&late) as _, 3)]);
     pass(&room).await;
     assert!(text(&late).ends_with("\nu1: d\n*** u1: c\n*** u3 has joined\n*** u1: d\n"), "{}", text(&late));
 }
@@ -253,8 +253,8 @@ async fn a_name_is_given_when_everybody_has_seen_it() {
     push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
     pass(&room).await;
     assert!(peers.iter().all(|peer| events_of(peer) == PeerEvents::JOINED));
-    push(&room, [Operation::Say { bytes: Box::from(&b"u1: a\n"[..]), lines: 1 }]);
-    let mut run = pin!(room.deliver(&counters, || ()));
+    push(&room, [Operation::SendLines { bytes: Box::from(&b"u1: a\n"[..]), lines: 1 }]);
+    let mut run = pin!(room.run_passes(&counters, || ()));
     let mut checkpoint = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     assert_eq!(checkpoint(), Poll::Pending);
     push(&room, [rename(&peers[0], "u0", "al")]);
@@ -320,7 +320,7 @@ async fn a_pass_that_lasts_lets_others_run() {
     let (room, peers) = (room(), (0..1_000).map(peer).collect::<Vec<_>>());
     push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
     pass(&room).await;
-    push(&room, [Operation::Say { bytes: Box::from(&b"u1: a\n"[..]), lines: 1 }]);
+    push(&room, [Operation::SendLines { bytes: Box::from(&b"u1: a\n"[..]), lines: 1 }]);
     let mut breaths = 0;
     tokio::select! {
         biased;

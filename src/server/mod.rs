@@ -107,7 +107,7 @@ impl Server {
         let context = &acceptor.context;
         info!(rooms = context.registry.len(), "shutting down");
         context.ending.cancel();
-        context.registry.close();
+        context.registry.shut_down();
         acceptor.tracker.close();
         if timeout(context.config.drain, acceptor.tracker.wait()).await.is_err() {
             warn!(connections = acceptor.tracker.len(), "closed before they had read everything");

@@ -28,7 +28,7 @@ fn join(registry: &Arc<Registry>, peer: &Arc<Peer<Sink>>) -> Membership {
 }
 
 /// Lets all that is due run: this is the only thread.
-async fn complete() {
+async fn settle() {
     for _ in 0..100 {
         yield_now().await;
     }
@@ -45,19 +45,19 @@ async fn a_room_stays_while_a_join_is_in_its_queue() {
     let registry = Arc::new(Registry::new(1 << 20, false));
     let (first, second) = (peer(1, false), peer(2, false));
     let old = join(&registry, &first);
-    complete().await;
+    settle().await;
     let leave = MemberRef { key: old.key, peer: Arc::clone(&first) as _ };
     old.inbox().send_unmarked(Operation::Leave(Box::new(leave)));
     let new = join(&registry, &second);
-    complete().await;
+    settle().await;
     assert!(old.room.roster().is_empty(), "the pass took the leave");
     assert_eq!(registry.len(), 1, "and the room stays");
-    old.spawn_pass(old.inbox().count());
-    complete().await;
+    old.spawn_pass(old.inbox().mark_sent());
+    settle().await;
     assert_eq!(events_of(&second), PeerEvents::JOINED);
     assert_eq!((registry.len(), new.room.roster().len()), (1, 1));
     drop(new);
-    complete().await;
+    settle().await;
     assert!(registry.is_empty());
 }
 
@@ -67,15 +67,15 @@ async fn a_room_that_is_gone_keeps_no_memory() {
     let registry = Arc::new(Registry::new(1 << 20, false).with_history(100, 10));
     let first = peer(1, false);
     let member = join(&registry, &first);
-    complete().await;
+    settle().await;
     for _ in 0..100 {
-        member.say(vec![b'\n'; 10_000].into(), 10_000).unwrap();
-        complete().await;
+        member.send_lines(vec![b'\n'; 10_000].into(), 10_000).unwrap();
+        settle().await;
     }
     let room = Arc::downgrade(&member.room);
     assert!(room.upgrade().is_some());
     drop(member);
-    complete().await;
+    settle().await;
     assert!(room.upgrade().is_none() && registry.is_empty());
 }
 
@@ -85,21 +85,21 @@ async fn a_panic_in_a_pass_closes_its_room_and_no_other() {
     let (good, bad) = (peer(1, false), peer(2, true));
     let leaver = peer(4, false);
     let (old, left) = (join(&registry, &good), join(&registry, &leaver));
-    complete().await;
+    settle().await;
     assert_eq!(events_of(&leaver), PeerEvents::JOINED);
     // In one batch: whose write panics, and who leaves behind that.
     let broken = join(&registry, &bad);
     drop(left);
-    complete().await;
+    settle().await;
     assert!(registry.is_empty());
     for peer in [&good, &bad, &leaver] {
         assert!(events_of(peer).contains(PeerEvents::ROOM_FAILED), "{:?}", peer.id());
     }
     let third = peer(3, false);
     let new = join(&registry, &third);
-    complete().await;
+    settle().await;
     assert_eq!((events_of(&third), registry.len()), (PeerEvents::JOINED, 1), "the name opens a new room");
     drop((old, broken));
-    complete().await;
+    settle().await;
     assert_eq!(new.room.roster().len(), 1);
 }
