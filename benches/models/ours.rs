@@ -4,6 +4,7 @@ use super::sink::Sink;
 use roomcast::SlowReader;
 use roomcast::peer::Peer;
 use roomcast::peer::PeerId;
+use roomcast::peer::events::MembershipSlot;
 use roomcast::room::membership::Membership;
 use roomcast::room::registry::Registry;
 use roomcast::text::names::{RoomName, UserName};
@@ -87,7 +88,8 @@ impl Member {
     /// Asks for a seat; returns before it is given.
     pub(crate) fn join(registry: &Arc<Registry>, room: &str, peer: Arc<Peer<Sink>>) -> Self {
         let names = RoomName::parse(room).ok().zip(UserName::parse(&user(peer.id().0)).ok());
-        let joined = names.and_then(|(room, user)| registry.join(room, user, Arc::clone(&peer) as _).ok());
+        let joined =
+            names.and_then(|(room, user)| registry.join(room, user, Arc::clone(&peer) as _, MembershipSlot::A).ok());
         let membership = joined.unwrap_or_else(|| unreachable!("the names are good and the server is not ending"));
         Self { membership, peer }
     }

@@ -5,6 +5,7 @@ use super::{Connection, PendingRequest, RoomState};
 use crate::connection::close_reason::CloseReason;
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::Peer;
+use crate::peer::events::MembershipSlot;
 use crate::peer::line_batch::{EncodedBatch, count_lines};
 use crate::peer::output_buffer::ByteSink;
 use crate::protocol::commands::{self, Command};
@@ -107,7 +108,7 @@ impl Connection {
     /// Asks another room for a seat.
     fn move_to(&mut self, room: RoomName, user: UserName) -> Result<(), CloseReason> {
         let peer: Arc<Peer<dyn ByteSink>> = Arc::clone(&self.peer) as _;
-        match self.host.registry.join(room, user, peer) {
+        match self.host.registry.join(room, user, peer, MembershipSlot::A) {
             Ok(asked) => {
                 self.request = PendingRequest::Moving(Box::new(asked));
                 Ok(())

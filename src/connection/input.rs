@@ -6,6 +6,7 @@ use super::{BlockedInput, Connection, EncodedLines, RoomState};
 use crate::connection::close_reason::CloseReason;
 use crate::connection::timers::Deadline;
 use crate::peer::Peer;
+use crate::peer::events::MembershipSlot;
 use crate::peer::output_buffer::ByteSink;
 use crate::protocol::commands::{self, ParsedLine};
 use crate::protocol::join::{Effect, JoinError, Session};
@@ -250,7 +251,7 @@ impl Connection {
         // From now on the room tells when the server ends.
         self.ending = None;
         let peer: Arc<Peer<dyn ByteSink>> = Arc::clone(&self.peer) as _;
-        let asked = self.host.registry.join(room, user, peer);
+        let asked = self.host.registry.join(room, user, peer, MembershipSlot::A);
         self.room_state = RoomState::Waiting(asked.map_err(|_| CloseReason::Shutdown)?);
         Ok(())
     }

@@ -1,53 +1,119 @@
-//! `EventMailbox`: what a delivery pass tells a connection, without a queue and without a lock.
+//! Peer events: what rooms and passes tell a connection, without a queue and without a lock.
 
 use atomic_waker::AtomicWaker;
 use std::ops::BitOr;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Context;
 
-/// A set of things that a connection was told.
+/// One of the two memberships that a connection has at most: while it moves from one room to another,
+/// the old membership is in one slot and the new membership is in the other.
+///
+/// A room raises its events in the slot that the connection joined with, so an event of the old room is
+/// never taken for an event of the new room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PeerEvents(u16);
+pub enum MembershipSlot {
+    /// The first slot. The constants of [`PeerEvents`] have its bits.
+    #[default]
+    A,
+    /// The second slot.
+    B,
+}
+
+impl MembershipSlot {
+    /// Returns the slot that this is not.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+}
+
+/// A set of events for one connection.
+///
+/// The set has three groups of bits: events of the peer itself, events of the room in slot A, and events
+/// of the room in slot B. The constants for room events are those of slot A:
+/// [`PeerEvents::in_slot`] moves them to another slot, and [`PeerEvents::of_slot`] moves them back.
+///
+/// ```
+/// use roomcast::peer::events::{MembershipSlot, PeerEvents};
+///
+/// let raised = PeerEvents::LEFT_ROOM.in_slot(MembershipSlot::B) | PeerEvents::OUTPUT_BLOCKED;
+/// assert!(raised.contains(PeerEvents::OUTPUT_BLOCKED));
+/// assert_eq!(raised.of_slot(MembershipSlot::A), PeerEvents::NONE);
+/// assert_eq!(raised.of_slot(MembershipSlot::B), PeerEvents::LEFT_ROOM);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerEvents(u32);
+
+/// The number of bits from a room event of slot A to the same event of slot B.
+const SLOT_BITS: u32 = 12;
+
+/// The lowest bit of a room event of slot A. Events of the peer itself have the bits below.
+const FIRST_ROOM_BIT: u32 = 4;
+
+/// All room events of slot A.
+const ROOM_EVENTS: u32 = ((1 << SLOT_BITS) - 1) << FIRST_ROOM_BIT;
 
 impl PeerEvents {
-    /// Nothing.
+    /// No event.
     pub const NONE: Self = Self(0);
-    /// The room has admitted the peer.
-    pub const JOINED: Self = Self(1);
-    /// The room has somebody of that name already.
-    pub const NAME_TAKEN: Self = Self(1 << 1);
-    /// The room has let the peer go: no line of it comes any more.
-    pub const LEFT_ROOM: Self = Self(1 << 2);
-    /// The room's inbox has taken what was in it: try again.
-    pub const INBOX_READY: Self = Self(1 << 3);
-    /// There is a backlog: drain it when the socket takes bytes again.
-    pub const OUTPUT_BLOCKED: Self = Self(1 << 4);
-    /// The peer lost lines, and slow readers are to be closed.
-    pub const TOO_SLOW: Self = Self(1 << 5);
-    /// The room has said goodbye: flush and close.
-    pub const SHUTDOWN: Self = Self(1 << 6);
-    /// The room has failed: nothing comes of it any more.
-    pub const ROOM_FAILED: Self = Self(1 << 7);
-    /// The socket failed in writing: hear the peer out, but not for long.
-    pub const WRITE_FAILED: Self = Self(1 << 8);
 
-    /// The room has given the peer the other name that it asked for.
-    pub const RENAMED: Self = Self(1 << 9);
-    /// What the peer has asked the room for was answered.
-    pub const REQUEST_DONE: Self = Self(1 << 10);
-    /// The room that the peer wants a seat in has said goodbye, and lets nobody in.
-    pub const ROOM_CLOSED: Self = Self(1 << 11);
+    /// The output buffer holds lines: the connection writes them when the socket takes bytes again.
+    pub const OUTPUT_BLOCKED: Self = Self(1);
+    /// The peer lost lines, and the configuration closes slow readers.
+    pub const TOO_SLOW: Self = Self(1 << 1);
+    /// A write to the socket failed: the connection reads what is left of the input, for a limited time.
+    pub const WRITE_FAILED: Self = Self(1 << 2);
 
-    /// Whether all of `other` is in here.
+    /// The room admitted the peer.
+    pub const JOINED: Self = Self(1 << FIRST_ROOM_BIT);
+    /// Another member of the room has the name that the peer asked for.
+    pub const NAME_TAKEN: Self = Self(1 << (FIRST_ROOM_BIT + 1));
+    /// The room removed the peer: no line of this room follows.
+    pub const LEFT_ROOM: Self = Self(1 << (FIRST_ROOM_BIT + 2));
+    /// The room's inbox took the lines that filled it: the connection sends its own again.
+    pub const INBOX_READY: Self = Self(1 << (FIRST_ROOM_BIT + 3));
+    /// The server is shutting down, and the room sent its last line: the connection flushes and closes.
+    pub const SHUTDOWN: Self = Self(1 << (FIRST_ROOM_BIT + 4));
+    /// A pass of the room panicked: no line of this room follows.
+    pub const ROOM_FAILED: Self = Self(1 << (FIRST_ROOM_BIT + 5));
+    /// The room gave the peer the name that it asked for.
+    pub const RENAMED: Self = Self(1 << (FIRST_ROOM_BIT + 6));
+    /// The room answered the peer's request for history or its whisper.
+    pub const REQUEST_DONE: Self = Self(1 << (FIRST_ROOM_BIT + 7));
+    /// The server is shutting down, and the room that the peer asked to join admits no member.
+    pub const ROOM_CLOSED: Self = Self(1 << (FIRST_ROOM_BIT + 8));
+
+    /// Returns true if the set contains every event of `other`.
     #[must_use]
     pub fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Whether anything of `other` is in here.
+    /// Returns true if the set contains at least one event of `other`.
     #[must_use]
     pub fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
+    }
+
+    /// Moves room events, which have slot A's bits, to `slot`. Events of the peer itself stay.
+    #[must_use]
+    pub fn in_slot(self, slot: MembershipSlot) -> Self {
+        match slot {
+            MembershipSlot::A => self,
+            MembershipSlot::B => Self(self.0 & !ROOM_EVENTS | (self.0 & ROOM_EVENTS) << SLOT_BITS),
+        }
+    }
+
+    /// Returns the room events of `slot`, with slot A's bits, and no others.
+    #[must_use]
+    pub fn of_slot(self, slot: MembershipSlot) -> Self {
+        match slot {
+            MembershipSlot::A => Self(self.0 & ROOM_EVENTS),
+            MembershipSlot::B => Self(self.0 >> SLOT_BITS & ROOM_EVENTS),
+        }
     }
 }
 
@@ -62,16 +128,17 @@ impl BitOr for PeerEvents {
 /// The events raised for one connection, and the waker of its task.
 #[derive(Debug, Default)]
 pub(crate) struct EventMailbox {
-    raised: AtomicU16,
+    raised: AtomicU32,
     waker: AtomicWaker,
 }
 
 impl EventMailbox {
-    /// Raises `signal` and wakes the connection, unless it is raised already; true if it woke.
+    /// Raises `events` and wakes the connection's task, unless all of them are raised already. Returns
+    /// true if it woke the task.
     pub(crate) fn raise(&self, events: PeerEvents) -> bool {
-        // Release: pairs with the Acquire swap in `take`, which sees all that came before. When
-        // the bit was set already, whoever set it has woken the task or is about to, and the
-        // task has not looked since.
+        // Release: pairs with the Acquire swap in `take`, which makes everything before this raise visible
+        // to the connection. When the bits were set already, the thread that set them wakes the task, and
+        // the task has not taken them yet.
         let before = self.raised.fetch_or(events.0, Ordering::Release);
         let new = !PeerEvents(before).contains(events);
         if new {
@@ -80,14 +147,74 @@ impl EventMailbox {
         new
     }
 
-    /// Takes what was raised; what is raised from now on wakes the task of `context`.
+    /// Takes the raised events. An event that is raised after this call wakes the task of `context`.
     pub(crate) fn take(&self, context: &Context<'_>) -> PeerEvents {
-        // First register, then look: a signal raised in between is either seen or wakes.
+        // The waker is registered before the load: an event raised in between is either seen or wakes.
         self.waker.register(context.waker());
         if self.raised.load(Ordering::Relaxed) == 0 {
             return PeerEvents::NONE;
         }
         // Acquire: pairs with the Release in `raise`.
         PeerEvents(self.raised.swap(0, Ordering::Acquire))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+
+    const PEER: [PeerEvents; 3] = [PeerEvents::OUTPUT_BLOCKED, PeerEvents::TOO_SLOW, PeerEvents::WRITE_FAILED];
+    const ROOM: [PeerEvents; 9] = [
+        PeerEvents::JOINED,
+        PeerEvents::NAME_TAKEN,
+        PeerEvents::LEFT_ROOM,
+        PeerEvents::INBOX_READY,
+        PeerEvents::SHUTDOWN,
+        PeerEvents::ROOM_FAILED,
+        PeerEvents::RENAMED,
+        PeerEvents::REQUEST_DONE,
+        PeerEvents::ROOM_CLOSED,
+    ];
+
+    fn union(events: &[PeerEvents]) -> PeerEvents {
+        events.iter().fold(PeerEvents::NONE, |all, event| all | *event)
+    }
+
+    #[test]
+    fn every_event_has_a_bit_of_its_own_in_each_slot() {
+        let in_b = ROOM.map(|event| event.in_slot(MembershipSlot::B));
+        let all = [&PEER[..], &ROOM, &in_b].concat();
+        assert_eq!(union(&all).0.count_ones() as usize, all.len());
+    }
+
+    #[test]
+    fn room_events_are_seen_in_their_own_slot_only() {
+        for slot in [MembershipSlot::A, MembershipSlot::B] {
+            for event in ROOM {
+                let raised = event.in_slot(slot) | union(&PEER);
+                assert_eq!(raised.of_slot(slot), event);
+                assert_eq!(raised.of_slot(slot.other()), PeerEvents::NONE);
+            }
+        }
+    }
+
+    #[test]
+    fn events_of_the_peer_itself_are_in_no_slot() {
+        for slot in [MembershipSlot::A, MembershipSlot::B] {
+            assert_eq!(union(&PEER).in_slot(slot), union(&PEER));
+            assert_eq!(union(&PEER).of_slot(slot), PeerEvents::NONE);
+        }
+    }
+
+    #[test]
+    fn raised_events_are_taken_once() {
+        let (mailbox, context) = (EventMailbox::default(), Context::from_waker(Waker::noop()));
+        let left = PeerEvents::LEFT_ROOM.in_slot(MembershipSlot::B);
+        assert!(mailbox.raise(left));
+        assert!(!mailbox.raise(left), "an event that is raised already wakes no task");
+        assert!(mailbox.raise(PeerEvents::JOINED | left));
+        assert_eq!(mailbox.take(&context), PeerEvents::JOINED | left);
+        assert_eq!(mailbox.take(&context), PeerEvents::NONE);
     }
 }

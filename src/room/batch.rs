@@ -3,12 +3,12 @@
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::Peer;
 use crate::peer::PeerId;
-use crate::peer::events::PeerEvents;
+use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::peer::line_batch::{BatchOffset, EncodedBatch};
 use crate::peer::output_buffer::ByteSink;
 use crate::room::fanout::{Fanout, PartialDeliveries, PartialDelivery};
 use crate::room::history::History;
-use crate::room::inbox::{Inbox, MemberRef, Operation, Whisper};
+use crate::room::inbox::{Inbox, MemberRef, Operation, Requester, Whisper};
 use crate::room::replay::Replay;
 use crate::room::roster::{MemberKey, Members, Roster, find_by_name, holds_key};
 use crate::text::names::UserName;
@@ -54,7 +54,7 @@ pub(crate) struct Batch {
     /// Bytes of members' lines in it, which still count in the inbox.
     inbox_bytes: usize,
     /// Who waits until they no longer do.
-    blocked_senders: Vec<Arc<Peer<dyn ByteSink>>>,
+    blocked_senders: Vec<Requester>,
     metrics: MetricsDelta,
 }
 
@@ -95,7 +95,7 @@ pub(crate) enum DeferredReply {
 }
 
 /// Who gets which answer.
-pub(crate) type DeferredReplies = Vec<(Arc<Peer<dyn ByteSink>>, DeferredReply)>;
+pub(crate) type DeferredReplies = Vec<(Requester, DeferredReply)>;
 
 impl Batch {
     /// Nothing yet, for the members of `roster`, behind what was said in the `history_state`.
@@ -151,7 +151,7 @@ impl Batch {
             let lines = [history_state, &self.bytes[part.from.bytes..to.bytes]].concat();
             let lines = EncodedBatch::new(Bytes::from(lines), count + to.lines - part.from.lines);
             part.peer.deliver_batch(&lines, &mut self.metrics);
-            part.peer.raise(part.then_raise, &mut self.metrics);
+            part.peer.raise(part.then_raise.in_slot(part.slot), &mut self.metrics);
             (part.replay_end, part.from, part.then_raise) = (0, to, PeerEvents::NONE);
         }
         self.joiners_visited = until;
@@ -161,8 +161,8 @@ impl Batch {
     /// the inbox its room back.
     pub(crate) fn commit(mut self, roster: &Roster, inbox: &Inbox) -> CommittedBatch {
         inbox.release_bytes(self.inbox_bytes);
-        for peer in &self.blocked_senders {
-            peer.raise(PeerEvents::INBOX_READY, &mut self.metrics);
+        for sender in &self.blocked_senders {
+            sender.raise(PeerEvents::INBOX_READY, &mut self.metrics);
         }
         self.metrics.lines += self.end.lines;
         if let Some(history) = self.history_state.as_mut().and_then(|history_state| history_state.history.as_mut()) {
@@ -185,12 +185,12 @@ impl Batch {
 
     /// Gives who has asked, in the batch before this one, its answer. Of the past that is the lines
     /// up to there.
-    pub(crate) fn send_reply(&mut self, peer: &Peer, answer: &DeferredReply, metrics: &mut MetricsDelta) {
-        match answer {
-            DeferredReply::Renamed => peer.raise(PeerEvents::RENAMED, metrics),
+    pub(crate) fn send_reply(&mut self, requester: &Requester, reply: &DeferredReply, metrics: &mut MetricsDelta) {
+        match reply {
+            DeferredReply::Renamed => requester.raise(PeerEvents::RENAMED, metrics),
             DeferredReply::Whisper(whisper) => {
                 self.deliver_whisper(whisper, metrics);
-                peer.raise(PeerEvents::REQUEST_DONE, metrics);
+                requester.raise(PeerEvents::REQUEST_DONE, metrics);
             }
             DeferredReply::History(count) => {
                 let history = self.history_state.as_mut().and_then(|history_state| history_state.history.as_mut());
@@ -199,14 +199,14 @@ impl Batch {
                         (_, 0) => (Bytes::from_static(replies::NOTHING_KEPT.as_bytes()), 1),
                         (lines, count) => (lines.into(), count),
                     };
-                peer.deliver_batch(&EncodedBatch::new(lines, count), metrics);
-                peer.raise(PeerEvents::REQUEST_DONE, metrics);
+                requester.peer.deliver_batch(&EncodedBatch::new(lines, count), metrics);
+                requester.raise(PeerEvents::REQUEST_DONE, metrics);
             }
         }
     }
 
     /// Says something to one member, and to who said it what came of it.
-    fn deliver_whisper(&self, Whisper { peer, from, to, text }: &Whisper, metrics: &mut MetricsDelta) {
+    fn deliver_whisper(&self, Whisper { sender, from, to, text }: &Whisper, metrics: &mut MetricsDelta) {
         let member = find_by_name(&self.members_before, *to);
         let mut told = Vec::new();
         match member {
@@ -218,7 +218,7 @@ impl Batch {
             replies::whispered(&mut heard, from, text);
             member.deliver_batch(&EncodedBatch::new(Bytes::from(heard), 1), metrics);
         }
-        peer.deliver_batch(&EncodedBatch::new(Bytes::from(told), 1), metrics);
+        sender.peer.deliver_batch(&EncodedBatch::new(Bytes::from(told), 1), metrics);
     }
 
     /// Where it has what the room remembers.
@@ -252,31 +252,39 @@ impl Batch {
             Operation::Join(joiner) => self.apply_join(*joiner),
             Operation::Leave(joiner) => self.apply_leave(&joiner),
             Operation::Rename(member, name) => self.apply_rename(*member, *name),
-            Operation::ShowHistory(peer, count) => self.replies.push((peer, DeferredReply::History(count))),
+            Operation::ShowHistory(requester, count) => self.replies.push((requester, DeferredReply::History(count))),
             Operation::Whisper(whisper) => {
                 self.inbox_bytes += whisper.text.len();
-                self.replies.push((Arc::clone(&whisper.peer), DeferredReply::Whisper(whisper)));
+                self.replies.push((whisper.sender.clone(), DeferredReply::Whisper(whisper)));
             }
-            Operation::NotifyReady(peer) => self.blocked_senders.push(peer),
+            Operation::NotifyReady(sender) => self.blocked_senders.push(sender),
             Operation::Shutdown => self.apply_shutdown(),
         }
     }
 
     /// Only here is a name given, so no two can get it.
-    fn apply_join(&mut self, MemberRef { key, peer }: MemberRef) {
+    fn apply_join(&mut self, joiner: MemberRef) {
         if self.closed {
-            return peer.raise(PeerEvents::ROOM_CLOSED, &mut self.metrics);
+            return joiner.raise(PeerEvents::ROOM_CLOSED, &mut self.metrics);
         }
-        if self.members_mut().contains_key(&key) {
-            return peer.raise(PeerEvents::NAME_TAKEN, &mut self.metrics);
+        if self.members_mut().contains_key(&joiner.key) {
+            return joiner.raise(PeerEvents::NAME_TAKEN, &mut self.metrics);
         }
+        let MemberRef { key, peer } = joiner;
         self.members_mut().insert(key, Arc::clone(&peer));
         let from = self.end;
         let replay_end = self.extend_replay();
         messages::joined(&mut self.bytes, &key.name);
         self.advance_end(1);
         self.joined_at.insert(peer.id(), self.partials.0.len());
-        self.partials.0.push(PartialDelivery { peer, replay_end, from, to: None, then_raise: PeerEvents::JOINED });
+        self.partials.0.push(PartialDelivery {
+            peer,
+            slot: key.slot,
+            replay_end,
+            from,
+            to: None,
+            then_raise: PeerEvents::JOINED,
+        });
         self.metrics.joins += 1;
     }
 
@@ -289,7 +297,7 @@ impl Batch {
         let name = self.members_mut().remove_entry(key).map_or(key.name, |(key, _)| key.name);
         let to = Some(self.end);
         if self.was_member(key, peer.id()) {
-            self.add_leaver(Arc::clone(peer), PeerEvents::LEFT_ROOM);
+            self.add_leaver(Arc::clone(peer), key.slot, PeerEvents::LEFT_ROOM);
         } else if let Some(part) = self.joined_at.get(&peer.id()).and_then(|at| self.partials.0.get_mut(*at)) {
             part.to = to;
             part.then_raise = part.then_raise | PeerEvents::LEFT_ROOM;
@@ -315,24 +323,26 @@ impl Batch {
 
     /// Gives a member another name, if nobody else has it: here as in [`Batch::apply_join`] no two can
     /// get it. Its own name in other letters is nobody else's.
-    fn apply_rename(&mut self, MemberRef { key, peer }: MemberRef, name: UserName) {
+    fn apply_rename(&mut self, member: MemberRef, name: UserName) {
         if self.closed {
             // The goodbye is its answer: the name is not taken.
             return;
         }
-        let pending_name = MemberKey { name, ..key };
+        let new_key = MemberKey { name, ..member.key };
         let members = self.members_after.as_ref().unwrap_or(&self.members_before);
-        if !holds_key(members, &key, peer.id()) || pending_name != key && members.contains_key(&pending_name) {
-            return peer.raise(PeerEvents::NAME_TAKEN, &mut self.metrics);
+        let is_taken = new_key != member.key && members.contains_key(&new_key);
+        if is_taken || !holds_key(members, &member.key, member.peer.id()) {
+            return member.raise(PeerEvents::NAME_TAKEN, &mut self.metrics);
         }
+        let MemberRef { key, peer } = member;
         if self.was_member(&key, peer.id()) {
             self.renamed.insert(peer.id());
         }
         self.members_mut().remove(&key);
-        self.members_mut().insert(pending_name, Arc::clone(&peer));
+        self.members_mut().insert(new_key, Arc::clone(&peer));
         messages::renamed(&mut self.bytes, &key.name, &name);
         self.advance_end(1);
-        self.replies.push((peer, DeferredReply::Renamed));
+        self.replies.push((Requester { peer, slot: key.slot }, DeferredReply::Renamed));
     }
 
     /// Whether the peer that has this seat now was here before the batch, whatever its name was.
@@ -341,10 +351,17 @@ impl Batch {
     }
 
     /// A member of before gets all up to here and nothing more, and is told this then.
-    fn add_leaver(&mut self, peer: Arc<Peer<dyn ByteSink>>, then_raise: PeerEvents) {
+    fn add_leaver(&mut self, peer: Arc<Peer<dyn ByteSink>>, slot: MembershipSlot, then_raise: PeerEvents) {
         self.left.insert(peer.id());
         let to = Some(self.end);
-        self.partials.0.push(PartialDelivery { peer, replay_end: 0, from: BatchOffset::default(), to, then_raise });
+        self.partials.0.push(PartialDelivery {
+            peer,
+            slot,
+            replay_end: 0,
+            from: BatchOffset::default(),
+            to,
+            then_raise,
+        });
     }
 
     /// Everybody sees the goodbye, is let go and told to close; nobody is admitted afterwards.
@@ -363,7 +380,7 @@ impl Batch {
         let members = std::mem::take(self.members_mut());
         for (key, peer) in members {
             if self.was_member(&key, peer.id()) {
-                self.add_leaver(peer, PeerEvents::SHUTDOWN);
+                self.add_leaver(peer, key.slot, PeerEvents::SHUTDOWN);
             }
         }
     }

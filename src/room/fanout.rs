@@ -3,7 +3,7 @@
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::Peer;
 use crate::peer::PeerId;
-use crate::peer::events::PeerEvents;
+use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::peer::line_batch::{BatchOffset, EncodedBatch};
 use crate::peer::output_buffer::ByteSink;
 use crate::room::replay::Replay;
@@ -15,6 +15,8 @@ use std::sync::Arc;
 /// A peer that came or went in a batch: its part, and what it is told when it has it.
 pub(crate) struct PartialDelivery {
     pub(crate) peer: Arc<Peer<dyn ByteSink>>,
+    /// The slot in which `then_raise` is raised.
+    pub(crate) slot: MembershipSlot,
     /// The place in the replay up to which it is shown the past first; 0: not at all.
     pub(crate) replay_end: usize,
     pub(crate) from: BatchOffset,
@@ -32,7 +34,8 @@ impl Drop for PartialDeliveries {
     /// else would tell it.
     fn drop(&mut self) {
         for part in self.0.drain(..) {
-            part.peer.raise(part.then_raise | PeerEvents::ROOM_FAILED, &mut MetricsDelta::default());
+            let events = part.then_raise | PeerEvents::ROOM_FAILED;
+            part.peer.raise(events.in_slot(part.slot), &mut MetricsDelta::default());
         }
     }
 }
@@ -69,7 +72,7 @@ impl Fanout {
                 part.peer.deliver(&self.all.part(part.peer.route(), part.from, to), metrics);
             }
             if part.then_raise != PeerEvents::NONE {
-                part.peer.raise(part.then_raise, metrics);
+                part.peer.raise(part.then_raise.in_slot(part.slot), metrics);
             }
             self.partials.0.pop();
             Some(())

@@ -1,6 +1,8 @@
 //! A room's inbox: a lock-free queue of operations with a byte capacity, and who runs the next pass.
 
+use crate::metrics::counters::MetricsDelta;
 use crate::peer::Peer;
+use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::peer::output_buffer::ByteSink;
 use crate::room::roster::MemberKey;
 use crate::text::names::UserName;
@@ -25,11 +27,11 @@ pub(crate) enum Operation {
     /// The peer wants this name instead of the one that it has.
     Rename(Box<MemberRef>, Box<UserName>),
     /// Show this peer so many of the last lines.
-    ShowHistory(Arc<Peer<dyn ByteSink>>, u16),
+    ShowHistory(Requester, u16),
     /// Say something to one member alone.
     Whisper(Box<Whisper>),
     /// Tell this peer when you get here: it waits for the capacity.
-    NotifyReady(Arc<Peer<dyn ByteSink>>),
+    NotifyReady(Requester),
     /// Say goodbye, let everybody go, and admit nobody any more.
     Shutdown,
 }
@@ -40,11 +42,32 @@ pub(crate) struct MemberRef {
     pub(crate) peer: Arc<Peer<dyn ByteSink>>,
 }
 
+impl MemberRef {
+    /// Raises room events in the slot of this membership.
+    pub(crate) fn raise(&self, events: PeerEvents, metrics: &mut MetricsDelta) {
+        self.peer.raise(events.in_slot(self.key.slot), metrics);
+    }
+}
+
+/// A member that the room answers, and the slot of the membership that asked.
+#[derive(Clone)]
+pub(crate) struct Requester {
+    pub(crate) peer: Arc<Peer<dyn ByteSink>>,
+    pub(crate) slot: MembershipSlot,
+}
+
+impl Requester {
+    /// Raises room events in the slot of this membership.
+    pub(crate) fn raise(&self, events: PeerEvents, metrics: &mut MetricsDelta) {
+        self.peer.raise(events.in_slot(self.slot), metrics);
+    }
+}
+
 /// What one member says to another.
 pub(crate) struct Whisper {
-    /// Who says it.
-    pub(crate) peer: Arc<Peer<dyn ByteSink>>,
-    /// Under which name.
+    /// The sender.
+    pub(crate) sender: Requester,
+    /// The sender's name.
     pub(crate) from: UserName,
     pub(crate) to: UserName,
     pub(crate) text: Box<str>,

@@ -3,7 +3,7 @@
 use crate::peer::Peer;
 use crate::peer::output_buffer::ByteSink;
 use crate::room::Room;
-use crate::room::inbox::{Inbox, MemberRef, Operation, PassToken, Whisper};
+use crate::room::inbox::{Inbox, MemberRef, Operation, PassToken, Requester, Whisper};
 use crate::room::passes::spawn_pass;
 use crate::room::registry::Registry;
 use crate::room::roster::{MemberKey, holds_key};
@@ -52,7 +52,7 @@ impl Membership {
             Err(bytes) => {
                 // Whatever fills the inbox now is in front of this: when the pass gets here, it
                 // has taken all that.
-                self.spawn_pass(self.inbox().send(Operation::NotifyReady(Arc::clone(&self.peer))));
+                self.spawn_pass(self.inbox().send(Operation::NotifyReady(self.requester())));
                 Err(bytes)
             }
         }
@@ -79,16 +79,16 @@ impl Membership {
     /// shown what came of it and told `REQUEST_DONE`. False when the room's inbox is full: the peer is
     /// told `INBOX_READY` when it is worth trying again.
     pub(crate) fn send_whisper(&self, to: UserName, text: &str) -> bool {
-        let whisper = Whisper { peer: Arc::clone(&self.peer), from: self.user(), to, text: text.into() };
+        let whisper = Whisper { sender: self.requester(), from: self.user(), to, text: text.into() };
         let sent = self.inbox().try_send_whisper(Box::new(whisper));
         let full = sent.is_err();
-        self.spawn_pass(sent.unwrap_or_else(|_| self.inbox().send(Operation::NotifyReady(Arc::clone(&self.peer)))));
+        self.spawn_pass(sent.unwrap_or_else(|_| self.inbox().send(Operation::NotifyReady(self.requester()))));
         !full
     }
 
     /// Asks to be shown the room's last `count` lines. The peer is told `REQUEST_DONE`.
     pub(crate) fn request_history(&self, count: u16) {
-        self.spawn_pass(self.inbox().send(Operation::ShowHistory(Arc::clone(&self.peer), count)));
+        self.spawn_pass(self.inbox().send(Operation::ShowHistory(self.requester(), count)));
     }
 
     /// How many are in the room now, and their names. One that was let in a moment ago may be in no
@@ -103,6 +103,10 @@ impl Membership {
     /// Hands in a leaver's last lines, budget or not: each connection has one such parcel.
     pub(crate) fn send_final_lines(&self, bytes: Box<[u8]>, lines: u32) {
         self.spawn_pass(self.inbox().send_final_lines(bytes, lines));
+    }
+
+    fn requester(&self) -> Requester {
+        Requester { peer: Arc::clone(&self.peer), slot: self.key.slot }
     }
 
     pub(super) fn inbox(&self) -> &Inbox {

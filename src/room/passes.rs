@@ -111,12 +111,12 @@ impl Drop for Fuse<'_> {
         self.registry.rooms.remove_if(&self.room.name(), |_, found| Arc::ptr_eq(found, self.room));
         let mut metrics = MetricsDelta::default();
         for operation in self.room.inbox.take(usize::MAX) {
-            if let Operation::Join(blocked_senders) | Operation::Leave(blocked_senders) = operation {
-                blocked_senders.peer.raise(PeerEvents::ROOM_FAILED, &mut metrics);
+            if let Operation::Join(member) | Operation::Leave(member) = operation {
+                member.raise(PeerEvents::ROOM_FAILED, &mut metrics);
             }
         }
-        for peer in self.room.roster().snapshot().values() {
-            peer.raise(PeerEvents::ROOM_FAILED, &mut metrics);
+        for (key, peer) in self.room.roster().snapshot().iter() {
+            peer.raise(PeerEvents::ROOM_FAILED.in_slot(key.slot), &mut metrics);
         }
         self.room.roster().replace(Members::default());
         self.registry.counters.add(&metrics);

@@ -2,6 +2,7 @@
 
 use crate::metrics::counters::Counters;
 use crate::peer::Peer;
+use crate::peer::events::MembershipSlot;
 use crate::peer::output_buffer::ByteSink;
 use crate::room::Room;
 use crate::room::inbox::{MemberRef, Operation};
@@ -93,10 +94,12 @@ impl Registry {
         room: RoomName,
         user: UserName,
         peer: Arc<Peer<dyn ByteSink>>,
+        slot: MembershipSlot,
     ) -> Result<Membership, ShuttingDown> {
         let key = MemberKey {
             name: user,
             disambiguator: if self.allow_duplicate_names { peer.id().non_zero() } else { None },
+            slot,
         };
         let joiner = Box::new(MemberRef { key, peer: Arc::clone(&peer) });
         let entry = self.rooms.entry(room);

@@ -2,25 +2,44 @@
 
 use crate::peer::Peer;
 use crate::peer::PeerId;
+use crate::peer::events::MembershipSlot;
 use crate::peer::output_buffer::ByteSink;
 use crate::text::names::UserName;
 use arc_swap::ArcSwap;
 use halfbrown::HashMap;
-use std::hash::RandomState;
+use std::hash::{Hash, Hasher, RandomState};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
 /// Who sits where. Names come from outside: the hash is `SipHash` with a random seed.
 pub type Members = HashMap<MemberKey, Arc<Peer<dyn ByteSink>>, RandomState>;
 
-/// A place in a room, which one member at a time can have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The identity of a member in its room. One member at a time can have a key.
+#[derive(Clone, Copy, Debug)]
 pub struct MemberKey {
     /// The member's name.
     pub name: UserName,
-    /// Tells members of the same name apart where that is allowed; else `None`, so that a name
-    /// is a seat and can be taken once.
+    /// Distinguishes members of the same name where the settings allow duplicate names; else `None`, so
+    /// that one member at a time can have a name.
     pub disambiguator: Option<NonZeroU64>,
+    /// The slot in which the room raises events for this member. **Not part of the identity**: equality
+    /// and hash ignore it, so that a name is taken in whichever slot its member has joined.
+    pub slot: MembershipSlot,
+}
+
+impl PartialEq for MemberKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.disambiguator == other.disambiguator
+    }
+}
+
+impl Eq for MemberKey {}
+
+impl Hash for MemberKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+        self.disambiguator.hash(state);
+    }
 }
 
 /// The members of one room. Whoever reads gets a snapshot; the room's delivery pass, which alone
@@ -92,7 +111,7 @@ pub(crate) fn find_by_name(members: &Members, name: UserName) -> Option<&Arc<Pee
     if allow_duplicate_names {
         return members.iter().find(|(key, _)| key.name == name).map(|(_, peer)| peer);
     }
-    members.get(&MemberKey { name, disambiguator: None })
+    members.get(&MemberKey { name, disambiguator: None, slot: MembershipSlot::A })
 }
 
 /// Whether this very peer has the seat, and not another one of its name.
@@ -114,7 +133,11 @@ mod tests {
     }
 
     fn key(number: u64) -> MemberKey {
-        MemberKey { name: UserName::parse(&format!("u{number}")).unwrap(), disambiguator: None }
+        MemberKey {
+            name: UserName::parse(&format!("u{number}")).unwrap(),
+            disambiguator: None,
+            slot: MembershipSlot::A,
+        }
     }
 
     fn members(count: u64) -> Members {
@@ -133,9 +156,17 @@ mod tests {
 
     #[test]
     fn a_name_is_one_seat_whatever_its_case() {
-        let upper = MemberKey { name: UserName::parse("U1").unwrap(), disambiguator: None };
+        let upper = MemberKey { name: UserName::parse("U1").unwrap(), ..key(0) };
         assert!(members(2).contains_key(&upper));
         assert!(members(100).contains_key(&upper));
+    }
+
+    /// A roster has one key for each member: the slot fits into the padding after the name.
+    #[test]
+    fn slot_is_no_part_of_a_key_and_costs_no_memory() {
+        let other_slot = MemberKey { slot: MembershipSlot::B, ..key(1) };
+        assert!(members(2).contains_key(&other_slot) && members(100).contains_key(&other_slot));
+        assert_eq!(size_of::<MemberKey>(), size_of::<(UserName, Option<NonZeroU64>)>());
     }
 
     #[test]

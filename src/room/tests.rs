@@ -4,9 +4,9 @@ use crate::config::SlowReader;
 use crate::metrics::counters::{Counters, MetricsDelta};
 use crate::peer::Peer;
 use crate::peer::PeerId;
-use crate::peer::events::PeerEvents;
+use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::peer::output_buffer::ByteSink;
-use crate::room::inbox::{MemberRef, Operation};
+use crate::room::inbox::{MemberRef, Operation, Requester};
 use crate::room::roster::MemberKey;
 use crate::text::names::UserName;
 use std::io;
@@ -34,7 +34,11 @@ fn peer(id: u64) -> Arc<Peer<Page>> {
 
 fn joiner(peer: &Arc<Peer<Page>>) -> MemberRef {
     let name = UserName::parse(&format!("u{}", peer.id().0)).unwrap();
-    MemberRef { key: MemberKey { name, disambiguator: None }, peer: Arc::clone(peer) as _ }
+    MemberRef { key: MemberKey { name, disambiguator: None, slot: MembershipSlot::A }, peer: Arc::clone(peer) as _ }
+}
+
+fn requester(peer: &Arc<Peer<Page>>) -> Requester {
+    Requester { peer: Arc::clone(peer) as _, slot: MembershipSlot::A }
 }
 
 fn room() -> Room {
@@ -172,12 +176,12 @@ async fn a_newcomer_does_not_wait_for_a_pass_to_end() {
 }
 
 fn rename(peer: &Arc<Peer<Page>>, from: &str, to: &str) -> Operation {
-    let key = MemberKey { name: UserName::parse(from).unwrap(), disambiguator: None };
+    let key = MemberKey { name: UserName::parse(from).unwrap(), disambiguator: None, slot: MembershipSlot::A };
     Operation::Rename(Box::new(MemberRef { key, peer: Arc::clone(peer) as _ }), Box::new(UserName::parse(to).unwrap()))
 }
 
 fn leave_as(peer: &Arc<Peer<Page>>, name: &str) -> Operation {
-    let key = MemberKey { name: UserName::parse(name).unwrap(), disambiguator: None };
+    let key = MemberKey { name: UserName::parse(name).unwrap(), disambiguator: None, slot: MembershipSlot::A };
     Operation::Leave(Box::new(MemberRef { key, peer: Arc::clone(peer) as _ }))
 }
 
@@ -240,7 +244,7 @@ async fn a_newcomer_is_shown_the_past_before_its_own_joining() {
     push(&room, [Operation::Join(Box::new(joiner(&late)))]);
     pass(&room).await;
     assert_eq!(text(&late), "*** u2 has joined\n*** u1: c\nu3 has joined\n");
-    push(&room, [send("u1: d\n"), Operation::ShowHistory(Arc::clone(&late) as _, 3)]);
+    push(&room, [send("u1: d\n"), Operation::ShowHistory(requester(&late), 3)]);
     pass(&room).await;
     assert!(text(&late).ends_with("\nu1: d\n*** u1: c\n*** u3 has joined\n*** u1: d\n"), "{}", text(&late));
 }
@@ -258,7 +262,7 @@ async fn a_name_is_given_when_everybody_has_seen_it() {
     let mut checkpoint = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     assert_eq!(checkpoint(), Poll::Pending);
     push(&room, [rename(&peers[0], "u0", "al")]);
-    let al = MemberKey { name: UserName::parse("al").unwrap(), disambiguator: None };
+    let al = MemberKey { name: UserName::parse("al").unwrap(), disambiguator: None, slot: MembershipSlot::A };
     loop {
         let told = events_of(&peers[0]) == PeerEvents::RENAMED;
         assert!(!told || room.roster().snapshot().contains_key(&al), "told before the roster has it");
@@ -276,7 +280,7 @@ async fn showing_the_past_lets_others_run() {
     let (room, asks) = (room(), peer(1));
     push(&room, [Operation::Join(Box::new(joiner(&asks)))]);
     pass(&room).await;
-    push(&room, (0..1_000).map(|_| Operation::ShowHistory(Arc::clone(&asks) as _, 1)));
+    push(&room, (0..1_000).map(|_| Operation::ShowHistory(requester(&asks), 1)));
     let mut breaths = 0;
     tokio::select! {
         biased;
@@ -300,7 +304,7 @@ async fn whoever_comes_into_an_empty_room_is_shown_nothing_of_before() {
     let (next, last) = (peer(3), peer(4));
     push(&room, [Operation::Leave(Box::new(joiner(&new))), Operation::Join(Box::new(joiner(&next)))]);
     push(&room, [Operation::Leave(Box::new(joiner(&next))), Operation::Join(Box::new(joiner(&last)))]);
-    push(&room, [Operation::ShowHistory(Arc::clone(&last) as _, 9)]);
+    push(&room, [Operation::ShowHistory(requester(&last), 9)]);
     pass(&room).await;
     assert_eq!(text(&next), "u3 has joined\n");
     assert_eq!(text(&last), "u4 has joined\n*** u4 has joined\n");
@@ -310,7 +314,7 @@ async fn whoever_comes_into_an_empty_room_is_shown_nothing_of_before() {
 async fn a_room_that_remembers_nothing_says_so() {
     let room = Room::new(RoomName::parse("room").unwrap(), 1 << 20, 0, 5);
     let asks = peer(1);
-    push(&room, [Operation::Join(Box::new(joiner(&asks))), Operation::ShowHistory(Arc::clone(&asks) as _, 3)]);
+    push(&room, [Operation::Join(Box::new(joiner(&asks))), Operation::ShowHistory(requester(&asks), 3)]);
     pass(&room).await;
     assert_eq!(text(&asks), format!("u1 has joined\n{}", crate::text::replies::NOTHING_KEPT));
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::SlowReader;
 use crate::peer::PeerId;
-use crate::peer::events::PeerEvents;
+use crate::peer::events::{MembershipSlot, PeerEvents};
 use std::io;
 use std::task::{Context, Waker};
 use tokio::task::yield_now;
@@ -24,7 +24,7 @@ fn peer(id: u64, panics: bool) -> Arc<Peer<Sink>> {
 
 fn join(registry: &Arc<Registry>, peer: &Arc<Peer<Sink>>) -> Membership {
     let (room, user) = (RoomName::parse("room").unwrap(), UserName::parse(&format!("u{}", peer.id().0)).unwrap());
-    registry.join(room, user, Arc::clone(peer) as _).unwrap()
+    registry.join(room, user, Arc::clone(peer) as _, MembershipSlot::A).unwrap()
 }
 
 /// Lets all that is due run: this is the only thread.
