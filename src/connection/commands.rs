@@ -38,13 +38,13 @@ impl Connection {
         };
         let mut told = Vec::new();
         match command {
-            Command::Help => commands::help(&mut told),
-            Command::Who => membership.list_members(|total, names| replies::who(&mut told, total, names)),
+            Command::Help => commands::push_help(&mut told),
+            Command::Who => membership.list_members(|total, names| replies::push_who(&mut told, total, names)),
             Command::Rooms => {
-                replies::rooms(&mut told, self.host.registry.rooms());
+                replies::push_rooms(&mut told, self.host.registry.rooms());
                 self.rate.spend_many(DEAR, &self.host.limit, Instant::now().into_std());
             }
-            Command::Join { room, .. } if room == membership.room() => replies::here_already(&mut told, &room),
+            Command::Join { room, .. } if room == membership.room() => replies::push_already_here(&mut told, &room),
             Command::Join { room, user } => {
                 let user = user.unwrap_or(membership.user());
                 return self.move_to(room, user);
@@ -53,7 +53,7 @@ impl Connection {
                 membership.request_rename(name);
                 self.request = PendingRequest::Renaming;
             }
-            Command::Me(text) => encoder.add(|out| messages::acted(out, &membership.user(), text)),
+            Command::Me(text) => encoder.add(|out| messages::push_action(out, &membership.user(), text)),
             Command::Msg { to, text } if membership.send_whisper(to, text) => self.request = PendingRequest::Asking,
             Command::Msg { .. } => self.blocked_input.get_or_insert_default().command = Some(line.into()),
             Command::Last(count) => {
@@ -63,7 +63,7 @@ impl Connection {
             }
             Command::Quit(text) => {
                 if let Some(text) = text {
-                    encoder.add(|out| messages::said(out, &membership.user(), text));
+                    encoder.add(|out| messages::push_chat(out, &membership.user(), text));
                 }
                 self.post(encoder);
                 return Err(CloseReason::Quit);
@@ -90,7 +90,7 @@ impl Connection {
     /// Answers with one line that is no user's.
     pub(super) fn reply_line(&self, text: &impl Display) {
         let mut told = Vec::new();
-        replies::answer(&mut told, text);
+        replies::push_reply(&mut told, text);
         self.reply(told);
     }
 
@@ -99,9 +99,9 @@ impl Connection {
         match self.editor() {
             Some((editor, _)) => {
                 *part(&mut editor.style) = on;
-                replies::switched(told, what, on);
+                replies::push_switched(told, what, on);
             }
-            None => replies::answer(told, &format_args!("/{what} works with the line editor: /ui on")),
+            None => replies::push_reply(told, &format_args!("/{what} works with the line editor: /ui on")),
         }
     }
 
@@ -153,10 +153,10 @@ impl Connection {
     pub(super) fn refused(&mut self) -> Result<(), CloseReason> {
         let mut told = Vec::new();
         match (mem::replace(&mut self.request, PendingRequest::None), &mut self.room_state) {
-            (PendingRequest::Moving(new), _) => replies::taken_there(&mut told, &new.room(), &new.user()),
+            (PendingRequest::Moving(new), _) => replies::push_name_taken_in(&mut told, &new.room(), &new.user()),
             (PendingRequest::Renaming, RoomState::Inside(membership)) => {
                 if let Some(name) = membership.resolve_rename(false) {
-                    replies::taken_here(&mut told, &name);
+                    replies::push_name_taken(&mut told, &name);
                 }
             }
             _ => return Err(CloseReason::NameTaken),

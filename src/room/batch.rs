@@ -196,7 +196,7 @@ impl Batch {
                 let history = self.history_state.as_mut().and_then(|history_state| history_state.history.as_mut());
                 let (lines, count) =
                     match history.map(|history| history.render_last((*count).into())).unwrap_or_default() {
-                        (_, 0) => (Bytes::from_static(replies::NOTHING_KEPT.as_bytes()), 1),
+                        (_, 0) => (Bytes::from_static(replies::NO_HISTORY.as_bytes()), 1),
                         (lines, count) => (lines.into(), count),
                     };
                 requester.peer.deliver_batch(&EncodedBatch::new(lines, count), metrics);
@@ -210,12 +210,12 @@ impl Batch {
         let member = find_by_name(&self.members_before, *to);
         let mut told = Vec::new();
         match member {
-            Some(_) => replies::whispering(&mut told, to, text),
-            None => replies::nobody(&mut told, to),
+            Some(_) => replies::push_whisper_sent(&mut told, to, text),
+            None => replies::push_no_such_member(&mut told, to),
         }
         if let Some(member) = member {
             let mut heard = Vec::new();
-            replies::whispered(&mut heard, from, text);
+            replies::push_whisper_received(&mut heard, from, text);
             member.deliver_batch(&EncodedBatch::new(Bytes::from(heard), 1), metrics);
         }
         sender.peer.deliver_batch(&EncodedBatch::new(Bytes::from(told), 1), metrics);
@@ -274,7 +274,7 @@ impl Batch {
         self.members_mut().insert(key, Arc::clone(&peer));
         let from = self.end;
         let replay_end = self.extend_replay();
-        messages::joined(&mut self.bytes, &key.name);
+        messages::push_joined(&mut self.bytes, &key.name);
         self.advance_end(1);
         self.joined_at.insert(peer.id(), self.partials.0.len());
         self.partials.0.push(PartialDelivery {
@@ -302,7 +302,7 @@ impl Batch {
             part.to = to;
             part.then_raise = part.then_raise | PeerEvents::LEFT_ROOM;
         }
-        messages::left(&mut self.bytes, &name);
+        messages::push_left(&mut self.bytes, &name);
         self.advance_end(1);
         self.metrics.leaves += 1;
         if self.members_mut().is_empty() {
@@ -340,7 +340,7 @@ impl Batch {
         }
         self.members_mut().remove(&key);
         self.members_mut().insert(new_key, Arc::clone(&peer));
-        messages::renamed(&mut self.bytes, &key.name, &name);
+        messages::push_renamed(&mut self.bytes, &key.name, &name);
         self.advance_end(1);
         self.replies.push((Requester { peer, slot: key.slot }, DeferredReply::Renamed));
     }

@@ -24,7 +24,7 @@ impl Replay {
     /// Goes on with the lines that the `batch` has now; the place behind them.
     pub(crate) fn extend(&mut self, batch: &[u8]) -> usize {
         for line in batch[self.consumed..].split_inclusive(|byte| *byte == b'\n') {
-            replies::recalled(&mut self.text, &line[..line.len() - 1]);
+            replies::push_recalled(&mut self.text, &line[..line.len() - 1]);
         }
         self.consumed = batch.len();
         self.text.len()

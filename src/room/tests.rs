@@ -316,7 +316,7 @@ async fn a_room_that_remembers_nothing_says_so() {
     let asks = peer(1);
     push(&room, [Operation::Join(Box::new(joiner(&asks))), Operation::ShowHistory(requester(&asks), 3)]);
     pass(&room).await;
-    assert_eq!(text(&asks), format!("u1 has joined\n{}", crate::text::replies::NOTHING_KEPT));
+    assert_eq!(text(&asks), format!("u1 has joined\n{}", crate::text::replies::NO_HISTORY));
 }
 
 #[tokio::test]
