@@ -9,8 +9,8 @@ use pty_process::blocking::{Command, Pty, open};
 use std::io::{Read, Write};
 use std::num::NonZeroU16;
 use std::process::{Child, ExitStatus};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Instant;
 
@@ -55,7 +55,7 @@ impl Screen {
     pub fn run(program: &str, args: &[&str]) -> Self {
         let (pty, inside) = open().unwrap();
         pty.resize(Size::new(ROWS, COLUMNS)).unwrap();
-        let command = Command::new(program).args(args).env("TERM", "xterm").env("LC_ALL", "C.UTF-8");
+        let command = with_default_signals(program).args(args).env("TERM", "xterm").env("LC_ALL", "C.UTF-8");
         let program = command.spawn(inside).unwrap();
         let pty = Arc::new(pty);
         let reader = Arc::clone(&pty);
@@ -273,6 +273,21 @@ impl vt100::Callbacks for Disturbances {
 
     fn unhandled_osc(&mut self, _: &mut vt100::Screen, _: &[&[u8]]) {
         self.0.push("a system command".to_owned());
+    }
+}
+
+/// Returns a command that runs `program` with the default reactions to Ctrl-C and Ctrl-\.
+///
+/// A process inherits which signals are ignored, and a shell ignores these two for the jobs that it starts
+/// in the background. Without `env --default-signal` the program keeps what this process has inherited.
+fn with_default_signals(program: &str) -> Command {
+    const ENV: [&str; 2] = ["env", "--default-signal=INT,QUIT"];
+    static IS_SUPPORTED: OnceLock<bool> = OnceLock::new();
+    let probe = || std::process::Command::new(ENV[0]).args([ENV[1], "true"]).output();
+    if *IS_SUPPORTED.get_or_init(|| probe().is_ok_and(|output| output.status.success())) {
+        Command::new(ENV[0]).args([ENV[1], program])
+    } else {
+        Command::new(program)
     }
 }
 
