@@ -2,7 +2,7 @@
 
 use super::Client;
 use socket2::SockRef;
-use std::io::Read;
+use std::io::{BufRead, Read};
 
 /// What Linux telnet waits for after Ctrl-C, and shows nothing before it has come.
 pub const TIMING_MARK: &[u8] = b"\xFF\xFC\x06";
@@ -26,8 +26,10 @@ impl Client {
     /// Reads up to these bytes; what stands before them.
     pub fn bytes_before(&mut self, end: impl AsRef<[u8]>) -> Vec<u8> {
         let (mut bytes, end) = (Vec::new(), end.as_ref());
+        let Some(last) = end.last() else { return bytes };
         while !bytes.ends_with(end) {
-            bytes.extend(self.some_bytes(1));
+            let read = self.reader.read_until(*last, &mut bytes).expect("the bytes did not come");
+            assert!(read > 0, "the server closed the connection before {:?}", end.escape_ascii().to_string());
         }
         bytes.truncate(bytes.len() - end.len());
         bytes
