@@ -33,7 +33,7 @@ fn allocations_a_line(count: usize) -> f64 {
     let mut members: Vec<Client> = (0..count).map(|number| server.join("room", &format!("m{number}"))).collect();
     for (at, member) in members.iter_mut().enumerate() {
         for number in at + 1..count {
-            member.expect(&format!("m{number} has joined"));
+            member.expect_line(&format!("m{number} has joined"));
         }
     }
     let mut buffer = vec![0; "m0: ".len() + LINE.len()];

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::screen::{COLUMNS, Screen, is_there};
+use common::screen::{COLUMNS, Screen, is_installed};
 use common::{Client, TestServer};
 
 /// Somebody at a real telnet, and somebody who attacks them.
@@ -28,8 +28,8 @@ impl Scene {
     /// The victim is in the middle of a line that the server edits.
     fn with_editor() -> Self {
         Self::begin("> half a █line", |victim| {
-            victim.join_editing("room", "victim");
-            victim.types("half a line\x1B[D\x1B[D\x1B[D\x1B[D");
+            victim.join_with_editor("room", "victim");
+            victim.type_keys("half a line\x1B[D\x1B[D\x1B[D\x1B[D");
         })
     }
 
@@ -37,7 +37,7 @@ impl Scene {
         let server = TestServer::start();
         let mut victim = Screen::telnet(&server);
         join(&mut victim);
-        victim.shows(&[bottom]);
+        victim.expect_rows(&[bottom]);
         let mut rows = victim.rows();
         rows.pop();
         rows.push("mallory has joined".to_owned());
@@ -65,14 +65,14 @@ impl Scene {
     #[track_caller]
     fn is_whole(&mut self) {
         let rows: Vec<&str> = self.rows.iter().map(String::as_str).chain([self.bottom]).collect();
-        self.victim.shows(&rows);
-        self.victim.was_not_disturbed();
+        self.victim.expect_rows(&rows);
+        self.victim.assert_only_text();
     }
 }
 
 /// Attacks somebody in each way of using telnet.
 fn in_each_mode(attack: impl Fn(&mut Scene)) {
-    if is_there("telnet") {
+    if is_installed("telnet") {
         for mut scene in [Scene::with_lines(), Scene::with_editor()] {
             attack(&mut scene);
             scene.attack("all is well", "mallory: all is well");

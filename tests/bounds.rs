@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Client, Program, TestServer, eventually, numbered, patient, read_with_gaps};
+use common::{Client, ServerProcess, TestServer, numbered_lines, read_lines_and_skip_notices, test_config, wait_until};
 use rlimit::Resource;
 use roomcast::{Config, SlowReader};
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -15,7 +15,7 @@ const SHORT: Duration = Duration::from_secs(2);
 
 #[test]
 fn a_join_line_that_does_not_come_in_time() {
-    let server = TestServer::with(Config { login_timeout: SHORT, ..patient() });
+    let server = TestServer::start_with(Config { login_timeout: SHORT, ..test_config() });
     let mut silent = server.connect();
     assert!(silent.expect_error().contains("no JOIN line came within 2s"));
     // It is a time in all: bytes that drip in do not extend it.
@@ -23,29 +23,29 @@ fn a_join_line_that_does_not_come_in_time() {
     while slow.try_send("J").is_ok() {}
     // Who has joined may be silent.
     let mut alice = server.join("room", "alice");
-    eventually("the strangers are gone", || server.watch.connections() == 1);
+    wait_until("the strangers are gone", || server.stats.connections() == 1);
     alice.send("still here\n");
-    alice.expect("alice: still here");
+    alice.expect_line("alice: still here");
 }
 
 #[test]
 fn one_connection_too_many_is_told_so() {
-    let server = TestServer::with(Config { max_connections: NonZeroUsize::new(2), ..patient() });
+    let server = TestServer::start_with(Config { max_connections: NonZeroUsize::new(2), ..test_config() });
     let (mut alice, bob) = (server.join("room", "alice"), server.join("room", "bob"));
     for _ in 0..100 {
-        let mut refused = Client::raw(server.address);
+        let mut refused = Client::connect_raw(server.address);
         assert!(refused.expect_error().contains("server is full"));
     }
     bob.leave();
-    eventually("bob is gone", || server.watch.connections() == 1);
+    wait_until("bob is gone", || server.stats.connections() == 1);
     server.join("room", "carol");
-    alice.expect("bob has joined");
+    alice.expect_line("bob has joined");
 }
 
 /// A server that has no file left waits, does not spin, and goes on when there is one.
 #[test]
 fn no_file_left() {
-    let server = Program::start(&["-v"]);
+    let server = ServerProcess::start(&["-v"]);
     let mut alice = server.join("room", "alice");
     let pid = server.process.id();
     let most = rlimit::getrlimit(Resource::NOFILE).unwrap().1;
@@ -56,17 +56,17 @@ fn no_file_left() {
     let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
     limit(open as u64);
     // These connect, since the kernel does that, and are not accepted.
-    let mut waiting: Vec<Client> = (0..3).map(|_| Client::raw(server.address)).collect();
+    let mut waiting: Vec<Client> = (0..3).map(|_| Client::connect_raw(server.address)).collect();
     for _ in 0..100 {
         alice.send("still here\n");
-        alice.expect("alice: still here");
+        alice.expect_line("alice: still here");
     }
     limit(most);
     for client in &mut waiting {
-        client.expect_bytes(common::WELCOME);
+        client.expect_text(common::WELCOME);
     }
-    server.signal("TERM");
-    let (code, log) = { server }.wait();
+    server.send_signal("TERM");
+    let (code, log) = { server }.wait_for_exit();
     assert_eq!(code, Some(0));
     let complaints = log.lines().filter(|line| line.contains("can't accept")).count();
     assert!((1..50).contains(&complaints), "it pauses longer and longer: {complaints}");
@@ -75,15 +75,15 @@ fn no_file_left() {
 #[test]
 fn lines_beyond_the_rate_are_delayed_and_none_is_lost() {
     let burst = NonZeroU32::new(10).unwrap();
-    let server = TestServer::with(Config { rate: 100, burst, ..patient() });
+    let server = TestServer::start_with(Config { rate: 100, burst, ..test_config() });
     let mut alice = server.join("room", "alice");
     let mut bob = server.join("room", "bob");
-    alice.expect("bob has joined");
+    alice.expect_line("bob has joined");
     let start = Instant::now();
-    alice.send(numbered(300));
+    alice.send(numbered_lines(300));
     // One who is not beyond it is not delayed.
     bob.send("hello\n");
-    let mut seen: Vec<String> = (0..301).map(|_| bob.line()).collect();
+    let mut seen: Vec<String> = (0..301).map(|_| bob.read_line()).collect();
     let hello = seen.iter().position(|line| line == "bob: hello").unwrap();
     assert!(hello < 300, "it did not wait for alice's last");
     seen.remove(hello);
@@ -96,40 +96,40 @@ fn lines_beyond_the_rate_are_delayed_and_none_is_lost() {
 #[test]
 fn who_is_gone_does_not_stay_for_its_rate() {
     let burst = NonZeroU32::new(10).unwrap();
-    let server = TestServer::with(Config { rate: 1, burst, ..patient() });
+    let server = TestServer::start_with(Config { rate: 1, burst, ..test_config() });
     let mut alice = server.join("room", "alice");
     let mut mallory = server.join("room", "mallory");
     mallory.send("x\n".repeat(3_000));
-    alice.skip_to("mallory: x");
+    alice.skip_to_line("mallory: x");
     mallory.reset();
     // Lines to it meet the reset.
     for _ in 0..3 {
         alice.send("are you there\n");
     }
-    let heard = std::iter::from_fn(|| Some(alice.line())).take_while(|line| line != "mallory has left").count();
+    let heard = std::iter::from_fn(|| Some(alice.read_line())).take_while(|line| line != "mallory has left").count();
     assert!(heard < 100, "{heard} lines of 3,000 in the seconds that it may have");
     server.join("room", "mallory");
 }
 
 #[test]
 fn a_full_inbox_holds_its_senders_back_and_loses_nothing() {
-    let server = TestServer::with(Config { inbox: 1_000, rate: 0, ..patient() });
+    let server = TestServer::start_with(Config { inbox: 1_000, rate: 0, ..test_config() });
     let mut witness = server.join("room", "witness");
     std::thread::scope(|scope| {
         for sender in 0..4 {
             let mut client = server.join("room", &format!("s{sender}"));
             scope.spawn(move || {
-                let mut speaker = client.speaker();
+                let mut sender = client.sender();
                 std::thread::scope(|scope| {
-                    scope.spawn(move || client.rest());
-                    speaker.send(numbered(5_000));
-                    speaker.half_close();
+                    scope.spawn(move || client.read_to_end());
+                    sender.send(numbered_lines(5_000));
+                    sender.half_close();
                 });
             });
         }
         let mut next = [0; 4];
         while next != [5_000; 4] {
-            let line = witness.line();
+            let line = witness.read_line();
             if let Some((sender, number)) = line.strip_prefix('s').and_then(|line| line.split_once(": ")) {
                 let next = &mut next[sender.parse::<usize>().unwrap()];
                 assert_eq!(number, next.to_string());
@@ -145,7 +145,7 @@ fn talk_until(alice: &mut Client, mut done: impl FnMut(&str) -> bool) -> usize {
     for said in 1.. {
         alice.send(format!("{line}\n"));
         loop {
-            let heard = alice.line();
+            let heard = alice.read_line();
             if done(&heard) {
                 return said;
             }
@@ -159,22 +159,22 @@ fn talk_until(alice: &mut Client, mut done: impl FnMut(&str) -> bool) -> usize {
 
 #[test]
 fn a_reader_that_stalls_is_closed() {
-    let server = TestServer::with(Config { stall_timeout: SHORT, rate: 0, ..patient() });
+    let server = TestServer::start_with(Config { stall_timeout: SHORT, rate: 0, ..test_config() });
     let mut alice = server.join("room", "alice");
     let _bob = server.join("room", "bob");
-    alice.expect("bob has joined");
+    alice.expect_line("bob has joined");
     talk_until(&mut alice, |heard| heard == "bob has left");
 }
 
 #[test]
 fn a_slow_reader_can_be_kicked() {
-    let config = Config { slow_reader: SlowReader::Kick, backlog: 100_000, rate: 0, ..patient() };
-    let server = TestServer::with(config);
+    let config = Config { slow_reader: SlowReader::Kick, backlog: 100_000, rate: 0, ..test_config() };
+    let server = TestServer::start_with(config);
     let mut alice = server.join("room", "alice");
     let mut bob = server.join("room", "bob");
-    alice.expect("bob has joined");
+    alice.expect_line("bob has joined");
     talk_until(&mut alice, |heard| heard == "bob has left");
-    let mut seen = bob.rest();
+    let mut seen = bob.read_to_end();
     let reason = seen.pop().unwrap();
     assert!(reason.contains("more than 100000 bytes waited"), "{reason}");
     assert_eq!(seen.pop().unwrap(), "ERROR");
@@ -185,16 +185,16 @@ fn a_slow_reader_can_be_kicked() {
 #[test]
 fn a_slow_reader_that_floods_is_kicked_while_it_is_held_back() {
     let config =
-        Config { slow_reader: SlowReader::Kick, backlog: 200_000, inbox: 200, max_line: 100, rate: 0, ..patient() };
-    let server = TestServer::with(config);
+        Config { slow_reader: SlowReader::Kick, backlog: 200_000, inbox: 200, max_line: 100, rate: 0, ..test_config() };
+    let server = TestServer::start_with(config);
     let mut alice = server.join("room", "alice");
     for _ in 0..3 {
         let mallory = server.join("room", "mallory");
-        alice.expect("mallory has joined");
-        let mut speaker = mallory.speaker();
+        alice.expect_line("mallory has joined");
+        let mut sender = mallory.sender();
         // It ends when the server has closed.
-        let flood = std::thread::spawn(move || while speaker.try_send("a\nb\nc\n".repeat(10_000)).is_ok() {});
-        alice.skip_to("mallory has left");
+        let flood = std::thread::spawn(move || while sender.try_send("a\nb\nc\n".repeat(10_000)).is_ok() {});
+        alice.skip_to_line("mallory has left");
         // Whether it still sees why is its own affair: it floods on, and is not heard out for ever.
         drop(mallory);
         flood.join().unwrap();
@@ -203,32 +203,32 @@ fn a_slow_reader_that_floods_is_kicked_while_it_is_held_back() {
 
 #[test]
 fn a_slow_reader_is_told_what_it_lost_where_it_lost_it() {
-    let server = TestServer::with(Config { backlog: 100_000, rate: 0, ..patient() });
+    let server = TestServer::start_with(Config { backlog: 100_000, rate: 0, ..test_config() });
     let mut alice = server.join("room", "alice");
     let mut bob = server.join("room", "bob");
-    alice.expect("bob has joined");
+    alice.expect_line("bob has joined");
     let total = 1_000;
     let line = "x".repeat(20_000 - 10);
     for number in 0..total {
         alice.send(format!("{number} {line}\n"));
-        assert!(alice.line().starts_with(&format!("alice: {number} ")));
+        assert!(alice.read_line().starts_with(&format!("alice: {number} ")));
     }
-    let lost = read_with_gaps(&mut bob, total, |number| format!("alice: {number} {line}"));
+    let lost = read_lines_and_skip_notices(&mut bob, total, |number| format!("alice: {number} {line}"));
     assert!(lost > 0, "20 MB do not fit into a socket and 100 kB");
     alice.send("and on\n");
-    bob.expect("alice: and on");
+    bob.expect_line("alice: and on");
 }
 
 /// Answers are lines like all others to who does not read them.
 #[test]
 fn answers_that_nobody_reads_are_skipped_and_told() {
     const ASKED: usize = 30_000;
-    let server = TestServer::with(Config { backlog: 100_000, rate: 0, ..patient() });
+    let server = TestServer::start_with(Config { backlog: 100_000, rate: 0, ..test_config() });
     let mut alice = server.join("room", "alice");
     let mut mallory = server.join("room", "mallory");
-    alice.expect("mallory has joined");
+    alice.expect_line("mallory has joined");
     mallory.send(format!("{}done\n", "/help\n".repeat(ASKED)));
-    alice.expect("mallory: done");
+    alice.expect_line("mallory: done");
     let (mut shown, mut lost) = (0, 0);
     for line in mallory.leave() {
         match line.strip_prefix("*** ").and_then(|told| told.split_once(" lines skipped")) {
@@ -239,21 +239,21 @@ fn answers_that_nobody_reads_are_skipped_and_told() {
     assert!(lost > 0, "20 MB do not fit into a socket and 100 kB");
     let mut bob = server.join("room", "bob");
     bob.send("/help\ndone\n");
-    let help = std::iter::from_fn(|| Some(bob.line())).take_while(|line| line != "bob: done").count();
+    let help = std::iter::from_fn(|| Some(bob.read_line())).take_while(|line| line != "bob: done").count();
     assert_eq!(shown + lost, ASKED * help + 1, "each was shown or told to be lost");
 }
 
 /// What a peer is told on its own asking gives it no more time to read.
 #[test]
 fn a_reader_that_stalls_is_closed_however_much_it_asks() {
-    let server = TestServer::with(Config { stall_timeout: SHORT, backlog: 100_000, rate: 0, ..patient() });
+    let server = TestServer::start_with(Config { stall_timeout: SHORT, backlog: 100_000, rate: 0, ..test_config() });
     let mut alice = server.join("room", "alice");
     let bob = server.join("room", "bob");
-    alice.expect("bob has joined");
-    let mut speaker = bob.speaker();
+    alice.expect_line("bob has joined");
+    let mut sender = bob.sender();
     // With an Are You There, which is answered once a second.
-    let asked = std::thread::spawn(move || while speaker.try_send(b"/help\n\xFF\xF6").is_ok() {});
-    alice.expect("bob has left");
+    let asked = std::thread::spawn(move || while sender.try_send(b"/help\n\xFF\xF6").is_ok() {});
+    alice.expect_line("bob has left");
     drop(bob);
     asked.join().unwrap();
 }
@@ -263,22 +263,22 @@ fn a_reader_that_stalls_is_closed_however_much_it_asks() {
 fn what_the_line_editor_draws_waits_for_its_reader() {
     /// Each is a Ctrl-L, which draws the row anew, and a doubled FF, which is one character more.
     const KEYS: usize = 4_000;
-    let server = Program::start(&["--rate", "0"]);
+    let server = ServerProcess::start(&["--rate", "0"]);
     let mut alice = server.join("room", "alice");
     let mut mallory = server.join("room", "mallory");
-    alice.expect("mallory has joined");
+    alice.expect_line("mallory has joined");
     // Its window has 500 columns.
     mallory.send(b"/ui on\r\n\xFF\xFB\x1F\xFF\xFA\x1F\x01\xF4\x00\x18\xFF\xF0\r\n");
-    alice.expect("mallory: ");
+    alice.expect_line("mallory: ");
     let before = server.status_kib("VmHWM");
     mallory.send([b"\x0C\xFF\xFF".repeat(KEYS), b"\r".to_vec()].concat());
     // Drawing takes long on a busy machine, but each single read has the deadline to itself.
-    let drawn = mallory.bytes_before("mallory: \u{FFFD}").len();
+    let drawn = mallory.read_until_bytes("mallory: \u{FFFD}").len();
     // As many as the editor takes.
-    assert_eq!(alice.line(), format!("mallory: {}", "\u{FFFD}".repeat(4096 / 3)));
+    assert_eq!(alice.read_line(), format!("mallory: {}", "\u{FFFD}".repeat(4096 / 3)));
     let grown = server.status_kib("VmHWM") - before;
     mallory.half_close();
-    let drawn = drawn + mallory.rest_lossy().len();
+    let drawn = drawn + mallory.read_to_end_lossy().len();
     assert!(drawn > 3 << 20, "{drawn} bytes were drawn");
     assert!(grown < 2 << 10, "{grown} KiB for {drawn} bytes that were drawn");
 }
@@ -287,14 +287,14 @@ fn what_the_line_editor_draws_waits_for_its_reader() {
 #[test]
 fn the_past_is_shown_once_at_a_time() {
     const ASKED: u64 = 300;
-    let server = TestServer::with(Config { rate: 0, workers: Some(1), ..patient() });
+    let server = TestServer::start_with(Config { rate: 0, workers: Some(1), ..test_config() });
     let mut alice = server.join("room", "alice");
-    let before = server.watch.counters().passes;
+    let before = server.stats.counters().passes;
     alice.send("/last 1\n".repeat(300));
     for _ in 0..ASKED {
-        alice.expect("*** alice has joined");
+        alice.expect_line("*** alice has joined");
     }
-    let passes = server.watch.counters().passes - before;
+    let passes = server.stats.counters().passes - before;
     // The last of them may not be counted yet.
     assert!(passes >= ASKED - 1, "{passes} passes");
 }

@@ -6,8 +6,8 @@ mod common;
 #[path = "common/order.rs"]
 mod order;
 
-use common::{Client, Program, Speaker, TestServer, eventually, numbered};
-use order::{Stay, Witness};
+use common::{Client, ClientSender, ServerProcess, TestServer, numbered_lines, wait_until};
+use order::{MemberLog, RoomLog};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Barrier;
@@ -25,7 +25,7 @@ struct Churn {
 
 /// One peer's visits: it joins a random room, says some lines, leaves in one of the ways there
 /// are, and comes again. Gives what it saw of each room; `None` where it left without looking.
-fn visit(churn: Churn, address: SocketAddr, peer: usize, start: &Barrier) -> Vec<(usize, Option<Stay>)> {
+fn visit(churn: Churn, address: SocketAddr, peer: usize, start: &Barrier) -> Vec<(usize, Option<MemberLog>)> {
     let mut random = fastrand::Rng::with_seed(churn.seed + peer as u64);
     let mut stays = Vec::new();
     start.wait();
@@ -35,7 +35,7 @@ fn visit(churn: Churn, address: SocketAddr, peer: usize, start: &Barrier) -> Vec
         let name = format!("p{peer}v{visit}");
         let mut client = Client::join(address, &format!("r{room}"), &name);
         let said = random.usize(..20);
-        client.send(numbered(said));
+        client.send(numbered_lines(said));
         if random.u8(..4) == 0 {
             client.reset();
             stays.push((room, None));
@@ -43,10 +43,10 @@ fn visit(churn: Churn, address: SocketAddr, peer: usize, start: &Barrier) -> Vec
         }
         let mut seen = vec![format!("{name} has joined")];
         while random.u8(..8) > 0 && seen.len() <= said {
-            seen.push(client.line());
+            seen.push(client.read_line());
         }
         seen.extend(client.leave());
-        stays.push((room, Some(Stay { name, lines: seen })));
+        stays.push((room, Some(MemberLog { name, lines: seen })));
     }
     stays
 }
@@ -57,8 +57,9 @@ fn run(churn: Churn, address: SocketAddr) -> usize {
         (0..churn.rooms).map(|room| Client::join(address, &format!("r{room}"), "witness")).collect();
     let start = Barrier::new(churn.peers);
     thread::scope(|scope| {
-        let mut speakers: Vec<Speaker> = witnesses.iter().map(Client::speaker).collect();
-        let readers: Vec<_> = witnesses.into_iter().map(|mut witness| scope.spawn(move || witness.rest())).collect();
+        let mut senders: Vec<ClientSender> = witnesses.iter().map(Client::sender).collect();
+        let readers: Vec<_> =
+            witnesses.into_iter().map(|mut witness| scope.spawn(move || witness.read_to_end())).collect();
         let peers: Vec<_> = (0..churn.peers)
             .map(|peer| {
                 scope.spawn({
@@ -68,14 +69,14 @@ fn run(churn: Churn, address: SocketAddr) -> usize {
             })
             .collect();
         let stays: Vec<_> = peers.into_iter().flat_map(|peer| peer.join().unwrap()).collect();
-        wait_for_the_last(&mut speakers, address);
-        let seen: Vec<Witness> = readers.into_iter().map(|reader| Witness::new(reader.join().unwrap())).collect();
+        wait_for_the_last(&mut senders, address);
+        let seen: Vec<RoomLog> = readers.into_iter().map(|reader| RoomLog::new(reader.join().unwrap())).collect();
         check(&seen, stays)
     })
 }
 
 /// Lets the witnesses leave behind everybody else: a reset is noticed a little later.
-fn wait_for_the_last(witnesses: &mut [Speaker], address: SocketAddr) {
+fn wait_for_the_last(witnesses: &mut [ClientSender], address: SocketAddr) {
     for (room, witness) in witnesses.iter_mut().enumerate() {
         // Whoever was reset before this is gone when this is said: its reset came first.
         Client::join(address, &format!("r{room}"), "last").leave();
@@ -83,7 +84,7 @@ fn wait_for_the_last(witnesses: &mut [Speaker], address: SocketAddr) {
     }
 }
 
-fn check(witnesses: &[Witness], stays: Vec<(usize, Option<Stay>)>) -> usize {
+fn check(witnesses: &[RoomLog], stays: Vec<(usize, Option<MemberLog>)>) -> usize {
     let mut visits: HashMap<usize, usize> = HashMap::new();
     let mut received = 0;
     for (room, stay) in stays {
@@ -104,9 +105,9 @@ fn nothing_is_lost_and_nothing_is_left(churn: Churn) {
     let server = TestServer::start();
     let received = run(churn, server.address);
     assert!(received > churn.peers * churn.visits, "{received} lines");
-    eventually("no room is left", || server.watch.rooms() == 0);
-    eventually("no peer is left", || server.watch.connections() == 0);
-    let counters = server.watch.counters();
+    wait_until("no room is left", || server.stats.rooms() == 0);
+    wait_until("no peer is left", || server.stats.connections() == 0);
+    let counters = server.stats.counters();
     assert_eq!(counters.joins, counters.leaves);
     assert_eq!(counters.joins, (churn.peers * churn.visits + 2 * churn.rooms) as u64);
 }
@@ -126,7 +127,7 @@ fn two_hundred_come_and_go() {
 #[test]
 #[ignore = "stress: run it in release mode"]
 fn memory_is_back_where_it_was() {
-    let server = Program::start(&[]);
+    let server = ServerProcess::start(&[]);
     let round = |seed| {
         run(Churn { peers: 100, rooms: 20, visits: 30, seed }, server.address);
         server.status_kib("VmRSS")

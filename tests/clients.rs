@@ -5,14 +5,14 @@
 mod common;
 
 use common::TestServer;
-use common::screen::{Screen, is_there};
+use common::screen::{Screen, is_installed};
 
 /// The key that takes GNU telnet to its own prompt.
 const ESCAPE: &str = "\x1D";
 
 #[test]
 fn two_people_with_telnet_hold_a_conversation_and_a_third_sees_it() {
-    if !is_there("telnet") {
+    if !is_installed("telnet") {
         return;
     }
     let server = TestServer::start();
@@ -21,42 +21,42 @@ fn two_people_with_telnet_hold_a_conversation_and_a_third_sees_it() {
     alice.join("lobby", "alice");
     let mut bob = Screen::telnet(&server);
     bob.join("lobby", "bob");
-    alice.shows(&["alice has joined", "bob has joined", "█"]);
-    alice.types("hello bob\r");
-    bob.shows(&["JOIN lobby bob", "bob has joined", "alice: hello bob", "█"]);
-    bob.types("grüße, 你好\r");
-    alice.shows(&["bob has joined", "hello bob", "alice: hello bob", "bob: grüße, 你好", "█"]);
-    bob.shows(&["alice: hello bob", "grüße, 你好", "bob: grüße, 你好", "█"]);
-    bob.types(ESCAPE);
-    bob.shows(&["telnet> █"]);
-    bob.types("quit\r");
-    bob.ends();
-    alice.shows(&["bob: grüße, 你好", "bob has left", "█"]);
+    alice.expect_rows(&["alice has joined", "bob has joined", "█"]);
+    alice.type_keys("hello bob\r");
+    bob.expect_rows(&["JOIN lobby bob", "bob has joined", "alice: hello bob", "█"]);
+    bob.type_keys("grüße, 你好\r");
+    alice.expect_rows(&["bob has joined", "hello bob", "alice: hello bob", "bob: grüße, 你好", "█"]);
+    bob.expect_rows(&["alice: hello bob", "grüße, 你好", "bob: grüße, 你好", "█"]);
+    bob.type_keys(ESCAPE);
+    bob.expect_rows(&["telnet> █"]);
+    bob.type_keys("quit\r");
+    bob.wait_for_exit();
+    alice.expect_rows(&["bob: grüße, 你好", "bob has left", "█"]);
     drop(alice);
     for line in
         ["alice has joined", "bob has joined", "alice: hello bob", "bob: grüße, 你好", "bob has left", "alice has left"]
     {
-        witness.expect(line);
+        witness.expect_line(line);
     }
 }
 
 #[test]
 fn telnet_shows_the_error_and_why_and_ends() {
-    if !is_there("telnet") {
+    if !is_installed("telnet") {
         return;
     }
     let server = TestServer::start();
     let mut alice = Screen::telnet(&server);
-    alice.types("hello?\r");
+    alice.type_keys("hello?\r");
     let reason = "the first line did not start with JOIN; write: JOIN <ROOMNAME> <USERNAME>";
-    alice.shows(&["hello?", "ERROR", reason, "Connection closed by foreign host.", "█"]);
-    alice.ends();
+    alice.expect_rows(&["hello?", "ERROR", reason, "Connection closed by foreign host.", "█"]);
+    alice.wait_for_exit();
 }
 
 /// Ctrl-C: telnet throws away all that it gets, until its timing mark is answered.
 #[test]
 fn talk_goes_on_after_ctrl_c_in_telnet() {
-    if !is_there("telnet") {
+    if !is_installed("telnet") {
         return;
     }
     let server = TestServer::start();
@@ -64,144 +64,144 @@ fn talk_goes_on_after_ctrl_c_in_telnet() {
     let mut alice = Screen::telnet(&server);
     alice.join("lobby", "alice");
     for round in 1..=3 {
-        alice.types("not to be sai\x03");
-        alice.types(&format!("round {round}\r"));
-        alice.until("her line is there", |alice| alice.rows().contains(&format!("alice: round {round}")));
+        alice.type_keys("not to be sai\x03");
+        alice.type_keys(&format!("round {round}\r"));
+        alice.wait_for("her line is there", |alice| alice.rows().contains(&format!("alice: round {round}")));
         bob.send(format!("heard {round}\n"));
-        alice.shows(&[&format!("alice: round {round}"), &format!("bob: heard {round}"), "█"]);
+        alice.expect_rows(&[&format!("alice: round {round}"), &format!("bob: heard {round}"), "█"]);
     }
-    bob.expect("alice has joined");
+    bob.expect_line("alice has joined");
     for round in 1..=3 {
-        bob.expect(&format!("alice: round {round}"));
-        bob.expect(&format!("bob: heard {round}"));
+        bob.expect_line(&format!("alice: round {round}"));
+        bob.expect_line(&format!("bob: heard {round}"));
     }
 }
 
 /// Ctrl-Z and Ctrl-\ become telnet's SUSP and BRK, each with a timing mark, too.
 #[test]
 fn talk_goes_on_after_ctrl_z_and_ctrl_backslash_in_telnet() {
-    if !is_there("telnet") {
+    if !is_installed("telnet") {
         return;
     }
     let server = TestServer::start();
     let mut alice = Screen::telnet(&server);
     alice.join("lobby", "alice");
     for key in ['\x1A', '\x1C'] {
-        alice.types(&format!("{key}"));
-        alice.types(&format!("behind {}\r", key.escape_debug()));
+        alice.type_keys(&format!("{key}"));
+        alice.type_keys(&format!("behind {}\r", key.escape_debug()));
         let line = format!("alice: behind {}", key.escape_debug());
-        alice.until("her line is there", |alice| alice.rows().contains(&line));
-        alice.shows(&[&line, "█"]);
+        alice.wait_for("her line is there", |alice| alice.rows().contains(&line));
+        alice.expect_rows(&[&line, "█"]);
     }
 }
 
 #[test]
 fn telnet_asks_whether_anybody_is_there() {
-    if !is_there("telnet") {
+    if !is_installed("telnet") {
         return;
     }
     let server = TestServer::start();
     let mut alice = Screen::telnet(&server);
     alice.join("lobby", "alice");
-    alice.types(ESCAPE);
-    alice.shows(&["telnet> █"]);
-    alice.types("send ayt\r");
-    alice.shows(&["telnet> send ayt", "*** yes, roomcast is here", "█"]);
-    alice.types("good\r");
-    alice.shows(&["good", "alice: good", "█"]);
+    alice.type_keys(ESCAPE);
+    alice.expect_rows(&["telnet> █"]);
+    alice.type_keys("send ayt\r");
+    alice.expect_rows(&["telnet> send ayt", "*** yes, roomcast is here", "█"]);
+    alice.type_keys("good\r");
+    alice.expect_rows(&["good", "alice: good", "█"]);
 }
 
 /// Each of telnet's own words for "drop that", the one with urgent data among them.
 #[test]
 fn what_telnet_can_send_leaves_the_line_whole() {
-    if !is_there("telnet") {
+    if !is_installed("telnet") {
         return;
     }
     let server = TestServer::start();
     let mut alice = Screen::telnet(&server);
     alice.join("lobby", "alice");
     for word in ["synch", "brk", "ip", "ao", "ec", "el", "ga", "nop", "eor", "eof", "susp", "abort"] {
-        alice.types(ESCAPE);
-        alice.shows(&["telnet> █"]);
-        alice.types(&format!("send {word}\r"));
-        alice.shows(&[&format!("telnet> send {word}"), "█"]);
-        alice.types(&format!("behind {word}\r"));
-        alice.shows(&[&format!("behind {word}"), &format!("alice: behind {word}"), "█"]);
+        alice.type_keys(ESCAPE);
+        alice.expect_rows(&["telnet> █"]);
+        alice.type_keys(&format!("send {word}\r"));
+        alice.expect_rows(&[&format!("telnet> send {word}"), "█"]);
+        alice.type_keys(&format!("behind {word}\r"));
+        alice.expect_rows(&[&format!("behind {word}"), &format!("alice: behind {word}"), "█"]);
     }
 }
 
 /// Telnet's own way of Ctrl-Z, from its prompt: the terminal is the shell's meanwhile.
 #[test]
 fn telnet_is_suspended_and_comes_back() {
-    if !is_there("telnet") || !is_there("bash") {
+    if !is_installed("telnet") || !is_installed("bash") {
         return;
     }
     let server = TestServer::start();
     let mut bob = server.join("lobby", "bob");
-    let mut alice = Screen::run("bash", &["--norc", "--noprofile", "-i"]);
-    alice.types("PS1='shell: '\r");
-    alice.shows(&["shell: █"]);
-    alice.types(&format!("telnet {} {}\r", server.address.ip(), server.address.port()));
-    alice.shows(&["Welcome! Use the command:", "JOIN <ROOMNAME> <USERNAME>", "█"]);
-    alice.join_editing("lobby", "alice");
-    bob.expect("alice has joined");
-    alice.types("half a");
-    alice.shows(&["> half a█"]);
-    alice.types(ESCAPE);
-    alice.until("telnet's prompt", |alice| alice.rows().iter().any(|row| row.ends_with("telnet> █")));
-    alice.types("z\r");
-    alice.shows(&["shell: █"]);
+    let mut alice = Screen::spawn("bash", &["--norc", "--noprofile", "-i"]);
+    alice.type_keys("PS1='shell: '\r");
+    alice.expect_rows(&["shell: █"]);
+    alice.type_keys(&format!("telnet {} {}\r", server.address.ip(), server.address.port()));
+    alice.expect_rows(&["Welcome! Use the command:", "JOIN <ROOMNAME> <USERNAME>", "█"]);
+    alice.join_with_editor("lobby", "alice");
+    bob.expect_line("alice has joined");
+    alice.type_keys("half a");
+    alice.expect_rows(&["> half a█"]);
+    alice.type_keys(ESCAPE);
+    alice.wait_for("telnet's prompt", |alice| alice.rows().iter().any(|row| row.ends_with("telnet> █")));
+    alice.type_keys("z\r");
+    alice.expect_rows(&["shell: █"]);
     bob.send("still there?\n");
-    bob.expect("bob: still there?");
-    alice.types("fg\r");
-    alice.shows(&["bob: still there?", "> half a█"]);
-    alice.types(" line\r");
-    alice.shows(&["bob: still there?", "alice: half a line", "> █"]);
-    bob.expect("alice: half a line");
+    bob.expect_line("bob: still there?");
+    alice.type_keys("fg\r");
+    alice.expect_rows(&["bob: still there?", "> half a█"]);
+    alice.type_keys(" line\r");
+    alice.expect_rows(&["bob: still there?", "alice: half a line", "> █"]);
+    bob.expect_line("alice: half a line");
 }
 
 #[test]
 fn plink_joins_talks_and_quits() {
-    if !is_there("plink") {
+    if !is_installed("plink") {
         return;
     }
     let server = TestServer::start();
     let mut bob = server.join("lobby", "bob");
     let mut alice = Screen::plink(&server);
     alice.join("lobby", "alice");
-    bob.expect("alice has joined");
-    alice.types("grüße, 你好\r");
-    alice.shows(&["alice has joined", "grüße, 你好", "alice: grüße, 你好", "█"]);
-    bob.expect("alice: grüße, 你好");
+    bob.expect_line("alice has joined");
+    alice.type_keys("grüße, 你好\r");
+    alice.expect_rows(&["alice has joined", "grüße, 你好", "alice: grüße, 你好", "█"]);
+    bob.expect_line("alice: grüße, 你好");
     bob.send("hi\n");
-    alice.shows(&["alice: grüße, 你好", "bob: hi", "█"]);
-    bob.expect("bob: hi");
-    alice.types("/quit so long\r");
-    alice.ends();
-    bob.expect("alice: so long");
-    bob.expect("alice has left");
+    alice.expect_rows(&["alice: grüße, 你好", "bob: hi", "█"]);
+    bob.expect_line("bob: hi");
+    alice.type_keys("/quit so long\r");
+    alice.wait_for_exit();
+    bob.expect_line("alice: so long");
+    bob.expect_line("alice has left");
 }
 
 #[test]
 fn nc_joins_talks_and_quits() {
-    if !is_there("nc") {
+    if !is_installed("nc") {
         return;
     }
     let server = TestServer::start();
     let mut bob = server.join("lobby", "bob");
     let mut alice = Screen::nc(&server);
     alice.join("lobby", "alice");
-    bob.expect("alice has joined");
-    alice.types("grüße, 你好\r");
-    alice.shows(&["alice has joined", "grüße, 你好", "alice: grüße, 你好", "█"]);
-    bob.expect("alice: grüße, 你好");
-    alice.types("/ui on\r");
-    alice.shows(&["/ui on", "*** /ui needs a telnet client, such as telnet or PuTTY", "█"]);
-    alice.types("/quit\r");
-    bob.expect("alice has left");
+    bob.expect_line("alice has joined");
+    alice.type_keys("grüße, 你好\r");
+    alice.expect_rows(&["alice has joined", "grüße, 你好", "alice: grüße, 你好", "█"]);
+    bob.expect_line("alice: grüße, 你好");
+    alice.type_keys("/ui on\r");
+    alice.expect_rows(&["/ui on", "*** /ui needs a telnet client, such as telnet or PuTTY", "█"]);
+    alice.type_keys("/quit\r");
+    bob.expect_line("alice has left");
     // nc stays until its own input ends, too.
-    alice.types("\x04");
-    alice.ends();
+    alice.type_keys("\x04");
+    alice.wait_for_exit();
 }
 
 /// Ctrl-C in nc or plink ends the program, as anywhere.
@@ -210,14 +210,14 @@ fn ctrl_c_ends_nc_and_plink() {
     let server = TestServer::start();
     let mut bob = server.join("lobby", "bob");
     for (program, open) in [("nc", Screen::nc as fn(&TestServer) -> Screen), ("plink", Screen::plink)] {
-        if !is_there(program) {
+        if !is_installed(program) {
             continue;
         }
         let mut alice = open(&server);
         alice.join("lobby", "alice");
-        bob.expect("alice has joined");
-        alice.types("not to be sai\x03");
-        alice.ends();
-        bob.expect("alice has left");
+        bob.expect_line("alice has joined");
+        alice.type_keys("not to be sai\x03");
+        alice.wait_for_exit();
+        bob.expect_line("alice has left");
     }
 }

@@ -9,7 +9,7 @@ use common::{Client, TestServer, WELCOME};
 #[test]
 fn on_connect_the_welcome_comes() {
     let server = TestServer::start();
-    Client::raw(server.address).expect_bytes(WELCOME);
+    Client::connect_raw(server.address).expect_text(WELCOME);
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn a_first_line_joins_in_any_case_and_spacing() {
         let mut client = server.connect();
         client.send(format!("{first}\n"));
         let name = first.split_whitespace().last().unwrap();
-        client.expect(&format!("{name} has joined"));
+        client.expect_line(&format!("{name} has joined"));
     }
 }
 
@@ -80,9 +80,9 @@ fn a_join_is_told_to_everybody_the_new_one_first_of_all() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     alice.send("before\n");
-    alice.expect("alice: before");
+    alice.expect_line("alice: before");
     let _bob = server.join("room", "bob");
-    alice.expect("bob has joined");
+    alice.expect_line("bob has joined");
 }
 
 #[test]
@@ -90,16 +90,16 @@ fn a_line_goes_to_everybody_its_sender_included_and_to_no_other_room() {
     let server = TestServer::start();
     let (mut alice, mut carol) = (server.join("room", "alice"), server.join("Room", "carol"));
     let mut bob = server.join("room", "bob");
-    alice.expect("bob has joined");
+    alice.expect_line("bob has joined");
     bob.send("hello, grüße, 你好\n");
     alice.send("\tand \"back\"  \n");
     for client in [&mut alice, &mut bob] {
-        let mut lines = [client.line(), client.line()];
+        let mut lines = [client.read_line(), client.read_line()];
         lines.sort();
         assert_eq!(lines, ["alice: \tand \"back\"  ", "bob: hello, grüße, 你好"]);
     }
     carol.send("alone\n");
-    carol.expect("carol: alone");
+    carol.expect_line("carol: alone");
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn an_empty_line_is_a_line() {
     let mut alice = server.join("room", "alice");
     alice.send("\n\r\n\r\0");
     for _ in 0..3 {
-        alice.expect("alice: ");
+        alice.expect_line("alice: ");
     }
 }
 
@@ -118,8 +118,8 @@ fn invalid_utf8_is_replaced_and_kicks_nobody() {
     let mut alice = server.join("room", "alice");
     // FF alone begins a telnet command; doubled it is data.
     alice.send(b"a\xFEb\xC3\n\xFF\xFF\xFF\xFF\n");
-    alice.expect("alice: a\u{FFFD}b\u{FFFD}");
-    alice.expect("alice: \u{FFFD}\u{FFFD}");
+    alice.expect_line("alice: a\u{FFFD}b\u{FFFD}");
+    alice.expect_line("alice: \u{FFFD}\u{FFFD}");
 }
 
 #[test]
@@ -127,10 +127,10 @@ fn text_is_made_safe_for_whoever_sees_it() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     alice.send("\u{1B}[31mred\u{7}\u{9B}0m\u{85}bob: \u{202E}forged\u{2066}\u{2028}\u{2029}\u{FEFF}\n");
-    alice.expect("alice: [31mred0mbob: forged");
+    alice.expect_line("alice: [31mred0mbob: forged");
     alice.send("alice\rbob: forged\n\ttab, 👩\u{200D}🚒, \u{200F}שלום\n");
-    alice.expect("alice: alicebob: forged");
-    alice.expect("alice: \ttab, 👩\u{200D}🚒, \u{200F}שלום");
+    alice.expect_line("alice: alicebob: forged");
+    alice.expect_line("alice: \ttab, 👩\u{200D}🚒, \u{200F}שלום");
 }
 
 #[test]
@@ -138,19 +138,19 @@ fn an_end_is_told_to_the_others() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     let bob = server.join("room", "bob");
-    alice.expect("bob has joined");
+    alice.expect_line("bob has joined");
     assert!(bob.leave().is_empty(), "not to the one who left");
-    alice.expect("bob has left");
+    alice.expect_line("bob has left");
 
     let carol = server.join("room", "carol");
-    alice.expect("carol has joined");
+    alice.expect_line("carol has joined");
     carol.reset();
-    alice.expect("carol has left");
+    alice.expect_line("carol has left");
 
     let mut dave = server.join("room", "dave");
-    alice.expect("dave has joined");
+    alice.expect_line("dave has joined");
     dave.send("x".repeat(20_001));
-    alice.expect("dave has left");
+    alice.expect_line("dave has left");
     dave.expect_error();
 }
 
@@ -160,7 +160,7 @@ fn lines_in_one_packet_are_handled_in_order_the_join_among_them() {
     let mut alice = server.connect();
     alice.send("JOIN room alice\none\ntwo\n\nthree\n");
     for line in ["alice has joined", "alice: one", "alice: two", "alice: ", "alice: three"] {
-        alice.expect(line);
+        alice.expect_line(line);
     }
 }
 
@@ -169,20 +169,20 @@ fn an_unfinished_last_line_is_delivered() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     let mut bob = server.join("room", "bob");
-    alice.expect("bob has joined");
+    alice.expect_line("bob has joined");
     bob.send("whole\nunfinished");
     bob.half_close();
     for line in ["bob: whole", "bob: unfinished", "bob has left"] {
-        alice.expect(line);
+        alice.expect_line(line);
     }
-    assert_eq!(bob.rest(), ["bob: whole", "bob: unfinished"], "it gets what was said until it left");
+    assert_eq!(bob.read_to_end(), ["bob: whole", "bob: unfinished"], "it gets what was said until it left");
 
     let mut carol = server.connect();
     carol.send("JOIN room carol");
     carol.half_close();
-    assert_eq!(carol.rest(), ["carol has joined"]);
-    alice.expect("carol has joined");
-    alice.expect("carol has left");
+    assert_eq!(carol.read_to_end(), ["carol has joined"]);
+    alice.expect_line("carol has joined");
+    alice.expect_line("carol has left");
 }
 
 #[test]
@@ -193,20 +193,20 @@ fn a_line_may_have_twenty_thousand_bytes_a_cr_counted() {
         [(20_000, "\n", true), (20_001, "\n", false), (19_999, "\r\n", true), (20_000, "\r\n", false)]
     {
         let mut bob = server.join("room", "bob");
-        alice.expect("bob has joined");
+        alice.expect_line("bob has joined");
         bob.send(format!("before\n{}{end}after\n", "x".repeat(length)));
-        alice.expect("bob: before");
-        bob.expect("bob: before");
+        alice.expect_line("bob: before");
+        bob.expect_line("bob: before");
         if fits {
             let line = format!("bob: {}", "x".repeat(length));
-            alice.expect(&line);
-            bob.expect(&line);
-            alice.expect("bob: after");
+            alice.expect_line(&line);
+            bob.expect_line(&line);
+            alice.expect_line("bob: after");
             drop(bob);
         } else {
             assert!(bob.expect_error().contains("longer than 20000 bytes"), "{length} and {end:?}");
         }
-        alice.expect("bob has left");
+        alice.expect_line("bob has left");
     }
 }
 
@@ -216,7 +216,7 @@ fn three_line_ends_are_understood() {
     let mut alice = server.connect();
     alice.send("JOIN room alice\r\0lf\ncr lf\r\ncr nul\r\0");
     for line in ["alice has joined", "alice: lf", "alice: cr lf", "alice: cr nul"] {
-        alice.expect(line);
+        alice.expect_line(line);
     }
 }
 
@@ -226,17 +226,17 @@ fn lines_end_in_lf_until_a_peer_shows_to_be_an_nvt() {
     let server = TestServer::start();
     let (mut plain, mut nvt) = (server.join("room", "plain"), server.connect());
     nvt.send("JOIN room nvt\n");
-    nvt.expect_bytes("nvt has joined\n");
+    nvt.expect_text("nvt has joined\n");
     nvt.send("one\ntwo\r\n");
-    nvt.expect("nvt: one");
-    nvt.expect("nvt: two");
+    nvt.expect_line("nvt: one");
+    nvt.expect_line("nvt: two");
     plain.send("three\n");
-    nvt.expect_bytes("plain: three\r\n");
+    nvt.expect_text("plain: three\r\n");
     let mut by_command = server.connect();
     by_command.send(b"\xFF\xF1JOIN room third\n");
-    by_command.expect_bytes("third has joined\r\n");
-    nvt.expect_bytes("third has joined\r\n");
-    plain.expect_bytes("nvt has joined\nnvt: one\nnvt: two\nplain: three\nthird has joined\n");
+    by_command.expect_text("third has joined\r\n");
+    nvt.expect_text("third has joined\r\n");
+    plain.expect_text("nvt has joined\nnvt: one\nnvt: two\nplain: three\nthird has joined\n");
 }
 
 #[test]
@@ -245,20 +245,20 @@ fn a_line_may_be_corrected_while_it_is_typed() {
     let mut alice = server.connect();
     alice.send("\u{8}JOIN room alicf\u{8}e\r\n\u{7F}hellp\u{7F}o, gr\u{FC}\u{7F}\u{FC}\0\u{DF}e\n");
     for line in ["alice has joined", "alice: hello, gr\u{FC}\u{DF}e"] {
-        alice.expect(line);
+        alice.expect_line(line);
     }
 }
 
 #[test]
 fn a_room_is_there_from_its_first_member_to_its_last() {
     let server = TestServer::start();
-    assert_eq!(server.watch.rooms(), 0);
+    assert_eq!(server.stats.rooms(), 0);
     let (alice, bob) = (server.join("a", "alice"), server.join("b", "bob"));
-    assert_eq!(server.watch.rooms(), 2);
+    assert_eq!(server.stats.rooms(), 2);
     alice.leave();
-    common::eventually("the room is gone", || server.watch.rooms() == 1);
+    common::wait_until("the room is gone", || server.stats.rooms() == 1);
     bob.leave();
-    common::eventually("no room is left", || server.watch.rooms() == 0);
+    common::wait_until("no room is left", || server.stats.rooms() == 0);
     server.join("a", "alice");
 }
 
@@ -277,16 +277,16 @@ fn a_name_is_had_once_in_a_room_whatever_its_case() {
 
 #[test]
 fn duplicate_names_can_be_allowed() {
-    let config = roomcast::Config { allow_duplicate_names: true, ..common::patient() };
-    let server = TestServer::with(config);
+    let config = roomcast::Config { allow_duplicate_names: true, ..common::test_config() };
+    let server = TestServer::start_with(config);
     let mut first = server.join("room", "alice");
     let mut second = server.join("room", "alice");
-    first.expect("alice has joined");
+    first.expect_line("alice has joined");
     second.send("me too\n");
-    first.expect("alice: me too");
-    second.expect("alice: me too");
+    first.expect_line("alice: me too");
+    second.expect_line("alice: me too");
     second.leave();
-    first.expect("alice has left");
+    first.expect_line("alice has left");
     assert_eq!(first.try_line_after("the first one stays"), "alice: the first one stays");
 }
 
@@ -294,6 +294,6 @@ impl Client {
     /// Says something, and reads the next line.
     fn try_line_after(&mut self, line: &str) -> String {
         self.send(format!("{line}\n"));
-        self.line()
+        self.read_line()
     }
 }

@@ -136,7 +136,7 @@ fn typed(line: &str) -> Option<(usize, &str)> {
 
 impl Person {
     fn sit_down(server: &TestServer, script: &'static str) -> Self {
-        Self { client: Client::raw(server.address), script: script.trim().lines().collect() }
+        Self { client: Client::connect_raw(server.address), script: script.trim().lines().collect() }
     }
 
     /// The step in which it types again.
@@ -151,7 +151,7 @@ impl Person {
             return false;
         };
         self.script.pop_front();
-        assert_eq!(self.client.try_line().as_deref().unwrap_or("."), line);
+        assert_eq!(self.client.try_read_line().as_deref().unwrap_or("."), line);
         true
     }
 }

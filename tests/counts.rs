@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Client, TestServer, eventually};
+use common::{Client, TestServer, wait_until};
 use roomcast::MetricsDelta;
 use std::io::Read;
 use std::sync::Barrier;
@@ -47,7 +47,7 @@ fn read_all(clients: &[Client]) {
 
 /// What was done since `before`.
 fn since(before: &MetricsDelta, server: &TestServer) -> MetricsDelta {
-    let now = server.watch.counters();
+    let now = server.stats.counters();
     MetricsDelta {
         lines: now.lines - before.lines,
         deliveries: now.deliveries - before.deliveries,
@@ -65,19 +65,19 @@ fn a_thousand_members_under_load_cost_few_writes() {
     const LINES: usize = 400;
     let server = TestServer::start();
     let clients = crowd(&server, MEMBERS);
-    eventually("all have joined", || server.watch.counters().joins == MEMBERS as u64);
+    wait_until("all have joined", || server.stats.counters().joins == MEMBERS as u64);
     read_all(&clients);
-    let before = server.watch.counters();
+    let before = server.stats.counters();
     thread::scope(|scope| {
         for client in &clients[..SENDERS] {
             scope.spawn(|| {
-                let mut speaker = client.speaker();
-                (0..LINES).for_each(|_| speaker.send(LINE));
+                let mut sender = client.sender();
+                (0..LINES).for_each(|_| sender.send(LINE));
             });
         }
     });
     let deliveries = (SENDERS * LINES * MEMBERS) as u64;
-    eventually("all lines are delivered", || {
+    wait_until("all lines are delivered", || {
         read_all(&clients);
         since(&before, &server).deliveries >= deliveries
     });
@@ -94,11 +94,11 @@ fn two_thousand_joins_at_once_cost_few_copies() {
     const MEMBERS: u64 = 2_000;
     let server = TestServer::start();
     let clients = crowd(&server, 2_000);
-    eventually("all have joined", || {
+    wait_until("all have joined", || {
         read_all(&clients);
-        server.watch.counters().joins == MEMBERS
+        server.stats.counters().joins == MEMBERS
     });
-    let done = server.watch.counters();
+    let done = server.stats.counters();
     println!("{done:?}");
     assert!(done.copies * 5 <= MEMBERS, "{} copies for {MEMBERS} joins", done.copies);
     assert!(done.entries_copied <= done.copies * MEMBERS);

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Client, Program, TestServer, eventually, patient};
+use common::{Client, ServerProcess, TestServer, test_config, wait_until};
 use roomcast::Config;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -16,7 +16,7 @@ impl Neighbours {
     fn new(server: &TestServer) -> Self {
         let mut alice = server.join("room", "alice");
         let bob = server.join("room", "bob");
-        alice.expect("bob has joined");
+        alice.expect_line("bob has joined");
         Self(alice, bob)
     }
 
@@ -25,7 +25,7 @@ impl Neighbours {
         self.0.send("how are you\n");
         self.1.send("fine\n");
         for client in [&mut self.0, &mut self.1] {
-            let mut lines = [client.line(), client.line()];
+            let mut lines = [client.read_line(), client.read_line()];
             lines.sort();
             assert_eq!(lines, ["alice: how are you", "bob: fine"]);
         }
@@ -53,7 +53,7 @@ fn a_line_without_end_is_cut_off_while_it_is_sent() {
     let stretch = "x".repeat(64 << 10);
     while client.try_send(&stretch).is_ok() {}
     neighbours.talk();
-    eventually("it is gone", || server.watch.connections() == 2);
+    wait_until("it is gone", || server.stats.connections() == 2);
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn any_byte_anywhere() {
         // The server may have closed already: most first lines are no JOIN.
         let _ = client.try_send(&bytes);
         client.half_close();
-        let seen = client.rest_lossy();
+        let seen = client.read_to_end_lossy();
         let expected = if round % 2 == 0 { format!("r{round} has joined") } else { "ERROR".to_owned() };
         assert!(seen.lines().any(|line| line.ends_with(&expected)), "{seen:?}");
         let lines = bytes.split(|byte| *byte == b'\n').count() - 1;
@@ -94,7 +94,7 @@ fn nul_and_ff_in_every_place() {
             let mut client = server.connect();
             client.send(&bytes);
             client.half_close();
-            let seen = client.rest();
+            let seen = client.read_to_end();
             let mut meant = text.to_vec();
             if byte == 0xFF {
                 meant.remove(place);
@@ -115,11 +115,11 @@ fn nul_and_ff_in_every_place() {
 /// A doubled FF is one byte of data, also where the rate limit stops between the two and the line.
 #[test]
 fn a_doubled_ff_waits_as_one() {
-    let server = TestServer::with(Config { rate: 10, burst: NonZeroU32::MIN, ..patient() });
+    let server = TestServer::start_with(Config { rate: 10, burst: NonZeroU32::MIN, ..test_config() });
     let mut alice = server.connect();
     alice.send(b"JOIN room alice\n\xFF\xFFab\n");
-    alice.expect("alice has joined");
-    alice.expect("alice: \u{FFFD}ab");
+    alice.expect_line("alice has joined");
+    alice.expect_line("alice: \u{FFFD}ab");
 }
 
 #[test]
@@ -127,15 +127,15 @@ fn a_reset_in_the_middle_of_a_line() {
     let server = TestServer::start();
     let mut neighbours = Neighbours::new(&server);
     let mut mallory = server.join("room", "mallory");
-    neighbours.0.expect("mallory has joined");
-    neighbours.1.expect("mallory has joined");
+    neighbours.0.expect_line("mallory has joined");
+    neighbours.1.expect_line("mallory has joined");
     mallory.send("whole\nhalf of a li");
     for client in [&mut neighbours.0, &mut neighbours.1] {
-        client.expect("mallory: whole");
+        client.expect_line("mallory: whole");
     }
     mallory.reset();
     for client in [&mut neighbours.0, &mut neighbours.1] {
-        client.expect("mallory has left");
+        client.expect_line("mallory has left");
     }
     neighbours.talk();
 }
@@ -147,16 +147,16 @@ fn what_is_sent_and_never_looked_back_at_is_heard() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     for round in 0..100 {
-        let mut client = Client::raw(server.address);
+        let mut client = Client::connect_raw(server.address);
         client.send(format!("JOIN room r{round}\nhello\nworld\n"));
         // The welcome is unread: this is a reset.
         drop(client);
         for line in ["has joined", "has left"] {
             if line == "has left" {
-                alice.expect(&format!("r{round}: hello"));
-                alice.expect(&format!("r{round}: world"));
+                alice.expect_line(&format!("r{round}: hello"));
+                alice.expect_line(&format!("r{round}: world"));
             }
-            alice.expect(&format!("r{round} {line}"));
+            alice.expect_line(&format!("r{round} {line}"));
         }
     }
 }
@@ -169,12 +169,12 @@ fn a_reset_that_a_write_meets_first() {
     let mut alice = server.join("room", "alice");
     for _ in 0..200 {
         let mut mallory = server.join("room", "mallory");
-        alice.expect("mallory has joined");
+        alice.expect_line("mallory has joined");
         mallory.send("half of a li");
         alice.send("a\nb\nc\n");
         mallory.reset();
         alice.send("d\ne\nf\n");
-        let mut heard: Vec<String> = (0..7).map(|_| alice.line()).collect();
+        let mut heard: Vec<String> = (0..7).map(|_| alice.read_line()).collect();
         heard.retain(|line| !line.starts_with("alice: "));
         assert_eq!(heard, ["mallory has left"]);
     }
@@ -187,33 +187,33 @@ fn a_half_close_is_an_end() {
     let mut mallory = server.join("room", "mallory");
     mallory.send("bye\n");
     mallory.half_close();
-    assert_eq!(mallory.rest(), ["mallory: bye"]);
+    assert_eq!(mallory.read_to_end(), ["mallory: bye"]);
     for client in [&mut neighbours.0, &mut neighbours.1] {
         for line in ["mallory has joined", "mallory: bye", "mallory has left"] {
-            client.expect(line);
+            client.expect_line(line);
         }
     }
     neighbours.talk();
 }
 
-fn silent_sockets(count: usize, server: &Program) {
+fn silent_sockets(count: usize, server: &ServerProcess) {
     let mut alice = server.join("room", "alice");
-    let mut crowd: Vec<Client> = (0..count).map(|_| Client::raw(server.address)).collect();
+    let mut crowd: Vec<Client> = (0..count).map(|_| Client::connect_raw(server.address)).collect();
     alice.send("still here\n");
-    alice.expect("alice: still here");
+    alice.expect_line("alice: still here");
     for client in &mut crowd {
-        client.expect_bytes(common::WELCOME);
+        client.expect_text(common::WELCOME);
         assert!(client.expect_error().contains("no JOIN line came"));
     }
     let resident = server.status_kib("VmHWM");
     assert!(resident < 20_000 + 8 * count, "{resident} KiB for {count} sockets");
     alice.send("still here\n");
-    alice.expect("alice: still here");
+    alice.expect_line("alice: still here");
 }
 
 #[test]
 fn a_thousand_sockets_that_say_nothing() {
-    silent_sockets(1_000, &Program::start(&["--login-timeout", "1s"]));
+    silent_sockets(1_000, &ServerProcess::start(&["--login-timeout", "1s"]));
 }
 
 /// Opens 10,000 files in each of two processes.
@@ -221,21 +221,21 @@ fn a_thousand_sockets_that_say_nothing() {
 #[ignore = "stress: run it in release mode"]
 fn ten_thousand_sockets_that_say_nothing() {
     rlimit::increase_nofile_limit(u64::MAX).unwrap();
-    silent_sockets(10_000, &Program::start(&["--login-timeout", "5s"]));
+    silent_sockets(10_000, &ServerProcess::start(&["--login-timeout", "5s"]));
 }
 
 #[test]
 fn a_reader_that_stops_holds_nobody_up() {
-    let server = TestServer::with(Config { stall_timeout: Duration::from_secs(3600), rate: 0, ..patient() });
+    let server = TestServer::start_with(Config { stall_timeout: Duration::from_secs(3600), rate: 0, ..test_config() });
     let mut neighbours = Neighbours::new(&server);
     let _mallory = server.join("room", "mallory");
-    neighbours.0.expect("mallory has joined");
-    neighbours.1.expect("mallory has joined");
+    neighbours.0.expect_line("mallory has joined");
+    neighbours.1.expect_line("mallory has joined");
     let line = "x".repeat(19_000);
     for _ in 0..1_000 {
         neighbours.0.send(format!("{line}\n"));
-        neighbours.0.line();
-        neighbours.1.line();
+        neighbours.0.read_line();
+        neighbours.1.read_line();
     }
     neighbours.talk();
 }

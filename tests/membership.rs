@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Client, TestServer, eventually};
+use common::{Client, TestServer, wait_until};
 use std::sync::Barrier;
 use std::thread;
 
@@ -25,16 +25,16 @@ fn a_join_meets_the_removal_of_an_empty_room() {
                     let mut client = server.join("room", &name);
                     // What is said is heard: the room that admitted it is the room it speaks in.
                     client.send(format!("{visit}\n"));
-                    client.skip_to(&format!("{name}: {visit}"));
-                    assert!(server.watch.rooms() > 0, "it is in a room that nobody else finds");
+                    client.skip_to_line(&format!("{name}: {visit}"));
+                    assert!(server.stats.rooms() > 0, "it is in a room that nobody else finds");
                     client.leave();
                 }
             });
         }
     });
-    eventually("no room is left", || server.watch.rooms() == 0);
-    eventually("no connection is left", || server.watch.connections() == 0);
-    let counters = server.watch.counters();
+    wait_until("no room is left", || server.stats.rooms() == 0);
+    wait_until("no connection is left", || server.stats.connections() == 0);
+    let counters = server.stats.counters();
     assert_eq!((counters.joins, counters.leaves), (1_200, 1_200));
 }
 
@@ -51,7 +51,7 @@ fn of_many_who_want_a_name_one_gets_it() {
                     let mut client = server.connect();
                     start.wait();
                     client.send(if n.is_multiple_of(2) { "JOIN room king\n" } else { "JOIN room KING\n" });
-                    let first = client.line();
+                    let first = client.read_line();
                     (client, first)
                 })
             };
@@ -62,7 +62,7 @@ fn of_many_who_want_a_name_one_gets_it() {
         let losers = clients.iter().filter(|(_, line)| line == "ERROR").count();
         assert_eq!((winners, losers), (1, RIVALS - 1), "round {round}");
         drop(clients);
-        eventually("the room is gone", || server.watch.rooms() == 0);
+        wait_until("the room is gone", || server.stats.rooms() == 0);
     }
 }
 
@@ -77,7 +77,7 @@ fn a_mass_exit_is_seen_by_who_stays() {
         scope.spawn(|| {
             let mut gone = Vec::new();
             while gone.len() < CROWD {
-                gone.extend(witness.line().strip_suffix(" has left").map(str::to_owned));
+                gone.extend(witness.read_line().strip_suffix(" has left").map(str::to_owned));
             }
             gone.sort_unstable();
             gone.dedup();
@@ -86,7 +86,7 @@ fn a_mass_exit_is_seen_by_who_stays() {
         drop(crowd);
     });
     // A pass is counted when it has ended.
-    eventually("all are counted", || server.watch.counters().leaves == CROWD as u64);
+    wait_until("all are counted", || server.stats.counters().leaves == CROWD as u64);
     witness.send("alone\n");
-    witness.expect("witness: alone");
+    witness.expect_line("witness: alone");
 }

@@ -11,17 +11,17 @@ mod common;
 #[path = "common/order.rs"]
 mod order;
 
-use common::{Client, TestServer, eventually, patient};
-use order::{Stay, Witness};
+use common::{Client, TestServer, test_config, wait_until};
+use order::{MemberLog, RoomLog};
 use roomcast::Config;
 use std::sync::Barrier;
 use std::thread;
 
 /// Waits until nobody is left, and nobody has been lost on the way.
 fn nothing_is_left(server: &TestServer) {
-    eventually("no room is left", || server.watch.rooms() == 0);
-    eventually("no connection is left", || server.watch.connections() == 0);
-    let counters = server.watch.counters();
+    wait_until("no room is left", || server.stats.rooms() == 0);
+    wait_until("no connection is left", || server.stats.connections() == 0);
+    let counters = server.stats.counters();
     assert_eq!(counters.joins, counters.leaves);
 }
 
@@ -30,7 +30,7 @@ fn nothing_is_left(server: &TestServer) {
 fn of_many_who_want_a_name_in_different_ways_one_gets_it() {
     const RIVALS: usize = 16;
     for workers in [1, 2, 4] {
-        let server = TestServer::with(Config { workers: Some(workers), ..patient() });
+        let server = TestServer::start_with(Config { workers: Some(workers), ..test_config() });
         for round in 0..10 {
             let start = Barrier::new(RIVALS);
             let outcomes: Vec<(Client, bool)> = thread::scope(|scope| {
@@ -45,7 +45,7 @@ fn of_many_who_want_a_name_in_different_ways_one_gets_it() {
                         let (named, joined) = (format!("{own} is now known as {king}"), format!("{king} has joined"));
                         let refused = format!("*** the name {king} is taken here: choose another");
                         let got = loop {
-                            match client.line() {
+                            match client.read_line() {
                                 line if line == named => break true,
                                 line if !is_member && line == joined => break true,
                                 line if line == refused || line == "ERROR" => break false,
@@ -70,7 +70,7 @@ fn of_many_who_want_a_name_in_different_ways_one_gets_it() {
 #[test]
 fn a_name_is_free_as_soon_as_its_holder_has_another() {
     const ROUNDS: usize = 300;
-    let server = TestServer::with(Config { rate: 0, ..patient() });
+    let server = TestServer::start_with(Config { rate: 0, ..test_config() });
     let mut witness = server.join("room", "witness");
     thread::scope(|scope| {
         for name in ["a", "b", "c"] {
@@ -79,12 +79,12 @@ fn a_name_is_free_as_soon_as_its_holder_has_another() {
                 let names = ["x", "y", "z", name].map(|name| format!("/nick {name}\n")).concat();
                 client.send(names.repeat(ROUNDS));
                 client.half_close();
-                client.rest()
+                client.read_to_end()
             });
         }
         let (mut here, mut left) = (vec!["witness".to_owned()], 0);
         while left < 3 {
-            let line = witness.line();
+            let line = witness.read_line();
             if let Some((old, new)) = line.split_once(" is now known as ") {
                 assert!(old == new || !here.iter().any(|name| name == new), "{line}: {here:?}");
                 *here.iter_mut().find(|name| *name == old).unwrap() = new.to_owned();
@@ -105,7 +105,7 @@ fn a_name_is_free_as_soon_as_its_holder_has_another() {
 #[test]
 fn who_is_lost_in_the_midst_of_a_change_leaves_no_ghost() {
     for workers in [1, 2, 4] {
-        let server = TestServer::with(Config { workers: Some(workers), ..patient() });
+        let server = TestServer::start_with(Config { workers: Some(workers), ..test_config() });
         // They keep the rooms.
         let witnesses = ["room", "other"].map(|room| server.join(room, "witness"));
         for change in ["/nick spirit\n", "/nick GHOST\n", "/join other\n", "/join other spirit\n/nick ghost\n"] {
@@ -114,10 +114,10 @@ fn who_is_lost_in_the_midst_of_a_change_leaves_no_ghost() {
                 client.send(change);
                 client.reset();
                 for (room, name) in [("room", "ghost"), ("room", "spirit"), ("other", "ghost"), ("other", "spirit")] {
-                    eventually("the name can be had", || {
+                    wait_until("the name can be had", || {
                         let mut next = server.connect();
                         next.send(format!("JOIN {room} {name}\n"));
-                        let joined = next.line() == format!("{name} has joined");
+                        let joined = next.read_line() == format!("{name} has joined");
                         drop(next.leave());
                         joined
                     });
@@ -179,7 +179,7 @@ fn travel(plan: Moves, server: &TestServer, mover: usize, start: &Barrier) -> Ve
         let last = format!("{second}: b");
         while random.u8(..4) > 0 && journey.lines.last() != Some(&last) {
             while journey.lines.last() != Some(&last) {
-                journey.lines.push(client.line());
+                journey.lines.push(client.read_line());
             }
         }
         here = Some((client, next));
@@ -191,7 +191,7 @@ fn travel(plan: Moves, server: &TestServer, mover: usize, start: &Barrier) -> Ve
 }
 
 /// Checks a journey against the rooms that it went through; how many lines it saw.
-fn check(journey: &Journey, rooms: &[Witness]) -> usize {
+fn check(journey: &Journey, rooms: &[RoomLog]) -> usize {
     // The lines of one room, stay by stay.
     for (name, room) in &journey.entered {
         let own = journey.lines.iter().filter(|line| room_of(line) == *room);
@@ -201,7 +201,7 @@ fn check(journey: &Journey, rooms: &[Witness]) -> usize {
             joined.is_some_and(|joined| joined != name && journey.entered.iter().any(|(name, _)| name == joined))
         };
         lines.truncate(lines.iter().position(again).unwrap_or(lines.len()));
-        rooms[*room].check(&[Stay { name: name.clone(), lines }]);
+        rooms[*room].check(&[MemberLog { name: name.clone(), lines }]);
     }
     // Nothing of the old room behind what was said in the new one.
     let place = |line: &str| journey.lines.iter().position(|seen| seen == line).unwrap();
@@ -216,21 +216,21 @@ fn check(journey: &Journey, rooms: &[Witness]) -> usize {
 }
 
 fn everybody_sees_one_order(plan: Moves) {
-    let server = TestServer::with(Config { workers: Some(plan.workers), rate: 0, ..patient() });
+    let server = TestServer::start_with(Config { workers: Some(plan.workers), rate: 0, ..test_config() });
     let witnesses: Vec<Client> =
         (0..plan.rooms).map(|room| server.join(&format!("r{room}"), &format!("wr{room}"))).collect();
     let start = Barrier::new(plan.movers + 1);
     thread::scope(|scope| {
         let (server, start) = (&server, &start);
-        let speakers: Vec<_> = witnesses.iter().map(Client::speaker).collect();
+        let senders: Vec<_> = witnesses.iter().map(Client::sender).collect();
         let readers: Vec<_> = witnesses
             .into_iter()
             .enumerate()
             .map(|(room, mut witness)| {
                 scope.spawn(move || {
                     let mut lines = vec![format!("wr{room} has joined")];
-                    lines.extend(witness.rest());
-                    Witness::new(lines)
+                    lines.extend(witness.read_to_end());
+                    RoomLog::new(lines)
                 })
             })
             .collect();
@@ -241,12 +241,12 @@ fn everybody_sees_one_order(plan: Moves) {
         for mover in movers {
             journeys.extend(mover.join().unwrap());
         }
-        for (room, mut speaker) in speakers.into_iter().enumerate() {
+        for (room, mut sender) in senders.into_iter().enumerate() {
             // Whoever was reset before this is gone when this is said: its reset came first.
             server.join(&format!("r{room}"), &format!("lastr{room}")).leave();
-            speaker.half_close();
+            sender.half_close();
         }
-        let rooms: Vec<Witness> = readers.into_iter().map(|reader| reader.join().unwrap()).collect();
+        let rooms: Vec<RoomLog> = readers.into_iter().map(|reader| reader.join().unwrap()).collect();
         let seen: usize = journeys.iter().map(|journey| check(journey, &rooms)).sum();
         let entered: usize = journeys.iter().map(|journey| journey.entered.len()).sum();
         assert!(seen >= 4 * entered, "{seen} lines of {entered} stays");

@@ -5,7 +5,7 @@
 mod common;
 
 use common::telnet::TIMING_MARK;
-use common::{TestServer, patient};
+use common::{TestServer, test_config};
 use roomcast::Config;
 
 /// How `PuTTY` greets.
@@ -39,12 +39,12 @@ fn talks(greeting: &[u8], answers: &[u8]) {
         for bytes in all.chunks(chunk) {
             alice.send(bytes);
         }
-        alice.expect_exactly(answers);
-        alice.expect_bytes("alice has joined\r\n");
+        alice.expect_bytes(answers);
+        alice.expect_text("alice has joined\r\n");
         alice.send("hello\r\n");
-        alice.expect_bytes("alice: hello\r\n");
+        alice.expect_text("alice: hello\r\n");
         alice.half_close();
-        assert_eq!(alice.rest_lossy(), "");
+        assert_eq!(alice.read_to_end_lossy(), "");
     }
 }
 
@@ -90,36 +90,36 @@ fn an_interrupt_drops_the_line_and_its_timing_mark_is_answered_each_time() {
     let mut alice = server.join("room", "alice");
     for _ in 0..3 {
         alice.send([b"not to be sai", CTRL_C].concat());
-        alice.expect_exactly(TIMING_MARK);
+        alice.expect_bytes(TIMING_MARK);
         alice.send("hello\r\n");
-        alice.expect_bytes("alice: hello\r\n");
+        alice.expect_text("alice: hello\r\n");
     }
     // Ctrl-\ and Ctrl-Z.
     alice.send(b"\xFF\xF3\xFF\xFD\x06\xFF\xED\xFF\xFD\x06");
-    alice.expect_exactly(&[TIMING_MARK, TIMING_MARK].concat());
+    alice.expect_bytes(&[TIMING_MARK, TIMING_MARK].concat());
 }
 
 /// A timing mark shows where in the output the client may listen again.
 #[test]
 fn a_timing_mark_is_answered_behind_the_output_that_is_due() {
     const LINES: usize = 800;
-    let server = TestServer::with(Config { rate: 0, backlog: 32 << 20, ..patient() });
+    let server = TestServer::start_with(Config { rate: 0, backlog: 32 << 20, ..test_config() });
     let mut bob = server.join("room", "bob");
     let mut alice = server.join("room", "alice");
-    bob.expect("alice has joined");
+    bob.expect_line("alice has joined");
     let line = "x".repeat(19_000);
     for _ in 0..LINES {
         bob.send(format!("{line}\n"));
-        bob.expect(&format!("bob: {line}"));
+        bob.expect_line(&format!("bob: {line}"));
     }
     // When this one is heard, the room is done with those before it.
     bob.send("last\n");
-    bob.expect("bob: last");
+    bob.expect_line("bob: last");
     alice.send(b"\xFF\xFD\x06");
     for _ in 0..LINES {
-        alice.expect(&format!("bob: {line}"));
+        alice.expect_line(&format!("bob: {line}"));
     }
-    let rest = alice.some_bytes(TIMING_MARK.len() + "bob: last\n".len());
+    let rest = alice.read_bytes(TIMING_MARK.len() + "bob: last\n".len());
     assert!(rest.windows(3).any(|bytes| bytes == TIMING_MARK), "{}", rest.escape_ascii());
 }
 
@@ -131,7 +131,7 @@ fn are_you_there_is_answered_at_most_once_a_second() {
     alice.send("done\r\n");
     let mut answers = 0;
     loop {
-        match &*alice.line() {
+        match &*alice.read_line() {
             "*** yes, roomcast is here" => answers += 1,
             line => break assert_eq!(line, "alice: done"),
         }
@@ -146,9 +146,9 @@ fn a_storm_of_requests_is_answered_within_bounds() {
     let mut mallory = server.join("room", "mallory");
     mallory.send(b"\xFF\xFD\x01".repeat(5_000));
     mallory.send("done\r\n");
-    alice.expect("mallory has joined");
-    alice.expect("mallory: done");
-    let answers = mallory.bytes_before("mallory: done\r\n");
+    alice.expect_line("mallory has joined");
+    alice.expect_line("mallory: done");
+    let answers = mallory.read_until_bytes("mallory: done\r\n");
     let count = answers.len() / 3;
     assert_eq!(answers, b"\xFF\xFC\x01".repeat(count));
     assert!((200..2_000).contains(&count), "{count} answers to 5000 requests");
@@ -160,7 +160,7 @@ fn a_flood_of_commands_starves_nobody_and_kills_nobody() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     let mut mallory = server.join("room", "mallory");
-    alice.expect("mallory has joined");
+    alice.expect_line("mallory has joined");
     mallory.send(b"\xFF\xF1".repeat(20 << 10));
     mallory.send("still here\n");
     let (mut round, mut heard) = (0, false);
@@ -168,7 +168,7 @@ fn a_flood_of_commands_starves_nobody_and_kills_nobody() {
         round += 1;
         alice.send(format!("{round}\n"));
         loop {
-            match alice.line() {
+            match alice.read_line() {
                 line if line == "mallory: still here" => heard = true,
                 line => break assert_eq!(line, format!("alice: {round}")),
             }
@@ -185,15 +185,15 @@ fn a_subnegotiation_without_end_gets_error_and_a_reason() {
         mallory.send(greeting);
         mallory.send(b"\xFF\xFA\x18");
         mallory.send([1; 8_000]);
-        let told = mallory.rest();
+        let told = mallory.read_to_end();
         let [.., error, reason] = &told[..] else { panic!("{told:?}") };
         assert_eq!(error, "ERROR");
         assert!(reason.contains("subnegotiation was longer than 4096 bytes"), "{reason}");
     }
-    alice.expect("mallory has joined");
-    alice.expect("mallory has left");
+    alice.expect_line("mallory has joined");
+    alice.expect_line("mallory has left");
     alice.send("fine\n");
-    alice.expect("alice: fine");
+    alice.expect_line("alice: fine");
 }
 
 /// Without `SO_OOBINLINE` the Data `BatchOffset`, which is urgent data, would be taken out of the stream.
@@ -205,15 +205,15 @@ fn a_synch_with_urgent_data_leaves_the_stream_whole() {
         alice.send(b"half \xFF");
         alice.send_urgent(b"\xF2");
         alice.send("and half\r\n");
-        alice.expect("alice: half and half");
+        alice.expect_line("alice: half and half");
         alice.send(b"not to be sai\xFF\xF4\xFF");
         alice.send_urgent(b"\xF2");
         alice.send(b"\xFF\xFD\x06kept\r\n");
-        alice.expect_exactly(TIMING_MARK);
-        alice.expect("alice: kept");
+        alice.expect_bytes(TIMING_MARK);
+        alice.expect_line("alice: kept");
     }
     alice.send("a");
     alice.send_urgent(b"b");
     alice.send("c\r\n");
-    alice.expect("alice: abc");
+    alice.expect_line("alice: abc");
 }

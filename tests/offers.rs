@@ -16,11 +16,11 @@ fn who_refuses_to_leave_the_echo_to_the_server_gets_no_editor() {
         let server = TestServer::start();
         let mut alice = server.join("room", "alice");
         alice.send("/ui on\r\n");
-        alice.bytes_before("*** ui is on\r\n");
+        alice.read_until_bytes("*** ui is on\r\n");
         alice.send(refusal);
-        alice.bytes_before("*** ui is off\r\n");
+        alice.read_until_bytes("*** ui is off\r\n");
         alice.send("fine\r\n");
-        alice.expect_bytes("alice: fine\r\n");
+        alice.expect_text("alice: fine\r\n");
     }
 }
 
@@ -29,14 +29,14 @@ fn what_is_offered_comes_with_the_editor_and_goes_with_it() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     alice.send("/ui on\r\n");
-    alice.expect_exactly(OFFER);
-    alice.expect_bytes("*** ui is on\r\n");
+    alice.expect_bytes(OFFER);
+    alice.expect_text("*** ui is on\r\n");
     alice.send(b"\xFF\xFD\x01\xFF\xFD\x03\xFF\xFB\x1F\xFF\xFA\x1F\x00\x50\x00\x18\xFF\xF0");
     alice.send("/ui off\r\0");
-    let end = alice.bytes_before("*** ui is off\r\n");
+    let end = alice.read_until_bytes("*** ui is off\r\n");
     assert!(end.ends_with(b"\xFF\xFC\x01\xFF\xFC\x03\xFF\xFE\x1F"), "{}", end.escape_ascii());
     alice.send(b"\xFF\xFE\x01\xFF\xFE\x03\xFF\xFC\x1Ffine\r\n");
-    alice.expect_bytes("alice: fine\r\n");
+    alice.expect_text("alice: fine\r\n");
 }
 
 /// `PuTTY` sends CR LF for Enter, telnet CR NUL: the editor is gone when the second half comes.
@@ -46,16 +46,16 @@ fn the_enter_that_ends_the_editor_is_pressed_once() {
     let mut alice = server.join("room", "alice");
     for enter in [&["\r\n"][..], &["\r\0"], &["\r"], &["\r", "\n"], &["\r", "\0"]] {
         alice.send("/ui on\r\n");
-        alice.bytes_before("*** ui is on\r\n");
+        alice.read_until_bytes("*** ui is on\r\n");
         alice.send("/ui off");
         for half in enter {
             alice.send(half);
             // It is taken in as soon as this is answered.
             alice.send(b"\xFF\xFD\x06");
-            alice.bytes_before(TIMING_MARK);
+            alice.read_until_bytes(TIMING_MARK);
         }
         alice.send("fine\r\n");
-        alice.expect_bytes("alice: fine\r\n");
+        alice.expect_text("alice: fine\r\n");
     }
 }
 
@@ -65,7 +65,7 @@ fn a_hostile_editor_harms_itself_alone() {
     let server = TestServer::start();
     let mut bob = server.join("room", "bob");
     let mut mallory = server.join("room", "mallory");
-    bob.expect("mallory has joined");
+    bob.expect_line("mallory has joined");
     mallory.send("/ui on\r\n");
     mallory.send(b"\xFF\xFD\x01\xFF\xFD\x03\xFF\xFB\x1Fhalf a line");
     for size in [b"\0\0\0\0", b"\0\x01\0\x01", b"\xFE\xFE\0\0", b"\0\x02\xFE\xFE"] {
@@ -74,10 +74,10 @@ fn a_hostile_editor_harms_itself_alone() {
     mallory.send(b"\xFF\xFC\x1F\xFF\xFB\x1F".repeat(100));
     mallory.send("\r\0/ui off\r\0");
     mallory.send(b"\xFF\xFD\x01\xFF\xFE\x01".repeat(100));
-    bob.expect("mallory: half a line");
+    bob.expect_line("mallory: half a line");
     mallory.send("/ui on\r\n/ui off\r\n".repeat(20));
     mallory.send("done\r\n");
-    bob.expect("mallory: done");
+    bob.expect_line("mallory: done");
     bob.send("fine\n");
-    bob.expect("bob: fine");
+    bob.expect_line("bob: fine");
 }

@@ -7,7 +7,7 @@ mod common;
 mod order;
 
 use common::TestServer;
-use order::{Stay, Witness};
+use order::{MemberLog, RoomLog};
 use roomcast::Config;
 use std::sync::Barrier;
 use std::thread;
@@ -18,41 +18,41 @@ const GUESTS: usize = 4;
 const VISITS: usize = 20;
 
 /// Joins, says `lines` lines, and leaves; what it saw.
-fn send(server: &TestServer, name: &str, start: &Barrier) -> Stay {
+fn send(server: &TestServer, name: &str, start: &Barrier) -> MemberLog {
     let mut client = server.connect();
     start.wait();
-    let mut speaker = client.speaker();
+    let mut sender = client.sender();
     let seen = thread::scope(|scope| {
-        let seen = scope.spawn(move || client.rest());
-        speaker.send(format!("JOIN room {name}\n"));
+        let seen = scope.spawn(move || client.read_to_end());
+        sender.send(format!("JOIN room {name}\n"));
         for number in 0..LINES {
-            speaker.send(format!("{number}\n"));
+            sender.send(format!("{number}\n"));
         }
-        speaker.half_close();
+        sender.half_close();
         seen.join().unwrap()
     });
-    Stay { name: name.to_owned(), lines: seen }
+    MemberLog { name: name.to_owned(), lines: seen }
 }
 
 /// Comes, hears some lines, and goes, again and again.
-fn visit(server: &TestServer, name: &str, start: &Barrier) -> Vec<Stay> {
+fn visit(server: &TestServer, name: &str, start: &Barrier) -> Vec<MemberLog> {
     start.wait();
     let stay = |visit: usize| {
         let mut client = server.connect();
         client.send(format!("JOIN room {name}\n{}", "a word\n".repeat(visit)));
         // At least that many lines are sure to come.
-        let mut lines: Vec<String> = (0..=visit).map(|_| client.line()).collect();
+        let mut lines: Vec<String> = (0..=visit).map(|_| client.read_line()).collect();
         lines.extend(client.leave());
-        Stay { name: name.to_owned(), lines }
+        MemberLog { name: name.to_owned(), lines }
     };
     (0..VISITS).map(stay).collect()
 }
 
 fn everybody_sees_one_order(workers: u16) {
-    let server = TestServer::with(Config { workers: Some(workers), ..common::patient() });
+    let server = TestServer::start_with(Config { workers: Some(workers), ..common::test_config() });
     let mut witness = server.join("room", "witness");
     let start = Barrier::new(SENDERS + GUESTS);
-    let stays: Vec<Vec<Stay>> = thread::scope(|scope| {
+    let stays: Vec<Vec<MemberLog>> = thread::scope(|scope| {
         let (server, start) = (&server, &start);
         let senders: Vec<_> =
             (0..SENDERS).map(|n| scope.spawn(move || vec![send(server, &format!("s{n}"), start)])).collect();
@@ -61,16 +61,16 @@ fn everybody_sees_one_order(workers: u16) {
         let mut lines = vec!["witness has joined".to_owned()];
         let mut left = 0;
         while left < SENDERS + GUESTS * VISITS {
-            let line = witness.line();
+            let line = witness.read_line();
             left += usize::from(line.ends_with(" has left"));
             lines.push(line);
         }
-        let mut stays = vec![vec![Stay { name: "witness".to_owned(), lines }]];
+        let mut stays = vec![vec![MemberLog { name: "witness".to_owned(), lines }]];
         stays.extend(senders.into_iter().chain(guests).map(|thread| thread.join().unwrap()));
         stays
     });
 
-    let seen = Witness::new(stays[0][0].lines.clone());
+    let seen = RoomLog::new(stays[0][0].lines.clone());
     for stays in &stays {
         seen.check(stays);
     }

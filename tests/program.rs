@@ -5,7 +5,7 @@
 mod common;
 
 use assert_cmd::Command;
-use common::{Client, Program};
+use common::{Client, ServerProcess};
 use std::net::TcpListener;
 
 fn roomcast(args: &[&str]) -> assert_cmd::assert::Assert {
@@ -81,26 +81,26 @@ fn help_names_every_flag_with_its_variable_and_default() {
 #[test]
 fn it_says_where_it_listens_and_what_its_bounds_are() {
     // `--bind` was given twice, then.
-    let server = Program::start(&["--rate", "0", "--bind", "::1"]);
+    let server = ServerProcess::start(&["--rate", "0", "--bind", "::1"]);
     let version = env!("CARGO_PKG_VERSION");
-    assert_eq!(server.greeting.len(), 4, "{:?}", server.greeting);
-    assert!(server.greeting[0].starts_with(&format!("roomcast {version} listening on 127.0.0.1:")));
-    assert!(server.greeting[1].starts_with(&format!("roomcast {version} listening on [::1]:")));
-    assert!(server.greeting[2].starts_with("bounds: ") && server.greeting[2].contains("rate unlimited"));
-    assert!(server.greeting[3].contains("JOIN <ROOMNAME> <USERNAME>"));
-    let second = server.greeting[1].rsplit(' ').next().unwrap().parse().unwrap();
+    assert_eq!(server.startup_lines.len(), 4, "{:?}", server.startup_lines);
+    assert!(server.startup_lines[0].starts_with(&format!("roomcast {version} listening on 127.0.0.1:")));
+    assert!(server.startup_lines[1].starts_with(&format!("roomcast {version} listening on [::1]:")));
+    assert!(server.startup_lines[2].starts_with("bounds: ") && server.startup_lines[2].contains("rate unlimited"));
+    assert!(server.startup_lines[3].contains("JOIN <ROOMNAME> <USERNAME>"));
+    let second = server.startup_lines[1].rsplit(' ').next().unwrap().parse().unwrap();
     Client::join(second, "room", "alice");
 }
 
 #[test]
 fn without_bind_it_serves_ipv4_and_ipv6() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_roomcast"));
-    let server = Program::run(command.arg("0"));
+    let server = ServerProcess::start_command(command.arg("0"));
     let port = server.address.port();
     let mut four = Client::join(([127, 0, 0, 1], port).into(), "room", "four");
     if server.address.is_ipv6() {
         let _six = Client::join((std::net::Ipv6Addr::LOCALHOST, port).into(), "room", "six");
-        four.expect("six has joined");
+        four.expect_line("six has joined");
     }
 }
 
@@ -109,7 +109,7 @@ fn variables_set_what_flags_do_not() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_roomcast"));
     command.env("ROOMCAST_PORT", "0").env("ROOMCAST_BIND", "127.0.0.1").env("ROOMCAST_BACKLOG", "3MiB");
     command.env("ROOMCAST_ALLOW_DUPLICATE_NAMES", "1").env("ROOMCAST_DRAIN", "9s").args(["--drain", "7s"]);
-    let bounds = Program::run(&mut command).greeting[1].clone();
+    let bounds = ServerProcess::start_command(&mut command).startup_lines[1].clone();
     for part in ["backlog 3MiB", "drain 7s", "duplicate names allowed"] {
         assert!(bounds.contains(part), "{bounds}");
     }
@@ -119,26 +119,26 @@ fn variables_set_what_flags_do_not() {
 fn more_connections_than_files_are_cut_and_said() {
     let mut command = std::process::Command::new("sh");
     let script = format!("ulimit -n 100; exec {} 0 --max-connections 5000 2>&1", env!("CARGO_BIN_EXE_roomcast"));
-    let greeting = Program::run(command.args(["-c", &script])).greeting.clone();
-    assert!(greeting[0].contains("--max-connections 5000 is cut to 36"), "{greeting:?}");
-    assert!(greeting.iter().any(|line| line.starts_with("bounds: 36 connections")), "{greeting:?}");
+    let startup_lines = ServerProcess::start_command(command.args(["-c", &script])).startup_lines.clone();
+    assert!(startup_lines[0].contains("--max-connections 5000 is cut to 36"), "{startup_lines:?}");
+    assert!(startup_lines.iter().any(|line| line.starts_with("bounds: 36 connections")), "{startup_lines:?}");
 }
 
 #[test]
 fn a_connection_is_logged_when_it_opens_and_when_it_ends() {
-    let mut server = Program::start(&["-v"]);
+    let mut server = ServerProcess::start(&["-v"]);
     let mut alice = server.join("lobby", "alice");
     alice.send("one\ntwo\n\x1b[2J forged\r reason=kicked\n");
     for line in ["alice: one", "alice: two"] {
-        alice.expect(line);
+        alice.expect_line(line);
     }
-    alice.line();
+    alice.read_line();
     alice.leave();
     let mut mallory = Client::connect(server.address);
     mallory.send("JOIN lobby \x1b[2Jmallory\n");
     mallory.expect_error();
-    server.signal("TERM");
-    let (code, log) = server.wait();
+    server.send_signal("TERM");
+    let (code, log) = server.wait_for_exit();
     assert_eq!(code, Some(0));
     assert_eq!(log.lines().filter(|line| line.contains("opened address=127.0.0.1:")).count(), 2, "{log}");
     let ends: Vec<&str> = log.lines().filter(|line| line.contains("closed address=127.0.0.1:")).collect();
@@ -150,47 +150,47 @@ fn a_connection_is_logged_when_it_opens_and_when_it_ends() {
 
 #[test]
 fn without_v_it_logs_nothing() {
-    let mut server = Program::start(&[]);
+    let mut server = ServerProcess::start(&[]);
     server.join("lobby", "alice").leave();
-    server.signal("TERM");
-    assert_eq!(server.wait(), (Some(0), String::new()));
+    server.send_signal("TERM");
+    assert_eq!(server.wait_for_exit(), (Some(0), String::new()));
 }
 
 #[test]
 fn nobody_has_to_read_what_it_prints() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_roomcast"));
     command.args(["0", "--bind", "127.0.0.1", "-v"]).stderr(std::process::Stdio::piped());
-    let mut server = Program::run(&mut command);
+    let mut server = ServerProcess::start_command(&mut command);
     // Both are closed.
     (server.stdout, server.process.stderr) = (None, None);
     for n in 0..20 {
         server.join("lobby", &format!("u{n}")).leave();
     }
-    server.signal("TERM");
-    assert_eq!(server.wait().0, Some(0));
+    server.send_signal("TERM");
+    assert_eq!(server.wait_for_exit().0, Some(0));
 }
 
 /// A pipe that is open, full, and not read: the log is dropped, nobody waits for it.
 #[test]
 fn a_log_that_is_stuck_stops_nobody() {
-    let mut server = Program::start(&["-v"]);
+    let mut server = ServerProcess::start(&["-v"]);
     let mut alice = server.join("lobby", "alice");
     for n in 0..1_500 {
         server.join("other", &format!("u{n}")).leave();
     }
     alice.send("still here\n");
-    alice.expect("alice: still here");
-    server.signal("TERM");
-    assert_eq!(alice.rest(), ["*** server is shutting down"]);
+    alice.expect_line("alice: still here");
+    server.send_signal("TERM");
+    assert_eq!(alice.read_to_end(), ["*** server is shutting down"]);
     // Only now does somebody read.
-    assert_eq!(server.wait().0, Some(0));
+    assert_eq!(server.wait_for_exit().0, Some(0));
 }
 
 #[test]
 fn a_stall_timeout_beyond_the_dead_timeout_is_cut_and_said() {
     let mut command = std::process::Command::new("sh");
     let script = format!("exec {} 0 --stall-timeout 30days 2>&1", env!("CARGO_BIN_EXE_roomcast"));
-    let greeting = Program::run(command.args(["-c", &script])).greeting.clone();
-    assert!(greeting[0].contains("--stall-timeout 30days is cut to --dead-timeout 1m"), "{greeting:?}");
-    assert!(greeting.iter().any(|line| line.contains("stall 1m, dead 1m")), "{greeting:?}");
+    let startup_lines = ServerProcess::start_command(command.args(["-c", &script])).startup_lines.clone();
+    assert!(startup_lines[0].contains("--stall-timeout 30days is cut to --dead-timeout 1m"), "{startup_lines:?}");
+    assert!(startup_lines.iter().any(|line| line.contains("stall 1m, dead 1m")), "{startup_lines:?}");
 }

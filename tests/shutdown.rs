@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Client, DEADLINE, Program, TestServer, patient};
+use common::{Client, DEADLINE, ServerProcess, TestServer, test_config};
 use roomcast::Config;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn clients_that_are_lost_at_the_end_do_not_hold_it_up() {
         let clients: Vec<Client> = (0..50).map(|n| server.join("room", &format!("u{n}"))).collect();
         clients.into_iter().for_each(Client::reset);
         server.begin_shutdown();
-        server.wait();
+        server.wait_for_exit();
     }
 }
 
@@ -36,7 +36,7 @@ fn clients_that_join_at_the_end_are_members_or_refused() {
         }
         server.begin_shutdown();
         for (n, client) in clients.iter_mut().enumerate() {
-            let seen = client.rest();
+            let seen = client.read_to_end();
             if seen[0] == "ERROR" {
                 assert!(seen.len() == 2 && seen[1].contains("shutting down"), "{seen:?}");
             } else {
@@ -44,7 +44,7 @@ fn clients_that_join_at_the_end_are_members_or_refused() {
                 assert!(!seen.iter().any(|line| line == "ERROR"), "{seen:?}");
             }
         }
-        server.wait();
+        server.wait_for_exit();
     }
 }
 
@@ -57,44 +57,44 @@ fn clients_that_move_at_the_end_see_the_notice() {
         for (n, client) in clients.iter_mut().enumerate() {
             client.send(if n % 2 == 0 { "/join b\n/join a\n" } else { "/join c\n/join a\n" }.repeat(500));
         }
-        clients[15].skip_to("u15 has joined");
+        clients[15].skip_to_line("u15 has joined");
         server.begin_shutdown();
         for mut client in clients {
-            let seen = client.rest();
+            let seen = client.read_to_end();
             // Of one room or of both, and lines of the other one may come behind it.
             assert!(seen.iter().any(|line| line == NOTICE), "{:?}", &seen[seen.len().saturating_sub(3)..]);
             assert!(!seen.iter().any(|line| line == "ERROR"));
         }
-        server.wait();
+        server.wait_for_exit();
     }
 }
 
 #[test]
 fn members_see_the_notice_then_the_end_and_the_exit_code_is_0() {
     for signal in ["TERM", "INT"] {
-        let mut server = Program::start(&[]);
+        let mut server = ServerProcess::start(&[]);
         let mut alice = server.join("a", "alice");
         let mut bob = server.join("b", "bob");
         let mut stranger = Client::connect(server.address);
         alice.send("last words\n");
-        alice.expect("alice: last words");
-        server.signal(signal);
-        assert_eq!(alice.rest(), [NOTICE], "and nobody's `has left`");
-        assert_eq!(bob.rest(), [NOTICE]);
+        alice.expect_line("alice: last words");
+        server.send_signal(signal);
+        assert_eq!(alice.read_to_end(), [NOTICE], "and nobody's `has left`");
+        assert_eq!(bob.read_to_end(), [NOTICE]);
         assert!(stranger.expect_error().contains("shutting down"));
-        assert_eq!(server.wait().0, Some(0), "after SIG{signal}");
+        assert_eq!(server.wait_for_exit().0, Some(0), "after SIG{signal}");
     }
 }
 
 /// Lets `alice` say so much that the sleeping `bob`'s socket and backlog hold a part of it.
 fn put_to_sleep(alice: &mut Client, lines: usize) -> Vec<String> {
-    let mut speaker = alice.speaker();
+    let mut sender = alice.sender();
     let said = "x".repeat(9_990);
     let expected: Vec<String> = (0..lines).map(|number| format!("alice: {number} {said}")).collect();
     std::thread::scope(|scope| {
-        scope.spawn(|| expected.iter().for_each(|line| alice.expect(line)));
+        scope.spawn(|| expected.iter().for_each(|line| alice.expect_line(line)));
         for line in &expected {
-            speaker.send(format!("{}\n", line.strip_prefix("alice: ").unwrap()));
+            sender.send(format!("{}\n", line.strip_prefix("alice: ").unwrap()));
         }
     });
     expected
@@ -102,66 +102,66 @@ fn put_to_sleep(alice: &mut Client, lines: usize) -> Vec<String> {
 
 /// A backlog that holds what [`put_to_sleep`] says.
 fn roomy() -> Config {
-    Config { backlog: 64 << 20, rate: 0, ..patient() }
+    Config { backlog: 64 << 20, rate: 0, ..test_config() }
 }
 
 #[test]
 fn a_reader_that_is_behind_gets_every_line_before_the_end() {
-    let mut server = TestServer::with(roomy());
+    let mut server = TestServer::start_with(roomy());
     let mut alice = server.join("room", "alice");
     let mut bob = server.join("room", "bob");
-    alice.expect("bob has joined");
+    alice.expect_line("bob has joined");
     let mut owed = put_to_sleep(&mut alice, 1_500);
     server.begin_shutdown();
-    assert_eq!(alice.rest(), [NOTICE]);
+    assert_eq!(alice.read_to_end(), [NOTICE]);
     owed.push(NOTICE.to_owned());
-    assert!(bob.rest() == owed, "every line, then the notice, then the end");
-    server.wait();
+    assert!(bob.read_to_end() == owed, "every line, then the notice, then the end");
+    server.wait_for_exit();
 }
 
 /// The rate limit's own deadline once ended the flushing.
 #[test]
 fn a_reader_that_is_beyond_its_rate_gets_every_line_too() {
     let burst = std::num::NonZeroU32::new(2_000).unwrap();
-    let mut server = TestServer::with(Config { rate: 1, burst, ..roomy() });
+    let mut server = TestServer::start_with(Config { rate: 1, burst, ..roomy() });
     let mut alice = server.join("room", "alice");
     let mut bob = server.join("room", "bob");
-    alice.expect("bob has joined");
+    alice.expect_line("bob has joined");
     let owed = put_to_sleep(&mut alice, 1_500);
     bob.send("b\n".repeat(2_100));
     for _ in 0..1_999 {
-        alice.expect("bob: b");
+        alice.expect_line("bob: b");
     }
     server.begin_shutdown();
     // One more line may have passed for each second so far.
-    let more = alice.rest().len();
-    let seen = bob.rest();
+    let more = alice.read_to_end().len();
+    let seen = bob.read_to_end();
     assert_eq!((seen.len(), seen.last().unwrap().as_str()), (1_500 + 1_999 + more, NOTICE));
     assert!(seen[..1_500] == owed);
-    server.wait();
+    server.wait_for_exit();
 }
 
 #[test]
 fn a_reader_that_never_reads_is_cut_at_the_deadline() {
-    let mut server = TestServer::with(Config { drain: Duration::from_millis(50), ..roomy() });
+    let mut server = TestServer::start_with(Config { drain: Duration::from_millis(50), ..roomy() });
     let mut alice = server.join("room", "alice");
     let _bob = server.join("room", "bob");
-    alice.expect("bob has joined");
+    alice.expect_line("bob has joined");
     put_to_sleep(&mut alice, 1_500);
     server.begin_shutdown();
-    server.wait();
+    server.wait_for_exit();
 }
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let drain = humantime::format_duration(10 * DEADLINE).to_string();
-    let mut server = Program::start(&["--backlog", "64MiB", "--rate", "0", "--drain", &drain]);
+    let mut server = ServerProcess::start(&["--backlog", "64MiB", "--rate", "0", "--drain", &drain]);
     let mut alice = server.join("room", "alice");
     let _bob = server.join("room", "bob");
-    alice.expect("bob has joined");
+    alice.expect_line("bob has joined");
     put_to_sleep(&mut alice, 1_500);
-    server.signal("INT");
-    assert_eq!(alice.rest(), [NOTICE], "it ends, and waits for bob");
-    server.signal("TERM");
-    assert_eq!(server.wait().0, Some(128 + 15));
+    server.send_signal("INT");
+    assert_eq!(alice.read_to_end(), [NOTICE], "it ends, and waits for bob");
+    server.send_signal("TERM");
+    assert_eq!(server.wait_for_exit().0, Some(128 + 15));
 }

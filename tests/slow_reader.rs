@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Client, DEADLINE, Program, read_with_gaps};
+use common::{Client, DEADLINE, ServerProcess, read_lines_and_skip_notices};
 use std::sync::mpsc;
 use std::thread;
 
@@ -20,31 +20,31 @@ const WINDOW: usize = 16;
 /// `lines` lines from one of `peers` to all, one of whom sleeps. The server's memory stays in
 /// bounds, the others get everything, and the sleeper sees where it lost how many.
 fn one_sleeps(peers: usize, lines: usize, workers: &str) {
-    let server = Program::start(&["--rate", "0", "--workers", workers]);
+    let server = ServerProcess::start(&["--rate", "0", "--workers", workers]);
     let mut sender = server.join("room", "sender");
     let mut sleeper = server.join("room", "sleeper");
     let readers: Vec<Client> = (2..peers).map(|n| server.join("room", &format!("r{n}"))).collect();
-    sender.skip_to(&format!("r{} has joined", peers - 1));
+    sender.skip_to_line(&format!("r{} has joined", peers - 1));
     let before = server.status_kib("VmHWM");
     let (heard, hearing) = mpsc::channel();
     thread::scope(|scope| {
-        let mut speaker = sender.speaker();
+        let mut writer = sender.sender();
         for (reader, mut client) in readers.into_iter().chain([sender]).enumerate() {
             let heard = heard.clone();
             scope.spawn(move || {
                 // All but the last to join, and the sender, have still to see the last one come.
                 if reader < peers - 3 {
-                    client.skip_to(&format!("r{} has joined", peers - 1));
+                    client.skip_to_line(&format!("r{} has joined", peers - 1));
                 }
                 for number in 0..lines {
-                    assert_eq!(client.line()["sender: ".len()..], line(number));
+                    assert_eq!(client.read_line()["sender: ".len()..], line(number));
                     heard.send(reader).unwrap();
                 }
             });
         }
         let mut behind = vec![0; peers - 1];
         for number in 0..lines {
-            speaker.send(format!("{}\n", line(number)));
+            writer.send(format!("{}\n", line(number)));
             for behind in &mut behind {
                 *behind += 1;
             }
@@ -57,8 +57,8 @@ fn one_sleeps(peers: usize, lines: usize, workers: &str) {
     // The sleeper's backlog, and a batch or two in flight.
     assert!(grown < 8 * 1024, "{grown} KiB for 1 MiB of backlog");
     // It wakes up.
-    sleeper.skip_to(&format!("r{} has joined", peers - 1));
-    let lost = read_with_gaps(&mut sleeper, lines, |number| format!("sender: {}", line(number)));
+    sleeper.skip_to_line(&format!("r{} has joined", peers - 1));
+    let lost = read_lines_and_skip_notices(&mut sleeper, lines, |number| format!("sender: {}", line(number)));
     assert!(lost * 20_000 > lines * 20_000 / 2, "most of it was lost: {lost} of {lines}");
 }
 

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::screen::{Screen, is_there};
+use common::screen::{Screen, is_installed};
 use common::{Client, TestServer};
 
 /// Ctrl and a letter.
@@ -24,12 +24,12 @@ const BACKSPACE: &str = "\x7F";
 /// with `alice`, who has joined him there and switched the editor on.
 fn in_each_client(test: impl Fn(Client, Screen)) {
     for (program, open) in [("telnet", Screen::telnet as fn(&TestServer) -> Screen), ("plink", Screen::plink)] {
-        if is_there(program) {
+        if is_installed(program) {
             let server = TestServer::start();
             let mut bob = server.join("lobby", "bob");
             let mut alice = open(&server);
-            alice.join_editing("lobby", "alice");
-            bob.expect("alice has joined");
+            alice.join_with_editor("lobby", "alice");
+            bob.expect_line("alice has joined");
             test(bob, alice);
         }
     }
@@ -38,61 +38,61 @@ fn in_each_client(test: impl Fn(Client, Screen)) {
 #[test]
 fn a_line_is_put_right_in_its_middle() {
     in_each_client(|mut bob, mut alice| {
-        alice.types("hello bbo");
-        alice.shows(&["*** ui is on", "> hello bbo█"]);
-        alice.types(LEFT);
-        alice.types(BACKSPACE);
-        alice.shows(&["*** ui is on", "> hello b█o"]);
-        alice.types(RIGHT);
-        alice.types("b");
-        alice.shows(&["*** ui is on", "> hello bob█"]);
-        alice.types(HOME);
-        alice.types("I say: ");
-        alice.shows(&["*** ui is on", "> I say: █hello bob"]);
-        alice.types(END);
-        alice.types("!");
-        alice.shows(&["*** ui is on", "> I say: hello bob!█"]);
-        alice.types("\r");
-        alice.shows(&["*** ui is on", "alice: I say: hello bob!", "> █"]);
-        bob.expect("alice: I say: hello bob!");
+        alice.type_keys("hello bbo");
+        alice.expect_rows(&["*** ui is on", "> hello bbo█"]);
+        alice.type_keys(LEFT);
+        alice.type_keys(BACKSPACE);
+        alice.expect_rows(&["*** ui is on", "> hello b█o"]);
+        alice.type_keys(RIGHT);
+        alice.type_keys("b");
+        alice.expect_rows(&["*** ui is on", "> hello bob█"]);
+        alice.type_keys(HOME);
+        alice.type_keys("I say: ");
+        alice.expect_rows(&["*** ui is on", "> I say: █hello bob"]);
+        alice.type_keys(END);
+        alice.type_keys("!");
+        alice.expect_rows(&["*** ui is on", "> I say: hello bob!█"]);
+        alice.type_keys("\r");
+        alice.expect_rows(&["*** ui is on", "alice: I say: hello bob!", "> █"]);
+        bob.expect_line("alice: I say: hello bob!");
     });
 }
 
 #[test]
 fn words_and_the_line_are_erased() {
     in_each_client(|mut bob, mut alice| {
-        alice.types("one two three");
-        alice.types(&ctrl('W').to_string());
-        alice.shows(&["*** ui is on", "> one two █"]);
-        alice.types(LEFT);
-        alice.types(&ctrl('U').to_string());
-        alice.shows(&["*** ui is on", "> █"]);
-        alice.types(&ctrl('C').to_string());
-        alice.types("four\r");
-        alice.shows(&["*** ui is on", "alice: four", "> █"]);
-        bob.expect("alice: four");
+        alice.type_keys("one two three");
+        alice.type_keys(&ctrl('W').to_string());
+        alice.expect_rows(&["*** ui is on", "> one two █"]);
+        alice.type_keys(LEFT);
+        alice.type_keys(&ctrl('U').to_string());
+        alice.expect_rows(&["*** ui is on", "> █"]);
+        alice.type_keys(&ctrl('C').to_string());
+        alice.type_keys("four\r");
+        alice.expect_rows(&["*** ui is on", "alice: four", "> █"]);
+        bob.expect_line("alice: four");
     });
 }
 
 #[test]
 fn what_was_entered_comes_back_with_the_arrow_keys() {
     in_each_client(|mut bob, mut alice| {
-        alice.types("first\rsecond\r");
-        alice.shows(&["alice: first", "alice: second", "> █"]);
-        alice.types("third");
-        alice.types(UP);
-        alice.shows(&["alice: second", "> second█"]);
-        alice.types(UP);
-        alice.shows(&["alice: second", "> first█"]);
-        alice.types(DOWN);
-        alice.types(DOWN);
-        alice.shows(&["alice: second", "> third█"]);
-        alice.types(UP);
-        alice.types(UP);
-        alice.types("!\r");
-        alice.shows(&["alice: second", "alice: first!", "> █"]);
+        alice.type_keys("first\rsecond\r");
+        alice.expect_rows(&["alice: first", "alice: second", "> █"]);
+        alice.type_keys("third");
+        alice.type_keys(UP);
+        alice.expect_rows(&["alice: second", "> second█"]);
+        alice.type_keys(UP);
+        alice.expect_rows(&["alice: second", "> first█"]);
+        alice.type_keys(DOWN);
+        alice.type_keys(DOWN);
+        alice.expect_rows(&["alice: second", "> third█"]);
+        alice.type_keys(UP);
+        alice.type_keys(UP);
+        alice.type_keys("!\r");
+        alice.expect_rows(&["alice: second", "alice: first!", "> █"]);
         for line in ["first", "second", "first!"] {
-            bob.expect(&format!("alice: {line}"));
+            bob.expect_line(&format!("alice: {line}"));
         }
     });
 }
@@ -100,18 +100,18 @@ fn what_was_entered_comes_back_with_the_arrow_keys() {
 #[test]
 fn characters_of_several_bytes_and_columns() {
     in_each_client(|mut bob, mut alice| {
-        alice.types("grüße 你好");
-        alice.shows(&["*** ui is on", "> grüße 你好█"]);
-        alice.types(LEFT);
-        alice.shows(&["*** ui is on", "> grüße 你█好"]);
-        alice.types(BACKSPACE);
-        alice.shows(&["*** ui is on", "> grüße █好"]);
-        alice.types("们");
-        alice.types(&[HOME, RIGHT, RIGHT, RIGHT, BACKSPACE, "u"].concat());
-        alice.shows(&["*** ui is on", "> gru█ße 们好"]);
-        alice.types("\r");
-        alice.shows(&["*** ui is on", "alice: gruße 们好", "> █"]);
-        bob.expect("alice: gruße 们好");
+        alice.type_keys("grüße 你好");
+        alice.expect_rows(&["*** ui is on", "> grüße 你好█"]);
+        alice.type_keys(LEFT);
+        alice.expect_rows(&["*** ui is on", "> grüße 你█好"]);
+        alice.type_keys(BACKSPACE);
+        alice.expect_rows(&["*** ui is on", "> grüße █好"]);
+        alice.type_keys("们");
+        alice.type_keys(&[HOME, RIGHT, RIGHT, RIGHT, BACKSPACE, "u"].concat());
+        alice.expect_rows(&["*** ui is on", "> gru█ße 们好"]);
+        alice.type_keys("\r");
+        alice.expect_rows(&["*** ui is on", "alice: gruße 们好", "> █"]);
+        bob.expect_line("alice: gruße 们好");
     });
 }
 
@@ -119,51 +119,51 @@ fn characters_of_several_bytes_and_columns() {
 #[test]
 fn keys_that_mean_nothing_leave_the_line_whole() {
     in_each_client(|mut bob, mut alice| {
-        alice.types("so");
-        alice.types("\x1A\x1C\x07\x1B[5~\x1BOP\x1B[200~");
-        alice.types(" be it");
-        alice.shows(&["*** ui is on", "> so be it█"]);
-        alice.types("\r");
-        bob.expect("alice: so be it");
+        alice.type_keys("so");
+        alice.type_keys("\x1A\x1C\x07\x1B[5~\x1BOP\x1B[200~");
+        alice.type_keys(" be it");
+        alice.expect_rows(&["*** ui is on", "> so be it█"]);
+        alice.type_keys("\r");
+        bob.expect_line("alice: so be it");
     });
 }
 
 #[test]
 fn a_line_that_comes_while_one_is_typed_does_not_tear_it() {
     in_each_client(|mut bob, mut alice| {
-        alice.types("half a lin");
-        alice.types(&LEFT.repeat(3));
-        alice.shows(&["*** ui is on", "> half a █lin"]);
+        alice.type_keys("half a lin");
+        alice.type_keys(&LEFT.repeat(3));
+        alice.expect_rows(&["*** ui is on", "> half a █lin"]);
         bob.send("one\ntwo\n");
-        alice.shows(&["*** ui is on", "bob: one", "bob: two", "> half a █lin"]);
+        alice.expect_rows(&["*** ui is on", "bob: one", "bob: two", "> half a █lin"]);
         bob.send(format!("{}\n", "long ".repeat(30).trim_end()));
         let (first, second) = ("long ".repeat(15), "long ".repeat(15));
-        alice.shows(&["bob: two", &format!("bob: {}", first.trim_end()), second.trim_end(), "> half a █lin"]);
-        alice.types(END);
-        alice.types("e\r");
-        alice.shows(&[second.trim_end(), "alice: half a line", "> █"]);
+        alice.expect_rows(&["bob: two", &format!("bob: {}", first.trim_end()), second.trim_end(), "> half a █lin"]);
+        alice.type_keys(END);
+        alice.type_keys("e\r");
+        alice.expect_rows(&[second.trim_end(), "alice: half a line", "> █"]);
     });
 }
 
 #[test]
 fn a_screen_that_is_full_scrolls_and_keeps_the_line_at_its_bottom() {
     in_each_client(|mut bob, mut alice| {
-        alice.types("half a line");
+        alice.type_keys("half a line");
         let said: Vec<String> = (0..30).map(|number| format!("bob: {number}")).collect();
-        bob.send(common::numbered(30));
+        bob.send(common::numbered_lines(30));
         let mut rows: Vec<&str> = said.iter().map(String::as_str).collect();
         rows.push("> half a line█");
-        alice.shows(&rows);
+        alice.expect_rows(&rows);
     });
 }
 
 #[test]
 fn the_time_stands_in_front_of_lines() {
     in_each_client(|mut bob, mut alice| {
-        alice.types("/time on\r");
-        alice.until("the time is on", |alice| alice.rows().iter().any(|row| row.ends_with("*** time is on")));
+        alice.type_keys("/time on\r");
+        alice.wait_for("the time is on", |alice| alice.rows().iter().any(|row| row.ends_with("*** time is on")));
         bob.send("hi\n");
-        alice.until("bob's line has a time", |alice| {
+        alice.wait_for("bob's line has a time", |alice| {
             let mut rows = alice.rows().into_iter().rev();
             let (prompt, line) = (rows.next().unwrap(), rows.next().unwrap_or_default());
             let (time, said) = line.split_at_checked(6).unwrap_or_default();
@@ -171,22 +171,22 @@ fn the_time_stands_in_front_of_lines() {
             let is_below = |number: &str, end| number.len() == 2 && number.parse::<u8>().is_ok_and(|value| value < end);
             prompt == "> █" && said == "bob: hi" && is_below(hour, 24) && is_below(minute, 60)
         });
-        alice.types("/time off\r");
-        alice.shows(&["*** time is off", "> █"]);
+        alice.type_keys("/time off\r");
+        alice.expect_rows(&["*** time is off", "> █"]);
         bob.send("timeless\n");
-        alice.shows(&["*** time is off", "bob: timeless", "> █"]);
+        alice.expect_rows(&["*** time is off", "bob: timeless", "> █"]);
     });
 }
 
 #[test]
 fn names_have_colors_and_the_servers_lines_are_dim() {
     in_each_client(|mut bob, mut alice| {
-        alice.types("/color on\r");
-        alice.shows(&["*** color is on", "> █"]);
+        alice.type_keys("/color on\r");
+        alice.expect_rows(&["*** color is on", "> █"]);
         bob.send("hi\n/me waves\n");
-        alice.shows(&["bob: hi", "* bob waves", "> █"]);
-        alice.types("/who\r");
-        alice.shows(&["bob: hi", "* bob waves", "*** 2 here: alice, bob", "> █"]);
+        alice.expect_rows(&["bob: hi", "* bob waves", "> █"]);
+        alice.type_keys("/who\r");
+        alice.expect_rows(&["bob: hi", "* bob waves", "*** 2 here: alice, bob", "> █"]);
         let color = |row: &str, column| alice.cell(row, column).fgcolor();
         assert_ne!(color("bob: hi", 0), vt100::Color::Default);
         assert_eq!(color("bob: hi", 0), color("* bob waves", 2), "one color for a name");
@@ -200,14 +200,14 @@ fn names_have_colors_and_the_servers_lines_are_dim() {
 fn a_long_line_fits_into_a_window_of_any_width() {
     in_each_client(|mut bob, mut alice| {
         let line = "0123456789".repeat(10);
-        alice.types(&line);
-        alice.until("its end is seen", |alice| {
+        alice.type_keys(&line);
+        alice.wait_for("its end is seen", |alice| {
             alice.rows().last().is_some_and(|row| row.starts_with("> <") && row.ends_with("789█"))
         });
         for columns in [40, 120, 30] {
             alice.resize(columns);
             let fits = usize::from(columns) > line.len() + 3;
-            alice.until("the row is as wide as the window", |alice| {
+            alice.wait_for("the row is as wide as the window", |alice| {
                 let last = alice.rows().pop().unwrap_or_default();
                 let width = last.chars().count();
                 let whole = last == format!("> {line}█");
@@ -216,13 +216,13 @@ fn a_long_line_fits_into_a_window_of_any_width() {
             });
         }
         bob.send("not torn\n");
-        alice.until("bob's line stands above it", |alice| {
+        alice.wait_for("bob's line stands above it", |alice| {
             let rows = alice.rows();
             rows[rows.len() - 2] == "bob: not torn" && rows[rows.len() - 1].ends_with("789█")
         });
-        alice.types("\r");
-        bob.expect("bob: not torn");
-        bob.expect(&format!("alice: {line}"));
+        alice.type_keys("\r");
+        bob.expect_line("bob: not torn");
+        bob.expect_line(&format!("alice: {line}"));
     });
 }
 
@@ -231,18 +231,18 @@ fn a_long_line_fits_into_a_window_of_any_width() {
 fn without_the_editor_the_client_has_its_line_mode_back() {
     in_each_client(|mut bob, mut alice| {
         for _ in 0..2 {
-            alice.types("/ui off\r");
-            alice.shows(&["*** ui is off", "█"]);
-            alice.types("helo");
-            alice.types(BACKSPACE);
-            alice.types("lo\r");
-            alice.shows(&["*** ui is off", "hello", "alice: hello", "█"]);
-            bob.expect("alice: hello");
+            alice.type_keys("/ui off\r");
+            alice.expect_rows(&["*** ui is off", "█"]);
+            alice.type_keys("helo");
+            alice.type_keys(BACKSPACE);
+            alice.type_keys("lo\r");
+            alice.expect_rows(&["*** ui is off", "hello", "alice: hello", "█"]);
+            bob.expect_line("alice: hello");
             bob.send("hi\n");
-            alice.shows(&["alice: hello", "bob: hi", "█"]);
-            bob.expect("bob: hi");
-            alice.types("/ui on\r");
-            alice.shows(&["bob: hi", "/ui on", "*** ui is on", "> █"]);
+            alice.expect_rows(&["alice: hello", "bob: hi", "█"]);
+            bob.expect_line("bob: hi");
+            alice.type_keys("/ui on\r");
+            alice.expect_rows(&["bob: hi", "/ui on", "*** ui is on", "> █"]);
         }
     });
 }
@@ -250,37 +250,37 @@ fn without_the_editor_the_client_has_its_line_mode_back() {
 /// Its prompt goes over the row; the answer brings the line back.
 #[test]
 fn telnet_asks_whether_anybody_is_there() {
-    if !is_there("telnet") {
+    if !is_installed("telnet") {
         return;
     }
     let server = TestServer::start();
     let mut alice = Screen::telnet(&server);
-    alice.join_editing("lobby", "alice");
-    alice.types("half a");
-    alice.shows(&["> half a█"]);
-    alice.types("\x1D");
-    alice.until("telnet's prompt", |alice| alice.rows().iter().any(|row| row.ends_with("telnet> █")));
-    alice.types("send ayt\r");
-    alice.shows(&["*** yes, roomcast is here", "> half a█"]);
-    alice.types(" line\r");
-    alice.shows(&["*** yes, roomcast is here", "alice: half a line", "> █"]);
-    alice.types("/quit\r");
-    alice.ends();
+    alice.join_with_editor("lobby", "alice");
+    alice.type_keys("half a");
+    alice.expect_rows(&["> half a█"]);
+    alice.type_keys("\x1D");
+    alice.wait_for("telnet's prompt", |alice| alice.rows().iter().any(|row| row.ends_with("telnet> █")));
+    alice.type_keys("send ayt\r");
+    alice.expect_rows(&["*** yes, roomcast is here", "> half a█"]);
+    alice.type_keys(" line\r");
+    alice.expect_rows(&["*** yes, roomcast is here", "alice: half a line", "> █"]);
+    alice.type_keys("/quit\r");
+    alice.wait_for_exit();
 }
 
 #[test]
 fn an_unfinished_line_is_said_at_the_end() {
-    if !is_there("plink") {
+    if !is_installed("plink") {
         return;
     }
     let server = TestServer::start();
     let mut bob = server.join("lobby", "bob");
     let mut alice = Screen::plink(&server);
-    alice.join_editing("lobby", "alice");
-    alice.types("unfinished");
-    alice.shows(&["> unfinished█"]);
+    alice.join_with_editor("lobby", "alice");
+    alice.type_keys("unfinished");
+    alice.expect_rows(&["> unfinished█"]);
     drop(alice);
     for line in ["alice has joined", "alice: unfinished", "alice has left"] {
-        bob.expect(line);
+        bob.expect_line(line);
     }
 }

@@ -24,7 +24,7 @@ pub const WELCOME: &str = "Welcome! Use the command:\nJOIN <ROOMNAME> <USERNAME>
 /// A server inside this process; it ends when it is dropped.
 pub struct TestServer {
     pub address: SocketAddr,
-    pub watch: ServerStats,
+    pub stats: ServerStats,
     runtime: Runtime,
     stop: Option<oneshot::Sender<()>>,
     done: Option<JoinHandle<()>>,
@@ -34,24 +34,24 @@ impl TestServer {
     /// A server with the default settings, but that it waits for every connection at its end:
     /// one that hangs fails the test.
     pub fn start() -> Self {
-        Self::with(patient())
+        Self::start_with(test_config())
     }
 
     /// A server with settings of its own, on a free port of the loopback interface.
     #[allow(clippy::needless_pass_by_value, reason = "most callers make one just for this")]
-    pub fn with(config: Config) -> Self {
+    pub fn start_with(config: Config) -> Self {
         let connections = config.max_connections.map_or(10_000, usize::from);
         let workers = config.workers.map_or(2, usize::from);
         let config = Config { port: 0, bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], ..config };
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(workers).enable_all().build().unwrap();
         let server = runtime.block_on(async { Server::bind(config, connections) }).unwrap();
-        let (address, watch) = (server.addresses().unwrap()[0], server.watch());
+        let (address, stats) = (server.addresses().unwrap()[0], server.watch());
         let (stop, stopped) = oneshot::channel();
         let done = runtime.spawn(server.run(async move {
             let _ = stopped.await;
         }));
-        Self { address, watch, runtime, stop: Some(stop), done: Some(done) }
+        Self { address, stats, runtime, stop: Some(stop), done: Some(done) }
     }
 
     /// A client that has seen the welcome.
@@ -70,7 +70,7 @@ impl TestServer {
     }
 
     /// Waits until the server has ended.
-    pub fn wait(&mut self) {
+    pub fn wait_for_exit(&mut self) {
         if let Some(done) = self.done.take() {
             let ended = self.runtime.block_on(async { tokio::time::timeout(DEADLINE, done).await });
             ended.expect("the server did not end").expect("the server panicked");
@@ -82,51 +82,51 @@ impl Drop for TestServer {
     fn drop(&mut self) {
         self.begin_shutdown();
         if !std::thread::panicking() {
-            self.wait();
+            self.wait_for_exit();
         }
     }
 }
 
 /// The default settings, and more time to end than any test has.
-pub fn patient() -> Config {
+pub fn test_config() -> Config {
     Config { drain: 10 * DEADLINE, ..Config::default() }
 }
 
 /// The `roomcast` program as a process; it is killed when it is dropped.
-pub struct Program {
+pub struct ServerProcess {
     pub process: Child,
     pub address: SocketAddr,
     pub stdout: Option<BufReader<ChildStdout>>,
     /// The lines that it printed at its start.
-    pub greeting: Vec<String>,
+    pub startup_lines: Vec<String>,
 }
 
-impl Program {
+impl ServerProcess {
     /// Starts it on a free port of the loopback interface.
     pub fn start(args: &[&str]) -> Self {
-        Self::run(Command::new(env!("CARGO_BIN_EXE_roomcast")).args(["0", "--bind", "127.0.0.1"]).args(args))
+        Self::start_command(Command::new(env!("CARGO_BIN_EXE_roomcast")).args(["0", "--bind", "127.0.0.1"]).args(args))
     }
 
     /// Runs a command that ends up as the program, and reads what it prints at its start.
-    pub fn run(command: &mut Command) -> Self {
+    pub fn start_command(command: &mut Command) -> Self {
         let mut process = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
-        let mut greeting = Vec::new();
-        while greeting.last().is_none_or(|line: &String| !line.starts_with("join with: ")) {
+        let mut startup_lines = Vec::new();
+        while startup_lines.last().is_none_or(|line: &String| !line.starts_with("join with: ")) {
             let mut line = String::new();
-            assert!(stdout.read_line(&mut line).unwrap() > 0, "it ended at its start: {greeting:?}");
-            greeting.push(line.trim_end().to_owned());
+            assert!(stdout.read_line(&mut line).unwrap() > 0, "it ended at its start: {startup_lines:?}");
+            startup_lines.push(line.trim_end().to_owned());
         }
-        let place = greeting.iter().find(|line| line.starts_with("roomcast ") && line.contains(" listening on "));
+        let place = startup_lines.iter().find(|line| line.starts_with("roomcast ") && line.contains(" listening on "));
         let address = place.unwrap().rsplit(' ').next().unwrap().parse().unwrap();
-        Self { process, address, stdout: Some(stdout), greeting }
+        Self { process, address, stdout: Some(stdout), startup_lines }
     }
 
     pub fn join(&self, room: &str, name: &str) -> Client {
         Client::join(self.address, room, name)
     }
 
-    pub fn signal(&self, name: &str) {
+    pub fn send_signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.process.id().to_string()]).status();
         assert!(status.unwrap().success());
     }
@@ -139,7 +139,7 @@ impl Program {
     }
 
     /// Waits for its end; its exit code and what it printed since its start.
-    pub fn wait(&mut self) -> (Option<i32>, String) {
+    pub fn wait_for_exit(&mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
         if let Some(stdout) = &mut self.stdout {
             stdout.read_to_string(&mut rest).unwrap();
@@ -148,7 +148,7 @@ impl Program {
     }
 }
 
-impl Drop for Program {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         // It fails when the process has ended already.
         let _ = self.process.kill();
@@ -163,7 +163,7 @@ pub struct Client {
 
 impl Client {
     /// Connects, and reads nothing yet.
-    pub fn raw(address: SocketAddr) -> Self {
+    pub fn connect_raw(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
@@ -173,8 +173,8 @@ impl Client {
 
     /// Connects, and reads the welcome.
     pub fn connect(address: SocketAddr) -> Self {
-        let mut client = Self::raw(address);
-        client.expect_bytes(WELCOME);
+        let mut client = Self::connect_raw(address);
+        client.expect_text(WELCOME);
         client
     }
 
@@ -182,13 +182,13 @@ impl Client {
     pub fn join(address: SocketAddr, room: &str, name: &str) -> Self {
         let mut client = Self::connect(address);
         client.send(format!("JOIN {room} {name}\n"));
-        client.expect(&format!("{name} has joined"));
+        client.expect_line(&format!("{name} has joined"));
         client
     }
 
     /// The same socket for a thread that only sends, while another one reads.
-    pub fn speaker(&self) -> Speaker {
-        Speaker(self.stream().try_clone().unwrap())
+    pub fn sender(&self) -> ClientSender {
+        ClientSender(self.stream().try_clone().unwrap())
     }
 
     pub fn stream(&self) -> &TcpStream {
@@ -206,40 +206,40 @@ impl Client {
     }
 
     /// Reads one line, without its LF or CR LF; `None` at the end.
-    pub fn try_line(&mut self) -> Option<String> {
+    pub fn try_read_line(&mut self) -> Option<String> {
         let mut line = Vec::new();
         self.reader.read_until(b'\n', &mut line).expect("no line came");
         let line = String::from_utf8(line).unwrap();
         line.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line).to_owned())
     }
 
-    pub fn line(&mut self) -> String {
-        self.try_line().expect("the server closed the connection")
+    pub fn read_line(&mut self) -> String {
+        self.try_read_line().expect("the server closed the connection")
     }
 
     /// Reads one line, which has to be this one.
     #[track_caller]
-    pub fn expect(&mut self, line: &str) {
-        assert_eq!(self.line(), line);
+    pub fn expect_line(&mut self, line: &str) {
+        assert_eq!(self.read_line(), line);
     }
 
     #[track_caller]
-    pub fn expect_bytes(&mut self, text: &str) {
-        assert_eq!(String::from_utf8_lossy(&self.some_bytes(text.len())), text);
+    pub fn expect_text(&mut self, text: &str) {
+        assert_eq!(String::from_utf8_lossy(&self.read_bytes(text.len())), text);
     }
 
     /// Reads `ERROR`, the reason, and the end; the reason.
     #[track_caller]
     pub fn expect_error(&mut self) -> String {
-        self.expect("ERROR");
-        let reason = self.line();
-        assert_eq!(self.try_line(), None, "behind the reason");
+        self.expect_line("ERROR");
+        let reason = self.read_line();
+        assert_eq!(self.try_read_line(), None, "behind the reason");
         reason
     }
 
     /// Reads lines until one is this.
-    pub fn skip_to(&mut self, line: &str) {
-        while self.line() != line {}
+    pub fn skip_to_line(&mut self, line: &str) {
+        while self.read_line() != line {}
     }
 
     /// Ends the own side; the server sees the end of input.
@@ -249,12 +249,12 @@ impl Client {
     }
 
     /// All lines until the server's end.
-    pub fn rest(&mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.try_line()).collect()
+    pub fn read_to_end(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.try_read_line()).collect()
     }
 
     /// All that comes until the server's end, telnet's answers among it.
-    pub fn rest_lossy(&mut self) -> String {
+    pub fn read_to_end_lossy(&mut self) -> String {
         let mut bytes = Vec::new();
         self.reader.read_to_end(&mut bytes).expect("no end came");
         String::from_utf8_lossy(&bytes).into_owned()
@@ -263,7 +263,7 @@ impl Client {
     /// Leaves, and reads what was said until then.
     pub fn leave(mut self) -> Vec<String> {
         self.half_close();
-        self.rest()
+        self.read_to_end()
     }
 
     /// Closes with a reset instead of an end.
@@ -273,9 +273,9 @@ impl Client {
 }
 
 /// The sending half of a client.
-pub struct Speaker(TcpStream);
+pub struct ClientSender(TcpStream);
 
-impl Speaker {
+impl ClientSender {
     /// Sends bytes as they are.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.0.write_all(bytes.as_ref()).unwrap();
@@ -294,17 +294,17 @@ impl Speaker {
 }
 
 /// So many lines, each its number.
-pub fn numbered(lines: usize) -> String {
+pub fn numbered_lines(lines: usize) -> String {
     (0..lines).fold(String::new(), |text, number| text + &number.to_string() + "\n")
 }
 
-/// Reads the lines numbered below `total`, each of which is `expected` of its number or lost; how
+/// Reads the lines numbered_lines below `total`, each of which is `expected` of its number or lost; how
 /// many were lost. Each gap is told in its place.
 #[track_caller]
-pub fn read_with_gaps(client: &mut Client, total: usize, expected: impl Fn(usize) -> String) -> usize {
+pub fn read_lines_and_skip_notices(client: &mut Client, total: usize, expected: impl Fn(usize) -> String) -> usize {
     let (mut next, mut lost) = (0, 0);
     while next < total {
-        let line = client.line();
+        let line = client.read_line();
         let Some(told) = line.strip_prefix("*** ") else {
             assert_eq!(line, expected(next), "the gaps told so far are the gaps there are");
             next += 1;
@@ -319,7 +319,7 @@ pub fn read_with_gaps(client: &mut Client, total: usize, expected: impl Fn(usize
 
 /// Waits until `condition` holds; it has to within the deadline.
 #[track_caller]
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < DEADLINE, "never: {what}");

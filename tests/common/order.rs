@@ -5,20 +5,20 @@
 use std::collections::HashMap;
 
 /// What one member saw of a room, from its own `has joined` to its end.
-pub struct Stay {
+pub struct MemberLog {
     pub name: String,
     pub lines: Vec<String>,
 }
 
 /// The lines of a witness that was in the room before all others and left after them.
-pub struct Witness {
+pub struct RoomLog {
     lines: Vec<String>,
     /// For each name with which somebody came, where its stays begin and end: at `has joined`, and
     /// at `has left`.
     stays: HashMap<String, Vec<(usize, usize)>>,
 }
 
-impl Witness {
+impl RoomLog {
     pub fn new(lines: Vec<String>) -> Self {
         let mut stays: HashMap<String, Vec<(usize, usize)>> = HashMap::new();
         // Who has another name now, and with which it came.
@@ -46,7 +46,7 @@ impl Witness {
     /// witness saw, each from its `has joined` to just before its `has left`: no gap, no
     /// duplicate, nothing from before, nothing in another order. Gives the number of lines.
     #[track_caller]
-    pub fn check(&self, stays: &[Stay]) -> usize {
+    pub fn check(&self, stays: &[MemberLog]) -> usize {
         let Some(first) = stays.first() else { return 0 };
         let owed = self.stays.get(&first.name).map_or(&[][..], Vec::as_slice);
         assert_eq!(owed.len(), stays.len(), "stays of {}", first.name);

@@ -24,7 +24,7 @@ pub const ROWS: u16 = 24;
 pub const COLUMNS: u16 = 80;
 
 /// Rows that are kept when they have left the screen: more than one line fills.
-const KEPT: usize = 1_000;
+const SCROLLBACK: usize = 1_000;
 
 /// One person's terminal; its program is killed when it is dropped.
 pub struct Screen {
@@ -32,16 +32,16 @@ pub struct Screen {
     program: Child,
     /// What the program writes. It ends when nobody can write to the terminal any more.
     output: Receiver<Vec<u8>>,
-    terminal: vt100::Parser<Disturbances>,
+    terminal: vt100::Parser<SideEffects>,
 }
 
 /// What reached the terminal and is neither text nor where that stands.
 #[derive(Debug, Default)]
-struct Disturbances(Vec<String>);
+struct SideEffects(Vec<String>);
 
 /// Whether a program is there. Where it is not, the test passes over it and says so, unless
 /// `ROOMCAST_REQUIRE_ALL=1` makes it a failure.
-pub fn is_there(program: &str) -> bool {
+pub fn is_installed(program: &str) -> bool {
     let found = std::process::Command::new(program).arg("--version").output().is_ok();
     if !found {
         assert_ne!(std::env::var("ROOMCAST_REQUIRE_ALL").as_deref(), Ok("1"), "{program} is missing");
@@ -52,7 +52,7 @@ pub fn is_there(program: &str) -> bool {
 
 impl Screen {
     /// A program in a terminal of its own.
-    pub fn run(program: &str, args: &[&str]) -> Self {
+    pub fn spawn(program: &str, args: &[&str]) -> Self {
         let (pty, inside) = open().unwrap();
         pty.resize(Size::new(ROWS, COLUMNS)).unwrap();
         let command = with_default_signals(program).args(args).env("TERM", "xterm").env("LC_ALL", "C.UTF-8");
@@ -69,7 +69,7 @@ impl Screen {
                 }
             }
         });
-        let terminal = vt100::Parser::new_with_callbacks(size(ROWS), size(COLUMNS), KEPT, Disturbances::default());
+        let terminal = vt100::Parser::new_with_callbacks(size(ROWS), size(COLUMNS), SCROLLBACK, SideEffects::default());
         Self { pty, program, output, terminal }
     }
 
@@ -90,26 +90,26 @@ impl Screen {
     }
 
     fn welcomed(program: &str, args: &[&str]) -> Self {
-        let mut screen = Self::run(program, args);
-        screen.shows(&["Welcome! Use the command:", "JOIN <ROOMNAME> <USERNAME>", "█"]);
+        let mut screen = Self::spawn(program, args);
+        screen.expect_rows(&["Welcome! Use the command:", "JOIN <ROOMNAME> <USERNAME>", "█"]);
         screen
     }
 
     /// Joins `room` as somebody.
     pub fn join(&mut self, room: &str, name: &str) {
-        self.types(&format!("JOIN {room} {name}\r"));
-        self.shows(&[&format!("JOIN {room} {name}"), &format!("{name} has joined"), "█"]);
+        self.type_keys(&format!("JOIN {room} {name}\r"));
+        self.expect_rows(&[&format!("JOIN {room} {name}"), &format!("{name} has joined"), "█"]);
     }
 
     /// Joins, and switches the line editor on.
-    pub fn join_editing(&mut self, room: &str, name: &str) {
+    pub fn join_with_editor(&mut self, room: &str, name: &str) {
         self.join(room, name);
-        self.types("/ui on\r");
-        self.shows(&["/ui on", "*** ui is on", "> █"]);
+        self.type_keys("/ui on\r");
+        self.expect_rows(&["/ui on", "*** ui is on", "> █"]);
     }
 
     /// Presses keys; Enter is a CR.
-    pub fn types(&mut self, keys: &str) {
+    pub fn type_keys(&mut self, keys: &str) {
         (&*self.pty).write_all(keys.as_bytes()).unwrap();
     }
 
@@ -121,9 +121,9 @@ impl Screen {
 
     /// Waits until these are the last rows; of more than fit, the last that do.
     #[track_caller]
-    pub fn shows(&mut self, rows: &[&str]) {
+    pub fn expect_rows(&mut self, rows: &[&str]) {
         let on_screen = &rows[rows.len().saturating_sub(ROWS.into())..];
-        self.until(&format!("the last rows are {on_screen:#?}"), |screen| {
+        self.wait_for(&format!("the last rows are {on_screen:#?}"), |screen| {
             let shown = screen.rows();
             shown.len() >= on_screen.len() && shown[shown.len() - on_screen.len()..] == *on_screen
         });
@@ -131,7 +131,7 @@ impl Screen {
 
     /// Waits until `holds` does.
     #[track_caller]
-    pub fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
+    pub fn wait_for(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
         let start = Instant::now();
         while !holds(self) {
             match self.output.recv_timeout(DEADLINE.saturating_sub(start.elapsed())) {
@@ -144,7 +144,7 @@ impl Screen {
 
     /// Waits until the program has ended.
     #[track_caller]
-    pub fn ends(&mut self) -> ExitStatus {
+    pub fn wait_for_exit(&mut self) -> ExitStatus {
         let start = Instant::now();
         loop {
             match self.output.recv_timeout(DEADLINE.saturating_sub(start.elapsed())) {
@@ -157,8 +157,8 @@ impl Screen {
 
     #[track_caller]
     fn fail(&self, why: &str) -> ! {
-        let disturbances = &self.terminal.callbacks().0;
-        panic!("{why}\nit shows:\n{}\nand beside that: {disturbances:?}", self.rows().join("\n"));
+        let side_effects = &self.terminal.callbacks().0;
+        panic!("{why}\nit shows:\n{}\nand beside that: {side_effects:?}", self.rows().join("\n"));
     }
 
     /// All rows down to the last that isn't empty or has the cursor.
@@ -198,7 +198,7 @@ impl Screen {
 
     /// The oldest rows that are kept, which may have left the screen.
     pub fn oldest_rows(&mut self) -> Vec<String> {
-        self.terminal.screen_mut().set_scrollback(KEPT);
+        self.terminal.screen_mut().set_scrollback(SCROLLBACK);
         let rows = self.terminal.screen().rows(0, COLUMNS).collect();
         self.terminal.screen_mut().set_scrollback(0);
         rows
@@ -206,7 +206,7 @@ impl Screen {
 
     /// Fails if anything has reached the terminal that isn't text: a bell, a title, a cursor hidden.
     #[track_caller]
-    pub fn was_not_disturbed(&self) {
+    pub fn assert_only_text(&self) {
         let screen = self.terminal.screen();
         let plain = !screen.hide_cursor() && !screen.alternate_screen() && !screen.application_keypad();
         if !plain || !self.terminal.callbacks().0.is_empty() {
@@ -223,7 +223,7 @@ impl Drop for Screen {
     }
 }
 
-impl vt100::Callbacks for Disturbances {
+impl vt100::Callbacks for SideEffects {
     fn audible_bell(&mut self, _: &mut vt100::Screen) {
         self.0.push("a bell".to_owned());
     }

@@ -10,7 +10,7 @@ pub const TIMING_MARK: &[u8] = b"\xFF\xFC\x06";
 impl Client {
     /// Reads so many bytes.
     #[track_caller]
-    pub fn some_bytes(&mut self, count: usize) -> Vec<u8> {
+    pub fn read_bytes(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         self.reader.read_exact(&mut bytes).expect("not as many bytes came");
         bytes
@@ -18,13 +18,13 @@ impl Client {
 
     /// Reads bytes that are these.
     #[track_caller]
-    pub fn expect_exactly(&mut self, bytes: &[u8]) {
-        let read = self.some_bytes(bytes.len());
+    pub fn expect_bytes(&mut self, bytes: &[u8]) {
+        let read = self.read_bytes(bytes.len());
         assert_eq!(read.escape_ascii().to_string(), bytes.escape_ascii().to_string());
     }
 
     /// Reads up to these bytes; what stands before them.
-    pub fn bytes_before(&mut self, end: impl AsRef<[u8]>) -> Vec<u8> {
+    pub fn read_until_bytes(&mut self, end: impl AsRef<[u8]>) -> Vec<u8> {
         let (mut bytes, end) = (Vec::new(), end.as_ref());
         let Some(last) = end.last() else { return bytes };
         while !bytes.ends_with(end) {
