@@ -47,7 +47,7 @@ fn allocations_a_line(count: usize) -> f64 {
 /// A line into a quiet room costs its parcel and the task of the pass, unless that runs still; a
 /// block of the queue holds 31 operations. How many get the line makes no difference.
 #[test]
-fn a_delivery_allocates_nothing_and_a_line_twice() {
+fn delivery_allocates_nothing_and_a_line_at_most_twice() {
     let _profiler = Profiler::builder().testing().build();
     for members in [5, 105] {
         let allocations = allocations_a_line(members);

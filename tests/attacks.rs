@@ -81,7 +81,7 @@ fn in_each_mode(attack: impl Fn(&mut Scene)) {
 }
 
 #[test]
-fn nothing_is_erased() {
+fn erase_sequences_erase_nothing() {
     in_each_mode(|scene| {
         scene.attack("\x1B[2J", "mallory: [2J");
         scene.attack("\x1B[2J\x1B[3J\x1B[H", "mallory: [2J[3J[H");
@@ -93,7 +93,7 @@ fn nothing_is_erased() {
 }
 
 #[test]
-fn the_cursor_is_not_moved() {
+fn cursor_sequences_do_not_move_the_cursor() {
     in_each_mode(|scene| {
         scene.attack("\x1B[A\x1B[2Abob: forged", "mallory: [A[2Abob: forged");
         scene.attack("\x1B[1;1Hbob: forged", "mallory: [1;1Hbob: forged");
@@ -106,7 +106,7 @@ fn the_cursor_is_not_moved() {
 
 /// The control characters above ASCII: to a terminal U+009B is `ESC [`, U+0085 a line end.
 #[test]
-fn controls_of_one_character_do_nothing() {
+fn c1_controls_and_charset_switches_do_nothing() {
     in_each_mode(|scene| {
         scene.attack("\u{9B}2J\u{9B}1;1Hbob: forged", "mallory: 2J1;1Hbob: forged");
         scene.attack("\u{85}bob: forged", "mallory: bob: forged");
@@ -116,7 +116,7 @@ fn controls_of_one_character_do_nothing() {
 }
 
 #[test]
-fn no_title_is_set_and_no_bell_rings() {
+fn title_bell_and_string_sequences_do_nothing() {
     in_each_mode(|scene| {
         scene.attack("\x1B]0;root@bank\x07", "mallory: ]0;root@bank");
         scene.attack("\x1B]2;title\x1B\\\u{9D}0;title\u{9C}", "mallory: ]2;title\\0;title");
@@ -130,7 +130,7 @@ fn no_title_is_set_and_no_bell_rings() {
 }
 
 #[test]
-fn nobodys_name_is_overwritten() {
+fn cr_and_erase_characters_do_not_overwrite_a_name() {
     in_each_mode(|scene| {
         scene.attack("x\rbob: forged", "mallory: xbob: forged");
         scene.attack("\r\r\x1B[Kbob: forged", "mallory: [Kbob: forged");
@@ -142,7 +142,7 @@ fn nobodys_name_is_overwritten() {
 }
 
 #[test]
-fn text_stands_in_the_order_in_which_it_was_sent() {
+fn bidi_controls_and_line_separators_are_dropped() {
     in_each_mode(|scene| {
         scene.attack("\u{202E}degrof :bob\u{202C}", "mallory: degrof :bob");
         scene.attack("\u{2066}\u{2067}\u{2068}a\u{2069}\u{202A}\u{202B}\u{202D}", "mallory: a");
@@ -153,7 +153,7 @@ fn text_stands_in_the_order_in_which_it_was_sent() {
 
 /// Each sequence becomes U+FFFD, of which this terminal draws nothing.
 #[test]
-fn invalid_utf8_steers_nothing_either() {
+fn invalid_utf8_does_not_control_the_terminal() {
     in_each_mode(|scene| {
         scene.attack(b"\x9B2J\xC3", "mallory: 2J");
         scene.attack(b"\xC0\x8Abob: forged", "mallory: bob: forged");
@@ -164,7 +164,7 @@ fn invalid_utf8_steers_nothing_either() {
 
 /// What is dropped must not join what stands around it to something that has to be dropped.
 #[test]
-fn what_is_dropped_puts_nothing_together() {
+fn dropped_bytes_do_not_join_into_a_control_sequence() {
     in_each_mode(|scene| {
         scene.attack(b"\x1B\0[2J\x1B\xFF\xF1[2J\x1B\r[2J", "mallory: [2J[2J[2J");
         scene.attack(b"\xC2\xFF\xF1\x9B2J", "mallory: 2J");
@@ -176,7 +176,7 @@ fn what_is_dropped_puts_nothing_together() {
 
 /// Telnet's commands are no more one's own to give than a terminal's are.
 #[test]
-fn no_telnet_command_gets_through() {
+fn telnet_commands_of_a_sender_do_not_reach_members() {
     in_each_mode(|scene| {
         scene.attack(b"\xFF\xFF\xFB\x01", "mallory:");
         scene.attack(b"\xFF\xFF\xFF\xFF\xF4\xFF\xFF\xFD\x06", "mallory:");
@@ -186,7 +186,7 @@ fn no_telnet_command_gets_through() {
 }
 
 #[test]
-fn no_line_of_a_user_passes_for_the_servers() {
+fn user_line_does_not_look_like_a_server_line() {
     in_each_mode(|scene| {
         scene.attack("*** server is shutting down", "mallory: *** server is shutting down");
         scene.attack("/me ** server is shutting down", "* mallory ** server is shutting down");
@@ -205,7 +205,7 @@ fn no_line_of_a_user_passes_for_the_servers() {
 }
 
 #[test]
-fn every_way_to_be_heard_is_as_harmless_as_a_line() {
+fn whisper_action_rename_and_quit_text_are_sanitised() {
     in_each_mode(|scene| {
         scene.attack("/msg victim \x1B[2J\r*** \u{9B}2J", "*** mallory whispers: [2J*** 2J");
         scene.attack("/me \x1B[2J\u{202E}", "* mallory [2J");
@@ -221,7 +221,7 @@ fn every_way_to_be_heard_is_as_harmless_as_a_line() {
 }
 
 #[test]
-fn what_the_line_editor_takes_in_is_as_harmless() {
+fn line_edited_by_the_server_is_sanitised() {
     in_each_mode(|scene| {
         scene.mallory.send("/ui on\r\n");
         scene.attack("\x1B[2J\x1B[1;1Hx\x1B]0;title\x07y", "mallory: xy");
@@ -232,7 +232,7 @@ fn what_the_line_editor_takes_in_is_as_harmless() {
 }
 
 #[test]
-fn a_line_of_20_000_characters_erases_nothing() {
+fn line_of_20_000_characters_erases_nothing() {
     in_each_mode(|scene| {
         let top = scene.victim.oldest_rows()[..scene.rows.len()].to_vec();
         let said = format!("mallory: {}", "x".repeat(20_000));

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const SHORT: Duration = Duration::from_secs(2);
 
 #[test]
-fn a_join_line_that_does_not_come_in_time() {
+fn login_timeout_closes_a_connection_without_a_join_line() {
     let server = TestServer::start_with(Config { login_timeout: SHORT, ..test_config() });
     let mut silent = server.connect();
     assert!(silent.expect_error().contains("no JOIN line came within 2s"));
@@ -29,7 +29,7 @@ fn a_join_line_that_does_not_come_in_time() {
 }
 
 #[test]
-fn one_connection_too_many_is_told_so() {
+fn connection_beyond_the_maximum_gets_an_error() {
     let server = TestServer::start_with(Config { max_connections: NonZeroUsize::new(2), ..test_config() });
     let (mut alice, bob) = (server.join("room", "alice"), server.join("room", "bob"));
     for _ in 0..100 {
@@ -44,7 +44,7 @@ fn one_connection_too_many_is_told_so() {
 
 /// A server that has no file left waits, does not spin, and goes on when there is one.
 #[test]
-fn no_file_left() {
+fn server_without_free_descriptors_accepts_again_after_one_is_free() {
     let server = ServerProcess::start(&["-v"]);
     let mut alice = server.join("room", "alice");
     let pid = server.process.id();
@@ -73,7 +73,7 @@ fn no_file_left() {
 }
 
 #[test]
-fn lines_beyond_the_rate_are_delayed_and_none_is_lost() {
+fn lines_beyond_the_rate_are_delayed_and_not_lost() {
     let burst = NonZeroU32::new(10).unwrap();
     let server = TestServer::start_with(Config { rate: 100, burst, ..test_config() });
     let mut alice = server.join("room", "alice");
@@ -94,7 +94,7 @@ fn lines_beyond_the_rate_are_delayed_and_none_is_lost() {
 
 /// A peer that is gone gives its name up, however much it has sent beyond its rate.
 #[test]
-fn who_is_gone_does_not_stay_for_its_rate() {
+fn reset_member_beyond_its_rate_leaves_without_delay() {
     let burst = NonZeroU32::new(10).unwrap();
     let server = TestServer::start_with(Config { rate: 1, burst, ..test_config() });
     let mut alice = server.join("room", "alice");
@@ -112,7 +112,7 @@ fn who_is_gone_does_not_stay_for_its_rate() {
 }
 
 #[test]
-fn a_full_inbox_holds_its_senders_back_and_loses_nothing() {
+fn full_inbox_blocks_its_senders_and_loses_no_line() {
     let server = TestServer::start_with(Config { inbox: 1_000, rate: 0, ..test_config() });
     let mut witness = server.join("room", "witness");
     std::thread::scope(|scope| {
@@ -158,7 +158,7 @@ fn talk_until(alice: &mut Client, mut done: impl FnMut(&str) -> bool) -> usize {
 }
 
 #[test]
-fn a_reader_that_stalls_is_closed() {
+fn stalled_reader_is_closed() {
     let server = TestServer::start_with(Config { stall_timeout: SHORT, rate: 0, ..test_config() });
     let mut alice = server.join("room", "alice");
     let _bob = server.join("room", "bob");
@@ -167,7 +167,7 @@ fn a_reader_that_stalls_is_closed() {
 }
 
 #[test]
-fn a_slow_reader_can_be_kicked() {
+fn slow_reader_is_kicked_with_a_reason() {
     let config = Config { slow_reader: SlowReader::Kick, backlog: 100_000, rate: 0, ..test_config() };
     let server = TestServer::start_with(config);
     let mut alice = server.join("room", "alice");
@@ -183,7 +183,7 @@ fn a_slow_reader_can_be_kicked() {
 /// A flooder that reads nothing is kicked while it waits for a full inbox: what woke it for the
 /// one must not be missed for the other.
 #[test]
-fn a_slow_reader_that_floods_is_kicked_while_it_is_held_back() {
+fn slow_reader_that_floods_is_kicked_while_its_input_is_blocked() {
     let config =
         Config { slow_reader: SlowReader::Kick, backlog: 200_000, inbox: 200, max_line: 100, rate: 0, ..test_config() };
     let server = TestServer::start_with(config);
@@ -202,7 +202,7 @@ fn a_slow_reader_that_floods_is_kicked_while_it_is_held_back() {
 }
 
 #[test]
-fn a_slow_reader_is_told_what_it_lost_where_it_lost_it() {
+fn slow_reader_is_told_how_many_lines_it_missed() {
     let server = TestServer::start_with(Config { backlog: 100_000, rate: 0, ..test_config() });
     let mut alice = server.join("room", "alice");
     let mut bob = server.join("room", "bob");
@@ -221,7 +221,7 @@ fn a_slow_reader_is_told_what_it_lost_where_it_lost_it() {
 
 /// Answers are lines like all others to who does not read them.
 #[test]
-fn answers_that_nobody_reads_are_skipped_and_told() {
+fn unread_replies_are_skipped_and_counted() {
     const ASKED: usize = 30_000;
     let server = TestServer::start_with(Config { backlog: 100_000, rate: 0, ..test_config() });
     let mut alice = server.join("room", "alice");
@@ -245,7 +245,7 @@ fn answers_that_nobody_reads_are_skipped_and_told() {
 
 /// What a peer is told on its own asking gives it no more time to read.
 #[test]
-fn a_reader_that_stalls_is_closed_however_much_it_asks() {
+fn stalled_reader_is_closed_although_it_sends_commands() {
     let server = TestServer::start_with(Config { stall_timeout: SHORT, backlog: 100_000, rate: 0, ..test_config() });
     let mut alice = server.join("room", "alice");
     let bob = server.join("room", "bob");
@@ -260,7 +260,7 @@ fn a_reader_that_stalls_is_closed_however_much_it_asks() {
 
 /// Each run of data between two commands is drawn: one read can ask for far more than it brings.
 #[test]
-fn what_the_line_editor_draws_waits_for_its_reader() {
+fn line_editor_output_is_bounded_while_it_waits_for_its_reader() {
     /// Each is a Ctrl-L, which draws the row anew, and a doubled FF, which is one character more.
     const KEYS: usize = 4_000;
     let server = ServerProcess::start(&["--rate", "0"]);
@@ -285,7 +285,7 @@ fn what_the_line_editor_draws_waits_for_its_reader() {
 
 /// Who asks for the past waits until it is shown: no row of questions fills the room's inbox.
 #[test]
-fn the_past_is_shown_once_at_a_time() {
+fn history_requests_are_answered_one_at_a_time() {
     const ASKED: u64 = 300;
     let server = TestServer::start_with(Config { rate: 0, workers: Some(1), ..test_config() });
     let mut alice = server.join("room", "alice");

@@ -113,20 +113,20 @@ fn nothing_is_lost_and_nothing_is_left(churn: Churn) {
 }
 
 #[test]
-fn some_come_and_go() {
+fn forty_peers_that_join_and_leave_lose_no_line() {
     nothing_is_lost_and_nothing_is_left(Churn { peers: 40, rooms: 5, visits: 10, seed: 1 });
 }
 
 #[test]
 #[ignore = "stress: run it in release mode"]
-fn two_hundred_come_and_go() {
+fn two_hundred_peers_that_join_and_leave_lose_no_line() {
     nothing_is_lost_and_nothing_is_left(Churn { peers: 200, rooms: 20, visits: 100, seed: 2 });
 }
 
 /// The first rounds fill the allocator's pools; from then on nothing may grow.
 #[test]
 #[ignore = "stress: run it in release mode"]
-fn memory_is_back_where_it_was() {
+fn memory_does_not_grow_after_repeated_joins_and_leaves() {
     let server = ServerProcess::start(&[]);
     let round = |seed| {
         run(Churn { peers: 100, rooms: 20, visits: 30, seed }, server.address);

@@ -11,7 +11,7 @@ use common::screen::{Screen, is_installed};
 const ESCAPE: &str = "\x1D";
 
 #[test]
-fn two_people_with_telnet_hold_a_conversation_and_a_third_sees_it() {
+fn two_telnet_clients_and_a_plain_socket_talk() {
     if !is_installed("telnet") {
         return;
     }
@@ -41,7 +41,7 @@ fn two_people_with_telnet_hold_a_conversation_and_a_third_sees_it() {
 }
 
 #[test]
-fn telnet_shows_the_error_and_why_and_ends() {
+fn telnet_shows_the_error_and_its_reason_and_exits() {
     if !is_installed("telnet") {
         return;
     }
@@ -55,7 +55,7 @@ fn telnet_shows_the_error_and_why_and_ends() {
 
 /// Ctrl-C: telnet throws away all that it gets, until its timing mark is answered.
 #[test]
-fn talk_goes_on_after_ctrl_c_in_telnet() {
+fn telnet_receives_lines_after_ctrl_c() {
     if !is_installed("telnet") {
         return;
     }
@@ -79,7 +79,7 @@ fn talk_goes_on_after_ctrl_c_in_telnet() {
 
 /// Ctrl-Z and Ctrl-\ become telnet's SUSP and BRK, each with a timing mark, too.
 #[test]
-fn talk_goes_on_after_ctrl_z_and_ctrl_backslash_in_telnet() {
+fn telnet_receives_lines_after_ctrl_z_and_ctrl_backslash() {
     if !is_installed("telnet") {
         return;
     }
@@ -96,7 +96,7 @@ fn talk_goes_on_after_ctrl_z_and_ctrl_backslash_in_telnet() {
 }
 
 #[test]
-fn telnet_asks_whether_anybody_is_there() {
+fn telnet_are_you_there_is_answered() {
     if !is_installed("telnet") {
         return;
     }
@@ -113,7 +113,7 @@ fn telnet_asks_whether_anybody_is_there() {
 
 /// Each of telnet's own words for "drop that", the one with urgent data among them.
 #[test]
-fn what_telnet_can_send_leaves_the_line_whole() {
+fn each_command_that_telnet_can_send_leaves_the_line_whole() {
     if !is_installed("telnet") {
         return;
     }
@@ -132,7 +132,7 @@ fn what_telnet_can_send_leaves_the_line_whole() {
 
 /// Telnet's own way of Ctrl-Z, from its prompt: the terminal is the shell's meanwhile.
 #[test]
-fn telnet_is_suspended_and_comes_back() {
+fn suspended_telnet_resumes_with_its_unfinished_line() {
     if !is_installed("telnet") || !is_installed("bash") {
         return;
     }

@@ -35,7 +35,7 @@ impl Client {
 }
 
 #[test]
-fn a_command_that_is_none_leaks_to_nobody() {
+fn unknown_command_is_answered_to_its_sender_alone() {
     let server = TestServer::start();
     let (mut alice, mut bob) = alice_and_bob(&server);
     alice.send("/mgs bob secret\n/MSGG bob secret\n/мсг bob secret\n/msg bob\n/msg böb secret\nhello\n");
@@ -50,7 +50,7 @@ fn a_command_that_is_none_leaks_to_nobody() {
 }
 
 #[test]
-fn what_only_looks_like_a_command_is_said() {
+fn line_that_only_resembles_a_command_is_sent() {
     let server = TestServer::start();
     let (mut alice, mut bob) = alice_and_bob(&server);
     for line in ["/etc/passwd", "/", "/ who", "/who's there", "/1 x", " /who", "// who", "//etc/passwd", "///who"] {
@@ -66,7 +66,7 @@ fn what_only_looks_like_a_command_is_said() {
 }
 
 #[test]
-fn a_plain_server_has_no_commands() {
+fn plain_server_sends_commands_as_lines() {
     let server = TestServer::start_with(Config { plain: true, ..test_config() });
     let (mut alice, mut bob) = alice_and_bob(&server);
     for line in ["/who", "//who", "/quit", "/nonsense", "/msg bob hi"] {
@@ -77,7 +77,7 @@ fn a_plain_server_has_no_commands() {
 }
 
 #[test]
-fn before_the_join_there_are_no_commands() {
+fn command_before_the_join_gets_an_error() {
     let server = TestServer::start();
     for line in ["/who\n", "/help\n", "/quit\n", "/join room alice\n"] {
         let mut stranger = server.connect();
@@ -87,7 +87,7 @@ fn before_the_join_there_are_no_commands() {
 }
 
 #[test]
-fn a_room_where_the_name_is_taken_is_not_entered() {
+fn join_of_a_room_where_the_name_is_taken_is_refused() {
     let server = TestServer::start();
     let (mut alice, mut bob) = alice_and_bob(&server);
     let mut other = server.join("other", "ALICE");
@@ -105,7 +105,7 @@ fn a_room_where_the_name_is_taken_is_not_entered() {
 }
 
 #[test]
-fn the_own_room_can_not_be_joined() {
+fn join_of_the_current_room_is_refused() {
     let server = TestServer::start();
     let (mut alice, mut bob) = alice_and_bob(&server);
     alice.send("/join room\n/join room al\nhere\n");
@@ -119,7 +119,7 @@ fn the_own_room_can_not_be_joined() {
 
 /// What stands before a change goes by the old name and room, what stands behind it by the new.
 #[test]
-fn lines_around_a_change_keep_their_order_and_place() {
+fn lines_before_and_after_a_rename_or_move_keep_their_order_and_room() {
     let server = TestServer::start();
     let (mut alice, mut bob) = alice_and_bob(&server);
     let mut carol = server.join("x", "carol");
@@ -143,7 +143,7 @@ fn lines_around_a_change_keep_their_order_and_place() {
 }
 
 #[test]
-fn an_unfinished_command_at_the_end_of_input_is_done() {
+fn unfinished_command_at_the_end_of_input_is_run() {
     let server = TestServer::start();
     let (mut alice, mut bob) = alice_and_bob(&server);
     let mut carol = server.join("x", "carol");
@@ -158,7 +158,7 @@ fn an_unfinished_command_at_the_end_of_input_is_done() {
 }
 
 #[test]
-fn a_name_is_changed_also_in_its_letters_alone_but_not_to_one_that_is_had() {
+fn rename_may_change_only_case_and_not_take_another_members_name() {
     let server = TestServer::start();
     let (mut alice, mut bob) = alice_and_bob(&server);
     alice.send("/nick BOB\n/nick ALICE\nhi\n");
@@ -174,7 +174,7 @@ fn a_name_is_changed_also_in_its_letters_alone_but_not_to_one_that_is_had() {
 }
 
 #[test]
-fn a_whisper_is_heard_by_one() {
+fn whisper_reaches_its_recipient_alone() {
     let server = TestServer::start();
     let (mut alice, mut bob) = alice_and_bob(&server);
     let mut carol = server.join("room", "carol");
@@ -194,7 +194,7 @@ fn a_whisper_is_heard_by_one() {
 }
 
 #[test]
-fn who_quits_leaves_as_at_any_other_end() {
+fn quit_leaves_the_room_and_sends_its_text_first() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     for (quit, last_word) in [("/quit", &[][..]), ("/quit  so long, all", &["bob: so long, all"]), ("/QUIT\t", &[])] {
@@ -209,7 +209,7 @@ fn who_quits_leaves_as_at_any_other_end() {
 }
 
 #[test]
-fn the_last_lines_are_as_many_as_are_asked_for_and_kept() {
+fn last_shows_as_many_lines_as_are_requested_and_kept() {
     let server = TestServer::start_with(Config { history: 30, ..test_config() });
     let mut alice = server.join("room", "alice");
     alice.send("/last 5\n");
@@ -233,7 +233,7 @@ fn the_last_lines_are_as_many_as_are_asked_for_and_kept() {
 }
 
 #[test]
-fn a_room_without_history_says_that_it_has_none() {
+fn room_without_history_replies_that_it_has_none() {
     let server = TestServer::start_with(Config { history: 0, replay: 5, ..test_config() });
     let mut alice = server.join("room", "alice");
     alice.send("hi\n/last\n");
@@ -250,7 +250,7 @@ fn a_room_without_history_says_that_it_has_none() {
 
 /// While somebody talks, fifty come: what each is shown goes on in what it sees, line by line.
 #[test]
-fn a_newcomer_is_shown_the_past_without_a_gap() {
+fn replay_continues_in_the_live_lines_without_a_gap() {
     const REPLAY: usize = 7;
     for workers in [1, 2, 4] {
         let server = TestServer::start_with(Config { replay: 7, workers: Some(workers), rate: 0, ..test_config() });
@@ -296,7 +296,7 @@ fn a_newcomer_is_shown_the_past_without_a_gap() {
 }
 
 #[test]
-fn large_answers_are_cut_with_a_count() {
+fn long_listings_are_cut_with_a_count() {
     const CROWD: usize = 300;
     let server = TestServer::start();
     let crowd: Vec<Client> = (0..CROWD).map(|n| server.join("crowd", &format!("m{n:03}"))).collect();
@@ -315,7 +315,7 @@ fn large_answers_are_cut_with_a_count() {
 }
 
 #[test]
-fn an_nvt_is_answered_in_cr_lf() {
+fn replies_to_an_nvt_end_in_cr_lf() {
     let server = TestServer::start_with(Config { replay: 1, ..test_config() });
     let mut plain = server.join("room", "plain");
     let mut nvt = server.connect();
@@ -355,7 +355,7 @@ fn is_answer(told: &str) -> bool {
 
 /// A line that begins with `*** ` is the server's, whatever others type and are called.
 #[test]
-fn no_typing_makes_a_line_of_the_servers_own() {
+fn user_input_never_makes_a_line_with_the_server_prefix() {
     const NAMES: [&str; 8] = ["***x", "*_*", "x***", "*1", "***:x", "you", "nobody", "2"];
     const PARTS: [&str; 34] = [
         "*** ",
@@ -427,7 +427,7 @@ fn no_typing_makes_a_line_of_the_servers_own() {
 
 /// An Enter is a CR and one byte more, which comes when the line editor is gone.
 #[test]
-fn the_enter_that_ends_the_line_editor_says_nothing() {
+fn enter_that_ends_the_line_editor_sends_no_line() {
     let server = TestServer::start();
     let mut bob = server.join("room", "bob");
     let mut alice = server.join("room", "alice");
@@ -446,7 +446,7 @@ fn the_enter_that_ends_the_line_editor_says_nothing() {
 
 /// Switched off and on before the terminal has answered: what is said is what is.
 #[test]
-fn the_line_editor_is_on_when_it_says_so() {
+fn line_editor_state_matches_its_last_reply() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     alice.send("/ui on\r\n/ui off\r\n/ui on\r\nhello\r\n");
@@ -467,7 +467,7 @@ fn drawn(mut client: Client) -> Vec<String> {
 }
 
 #[test]
-fn at_the_end_of_input_the_line_editor_hands_its_line_in() {
+fn line_editor_sends_its_unfinished_line_at_the_end_of_input() {
     let server = TestServer::start();
     let (mut alice, mut bob) = alice_and_bob(&server);
     bob.send("/ui on\r\nunfinishes\u{8}d");
@@ -483,7 +483,7 @@ fn at_the_end_of_input_the_line_editor_hands_its_line_in() {
 
 /// The server's last words come as lines above the one that is typed.
 #[test]
-fn the_line_editor_shows_why_it_ends() {
+fn line_editor_shows_the_close_reason_above_its_row() {
     let mut server =
         TestServer::start_with(Config { slow_reader: SlowReader::Kick, backlog: 100_000, rate: 0, ..test_config() });
     let (mut alice, mut bob) = alice_and_bob(&server);
@@ -517,7 +517,7 @@ impl Client {
 
 /// What a sender says keeps its order, whoever hears it.
 #[test]
-fn a_whisper_does_not_overtake_what_was_said_before() {
+fn whisper_keeps_its_place_among_its_senders_lines() {
     let server = TestServer::start();
     let (mut alice, mut bob) = alice_and_bob(&server);
     alice.send("one\n/msg bob two\nthree\n/msg alice four\n/msg nobody five\nsix\n");
@@ -529,7 +529,7 @@ fn a_whisper_does_not_overtake_what_was_said_before() {
 
 /// A command waits with the lines before it when the room's inbox is full, and whispers count there.
 #[test]
-fn a_command_keeps_its_place_where_the_inbox_is_full() {
+fn command_keeps_its_place_when_the_inbox_is_full() {
     let server = TestServer::start_with(Config { inbox: 100, ..test_config() });
     let (mut alice, mut bob) = alice_and_bob(&server);
     let text = "x".repeat(60);

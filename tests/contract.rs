@@ -7,13 +7,13 @@ mod common;
 use common::{Client, TestServer, WELCOME};
 
 #[test]
-fn on_connect_the_welcome_comes() {
+fn connection_begins_with_the_welcome() {
     let server = TestServer::start();
     Client::connect_raw(server.address).expect_text(WELCOME);
 }
 
 #[test]
-fn a_first_line_joins_in_any_case_and_spacing() {
+fn join_line_is_accepted_in_any_case_and_spacing() {
     let server = TestServer::start();
     let twenty = "~".repeat(20);
     let firsts = [
@@ -33,7 +33,7 @@ fn a_first_line_joins_in_any_case_and_spacing() {
 }
 
 #[test]
-fn any_other_first_line_gets_error_and_a_reason_and_is_closed() {
+fn other_first_line_gets_error_and_a_reason_and_is_closed() {
     let server = TestServer::start();
     let long = "x".repeat(21);
     let firsts: [(&[u8], &str); 20] = [
@@ -68,7 +68,7 @@ fn any_other_first_line_gets_error_and_a_reason_and_is_closed() {
 }
 
 #[test]
-fn an_end_before_the_first_line_gets_error() {
+fn end_of_input_before_the_first_line_gets_error() {
     let server = TestServer::start();
     let mut client = server.connect();
     client.half_close();
@@ -76,7 +76,7 @@ fn an_end_before_the_first_line_gets_error() {
 }
 
 #[test]
-fn a_join_is_told_to_everybody_the_new_one_first_of_all() {
+fn join_notice_reaches_every_member_and_is_the_first_line_of_the_new_one() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     alice.send("before\n");
@@ -86,7 +86,7 @@ fn a_join_is_told_to_everybody_the_new_one_first_of_all() {
 }
 
 #[test]
-fn a_line_goes_to_everybody_its_sender_included_and_to_no_other_room() {
+fn line_reaches_every_member_and_no_other_room() {
     let server = TestServer::start();
     let (mut alice, mut carol) = (server.join("room", "alice"), server.join("Room", "carol"));
     let mut bob = server.join("room", "bob");
@@ -103,7 +103,7 @@ fn a_line_goes_to_everybody_its_sender_included_and_to_no_other_room() {
 }
 
 #[test]
-fn an_empty_line_is_a_line() {
+fn empty_line_is_delivered() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     alice.send("\n\r\n\r\0");
@@ -113,7 +113,7 @@ fn an_empty_line_is_a_line() {
 }
 
 #[test]
-fn invalid_utf8_is_replaced_and_kicks_nobody() {
+fn invalid_utf8_is_replaced_and_its_sender_stays() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     // FF alone begins a telnet command; doubled it is data.
@@ -123,7 +123,7 @@ fn invalid_utf8_is_replaced_and_kicks_nobody() {
 }
 
 #[test]
-fn text_is_made_safe_for_whoever_sees_it() {
+fn text_is_sanitised_before_it_is_delivered() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     alice.send("\u{1B}[31mred\u{7}\u{9B}0m\u{85}bob: \u{202E}forged\u{2066}\u{2028}\u{2029}\u{FEFF}\n");
@@ -134,7 +134,7 @@ fn text_is_made_safe_for_whoever_sees_it() {
 }
 
 #[test]
-fn an_end_is_told_to_the_others() {
+fn leave_notice_reaches_the_other_members() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     let bob = server.join("room", "bob");
@@ -155,7 +155,7 @@ fn an_end_is_told_to_the_others() {
 }
 
 #[test]
-fn lines_in_one_packet_are_handled_in_order_the_join_among_them() {
+fn lines_in_one_packet_are_handled_in_order_after_the_join() {
     let server = TestServer::start();
     let mut alice = server.connect();
     alice.send("JOIN room alice\none\ntwo\n\nthree\n");
@@ -165,7 +165,7 @@ fn lines_in_one_packet_are_handled_in_order_the_join_among_them() {
 }
 
 #[test]
-fn an_unfinished_last_line_is_delivered() {
+fn unfinished_last_line_is_delivered() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     let mut bob = server.join("room", "bob");
@@ -186,7 +186,7 @@ fn an_unfinished_last_line_is_delivered() {
 }
 
 #[test]
-fn a_line_may_have_twenty_thousand_bytes_a_cr_counted() {
+fn line_of_20_000_bytes_with_its_cr_is_accepted_and_a_longer_one_refused() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     for (length, end, fits) in
@@ -211,7 +211,7 @@ fn a_line_may_have_twenty_thousand_bytes_a_cr_counted() {
 }
 
 #[test]
-fn three_line_ends_are_understood() {
+fn lf_cr_lf_and_cr_nul_end_a_line() {
     let server = TestServer::start();
     let mut alice = server.connect();
     alice.send("JOIN room alice\r\0lf\ncr lf\r\ncr nul\r\0");
@@ -222,7 +222,7 @@ fn three_line_ends_are_understood() {
 
 /// A peer that shows to be a network virtual terminal gets CR LF from then on; the others never.
 #[test]
-fn lines_end_in_lf_until_a_peer_shows_to_be_an_nvt() {
+fn output_lines_end_in_cr_lf_after_a_peer_behaves_as_an_nvt() {
     let server = TestServer::start();
     let (mut plain, mut nvt) = (server.join("room", "plain"), server.connect());
     nvt.send("JOIN room nvt\n");
@@ -240,7 +240,7 @@ fn lines_end_in_lf_until_a_peer_shows_to_be_an_nvt() {
 }
 
 #[test]
-fn a_line_may_be_corrected_while_it_is_typed() {
+fn backspace_and_del_erase_the_character_before_them() {
     let server = TestServer::start();
     let mut alice = server.connect();
     alice.send("\u{8}JOIN room alicf\u{8}e\r\n\u{7F}hellp\u{7F}o, gr\u{FC}\u{7F}\u{FC}\0\u{DF}e\n");
@@ -250,7 +250,7 @@ fn a_line_may_be_corrected_while_it_is_typed() {
 }
 
 #[test]
-fn a_room_is_there_from_its_first_member_to_its_last() {
+fn room_exists_from_its_first_member_to_its_last() {
     let server = TestServer::start();
     assert_eq!(server.stats.rooms(), 0);
     let (alice, bob) = (server.join("a", "alice"), server.join("b", "bob"));
@@ -263,7 +263,7 @@ fn a_room_is_there_from_its_first_member_to_its_last() {
 }
 
 #[test]
-fn a_name_is_had_once_in_a_room_whatever_its_case() {
+fn name_is_unique_in_a_room_whatever_its_case() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     let mut second = server.connect();
@@ -276,7 +276,7 @@ fn a_name_is_had_once_in_a_room_whatever_its_case() {
 }
 
 #[test]
-fn duplicate_names_can_be_allowed() {
+fn duplicate_names_are_accepted_when_allowed() {
     let config = roomcast::Config { allow_duplicate_names: true, ..common::test_config() };
     let server = TestServer::start_with(config);
     let mut first = server.join("room", "alice");

@@ -159,7 +159,7 @@ impl Person {
 /// Everybody types in the order of the steps: when it has seen all that stands before that, and the
 /// next one when it has seen what comes of it.
 #[test]
-fn three_people_use_every_command() {
+fn three_clients_use_every_command() {
     let server = TestServer::start();
     let mut people = [ALICE, BOB, CAROL].map(|script| Person::sit_down(&server, script));
     for step in 1.. {

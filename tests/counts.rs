@@ -59,7 +59,7 @@ fn since(before: &MetricsDelta, server: &TestServer) -> MetricsDelta {
 
 /// Under load each write carries many lines, and next to nobody is woken.
 #[test]
-fn a_thousand_members_under_load_cost_few_writes() {
+fn thousand_members_under_load_cost_few_writes() {
     const MEMBERS: usize = 1_000;
     const SENDERS: usize = 8;
     const LINES: usize = 400;

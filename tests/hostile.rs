@@ -33,7 +33,7 @@ impl Neighbours {
 }
 
 #[test]
-fn a_first_line_of_a_megabyte() {
+fn first_line_of_a_megabyte_gets_an_error() {
     let server = TestServer::start();
     let mut neighbours = Neighbours::new(&server);
     for end in ["", "\n"] {
@@ -45,7 +45,7 @@ fn a_first_line_of_a_megabyte() {
 }
 
 #[test]
-fn a_line_without_end_is_cut_off_while_it_is_sent() {
+fn endless_line_is_closed_while_it_is_sent() {
     let server = TestServer::start();
     let mut neighbours = Neighbours::new(&server);
     let mut client = server.join("other", "mallory");
@@ -57,7 +57,7 @@ fn a_line_without_end_is_cut_off_while_it_is_sent() {
 }
 
 #[test]
-fn any_byte_anywhere() {
+fn random_bytes_affect_only_their_sender() {
     let server = TestServer::start();
     let mut neighbours = Neighbours::new(&server);
     let mut random = fastrand::Rng::with_seed(1);
@@ -84,7 +84,7 @@ fn any_byte_anywhere() {
 
 /// A NUL is nothing; an FF and the byte behind it are a telnet command that there is not.
 #[test]
-fn nul_and_ff_in_every_place() {
+fn nul_or_ff_at_any_position_is_handled() {
     let server = TestServer::start();
     let text = b"JOIN room x\nhello\n";
     for byte in [0, 0xFF] {
@@ -114,7 +114,7 @@ fn nul_and_ff_in_every_place() {
 
 /// A doubled FF is one byte of data, also where the rate limit stops between the two and the line.
 #[test]
-fn a_doubled_ff_waits_as_one() {
+fn doubled_ff_stays_one_byte_when_the_rate_limit_divides_it() {
     let server = TestServer::start_with(Config { rate: 10, burst: NonZeroU32::MIN, ..test_config() });
     let mut alice = server.connect();
     alice.send(b"JOIN room alice\n\xFF\xFFab\n");
@@ -123,7 +123,7 @@ fn a_doubled_ff_waits_as_one() {
 }
 
 #[test]
-fn a_reset_in_the_middle_of_a_line() {
+fn reset_in_the_middle_of_a_line_drops_the_line() {
     let server = TestServer::start();
     let mut neighbours = Neighbours::new(&server);
     let mut mallory = server.join("room", "mallory");
@@ -143,7 +143,7 @@ fn a_reset_in_the_middle_of_a_line() {
 /// Who sends and goes without a look at what came back is reset by its own system; what it sent
 /// was sent.
 #[test]
-fn what_is_sent_and_never_looked_back_at_is_heard() {
+fn lines_of_a_client_that_never_reads_are_delivered() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     for round in 0..100 {
@@ -164,7 +164,7 @@ fn what_is_sent_and_never_looked_back_at_is_heard() {
 /// A reset that a delivery's write meets first must not look like an end of input to the reader:
 /// what was half sent would be said.
 #[test]
-fn a_reset_that_a_write_meets_first() {
+fn reset_found_by_a_write_drops_the_unfinished_line() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     for _ in 0..200 {
@@ -181,7 +181,7 @@ fn a_reset_that_a_write_meets_first() {
 }
 
 #[test]
-fn a_half_close_is_an_end() {
+fn half_close_leaves_the_room() {
     let server = TestServer::start();
     let mut neighbours = Neighbours::new(&server);
     let mut mallory = server.join("room", "mallory");
@@ -212,20 +212,20 @@ fn silent_sockets(count: usize, server: &ServerProcess) {
 }
 
 #[test]
-fn a_thousand_sockets_that_say_nothing() {
+fn thousand_silent_sockets_are_closed_in_bounded_memory() {
     silent_sockets(1_000, &ServerProcess::start(&["--login-timeout", "1s"]));
 }
 
 /// Opens 10,000 files in each of two processes.
 #[test]
 #[ignore = "stress: run it in release mode"]
-fn ten_thousand_sockets_that_say_nothing() {
+fn ten_thousand_silent_sockets_are_closed_in_bounded_memory() {
     rlimit::increase_nofile_limit(u64::MAX).unwrap();
     silent_sockets(10_000, &ServerProcess::start(&["--login-timeout", "5s"]));
 }
 
 #[test]
-fn a_reader_that_stops_holds_nobody_up() {
+fn stopped_reader_does_not_delay_other_members() {
     let server = TestServer::start_with(Config { stall_timeout: Duration::from_secs(3600), rate: 0, ..test_config() });
     let mut neighbours = Neighbours::new(&server);
     let _mallory = server.join("room", "mallory");

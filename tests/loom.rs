@@ -166,7 +166,7 @@ fn two_writers_lose_nothing_and_keep_their_own_order() {
 /// A pass writes while the connection drains: what the connection's work did not see is on the
 /// state all the same when both have gone.
 #[test]
-fn a_writer_and_a_drainer_leave_nothing_behind() {
+fn writer_and_drainer_leave_no_item_deferred() {
     model(|| {
         let lock: Arc<TestTurn> = Arc::new(WriteLock::new());
         let other = {

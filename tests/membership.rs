@@ -10,7 +10,7 @@ use std::thread;
 
 /// A join that meets the removal of the room it wants: it never ends up in a room that is gone.
 #[test]
-fn a_join_meets_the_removal_of_an_empty_room() {
+fn join_during_the_removal_of_its_room_enters_a_live_room() {
     const VISITORS: usize = 8;
     const VISITS: usize = 150;
     let server = TestServer::start();
@@ -39,7 +39,7 @@ fn a_join_meets_the_removal_of_an_empty_room() {
 }
 
 #[test]
-fn of_many_who_want_a_name_one_gets_it() {
+fn name_requested_by_many_joins_is_given_once() {
     const RIVALS: usize = 16;
     let server = TestServer::start();
     for round in 0..20 {
@@ -68,7 +68,7 @@ fn of_many_who_want_a_name_one_gets_it() {
 
 /// Everybody goes at once. (What that costs is counted in `src/room.rs`.)
 #[test]
-fn a_mass_exit_is_seen_by_who_stays() {
+fn mass_exit_reaches_the_remaining_member() {
     const CROWD: usize = 300;
     let server = TestServer::start();
     let mut witness = server.join("room", "witness");

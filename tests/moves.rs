@@ -27,7 +27,7 @@ fn nothing_is_left(server: &TestServer) {
 
 /// Half of the rivals are in the room and want another name, half of them want to come.
 #[test]
-fn of_many_who_want_a_name_in_different_ways_one_gets_it() {
+fn name_requested_by_joins_and_renames_is_given_once() {
     const RIVALS: usize = 16;
     for workers in [1, 2, 4] {
         let server = TestServer::start_with(Config { workers: Some(workers), ..test_config() });
@@ -68,7 +68,7 @@ fn of_many_who_want_a_name_in_different_ways_one_gets_it() {
 /// Two who change places with each other's names, again and again: each has one of the two, or a
 /// third, and the witness sees every name go from hand to hand.
 #[test]
-fn a_name_is_free_as_soon_as_its_holder_has_another() {
+fn name_is_free_after_its_holder_is_renamed() {
     const ROUNDS: usize = 300;
     let server = TestServer::start_with(Config { rate: 0, ..test_config() });
     let mut witness = server.join("room", "witness");
@@ -103,7 +103,7 @@ fn a_name_is_free_as_soon_as_its_holder_has_another() {
 
 /// Who is lost in the midst of a change leaves nothing behind: all its names can be had again.
 #[test]
-fn who_is_lost_in_the_midst_of_a_change_leaves_no_ghost() {
+fn peer_reset_during_a_change_frees_both_names() {
     for workers in [1, 2, 4] {
         let server = TestServer::start_with(Config { workers: Some(workers), ..test_config() });
         // They keep the rooms.
@@ -255,14 +255,14 @@ fn everybody_sees_one_order(plan: Moves) {
 }
 
 #[test]
-fn one_order_for_those_who_move() {
+fn moving_peers_see_the_order_of_each_room() {
     for workers in [1, 2, 4] {
         everybody_sees_one_order(Moves { workers, movers: 12, rooms: 3, visits: 30, resets: false });
     }
 }
 
 #[test]
-fn one_order_for_those_who_move_while_some_are_lost() {
+fn moving_peers_see_the_order_of_each_room_while_others_are_reset() {
     for workers in [1, 2, 4] {
         everybody_sees_one_order(Moves { workers, movers: 12, rooms: 3, visits: 30, resets: true });
     }
@@ -270,7 +270,7 @@ fn one_order_for_those_who_move_while_some_are_lost() {
 
 #[test]
 #[ignore = "stress: run it in release mode"]
-fn one_order_for_a_hundred_who_move() {
+fn hundred_moving_peers_see_the_order_of_each_room() {
     for workers in [1, 2, 4] {
         for resets in [false, true] {
             everybody_sees_one_order(Moves { workers, movers: 100, rooms: 8, visits: 50, resets });

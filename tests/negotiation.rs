@@ -49,25 +49,25 @@ fn talks(greeting: &[u8], answers: &[u8]) {
 }
 
 #[test]
-fn putty_greets_and_talks() {
+fn putty_greeting_is_answered() {
     talks(PUTTY, TO_PUTTY);
 }
 
 #[test]
-fn linux_telnet_greets_and_talks() {
+fn linux_telnet_greeting_is_answered() {
     talks(LINUX, TO_LINUX);
 }
 
 /// They crashed a telnetd once (CVE-2022-39028).
 #[test]
-fn erasing_is_the_first_that_is_said() {
+fn erase_commands_before_any_text_are_ignored() {
     talks(b"\xFF\xF7", b"");
     talks(b"\xFF\xF8", b"");
     talks(b"\xFF\xF7\xFF\xF8\xFF\xF4", b"");
 }
 
 #[test]
-fn commands_without_an_answer_get_none() {
+fn commands_without_a_reply_get_none() {
     talks(b"\xFF\xF1\xFF\xF2\xFF\xF3\xFF\xF5\xFF\xF9\xFF\xEC\xFF\xED\xFF\xEE\xFF\xEF\xFF\xF0\xFF\x00\xFF\x7F", b"");
     talks(b"\xFF\xFC\x01\xFF\xFE\x01\xFF\xFC\x06\xFF\xFE\x1F", b"");
     talks(b"\xFF\xFA\x1F\x00\x50\x00\x18\xFF\xF0\xFF\xFA\x18\x00xterm\xFF\xF0\xFF\xFA\x27\x00\xFF\xFFA\n\xFF\xF0", b"");
@@ -76,7 +76,7 @@ fn commands_without_an_answer_get_none() {
 /// Environment, linemode, authentication and encryption (CVE-2026-24061, CVE-2026-32746), and what
 /// would be their parameters.
 #[test]
-fn dangerous_options_are_refused_like_all() {
+fn dangerous_options_are_refused() {
     let environment = b"\xFF\xFB\x27\xFF\xFA\x27\x00\x00USER\x01-f root\xFF\xF0";
     let linemode = b"\xFF\xFB\x22\xFF\xFA\x22\x03\x01\x03\x00\xFF\xF0";
     let others = b"\xFF\xFB\x25\xFF\xFD\x25\xFF\xFB\x26\xFF\xFD\x26";
@@ -85,7 +85,7 @@ fn dangerous_options_are_refused_like_all() {
 }
 
 #[test]
-fn an_interrupt_drops_the_line_and_its_timing_mark_is_answered_each_time() {
+fn interrupt_drops_the_line_and_its_timing_mark_is_answered_each_time() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     for _ in 0..3 {
@@ -101,7 +101,7 @@ fn an_interrupt_drops_the_line_and_its_timing_mark_is_answered_each_time() {
 
 /// A timing mark shows where in the output the client may listen again.
 #[test]
-fn a_timing_mark_is_answered_behind_the_output_that_is_due() {
+fn timing_mark_is_answered_after_the_output_before_it() {
     const LINES: usize = 800;
     let server = TestServer::start_with(Config { rate: 0, backlog: 32 << 20, ..test_config() });
     let mut bob = server.join("room", "bob");
@@ -140,7 +140,7 @@ fn are_you_there_is_answered_at_most_once_a_second() {
 }
 
 #[test]
-fn a_storm_of_requests_is_answered_within_bounds() {
+fn option_request_flood_is_answered_within_bounds() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     let mut mallory = server.join("room", "mallory");
@@ -156,7 +156,7 @@ fn a_storm_of_requests_is_answered_within_bounds() {
 
 /// It is read more slowly. Nobody else notices, and what it says in the end is heard.
 #[test]
-fn a_flood_of_commands_starves_nobody_and_kills_nobody() {
+fn telnet_command_flood_delays_only_its_sender() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     let mut mallory = server.join("room", "mallory");
@@ -177,7 +177,7 @@ fn a_flood_of_commands_starves_nobody_and_kills_nobody() {
 }
 
 #[test]
-fn a_subnegotiation_without_end_gets_error_and_a_reason() {
+fn endless_subnegotiation_gets_error_and_a_reason() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     for greeting in ["", "JOIN room mallory\r\n"] {
@@ -198,7 +198,7 @@ fn a_subnegotiation_without_end_gets_error_and_a_reason() {
 
 /// Without `SO_OOBINLINE` the Data `BatchOffset`, which is urgent data, would be taken out of the stream.
 #[test]
-fn a_synch_with_urgent_data_leaves_the_stream_whole() {
+fn synch_with_urgent_data_leaves_the_stream_whole() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     for _ in 0..3 {

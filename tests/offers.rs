@@ -11,7 +11,7 @@ use common::telnet::TIMING_MARK;
 const OFFER: &[u8] = b"\xFF\xFB\x01\xFF\xFB\x03\xFF\xFD\x1F";
 
 #[test]
-fn who_refuses_to_leave_the_echo_to_the_server_gets_no_editor() {
+fn client_that_refuses_echo_or_go_ahead_gets_no_line_editor() {
     for refusal in [b"\xFF\xFE\x01", b"\xFF\xFE\x03"] {
         let server = TestServer::start();
         let mut alice = server.join("room", "alice");
@@ -25,7 +25,7 @@ fn who_refuses_to_leave_the_echo_to_the_server_gets_no_editor() {
 }
 
 #[test]
-fn what_is_offered_comes_with_the_editor_and_goes_with_it() {
+fn options_are_offered_and_withdrawn_with_the_line_editor() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     alice.send("/ui on\r\n");
@@ -41,7 +41,7 @@ fn what_is_offered_comes_with_the_editor_and_goes_with_it() {
 
 /// `PuTTY` sends CR LF for Enter, telnet CR NUL: the editor is gone when the second half comes.
 #[test]
-fn the_enter_that_ends_the_editor_is_pressed_once() {
+fn enter_in_two_halves_ends_the_line_editor_once() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     for enter in [&["\r\n"][..], &["\r\0"], &["\r"], &["\r", "\n"], &["\r", "\0"]] {
@@ -61,7 +61,7 @@ fn the_enter_that_ends_the_editor_is_pressed_once() {
 
 /// Sizes that no window has, changes of mind without end.
 #[test]
-fn a_hostile_editor_harms_itself_alone() {
+fn hostile_window_sizes_and_options_affect_only_their_sender() {
     let server = TestServer::start();
     let mut bob = server.join("room", "bob");
     let mut mallory = server.join("room", "mallory");

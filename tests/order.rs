@@ -82,16 +82,16 @@ fn everybody_sees_one_order(workers: u16) {
 }
 
 #[test]
-fn one_order_with_one_worker() {
+fn members_see_one_order_with_one_worker() {
     everybody_sees_one_order(1);
 }
 
 #[test]
-fn one_order_with_two_workers() {
+fn members_see_one_order_with_two_workers() {
     everybody_sees_one_order(2);
 }
 
 #[test]
-fn one_order_with_four_workers() {
+fn members_see_one_order_with_four_workers() {
     everybody_sees_one_order(4);
 }

@@ -22,7 +22,7 @@ fn refuses(args: &[&str], code: i32, what: &str) {
 }
 
 #[test]
-fn a_mistake_is_one_line_and_exit_code_2() {
+fn wrong_argument_gets_one_line_and_exit_code_2() {
     refuses(&["--no-such-flag"], 2, "--no-such-flag");
     refuses(&["--workers", "0"], 2, "--workers");
     refuses(&["70000"], 2, "70000");
@@ -40,7 +40,7 @@ fn a_mistake_is_one_line_and_exit_code_2() {
 }
 
 #[test]
-fn a_port_in_use_is_one_line_and_exit_code_1() {
+fn port_in_use_gets_one_line_and_exit_code_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     refuses(&[&port, "--bind", "127.0.0.1"], 1, &format!("127.0.0.1:{port}: the port is in use"));
@@ -79,7 +79,7 @@ fn help_names_every_flag_with_its_variable_and_default() {
 }
 
 #[test]
-fn it_says_where_it_listens_and_what_its_bounds_are() {
+fn startup_lines_name_the_listeners_and_the_bounds() {
     // `--bind` was given twice, then.
     let server = ServerProcess::start(&["--rate", "0", "--bind", "::1"]);
     let version = env!("CARGO_PKG_VERSION");
@@ -93,7 +93,7 @@ fn it_says_where_it_listens_and_what_its_bounds_are() {
 }
 
 #[test]
-fn without_bind_it_serves_ipv4_and_ipv6() {
+fn server_without_bind_serves_ipv4_and_ipv6() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_roomcast"));
     let server = ServerProcess::start_command(command.arg("0"));
     let port = server.address.port();
@@ -105,7 +105,7 @@ fn without_bind_it_serves_ipv4_and_ipv6() {
 }
 
 #[test]
-fn variables_set_what_flags_do_not() {
+fn variables_set_what_no_flag_sets() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_roomcast"));
     command.env("ROOMCAST_PORT", "0").env("ROOMCAST_BIND", "127.0.0.1").env("ROOMCAST_BACKLOG", "3MiB");
     command.env("ROOMCAST_ALLOW_DUPLICATE_NAMES", "1").env("ROOMCAST_DRAIN", "9s").args(["--drain", "7s"]);
@@ -116,7 +116,7 @@ fn variables_set_what_flags_do_not() {
 }
 
 #[test]
-fn more_connections_than_files_are_cut_and_said() {
+fn connection_maximum_beyond_the_file_limit_is_reduced_with_a_notice() {
     let mut command = std::process::Command::new("sh");
     let script = format!("ulimit -n 100; exec {} 0 --max-connections 5000 2>&1", env!("CARGO_BIN_EXE_roomcast"));
     let startup_lines = ServerProcess::start_command(command.args(["-c", &script])).startup_lines.clone();
@@ -125,7 +125,7 @@ fn more_connections_than_files_are_cut_and_said() {
 }
 
 #[test]
-fn a_connection_is_logged_when_it_opens_and_when_it_ends() {
+fn verbose_log_names_each_connection_at_its_open_and_close() {
     let mut server = ServerProcess::start(&["-v"]);
     let mut alice = server.join("lobby", "alice");
     alice.send("one\ntwo\n\x1b[2J forged\r reason=kicked\n");
@@ -149,7 +149,7 @@ fn a_connection_is_logged_when_it_opens_and_when_it_ends() {
 }
 
 #[test]
-fn without_v_it_logs_nothing() {
+fn server_without_v_logs_nothing() {
     let mut server = ServerProcess::start(&[]);
     server.join("lobby", "alice").leave();
     server.send_signal("TERM");
@@ -157,7 +157,7 @@ fn without_v_it_logs_nothing() {
 }
 
 #[test]
-fn nobody_has_to_read_what_it_prints() {
+fn closed_output_pipes_do_not_stop_the_server() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_roomcast"));
     command.args(["0", "--bind", "127.0.0.1", "-v"]).stderr(std::process::Stdio::piped());
     let mut server = ServerProcess::start_command(&mut command);
@@ -172,7 +172,7 @@ fn nobody_has_to_read_what_it_prints() {
 
 /// A pipe that is open, full, and not read: the log is dropped, nobody waits for it.
 #[test]
-fn a_log_that_is_stuck_stops_nobody() {
+fn full_log_pipe_does_not_stop_the_server() {
     let mut server = ServerProcess::start(&["-v"]);
     let mut alice = server.join("lobby", "alice");
     for n in 0..1_500 {
@@ -187,7 +187,7 @@ fn a_log_that_is_stuck_stops_nobody() {
 }
 
 #[test]
-fn a_stall_timeout_beyond_the_dead_timeout_is_cut_and_said() {
+fn stall_timeout_beyond_the_dead_timeout_is_reduced_with_a_notice() {
     let mut command = std::process::Command::new("sh");
     let script = format!("exec {} 0 --stall-timeout 30days 2>&1", env!("CARGO_BIN_EXE_roomcast"));
     let startup_lines = ServerProcess::start_command(command.args(["-c", &script])).startup_lines.clone();

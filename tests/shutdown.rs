@@ -14,7 +14,7 @@ const NOTICE: &str = "*** server is shutting down";
 /// waited for in vain. (The farewell once missed a goodbye that came together with a failed
 /// write.)
 #[test]
-fn clients_that_are_lost_at_the_end_do_not_hold_it_up() {
+fn clients_reset_during_shutdown_do_not_delay_it() {
     for _ in 0..20 {
         let mut server = TestServer::start();
         let clients: Vec<Client> = (0..50).map(|n| server.join("room", &format!("u{n}"))).collect();
@@ -27,7 +27,7 @@ fn clients_that_are_lost_at_the_end_do_not_hold_it_up() {
 /// Who is at the door in that moment is either let in and sees the notice, or gets the error;
 /// never both.
 #[test]
-fn clients_that_join_at_the_end_are_members_or_refused() {
+fn clients_that_join_during_shutdown_are_members_or_refused() {
     for _ in 0..5 {
         let mut server = TestServer::start();
         let mut clients: Vec<Client> = (0..20).map(|_| server.connect()).collect();
@@ -50,7 +50,7 @@ fn clients_that_join_at_the_end_are_members_or_refused() {
 
 /// Who goes from room to room in that moment is a member all the time, and sees the notice.
 #[test]
-fn clients_that_move_at_the_end_see_the_notice() {
+fn clients_that_move_during_shutdown_see_the_notice() {
     for _ in 0..10 {
         let mut server = TestServer::start();
         let mut clients: Vec<Client> = (0..16).map(|n| server.join("a", &format!("u{n}"))).collect();
@@ -106,7 +106,7 @@ fn roomy() -> Config {
 }
 
 #[test]
-fn a_reader_that_is_behind_gets_every_line_before_the_end() {
+fn slow_reader_gets_every_line_before_the_end() {
     let mut server = TestServer::start_with(roomy());
     let mut alice = server.join("room", "alice");
     let mut bob = server.join("room", "bob");
@@ -121,7 +121,7 @@ fn a_reader_that_is_behind_gets_every_line_before_the_end() {
 
 /// The rate limit's own deadline once ended the flushing.
 #[test]
-fn a_reader_that_is_beyond_its_rate_gets_every_line_too() {
+fn reader_beyond_its_rate_gets_every_line_before_the_end() {
     let burst = std::num::NonZeroU32::new(2_000).unwrap();
     let mut server = TestServer::start_with(Config { rate: 1, burst, ..roomy() });
     let mut alice = server.join("room", "alice");
@@ -142,7 +142,7 @@ fn a_reader_that_is_beyond_its_rate_gets_every_line_too() {
 }
 
 #[test]
-fn a_reader_that_never_reads_is_cut_at_the_deadline() {
+fn stopped_reader_is_closed_at_the_drain_deadline() {
     let mut server = TestServer::start_with(Config { drain: Duration::from_millis(50), ..roomy() });
     let mut alice = server.join("room", "alice");
     let _bob = server.join("room", "bob");
@@ -153,7 +153,7 @@ fn a_reader_that_never_reads_is_cut_at_the_deadline() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn second_signal_ends_the_server_at_once() {
     let drain = humantime::format_duration(10 * DEADLINE).to_string();
     let mut server = ServerProcess::start(&["--backlog", "64MiB", "--rate", "0", "--drain", &drain]);
     let mut alice = server.join("room", "alice");

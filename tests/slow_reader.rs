@@ -63,13 +63,13 @@ fn one_sleeps(peers: usize, lines: usize, workers: &str) {
 }
 
 #[test]
-fn of_ten_while_twenty_megabytes_are_owed() {
+fn stopped_reader_among_ten_misses_20_mb_in_bounded_memory() {
     one_sleeps(10, 1_000, "2");
 }
 
 #[test]
 #[ignore = "stress: run it in release mode"]
-fn of_a_hundred_while_two_hundred_megabytes_are_owed() {
+fn stopped_reader_among_a_hundred_misses_200_mb_in_bounded_memory() {
     for workers in ["1", "2", "4"] {
         one_sleeps(100, 10_500, workers);
     }

@@ -36,7 +36,7 @@ fn in_each_client(test: impl Fn(Client, Screen)) {
 }
 
 #[test]
-fn a_line_is_put_right_in_its_middle() {
+fn line_is_edited_in_its_middle() {
     in_each_client(|mut bob, mut alice| {
         alice.type_keys("hello bbo");
         alice.expect_rows(&["*** ui is on", "> hello bbo█"]);
@@ -59,7 +59,7 @@ fn a_line_is_put_right_in_its_middle() {
 }
 
 #[test]
-fn words_and_the_line_are_erased() {
+fn ctrl_w_erases_a_word_and_ctrl_u_the_line() {
     in_each_client(|mut bob, mut alice| {
         alice.type_keys("one two three");
         alice.type_keys(&ctrl('W').to_string());
@@ -75,7 +75,7 @@ fn words_and_the_line_are_erased() {
 }
 
 #[test]
-fn what_was_entered_comes_back_with_the_arrow_keys() {
+fn arrow_keys_recall_entered_lines() {
     in_each_client(|mut bob, mut alice| {
         alice.type_keys("first\rsecond\r");
         alice.expect_rows(&["alice: first", "alice: second", "> █"]);
@@ -98,7 +98,7 @@ fn what_was_entered_comes_back_with_the_arrow_keys() {
 }
 
 #[test]
-fn characters_of_several_bytes_and_columns() {
+fn wide_and_multibyte_characters_are_edited() {
     in_each_client(|mut bob, mut alice| {
         alice.type_keys("grüße 你好");
         alice.expect_rows(&["*** ui is on", "> grüße 你好█"]);
@@ -117,7 +117,7 @@ fn characters_of_several_bytes_and_columns() {
 
 /// Ctrl-Z and Ctrl-\\ are bytes like any other here, and so is what no key sends.
 #[test]
-fn keys_that_mean_nothing_leave_the_line_whole() {
+fn unknown_keys_leave_the_line_whole() {
     in_each_client(|mut bob, mut alice| {
         alice.type_keys("so");
         alice.type_keys("\x1A\x1C\x07\x1B[5~\x1BOP\x1B[200~");
@@ -129,7 +129,7 @@ fn keys_that_mean_nothing_leave_the_line_whole() {
 }
 
 #[test]
-fn a_line_that_comes_while_one_is_typed_does_not_tear_it() {
+fn arriving_line_does_not_tear_the_typed_one() {
     in_each_client(|mut bob, mut alice| {
         alice.type_keys("half a lin");
         alice.type_keys(&LEFT.repeat(3));
@@ -146,7 +146,7 @@ fn a_line_that_comes_while_one_is_typed_does_not_tear_it() {
 }
 
 #[test]
-fn a_screen_that_is_full_scrolls_and_keeps_the_line_at_its_bottom() {
+fn full_screen_scrolls_and_keeps_the_typed_line_at_its_bottom() {
     in_each_client(|mut bob, mut alice| {
         alice.type_keys("half a line");
         let said: Vec<String> = (0..30).map(|number| format!("bob: {number}")).collect();
@@ -158,7 +158,7 @@ fn a_screen_that_is_full_scrolls_and_keeps_the_line_at_its_bottom() {
 }
 
 #[test]
-fn the_time_stands_in_front_of_lines() {
+fn time_stands_before_each_line_when_on() {
     in_each_client(|mut bob, mut alice| {
         alice.type_keys("/time on\r");
         alice.wait_for("the time is on", |alice| alice.rows().iter().any(|row| row.ends_with("*** time is on")));
@@ -179,7 +179,7 @@ fn the_time_stands_in_front_of_lines() {
 }
 
 #[test]
-fn names_have_colors_and_the_servers_lines_are_dim() {
+fn names_have_colors_and_server_lines_are_dim() {
     in_each_client(|mut bob, mut alice| {
         alice.type_keys("/color on\r");
         alice.expect_rows(&["*** color is on", "> █"]);
@@ -197,7 +197,7 @@ fn names_have_colors_and_the_servers_lines_are_dim() {
 }
 
 #[test]
-fn a_long_line_fits_into_a_window_of_any_width() {
+fn long_line_fits_a_window_of_any_width() {
     in_each_client(|mut bob, mut alice| {
         let line = "0123456789".repeat(10);
         alice.type_keys(&line);
@@ -228,7 +228,7 @@ fn a_long_line_fits_into_a_window_of_any_width() {
 
 /// The client echoes by itself again, and sends whole lines.
 #[test]
-fn without_the_editor_the_client_has_its_line_mode_back() {
+fn client_returns_to_line_mode_without_the_line_editor() {
     in_each_client(|mut bob, mut alice| {
         for _ in 0..2 {
             alice.type_keys("/ui off\r");
@@ -249,7 +249,7 @@ fn without_the_editor_the_client_has_its_line_mode_back() {
 
 /// Its prompt goes over the row; the answer brings the line back.
 #[test]
-fn telnet_asks_whether_anybody_is_there() {
+fn are_you_there_reply_leaves_the_typed_line_whole() {
     if !is_installed("telnet") {
         return;
     }
@@ -269,7 +269,7 @@ fn telnet_asks_whether_anybody_is_there() {
 }
 
 #[test]
-fn an_unfinished_line_is_said_at_the_end() {
+fn unfinished_line_is_sent_when_the_client_ends() {
     if !is_installed("plink") {
         return;
     }
