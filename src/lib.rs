@@ -86,7 +86,7 @@ pub mod server;
 pub mod terminal;
 pub mod text;
 
-pub use config::{Config, RESERVED_FILES, SlowReader};
+pub use config::{RESERVED_FILES, Settings, SlowReader};
 pub use metrics::counters::MetricsDelta;
-pub use net::socket::ListenError;
+pub use net::{BoundAddress, ListenError};
 pub use server::{Server, ServerStats};

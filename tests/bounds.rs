@@ -4,9 +4,11 @@
 
 mod common;
 
-use common::{Client, ServerProcess, TestServer, numbered_lines, read_lines_and_skip_notices, test_config, wait_until};
+use common::{
+    Client, ServerProcess, TestServer, numbered_lines, read_lines_and_skip_notices, test_settings, wait_until,
+};
 use rlimit::Resource;
-use roomcast::{Config, SlowReader};
+use roomcast::SlowReader;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::{Duration, Instant};
 
@@ -15,7 +17,9 @@ const SHORT: Duration = Duration::from_secs(2);
 
 #[test]
 fn login_timeout_closes_a_connection_without_a_join_line() {
-    let server = TestServer::start_with(Config { login_timeout: SHORT, ..test_config() });
+    let server = TestServer::start_with(test_settings(|settings| {
+        settings.live.login_timeout = SHORT;
+    }));
     let mut silent = server.connect();
     assert!(silent.expect_error().contains("no JOIN line came within 2s"));
     // It is a time in all: bytes that drip in do not extend it.
@@ -30,7 +34,9 @@ fn login_timeout_closes_a_connection_without_a_join_line() {
 
 #[test]
 fn connection_beyond_the_maximum_gets_an_error() {
-    let server = TestServer::start_with(Config { max_connections: NonZeroUsize::new(2), ..test_config() });
+    let server = TestServer::start_with(test_settings(|settings| {
+        settings.network.max_connections = NonZeroUsize::new(2);
+    }));
     let (mut alice, bob) = (server.join("room", "alice"), server.join("room", "bob"));
     for _ in 0..100 {
         let mut refused = Client::connect_raw(server.address);
@@ -75,7 +81,10 @@ fn server_without_free_descriptors_accepts_again_after_one_is_free() {
 #[test]
 fn lines_beyond_the_rate_are_delayed_and_not_lost() {
     let burst = NonZeroU32::new(10).unwrap();
-    let server = TestServer::start_with(Config { rate: 100, burst, ..test_config() });
+    let server = TestServer::start_with(test_settings(|settings| {
+        settings.live.rate = 100;
+        settings.live.burst = burst;
+    }));
     let mut alice = server.join("room", "alice");
     let mut bob = server.join("room", "bob");
     alice.expect_line("bob has joined");
@@ -96,7 +105,10 @@ fn lines_beyond_the_rate_are_delayed_and_not_lost() {
 #[test]
 fn reset_member_beyond_its_rate_leaves_without_delay() {
     let burst = NonZeroU32::new(10).unwrap();
-    let server = TestServer::start_with(Config { rate: 1, burst, ..test_config() });
+    let server = TestServer::start_with(test_settings(|settings| {
+        settings.live.rate = 1;
+        settings.live.burst = burst;
+    }));
     let mut alice = server.join("room", "alice");
     let mut mallory = server.join("room", "mallory");
     mallory.send("x\n".repeat(3_000));
@@ -113,7 +125,10 @@ fn reset_member_beyond_its_rate_leaves_without_delay() {
 
 #[test]
 fn full_inbox_blocks_its_senders_and_loses_no_line() {
-    let server = TestServer::start_with(Config { inbox: 1_000, rate: 0, ..test_config() });
+    let server = TestServer::start_with(test_settings(|settings| {
+        settings.rooms.inbox_bytes = 1_000;
+        settings.live.rate = 0;
+    }));
     let mut witness = server.join("room", "witness");
     std::thread::scope(|scope| {
         for sender in 0..4 {
@@ -159,7 +174,10 @@ fn talk_until(alice: &mut Client, mut done: impl FnMut(&str) -> bool) -> usize {
 
 #[test]
 fn stalled_reader_is_closed() {
-    let server = TestServer::start_with(Config { stall_timeout: SHORT, rate: 0, ..test_config() });
+    let server = TestServer::start_with(test_settings(|settings| {
+        settings.live.stall_timeout = SHORT;
+        settings.live.rate = 0;
+    }));
     let mut alice = server.join("room", "alice");
     let _bob = server.join("room", "bob");
     alice.expect_line("bob has joined");
@@ -168,7 +186,11 @@ fn stalled_reader_is_closed() {
 
 #[test]
 fn slow_reader_is_kicked_with_a_reason() {
-    let config = Config { slow_reader: SlowReader::Kick, backlog: 100_000, rate: 0, ..test_config() };
+    let config = test_settings(|settings| {
+        settings.live.slow_reader = SlowReader::Kick;
+        settings.live.backlog = 100_000;
+        settings.live.rate = 0;
+    });
     let server = TestServer::start_with(config);
     let mut alice = server.join("room", "alice");
     let mut bob = server.join("room", "bob");
@@ -184,8 +206,13 @@ fn slow_reader_is_kicked_with_a_reason() {
 /// one must not be missed for the other.
 #[test]
 fn slow_reader_that_floods_is_kicked_while_its_input_is_blocked() {
-    let config =
-        Config { slow_reader: SlowReader::Kick, backlog: 200_000, inbox: 200, max_line: 100, rate: 0, ..test_config() };
+    let config = test_settings(|settings| {
+        settings.live.slow_reader = SlowReader::Kick;
+        settings.live.backlog = 200_000;
+        settings.rooms.inbox_bytes = 200;
+        settings.live.max_line = 100;
+        settings.live.rate = 0;
+    });
     let server = TestServer::start_with(config);
     let mut alice = server.join("room", "alice");
     for _ in 0..3 {
@@ -203,7 +230,10 @@ fn slow_reader_that_floods_is_kicked_while_its_input_is_blocked() {
 
 #[test]
 fn slow_reader_is_told_how_many_lines_it_missed() {
-    let server = TestServer::start_with(Config { backlog: 100_000, rate: 0, ..test_config() });
+    let server = TestServer::start_with(test_settings(|settings| {
+        settings.live.backlog = 100_000;
+        settings.live.rate = 0;
+    }));
     let mut alice = server.join("room", "alice");
     let mut bob = server.join("room", "bob");
     alice.expect_line("bob has joined");
@@ -223,7 +253,10 @@ fn slow_reader_is_told_how_many_lines_it_missed() {
 #[test]
 fn unread_replies_are_skipped_and_counted() {
     const ASKED: usize = 30_000;
-    let server = TestServer::start_with(Config { backlog: 100_000, rate: 0, ..test_config() });
+    let server = TestServer::start_with(test_settings(|settings| {
+        settings.live.backlog = 100_000;
+        settings.live.rate = 0;
+    }));
     let mut alice = server.join("room", "alice");
     let mut mallory = server.join("room", "mallory");
     alice.expect_line("mallory has joined");
@@ -246,7 +279,11 @@ fn unread_replies_are_skipped_and_counted() {
 /// What a peer is told on its own asking gives it no more time to read.
 #[test]
 fn stalled_reader_is_closed_although_it_sends_commands() {
-    let server = TestServer::start_with(Config { stall_timeout: SHORT, backlog: 100_000, rate: 0, ..test_config() });
+    let server = TestServer::start_with(test_settings(|settings| {
+        settings.live.stall_timeout = SHORT;
+        settings.live.backlog = 100_000;
+        settings.live.rate = 0;
+    }));
     let mut alice = server.join("room", "alice");
     let bob = server.join("room", "bob");
     alice.expect_line("bob has joined");
@@ -287,7 +324,10 @@ fn line_editor_output_is_bounded_while_it_waits_for_its_reader() {
 #[test]
 fn history_requests_are_answered_one_at_a_time() {
     const ASKED: u64 = 300;
-    let server = TestServer::start_with(Config { rate: 0, workers: Some(1), ..test_config() });
+    let server = TestServer::start_with(test_settings(|settings| {
+        settings.live.rate = 0;
+        settings.network.workers = Some(1);
+    }));
     let mut alice = server.join("room", "alice");
     let before = server.stats.counters().passes;
     alice.send("/last 1\n".repeat(300));

@@ -277,7 +277,9 @@ fn name_is_unique_in_a_room_whatever_its_case() {
 
 #[test]
 fn duplicate_names_are_accepted_when_allowed() {
-    let config = roomcast::Config { allow_duplicate_names: true, ..common::test_config() };
+    let config = common::test_settings(|settings| {
+        settings.rooms.allow_duplicate_names = true;
+    });
     let server = TestServer::start_with(config);
     let mut first = server.join("room", "alice");
     let mut second = server.join("room", "alice");

@@ -4,8 +4,7 @@
 
 mod common;
 
-use common::{Client, ServerProcess, TestServer, test_config, wait_until};
-use roomcast::Config;
+use common::{Client, ServerProcess, TestServer, test_settings, wait_until};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -115,7 +114,10 @@ fn nul_or_ff_at_any_position_is_handled() {
 /// A doubled FF is one byte of data, also where the rate limit stops between the two and the line.
 #[test]
 fn doubled_ff_stays_one_byte_when_the_rate_limit_divides_it() {
-    let server = TestServer::start_with(Config { rate: 10, burst: NonZeroU32::MIN, ..test_config() });
+    let server = TestServer::start_with(test_settings(|settings| {
+        settings.live.rate = 10;
+        settings.live.burst = NonZeroU32::MIN;
+    }));
     let mut alice = server.connect();
     alice.send(b"JOIN room alice\n\xFF\xFFab\n");
     alice.expect_line("alice has joined");
@@ -226,7 +228,10 @@ fn ten_thousand_silent_sockets_are_closed_in_bounded_memory() {
 
 #[test]
 fn stopped_reader_does_not_delay_other_members() {
-    let server = TestServer::start_with(Config { stall_timeout: Duration::from_secs(3600), rate: 0, ..test_config() });
+    let server = TestServer::start_with(test_settings(|settings| {
+        settings.live.stall_timeout = Duration::from_secs(3600);
+        settings.live.rate = 0;
+    }));
     let mut neighbours = Neighbours::new(&server);
     let _mallory = server.join("room", "mallory");
     neighbours.0.expect_line("mallory has joined");

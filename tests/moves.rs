@@ -11,9 +11,8 @@ mod common;
 #[path = "common/order.rs"]
 mod order;
 
-use common::{Client, TestServer, test_config, wait_until};
+use common::{Client, TestServer, test_settings, wait_until};
 use order::{MemberLog, RoomLog};
-use roomcast::Config;
 use std::sync::Barrier;
 use std::thread;
 
@@ -30,7 +29,9 @@ fn nothing_is_left(server: &TestServer) {
 fn name_requested_by_joins_and_renames_is_given_once() {
     const RIVALS: usize = 16;
     for workers in [1, 2, 4] {
-        let server = TestServer::start_with(Config { workers: Some(workers), ..test_config() });
+        let server = TestServer::start_with(test_settings(|settings| {
+            settings.network.workers = Some(workers);
+        }));
         for round in 0..10 {
             let start = Barrier::new(RIVALS);
             let outcomes: Vec<(Client, bool)> = thread::scope(|scope| {
@@ -70,7 +71,9 @@ fn name_requested_by_joins_and_renames_is_given_once() {
 #[test]
 fn name_is_free_after_its_holder_is_renamed() {
     const ROUNDS: usize = 300;
-    let server = TestServer::start_with(Config { rate: 0, ..test_config() });
+    let server = TestServer::start_with(test_settings(|settings| {
+        settings.live.rate = 0;
+    }));
     let mut witness = server.join("room", "witness");
     thread::scope(|scope| {
         for name in ["a", "b", "c"] {
@@ -105,7 +108,9 @@ fn name_is_free_after_its_holder_is_renamed() {
 #[test]
 fn peer_reset_during_a_change_frees_both_names() {
     for workers in [1, 2, 4] {
-        let server = TestServer::start_with(Config { workers: Some(workers), ..test_config() });
+        let server = TestServer::start_with(test_settings(|settings| {
+            settings.network.workers = Some(workers);
+        }));
         // They keep the rooms.
         let witnesses = ["room", "other"].map(|room| server.join(room, "witness"));
         for change in ["/nick spirit\n", "/nick GHOST\n", "/join other\n", "/join other spirit\n/nick ghost\n"] {
@@ -216,7 +221,10 @@ fn check(journey: &Journey, rooms: &[RoomLog]) -> usize {
 }
 
 fn everybody_sees_one_order(plan: Moves) {
-    let server = TestServer::start_with(Config { workers: Some(plan.workers), rate: 0, ..test_config() });
+    let server = TestServer::start_with(test_settings(|settings| {
+        settings.network.workers = Some(plan.workers);
+        settings.live.rate = 0;
+    }));
     let witnesses: Vec<Client> =
         (0..plan.rooms).map(|room| server.join(&format!("r{room}"), &format!("wr{room}"))).collect();
     let start = Barrier::new(plan.movers + 1);

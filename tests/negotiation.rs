@@ -5,8 +5,7 @@
 mod common;
 
 use common::telnet::TIMING_MARK;
-use common::{TestServer, test_config};
-use roomcast::Config;
+use common::{TestServer, test_settings};
 
 /// How `PuTTY` greets.
 const PUTTY: &[u8] =
@@ -103,7 +102,10 @@ fn interrupt_drops_the_line_and_its_timing_mark_is_answered_each_time() {
 #[test]
 fn timing_mark_is_answered_after_the_output_before_it() {
     const LINES: usize = 800;
-    let server = TestServer::start_with(Config { rate: 0, backlog: 32 << 20, ..test_config() });
+    let server = TestServer::start_with(test_settings(|settings| {
+        settings.live.rate = 0;
+        settings.live.backlog = 32 << 20;
+    }));
     let mut bob = server.join("room", "bob");
     let mut alice = server.join("room", "alice");
     bob.expect_line("alice has joined");

@@ -8,7 +8,6 @@ mod order;
 
 use common::TestServer;
 use order::{MemberLog, RoomLog};
-use roomcast::Config;
 use std::sync::Barrier;
 use std::thread;
 
@@ -49,7 +48,9 @@ fn visit(server: &TestServer, name: &str, start: &Barrier) -> Vec<MemberLog> {
 }
 
 fn everybody_sees_one_order(workers: u16) {
-    let server = TestServer::start_with(Config { workers: Some(workers), ..common::test_config() });
+    let server = TestServer::start_with(common::test_settings(|settings| {
+        settings.network.workers = Some(workers);
+    }));
     let mut witness = server.join("room", "witness");
     let start = Barrier::new(SENDERS + GUESTS);
     let stays: Vec<Vec<MemberLog>> = thread::scope(|scope| {

@@ -6,7 +6,9 @@ mod common;
 
 use assert_cmd::Command;
 use common::{Client, ServerProcess};
+use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
 
 fn roomcast(args: &[&str]) -> assert_cmd::assert::Assert {
     Command::new(env!("CARGO_BIN_EXE_roomcast")).args(args).timeout(common::DEADLINE).assert()
@@ -54,6 +56,8 @@ fn help_names_every_flag_with_its_variable_and_default() {
     let help = String::from_utf8(output).unwrap();
     for (flag, default) in [
         ("BIND", "every interface, IPv4 and IPv6"),
+        ("LISTEN", "unix:PATH"),
+        ("SOCKET_MODE", "umask"),
         ("WORKERS", "one for each core"),
         ("MAX_LINE", "20000"),
         ("LOGIN_TIMEOUT", "30s"),
@@ -62,14 +66,17 @@ fn help_names_every_flag_with_its_variable_and_default() {
         ("BURST", "2000"),
         ("BACKLOG", "1MiB"),
         ("SLOW_READER", "skip"),
-        ("STALL_TIMEOUT", "60s"),
-        ("DEAD_TIMEOUT", "60s"),
+        ("STALL_TIMEOUT", "1m"),
+        ("DEAD_TIMEOUT", "1m"),
         ("INBOX", "1MiB"),
         ("DRAIN", "5s"),
+        ("HISTORY", "100"),
+        ("REPLAY", "0"),
+        ("PLAIN", ""),
         ("ALLOW_DUPLICATE_NAMES", ""),
     ] {
         let name = format!("--{}", flag.to_lowercase().replace('_', "-"));
-        let from = help.find(&format!("{name} ")).or_else(|| help.find(&format!("{name}\n"))).expect(&name);
+        let from = [' ', '\n', '['].iter().find_map(|end| help.find(&format!("{name}{end}"))).expect(&name);
         let entry = help[from..].split("\n\n").take(3).collect::<Vec<_>>().join(" ");
         let entry = entry.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(entry.contains(&format!("ROOMCAST_{flag}")), "{entry}");
@@ -81,15 +88,60 @@ fn help_names_every_flag_with_its_variable_and_default() {
 #[test]
 fn startup_lines_name_the_listeners_and_the_bounds() {
     // `--bind` was given twice, then.
-    let server = ServerProcess::start(&["--rate", "0", "--bind", "::1"]);
+    let server = ServerProcess::start(&["--rate", "0", "--bind", "::1", "-v"]);
     let version = env!("CARGO_PKG_VERSION");
-    assert_eq!(server.startup_lines.len(), 4, "{:?}", server.startup_lines);
-    assert!(server.startup_lines[0].starts_with(&format!("roomcast {version} listening on 127.0.0.1:")));
-    assert!(server.startup_lines[1].starts_with(&format!("roomcast {version} listening on [::1]:")));
-    assert!(server.startup_lines[2].starts_with("bounds: ") && server.startup_lines[2].contains("rate unlimited"));
-    assert!(server.startup_lines[3].contains("JOIN <ROOMNAME> <USERNAME>"));
-    let second = server.startup_lines[1].rsplit(' ').next().unwrap().parse().unwrap();
+    let [first, second, bounds, join, stop] = &server.startup_lines[..] else { panic!("{:?}", server.startup_lines) };
+    assert!(first.starts_with(&format!("roomcast {version} listening on tcp://127.0.0.1:")));
+    assert!(second.starts_with(&format!("roomcast {version} listening on tcp://[::1]:")));
+    assert!(bounds.starts_with("bounds: ") && bounds.contains("rate unlimited"));
+    assert_eq!(
+        *join,
+        format!("join with: telnet 127.0.0.1 {}, then type: JOIN <ROOMNAME> <USERNAME>", server.address.port())
+    );
+    assert_eq!(stop, "Ctrl-C stops it");
+    let second = second.rsplit('/').next().unwrap().parse().unwrap();
     Client::join(second, "room", "alice");
+}
+
+#[test]
+fn bounds_are_printed_only_when_asked_for() {
+    let server = ServerProcess::start(&[]);
+    assert!(!server.startup_lines.iter().any(|line| line.starts_with("bounds: ")), "{:?}", server.startup_lines);
+}
+
+#[test]
+fn wrong_listener_is_one_line_and_exit_code_2() {
+    refuses(&["--listen", "telnet://127.0.0.1:2323"], 2, "this build has no telnet:// listener");
+    refuses(&["--listen", "tcp://nowhere"], 2, "--listen");
+    refuses(&["4000", "--listen", "tcp://127.0.0.1:0"], 2, "--listen and a port contradict each other");
+    refuses(&["--socket-mode", "0600"], 2, "add --listen unix:PATH");
+    refuses(&["--replay", "200"], 2, "--replay 200 is more than --history 100");
+    refuses(&["--max-line", "10"], 2, "--max-line 10 is too small for a JOIN line");
+}
+
+/// A member on TCP and a member on a Unix socket are in one room; the file is gone after the end.
+#[test]
+fn unix_listener_serves_the_same_rooms_and_removes_its_file() {
+    let path = std::env::temp_dir().join(format!("roomcast-program-{}", std::process::id()));
+    let url = format!("unix:{}", path.display());
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_roomcast"));
+    let mut server =
+        ServerProcess::start_command(command.args(["--listen", "tcp://127.0.0.1:0", "--listen", &url, "-v"]));
+    assert!(server.startup_lines[1].ends_with(&format!("listening on {url}")), "{:?}", server.startup_lines);
+    let mut alice = server.join("room", "alice");
+    let mut bob = UnixStream::connect(&path).unwrap();
+    bob.write_all(b"JOIN room bob\nhi\n").unwrap();
+    for line in ["bob has joined", "bob: hi"] {
+        alice.expect_line(line);
+    }
+    server.send_signal("HUP");
+    let mut seen = String::new();
+    bob.read_to_string(&mut seen).unwrap();
+    assert!(seen.ends_with("bob: hi\n*** server is shutting down\n"), "{seen}");
+    assert_eq!(alice.read_to_end(), ["*** server is shutting down"]);
+    let (code, log) = server.wait_for_exit();
+    assert_eq!(code, Some(0), "a hangup is a graceful end, too");
+    assert!(log.contains("opened address=unix") && !path.exists(), "{log}");
 }
 
 #[test]
@@ -108,7 +160,7 @@ fn server_without_bind_serves_ipv4_and_ipv6() {
 fn variables_set_what_no_flag_sets() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_roomcast"));
     command.env("ROOMCAST_PORT", "0").env("ROOMCAST_BIND", "127.0.0.1").env("ROOMCAST_BACKLOG", "3MiB");
-    command.env("ROOMCAST_ALLOW_DUPLICATE_NAMES", "1").env("ROOMCAST_DRAIN", "9s").args(["--drain", "7s"]);
+    command.env("ROOMCAST_ALLOW_DUPLICATE_NAMES", "1").env("ROOMCAST_DRAIN", "9s").args(["--drain", "7s", "-v"]);
     let bounds = ServerProcess::start_command(&mut command).startup_lines[1].clone();
     for part in ["backlog 3MiB", "drain 7s", "duplicate names allowed"] {
         assert!(bounds.contains(part), "{bounds}");
@@ -118,7 +170,7 @@ fn variables_set_what_no_flag_sets() {
 #[test]
 fn connection_maximum_beyond_the_file_limit_is_reduced_with_a_notice() {
     let mut command = std::process::Command::new("sh");
-    let script = format!("ulimit -n 100; exec {} 0 --max-connections 5000 2>&1", env!("CARGO_BIN_EXE_roomcast"));
+    let script = format!("ulimit -n 100; exec {} 0 -v --max-connections 5000 2>&1", env!("CARGO_BIN_EXE_roomcast"));
     let startup_lines = ServerProcess::start_command(command.args(["-c", &script])).startup_lines.clone();
     assert!(startup_lines[0].contains("--max-connections 5000 is cut to 36"), "{startup_lines:?}");
     assert!(startup_lines.iter().any(|line| line.starts_with("bounds: 36 connections")), "{startup_lines:?}");
@@ -187,10 +239,6 @@ fn full_log_pipe_does_not_stop_the_server() {
 }
 
 #[test]
-fn stall_timeout_beyond_the_dead_timeout_is_reduced_with_a_notice() {
-    let mut command = std::process::Command::new("sh");
-    let script = format!("exec {} 0 --stall-timeout 30days 2>&1", env!("CARGO_BIN_EXE_roomcast"));
-    let startup_lines = ServerProcess::start_command(command.args(["-c", &script])).startup_lines.clone();
-    assert!(startup_lines[0].contains("--stall-timeout 30days is cut to --dead-timeout 1m"), "{startup_lines:?}");
-    assert!(startup_lines.iter().any(|line| line.contains("stall 1m, dead 1m")), "{startup_lines:?}");
+fn stall_timeout_beyond_the_dead_timeout_is_an_error() {
+    refuses(&["--stall-timeout", "30days"], 2, "--stall-timeout 30days is longer than --dead-timeout 1m");
 }

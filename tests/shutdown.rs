@@ -4,8 +4,7 @@
 
 mod common;
 
-use common::{Client, DEADLINE, ServerProcess, TestServer, test_config};
-use roomcast::Config;
+use common::{Client, DEADLINE, ServerProcess, TestServer, test_settings};
 use std::time::Duration;
 
 const NOTICE: &str = "*** server is shutting down";
@@ -101,13 +100,14 @@ fn put_to_sleep(alice: &mut Client, lines: usize) -> Vec<String> {
 }
 
 /// A backlog that holds what [`put_to_sleep`] says.
-fn roomy() -> Config {
-    Config { backlog: 64 << 20, rate: 0, ..test_config() }
+fn large_backlog(settings: &mut roomcast::Settings) {
+    settings.live.backlog = 64 << 20;
+    settings.live.rate = 0;
 }
 
 #[test]
 fn slow_reader_gets_every_line_before_the_end() {
-    let mut server = TestServer::start_with(roomy());
+    let mut server = TestServer::start_with(test_settings(large_backlog));
     let mut alice = server.join("room", "alice");
     let mut bob = server.join("room", "bob");
     alice.expect_line("bob has joined");
@@ -123,7 +123,11 @@ fn slow_reader_gets_every_line_before_the_end() {
 #[test]
 fn reader_beyond_its_rate_gets_every_line_before_the_end() {
     let burst = std::num::NonZeroU32::new(2_000).unwrap();
-    let mut server = TestServer::start_with(Config { rate: 1, burst, ..roomy() });
+    let mut server = TestServer::start_with(test_settings(|settings| {
+        large_backlog(settings);
+        settings.live.rate = 1;
+        settings.live.burst = burst;
+    }));
     let mut alice = server.join("room", "alice");
     let mut bob = server.join("room", "bob");
     alice.expect_line("bob has joined");
@@ -143,7 +147,10 @@ fn reader_beyond_its_rate_gets_every_line_before_the_end() {
 
 #[test]
 fn stopped_reader_is_closed_at_the_drain_deadline() {
-    let mut server = TestServer::start_with(Config { drain: Duration::from_millis(50), ..roomy() });
+    let mut server = TestServer::start_with(test_settings(|settings| {
+        large_backlog(settings);
+        settings.live.drain = Duration::from_millis(50);
+    }));
     let mut alice = server.join("room", "alice");
     let _bob = server.join("room", "bob");
     alice.expect_line("bob has joined");

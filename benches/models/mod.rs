@@ -11,7 +11,7 @@ pub(crate) mod locks;
 pub(crate) mod ours;
 pub(crate) mod sink;
 
-use roomcast::peer::output_buffer::ByteSink;
+use roomcast::peer::byte_sink::ByteSink;
 use std::collections::HashMap;
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@ use crossbeam_utils::CachePadded;
 use futures::task::AtomicWaker;
 use loadtest::clock::{Tick, now, ticks};
 use memchr::memmem::Finder;
-use roomcast::peer::output_buffer::ByteSink;
+use roomcast::peer::byte_sink::ByteSink;
 use std::future::poll_fn;
 use std::hint::spin_loop;
 use std::io;

@@ -1,95 +1,156 @@
-//! The farewell: how a connection ends, so that nobody loses a line by it.
+//! The close of a connection: it leaves its room, tells its peer why, and loses nobody's line by it.
 
-use super::{Backlog, Connection, Event, PendingRequest, Report, RoomState};
-use crate::connection::close_reason::CloseReason;
-use crate::connection::timers::Deadline;
+use super::close_reason::CloseReason;
+use super::event_loop::Event;
+use super::state::ConnectionState;
+use super::timers::Deadline;
+use super::{Connection, OutputStatus};
 use crate::metrics::counters::MetricsDelta;
-use crate::net::socket::linger_close;
-use crate::peer::events::PeerEvents;
+use crate::net::{PeerAddress, linger_close};
+use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::text::messages;
+use crate::text::names::{RoomName, UserName};
 use std::time::Duration;
 use tokio::time::Instant;
+use tracing::info;
 
-/// How long a peer that is closed may take no byte of what it is owed, and how long it may take
-/// for all of that.
-const FLUSH: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
+/// How long a peer that is closed may take no byte of what it is owed.
+const FLUSH_STALL: Duration = Duration::from_secs(2);
+
+/// How long a peer that is closed may take for all that it is owed.
+const FLUSH_TOTAL: Duration = Duration::from_secs(30);
+
+/// How a connection went, for the log.
+pub(super) struct ConnectionSummary {
+    reason: String,
+    identity: Option<(RoomName, UserName)>,
+    lines_in: u64,
+    lines_out: u64,
+}
+
+impl ConnectionSummary {
+    /// Returns the summary of a connection that a panic ended.
+    pub(super) fn after_panic(identity: Option<(RoomName, UserName)>, lines_in: u64, lines_out: u64) -> Self {
+        Self { reason: "panic".to_owned(), identity, lines_in, lines_out }
+    }
+
+    /// Writes the connection's last record to the log. Names are printable ASCII without blanks: they can't forge one.
+    pub(super) fn log(&self, address: PeerAddress) {
+        let room = self.identity.as_ref().map(|(room, _)| room.as_str());
+        let name = self.identity.as_ref().map(|(_, name)| name.as_str());
+        let Self { reason, lines_in, lines_out, .. } = self;
+        info!(%address, room, name, reason, lines_in, lines_out, "closed");
+    }
+}
 
 impl Connection {
-    /// Gives the seat up, tells the peer why, flushes what it is owed, and closes.
-    pub(super) async fn end(&mut self, reason: CloseReason) -> Report {
-        let (identity, joined) = (self.identity(), matches!(self.room_state, RoomState::Inside(_)));
-        let input_ended = self.input_closed || matches!(reason, CloseReason::Lost(_));
+    /// Returns the room and the name that the peer has, or has asked for.
+    pub(super) fn identity(&self) -> Option<(RoomName, UserName)> {
+        self.state.membership().map(|membership| (membership.room(), membership.user()))
+    }
+
+    /// Leaves the room, sends the close reason, flushes the output buffer, closes the socket and logs how
+    /// the connection went. The waits in it are cut when the time for the server's graceful end is over.
+    pub(super) async fn close(&mut self, reason: CloseReason) {
+        let identity = self.identity();
+        let abort = self.context.abort.clone();
+        let lines_out = match abort.run_until_cancelled(self.close_gracefully(reason)).await {
+            Some(lines_out) => lines_out,
+            None => self.close_output().await,
+        };
+        ConnectionSummary { reason: reason.to_string(), identity, lines_in: self.lines_in, lines_out }
+            .log(self.address);
+    }
+
+    async fn close_gracefully(&mut self, reason: CloseReason) -> u64 {
+        let has_joined = self.state.member().is_some();
+        let is_lost = matches!(reason, CloseReason::Lost(_));
+        let peer_may_send = !self.input_closed && !is_lost;
         self.input_closed = true;
-        self.ending = None;
-        self.deadlines.clear(Deadline::Login);
-        self.deadlines.clear(Deadline::RateLimit);
-        self.deadlines.clear(Deadline::Close);
-        if matches!(reason, CloseReason::Lost(_)) {
+        self.shutdown = None;
+        for deadline in [Deadline::Login, Deadline::RateLimit, Deadline::Close] {
+            self.deadlines.clear(deadline);
+        }
+        if is_lost {
             self.close_output().await;
         }
-        self.leave(reason).await;
-        if let Some(told) = reason.to_peer(joined) {
-            self.send_unbounded(messages::error_lines(&told).as_bytes());
+        self.leave_rooms().await;
+        self.close_input_line();
+        if let Some(error) = reason.to_peer(has_joined) {
+            self.send_notice(&messages::error_lines(&error));
         }
-        self.flush(reason == CloseReason::Shutdown).await;
+        self.flush_output(reason == CloseReason::Shutdown).await;
         let lines_out = self.close_output().await;
-        linger_close(self.peer.sink(), !input_ended).await;
-        Report { reason, identity, lines_in: self.lines_in, lines_out }
+        linger_close(self.peer.sink(), peer_may_send).await;
+        lines_out
     }
 
-    /// Leaves the room, behind the last line that was taken from the peer and before it is told
-    /// why: it gets all that was said until then.
-    async fn leave(&mut self, reason: CloseReason) {
-        // At shutdown the room lets everybody go by itself.
-        self.released |= reason == CloseReason::Shutdown;
-        // A seat that was asked for besides is given up, too.
-        self.request = PendingRequest::None;
-        let RoomState::Inside(membership) = std::mem::replace(&mut self.room_state, RoomState::Outside) else {
-            return;
-        };
-        if let Some((bytes, lines)) = self.blocked_input.take().and_then(|blocked_input| blocked_input.encoder) {
+    /// Leaves all rooms, after the last line that was taken from the peer; waits until they have sent their last
+    /// line to it, so that the peer gets all that was said until then before it is told why.
+    async fn leave_rooms(&mut self) {
+        if let Some((bytes, lines)) = self.take_blocked_lines()
+            && let Some(membership) = self.state.member()
+        {
             membership.send_final_lines(bytes, lines);
         }
-        drop(membership);
-        while !self.released {
-            match self.next().await {
-                Event::EventMailbox(events) if events.contains(PeerEvents::OUTPUT_BLOCKED) => {
-                    self.backlog = Backlog::Some;
-                }
+        self.state.begin_leaving();
+        while matches!(self.state, ConnectionState::Leaving(_)) {
+            match self.next_event().await {
+                Event::Raised(events) => self.handle_events_while_leaving(events),
                 Event::Writable => {
-                    self.drain();
+                    self.drain_output();
                 }
-                _ => {}
+                Event::Deadline(_) | Event::Shutdown | Event::Readable => {}
             }
         }
     }
 
-    /// Writes the backlog, until it is empty, nobody takes it, or time is up. At shutdown the
+    fn handle_events_while_leaving(&mut self, events: PeerEvents) {
+        if events.contains(PeerEvents::OUTPUT_BLOCKED) {
+            self.output_status = OutputStatus::Waiting;
+        }
+        for slot in [MembershipSlot::A, MembershipSlot::B] {
+            self.handle_room_events(slot, events.of_slot(slot));
+        }
+    }
+
+    /// Writes the output buffer until it is empty, the peer takes nothing, or the time is up. At shutdown the
     /// server's own deadline is the only one: it cuts this short.
-    async fn flush(&mut self, at_shutdown: bool) {
+    async fn flush_output(&mut self, at_shutdown: bool) {
         let start = Instant::now();
-        let mut moved = true;
-        while self.backlog != Backlog::Empty {
-            if moved && !at_shutdown {
-                let stalled = (Instant::now() + FLUSH.0).min(start + FLUSH.1);
-                self.deadlines.set(Deadline::Close, stalled);
+        let mut progress = true;
+        while self.output_status != OutputStatus::Empty {
+            if progress && !at_shutdown {
+                let deadline = (Instant::now() + FLUSH_STALL).min(start + FLUSH_TOTAL);
+                self.deadlines.set(Deadline::Close, deadline);
             }
-            moved = match self.next().await {
-                Event::Writable => self.drain(),
+            progress = match self.next_event().await {
+                Event::Writable => self.drain_output(),
                 Event::Deadline(Deadline::Close) => return,
+                Event::Raised(events) => {
+                    if events.contains(PeerEvents::OUTPUT_BLOCKED) {
+                        self.output_status = OutputStatus::Waiting;
+                    }
+                    false
+                }
                 _ => false,
             };
         }
     }
 
-    /// Ends the outbox; how many lines the peer got.
+    /// Ends the output buffer; returns how many lines the peer got.
     async fn close_output(&mut self) -> u64 {
-        let mut metrics = MetricsDelta::default();
         loop {
-            if let Some(lines) = self.peer.close(&mut metrics) {
-                return lines;
+            if let Some(lines_out) = self.try_close_output() {
+                return lines_out;
             }
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Ends the output buffer; returns how many lines the peer got, `None` while another thread holds the write lock.
+    pub(super) fn try_close_output(&self) -> Option<u64> {
+        let mut metrics = MetricsDelta::default();
+        self.peer.close(&mut metrics)
     }
 }

@@ -16,7 +16,7 @@ pub enum CloseReason {
     Lost(io::ErrorKind),
     /// The first line was no JOIN.
     #[error("bad first line")]
-    JoinError(JoinError),
+    BadJoin(JoinError),
     /// The JOIN line did not come in time.
     #[error("login timeout")]
     LoginTimeout(Duration),
@@ -29,6 +29,9 @@ pub enum CloseReason {
     /// A telnet subnegotiation was longer than any option needs.
     #[error("bad telnet")]
     BadTelnet,
+    /// The bytes break the protocol of the peer's transport.
+    #[error("bad transport")]
+    BadTransport,
     /// The peer has asked for it.
     #[error("quit")]
     Quit,
@@ -55,7 +58,7 @@ impl CloseReason {
             Self::Eof | Self::Quit | Self::Lost(_) => return None,
             Self::Shutdown if joined => return None,
             Self::Shutdown => "the server is shutting down: come back later".to_owned(),
-            Self::JoinError(bad) => bad.to_string(),
+            Self::BadJoin(bad) => bad.to_string(),
             Self::LoginTimeout(limit) => format!(
                 "no JOIN line came within {}, send it at once: JOIN <ROOMNAME> <USERNAME>",
                 humantime::format_duration(limit)
@@ -64,6 +67,7 @@ impl CloseReason {
             Self::NameTaken => "somebody in the room has this name: connect again and choose another".to_owned(),
             Self::LineTooLong(max) => format!("the line was longer than {max} bytes: send shorter lines"),
             Self::BadTelnet => "a telnet subnegotiation was longer than 4096 bytes: use another client".to_owned(),
+            Self::BadTransport => "the bytes break the transport's protocol: use another client".to_owned(),
             Self::TooSlow(limit) => {
                 format!("more than {limit} bytes waited for you to read them: connect again and read faster")
             }
@@ -81,12 +85,13 @@ mod tests {
     #[test]
     fn what_a_peer_is_told_is_one_line() {
         let reasons = [
-            CloseReason::JoinError(JoinError::Words(3)),
+            CloseReason::BadJoin(JoinError::Words(3)),
             CloseReason::LoginTimeout(Duration::from_secs(30)),
             CloseReason::NameTaken,
             CloseReason::RoomFailed,
             CloseReason::LineTooLong(20_000),
             CloseReason::BadTelnet,
+            CloseReason::BadTransport,
             CloseReason::TooSlow(1 << 20),
             CloseReason::Stalled(Duration::from_secs(60)),
             CloseReason::Shutdown,

@@ -1,82 +1,62 @@
-//! Input: from the bytes of a read to what the room gets.
+//! Input: from the bytes of a read to lines, as long as nothing pauses it.
 
+use super::Connection;
+use super::close_reason::CloseReason;
+use super::input_line::KEYS_AT_A_TIME;
+use super::lines::LineEncoder;
+use super::state::ConnectionState;
 use super::telnet::Negotiation;
-use super::terminal::{KEYS, Terminal};
-use super::{BlockedInput, Connection, EncodedLines, RoomState};
-use crate::connection::close_reason::CloseReason;
-use crate::connection::timers::Deadline;
-use crate::peer::Peer;
-use crate::peer::events::MembershipSlot;
-use crate::peer::output_buffer::ByteSink;
-use crate::protocol::commands::{self, ParsedLine};
-use crate::protocol::join::{Effect, JoinError, Session};
+use super::timers::Deadline;
+use crate::limits::rate::RateLimit;
+use crate::net::codec::Codec;
+use crate::protocol::join::JoinError;
 use crate::protocol::line_decoder::LineTooLong;
-use crate::protocol::telnet::{self, IAC, Item};
-use crate::text::messages;
-use crate::text::names::{RoomName, UserName};
+use crate::protocol::telnet::{IAC, Item, SubnegotiationTooLong};
 use bytes::{Buf, Bytes};
 use memchr::memchr;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::io;
-use std::sync::Arc;
-use tokio::time::Instant;
+use std::time::Instant;
 
 /// The most that one read takes, in bytes.
-const READ: usize = 64 << 10;
-
-/// A parcel is handed to the room when it has grown to this many bytes: small lines grow, by a
-/// name each, and one read could be a parcel far beyond a room's budget.
-const PARCEL: usize = 16 << 10;
+const READ_BYTES: usize = 64 << 10;
 
 /// How a TLS client begins: a handshake record (RFC 8446, section 5.1).
 const TLS_HELLO: &[u8] = &[0x16, 3];
 
 thread_local! {
-    /// The buffers that a connection reads into and lays out in. They belong to the worker thread:
-    /// a quiet connection has none.
-    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch { input: vec![0; READ], encoder: LineEncoder::default() });
+    /// The buffers of the connection that this worker thread is serving now; a quiet connection has none. They are
+    /// taken out while they are in use, so a panic leaves nothing in them for the next connection.
+    static SCRATCH: RefCell<Option<Box<Scratch>>> = const { RefCell::new(None) };
 }
 
+/// Where a connection reads into and encodes lines in.
+#[derive(Debug)]
 struct Scratch {
     input: Vec<u8>,
-    encoder: LineEncoder,
+    lines: LineEncoder,
 }
 
-/// Lines laid out, on their way into a parcel.
-#[derive(Default)]
-pub(super) struct LineEncoder {
-    bytes: Vec<u8>,
-    lines: u32,
-}
-
-impl LineEncoder {
-    /// Adds one line, as `lay_out` has it.
-    pub(super) fn add(&mut self, lay_out: impl FnOnce(&mut Vec<u8>)) {
-        lay_out(&mut self.bytes);
-        self.lines += 1;
-    }
-
-    /// What is in it; it is empty then.
-    fn take(&mut self) -> Option<EncodedLines> {
-        let encoder = (self.lines > 0).then(|| (Box::from(&self.bytes[..]), self.lines));
-        self.bytes.clear();
-        self.lines = 0;
-        encoder
-    }
+/// One turn of reading: when it is, and the rate that is in force.
+#[derive(Clone, Copy)]
+struct Turn {
+    now: Instant,
+    limit: RateLimit,
 }
 
 impl Connection {
-    pub(super) fn read(&mut self) -> Result<(), CloseReason> {
-        SCRATCH.with_borrow_mut(|Scratch { input, encoder }| match self.peer.sink().try_read(input) {
+    /// Reads once and processes what came.
+    pub(super) fn read_input(&mut self) -> Result<(), CloseReason> {
+        with_scratch(|Scratch { input, lines }| match self.peer.sink().try_read(input) {
             Ok(0) => {
                 self.input_closed = true;
                 self.check_connected()?;
-                self.end_of_input(encoder)
+                self.end_of_input(lines)
             }
             Ok(count) => {
-                let (rest, outcome) = self.feed(&input[..count], encoder);
-                self.held = (!rest.is_empty()).then(|| Box::new(Bytes::copy_from_slice(rest)));
+                let (rest, outcome) = self.process_input(&input[..count], lines);
+                self.held_input = (!rest.is_empty()).then(|| Box::new(Bytes::copy_from_slice(rest)));
                 outcome
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
@@ -84,235 +64,159 @@ impl Connection {
         })
     }
 
-    /// A reset is reported once, and a delivery's write may have met it first: then a read finds
-    /// what looks like the end of input. But a socket that was reset has no peer any more.
-    fn check_connected(&self) -> Result<(), CloseReason> {
-        let lost = |_| CloseReason::Lost(io::ErrorKind::ConnectionReset);
-        self.peer.sink().peer_addr().map(drop).map_err(lost)
-    }
-
-    /// Goes on with the input that is held, if nothing is waited for any more.
+    /// Processes the input that was held back, unless input is still paused.
     pub(super) fn resume_input(&mut self) -> Result<(), CloseReason> {
-        SCRATCH.with_borrow_mut(|Scratch { encoder, .. }| {
-            if let Some(mut held) = self.held.take() {
+        if self.is_input_paused() {
+            return Ok(());
+        }
+        with_scratch(|Scratch { lines, .. }| {
+            if let Some(mut held) = self.held_input.take() {
                 let input = Bytes::clone(&held);
-                let (rest, outcome) = self.feed(&input, encoder);
+                let (rest, outcome) = self.process_input(&input, lines);
                 held.advance(held.len() - rest.len());
-                self.held = Some(held).filter(|held| !held.is_empty());
+                self.held_input = Some(held).filter(|held| !held.is_empty());
                 outcome?;
             }
-            if self.held.is_none() && self.input_closed { self.end_of_input(encoder) } else { Ok(()) }
+            if self.held_input.is_none() && self.input_closed { self.end_of_input(lines) } else { Ok(()) }
         })
     }
 
-    /// Works on `input` line by line until something has to be waited for; what is left of it.
-    fn feed<'a>(&mut self, mut input: &'a [u8], encoder: &mut LineEncoder) -> (&'a [u8], Result<(), CloseReason>) {
-        // It is empty, but behind a panic: no line of another peer's may get into this one's room.
-        encoder.take();
-        let outcome = self.take_lines(&mut input, encoder);
-        self.post(encoder);
+    /// Sends what the room's inbox had no capacity for: it has now.
+    pub(super) fn retry_blocked_input(&mut self) -> Result<(), CloseReason> {
+        let Some(command) = self.resend_blocked_lines() else {
+            return Ok(());
+        };
+        with_scratch(|Scratch { lines, .. }| {
+            let outcome = self.handle_line(&command, lines);
+            self.send_lines(lines);
+            outcome
+        })
+    }
+
+    /// Reports a reset that looks like the end of input: a reset is reported once, and a delivery's write may have
+    /// met it first. But a socket that was reset has no peer any more.
+    fn check_connected(&self) -> Result<(), CloseReason> {
+        if self.peer.sink().is_connected() { Ok(()) } else { Err(CloseReason::Lost(io::ErrorKind::ConnectionReset)) }
+    }
+
+    /// Processes `input` until something pauses it, and sends the lines in it; returns what is left.
+    fn process_input<'a>(
+        &mut self,
+        mut input: &'a [u8],
+        lines: &mut LineEncoder,
+    ) -> (&'a [u8], Result<(), CloseReason>) {
+        let outcome = self.decode_input(&mut input, lines);
+        self.send_lines(lines);
         (input, outcome)
     }
 
-    fn take_lines(&mut self, input: &mut &[u8], encoder: &mut LineEncoder) -> Result<(), CloseReason> {
-        let now = Instant::now().into_std();
+    fn decode_input(&mut self, input: &mut &[u8], lines: &mut LineEncoder) -> Result<(), CloseReason> {
+        let live = self.context.live.get();
+        let turn = Turn { now: Instant::now(), limit: RateLimit::new(live.rate, live.burst) };
         if self.telnet.is_none() && memchr(IAC, input).is_some() {
-            self.telnet = Some(Box::new(Negotiation::new(now)));
+            self.telnet = Some(Box::new(Negotiation::new(turn.now)));
         }
         loop {
-            self.take_items(input, encoder, now)?;
-            self.pay_for_commands(now);
-            self.show_typed();
-            // What was waited for may have been just that: nobody else would go on then.
+            self.decode_telnet(input, lines, turn)?;
+            self.charge_telnet_commands(turn.now);
+            self.show_drawn();
+            // What paused input may have ended just now: no event would resume it then.
             if input.is_empty() || self.is_input_paused() {
                 return Ok(());
             }
         }
     }
 
-    fn take_items(
-        &mut self,
-        input: &mut &[u8],
-        encoder: &mut LineEncoder,
-        now: std::time::Instant,
-    ) -> Result<(), CloseReason> {
+    /// Takes telnet's commands out of `input` and obeys them; hands on the data between them.
+    fn decode_telnet(&mut self, input: &mut &[u8], lines: &mut LineEncoder, turn: Turn) -> Result<(), CloseReason> {
         while !input.is_empty() && !self.is_input_paused() {
             let before = *input;
             let item = match &mut self.telnet {
                 Some(telnet) => telnet.decoder.next_item(input),
                 None => Some(Ok(Item::Data(std::mem::take(input)))),
             };
+            self.note_nvt();
             match item {
                 None => {}
-                Some(Err(telnet::SubnegotiationTooLong)) => return Err(CloseReason::BadTelnet),
-                Some(Ok(Item::Command(command))) => self.negotiate(command, now),
-                Some(Ok(Item::Data(mut run))) => {
-                    self.take_run(&mut run, encoder, now)?;
-                    // What something has to be waited for with is put back.
-                    *input = &before[before.len() - input.len() - run.len()..];
-                    if run == [IAC]
+                Some(Err(SubnegotiationTooLong)) => return Err(CloseReason::BadTelnet),
+                Some(Ok(Item::Command(command))) => self.handle_telnet_command(command, turn.now),
+                Some(Ok(Item::Data(mut data))) => {
+                    self.decode_lines(&mut data, lines, turn)?;
+                    // Data that has to wait is put back.
+                    *input = &before[before.len() - input.len() - data.len()..];
+                    if data == [IAC]
                         && let Some(telnet) = &mut self.telnet
                     {
                         telnet.decoder.unread_escaped_iac();
                     }
                 }
             }
-            self.note_nvt();
         }
         Ok(())
     }
 
-    /// Works on data line by line until something has to be waited for.
-    fn take_run(
-        &mut self,
-        run: &mut &[u8],
-        encoder: &mut LineEncoder,
-        now: std::time::Instant,
-    ) -> Result<(), CloseReason> {
-        while !run.is_empty() && !self.is_input_paused() {
-            if let Err(later) = self.rate.check(&self.host.limit, now) {
+    /// Cuts `data` into lines, and handles each, until something pauses input.
+    fn decode_lines(&mut self, data: &mut &[u8], lines: &mut LineEncoder, turn: Turn) -> Result<(), CloseReason> {
+        while !data.is_empty() && !self.is_input_paused() {
+            if let Err(later) = self.rate.check(&turn.limit, turn.now) {
                 self.deadlines.set(Deadline::RateLimit, later.into());
                 break;
             }
-            match self.next_line(run, now) {
-                None => {}
-                Some(Err(LineTooLong)) => return Err(CloseReason::LineTooLong(self.host.config.max_line)),
-                Some(Ok(line)) => {
-                    self.note_nvt();
-                    self.rate.spend(&self.host.limit, now);
-                    self.lines_in += 1;
-                    self.take_line(&line, encoder)?;
-                }
+            if let Some(line) = self.next_line(data, turn.now)? {
+                self.note_nvt();
+                self.rate.spend(&turn.limit, turn.now);
+                self.lines_in += 1;
+                self.handle_line(&line, lines)?;
             }
         }
-        if self.session == Session::Greeting && self.lines.starts_with(TLS_HELLO) {
-            return Err(CloseReason::JoinError(JoinError::Tls));
+        if matches!(self.state, ConnectionState::NotJoined) && self.line_decoder.starts_with(TLS_HELLO) {
+            return Err(CloseReason::BadJoin(JoinError::Tls));
         }
         Ok(())
     }
 
-    /// Takes the next line off the front of `run`. `None`: there is none yet in what was taken, which
-    /// is all, or as many keys as are worked on at a time.
-    fn next_line<'a>(
-        &mut self,
-        run: &mut &'a [u8],
-        now: std::time::Instant,
-    ) -> Option<Result<Cow<'a, [u8]>, LineTooLong>> {
-        let Some((editor, out)) = self.editor() else {
-            return self.lines.next_line(run);
+    /// Takes the next line off the front of `data`, without its end; `None` when no line ends in what was taken.
+    fn next_line<'a>(&mut self, data: &mut &'a [u8], now: Instant) -> Result<Option<Cow<'a, [u8]>>, CloseReason> {
+        let Some(input_line) = self.input_line.as_deref_mut() else {
+            let line = self.line_decoder.next_line(data).transpose();
+            return line.map_err(|LineTooLong| CloseReason::LineTooLong(self.context.live.get().max_line));
         };
-        let some = run.len().min(KEYS);
-        let mut keys = &run[..some];
-        let line = editor.next_line(out, &mut keys);
-        let used = some - keys.len();
-        *run = &run[used..];
-        self.pay(u32::try_from(used).unwrap_or(u32::MAX), now);
-        line.map(|line| Ok(Cow::Owned(line.into_bytes())))
+        let (mut line, mut echo) = (Vec::new(), input_line.take_drawn());
+        let keys = &data[..data.len().min(KEYS_AT_A_TIME)];
+        let taken = input_line.decode(keys, &mut line, &mut echo).map_err(|_| CloseReason::BadTransport)?;
+        input_line.set_drawn(echo);
+        *data = &data[taken..];
+        self.charge_bytes(u32::try_from(taken).unwrap_or(u32::MAX), now);
+        // The input line hands on one whole line at a time, with its LF.
+        Ok(line.pop().map(|_| Cow::Owned(line)))
     }
 
-    /// Writes what the editor has drawn of what was typed.
-    fn show_typed(&mut self) {
-        if self.terminal.as_ref().is_some_and(|terminal| !terminal.out.is_empty()) {
-            self.begin_draining();
-            self.drain();
-        }
-    }
-
-    fn take_line(&mut self, line: &[u8], encoder: &mut LineEncoder) -> Result<(), CloseReason> {
-        let text = match self.session.line(line).map_err(CloseReason::JoinError)? {
-            Effect::Join { room, user } => return self.join(room, user),
-            Effect::Say(text) => text,
-        };
-        let meant = if self.host.config.plain { Ok(ParsedLine::Chat(&text)) } else { commands::parse(&text) };
-        match meant {
-            Ok(ParsedLine::Chat(text)) => {
-                if let RoomState::Inside(membership) = &self.room_state {
-                    encoder.add(|out| messages::push_chat(out, &membership.user(), text));
-                }
-            }
-            Ok(ParsedLine::Command(command)) => {
-                // What was said before it comes before it.
-                self.post(encoder);
-                match &mut self.blocked_input {
-                    Some(blocked_input) => blocked_input.command = Some(line.into()),
-                    None => self.run_command(command, line, encoder)?,
-                }
-            }
-            Err(misuse) => self.reply_line(&misuse),
-        }
-        if encoder.bytes.len() >= PARCEL {
-            self.post(encoder);
-        }
-        Ok(())
-    }
-
-    fn join(&mut self, room: RoomName, user: UserName) -> Result<(), CloseReason> {
-        self.deadlines.clear(Deadline::Login);
-        // From now on the room tells when the server ends.
-        self.ending = None;
-        let peer: Arc<Peer<dyn ByteSink>> = Arc::clone(&self.peer) as _;
-        let asked = self.host.registry.join(room, user, peer, MembershipSlot::A);
-        self.room_state = RoomState::Waiting(asked.map_err(|_| CloseReason::Shutdown)?);
-        Ok(())
-    }
-
-    /// Hands the draft in.
-    pub(super) fn post(&mut self, encoder: &mut LineEncoder) {
-        if let Some(encoder) = encoder.take() {
-            self.hand_in(encoder);
-        }
-    }
-
-    /// Hands lines to the room, or keeps them until its inbox has room.
-    fn hand_in(&mut self, (bytes, lines): EncodedLines) {
-        if let RoomState::Inside(membership) = &self.room_state
-            && let Err(bytes) = membership.send_lines(bytes, lines)
-        {
-            self.blocked_input.get_or_insert_default().encoder = Some((bytes, lines));
-        }
-    }
-
-    /// The room's inbox has room again for what was unsent.
-    pub(super) fn try_again(&mut self, BlockedInput { encoder, command }: BlockedInput) -> Result<(), CloseReason> {
-        if let Some(encoder) = encoder {
-            self.hand_in(encoder);
-        }
-        match (command, &mut self.blocked_input) {
-            (Some(line), None) => SCRATCH.with_borrow_mut(|Scratch { encoder, .. }| {
-                let outcome = self.take_line(&line, encoder);
-                self.post(encoder);
-                outcome
-            }),
-            (command, Some(blocked_input)) => {
-                blocked_input.command = command;
-                Ok(())
-            }
-            (None, None) => Ok(()),
-        }
-    }
-
-    /// The unfinished line, if there is one.
-    fn finish(&mut self) -> Option<Vec<u8>> {
-        let terminal = self.terminal.as_deref_mut();
-        let typed = terminal.and_then(|Terminal { editor, out }| Some(editor.take()?.close(out).into_bytes()));
-        typed.filter(|line| !line.is_empty()).or_else(|| self.lines.finish())
-    }
-
-    /// The peer's side has ended: its last line counts, finished or not.
-    fn end_of_input(&mut self, encoder: &mut LineEncoder) -> Result<(), CloseReason> {
+    /// The peer's side has ended: its last line counts, finished or not. What stands in an input line was not
+    /// entered, and is dropped.
+    fn end_of_input(&mut self, lines: &mut LineEncoder) -> Result<(), CloseReason> {
         if self.is_input_paused() {
             return Ok(());
         }
-        if let Some(line) = self.finish() {
+        if let Some(line) = self.line_decoder.finish() {
             self.lines_in += 1;
-            let outcome = self.take_line(&line, encoder);
-            self.post(encoder);
+            let outcome = self.handle_line(&line, lines);
+            self.send_lines(lines);
             outcome?;
         }
-        match self.session {
+        match self.state {
             _ if self.is_input_paused() => Ok(()),
-            Session::Greeting => Err(CloseReason::JoinError(JoinError::Nothing)),
-            Session::Joined => Err(CloseReason::Eof),
+            ConnectionState::NotJoined => Err(CloseReason::BadJoin(JoinError::Nothing)),
+            _ => Err(CloseReason::Eof),
         }
     }
+}
+
+/// Runs `work` with the worker thread's buffers.
+fn with_scratch<R>(work: impl FnOnce(&mut Scratch) -> R) -> R {
+    let mut scratch = SCRATCH
+        .take()
+        .unwrap_or_else(|| Box::new(Scratch { input: vec![0; READ_BYTES], lines: LineEncoder::default() }));
+    let result = work(&mut scratch);
+    SCRATCH.set(Some(scratch));
+    result
 }

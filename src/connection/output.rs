@@ -1,122 +1,118 @@
-//! Output: what a connection itself writes to its peer: a backlog, and what is said to it alone.
+//! Output: what a connection itself writes to its peer, and the draining of its output buffer.
 
-use super::{Backlog, Connection};
-use crate::connection::timers::Deadline;
+use super::timers::Deadline;
+use super::{Connection, OutputStatus};
 use crate::metrics::counters::MetricsDelta;
-use crate::peer::output_buffer::DrainStatus;
+use crate::net::codec::Codec;
+use crate::peer::{DrainStatus, OutputOp};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Stretches of a backlog that are written before others get their turn.
-pub(super) const STRETCHES: usize = 8;
+/// Stretches of an output buffer that are written before other tasks get their turn.
+const STRETCHES: usize = 8;
 
-/// How long a peer that can't be written to any more is still read.
-const HEAR_OUT: Duration = Duration::from_secs(5);
-
-/// What is to be said to a peer alone.
-#[derive(Debug, Default)]
-pub(super) struct PendingReply {
-    /// Lines that end in LF.
-    pub(super) text: Vec<u8>,
-    /// Telnet's answers, behind them.
-    pub(super) raw: Vec<u8>,
-}
+/// How long the input of a peer that can't be written to any more is still read.
+const READ_GRACE: Duration = Duration::from_secs(5);
 
 impl Connection {
-    /// Says lines to this peer alone, behind all that it is owed and whatever its backlog's bound. If
-    /// somebody else is writing to it just now, they wait, and so does its input.
-    pub(super) fn send_unbounded(&mut self, text: &[u8]) {
-        self.pending_reply.get_or_insert_default().text.extend_from_slice(text);
-        self.flush_pending_reply();
+    /// Sends lines of the server's own to this peer, after all that is due and whatever its backlog's bound.
+    pub(super) fn send_notice(&mut self, lines: &str) {
+        self.add_output([OutputOp::Lines(lines.into())]);
     }
 
-    /// Sends telnet's answers as they are, behind all that the peer is owed and within its bound:
-    /// beyond that, silence.
-    pub(super) fn send_raw(&mut self, bytes: &[u8]) {
-        if let Some(terminal) = &mut self.terminal {
-            terminal.out.extend_from_slice(bytes);
-            self.begin_draining();
-        } else {
-            self.pending_reply.get_or_insert_default().raw.extend_from_slice(bytes);
-            self.flush_pending_reply();
-        }
-    }
-
-    /// Says what is unsaid, if nobody else has the turn to write; else that is tried again.
-    fn flush_pending_reply(&mut self) {
-        let Some(pending_reply) = self.pending_reply.take() else {
-            return;
-        };
-        let mut metrics = MetricsDelta::default();
-        let told = self.peer.answer(&pending_reply.text, &pending_reply.raw, &mut metrics);
-        self.host.registry.counters().add(&metrics);
+    /// Adds output of the connection's own and writes what the socket takes. While another thread holds the write
+    /// lock the output waits, and so does input.
+    pub(super) fn add_output(&mut self, ops: impl IntoIterator<Item = OutputOp>) {
+        self.pending_output.get_or_insert_default().extend(ops);
         self.begin_draining();
-        if told {
-            self.drain();
-        } else {
-            self.pending_reply = Some(pending_reply);
-            self.backlog = Backlog::Contended;
-        }
+        self.drain_output();
     }
 
-    /// Notes that something waits to be written. More of it gives the peer no more time to read.
+    /// Notes that bytes wait to be written. More of them give the peer no more time to read.
     pub(super) fn begin_draining(&mut self) {
-        self.backlog = Backlog::Some;
+        self.output_status = OutputStatus::Waiting;
         if !self.deadlines.is_set(Deadline::Stall) {
-            self.deadlines.set(Deadline::Stall, Instant::now() + self.host.config.stall_timeout);
+            self.restart_stall_deadline();
         }
     }
 
-    /// Writes of the backlog what the socket takes; true if it took something.
-    pub(super) fn drain(&mut self) -> bool {
-        self.flush_pending_reply();
+    /// Writes what the socket takes; returns whether it took something.
+    pub(super) fn drain_output(&mut self) -> bool {
         let mut metrics = MetricsDelta::default();
-        let moved =
-            if self.terminal.is_some() { self.drain_drawn(&mut metrics) } else { self.drain_some(&mut metrics) };
-        self.host.registry.counters().add(&metrics);
-        if self.pending_reply.is_some() {
-            self.backlog = Backlog::Contended;
+        let progress = self.apply_pending_output(&mut metrics) && self.drain_stretches(&mut metrics);
+        self.context.registry.counters().add(&metrics);
+        if progress && self.output_status != OutputStatus::Empty {
+            self.restart_stall_deadline();
         }
-        if moved && self.backlog != Backlog::Empty {
-            self.deadlines.set(Deadline::Stall, Instant::now() + self.host.config.stall_timeout);
-        }
-        moved
+        progress
     }
 
-    fn drain_some(&mut self, metrics: &mut MetricsDelta) -> bool {
-        let mut moved = false;
+    /// Adds pending output, and what the input line drew, to the output buffer; returns false while another thread
+    /// holds the write lock. No line may be encoded before that: the editor has drawn what it goes by.
+    fn apply_pending_output(&mut self, metrics: &mut MetricsDelta) -> bool {
+        let drawn = self.input_line.as_mut().map(|input_line| input_line.take_drawn()).unwrap_or_default();
+        if !drawn.is_empty() {
+            self.pending_output.get_or_insert_default().push_back(OutputOp::Encoded(drawn));
+        }
+        let Some(ops) = &mut self.pending_output else {
+            return true;
+        };
+        let Some(encoded) = self.peer.apply(ops, metrics) else {
+            self.output_status = OutputStatus::Contended;
+            return false;
+        };
+        self.pending_output = None;
+        self.note_unwritten(encoded);
+        true
+    }
+
+    fn drain_stretches(&mut self, metrics: &mut MetricsDelta) -> bool {
+        let mut progress = false;
         for _ in 0..STRETCHES {
-            match self.peer.drain(metrics) {
-                Some(DrainStatus::Progress(_)) => moved = true,
-                None => {
-                    self.backlog = Backlog::Contended;
-                    break;
-                }
-                Some(drained) => {
-                    self.end_draining(drained);
+            let drained = match &mut self.input_line {
+                Some(input_line) => self.peer.drain(Some(&mut |lines, out| input_line.encode(lines, out)), metrics),
+                None => self.peer.drain(None, metrics),
+            };
+            let Some((status, encoded)) = drained else {
+                self.output_status = OutputStatus::Contended;
+                break;
+            };
+            self.note_unwritten(encoded);
+            match status {
+                DrainStatus::Progress(_) => progress = true,
+                DrainStatus::Blocked => break,
+                DrainStatus::Empty | DrainStatus::Failed => {
+                    self.end_draining();
+                    if status == DrainStatus::Failed {
+                        self.start_read_grace();
+                    }
                     break;
                 }
             }
         }
-        moved
+        progress
     }
 
-    /// Notes how draining came to its end for now.
-    pub(super) fn end_draining(&mut self, drained: DrainStatus) {
-        if matches!(drained, DrainStatus::Empty | DrainStatus::Failed) {
-            self.backlog = Backlog::Empty;
-            self.deadlines.clear(Deadline::Stall);
-        }
-        if drained == DrainStatus::Failed {
-            self.start_read_grace();
+    fn end_draining(&mut self) {
+        self.output_status = OutputStatus::Empty;
+        self.deadlines.clear(Deadline::Stall);
+    }
+
+    fn restart_stall_deadline(&mut self) {
+        self.deadlines.set(Deadline::Stall, Instant::now() + self.context.live.get().stall_timeout);
+    }
+
+    fn note_unwritten(&mut self, encoded: usize) {
+        if let Some(input_line) = &mut self.input_line {
+            input_line.set_unwritten(encoded);
         }
     }
 
-    /// The peer can't be written to any more. What it has said before it went is still to be read,
-    /// and the read finds its end; but it must not keep its seat for long.
+    /// Starts the time in which a peer that can't be written to any more is still read: what it sent before its end
+    /// is delivered, and the read finds that end; but the peer must not stay a member for long.
     pub(super) fn start_read_grace(&mut self) {
         if !self.deadlines.is_set(Deadline::Close) {
-            self.deadlines.set(Deadline::Close, Instant::now() + HEAR_OUT);
+            self.deadlines.set(Deadline::Close, Instant::now() + READ_GRACE);
         }
     }
 }

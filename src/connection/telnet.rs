@@ -1,90 +1,93 @@
-//! Negotiation: what a peer's telnet asks for besides its lines.
+//! Telnet: what a peer's telnet commands do to its connection.
 
 use super::Connection;
-use crate::connection::timers::Deadline;
-use crate::peer::line_batch::Route;
+use super::timers::Deadline;
+use crate::peer::OutputOp;
+use crate::peer::route::Route;
 use crate::protocol::telnet::{Decoder, TelnetBudget, TelnetCommand, TelnetOption};
 use crate::text::replies;
 use std::time::Instant;
 
-/// The columns of a window whose size nobody has told: the editor's own default.
-const UNKNOWN: u16 = 0;
+/// The columns of a window whose size the peer has not told: the editor's own default.
+const UNKNOWN_WIDTH: u16 = 0;
 
 /// What is known of a peer's telnet.
+#[derive(Debug)]
 pub(super) struct Negotiation {
     pub(super) decoder: Decoder,
     budget: TelnetBudget,
-    /// How wide its window is.
+    /// The columns of its window.
     pub(super) columns: u16,
 }
 
 impl Negotiation {
     pub(super) fn new(now: Instant) -> Self {
-        Self { decoder: Decoder::default(), budget: TelnetBudget::new(now), columns: UNKNOWN }
+        Self { decoder: Decoder::default(), budget: TelnetBudget::new(now), columns: UNKNOWN_WIDTH }
     }
 }
 
 impl Connection {
     /// Does what a telnet command asks for.
-    pub(super) fn negotiate(&mut self, command: TelnetCommand, now: Instant) {
+    pub(super) fn handle_telnet_command(&mut self, command: TelnetCommand, now: Instant) {
         let Some(telnet) = &mut self.telnet else {
             return;
         };
         match command {
-            TelnetCommand::Interrupt | TelnetCommand::EraseLine => match self.editor() {
-                Some((editor, out)) => editor.erase_line(out),
-                None => self.lines.erase_line(),
+            TelnetCommand::Interrupt | TelnetCommand::EraseLine => match &mut self.input_line {
+                Some(input_line) => input_line.erase_line(),
+                None => self.line_decoder.erase_line(),
             },
-            TelnetCommand::EraseCharacter => match self.editor() {
-                Some((editor, out)) => editor.erase_character(out),
-                None => self.lines.erase_character(),
+            TelnetCommand::EraseCharacter => match &mut self.input_line {
+                Some(input_line) => input_line.erase_character(),
+                None => self.line_decoder.erase_character(),
             },
             TelnetCommand::AreYouThere if telnet.budget.allow_are_you_there(now) => {
-                self.reply(replies::ARE_YOU_THERE_REPLY.into())
+                self.reply(replies::ARE_YOU_THERE_REPLY.into());
             }
-            TelnetCommand::Refuse { reply } if telnet.budget.allow_reply(now) => self.send_raw(&reply),
-            TelnetCommand::Enabled(_) if self.terminal.as_ref().is_none_or(|terminal| terminal.editor.is_none()) => {
-                // It was switched off before the answer came.
+            TelnetCommand::Refuse { reply } if telnet.budget.allow_reply(now) => {
+                self.add_output([OutputOp::Raw(reply.to_vec())]);
+            }
+            TelnetCommand::Enabled(_) if self.input_line.is_none() => {
+                // The input line was switched off before the peer agreed.
                 let end = telnet.decoder.disable_options();
-                self.send_raw(&end);
+                self.add_output([OutputOp::Encoded(end)]);
             }
             // Agreed as wanted; or too many answers were asked for.
             TelnetCommand::Enabled(_) | TelnetCommand::AreYouThere | TelnetCommand::Refuse { .. } => {}
             TelnetCommand::Disabled { option, reply } => {
                 if let Some(reply) = reply {
-                    self.send_raw(&reply);
+                    self.add_output([OutputOp::Encoded(reply.to_vec())]);
                 }
-                // Without these the keys don't come one by one.
-                if option != TelnetOption::WindowSize && self.editor().is_some() {
-                    self.switch_editor(false);
+                // Without these options the client does not send each key.
+                if option != TelnetOption::WindowSize && self.input_line.is_some() {
+                    self.switch_input_line(false);
                 }
             }
             TelnetCommand::WindowSize { columns, .. } => {
                 telnet.columns = columns;
-                if let Some((editor, out)) = self.editor() {
-                    editor.resize(out, columns);
+                if let Some(input_line) = &mut self.input_line {
+                    input_line.resize(columns);
                 }
             }
         }
     }
 
-    /// Notes that the peer is a network virtual terminal (RFC 854) once that shows: from then on its
-    /// lines end in CR LF.
+    /// Gives the peer's lines CR LF once it shows that it is a network virtual terminal (RFC 854).
     pub(super) fn note_nvt(&mut self) {
         let has_commands = self.telnet.as_ref().is_some_and(|telnet| telnet.decoder.is_nvt());
-        if (has_commands || self.lines.is_nvt()) && self.peer.route() == Route::DirectLf {
-            self.peer.set_route(Route::DirectCrLf);
+        if (has_commands || self.line_decoder.is_nvt()) && self.peer.route() == Route::DirectLf {
+            self.add_output([OutputOp::Route(Route::DirectCrLf)]);
         }
     }
 
-    /// Lets a peer pay for the bytes of its commands: beyond their rate it is read more slowly.
-    pub(super) fn pay_for_commands(&mut self, now: Instant) {
+    /// Charges the bytes of telnet commands: beyond their rate the peer is read more slowly.
+    pub(super) fn charge_telnet_commands(&mut self, now: Instant) {
         let bytes = self.telnet.as_mut().map_or(0, |telnet| telnet.decoder.take_command_bytes());
-        self.pay(bytes, now);
+        self.charge_bytes(bytes, now);
     }
 
-    /// Lets a peer pay for bytes that are no line's: telnet's, and keys that the editor works on.
-    pub(super) fn pay(&mut self, bytes: u32, now: Instant) {
+    /// Charges bytes that are no line's: telnet's, and keys of the input line.
+    pub(super) fn charge_bytes(&mut self, bytes: u32, now: Instant) {
         if bytes > 0
             && let Some(telnet) = &mut self.telnet
             && let Err(later) = telnet.budget.spend_bytes(bytes, now)

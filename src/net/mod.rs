@@ -1,5 +1,16 @@
-//! Net: sockets, and how the server listens on them.
+//! Net: sockets, how the server listens on them, and what transforms a transport's bytes.
 //!
-//! System calls on sockets live here. Nothing here knows a line, a room or a peer.
+//! System calls on sockets live here. Nothing here knows a line, a room or a member: the one thing shared with
+//! the layers below is [`ByteSink`](crate::peer::byte_sink::ByteSink), which a socket is.
 
-pub mod socket;
+mod address;
+pub mod codec;
+mod linger;
+mod listener;
+mod options;
+mod socket;
+
+pub use address::{BoundAddress, PeerAddress};
+pub(crate) use linger::linger_close;
+pub use listener::{ListenError, Listener};
+pub use socket::{Socket, Stream};

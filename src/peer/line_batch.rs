@@ -1,80 +1,68 @@
-//! Pieces: whole lines on their way to peers, and the forms in which peers get them.
+//! Line batches: whole lines on their way to peers, in the encodings that direct routes share.
 
-use crate::peer::deferred_list;
+use crate::peer::deferred_list::Deferrable;
+use crate::peer::route::Route;
 use bytes::Bytes;
 use memchr::memchr_iter;
+use std::collections::VecDeque;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, Ordering};
 
-/// The route in which a peer gets its lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Route {
-    /// Each line ends in LF.
-    #[default]
-    DirectLf,
-    /// Each line ends in CR LF: the peer is a network virtual terminal (RFC 854, page 11).
-    DirectCrLf,
-    /// The peer's own connection makes of each line what the peer gets; until then it is kept, and
-    /// ends in LF.
-    Buffered,
-}
-
-/// A peer's route, which its connection sets and passes read. Relaxed: a line that comes meanwhile
-/// may get either route, and what a peer says after its connection has set it is in the room's inbox
-/// behind that, whose queue orders it.
-#[derive(Debug, Default)]
-pub(crate) struct AtomicRoute(AtomicU8);
-
-impl AtomicRoute {
-    pub(crate) fn get(&self) -> Route {
-        match self.0.load(Ordering::Relaxed) {
-            1 => Route::DirectCrLf,
-            2 => Route::Buffered,
-            _ => Route::DirectLf,
-        }
-    }
-
-    pub(crate) fn set(&self, route: Route) {
-        self.0.store(route as u8, Ordering::Relaxed);
-    }
-}
-
-/// Whole lines, shared by all who get them.
+/// Whole lines in shared memory, for one peer.
 #[derive(Clone, Debug)]
 pub struct LineBatch {
-    /// The lines, each with its line end.
-    pub bytes: Bytes,
+    /// The lines, each with its LF.
+    lf: Bytes,
+    /// The same lines with CR LF, where a peer of that route was expected.
+    cr_lf: Option<Bytes>,
     /// How many lines these are.
-    pub lines: u64,
-    /// Whether they end in CR LF.
-    pub(crate) cr_lf: bool,
-    /// How many lines that came behind these were lost before they reached the buffer.
-    pub(crate) dropped_after: u64,
+    lines: u64,
+    /// How many lines after these were dropped before they reached the output buffer.
+    dropped_after: u64,
 }
 
 impl LineBatch {
-    /// `lines` whole lines that end in LF.
+    /// Returns a batch of `lines` whole lines that end in LF.
     #[must_use]
     pub fn new(bytes: Bytes, lines: u64) -> Self {
-        Self { bytes, lines, cr_lf: false, dropped_after: 0 }
+        Self { lf: bytes, cr_lf: None, lines, dropped_after: 0 }
     }
 
-    /// The same lines in another route.
-    pub(crate) fn encoded_for(&self, route: Route) -> Self {
-        let mut bytes = Vec::with_capacity(self.bytes.len() + usize::try_from(self.lines).unwrap_or_default());
+    /// Returns how many lines these are.
+    pub(crate) fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// Returns how many lines after these were dropped.
+    pub(crate) fn dropped_after(&self) -> u64 {
+        self.dropped_after
+    }
+
+    /// Returns the lines, each with its LF.
+    pub(crate) fn lf(&self) -> &[u8] {
+        &self.lf
+    }
+
+    /// Returns the bytes that go out directly on `route`; `None` where the batch has no such encoding.
+    pub(crate) fn direct_bytes(&self, route: Route) -> Option<&[u8]> {
         match route {
-            Route::DirectCrLf => push_with_cr(&mut bytes, &self.bytes),
-            // Clean text has no CR but those of line ends.
-            Route::DirectLf | Route::Buffered => bytes.extend(self.bytes.iter().filter(|byte| **byte != b'\r')),
+            Route::DirectLf => Some(&self.lf),
+            Route::DirectCrLf => self.cr_lf.as_deref(),
+            Route::Buffered => None,
         }
-        Self { bytes: bytes.into(), cr_lf: route == Route::DirectCrLf, ..*self }
+    }
+
+    /// Returns the batch with both encodings. For the holder of a write lock that meets a batch which was chosen
+    /// before the peer's route changed.
+    pub(crate) fn with_cr_lf(&self) -> Self {
+        let mut encoded = Vec::with_capacity(self.lf.len() + usize::try_from(self.lines).unwrap_or_default());
+        push_with_cr(&mut encoded, &self.lf);
+        Self { cr_lf: Some(encoded.into()), ..self.clone() }
     }
 }
 
-impl deferred_list::Deferrable for LineBatch {
+impl Deferrable for LineBatch {
     fn weight(&self) -> usize {
-        self.bytes.len()
+        self.lf.len()
     }
 
     fn record_loss(&mut self, lost: &Self) {
@@ -82,23 +70,32 @@ impl deferred_list::Deferrable for LineBatch {
     }
 }
 
-/// How many lines end in `bytes`.
+/// Returns how many lines end in `bytes`.
 pub(crate) fn count_lines(bytes: &[u8]) -> u64 {
     memchr_iter(b'\n', bytes).count() as u64
 }
 
 /// Appends `lines`, which end in LF, with CR LF.
 pub(crate) fn push_with_cr(out: &mut Vec<u8>, lines: &[u8]) {
-    let mut from = 0;
-    for end in memchr_iter(b'\n', lines) {
-        out.extend_from_slice(&lines[from..end]);
-        out.extend_from_slice(b"\r\n");
-        from = end + 1;
-    }
-    out.extend_from_slice(&lines[from..]);
+    for_each_part_with_cr(lines, |part| out.extend_from_slice(part));
 }
 
-/// A place between two lines of a batch.
+/// Appends `lines`, which end in LF, with CR LF to a queue.
+pub(crate) fn extend_with_cr(out: &mut VecDeque<u8>, lines: &[u8]) {
+    for_each_part_with_cr(lines, |part| out.extend(part));
+}
+
+fn for_each_part_with_cr(lines: &[u8], mut append: impl FnMut(&[u8])) {
+    let mut from = 0;
+    for end in memchr_iter(b'\n', lines) {
+        append(&lines[from..end]);
+        append(b"\r\n");
+        from = end + 1;
+    }
+    append(&lines[from..]);
+}
+
+/// A position between two lines of a batch.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct BatchOffset {
     /// Bytes before it, with LF.
@@ -107,40 +104,44 @@ pub(crate) struct BatchOffset {
     pub(crate) lines: u64,
 }
 
-/// Lines that many peers get: laid out once for each route that somebody has, never for each peer.
+/// Lines for many peers: encoded at most once for each direct route, never for each peer.
 #[derive(Debug)]
 pub(crate) struct EncodedBatch {
     lf: LineBatch,
-    /// Made for the first peer that wants it.
+    /// Made for the first peer whose lines end in CR LF.
     cr_lf: OnceLock<LineBatch>,
 }
 
 impl EncodedBatch {
-    /// `lines` whole lines that end in LF.
+    /// Returns a batch of `lines` whole lines that end in LF.
     pub(crate) fn new(bytes: Bytes, lines: u64) -> Self {
         Self { lf: LineBatch::new(bytes, lines), cr_lf: OnceLock::new() }
     }
 
-    /// How many lines these are.
+    /// Returns how many lines these are.
     pub(crate) fn lines(&self) -> u64 {
         self.lf.lines
     }
 
-    /// All of them.
+    /// Returns all lines, with the encoding that `route` writes.
     pub(crate) fn whole(&self, route: Route) -> &LineBatch {
         match route {
             Route::DirectLf | Route::Buffered => &self.lf,
-            Route::DirectCrLf => self.cr_lf.get_or_init(|| self.lf.encoded_for(route)),
+            Route::DirectCrLf => self.cr_lf.get_or_init(|| self.lf.with_cr_lf()),
         }
     }
 
-    /// Those from one mark to another.
+    /// Returns the lines from one position to another, with the encoding that `route` writes. No byte is copied.
     pub(crate) fn part(&self, route: Route, from: BatchOffset, to: BatchOffset) -> LineBatch {
         let whole = self.whole(route);
-        // With CR LF each line before a mark is a byte longer.
-        let more = |mark: BatchOffset| if whole.cr_lf { usize::try_from(mark.lines).unwrap_or_default() } else { 0 };
-        let bytes = whole.bytes.slice(from.bytes + more(from)..to.bytes + more(to));
-        LineBatch { bytes, lines: to.lines - from.lines, ..*whole }
+        // With CR LF each line before a position is a byte longer.
+        let in_cr_lf = |at: BatchOffset| at.bytes + usize::try_from(at.lines).unwrap_or_default();
+        LineBatch {
+            lf: whole.lf.slice(from.bytes..to.bytes),
+            cr_lf: whole.cr_lf.as_ref().map(|bytes| bytes.slice(in_cr_lf(from)..in_cr_lf(to))),
+            lines: to.lines - from.lines,
+            dropped_after: 0,
+        }
     }
 }
 
@@ -149,26 +150,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sheet_is_laid_out_once_for_each_form() {
+    fn a_batch_is_encoded_once_for_each_route() {
         let batch = EncodedBatch::new(Bytes::from_static(b"a\nbc\n\nd\n"), 4);
-        assert_eq!(batch.whole(Route::DirectLf).bytes, "a\nbc\n\nd\n");
-        assert!(batch.cr_lf.get().is_none(), "nobody wants it yet");
-        assert_eq!(batch.whole(Route::DirectCrLf).bytes, "a\r\nbc\r\n\r\nd\r\n");
-        assert_eq!(batch.whole(Route::DirectCrLf).bytes.as_ptr(), batch.whole(Route::DirectCrLf).bytes.as_ptr());
+        assert_eq!(batch.whole(Route::DirectLf).direct_bytes(Route::DirectLf), Some(&b"a\nbc\n\nd\n"[..]));
+        assert!(batch.cr_lf.get().is_none(), "no peer needs CR LF yet");
+        let encoded = batch.whole(Route::DirectCrLf).direct_bytes(Route::DirectCrLf).unwrap();
+        assert_eq!(encoded, b"a\r\nbc\r\n\r\nd\r\n");
+        let again = batch.whole(Route::DirectCrLf).direct_bytes(Route::DirectCrLf).unwrap();
+        assert_eq!(again.as_ptr(), encoded.as_ptr());
+    }
+
+    #[test]
+    fn a_part_has_the_same_lines_in_each_encoding() {
+        let batch = EncodedBatch::new(Bytes::from_static(b"a\nbc\n\nd\n"), 4);
         let (from, to) = (BatchOffset { bytes: 2, lines: 1 }, BatchOffset { bytes: 6, lines: 3 });
-        for (route, text) in
-            [(Route::DirectLf, "bc\n\n"), (Route::DirectCrLf, "bc\r\n\r\n"), (Route::Buffered, "bc\n\n")]
-        {
+        for (route, direct) in [
+            (Route::DirectLf, Some(&b"bc\n\n"[..])),
+            (Route::DirectCrLf, Some(&b"bc\r\n\r\n"[..])),
+            (Route::Buffered, None),
+        ] {
             let part = batch.part(route, from, to);
-            assert_eq!((part.bytes, part.lines, part.cr_lf), (Bytes::from(text), 2, route == Route::DirectCrLf));
+            assert_eq!((part.direct_bytes(route), part.lf(), part.lines()), (direct, &b"bc\n\n"[..], 2));
         }
     }
 
     #[test]
-    fn a_piece_changes_its_form_and_back() {
-        let batch = LineBatch { dropped_after: 3, ..LineBatch::new(Bytes::from_static(b"a\n\nb\n"), 3) };
-        let nvt = batch.encoded_for(Route::DirectCrLf);
-        assert_eq!((nvt.bytes.as_ref(), nvt.lines, nvt.dropped_after), (&b"a\r\n\r\nb\r\n"[..], 3, 3));
-        assert_eq!(nvt.encoded_for(Route::Buffered).bytes, batch.bytes);
+    fn a_batch_that_is_encoded_late_keeps_its_counts() {
+        let mut batch = LineBatch::new(Bytes::from_static(b"a\n\nb\n"), 3);
+        batch.record_loss(&LineBatch::new(Bytes::from_static(b"c\n"), 1));
+        assert_eq!(batch.direct_bytes(Route::DirectCrLf), None);
+        let encoded = batch.with_cr_lf();
+        assert_eq!(encoded.direct_bytes(Route::DirectCrLf), Some(&b"a\r\n\r\nb\r\n"[..]));
+        assert_eq!((encoded.lf(), encoded.lines(), encoded.dropped_after()), (batch.lf(), 3, 1));
     }
 }

@@ -1,29 +1,42 @@
-//! A peer: one member's socket as a room sees it, with the turn to write to it and its buffer.
+//! Peers: one connection's output as rooms and its own task share it, without a lock that is waited for.
+//!
+//! The write lock, the output buffer, routes, events and the shared encodings of lines live here. Nothing here
+//! knows a room, a protocol or a socket: bytes leave through a [`ByteSink`](byte_sink::ByteSink).
 
 mod atomic_slot;
+pub mod byte_sink;
 mod deferred_list;
 pub mod events;
 pub mod line_batch;
-pub mod output_buffer;
+mod output;
+mod output_buffer;
+pub mod route;
+mod waiting_output;
 mod write_lock;
+
+pub(crate) use output::{DrainStatus, OutputOp};
 
 use crate::config::SlowReader;
 use crate::metrics::counters::MetricsDelta;
-use crate::peer::events::{EventMailbox, PeerEvents};
-use crate::peer::line_batch::{AtomicRoute, EncodedBatch, LineBatch, Route};
-use crate::peer::output_buffer::{ByteSink, DrainStatus, OutputBuffer, OutputSettings};
-use crate::peer::write_lock::{LockState, WriteLock};
+use byte_sink::ByteSink;
+use events::{EventMailbox, PeerEvents};
+use line_batch::{EncodedBatch, LineBatch};
+use output::{Encode, OutputSettings};
+use output_buffer::OutputBuffer;
+use route::{AtomicRoute, Route};
+use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Context;
+use write_lock::{LockState, WriteLock};
 
 /// One connection's number, never used twice in a server's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PeerId(pub u64);
 
 impl PeerId {
-    /// A number of its own that is not zero, so that having none takes no room.
+    /// Returns a number of its own that is not zero, so that an `Option` of it is no larger.
     pub(crate) fn non_zero(self) -> Option<NonZeroU64> {
         // No server sees 2^64 connections.
         NonZeroU64::new(self.0.wrapping_add(1))
@@ -32,175 +45,178 @@ impl PeerId {
 
 /// One connection, as rooms and its own task share it.
 ///
-/// The sink comes last and may be unsized: rooms hold an `Arc<Peer>` of any sink, the
-/// connection an `Arc<Peer<TcpStream>>` of the same allocation.
-pub struct Peer<O: ?Sized = dyn ByteSink> {
+/// The sink comes last and may be unsized: rooms hold an `Arc<Peer>` of any sink, the connection an
+/// `Arc<Peer<Socket>>` of the same allocation.
+pub struct Peer<S: ?Sized = dyn ByteSink> {
     id: PeerId,
+    /// The bound of the backlog, and of what is deferred while another thread holds the lock, in bytes.
+    limit: u32,
     /// What happens to lines beyond the backlog's limit.
     slow_reader: SlowReader,
-    /// The route in which it gets its lines.
+    /// How lines reach the peer. Changed under the write lock.
     route: AtomicRoute,
-    /// The bound of what others may leave while one holds the turn, in bytes: the backlog's own.
-    limit: usize,
     /// What the connection's task is to look at.
     events: EventMailbox,
-    /// Who may write now, and the buffer, if anything waits in it.
+    /// Serialises all writes; guards the output buffer, which is there only while something waits.
     write_lock: WriteLock<OutputBuffer, LineBatch>,
-    /// Lines that went out and that no buffer counts (any more). Who has the turn alone changes
-    /// it, and the turn's swaps order the changes: relaxed.
+    /// Lines that went out and that no buffer counts (any more). Only the holder of the write lock changes it, and
+    /// the lock's swaps order the changes: relaxed.
     lines_out: AtomicU64,
     /// Where the bytes go.
-    sink: O,
+    sink: S,
 }
 
-impl<O: ByteSink> Peer<O> {
-    /// A peer whose backlog holds at most `limit` bytes of lines.
-    pub fn new(id: PeerId, limit: usize, slow_reader: SlowReader, sink: O) -> Self {
-        let (events, write_lock) = (EventMailbox::default(), WriteLock::new());
-        let route = AtomicRoute::default();
-        Self { id, slow_reader, route, limit, events, write_lock, lines_out: AtomicU64::new(0), sink }
+impl<S: ByteSink> Peer<S> {
+    /// Returns a peer whose backlog holds at most `limit` bytes of lines; 4 GiB at the most.
+    pub fn new(id: PeerId, limit: usize, slow_reader: SlowReader, sink: S) -> Self {
+        Self {
+            id,
+            limit: u32::try_from(limit).unwrap_or(u32::MAX),
+            slow_reader,
+            route: AtomicRoute::default(),
+            events: EventMailbox::default(),
+            write_lock: WriteLock::new(),
+            lines_out: AtomicU64::new(0),
+            sink,
+        }
     }
 
-    /// Where the bytes go.
-    pub fn sink(&self) -> &O {
+    /// Returns where the bytes go.
+    pub fn sink(&self) -> &S {
         &self.sink
     }
 }
 
-impl<O: ByteSink + ?Sized> Peer<O> {
-    /// The connection's number.
+impl<S: ByteSink + ?Sized> Peer<S> {
+    /// Returns the connection's number.
     pub fn id(&self) -> PeerId {
         self.id
     }
 
-    /// The route in which it gets its lines.
-    pub fn route(&self) -> Route {
+    /// Returns how lines reach the peer.
+    pub(crate) fn route(&self) -> Route {
         self.route.get()
     }
 
-    /// Gives lines another route from now on. Called by its connection.
-    pub(crate) fn set_route(&self, route: Route) {
-        self.route.set(route);
-    }
-
-    fn settings(&self) -> OutputSettings {
-        OutputSettings { limit: self.limit, route: self.route() }
-    }
-
-    /// Hands `batch` to the socket, or to the backlog, in the peer's route; never waits.
+    /// Writes a batch to the socket or appends it to the output buffer, encoded for the peer's route. Never waits.
     pub(crate) fn deliver_batch(&self, batch: &EncodedBatch, metrics: &mut MetricsDelta) {
         self.deliver(batch.whole(self.route()), metrics);
     }
 
-    /// Hands `batch` to the socket, or to the backlog; never waits. Called by delivery passes.
+    /// Writes lines to the socket or appends them to the output buffer. Never waits: while another thread holds
+    /// the write lock, that thread is left the lines. Called by delivery passes.
     pub fn deliver(&self, batch: &LineBatch, metrics: &mut MetricsDelta) {
-        metrics.deliveries += batch.lines;
-        self.write_lock.apply_or_defer(batch, self.limit, |buffer, batch| self.put(buffer, batch, metrics));
+        metrics.deliveries += batch.lines();
+        self.write_lock.apply_or_defer(batch, self.limit(), |buffer, batch| self.put(buffer, batch, metrics));
     }
 
-    /// Tells the connection something; wakes its task.
+    /// Raises events for the connection and wakes its task.
     pub(crate) fn raise(&self, events: PeerEvents, metrics: &mut MetricsDelta) {
         metrics.wakes += u64::from(self.events.raise(events));
     }
 
-    /// What the connection was told; wakes the task of `context` for what comes later.
+    /// Takes the events that were raised; later ones wake the task of `context`.
     pub(crate) fn take_events(&self, context: &Context<'_>) -> PeerEvents {
         self.events.take(context)
     }
 
-    /// Says `text`, and `raw` bytes behind it, to this peer alone, behind all that it is owed. Called
-    /// by its connection, which has to drain afterwards; false if the turn is taken and it has to try
-    /// again.
-    pub(crate) fn answer(&self, text: &[u8], raw: &[u8], metrics: &mut MetricsDelta) -> bool {
-        let answered = self.work(metrics, |buffer| {
-            let buffer = buffer.get_or_insert_with(|| Box::new(OutputBuffer::new(self.settings())));
-            buffer.answer(text, raw, self.settings());
-        });
-        answered.is_some()
-    }
-
-    /// Takes lines of the backlog instead of writing them: as many as `most` bytes hold, but one at
-    /// least. For [`Route::Buffered`]; `None` if the turn is taken: try again.
-    pub(crate) fn take(&self, most: usize, lines: &mut Vec<u8>, metrics: &mut MetricsDelta) -> Option<()> {
-        self.work(metrics, |state| {
-            if let Some(buffer) = state {
-                buffer.take(most, lines);
-                self.release_if_empty(state);
+    /// Adds output of the connection's own, in order, and takes it out of `ops`. Called by the connection, which
+    /// has to drain afterwards. Returns how many encoded bytes wait; `None` if the lock is taken: try again.
+    pub(crate) fn apply(&self, ops: &mut VecDeque<OutputOp>, metrics: &mut MetricsDelta) -> Option<usize> {
+        self.with_buffer(metrics, |state| {
+            let buffer = state.get_or_insert_with(|| Box::new(OutputBuffer::new(self.settings())));
+            for op in ops.drain(..) {
+                if let OutputOp::Route(route) = op {
+                    self.route.set(route);
+                }
+                buffer.apply(op);
             }
+            let encoded = buffer.encoded_len();
+            self.release_if_empty(state);
+            encoded
         })
     }
 
-    /// Gives lines another route if nothing waits that has the old one; false if something does, or
-    /// the turn is taken.
-    pub(crate) fn change_route(&self, route: Route, metrics: &mut MetricsDelta) -> bool {
-        let change = |buffer: &mut LockState<OutputBuffer>| buffer.is_none().then(|| self.route.set(route));
-        self.work(metrics, change).flatten().is_some()
-    }
-
-    /// Writes one stretch of the backlog; `None` if the turn is taken: try again.
-    pub(crate) fn drain(&self, metrics: &mut MetricsDelta) -> Option<DrainStatus> {
-        let drained = self.work(metrics, |state| {
+    /// Writes one stretch of what waits; `encode` is asked on [`Route::Buffered`]. Returns how far that came and
+    /// how many encoded bytes wait; `None` if the lock is taken: try again.
+    pub(crate) fn drain(&self, encode: Option<Encode<'_>>, metrics: &mut MetricsDelta) -> Option<(DrainStatus, usize)> {
+        let drained = self.with_buffer(metrics, |state| {
             let Some(buffer) = state else {
-                return DrainStatus::Empty;
+                return (DrainStatus::Empty, 0);
             };
-            let drained = buffer.drain(&self.sink);
+            let status = buffer.drain(encode, &self.sink);
+            let encoded = buffer.encoded_len();
             self.release_if_empty(state);
-            drained
+            (status, encoded)
         });
-        metrics.writes += u64::from(matches!(drained, Some(DrainStatus::Progress(_) | DrainStatus::Blocked)));
+        let wrote = matches!(drained, Some((DrainStatus::Progress(_) | DrainStatus::Blocked, _)));
+        metrics.writes += u64::from(wrote);
         drained
     }
 
-    /// Takes no line any more; lines that were written so far, `None` if the turn is taken.
+    /// Takes no line any more; returns how many lines were written so far, `None` if the lock is taken.
     pub(crate) fn close(&self, metrics: &mut MetricsDelta) -> Option<u64> {
-        self.work(metrics, |buffer| {
-            let buffer = buffer.get_or_insert_with(|| Box::new(OutputBuffer::new(self.settings())));
+        self.with_buffer(metrics, |state| {
+            let buffer = state.get_or_insert_with(|| Box::new(OutputBuffer::new(self.settings())));
             buffer.close();
             self.lines_out.load(Ordering::Relaxed) + buffer.lines_out()
         })
     }
 
-    /// Frees an buffer in which nothing waits, unless it has to remember that it is closed.
+    fn settings(&self) -> OutputSettings {
+        OutputSettings { limit: self.limit(), route: self.route() }
+    }
+
+    fn limit(&self) -> usize {
+        self.limit as usize
+    }
+
+    /// Frees a buffer in which nothing waits, unless it has to remember that it is closed.
     fn release_if_empty(&self, state: &mut LockState<OutputBuffer>) {
         if let Some(buffer) = state.take_if(|buffer| buffer.is_disposable()) {
-            self.count(buffer.lines_out());
+            self.count_written(buffer.lines_out());
         }
     }
 
-    fn work<R>(&self, metrics: &mut MetricsDelta, work: impl FnOnce(&mut LockState<OutputBuffer>) -> R) -> Option<R> {
+    /// Works on the buffer if the write lock is free.
+    fn with_buffer<R>(
+        &self,
+        metrics: &mut MetricsDelta,
+        work: impl FnOnce(&mut LockState<OutputBuffer>) -> R,
+    ) -> Option<R> {
         self.write_lock.try_with(|buffer, batch| self.put(buffer, batch, metrics), work)
     }
 
-    /// Takes a batch in; counts what that did, and tells the connection what it has to do about it.
+    /// Puts a batch into the output; counts what that did, and raises what the connection has to do about it.
     fn put(&self, buffer: &mut LockState<OutputBuffer>, batch: &LineBatch, metrics: &mut MetricsDelta) {
         let settings = self.settings();
-        let put = if batch.cr_lf == (settings.route == Route::DirectCrLf) {
-            output_buffer::put(buffer, batch, settings, &self.sink)
+        let outcome = if settings.route == Route::DirectCrLf && batch.direct_bytes(settings.route).is_none() {
+            // The batch was chosen before the route changed.
+            output_buffer::put(buffer, &batch.with_cr_lf(), settings, &self.sink)
         } else {
-            // It was laid out before the route changed.
-            output_buffer::put(buffer, &batch.encoded_for(settings.route), settings, &self.sink)
+            output_buffer::put(buffer, batch, settings, &self.sink)
         };
-        self.count(put.lines);
-        metrics.writes += put.writes;
-        metrics.would_blocks += u64::from(put.blocked);
-        if put.blocked {
+        self.count_written(outcome.lines);
+        metrics.writes += outcome.writes;
+        metrics.would_blocks += u64::from(outcome.blocked);
+        if outcome.blocked {
             self.raise(PeerEvents::OUTPUT_BLOCKED, metrics);
         }
-        if put.skipped && self.slow_reader == SlowReader::Kick {
+        if outcome.skipped && self.slow_reader == SlowReader::Kick {
             self.raise(PeerEvents::TOO_SLOW, metrics);
         }
-        if put.failed {
+        if outcome.failed {
             self.raise(PeerEvents::WRITE_FAILED, metrics);
         }
     }
 
-    /// Counts lines that went out. Only for who has the turn.
-    fn count(&self, lines: u64) {
+    /// Counts lines that went out. Only for the holder of the write lock.
+    fn count_written(&self, lines: u64) {
         self.lines_out.store(self.lines_out.load(Ordering::Relaxed) + lines, Ordering::Relaxed);
     }
 }
 
-impl<O: ?Sized> fmt::Debug for Peer<O> {
+impl<S: ?Sized> fmt::Debug for Peer<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Peer").field("id", &self.id).finish_non_exhaustive()
     }

@@ -2,8 +2,8 @@
 
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::Peer;
+use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::{MembershipSlot, PeerEvents};
-use crate::peer::output_buffer::ByteSink;
 use crate::room::roster::MemberKey;
 use crate::text::names::UserName;
 use crossbeam_channel::{Receiver, Sender, unbounded};

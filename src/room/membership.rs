@@ -1,7 +1,8 @@
 //! A membership: what a connection holds of a room, and what it asks of it.
 
 use crate::peer::Peer;
-use crate::peer::output_buffer::ByteSink;
+use crate::peer::byte_sink::ByteSink;
+use crate::peer::events::MembershipSlot;
 use crate::room::Room;
 use crate::room::inbox::{Inbox, MemberRef, Operation, PassToken, Requester, Whisper};
 use crate::room::passes::spawn_pass;
@@ -36,6 +37,11 @@ impl Membership {
     #[must_use]
     pub fn user(&self) -> UserName {
         self.key.name
+    }
+
+    /// Returns the slot of this membership among the connection's two.
+    pub(crate) fn slot(&self) -> MembershipSlot {
+        self.key.slot
     }
 
     /// Hands in `lines` lines, laid out with their line ends, for everybody in the room.

@@ -2,8 +2,8 @@
 
 use crate::metrics::counters::Counters;
 use crate::peer::Peer;
+use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::MembershipSlot;
-use crate::peer::output_buffer::ByteSink;
 use crate::room::Room;
 use crate::room::inbox::{MemberRef, Operation};
 use crate::room::membership::Membership;

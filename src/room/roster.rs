@@ -2,8 +2,8 @@
 
 use crate::peer::Peer;
 use crate::peer::PeerId;
+use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::MembershipSlot;
-use crate::peer::output_buffer::ByteSink;
 use crate::text::names::UserName;
 use arc_swap::ArcSwap;
 use halfbrown::HashMap;

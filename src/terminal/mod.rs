@@ -65,7 +65,7 @@ impl Editor {
     }
 
     /// Gives the row back, empty; what was typed and not entered.
-    pub fn close(mut self: Box<Self>, out: &mut Vec<u8>) -> String {
+    pub fn close(&mut self, out: &mut Vec<u8>) -> String {
         out.extend_from_slice(CLEAR_ROW);
         self.line.take()
     }

@@ -6,7 +6,8 @@
 pub mod screen;
 pub mod telnet;
 
-use roomcast::{Config, Server, ServerStats};
+use roomcast::config::ListenAddress;
+use roomcast::{BoundAddress, Server, ServerStats, Settings};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -34,19 +35,18 @@ impl TestServer {
     /// A server with the default settings, but that it waits for every connection at its end:
     /// one that hangs fails the test.
     pub fn start() -> Self {
-        Self::start_with(test_config())
+        Self::start_with(test_settings(|_| {}))
     }
 
     /// A server with settings of its own, on a free port of the loopback interface.
-    #[allow(clippy::needless_pass_by_value, reason = "most callers make one just for this")]
-    pub fn start_with(config: Config) -> Self {
-        let connections = config.max_connections.map_or(10_000, usize::from);
-        let workers = config.workers.map_or(2, usize::from);
-        let config = Config { port: 0, bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], ..config };
+    pub fn start_with(mut settings: Settings) -> Self {
+        let connections = settings.network.max_connections.map_or(10_000, usize::from);
+        let workers = settings.network.workers.map_or(2, usize::from);
+        settings.network.listen = vec![ListenAddress::Tcp { ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 0 }];
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(workers).enable_all().build().unwrap();
-        let server = runtime.block_on(async { Server::bind(config, connections) }).unwrap();
-        let (address, stats) = (server.addresses().unwrap()[0], server.watch());
+        let server = runtime.block_on(async { Server::bind(settings, connections) }).unwrap();
+        let (address, stats) = (tcp_address(&server.addresses()[0]), server.stats());
         let (stop, stopped) = oneshot::channel();
         let done = runtime.spawn(server.run(async move {
             let _ = stopped.await;
@@ -87,9 +87,19 @@ impl Drop for TestServer {
     }
 }
 
-/// The default settings, and more time to end than any test has.
-pub fn test_config() -> Config {
-    Config { drain: 10 * DEADLINE, ..Config::default() }
+/// The default settings with a change, and more time to end than any test has.
+pub fn test_settings(change: impl FnOnce(&mut Settings)) -> Settings {
+    let mut settings = Settings::default();
+    settings.live.drain = 10 * DEADLINE;
+    change(&mut settings);
+    settings
+}
+
+fn tcp_address(address: &BoundAddress) -> SocketAddr {
+    match address {
+        BoundAddress::Tcp(address) => *address,
+        BoundAddress::Unix(path) => panic!("{} is no TCP address", path.display()),
+    }
 }
 
 /// The `roomcast` program as a process; it is killed when it is dropped.
@@ -112,13 +122,13 @@ impl ServerProcess {
         let mut process = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
         let mut startup_lines = Vec::new();
-        while startup_lines.last().is_none_or(|line: &String| !line.starts_with("join with: ")) {
+        while startup_lines.last().is_none_or(|line: &String| !line.starts_with("Ctrl-C stops it")) {
             let mut line = String::new();
             assert!(stdout.read_line(&mut line).unwrap() > 0, "it ended at its start: {startup_lines:?}");
             startup_lines.push(line.trim_end().to_owned());
         }
-        let place = startup_lines.iter().find(|line| line.starts_with("roomcast ") && line.contains(" listening on "));
-        let address = place.unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+        let address = startup_lines.iter().find_map(|line| line.split_once(" listening on tcp://"));
+        let address = address.unwrap().1.parse().unwrap();
         Self { process, address, stdout: Some(stdout), startup_lines }
     }
 

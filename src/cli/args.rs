@@ -1,0 +1,318 @@
+//! Arguments: every flag and variable, all optional, and how they become settings.
+
+use clap::builder::{BoolishValueParser, PossibleValuesParser, StyledStr, TypedValueParser};
+use clap::{CommandFactory, FromArgMatches};
+use roomcast::config::units::{
+    parse_dead_timeout, parse_duration, parse_duration_or_zero, parse_size, show_duration, show_size,
+};
+use roomcast::config::{
+    ListenAddress, LiveSettings, NetworkSettings, RoomSettings, Settings, SettingsError, SlowReader,
+};
+use std::net::IpAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+/// The port that is served when none is given.
+const DEFAULT_PORT: u16 = 1234;
+
+/// A multi-room chat server for telnet, nc and programs.
+///
+/// Users connect with `telnet HOST PORT`, send `JOIN <ROOMNAME> <USERNAME>`, and from then on every line goes
+/// to everybody in the room. SIGINT, SIGTERM and SIGHUP end the server gracefully, a second one at once.
+///
+/// Without encryption, and on every interface unless --bind or --listen says otherwise: whoever reaches the
+/// port can join and read along.
+///
+/// Times are written as 500ms, 30s or 1min, sizes as 20000, 64KiB or 1MiB. Every flag is a variable, too.
+#[derive(Debug, clap::Parser)]
+#[command(name = "roomcast", version, max_term_width = 100)]
+struct Args {
+    #[command(flatten)]
+    network: NetworkArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+    #[command(flatten)]
+    rooms: RoomArgs,
+
+    /// Log to stdout: -v connections, -vv joins, too, -vvv every delivery pass
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, clap::Args)]
+struct NetworkArgs {
+    /// The TCP port to serve; 0 picks a free one and prints it
+    #[arg(env = "ROOMCAST_PORT")]
+    port: Option<u16>,
+
+    /// An address to serve the port on, repeatable [default: every interface, IPv4 and IPv6]
+    #[arg(long, value_name = "ADDRESS", env = "ROOMCAST_BIND", value_delimiter = ',')]
+    bind: Vec<IpAddr>,
+
+    /// A listener, repeatable, in place of the port and --bind: tcp://ADDR:PORT, tcp://:PORT (every
+    /// interface) or unix:PATH
+    #[arg(long, value_name = "URL", env = "ROOMCAST_LISTEN", value_delimiter = ',')]
+    listen: Vec<ListenAddress>,
+
+    /// The permission bits of the files of Unix listeners, as 0660 [default: what the umask gives]
+    #[arg(long, value_name = "MODE", env = "ROOMCAST_SOCKET_MODE", value_parser = parse_mode)]
+    socket_mode: Option<u32>,
+
+    /// Threads that serve connections [default: one for each core]
+    #[arg(long, value_name = "N", env = "ROOMCAST_WORKERS", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    workers: Option<u16>,
+
+    /// The most connections; more are told that the server is full [default: what the limit of open files
+    /// allows, less 64]
+    #[arg(long, value_name = "N", env = "ROOMCAST_MAX_CONNECTIONS")]
+    max_connections: Option<NonZeroUsize>,
+}
+
+#[derive(Debug, clap::Args)]
+struct LimitArgs {
+    /// The longest line that may be sent, in bytes; a longer one closes its sender
+    #[arg(long, value_name = "SIZE", env = "ROOMCAST_MAX_LINE", value_parser = parse_size)]
+    max_line: Option<usize>,
+
+    /// How long a connection may take for its JOIN line
+    #[arg(long, value_name = "TIME", env = "ROOMCAST_LOGIN_TIMEOUT", value_parser = parse_duration)]
+    login_timeout: Option<Duration>,
+
+    /// Lines a second that a connection may send; more are delayed, none is lost; 0 = no limit
+    #[arg(long, value_name = "LINES", env = "ROOMCAST_RATE")]
+    rate: Option<u32>,
+
+    /// Lines that a connection may send at once before --rate delays it
+    #[arg(long, value_name = "LINES", env = "ROOMCAST_BURST")]
+    burst: Option<NonZeroU32>,
+
+    /// The most that is kept for a peer that reads too slowly, in bytes of lines
+    #[arg(long, value_name = "SIZE", env = "ROOMCAST_BACKLOG", value_parser = parse_size)]
+    backlog: Option<usize>,
+
+    /// What happens to a peer whose backlog is full: skip drops new lines and tells it how many, kick closes it
+    #[arg(long, value_name = "WAY", env = "ROOMCAST_SLOW_READER", value_parser = slow_reader_parser())]
+    slow_reader: Option<SlowReader>,
+
+    /// How long a peer with a backlog may take no byte of it before it is closed; at most --dead-timeout
+    #[arg(long, value_name = "TIME", env = "ROOMCAST_STALL_TIMEOUT", value_parser = parse_duration)]
+    stall_timeout: Option<Duration>,
+
+    /// How long a peer's machine may not answer before the peer is closed
+    #[arg(long, value_name = "TIME", env = "ROOMCAST_DEAD_TIMEOUT", value_parser = parse_dead_timeout)]
+    dead_timeout: Option<Duration>,
+
+    /// Take every line as chat: no commands
+    #[arg(long, env = "ROOMCAST_PLAIN", value_name = "BOOL", value_parser = BoolishValueParser::new(),
+          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    plain: Option<bool>,
+
+    /// How long the server may take to end, for what peers have not read yet; 0s = at once
+    #[arg(long, value_name = "TIME", env = "ROOMCAST_DRAIN", value_parser = parse_duration_or_zero)]
+    drain: Option<Duration>,
+}
+
+#[derive(Debug, clap::Args)]
+struct RoomArgs {
+    /// The most that waits to be passed on in a room, in bytes of lines; its senders are read more slowly then
+    #[arg(long, value_name = "SIZE", env = "ROOMCAST_INBOX", value_parser = parse_size)]
+    inbox: Option<usize>,
+
+    /// The last lines that a room remembers, for /last; at most 64KiB of them; 0 = none
+    #[arg(long, value_name = "LINES", env = "ROOMCAST_HISTORY")]
+    history: Option<u16>,
+
+    /// Lines of these that are shown to each member that joins; at most --history
+    #[arg(long, value_name = "LINES", env = "ROOMCAST_REPLAY")]
+    replay: Option<u16>,
+
+    /// Let a room have several members of one name
+    #[arg(long, env = "ROOMCAST_ALLOW_DUPLICATE_NAMES", value_name = "BOOL", value_parser = BoolishValueParser::new(),
+          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    allow_duplicate_names: Option<bool>,
+}
+
+/// Why the arguments make no settings.
+#[derive(Debug)]
+pub(super) enum ArgsError {
+    /// A flag or its value is wrong; also the request for help or the version.
+    Clap(clap::Error),
+    /// Two settings contradict each other.
+    Settings(SettingsError),
+}
+
+/// Reads the process's arguments and variables; returns the settings and how often `-v` was given.
+///
+/// # Errors
+/// [`ArgsError`], also for `--help` and `--version`.
+pub(super) fn parse() -> Result<(Settings, u8), ArgsError> {
+    parse_from(std::env::args_os())
+}
+
+fn parse_from(
+    arguments: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>,
+) -> Result<(Settings, u8), ArgsError> {
+    let matches = command().try_get_matches_from(arguments).map_err(ArgsError::Clap)?;
+    let args = Args::from_arg_matches(&matches).map_err(ArgsError::Clap)?;
+    let verbosity = args.verbose;
+    let settings = args.into_settings().and_then(Settings::validate).map_err(ArgsError::Settings)?;
+    Ok((settings, verbosity))
+}
+
+/// Returns the command with each default in its help.
+fn command() -> clap::Command {
+    let defaults = Settings::default();
+    Args::command().mut_args(move |arg| match (default_of(arg.get_id().as_str(), &defaults), arg.get_help()) {
+        (Some(default), Some(help)) => {
+            let help = StyledStr::from(format!("{help} [default: {default}]"));
+            arg.help(help)
+        }
+        _ => arg,
+    })
+}
+
+/// Returns how the help shows the default of an argument; `None` where the help's text says it, or there is none.
+fn default_of(id: &str, Settings { rooms, live, .. }: &Settings) -> Option<String> {
+    Some(match id {
+        "port" => DEFAULT_PORT.to_string(),
+        "max_line" => live.max_line.to_string(),
+        "login_timeout" => show_duration(live.login_timeout),
+        "rate" => live.rate.to_string(),
+        "burst" => live.burst.to_string(),
+        "backlog" => show_size(live.backlog),
+        "slow_reader" => live.slow_reader.as_str().to_owned(),
+        "stall_timeout" => show_duration(live.stall_timeout),
+        "dead_timeout" => show_duration(live.dead_timeout),
+        "drain" => show_duration(live.drain),
+        "inbox" => show_size(rooms.inbox_bytes),
+        "history" => rooms.history_lines.to_string(),
+        "replay" => rooms.replay_lines.to_string(),
+        _ => return None,
+    })
+}
+
+/// Reads a file mode in octal.
+fn parse_mode(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
+    mode.ok_or_else(|| "permission bits in octal are wanted, as 0660".to_owned())
+}
+
+fn slow_reader_parser() -> impl TypedValueParser<Value = SlowReader> {
+    PossibleValuesParser::new(SlowReader::NAMES).try_map(|name| name.parse::<SlowReader>())
+}
+
+impl Args {
+    fn into_settings(self) -> Result<Settings, SettingsError> {
+        let network = self.network.into_settings()?;
+        Ok(Settings { network, rooms: self.rooms.into_settings(), live: self.limits.into_settings() })
+    }
+}
+
+impl NetworkArgs {
+    fn into_settings(self) -> Result<NetworkSettings, SettingsError> {
+        let listen = match (self.listen.is_empty(), self.port, self.bind.is_empty()) {
+            (false, Some(_), _) => return Err(SettingsError::Listen("a port")),
+            (false, None, false) => return Err(SettingsError::Listen("--bind")),
+            (false, None, true) => self.listen,
+            (true, port, true) => vec![ListenAddress::Tcp { ip: None, port: port.unwrap_or(DEFAULT_PORT) }],
+            (true, port, false) => {
+                let port = port.unwrap_or(DEFAULT_PORT);
+                self.bind.into_iter().map(|ip| ListenAddress::Tcp { ip: Some(ip), port }).collect()
+            }
+        };
+        let Self { socket_mode, workers, max_connections, .. } = self;
+        Ok(NetworkSettings { listen, socket_mode, workers, max_connections })
+    }
+}
+
+impl LimitArgs {
+    fn into_settings(self) -> LiveSettings {
+        let default = LiveSettings::default();
+        let dead_timeout = self.dead_timeout.unwrap_or(default.dead_timeout);
+        LiveSettings {
+            max_line: self.max_line.unwrap_or(default.max_line),
+            login_timeout: self.login_timeout.unwrap_or(default.login_timeout),
+            rate: self.rate.unwrap_or(default.rate),
+            burst: self.burst.unwrap_or(default.burst),
+            backlog: self.backlog.unwrap_or(default.backlog),
+            slow_reader: self.slow_reader.unwrap_or(default.slow_reader),
+            // Only a stall timeout that was asked for can contradict the dead timeout.
+            stall_timeout: self.stall_timeout.unwrap_or(default.stall_timeout.min(dead_timeout)),
+            dead_timeout,
+            commands: self.plain.map_or(default.commands, |plain| !plain),
+            drain: self.drain.unwrap_or(default.drain),
+        }
+    }
+}
+
+impl RoomArgs {
+    fn into_settings(self) -> RoomSettings {
+        let default = RoomSettings::default();
+        RoomSettings {
+            inbox_bytes: self.inbox.unwrap_or(default.inbox_bytes),
+            history_lines: self.history.unwrap_or(default.history_lines),
+            replay_lines: self.replay.unwrap_or(default.replay_lines),
+            allow_duplicate_names: self.allow_duplicate_names.unwrap_or(default.allow_duplicate_names),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(arguments: &[&str]) -> Settings {
+        parse_from(["roomcast"].iter().chain(arguments)).unwrap().0
+    }
+
+    fn contradiction(arguments: &[&str]) -> String {
+        match parse_from(["roomcast"].iter().chain(arguments)) {
+            Err(ArgsError::Settings(error)) => error.to_string(),
+            other => panic!("{arguments:?} gave {other:?}"),
+        }
+    }
+
+    #[test]
+    fn no_arguments_are_the_defaults() {
+        assert_eq!(settings(&[]), Settings::default());
+    }
+
+    #[test]
+    fn the_port_and_bind_make_tcp_listeners() {
+        let tcp = |ip: Option<&str>| ListenAddress::Tcp { ip: ip.map(|ip| ip.parse().unwrap()), port: 4000 };
+        assert_eq!(settings(&["4000"]).network.listen, [tcp(None)]);
+        let both = settings(&["4000", "--bind", "127.0.0.1", "--bind", "::1"]).network.listen;
+        assert_eq!(both, [tcp(Some("127.0.0.1")), tcp(Some("::1"))]);
+    }
+
+    #[test]
+    fn listen_urls_stand_alone() {
+        let urls = ["tcp://127.0.0.1:0", "unix:/run/roomcast"];
+        let listen = settings(&["--listen", urls[0], "--listen", urls[1]]).network.listen;
+        assert_eq!(listen.iter().map(ToString::to_string).collect::<Vec<_>>(), urls);
+        assert!(contradiction(&["4000", "--listen", urls[0]]).starts_with("--listen and a port contradict"));
+        assert!(contradiction(&["--bind", "::1", "--listen", urls[0]]).starts_with("--listen and --bind contradict"));
+    }
+
+    #[test]
+    fn a_stall_timeout_that_was_not_asked_for_follows_the_dead_timeout() {
+        assert_eq!(settings(&["--dead-timeout", "3s"]).live.stall_timeout, Duration::from_secs(3));
+        let told = contradiction(&["--dead-timeout", "3s", "--stall-timeout", "4s"]);
+        assert!(told.starts_with("--stall-timeout 4s is longer than --dead-timeout 3s"), "{told}");
+    }
+
+    #[test]
+    fn a_switch_can_be_switched_off() {
+        assert!(!settings(&["--plain"]).live.commands && !settings(&["--plain=yes"]).live.commands);
+        assert!(settings(&["--plain=false"]).live.commands);
+        assert_eq!(settings(&["--plain", "4000"]), settings(&["4000", "--plain"]));
+    }
+
+    #[test]
+    fn socket_modes_are_octal() {
+        let unix = ["--listen", "unix:chat", "--socket-mode"];
+        let mode = |mode| settings(&[&unix[..], &[mode]].concat()).network.socket_mode;
+        assert_eq!((mode("0660"), mode("600")), (Some(0o660), Some(0o600)));
+        assert!(parse_mode("8").is_err() && parse_mode("1777").is_err());
+    }
+}

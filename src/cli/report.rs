@@ -1,0 +1,97 @@
+//! Reports to the operator: what the program prints at its start, and how it shows a mistake.
+
+use roomcast::BoundAddress;
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
+
+/// Prints where the server listens, its bounds if they are given, how to join, and how to stop it.
+pub(super) fn greet(addresses: &[BoundAddress], bounds: Option<&str>) {
+    let version = env!("CARGO_PKG_VERSION");
+    let mut text = String::new();
+    for address in addresses {
+        text += &format!("roomcast {version} listening on {address}\n");
+    }
+    if let Some(bounds) = bounds {
+        text += &format!("{bounds}\n");
+    }
+    if let Some(way) = addresses.first().map(way_to_connect) {
+        text += &format!("join with: {way}, then type: JOIN <ROOMNAME> <USERNAME>\n");
+    }
+    text += "Ctrl-C stops it\n";
+    // A closed stdout is no reason not to serve.
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
+/// Returns a command that connects to `address` from this machine.
+fn way_to_connect(address: &BoundAddress) -> String {
+    match address {
+        BoundAddress::Tcp(address) => {
+            let reachable = SocketAddr::new(reachable_ip(address.ip()), address.port());
+            let host = if reachable.ip().is_loopback() && address.ip().is_unspecified() {
+                "localhost".to_owned()
+            } else {
+                reachable.ip().to_string()
+            };
+            format!("telnet {host} {}", reachable.port())
+        }
+        BoundAddress::Unix(path) => format!("nc -U {}", path.display()),
+    }
+}
+
+/// Returns an address of this machine at which a listener on `ip` can be reached.
+fn reachable_ip(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    }
+}
+
+/// Prints a mistake in the arguments as one line on stderr and returns exit code 2; prints help and version on
+/// stdout and returns 0.
+pub(super) fn usage_error(error: &super::args::ArgsError) -> ExitCode {
+    match error {
+        super::args::ArgsError::Clap(error) if !error.use_stderr() => {
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        super::args::ArgsError::Clap(error) => {
+            complain(&format!("{}; see roomcast --help", one_line(&error.to_string())));
+            ExitCode::from(2)
+        }
+        super::args::ArgsError::Settings(error) => {
+            complain(&format!("{error}; see roomcast --help"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Returns clap's message without its usage and hints, on one line.
+fn one_line(message: &str) -> String {
+    let lines: Vec<&str> =
+        message.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("tip: to pass")).collect();
+    let lines = lines.split(|line| line.starts_with("Usage:") || line.starts_with("For more")).next();
+    let line = lines.unwrap_or_default().join("; ").replace(":; ", ": ");
+    line.strip_prefix("error: ").unwrap_or(&line).to_owned()
+}
+
+/// Prints a line on stderr. Without a stderr there is nothing to do.
+pub(super) fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "roomcast: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_to_connect_is_an_address_that_is_listened_on() {
+        let tcp = |address: &str| way_to_connect(&BoundAddress::Tcp(address.parse().unwrap()));
+        assert_eq!(tcp("0.0.0.0:4000"), "telnet localhost 4000");
+        assert_eq!(tcp("[::]:4000"), "telnet localhost 4000");
+        assert_eq!(tcp("127.0.0.2:4000"), "telnet 127.0.0.2 4000");
+        assert_eq!(tcp("[::1]:4000"), "telnet ::1 4000");
+        assert_eq!(way_to_connect(&BoundAddress::Unix("/run/rc".into())), "nc -U /run/rc");
+    }
+}

@@ -1,0 +1,265 @@
+//! The settings in groups, the one table of their defaults, and the check for contradictions.
+
+use crate::config::ListenAddress;
+use crate::config::units::{show_duration, show_size};
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// The shortest bound of a line that lets every JOIN line through, in bytes: the word, two names of 20 bytes,
+/// two blanks and a CR.
+const MIN_MAX_LINE: usize = 47;
+
+/// All settings of a server. [`Settings::default`] is the one table of defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// What a restart alone can change about listening and threads.
+    pub network: NetworkSettings,
+    /// What a restart alone can change about rooms.
+    pub rooms: RoomSettings,
+    /// What can be swapped while the server runs.
+    pub live: LiveSettings,
+}
+
+/// Where the server listens, and with how much.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkSettings {
+    /// One listener each.
+    pub listen: Vec<ListenAddress>,
+    /// The permission bits of the files of Unix listeners; `None` leaves what the umask gives.
+    pub socket_mode: Option<u32>,
+    /// Threads that serve connections; `None`: one for each core.
+    pub workers: Option<u16>,
+    /// The most connections at a time; `None`: what the limit of open files allows, less [`super::RESERVED_FILES`].
+    pub max_connections: Option<NonZeroUsize>,
+}
+
+/// What each room has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomSettings {
+    /// The bound of a room's inbox, in bytes of lines that are not yet passed on.
+    pub inbox_bytes: usize,
+    /// Lines that a room remembers; 0 for none. 64 KiB bound them, too.
+    pub history_lines: u16,
+    /// Lines of these that a joiner is shown.
+    pub replay_lines: u16,
+    /// Whether several members of a room may have one name.
+    pub allow_duplicate_names: bool,
+}
+
+/// What can be swapped while the server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveSettings {
+    /// The longest line, in bytes before its LF.
+    pub max_line: usize,
+    /// How long a connection may take for its JOIN line.
+    pub login_timeout: Duration,
+    /// Lines a second that a connection may send; 0 for no limit.
+    pub rate: u32,
+    /// Lines that a connection may send at once before `rate` delays it.
+    pub burst: NonZeroU32,
+    /// The bound of a peer's backlog, in bytes of lines that it has not read.
+    pub backlog: usize,
+    /// What becomes of lines beyond the backlog.
+    pub slow_reader: SlowReader,
+    /// How long a peer with a backlog may take no byte of it.
+    pub stall_timeout: Duration,
+    /// How long a peer's machine may not answer.
+    pub dead_timeout: Duration,
+    /// Whether lines that begin like a command are commands; false: every line is chat.
+    pub commands: bool,
+    /// How long the end of the server may take, for what peers have not read yet.
+    pub drain: Duration,
+}
+
+/// What becomes of the lines for which a slow reader's backlog has no capacity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlowReader {
+    /// They are dropped and counted; the peer is told how many, where they are missing.
+    Skip,
+    /// The peer is closed, with a reason.
+    Kick,
+}
+
+/// Settings that contradict each other. Shown, the error names both and the way out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// More lines to replay than a room remembers.
+    #[error("--replay {replay} is more than --history {history}: lower --replay or raise --history")]
+    Replay {
+        /// Lines to replay.
+        replay: u16,
+        /// Lines that a room remembers.
+        history: u16,
+    },
+    /// The kernel closes a stalled peer before the server would.
+    #[error(
+        "--stall-timeout {} is longer than --dead-timeout {}, after which the system closes a peer that reads \
+         nothing: lower the first or raise the second", show_duration(*stall), show_duration(*dead)
+    )]
+    Stall {
+        /// How long a peer may take no byte.
+        stall: Duration,
+        /// How long the system waits.
+        dead: Duration,
+    },
+    /// A JOIN line does not fit.
+    #[error("--max-line {0} is too small for a JOIN line: at least {MIN_MAX_LINE} is wanted")]
+    MaxLine(usize),
+    /// Two ways to say where to listen.
+    #[error("--listen and {0} contradict each other: write --listen tcp://ADDR:PORT alone")]
+    Listen(&'static str),
+    /// A mode for files that no listener makes.
+    #[error("--socket-mode goes with a Unix listener: add --listen unix:PATH")]
+    SocketMode,
+}
+
+impl Default for NetworkSettings {
+    fn default() -> Self {
+        Self {
+            listen: vec![ListenAddress::Tcp { ip: None, port: 1234 }],
+            socket_mode: None,
+            workers: None,
+            max_connections: None,
+        }
+    }
+}
+
+impl Default for RoomSettings {
+    fn default() -> Self {
+        Self { inbox_bytes: 1 << 20, history_lines: 100, replay_lines: 0, allow_duplicate_names: false }
+    }
+}
+
+impl Default for LiveSettings {
+    fn default() -> Self {
+        Self {
+            max_line: 20_000,
+            login_timeout: Duration::from_secs(30),
+            rate: 1000,
+            burst: NonZeroU32::MIN.saturating_add(1999),
+            backlog: 1 << 20,
+            slow_reader: SlowReader::Skip,
+            stall_timeout: Duration::from_secs(60),
+            dead_timeout: Duration::from_secs(60),
+            commands: true,
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Settings {
+    /// Returns the settings if no two of them contradict each other.
+    ///
+    /// # Errors
+    /// [`SettingsError`] for the first contradiction found.
+    pub fn validate(self) -> Result<Self, SettingsError> {
+        let (rooms, live) = (&self.rooms, &self.live);
+        if rooms.replay_lines > rooms.history_lines {
+            return Err(SettingsError::Replay { replay: rooms.replay_lines, history: rooms.history_lines });
+        }
+        if live.stall_timeout > live.dead_timeout {
+            return Err(SettingsError::Stall { stall: live.stall_timeout, dead: live.dead_timeout });
+        }
+        if live.max_line < MIN_MAX_LINE {
+            return Err(SettingsError::MaxLine(live.max_line));
+        }
+        let has_unix_listener = self.network.listen.iter().any(|address| matches!(address, ListenAddress::Unix(_)));
+        if self.network.socket_mode.is_some() && !has_unix_listener {
+            return Err(SettingsError::SocketMode);
+        }
+        Ok(self)
+    }
+
+    /// Returns the bounds in force, on one line for the operator; `connections` is how many there may be.
+    #[must_use]
+    pub fn bounds(&self, connections: usize) -> String {
+        let Self { rooms, live, .. } = self;
+        let rate = match live.rate {
+            0 => "rate unlimited".to_owned(),
+            rate => format!("rate {rate}/s burst {}", live.burst),
+        };
+        let names = if rooms.allow_duplicate_names { ", duplicate names allowed" } else { "" };
+        let commands = if live.commands { "" } else { ", no commands" };
+        let replay = match rooms.replay_lines {
+            0 => String::new(),
+            lines => format!(" and {lines} replayed"),
+        };
+        format!(
+            "bounds: {connections} connections, line {}, login {}, {rate}, backlog {} then {}, stall {}, dead {}, \
+             inbox {} a room, history {} lines a room{replay}, drain {}{names}{commands}",
+            show_size(live.max_line),
+            show_duration(live.login_timeout),
+            show_size(live.backlog),
+            live.slow_reader.as_str(),
+            show_duration(live.stall_timeout),
+            show_duration(live.dead_timeout),
+            show_size(rooms.inbox_bytes),
+            rooms.history_lines,
+            show_duration(live.drain),
+        )
+    }
+}
+
+impl SlowReader {
+    /// The names of both, as `--slow-reader` takes them.
+    pub const NAMES: [&str; 2] = ["skip", "kick"];
+
+    /// Returns the name that `--slow-reader` takes.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+}
+
+impl FromStr for SlowReader {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let known = [Self::Skip, Self::Kick].into_iter().find(|known| known.as_str() == name);
+        known.ok_or_else(|| "skip or kick is wanted".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(change: impl FnOnce(&mut Settings)) -> String {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        settings.validate().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_defaults_do_not_contradict_each_other() {
+        assert_eq!(Settings::default().validate(), Ok(Settings::default()));
+    }
+
+    #[test]
+    fn a_contradiction_is_named_with_both_values_and_the_way_out() {
+        let told = error(|settings| settings.rooms.replay_lines = 200);
+        assert_eq!(told, "--replay 200 is more than --history 100: lower --replay or raise --history");
+        let told = error(|settings| settings.live.dead_timeout = Duration::from_secs(3));
+        assert!(told.starts_with("--stall-timeout 1m is longer than --dead-timeout 3s"), "{told}");
+        let told = error(|settings| settings.live.max_line = 46);
+        assert!(told.starts_with("--max-line 46 is too small for a JOIN line"), "{told}");
+        let told = error(|settings| settings.network.socket_mode = Some(0o660));
+        assert!(told.starts_with("--socket-mode goes with a Unix listener"), "{told}");
+    }
+
+    #[test]
+    fn the_longest_join_line_fits_the_smallest_bound() {
+        let longest = format!("JOIN {} {}\r", "r".repeat(20), "u".repeat(20));
+        assert_eq!(longest.len(), MIN_MAX_LINE);
+    }
+
+    #[test]
+    fn the_bounds_are_one_line_that_names_each() {
+        assert_eq!(
+            Settings::default().bounds(19_936),
+            "bounds: 19936 connections, line 20000B, login 30s, rate 1000/s burst 2000, backlog 1MiB then skip, \
+             stall 1m, dead 1m, inbox 1MiB a room, history 100 lines a room, drain 5s"
+        );
+    }
+}

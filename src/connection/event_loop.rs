@@ -1,0 +1,199 @@
+//! The event loop: waits for the next event of a connection and does what it asks for.
+
+use super::close_reason::CloseReason;
+use super::state::{Refusal, RoomEnd, RoomOutcome};
+use super::timers::Deadline;
+use super::{Connection, OutputStatus};
+use crate::connection::close::ConnectionSummary;
+use crate::peer::events::{MembershipSlot, PeerEvents};
+use crate::text::{messages, replies};
+use std::any::Any;
+use std::future::poll_fn;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use tracing::{debug, error};
+
+/// What happened.
+pub(super) enum Event {
+    /// Rooms or passes raised these.
+    Raised(PeerEvents),
+    /// A deadline has come.
+    Deadline(Deadline),
+    /// The server begins to end.
+    Shutdown,
+    /// The socket takes bytes, and some wait.
+    Writable,
+    /// The socket may have input.
+    Readable,
+}
+
+impl Connection {
+    /// Serves the peer until there is a reason to close, and closes. A panic ends this connection alone: it is
+    /// logged with its cause, and everything is released.
+    ///
+    /// Boxed: what an async function takes by value its future holds twice.
+    pub(crate) async fn serve(mut self: Box<Self>) {
+        let outcome = {
+            let mut run = pin!(self.run());
+            poll_fn(|context| poll_catching_panic(run.as_mut(), context)).await
+        };
+        if let Err(cause) = outcome {
+            self.release_after_panic(&cause);
+        }
+    }
+
+    async fn run(&mut self) {
+        self.send_notice(messages::WELCOME);
+        let reason = loop {
+            if let Err(reason) = self.step().await {
+                break reason;
+            }
+        };
+        // Boxed: it is larger than all the rest of the future, which is there for the whole life.
+        Box::pin(self.close(reason)).await;
+    }
+
+    /// Waits for the next event and does what it asks for.
+    async fn step(&mut self) -> Result<(), CloseReason> {
+        match self.next_event().await {
+            Event::Raised(events) => self.handle_events(events),
+            Event::Deadline(deadline) => self.handle_deadline(deadline),
+            Event::Shutdown => Err(CloseReason::Shutdown),
+            Event::Writable => {
+                self.drain_output();
+                self.resume_input()
+            }
+            Event::Readable => self.read_input(),
+        }
+    }
+
+    /// Waits for the next event.
+    pub(super) fn next_event(&mut self) -> impl Future<Output = Event> + '_ {
+        poll_fn(|context| self.poll_event(context))
+    }
+
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Event> {
+        let events = self.peer.take_events(context);
+        if events != PeerEvents::NONE {
+            return Poll::Ready(Event::Raised(events));
+        }
+        if let Poll::Ready(deadline) = self.deadlines.poll(context) {
+            return Poll::Ready(Event::Deadline(deadline));
+        }
+        if let Some(shutdown) = &mut self.shutdown
+            && shutdown.as_mut().poll(context).is_ready()
+        {
+            self.shutdown = None;
+            return Poll::Ready(Event::Shutdown);
+        }
+        match self.output_status {
+            OutputStatus::Empty => {}
+            OutputStatus::Contended => {
+                self.output_status = OutputStatus::Waiting;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            OutputStatus::Waiting => {
+                if self.peer.sink().poll_writable(context).is_ready() {
+                    return Poll::Ready(Event::Writable);
+                }
+            }
+        }
+        if self.input_closed || self.is_input_paused() {
+            return Poll::Pending;
+        }
+        ready!(self.peer.sink().poll_readable(context));
+        Poll::Ready(Event::Readable)
+    }
+
+    /// Does what raised events ask for. All of them are handled before the connection ends for one of them.
+    fn handle_events(&mut self, events: PeerEvents) -> Result<(), CloseReason> {
+        let (mut end, mut inbox_ready) = (None, false);
+        for slot in [MembershipSlot::A, MembershipSlot::B] {
+            let outcome = self.handle_room_events(slot, events.of_slot(slot));
+            end = outcome.end.or(end);
+            inbox_ready |= outcome.inbox_ready;
+        }
+        if events.contains(PeerEvents::OUTPUT_BLOCKED) {
+            self.begin_draining();
+        }
+        if let Some(end) = end {
+            return Err(match end {
+                RoomEnd::NameTaken => CloseReason::NameTaken,
+                RoomEnd::Shutdown => CloseReason::Shutdown,
+                RoomEnd::RoomFailed => CloseReason::RoomFailed,
+            });
+        }
+        if events.contains(PeerEvents::WRITE_FAILED) {
+            self.start_read_grace();
+        }
+        if events.contains(PeerEvents::TOO_SLOW) {
+            return Err(CloseReason::TooSlow(self.context.live.get().backlog));
+        }
+        if inbox_ready {
+            self.retry_blocked_input()?;
+        }
+        self.resume_input()
+    }
+
+    /// Follows a room's events and tells the peer what the room refused; returns what else they ask for.
+    pub(super) fn handle_room_events(&mut self, slot: MembershipSlot, events: PeerEvents) -> RoomOutcome {
+        let mut outcome = self.state.handle_room_events(slot, events);
+        if outcome.admitted {
+            let (room, name) = self.identity().unzip();
+            debug!(
+                room = room.as_ref().map(|room| room.as_str()),
+                name = name.as_ref().map(|name| name.as_str()),
+                "admitted"
+            );
+        }
+        if let Some(refusal) = outcome.refused.take() {
+            self.reply_with(|out| match refusal {
+                Refusal::NameTakenThere(room, name) => replies::push_name_taken_in(out, &room, &name),
+                Refusal::NameTakenHere(name) => replies::push_name_taken(out, &name),
+                Refusal::RoomFailed(room) => {
+                    replies::push_reply(
+                        out,
+                        &format_args!("the room {} has failed: you stay here, try again", room.as_str()),
+                    );
+                }
+            });
+        }
+        outcome
+    }
+
+    fn handle_deadline(&mut self, deadline: Deadline) -> Result<(), CloseReason> {
+        let live = self.context.live.get();
+        match deadline {
+            Deadline::Login => Err(CloseReason::LoginTimeout(live.login_timeout)),
+            Deadline::Stall => Err(CloseReason::Stalled(live.stall_timeout)),
+            Deadline::RateLimit => self.resume_input(),
+            Deadline::Close => Err(CloseReason::Lost(io::ErrorKind::BrokenPipe)),
+        }
+    }
+
+    /// Logs a panic of this connection. The drop of its state, which follows, leaves its rooms.
+    fn release_after_panic(&mut self, cause: &str) {
+        error!(address = %self.address, cause, "a connection panicked: this is a bug");
+        let lines_out = self.try_close_output().unwrap_or_default();
+        ConnectionSummary::after_panic(self.identity(), self.lines_in, lines_out).log(self.address);
+    }
+}
+
+/// Polls a future; a panic in it is the error, as text.
+fn poll_catching_panic<F: Future + ?Sized>(
+    future: Pin<&mut F>,
+    context: &mut Context<'_>,
+) -> Poll<Result<F::Output, String>> {
+    match catch_unwind(AssertUnwindSafe(|| future.poll(context))) {
+        Ok(poll) => poll.map(Ok),
+        Err(payload) => Poll::Ready(Err(panic_message(&*payload))),
+    }
+}
+
+fn panic_message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}

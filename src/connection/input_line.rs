@@ -1,0 +1,160 @@
+//! The input line: the server edits the line of a peer that sends each key, and prints arriving lines above it.
+
+use super::Connection;
+use super::telnet::Negotiation;
+use crate::net::codec::{Codec, CodecError};
+use crate::peer::OutputOp;
+use crate::peer::route::Route;
+use crate::terminal::line_style::LineStyle;
+use crate::terminal::{self, Editor};
+use crate::text::replies;
+use std::collections::VecDeque;
+use std::time::{Instant, SystemTime};
+
+/// Encoded bytes that are not written, beyond which the peer's keys wait: what it types is drawn whether it reads
+/// or not.
+const MAX_UNWRITTEN: usize = 256 << 10;
+
+/// Bytes of keys that are processed before they are charged.
+pub(super) const KEYS_AT_A_TIME: usize = 1 << 10;
+
+/// Why a peer can't have an input line.
+const NO_TERMINAL: &str = "/ui needs a telnet client, such as telnet or PuTTY";
+
+/// One peer's input line: the codec between its keys and screen and the lines of its room.
+pub(super) struct InputLine {
+    editor: Box<Editor>,
+    /// What the editor drew and the output buffer does not have yet.
+    drawn: Vec<u8>,
+    /// Encoded bytes in the output buffer when it was last asked.
+    unwritten: usize,
+}
+
+impl InputLine {
+    /// Draws the prompt on the row of the cursor. `columns` is the terminal's width, 0 if unknown.
+    fn open(columns: u16, max_line: usize) -> Self {
+        let mut drawn = Vec::new();
+        let editor = Editor::open(&mut drawn, columns, max_line);
+        Self { editor, drawn, unwritten: 0 }
+    }
+
+    /// Returns how arriving lines are shown.
+    pub(super) fn style(&mut self) -> &mut LineStyle {
+        &mut self.editor.style
+    }
+
+    /// Returns whether the peer has to read before it may type more.
+    pub(super) fn is_full(&self) -> bool {
+        self.drawn.len() + self.unwritten > MAX_UNWRITTEN
+    }
+
+    /// Notes how many encoded bytes wait in the output buffer.
+    pub(super) fn set_unwritten(&mut self, bytes: usize) {
+        self.unwritten = bytes;
+    }
+
+    /// Takes what the editor drew.
+    pub(super) fn take_drawn(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.drawn)
+    }
+
+    /// Puts back what the editor drew.
+    pub(super) fn set_drawn(&mut self, drawn: Vec<u8>) {
+        self.drawn = drawn;
+    }
+
+    /// Draws the row for a terminal of another width.
+    pub(super) fn resize(&mut self, columns: u16) {
+        self.editor.resize(&mut self.drawn, columns);
+    }
+
+    /// Erases the character before the cursor.
+    pub(super) fn erase_character(&mut self) {
+        self.editor.erase_character(&mut self.drawn);
+    }
+
+    /// Erases what was typed.
+    pub(super) fn erase_line(&mut self) {
+        self.editor.erase_line(&mut self.drawn);
+    }
+}
+
+impl Codec for InputLine {
+    /// Takes keys up to the end of one line, since that line may be a command that ends the input line; appends the
+    /// line with its LF to `app` and what the keys drew to `reply`.
+    fn decode(&mut self, wire: &[u8], app: &mut Vec<u8>, reply: &mut Vec<u8>) -> Result<usize, CodecError> {
+        let mut keys = wire;
+        if let Some(line) = self.editor.next_line(reply, &mut keys) {
+            app.extend_from_slice(line.as_bytes());
+            app.push(b'\n');
+        }
+        Ok(wire.len() - keys.len())
+    }
+
+    fn encode(&mut self, app: &[u8], wire: &mut VecDeque<u8>) {
+        let mut out = Vec::new();
+        self.editor.print_above(&mut out, app, SystemTime::now());
+        wire.extend(out);
+    }
+
+    fn close(&mut self, wire: &mut VecDeque<u8>) {
+        wire.extend(self.take_drawn());
+        let mut out = Vec::new();
+        self.editor.close(&mut out);
+        wire.extend(out);
+    }
+}
+
+impl Connection {
+    /// Switches the input line on or off, and answers with its state.
+    pub(super) fn switch_input_line(&mut self, on: bool) {
+        if self.peer.route() == Route::DirectLf {
+            return self.reply_line(&NO_TERMINAL);
+        }
+        if on && self.input_line.is_none() {
+            return self.open_input_line();
+        }
+        if !on {
+            self.close_input_line();
+        }
+        self.reply_with(|out| replies::push_switched(out, "ui", on));
+    }
+
+    /// Offers the options that make a client send each key, answers, and draws the prompt after that. From now on
+    /// no pass writes to this peer: its lines are encoded by the connection.
+    fn open_input_line(&mut self) {
+        let telnet = self.telnet.get_or_insert_with(|| Box::new(Negotiation::new(Instant::now())));
+        let (offer, columns) = (telnet.decoder.enable_options(), telnet.columns);
+        self.add_output([OutputOp::Encoded(offer)]);
+        self.reply_with(|out| replies::push_switched(out, "ui", true));
+        let max_line = self.context.live.get().max_line.min(terminal::MAX_LINE);
+        self.input_line = Some(Box::new(InputLine::open(columns, max_line)));
+        self.add_output([OutputOp::Route(Route::Buffered)]);
+    }
+
+    /// Erases the row, ends what was negotiated for it, and lets passes write to the peer again. What was typed and
+    /// not entered is dropped. Does nothing without an input line.
+    pub(super) fn close_input_line(&mut self) {
+        let Some(mut input_line) = self.input_line.take() else {
+            return;
+        };
+        // The other half of the Enter that was pressed is no line.
+        if input_line.editor.is_after_cr() {
+            self.line_decoder.continue_after_cr();
+        }
+        let mut end = VecDeque::new();
+        input_line.close(&mut end);
+        if let Some(telnet) = &mut self.telnet {
+            end.extend(telnet.decoder.disable_options());
+        }
+        self.add_output([OutputOp::Encoded(end.into()), OutputOp::Route(Route::DirectCrLf)]);
+    }
+
+    /// Writes what the input line drew.
+    pub(super) fn show_drawn(&mut self) {
+        if self.input_line.as_ref().is_some_and(|input_line| !input_line.drawn.is_empty()) {
+            self.begin_draining();
+            self.drain_output();
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! The state of a connection: where it stands with its rooms, as one enum with named transitions.
+
+use crate::peer::events::{MembershipSlot, PeerEvents};
+use crate::room::membership::Membership;
+use crate::text::names::{RoomName, UserName};
+use std::mem;
+
+/// Where a connection stands. Each transition is a method; no other code changes the state.
+///
+/// ```text
+/// NotJoined ─► Joining ─► Joined ◄─► AwaitingReply
+///                           │ ▲
+///                           ▼ │ (the other room refuses)
+///                     SwitchingRooms ─► LeavingPrevious ─► Joined
+///                           │ (the other room is closed)
+///                           ▼
+///                    AwaitingShutdown
+/// any of these ─► RoomEnded (the room refuses the JOIN line, shuts down or fails)
+/// any of these ─► Leaving ─► Left
+/// ```
+#[derive(Debug)]
+pub(super) enum ConnectionState {
+    /// No JOIN line was accepted yet.
+    NotJoined,
+    /// A room was asked for admission and has not answered.
+    Joining(Membership),
+    /// A member of a room; lines are chat or commands.
+    Joined(Membership),
+    /// A member that has asked its room for another name, for its history or to whisper, one thing at a time: a peer
+    /// could otherwise fill the room's inbox with what costs it a word.
+    AwaitingReply(Membership),
+    /// A member that has asked another room for admission.
+    SwitchingRooms {
+        /// The room that it is in.
+        current: Membership,
+        /// The room that it asked. Boxed: that is seldom.
+        next: Box<Membership>,
+    },
+    /// A member whose previous room has not sent its last line yet.
+    LeavingPrevious {
+        /// The room that it is in.
+        current: Membership,
+        /// The slot of the membership that ends.
+        previous: MembershipSlot,
+    },
+    /// A member of a room that is about to send the server's notice.
+    AwaitingShutdown(Membership),
+    /// The room refused the peer, or has sent its last line: the connection has to end.
+    RoomEnded {
+        /// The membership that ended, for the log.
+        membership: Membership,
+        /// Whether the room had admitted the peer.
+        was_member: bool,
+        /// Other memberships of which a last line may follow.
+        outstanding: Outstanding,
+    },
+    /// The connection ends, and rooms have not sent their last line to it yet.
+    Leaving(Outstanding),
+    /// The connection ends, and no line of a room follows.
+    Left,
+}
+
+/// The memberships of a connection that ends of which a last line may follow, by slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Outstanding([Option<LastEvent>; 2]);
+
+/// Which event is the last of a membership that was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LastEvent {
+    /// The room admitted the peer: it removes it.
+    Removal,
+    /// The room may still refuse the peer; then it has nothing to remove.
+    RefusalOrRemoval,
+}
+
+/// What a room's events ask of the connection.
+#[derive(Debug, Default)]
+pub(super) struct RoomOutcome {
+    /// What the room refused.
+    pub(super) refused: Option<Refusal>,
+    /// Whether the room admitted the peer.
+    pub(super) admitted: bool,
+    /// Whether the room's inbox takes lines again.
+    pub(super) inbox_ready: bool,
+    /// Why the connection has to end.
+    pub(super) end: Option<RoomEnd>,
+}
+
+/// What a room refused to a connection that goes on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// A member of the other room has the name.
+    NameTakenThere(RoomName, UserName),
+    /// A member of the same room has the name.
+    NameTakenHere(UserName),
+    /// A pass of the other room panicked.
+    RoomFailed(RoomName),
+}
+
+/// Why a room ends a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RoomEnd {
+    /// A member of the room has the name of the JOIN line.
+    NameTaken,
+    /// The server is shutting down.
+    Shutdown,
+    /// A pass of the room panicked.
+    RoomFailed,
+}
+
+impl ConnectionState {
+    /// Returns the membership of the room that the peer is in, or has asked for with its JOIN line.
+    pub(super) fn membership(&self) -> Option<&Membership> {
+        match self {
+            Self::Joining(membership) | Self::RoomEnded { membership, .. } => Some(membership),
+            _ => self.member(),
+        }
+    }
+
+    /// Returns the membership of the room that admitted the peer.
+    pub(super) fn member(&self) -> Option<&Membership> {
+        match self {
+            Self::Joined(current)
+            | Self::AwaitingReply(current)
+            | Self::SwitchingRooms { current, .. }
+            | Self::LeavingPrevious { current, .. }
+            | Self::AwaitingShutdown(current)
+            | Self::RoomEnded { membership: current, was_member: true, .. } => Some(current),
+            Self::NotJoined | Self::Joining(_) | Self::RoomEnded { .. } | Self::Leaving(_) | Self::Left => None,
+        }
+    }
+
+    /// Returns whether input has to wait for a room.
+    pub(super) fn awaits_room(&self) -> bool {
+        !matches!(self, Self::NotJoined | Self::Joined(_))
+    }
+
+    /// A JOIN line was accepted, and its room asked.
+    pub(super) fn begin_joining(&mut self, membership: Membership) {
+        *self = Self::Joining(membership);
+    }
+
+    /// A member is about to ask its room for something that the room answers; `ask` does. Returns what that
+    /// returns; false leaves the state as it was. Does nothing for a peer that is no member, or waits already.
+    pub(super) fn begin_request(&mut self, ask: impl FnOnce(&mut Membership) -> bool) -> bool {
+        match mem::replace(self, Self::Left) {
+            Self::Joined(mut membership) => {
+                let asked = ask(&mut membership);
+                *self = if asked { Self::AwaitingReply(membership) } else { Self::Joined(membership) };
+                asked
+            }
+            other => {
+                *self = other;
+                false
+            }
+        }
+    }
+
+    /// A member has asked another room, in the slot that its own room does not use.
+    pub(super) fn begin_switching(&mut self, next: Membership) {
+        *self = match mem::replace(self, Self::Left) {
+            Self::Joined(current) => Self::SwitchingRooms { current, next: Box::new(next) },
+            other => other,
+        };
+    }
+
+    /// No room admits a member any more: a member waits for its own room's notice, which follows. Returns false
+    /// for a peer that is no member: no notice follows for it.
+    pub(super) fn begin_awaiting_shutdown(&mut self) -> bool {
+        match mem::replace(self, Self::Left) {
+            Self::Joined(current) | Self::SwitchingRooms { current, .. } => *self = Self::AwaitingShutdown(current),
+            other => *self = other,
+        }
+        self.member().is_some()
+    }
+
+    /// The connection ends: gives up all memberships. At most one last line of each room follows.
+    pub(super) fn begin_leaving(&mut self) {
+        let mut outstanding = Outstanding::default();
+        match mem::replace(self, Self::Left) {
+            Self::NotJoined | Self::Left => {}
+            Self::Leaving(others) | Self::RoomEnded { outstanding: others, .. } => outstanding = others,
+            Self::Joining(membership) => outstanding.expect(membership.slot(), LastEvent::RefusalOrRemoval),
+            Self::Joined(current) | Self::AwaitingReply(current) | Self::AwaitingShutdown(current) => {
+                outstanding.expect(current.slot(), LastEvent::Removal);
+            }
+            Self::SwitchingRooms { current, next } => {
+                outstanding.expect(next.slot(), LastEvent::RefusalOrRemoval);
+                outstanding.expect(current.slot(), LastEvent::Removal);
+            }
+            Self::LeavingPrevious { current, previous } => {
+                outstanding.expect(previous, LastEvent::Removal);
+                outstanding.expect(current.slot(), LastEvent::Removal);
+            }
+        }
+        if !outstanding.is_empty() {
+            *self = Self::Leaving(outstanding);
+        }
+    }
+
+    /// Follows the events that the room in `slot` raised; returns what they ask of the connection.
+    pub(super) fn handle_room_events(&mut self, slot: MembershipSlot, events: PeerEvents) -> RoomOutcome {
+        let mut outcome = RoomOutcome::default();
+        match self {
+            Self::Leaving(outstanding) => {
+                outstanding.handle(slot, events);
+                if outstanding.is_empty() {
+                    *self = Self::Left;
+                }
+                return outcome;
+            }
+            Self::RoomEnded { outstanding, .. } => {
+                outstanding.handle(slot, events);
+                return outcome;
+            }
+            _ => {}
+        }
+        if events.contains(PeerEvents::JOINED) {
+            outcome.admitted = self.on_joined(slot);
+        }
+        if events.contains(PeerEvents::NAME_TAKEN) {
+            self.on_name_taken(slot, &mut outcome);
+        }
+        if events.contains(PeerEvents::ROOM_CLOSED) && !self.begin_awaiting_shutdown() {
+            self.end_membership();
+            outcome.end = Some(RoomEnd::Shutdown);
+        }
+        if events.contains(PeerEvents::RENAMED) {
+            self.on_renamed();
+        }
+        if events.contains(PeerEvents::REQUEST_DONE) {
+            self.on_request_done();
+        }
+        if events.intersects(PeerEvents::LEFT_ROOM | PeerEvents::SHUTDOWN | PeerEvents::ROOM_FAILED) {
+            self.on_room_end(slot, events, &mut outcome);
+        }
+        outcome.inbox_ready = events.contains(PeerEvents::INBOX_READY);
+        outcome
+    }
+
+    /// A room admitted the peer: one that comes from another room leaves that. Returns whether the peer was waiting.
+    fn on_joined(&mut self, slot: MembershipSlot) -> bool {
+        match mem::replace(self, Self::Left) {
+            Self::Joining(membership) => *self = Self::Joined(membership),
+            Self::SwitchingRooms { current, next } if next.slot() == slot => {
+                *self = Self::LeavingPrevious { current: *next, previous: current.slot() };
+                // Its drop asks the previous room to remove the peer.
+                drop(current);
+            }
+            other => {
+                *self = other;
+                return false;
+            }
+        }
+        true
+    }
+
+    fn on_name_taken(&mut self, slot: MembershipSlot, outcome: &mut RoomOutcome) {
+        match mem::replace(self, Self::Left) {
+            Self::Joining(membership) => {
+                *self = Self::Joining(membership);
+                self.end_membership();
+                outcome.end = Some(RoomEnd::NameTaken);
+            }
+            Self::SwitchingRooms { current, next } if next.slot() == slot => {
+                outcome.refused = Some(Refusal::NameTakenThere(next.room(), next.user()));
+                *self = Self::Joined(current);
+            }
+            Self::AwaitingReply(mut membership) => {
+                outcome.refused = membership.resolve_rename(false).map(Refusal::NameTakenHere);
+                *self = Self::Joined(membership);
+            }
+            other => *self = other,
+        }
+    }
+
+    fn on_renamed(&mut self) {
+        *self = match mem::replace(self, Self::Left) {
+            Self::AwaitingReply(mut membership) => {
+                membership.resolve_rename(true);
+                Self::Joined(membership)
+            }
+            other => other,
+        };
+    }
+
+    fn on_request_done(&mut self) {
+        *self = match mem::replace(self, Self::Left) {
+            Self::AwaitingReply(membership) => Self::Joined(membership),
+            other => other,
+        };
+    }
+
+    /// The room that the peer is in, or asked for with its JOIN line, sends nothing more.
+    fn end_membership(&mut self) {
+        let was_member = self.member().is_some();
+        let mut outstanding = Outstanding::default();
+        let membership = match mem::replace(self, Self::Left) {
+            Self::Joining(membership)
+            | Self::Joined(membership)
+            | Self::AwaitingReply(membership)
+            | Self::AwaitingShutdown(membership) => membership,
+            Self::SwitchingRooms { current, next } => {
+                outstanding.expect(next.slot(), LastEvent::RefusalOrRemoval);
+                current
+            }
+            Self::LeavingPrevious { current, previous } => {
+                outstanding.expect(previous, LastEvent::Removal);
+                current
+            }
+            other => {
+                *self = other;
+                return;
+            }
+        };
+        *self = Self::RoomEnded { membership, was_member, outstanding };
+    }
+
+    /// No line of the room in `slot` follows.
+    fn on_room_end(&mut self, slot: MembershipSlot, events: PeerEvents, outcome: &mut RoomOutcome) {
+        match mem::replace(self, Self::Left) {
+            Self::LeavingPrevious { current, previous } if previous == slot => *self = Self::Joined(current),
+            Self::SwitchingRooms { current, next } if next.slot() == slot => {
+                outcome.refused = Some(Refusal::RoomFailed(next.room()));
+                *self = Self::Joined(current);
+            }
+            other => {
+                *self = other;
+                self.end_membership();
+                let is_shutdown = events.contains(PeerEvents::SHUTDOWN);
+                outcome.end = Some(if is_shutdown { RoomEnd::Shutdown } else { RoomEnd::RoomFailed });
+            }
+        }
+    }
+}
+
+impl Outstanding {
+    fn expect(&mut self, slot: MembershipSlot, last: LastEvent) {
+        self.0[slot as usize] = Some(last);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0 == [None, None]
+    }
+
+    fn handle(&mut self, slot: MembershipSlot, events: PeerEvents) {
+        let removal = PeerEvents::LEFT_ROOM | PeerEvents::SHUTDOWN | PeerEvents::ROOM_FAILED;
+        let last = match self.0[slot as usize] {
+            Some(LastEvent::Removal) => removal,
+            Some(LastEvent::RefusalOrRemoval) => removal | PeerEvents::NAME_TAKEN | PeerEvents::ROOM_CLOSED,
+            None => return,
+        };
+        if events.intersects(last) {
+            self.0[slot as usize] = None;
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Listeners: TCP or Unix sockets that accept connections.
+
+use crate::config::{ListenAddress, NetworkSettings};
+use crate::net::options::set_tcp_options;
+use crate::net::{BoundAddress, PeerAddress, Stream};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+use std::fs::{self, Permissions};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::net::{TcpListener, UnixListener};
+
+/// Connections that the kernel may queue until they are accepted; it cuts this to `somaxconn`.
+const ACCEPT_QUEUE: i32 = 4096;
+
+/// A socket that listens.
+#[derive(Debug)]
+pub struct Listener {
+    io: Listening,
+    address: BoundAddress,
+    /// Removes the socket's file at the end.
+    _file: Option<SocketFile>,
+}
+
+/// A listening socket that the runtime watches.
+#[derive(Debug)]
+enum Listening {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// An address that can't be listened on. Shown, it says what to do about that.
+#[derive(Debug, thiserror::Error)]
+#[error("can't listen on {address}: {}", hint(address, error))]
+pub struct ListenError {
+    /// The address.
+    pub address: BoundAddress,
+    /// What the system reported; the message holds it already, so it is no source.
+    pub error: io::Error,
+}
+
+/// The file of a Unix listener.
+#[derive(Debug)]
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // A file that is gone already needs no removal.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+impl Listener {
+    /// Listens on all addresses of `settings`, one listener each. Needs a runtime.
+    ///
+    /// # Errors
+    /// [`ListenError`] for the first address that can't be listened on; the others are closed again.
+    pub fn bind_all(settings: &NetworkSettings) -> Result<Vec<Self>, ListenError> {
+        settings.listen.iter().map(|address| Self::bind(address, settings.socket_mode)).collect()
+    }
+
+    fn bind(address: &ListenAddress, socket_mode: Option<u32>) -> Result<Self, ListenError> {
+        match address {
+            ListenAddress::Tcp { ip: None, port } => on_every_interface(*port, listen_on_tcp),
+            ListenAddress::Tcp { ip: Some(ip), port } => listen_on_tcp(SocketAddr::new(*ip, *port), true),
+            ListenAddress::Unix(path) => listen_on_unix(path, socket_mode)
+                .map_err(|error| ListenError { address: BoundAddress::Unix(path.clone()), error }),
+        }
+    }
+
+    /// Returns where the listener is bound.
+    pub fn address(&self) -> &BoundAddress {
+        &self.address
+    }
+
+    /// Waits for a connection; returns its stream, with the options that each connection gets, and where it comes
+    /// from.
+    ///
+    /// # Errors
+    /// What the system reports, as when no descriptor is left; the connection may still be in the queue then.
+    pub(crate) async fn accept(&self, dead_timeout: impl Fn() -> Duration) -> io::Result<(Stream, PeerAddress)> {
+        match &self.io {
+            Listening::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                set_tcp_options(&SockRef::from(&stream), dead_timeout());
+                Ok((Stream::Tcp(stream), PeerAddress::from_tcp(address)))
+            }
+            Listening::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Stream::Unix(stream), PeerAddress::Unix))
+            }
+        }
+    }
+}
+
+fn hint(address: &BoundAddress, error: &io::Error) -> String {
+    match (address, error.kind()) {
+        (BoundAddress::Tcp(_), io::ErrorKind::AddrInUse) => {
+            "the port is in use, choose another one: roomcast <PORT>".to_owned()
+        }
+        (BoundAddress::Tcp(_), io::ErrorKind::PermissionDenied) => {
+            "not allowed, ports below 1024 need a privilege: choose another one: roomcast <PORT>".to_owned()
+        }
+        (BoundAddress::Tcp(_), io::ErrorKind::AddrNotAvailable) => {
+            "this machine has no such address: see --bind and --listen".to_owned()
+        }
+        (BoundAddress::Unix(_), io::ErrorKind::AddrInUse) => {
+            "a server listens there already: choose another path".to_owned()
+        }
+        (BoundAddress::Unix(_), io::ErrorKind::AlreadyExists) => {
+            "a file that is no socket is there: remove it or choose another path".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// Listens with one socket for IPv4 and IPv6; for IPv4 alone where the system has no IPv6.
+fn on_every_interface<T>(
+    port: u16,
+    listen_on: impl Fn(SocketAddr, bool) -> Result<T, ListenError>,
+) -> Result<T, ListenError> {
+    match listen_on(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port), false) {
+        Err(ListenError { error, .. }) if is_without_ipv6(&error) => {
+            listen_on(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port), true)
+        }
+        listener => listener,
+    }
+}
+
+/// Returns whether a system without IPv6 reports this: no such address family, or no such address.
+fn is_without_ipv6(error: &io::Error) -> bool {
+    const EAFNOSUPPORT: i32 = 97;
+    error.raw_os_error() == Some(EAFNOSUPPORT)
+        || matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::AddrNotAvailable)
+}
+
+fn listen_on_tcp(address: SocketAddr, v6_only: bool) -> Result<Listener, ListenError> {
+    try_listen_on_tcp(address, v6_only).map_err(|error| ListenError { address: BoundAddress::Tcp(address), error })
+}
+
+fn try_listen_on_tcp(address: SocketAddr, v6_only: bool) -> io::Result<Listener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(v6_only)?;
+    }
+    // A server that is started again must not wait for the old one's connections to time out.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    let bound = socket.local_addr()?.as_socket().unwrap_or(address);
+    start_listening(&socket)?;
+    let io = Listening::Tcp(TcpListener::from_std(socket.into())?);
+    Ok(Listener { io, address: BoundAddress::Tcp(bound), _file: None })
+}
+
+/// Listens on a path. A file that a dead server left there is replaced; one that a server listens on, or that
+/// is no socket, is an error. The mode is set before the first connection is possible.
+fn listen_on_unix(path: &Path, mode: Option<u32>) -> io::Result<Listener> {
+    let address = SockAddr::unix(path)?;
+    remove_stale_socket(path, &address)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&address)?;
+    let file = SocketFile(path.to_owned());
+    if let Some(mode) = mode {
+        fs::set_permissions(path, Permissions::from_mode(mode))?;
+    }
+    start_listening(&socket)?;
+    let io = Listening::Unix(UnixListener::from_std(socket.into())?);
+    Ok(Listener { io, address: BoundAddress::Unix(path.to_owned()), _file: Some(file) })
+}
+
+/// Removes the socket file at `path` if no server answers there.
+fn remove_stale_socket(path: &Path, address: &SockAddr) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.file_type().is_socket() => return Err(io::ErrorKind::AlreadyExists.into()),
+        Ok(_) => {}
+        Err(_) => return Ok(()),
+    }
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // A full accept queue must not make this wait.
+    probe.set_nonblocking(true)?;
+    match probe.connect(address) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
+        _ => Err(io::ErrorKind::AddrInUse.into()),
+    }
+}
+
+fn start_listening(socket: &Socket) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    socket.listen(ACCEPT_QUEUE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    /// A path of its own in the directory for temporary files.
+    fn socket_path(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("roomcast-{}-{name}", std::process::id()))
+    }
+
+    #[test]
+    fn where_ipv6_is_missing_ipv4_is_enough() {
+        let without_ipv6 = |address: SocketAddr, _| {
+            let error = io::Error::from_raw_os_error(97);
+            let address_shown = BoundAddress::Tcp(address);
+            if address.is_ipv6() { Err(ListenError { address: address_shown, error }) } else { Ok(address) }
+        };
+        assert_eq!(on_every_interface(4000, without_ipv6).unwrap(), "0.0.0.0:4000".parse().unwrap());
+        // A port in use is in use: the IPv4 half alone would hide that.
+        let in_use = |address, _| {
+            Err::<(), _>(ListenError { address: BoundAddress::Tcp(address), error: io::ErrorKind::AddrInUse.into() })
+        };
+        let error = on_every_interface(4000, in_use).unwrap_err();
+        assert_eq!(error.address, BoundAddress::Tcp("[::]:4000".parse().unwrap()));
+    }
+
+    #[tokio::test]
+    async fn a_stale_socket_file_is_replaced_and_removed_at_the_end() {
+        let path = socket_path("stale");
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(path.exists(), "the standard library leaves the file");
+        let listener = Listener::bind(&ListenAddress::Unix(path.clone()), Some(0o600)).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let _client = UnixStream::connect(&path).unwrap();
+        assert_eq!(listener.accept(|| Duration::from_secs(60)).await.unwrap().1, PeerAddress::Unix);
+        drop(listener);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_path_that_is_in_use_or_no_socket_is_left_alone() {
+        let used = socket_path("used");
+        let _server = UnixListener::bind(&used).unwrap();
+        let told = Listener::bind(&ListenAddress::Unix(used.clone()), None).unwrap_err().to_string();
+        assert!(told.ends_with("a server listens there already: choose another path"), "{told}");
+        let file = socket_path("file");
+        fs::write(&file, "kept").unwrap();
+        let told = Listener::bind(&ListenAddress::Unix(file.clone()), None).unwrap_err().to_string();
+        assert!(told.contains("a file that is no socket is there"), "{told}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "kept");
+        fs::remove_file(file).unwrap();
+        fs::remove_file(used).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_path_that_is_too_long_is_an_error() {
+        let path = socket_path(&"x".repeat(200));
+        assert!(Listener::bind(&ListenAddress::Unix(path), None).is_err());
+    }
+}

@@ -1,0 +1,48 @@
+//! Socket options: what every connection gets.
+
+use socket2::{SockRef, TcpKeepalive};
+use std::time::Duration;
+use tracing::debug;
+
+/// Sets what every TCP connection needs. What the system refuses is left as it is: a connection without
+/// keepalive is better than none, and one that is gone already is found by its first read.
+pub(super) fn set_tcp_options(socket: &SockRef<'_>, dead_timeout: Duration) {
+    // A machine that is gone is noticed while nothing is sent …
+    let probe = (dead_timeout / 6).max(Duration::from_secs(1));
+    let keepalive = TcpKeepalive::new().with_time((dead_timeout / 2).max(probe)).with_interval(probe).with_retries(3);
+    let options = [
+        // Without it, Nagle's algorithm and delayed acknowledgements delay a line by 40 ms.
+        socket.set_tcp_nodelay(true),
+        socket.set_tcp_keepalive(&keepalive),
+        // Or the urgent byte of a telnet Synch would be taken out of the stream (RFC 854, page 8).
+        socket.set_out_of_band_inline(true),
+        // … and while something is: the kernel closes a peer that acknowledges nothing, or reads nothing, for so
+        // long. That is why a stall timeout can't be longer.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        socket.set_tcp_user_timeout(Some(dead_timeout)),
+    ];
+    if let Some(error) = options.into_iter().find_map(Result::err) {
+        debug!(%error, "can't set an option of a socket");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+
+    /// At the default, and with the shortest and the longest time that the flag takes.
+    #[test]
+    fn the_options_can_be_read_back() {
+        for (dead, idle) in [(60, 30), (9 * 3600, 16_200), (1, 1)] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let socket = SockRef::from(&stream);
+            set_tcp_options(&socket, Duration::from_secs(dead));
+            assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+            assert!(socket.out_of_band_inline().unwrap());
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(idle));
+            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(dead)));
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! Tests of the output buffer: order, whole lines, gaps, bounds, and each route's encoding.
+
+use super::*;
+use crate::peer::deferred_list::Deferrable as _;
+use bytes::Bytes;
+use proptest::prelude::*;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// Takes as many bytes as it was allowed, then would block.
+#[derive(Default)]
+struct Pipe {
+    allowed: AtomicUsize,
+    broken: AtomicBool,
+    taken: Mutex<Vec<u8>>,
+}
+
+impl Pipe {
+    fn allowing(bytes: usize) -> Self {
+        let pipe = Self::default();
+        pipe.allow(bytes);
+        pipe
+    }
+
+    fn allow(&self, bytes: usize) {
+        self.allowed.store(bytes, Ordering::Relaxed);
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.taken.try_lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl ByteSink for Pipe {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let take = self.allowed.load(Ordering::Relaxed).min(bytes.len());
+        if take == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.allowed.fetch_sub(take, Ordering::Relaxed);
+        self.taken.try_lock().unwrap().extend(&bytes[..take]);
+        Ok(take)
+    }
+}
+
+/// Lines that end in LF, and so many bytes of backlog.
+fn settings(limit: usize) -> OutputSettings {
+    OutputSettings { limit, route: Route::DirectLf }
+}
+
+fn batch(text: &str) -> LineBatch {
+    LineBatch::new(Bytes::copy_from_slice(text.as_bytes()), count_lines(text.as_bytes()))
+}
+
+impl OutputBuffer {
+    /// Puts lines as a delivery pass does, encoded for the buffer's route.
+    fn put_text(&mut self, text: &str, sink: &Pipe) -> PutOutcome {
+        let batch = batch(text);
+        let batch = if self.settings.route == Route::DirectCrLf { batch.with_cr_lf() } else { batch };
+        self.put(&batch, self.settings, sink)
+    }
+
+    fn drain_once(&mut self, sink: &Pipe) -> DrainStatus {
+        self.drain(Some(&mut in_brackets), sink)
+    }
+}
+
+/// Encodes each line as `[line]` without a line end, as no other route does.
+fn in_brackets(lines: &[u8], out: &mut VecDeque<u8>) {
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        out.push_back(b'[');
+        out.extend(&line[..line.len() - 1]);
+        out.push_back(b']');
+    }
+}
+
+fn drain_all(buffer: &mut OutputBuffer, pipe: &Pipe) {
+    pipe.allow(usize::MAX / 2);
+    while let DrainStatus::Progress(_) = buffer.drain_once(pipe) {}
+    assert_eq!(buffer.drain_once(pipe), DrainStatus::Empty);
+    let memory = (buffer.encoded.capacity(), buffer.waiting.capacity());
+    assert_eq!(memory, (0, 0), "an empty buffer keeps no memory");
+}
+
+#[test]
+fn lines_go_straight_to_a_sink_that_takes_them() {
+    let (mut buffer, pipe) = (None, Pipe::allowing(100));
+    let outcome = put(&mut buffer, &batch("a line longer than the backlog\n"), settings(10), &pipe);
+    assert_eq!(outcome, PutOutcome { writes: 1, lines: 1, ..PutOutcome::default() });
+    assert_eq!(pipe.text(), "a line longer than the backlog\n");
+    assert!(buffer.is_none(), "nothing waits, and nothing is kept");
+}
+
+#[test]
+fn a_buffer_is_made_for_what_the_sink_does_not_take() {
+    let (mut buffer, pipe) = (None, Pipe::allowing(3));
+    let outcome = put(&mut buffer, &batch("one\ntwo\n"), settings(100), &pipe);
+    assert_eq!(outcome, PutOutcome { writes: 1, blocked: true, ..PutOutcome::default() });
+    let outcome = put(&mut buffer, &batch("three\n"), settings(100), &pipe);
+    assert_eq!(outcome, PutOutcome::default(), "the line waits after the backlog");
+    let buffer = &mut buffer.unwrap();
+    drain_all(buffer, &pipe);
+    assert_eq!(pipe.text(), "one\ntwo\nthree\n");
+    assert_eq!(buffer.lines_out(), 3);
+}
+
+#[test]
+fn lines_dropped_before_there_was_a_buffer_are_told() {
+    let (mut buffer, pipe) = (None, Pipe::allowing(100));
+    let mut first = batch("a\n");
+    first.record_loss(&batch("b\n"));
+    let outcome = put(&mut buffer, &first, settings(100), &pipe);
+    assert!(outcome.blocked && outcome.skipped && outcome.lines == 0);
+    drain_all(&mut buffer.unwrap(), &pipe);
+    assert_eq!(pipe.text(), "a\n*** 1 line skipped\n");
+}
+
+#[test]
+fn no_write_overtakes_a_backlog() {
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(100)), Pipe::allowing(3));
+    let outcome = buffer.put_text("one\ntwo\n", &pipe);
+    assert_eq!(outcome, PutOutcome { writes: 1, blocked: true, ..PutOutcome::default() });
+    pipe.allow(50);
+    let outcome = buffer.put_text("three\n", &pipe);
+    assert_eq!(outcome, PutOutcome::default(), "the connection was told of the backlog once, and no write is tried");
+    assert_eq!(pipe.text(), "one");
+    drain_all(&mut buffer, &pipe);
+    assert_eq!(pipe.text(), "one\ntwo\nthree\n");
+}
+
+#[test]
+fn lines_are_dropped_whole_and_told_in_their_place() {
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(8)), Pipe::allowing(2));
+    // 2 bytes are written, 4 are the rest of that line and kept whatever the limit, then one line of 4 fits and two
+    // are dropped.
+    let outcome = buffer.put_text("12345\nabc\ndef\nghi\n", &pipe);
+    assert!(outcome.blocked && outcome.skipped);
+    assert!(buffer.put_text("lost\n", &pipe).skipped);
+    drain_all(&mut buffer, &pipe);
+    buffer.put_text("on\n", &pipe);
+    assert_eq!(pipe.text(), "12345\nabc\n*** 3 lines skipped\non\n");
+    assert_eq!(buffer.lines_out(), 4, "the notice is one of them");
+}
+
+#[test]
+fn after_a_gap_lines_are_kept_only_when_half_of_the_limit_is_free() {
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(8)), Pipe::default());
+    assert!(!buffer.put_text("123\n567\n", &pipe).skipped);
+    assert!(buffer.put_text("a\n", &pipe).skipped);
+    pipe.allow(2);
+    assert_eq!(buffer.drain_once(&pipe), DrainStatus::Progress(2));
+    assert!(buffer.put_text("b\n", &pipe).skipped, "it would fit, but 6 of 8 bytes are in use");
+    pipe.allow(2);
+    assert_eq!(buffer.drain_once(&pipe), DrainStatus::Progress(2));
+    buffer.put_text("c\n", &pipe);
+    drain_all(&mut buffer, &pipe);
+    assert_eq!(pipe.text(), "123\n567\n*** 2 lines skipped\n*** 1 line skipped\n", "the notice fills it");
+    buffer.put_text("d\n", &pipe);
+    assert!(pipe.text().ends_with("skipped\nd\n"));
+}
+
+#[test]
+fn lines_dropped_on_the_way_are_told_after_their_batch() {
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(100)), Pipe::allowing(100));
+    let mut first = batch("a\n");
+    first.record_loss(&batch("b\nc\n"));
+    let outcome = buffer.put(&first, buffer.settings, &pipe);
+    assert!(outcome.skipped && outcome.blocked, "the connection has to be told: there is a gap to tell");
+    buffer.put_text("d\n", &pipe);
+    drain_all(&mut buffer, &pipe);
+    assert_eq!(pipe.text(), "a\n*** 2 lines skipped\nd\n");
+}
+
+#[test]
+fn the_servers_own_lines_are_kept_by_a_full_backlog() {
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(4)), Pipe::default());
+    buffer.put_text("abc\ndef\n", &pipe);
+    buffer.apply(OutputOp::Lines(b"ERROR\n".to_vec()));
+    drain_all(&mut buffer, &pipe);
+    assert_eq!(pipe.text(), "abc\n*** 1 line skipped\nERROR\n");
+}
+
+#[test]
+fn raw_bytes_are_bounded_and_are_no_lines() {
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(8)), Pipe::default());
+    for _ in 0..9 {
+        // WONT 10: the option is a byte that looks like a line end.
+        buffer.apply(OutputOp::Raw(b"\xFF\xFC\n".to_vec()));
+    }
+    assert_eq!(buffer.waiting.len(), 6);
+    buffer.close();
+    assert_eq!(buffer.lines_out(), 0, "none of them went out");
+    assert_eq!(buffer.drain_once(&pipe), DrainStatus::Empty);
+}
+
+#[test]
+fn a_broken_sink_takes_nothing_more() {
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(10)), Pipe::allowing(2));
+    buffer.put_text("a\nb\n", &pipe);
+    pipe.broken.store(true, Ordering::Relaxed);
+    assert_eq!(buffer.drain_once(&pipe), DrainStatus::Failed);
+    assert_eq!(buffer.drain_once(&pipe), DrainStatus::Empty);
+    assert_eq!(buffer.put_text("c\n", &pipe), PutOutcome::default());
+    assert_eq!((buffer.encoded.capacity(), buffer.waiting.capacity()), (0, 0));
+    assert_eq!(buffer.lines_out(), 1, "what was thrown away did not go out");
+}
+
+#[test]
+fn a_put_into_a_broken_sink_reports_the_failure_and_keeps_nothing() {
+    let (mut none, pipe) = (None, Pipe::default());
+    pipe.broken.store(true, Ordering::Relaxed);
+    let failed = PutOutcome { writes: 1, failed: true, ..PutOutcome::default() };
+    assert_eq!(put(&mut none, &batch("a\n"), settings(10), &pipe), failed);
+    let kept = none.unwrap();
+    assert!(kept.closed && kept.is_empty());
+    let mut buffer = OutputBuffer::new(settings(10));
+    assert_eq!(buffer.put_text("a\n", &pipe), failed);
+    assert_eq!(buffer.put_text("b\n", &pipe), PutOutcome::default());
+}
+
+#[test]
+fn the_backlog_stays_within_its_bound() {
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(1 << 20)), Pipe::default());
+    for _ in 0..3_000 {
+        buffer.put_text(&format!("{}\n", "x".repeat(999)), &pipe);
+        assert!(buffer.waiting.len() <= 1 << 20 && buffer.waiting.capacity() <= 1 << 20);
+    }
+    assert_eq!(buffer.lines_out(), (1 << 20) / 1000);
+}
+
+#[test]
+fn a_short_backlog_reserves_little() {
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(1 << 30)), Pipe::default());
+    buffer.put_text("a\n", &pipe);
+    assert!(buffer.waiting.capacity() <= 64, "{}", buffer.waiting.capacity());
+}
+
+#[test]
+fn a_buffered_peer_gets_lines_from_its_encoder_alone() {
+    let settings = OutputSettings { limit: 100, route: Route::Buffered };
+    let (mut state, pipe) = (None, Pipe::allowing(100));
+    let outcome = put(&mut state, &batch("one\n"), settings, &pipe);
+    assert_eq!(outcome, PutOutcome { blocked: true, ..PutOutcome::default() }, "no write, and the connection is told");
+    let buffer = &mut state.unwrap();
+    assert!(!buffer.put_text("two\n", &pipe).blocked);
+    assert_eq!(pipe.text(), "");
+    drain_all(buffer, &pipe);
+    assert_eq!(pipe.text(), "[one][two]");
+}
+
+/// The peer types while lines wait: what it typed is echoed at once, and no line is torn.
+#[test]
+fn encoded_bytes_go_out_before_waiting_lines() {
+    let settings = OutputSettings { limit: 100, route: Route::Buffered };
+    let (mut buffer, pipe) = (OutputBuffer::new(settings), Pipe::allowing(4));
+    buffer.put_text("one\ntwo\n", &pipe);
+    assert_eq!(buffer.drain_once(&pipe), DrainStatus::Progress(4));
+    buffer.apply(OutputOp::Encoded(b"<echo>".to_vec()));
+    buffer.put_text("three\n", &pipe);
+    drain_all(&mut buffer, &pipe);
+    assert_eq!(pipe.text(), "[one][two]<echo>[three]");
+}
+
+/// A slow reader opens its input line with a half-written line in the backlog: that line is finished first.
+#[test]
+fn a_route_changes_between_two_lines() {
+    let settings = OutputSettings { limit: 100, route: Route::DirectCrLf };
+    let (mut buffer, pipe) = (OutputBuffer::new(settings), Pipe::allowing(2));
+    buffer.put_text("one\ntwo\n", &pipe);
+    buffer.apply(OutputOp::Route(Route::Buffered));
+    buffer.apply(OutputOp::Encoded(b"<prompt>".to_vec()));
+    buffer.put_text("three\n", &pipe);
+    drain_all(&mut buffer, &pipe);
+    assert_eq!(pipe.text(), "one\r\n<prompt>[two][three]");
+    buffer.apply(OutputOp::Encoded(b"<end>".to_vec()));
+    buffer.apply(OutputOp::Route(Route::DirectCrLf));
+    buffer.put_text("four\n", &pipe);
+    drain_all(&mut buffer, &pipe);
+    assert!(pipe.text().ends_with("[three]<end>four\r\n"), "{}", pipe.text());
+}
+
+/// The gaps that a text tells, summed.
+fn skipped(text: &str) -> u64 {
+    let told = text.lines().filter(|line| line.starts_with("*** "));
+    told.map(|line| line.split(' ').nth(1).unwrap().parse::<u64>().unwrap()).sum()
+}
+
+proptest! {
+    /// Wherever a sink cuts a write and whatever the limit: a line that was begun is finished, the others are there
+    /// whole or told by number, and each direct route has its own line ends.
+    #[test]
+    fn begun_lines_are_finished_and_the_others_are_whole_or_told(
+        lengths in prop::collection::vec(0usize..12, 1..8),
+        cut in 0usize..100,
+        limit in 0usize..60,
+        cr_lf in any::<bool>(),
+    ) {
+        let lines: Vec<String> = lengths.iter().enumerate().map(|(id, len)| format!("{id}{}\n", "x".repeat(*len))).collect();
+        let route = if cr_lf { Route::DirectCrLf } else { Route::DirectLf };
+        let (mut buffer, pipe) = (OutputBuffer::new(OutputSettings { limit, route }), Pipe::allowing(cut));
+        buffer.put_text(&lines.concat(), &pipe);
+        pipe.allow(0);
+        buffer.put_text("last\n", &pipe);
+        drain_all(&mut buffer, &pipe);
+        let text = pipe.text();
+        let end = if cr_lf { "\r\n" } else { "\n" };
+        prop_assert!(text.is_empty() || text.ends_with(end));
+        let seen: Vec<String> = text.split_terminator(end).filter(|line| !line.starts_with("*** ")).map(|line| format!("{line}\n")).collect();
+        let said: Vec<String> = lines.into_iter().chain(["last\n".to_owned()]).collect();
+        // A subsequence of what was said, and the rest was told.
+        let mut rest = said.iter();
+        prop_assert!(seen.iter().all(|line| rest.any(|other| other == line)), "{:?} of {:?}", seen, said);
+        prop_assert_eq!(seen.len() as u64 + skipped(&text), said.len() as u64);
+    }
+}

@@ -1,0 +1,54 @@
+//! The route of a peer's lines: which task writes them, and in which encoding.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// How lines reach a peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Route {
+    /// A delivery pass writes the batch as it is: each line ends in LF.
+    #[default]
+    DirectLf,
+    /// A delivery pass writes the batch's second shared encoding: each line ends in CR LF, as a network virtual
+    /// terminal expects (RFC 854, page 11).
+    DirectCrLf,
+    /// A delivery pass appends lines to the output buffer, and the peer's own task encodes and writes them.
+    Buffered,
+}
+
+/// A peer's route. Only the holder of the peer's write lock changes it, so that it changes at a defined place
+/// among the peer's lines.
+///
+/// All accesses are relaxed: a reader without the lock uses the value only to choose which shared encoding of a
+/// batch it offers, and the holder of the lock corrects a choice that came too late.
+#[derive(Debug, Default)]
+pub(crate) struct AtomicRoute(AtomicU8);
+
+impl AtomicRoute {
+    pub(crate) fn get(&self) -> Route {
+        match self.0.load(Ordering::Relaxed) {
+            1 => Route::DirectCrLf,
+            2 => Route::Buffered,
+            _ => Route::DirectLf,
+        }
+    }
+
+    pub(crate) fn set(&self, route: Route) {
+        self.0.store(route as u8, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_route_is_kept() {
+        let route = AtomicRoute::default();
+        assert_eq!(route.get(), Route::DirectLf);
+        for kept in [Route::DirectCrLf, Route::Buffered, Route::DirectLf] {
+            route.set(kept);
+            assert_eq!(route.get(), kept);
+        }
+    }
+}

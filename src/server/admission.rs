@@ -1,0 +1,70 @@
+//! Admission: which accepted connections are served, and what the others are told.
+
+use crate::config::RESERVED_FILES;
+use crate::limits::permits::{Permit, Permits};
+use crate::peer::PeerId;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Refused connections that are closed lingeringly at a time, so that they see why. More are closed at once. Their
+/// descriptors come out of the reserve.
+const MAX_REFUSALS: usize = RESERVED_FILES / 2;
+
+/// The bounds on connections that all listeners share.
+#[derive(Debug)]
+pub(super) struct Admission {
+    /// One permit for each connection.
+    connections: Arc<Permits>,
+    /// One permit for each refused connection that is told why.
+    refusals: Arc<Permits>,
+    /// Connections so far, which numbers them. Relaxed: the number orders nothing.
+    next_id: AtomicU64,
+}
+
+/// What becomes of an accepted connection.
+pub(super) enum Admitted {
+    /// It is served, under this number.
+    Serve(PeerId, Permit),
+    /// The server is full: it is told so.
+    Refuse(Permit),
+    /// The server is full, and so many are being told so that this one is closed at once.
+    Drop,
+}
+
+impl Admission {
+    pub(super) fn new(max_connections: usize) -> Self {
+        let (connections, refusals) = (Permits::new(max_connections), Permits::new(MAX_REFUSALS));
+        Self { connections, refusals, next_id: AtomicU64::new(0) }
+    }
+
+    /// Decides on the next connection.
+    pub(super) fn admit(&self) -> Admitted {
+        match (self.connections.try_acquire(), self.refusals.try_acquire()) {
+            (Some(permit), _) => Admitted::Serve(PeerId(self.next_id.fetch_add(1, Ordering::Relaxed)), permit),
+            (None, Some(permit)) => Admitted::Refuse(permit),
+            (None, None) => Admitted::Drop,
+        }
+    }
+
+    /// Returns how many connections are served, those that are being closed among them.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.taken()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_numbered_and_refused_beyond_the_bound() {
+        let admission = Admission::new(1);
+        let Admitted::Serve(first, permit) = admission.admit() else { panic!("the first was not admitted") };
+        let refused: Vec<_> = (0..MAX_REFUSALS).map(|_| admission.admit()).collect();
+        assert!(refused.iter().all(|refused| matches!(refused, Admitted::Refuse(_))));
+        assert!(matches!(admission.admit(), Admitted::Drop));
+        drop(permit);
+        let Admitted::Serve(second, _permit) = admission.admit() else { panic!("a free place was not given") };
+        assert_ne!(first, second);
+    }
+}
