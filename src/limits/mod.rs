@@ -1,6 +1,6 @@
-//! Limits: how much of anything a peer may use, as plain values that are told the time.
+//! Limits: values that decide how much of a resource a peer may use.
 //!
-//! Rates, budgets and permits live here. Nothing here knows a socket, a room or a clock of its own.
+//! Rate limits and their settings live here. Code here takes the current time as an argument: it reads
+//! no clock, does no I/O and knows no socket, room or connection.
 
-pub mod permits;
-pub mod rate;
+pub(crate) mod rate;

@@ -1,21 +1,26 @@
-//! Rate limits: how many lines a connection may send, or of anything else, as one point in time.
+//! Rate limits by the generic cell rate algorithm (GCRA, ITU-T I.371, annex A).
+//!
+//! GCRA stores one instant per limiter. It needs no counter, no timer and no clock of its own.
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-/// Lines a second, and how many at once; or whatever else is counted, one for one.
+/// The setting of a rate limit: units per second, and units at once.
+///
+/// A unit is whatever the caller counts: a line, a byte, a reply. One setting may serve any number of
+/// [`RateLimiter`]s.
 #[derive(Clone, Copy, Debug)]
-pub struct RateLimit {
-    /// The time that one line is worth; zero when there is no limit.
+pub(crate) struct RateLimit {
+    /// The time between two units at exactly the rate (I.371: T); zero means no limit.
     emission_interval: Duration,
-    /// The time that a burst is worth.
+    /// How far units may run ahead of the rate (I.371: τ): the emission intervals of a burst, less one.
     tolerance: Duration,
 }
 
 impl RateLimit {
-    /// `rate` lines a second, 0 for no limit, and `burst` at once.
+    /// Returns a limit of `rate` units per second, 0 for no limit, and `burst` units at once.
     #[must_use]
-    pub const fn new(rate: u32, burst: NonZeroU32) -> Self {
+    pub(crate) const fn new(rate: u32, burst: NonZeroU32) -> Self {
         let emission_interval = match Duration::from_secs(1).checked_div(rate) {
             Some(emission_interval) => emission_interval,
             None => Duration::ZERO,
@@ -24,41 +29,43 @@ impl RateLimit {
     }
 }
 
-/// How much of its limit a connection has used: the generic cell rate algorithm (ITU-T I.371,
-/// annex A), which needs no counter and no clock of its own.
+/// The state of a rate limit: how much of a [`RateLimit`] one connection has used.
 #[derive(Clone, Copy, Debug)]
-pub struct RateLimiter {
-    /// The theoretical arrival time: when all lines sent so far would have come at just the rate.
+pub(crate) struct RateLimiter {
+    /// The theoretical arrival time (I.371: TAT): when the next unit would arrive if all units so far
+    /// had arrived at exactly the rate.
     theoretical_arrival: Instant,
 }
 
 impl RateLimiter {
-    /// Nothing was sent yet.
+    /// Returns a limiter of which nothing is used at `now`.
     #[must_use]
-    pub fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self { theoretical_arrival: now }
     }
 
-    /// Whether a line may come at `now`.
+    /// Returns whether the limit allows one more unit at `now`, without spending it.
     ///
     /// # Errors
-    /// When the limit is used up: gives the time at which it may come.
-    pub fn check(&self, limit: &RateLimit, now: Instant) -> Result<(), Instant> {
+    /// The earliest instant at which the limit allows one more unit, if that is after `now`.
+    pub(crate) fn check(&self, limit: &RateLimit, now: Instant) -> Result<(), Instant> {
         match self.theoretical_arrival.checked_sub(limit.tolerance) {
-            Some(free) if free > now => Err(free),
+            Some(allowed_at) if allowed_at > now => Err(allowed_at),
             _ => Ok(()),
         }
     }
 
-    /// Takes a line that comes at `now`.
-    pub fn spend(&mut self, limit: &RateLimit, now: Instant) {
+    /// Spends one unit at `now`, whether or not [`check`](Self::check) allows it.
+    pub(crate) fn spend(&mut self, limit: &RateLimit, now: Instant) {
         self.spend_many(1, limit, now);
     }
 
-    /// Takes so many at once, whether they were allowed or not: what is too much is a debt, and none
-    /// may come until it is paid.
-    pub fn spend_many(&mut self, count: u32, limit: &RateLimit, now: Instant) {
-        // Without a limit not even the clock may go backwards: a read asks it once for many lines.
+    /// Spends `count` units at `now`, whether or not [`check`](Self::check) allows them.
+    ///
+    /// Units beyond the limit are a debt: `check` fails until the rate has paid for them.
+    pub(crate) fn spend_many(&mut self, count: u32, limit: &RateLimit, now: Instant) {
+        // Without a limit the arrival time must not move: one read takes `now` once for many lines, so
+        // a later `check` may see an earlier instant than this call did.
         if !limit.emission_interval.is_zero() {
             self.theoretical_arrival = self.theoretical_arrival.max(now) + limit.emission_interval * count;
         }
@@ -73,10 +80,10 @@ mod tests {
         RateLimit::new(rate, NonZeroU32::new(burst).unwrap())
     }
 
-    /// How many lines may come at `now`.
+    /// Spends units at `now` as long as the limit allows them, at most 10,000, and returns their number.
     fn spend_all(limiter: &mut RateLimiter, limit: &RateLimit, now: Instant) -> usize {
-        let free = |_: &i32| limiter.check(limit, now).map(|()| limiter.spend(limit, now)).is_ok();
-        (0..10_000).take_while(free).count()
+        let allowed = |_: &i32| limiter.check(limit, now).map(|()| limiter.spend(limit, now)).is_ok();
+        (0..10_000).take_while(allowed).count()
     }
 
     #[test]
@@ -87,7 +94,11 @@ mod tests {
         assert_eq!(limiter.check(&limit, start), Err(start + Duration::from_millis(100)));
         assert_eq!(spend_all(&mut limiter, &limit, start + Duration::from_millis(100)), 1);
         assert_eq!(spend_all(&mut limiter, &limit, start + Duration::from_millis(400)), 3);
-        assert_eq!(spend_all(&mut limiter, &limit, start + Duration::from_secs(60)), 5, "no more than a burst");
+        assert_eq!(
+            spend_all(&mut limiter, &limit, start + Duration::from_secs(60)),
+            5,
+            "a quiet minute saves up one burst and no more"
+        );
     }
 
     #[test]
@@ -106,9 +117,9 @@ mod tests {
         let (start, limit) = (Instant::now(), limit(10, 5));
         let mut limiter = RateLimiter::new(start);
         limiter.spend_many(104, &limit, start);
-        let paid = start + Duration::from_secs(10);
-        assert_eq!(limiter.check(&limit, start), Err(paid));
-        assert_eq!(spend_all(&mut limiter, &limit, paid), 1);
+        let paid_at = start + Duration::from_secs(10);
+        assert_eq!(limiter.check(&limit, start), Err(paid_at));
+        assert_eq!(spend_all(&mut limiter, &limit, paid_at), 1);
     }
 
     #[test]
@@ -117,6 +128,6 @@ mod tests {
         assert_eq!(spend_all(&mut RateLimiter::new(now), &limit, now), 10_000);
         let mut limiter = RateLimiter::new(now);
         limiter.spend_many(20, &limit, now + Duration::from_millis(1));
-        assert_eq!(limiter.check(&limit, now), Ok(()), "whoever has looked at the clock before that");
+        assert_eq!(limiter.check(&limit, now), Ok(()), "an instant before the last spend is allowed, too");
     }
 }
