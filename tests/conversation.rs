@@ -16,18 +16,18 @@ bob has joined
 carol has joined
 4> /help
 *** /help              this list
-*** /who               who is in this room
-*** /rooms             the rooms, and how many are in each
+*** /who               list the members of this room
+*** /rooms             list the rooms and how many are in each
 *** /join ROOM [NAME]  leave this room for another one
 *** /nick NAME         change your name
-*** /me TEXT           do something: * alice waves
-*** /msg NAME TEXT     whisper to somebody in this room
-*** /last [N]          the last lines of this room
-*** /quit [TEXT]       leave, perhaps with a last word
+*** /me TEXT           describe an action: * alice waves
+*** /msg NAME TEXT     whisper to one member of this room
+*** /last [N]          show the last lines of this room
+*** /quit [TEXT]       leave the server, after a last text
 *** /ui on|off         edit lines with the arrow keys (telnet)
-*** /time on|off       the time (UTC) in front of each line
+*** /time on|off       the time (UTC) before each line
 *** /color on|off      a color for each name
-*** a line that starts like a command is said when it has one / more: //who
+*** to say a line that looks like a command, write a second /: //who
 5> /who
 *** 3 here: alice, bob, carol
 6> hello, both of you

@@ -1,8 +1,9 @@
-//! Protocol: what bytes and lines from a peer mean.
+//! Protocol: the meaning of a peer's bytes and lines.
 //!
-//! Pure code lives here: bytes or lines in, values out. Nothing here does I/O, reads a clock or knows a room.
+//! Decoders and parsers live here: telnet commands, line ends, the JOIN line and chat commands. They take
+//! bytes or lines and return values. Nothing here does I/O, reads a clock or knows a room.
 
-pub mod commands;
-pub mod join;
+pub(crate) mod commands;
+pub(crate) mod join;
 pub mod line_decoder;
 pub mod telnet;

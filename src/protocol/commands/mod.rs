@@ -1,129 +1,130 @@
-//! Commands: what a member's line asks for, other than to be said.
+//! Chat commands: parses the line of a member as chat or as a command.
 //!
-//! A line of any other kind is talk. What the commands are is in one table.
+//! Parsing and the help live here. The connection runs the commands.
 
 mod table;
 
-pub use table::push_help;
+pub(crate) use table::push_help;
 
 use crate::text::names::{NameError, RoomName, UserName};
 use std::fmt;
 use table::COMMANDS;
 use thiserror::Error;
 
-/// What separates words.
+/// The characters that separate words.
 const BLANKS: [char; 2] = [' ', '\t'];
 
-/// The most that is shown of an unknown command's word, in characters.
+/// How many characters of an unknown command's word an error shows.
 const MAX_SHOWN_WORD: usize = 20;
 
-/// What a member's line is.
+/// The line of a member, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ParsedLine<'a> {
-    /// To be said to everybody in the room.
+pub(crate) enum ParsedLine<'a> {
+    /// A chat line with this text.
     Chat(&'a str),
-    /// To be done.
+    /// A command.
     Command(Command<'a>),
 }
 
-/// What a command asks for.
+/// A command with its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command<'a> {
-    /// To be told the commands: [`push_help`].
+pub(crate) enum Command<'a> {
+    /// `/help`: reply with [the commands](push_help).
     Help,
-    /// To be told who is in the room.
+    /// `/who`: reply with the members of the room.
     Who,
-    /// To be told the rooms and how many are in each.
+    /// `/rooms`: reply with the rooms and their numbers of members.
     Rooms,
-    /// To leave this room for another one.
+    /// `/join`: move to another room.
     Join {
-        /// Which.
+        /// The room to join.
         room: RoomName,
-        /// As whom; `None`: under the same name.
+        /// The name to take there; `None` keeps the current name.
         user: Option<UserName>,
     },
-    /// To be called this from now on.
+    /// `/nick`: change the member's name to this one.
     Nick(UserName),
-    /// To be seen doing this.
+    /// `/me`: send this text as an action.
     Me(&'a str),
-    /// To say something to one member of the room.
+    /// `/msg`: whisper to one member of the room.
     Msg {
-        /// To whom.
+        /// The name of the addressee.
         to: UserName,
-        /// What.
+        /// The text of the whisper.
         text: &'a str,
     },
-    /// To be shown so many of the room's last lines.
+    /// `/last`: reply with this many of the room's last lines, at least 1.
     Last(u16),
-    /// To leave the server, perhaps with a last word.
+    /// `/quit`: close the connection, after this last text if there is one.
     ///
-    /// The word is to be said as an ordinary line, `alice: TEXT`, and `alice has left` follows it
-    /// as it follows every end: programs compare that line whole, and what a user types stays
-    /// behind `alice: `, where readers and programs expect it.
+    /// The text is sent as a chat line, `alice: TEXT`, and `alice has left` follows unchanged: programs
+    /// compare that line as a whole, and a user's text always comes after `alice: `.
     Quit(Option<&'a str>),
-    /// To have the line editor, or not.
+    /// `/ui`: switch the line editor on or off.
     Ui(bool),
-    /// To have the time in front of each line, or not.
+    /// `/time`: switch the time before each line on or off.
     Time(bool),
-    /// To have names in colors, or not.
+    /// `/color`: switch the colors of names on or off.
     Color(bool),
 }
 
-/// Why a command is not done. Shown, it is the answer to its sender, without `*** `: one line of
-/// what was wrong and what is right. Nobody else is to see anything of the command.
+/// Why a command cannot be run.
+///
+/// The text is the reply to the sender, without `*** `: one line that says what is wrong and how to do it
+/// right. No other member may see any part of the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum CommandError<'a> {
-    /// There is no such command; holds its word.
+pub(crate) enum CommandError<'a> {
+    /// No command has this word.
     #[error("unknown command /{word}: /help lists them; //{word} says it", word = Truncated(.0))]
     Unknown(&'a str),
-    /// What stands behind the word is not what it takes.
+    /// The arguments do not fit the command.
     #[error("/{word}: {error}; write: /{word} {arguments}")]
     InvalidArguments {
         /// The command's word.
         word: &'static str,
-        /// What it takes.
+        /// The arguments that the command takes, as the help shows them.
         arguments: &'static str,
-        /// What is wrong.
+        /// What is wrong with the arguments.
         error: ArgumentError,
     },
-    /// Something stands behind a word that stands alone; holds the word.
-    #[error("/{0} takes nothing more; write: /{0}")]
+    /// The command with this word takes no arguments, and the line has some.
+    #[error("/{0} takes no arguments; write: /{0}")]
     TakesNoArguments(&'static str),
 }
 
-/// What is wrong with what stands behind a command's word.
+/// What is wrong with the arguments of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum ArgumentError {
-    /// Less than it takes.
-    #[error("something is missing")]
+pub(crate) enum ArgumentError {
+    /// A required argument is missing.
+    #[error("an argument is missing")]
     Missing,
-    /// More than it takes.
-    #[error("that is too much")]
+    /// The line has more arguments than the command takes.
+    #[error("too many arguments")]
     Excess,
-    /// No name for a room.
+    /// An argument is not a room name.
     #[error("the room name {0}")]
     InvalidRoomName(NameError),
-    /// No name for a user.
+    /// An argument is not a user name.
     #[error("the name {0}")]
     InvalidUserName(NameError),
-    /// No number of lines.
+    /// An argument is not a number of lines.
     #[error("N is a number from 1 to 65535")]
     InvalidCount,
-    /// Neither on nor off.
-    #[error("it is switched on or off")]
+    /// An argument is neither `on` nor `off`.
+    #[error("the argument must be on or off")]
     InvalidSwitch,
 }
 
-/// Takes a member's line, as [cleaned](crate::text::sanitize::sanitize) text, for what it is.
+/// Parses the line of a member, given as [sanitized](crate::text::sanitize::sanitize) text.
 ///
-/// A command starts with a slash, letters, and then a blank or the line's end, so `/etc/passwd` is
-/// talk. With one slash more in front it is talk, too, and said with one slash less: `//who` says
-/// `/who`. No other line loses a slash: `// like this` is said as it stands. Letters are those of
-/// any alphabet, so that `/мсг bob secret` from the wrong keyboard layout doesn't leak either.
+/// A command is a slash, letters, and then a blank or the end of the line, so `/etc/passwd` is chat. A
+/// second slash before a command makes it chat and is removed: `//who` says `/who`. No other line loses a
+/// slash: `// like this` is chat as it stands. Letters of every alphabet count, so that `/мсг bob secret`,
+/// typed with the wrong keyboard layout, is an unknown command and never chat.
 ///
 /// # Errors
-/// [`CommandError`], when it is a command that can't be done.
-pub fn parse(line: &str) -> Result<ParsedLine<'_>, CommandError<'_>> {
+/// [`CommandError`], when the line is a command that cannot be run.
+pub(crate) fn parse(line: &str) -> Result<ParsedLine<'_>, CommandError<'_>> {
     let Some(rest) = line.strip_prefix('/') else {
         return Ok(ParsedLine::Chat(line));
     };
@@ -134,14 +135,15 @@ pub fn parse(line: &str) -> Result<ParsedLine<'_>, CommandError<'_>> {
     Ok(ParsedLine::Chat(if escaped { rest } else { line }))
 }
 
-/// Cuts a command's word off; `None` when there is none.
+/// Splits a command, given without its slash, into its word and its arguments without the blanks around
+/// them. Returns `None` if `text` does not begin with a command's word.
 fn split_command_word(text: &str) -> Option<(&str, &str)> {
     let end = text.find(|character: char| !character.is_alphabetic()).unwrap_or(text.len());
-    let (word, behind) = text.split_at(end);
-    (end > 0 && (behind.is_empty() || behind.starts_with(BLANKS))).then(|| (word, behind.trim_matches(BLANKS)))
+    let (word, rest) = text.split_at(end);
+    (end > 0 && (rest.is_empty() || rest.starts_with(BLANKS))).then(|| (word, rest.trim_matches(BLANKS)))
 }
 
-/// Looks `word` up, and reads `arguments`, which have no blanks around them.
+/// Finds the command of `word`, in any case, and parses its `arguments`.
 fn parse_command<'a>(word: &'a str, arguments: &'a str) -> Result<Command<'a>, CommandError<'a>> {
     let spec = COMMANDS.iter().find(|spec| spec.word.eq_ignore_ascii_case(word)).ok_or(CommandError::Unknown(word))?;
     if spec.arguments.is_empty() && !arguments.is_empty() {
@@ -154,7 +156,7 @@ fn parse_command<'a>(word: &'a str, arguments: &'a str) -> Result<Command<'a>, C
     })
 }
 
-/// A word of any length, shown in a bounded one.
+/// Displays at most [`MAX_SHOWN_WORD`] characters of a word.
 struct Truncated<'a>(&'a str);
 
 impl fmt::Display for Truncated<'_> {
@@ -230,26 +232,26 @@ mod tests {
 
     #[test]
     fn error_text_names_the_mistake_and_the_usage() {
-        for (line, answer) in [
-            ("/who is there?", "/who takes nothing more; write: /who"),
-            ("/join", "/join: something is missing; write: /join ROOM [NAME]"),
-            ("/join a b c", "/join: that is too much; write: /join ROOM [NAME]"),
+        for (line, expected) in [
+            ("/who is there?", "/who takes no arguments; write: /who"),
+            ("/join", "/join: an argument is missing; write: /join ROOM [NAME]"),
+            ("/join a b c", "/join: too many arguments; write: /join ROOM [NAME]"),
             (
                 "/join grüße",
                 "/join: the room name holds 'ü', a name has printable ASCII characters only; write: /join ROOM [NAME]",
             ),
-            ("/nick", "/nick: something is missing; write: /nick NAME"),
-            ("/nick ***", "/nick: the name has stars only, and those begin the server's own lines; write: /nick NAME"),
-            ("/nick al ice", "/nick: that is too much; write: /nick NAME"),
-            ("/me ", "/me: something is missing; write: /me TEXT"),
-            ("/msg bob", "/msg: something is missing; write: /msg NAME TEXT"),
+            ("/nick", "/nick: an argument is missing; write: /nick NAME"),
+            ("/nick ***", "/nick: the name has stars only, and stars begin the server's own lines; write: /nick NAME"),
+            ("/nick al ice", "/nick: too many arguments; write: /nick NAME"),
+            ("/me ", "/me: an argument is missing; write: /me TEXT"),
+            ("/msg bob", "/msg: an argument is missing; write: /msg NAME TEXT"),
             ("/last 0", "/last: N is a number from 1 to 65535; write: /last [N]"),
             ("/last 65536", "/last: N is a number from 1 to 65535; write: /last [N]"),
             ("/last few", "/last: N is a number from 1 to 65535; write: /last [N]"),
-            ("/ui maybe", "/ui: it is switched on or off; write: /ui on|off"),
-            ("/time", "/time: something is missing; write: /time on|off"),
+            ("/ui maybe", "/ui: the argument must be on or off; write: /ui on|off"),
+            ("/time", "/time: an argument is missing; write: /time on|off"),
         ] {
-            assert_eq!(error_text(line), answer);
+            assert_eq!(error_text(line), expected);
         }
     }
 }

@@ -1,23 +1,22 @@
-//! The table of commands: what each is called, takes and does, and how it is read.
+//! The table of chat commands: the word, arguments, summary and parser of each.
 //!
-//! The help is made of the same table, so it can't tell of a command that isn't there, nor miss one
-//! that is.
+//! The help is written from the same table, so it lists exactly the commands that exist.
 
 use super::{ArgumentError, BLANKS, Command};
 use crate::text::names::{RoomName, UserName};
 
-/// How many lines `/last` shows when nobody says how many: they fit a screen of 24 rows.
+/// How many lines `/last` without a number shows: they fit a screen of 24 rows.
 const DEFAULT_LAST_LINES: u16 = 20;
 
-/// A command as the table has it.
+/// The specification of a command.
 pub(super) struct CommandSpec {
-    /// Its word, in small letters.
+    /// The word after the slash, in lower case.
     pub(super) word: &'static str,
-    /// What it takes, as the help shows it. Empty: it stands alone.
+    /// The arguments, as the help shows them; empty for a command without arguments.
     pub(super) arguments: &'static str,
-    /// What it does, as the help says it.
+    /// What the command does, as the help shows it.
     pub(super) summary: &'static str,
-    /// Makes a command of what stands behind the word, without the blanks around it.
+    /// Parses the arguments, given without the blanks around them.
     pub(super) parse: fn(&str) -> Result<Command<'_>, ArgumentError>,
 }
 
@@ -25,27 +24,27 @@ pub(super) struct CommandSpec {
 #[rustfmt::skip]
 pub(super) const COMMANDS: [CommandSpec; 12] = [
     CommandSpec { word: "help", arguments: "", summary: "this list", parse: |_| Ok(Command::Help) },
-    CommandSpec { word: "who", arguments: "", summary: "who is in this room", parse: |_| Ok(Command::Who) },
-    CommandSpec { word: "rooms", arguments: "", summary: "the rooms, and how many are in each", parse: |_| Ok(Command::Rooms) },
+    CommandSpec { word: "who", arguments: "", summary: "list the members of this room", parse: |_| Ok(Command::Who) },
+    CommandSpec { word: "rooms", arguments: "", summary: "list the rooms and how many are in each", parse: |_| Ok(Command::Rooms) },
     CommandSpec { word: "join", arguments: "ROOM [NAME]", summary: "leave this room for another one", parse: parse_join },
     CommandSpec { word: "nick", arguments: "NAME", summary: "change your name", parse: |name| parse_user_name(name).map(Command::Nick) },
-    CommandSpec { word: "me", arguments: "TEXT", summary: "do something: * alice waves", parse: |text| required(text).map(Command::Me) },
-    CommandSpec { word: "msg", arguments: "NAME TEXT", summary: "whisper to somebody in this room", parse: parse_msg },
-    CommandSpec { word: "last", arguments: "[N]", summary: "the last lines of this room", parse: parse_last },
-    CommandSpec { word: "quit", arguments: "[TEXT]", summary: "leave, perhaps with a last word", parse: parse_quit },
+    CommandSpec { word: "me", arguments: "TEXT", summary: "describe an action: * alice waves", parse: |text| required(text).map(Command::Me) },
+    CommandSpec { word: "msg", arguments: "NAME TEXT", summary: "whisper to one member of this room", parse: parse_msg },
+    CommandSpec { word: "last", arguments: "[N]", summary: "show the last lines of this room", parse: parse_last },
+    CommandSpec { word: "quit", arguments: "[TEXT]", summary: "leave the server, after a last text", parse: parse_quit },
     CommandSpec { word: "ui", arguments: "on|off", summary: "edit lines with the arrow keys (telnet)", parse: |on| parse_switch(on).map(Command::Ui) },
-    CommandSpec { word: "time", arguments: "on|off", summary: "the time (UTC) in front of each line", parse: |on| parse_switch(on).map(Command::Time) },
+    CommandSpec { word: "time", arguments: "on|off", summary: "the time (UTC) before each line", parse: |on| parse_switch(on).map(Command::Time) },
     CommandSpec { word: "color", arguments: "on|off", summary: "a color for each name", parse: |on| parse_switch(on).map(Command::Color) },
 ];
 
-/// Appends what the commands are, a line each, each beginning with `*** `.
-pub fn push_help(out: &mut Vec<u8>) {
+/// Appends the help: one reply line per command, and one about the second slash.
+pub(crate) fn push_help(out: &mut Vec<u8>) {
     let width = COMMANDS.iter().map(|spec| spec.word.len() + 1 + spec.arguments.len()).max().unwrap_or_default();
     for CommandSpec { word, arguments, summary, .. } in &COMMANDS {
         let usage = format!("{word} {arguments}");
         out.extend_from_slice(format!("*** /{usage:width$}  {summary}\n").as_bytes());
     }
-    out.extend_from_slice(b"*** a line that starts like a command is said when it has one / more: //who\n");
+    out.extend_from_slice(b"*** to say a line that looks like a command, write a second /: //who\n");
 }
 
 fn parse_join(arguments: &str) -> Result<Command<'_>, ArgumentError> {
@@ -65,12 +64,12 @@ fn parse_last(arguments: &str) -> Result<Command<'_>, ArgumentError> {
     count.ok().filter(|count| *count > 0).map(Command::Last).ok_or(ArgumentError::InvalidCount)
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "one of the table's parsers")]
+#[expect(clippy::unnecessary_wraps, reason = "the table's parsers have one signature")]
 fn parse_quit(arguments: &str) -> Result<Command<'_>, ArgumentError> {
     Ok(Command::Quit(required(arguments).ok()))
 }
 
-/// The one name that `arguments` are to be.
+/// Parses arguments that are exactly one user name.
 fn parse_user_name(arguments: &str) -> Result<UserName, ArgumentError> {
     match split_first_word(required(arguments)?) {
         (name, "") => UserName::parse(name).map_err(ArgumentError::InvalidUserName),
@@ -78,6 +77,7 @@ fn parse_user_name(arguments: &str) -> Result<UserName, ArgumentError> {
     }
 }
 
+/// Parses `on` as true and `off` as false, in any case.
 fn parse_switch(arguments: &str) -> Result<bool, ArgumentError> {
     match required(arguments)? {
         on if on.eq_ignore_ascii_case("on") => Ok(true),
@@ -86,12 +86,12 @@ fn parse_switch(arguments: &str) -> Result<bool, ArgumentError> {
     }
 }
 
-/// `arguments`, unless there are none.
+/// Returns `arguments`, or [`ArgumentError::Missing`] if they are empty.
 fn required(arguments: &str) -> Result<&str, ArgumentError> {
     if arguments.is_empty() { Err(ArgumentError::Missing) } else { Ok(arguments) }
 }
 
-/// Cuts the first word off.
+/// Splits `arguments` after the first word and drops the blanks between.
 fn split_first_word(arguments: &str) -> (&str, &str) {
     let (word, rest) = arguments.split_once(BLANKS).unwrap_or((arguments, ""));
     (word, rest.trim_start_matches(BLANKS))
@@ -102,10 +102,11 @@ mod tests {
     use super::*;
     use crate::protocol::commands::{ParsedLine, parse};
 
-    /// What somebody might write for `arguments`.
+    /// Returns valid arguments for a usage as the help shows it.
     fn example(arguments: &str) -> String {
         let words = [("ROOM", "lobby"), ("NAME", "bob"), ("TEXT", "so long"), ("N", "5"), ("on|off", "on")];
-        let example = words.iter().fold(arguments.to_owned(), |text, (wanted, word)| text.replace(wanted, word));
+        let example =
+            words.iter().fold(arguments.to_owned(), |text, (placeholder, word)| text.replace(placeholder, word));
         assert!(!example.contains(|c: char| c.is_uppercase() || c == '|'), "no example for {arguments}");
         example.replace(['[', ']'], "")
     }
