@@ -1,63 +1,64 @@
-//! Lines: cuts a stream of bytes into lines as they were meant, and bounds their length.
+//! Line decoder: cuts a peer's data into lines and bounds their length.
 
 use memchr::{memchr2, memchr3};
 use std::borrow::Cow;
 
-/// BS, which erases: what most terminals' Backspace key sends, or DEL.
+/// BS, which erases a character: the Backspace key of some terminals sends it.
 const BS: u8 = 0x08;
 
-/// DEL, which erases as [`BS`] does.
+/// DEL, which erases a character: the Backspace key of most terminals sends it.
 const DEL: u8 = 0x7F;
 
-/// The longest character in UTF-8, in bytes (RFC 3629, section 3).
+/// The longest UTF-8 character, in bytes (RFC 3629, section 3).
 const MAX_CHARACTER_LENGTH: usize = 4;
 
-/// Cuts lines off chunks of any size; keeps memory only for an unfinished line.
+/// Cuts chunks of any size into lines; allocates only for an unfinished line.
 ///
-/// What comes in is data, telnet's commands taken out: commands that edit the line are calls here.
+/// The input is data without telnet commands. Telnet commands that edit the line are method calls.
 ///
-/// - LF ends a line, CR LF and CR NUL do (RFC 854, page 11: a bare CR is sent as CR NUL).
-/// - A CR before anything else is dropped, and so is a NUL.
-/// - BS and DEL erase the last character of the unfinished line, if it has one: a terminal in
-///   character mode leaves it to the server.
+/// - LF, CR LF and CR NUL end a line (RFC 854, page 11, sends a bare CR as CR NUL).
+/// - A CR before any other byte is dropped, and so is any other NUL.
+/// - BS and DEL erase the last character of the unfinished line, if there is one: a terminal in
+///   character mode leaves editing to the server.
 ///
-/// A line's length is all bytes before its LF or NUL, those among them that were dropped or erased:
-/// who types and erases without end has no line without end. Each byte is looked at three times at
-/// most, however the chunks are cut.
+/// The length of a line counts all bytes before its LF or NUL, including dropped and erased ones, so a
+/// peer that types and erases forever still reaches the bound. The decoder reads each byte three times at
+/// most, in chunks of any size.
 #[derive(Debug)]
 pub struct LineDecoder {
-    /// What is left of the unfinished line.
+    /// The bytes of the unfinished line that were not dropped or erased.
     unfinished: Vec<u8>,
     /// The longest line, in bytes.
     max_line: u32,
-    /// The unfinished line's length so far, in bytes as they came.
+    /// The length of the unfinished line, in bytes received.
     length: u32,
-    /// Whether the last byte was a CR, which may be half of a line end. It is counted in `length`.
+    /// Whether the last byte was a CR, which may begin a line end. `length` counts it.
     after_cr: bool,
-    /// Whether a line has ended as an NVT's lines do.
+    /// Whether a line has ended in CR LF or CR NUL.
     nvt: bool,
-    /// Whether what comes next may be the second half of a line end that somebody else has taken.
+    /// Whether an LF or NUL that comes next belongs to a line end whose CR the line editor has taken.
     skip_line_end_rest: bool,
 }
 
-/// A line grew longer than the bound; nothing behind it is cut any more.
+/// A line is longer than the bound. The decoder must not be used any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LineTooLong;
 
 impl LineDecoder {
-    /// Cuts lines of at most `max` bytes; 4 GiB is as good as no bound.
+    /// Creates a decoder for lines of at most `max_line` bytes; 4 GiB or more is a bound of 4 GiB.
     #[must_use]
     pub fn new(max_line: usize) -> Self {
         let max_line = u32::try_from(max_line).unwrap_or(u32::MAX);
         Self { unfinished: Vec::new(), max_line, length: 0, after_cr: false, nvt: false, skip_line_end_rest: false }
     }
 
-    /// Takes the next whole line off the front of `input`, without its line end.
+    /// Removes the next whole line from the front of `input` and returns it without its line end.
     ///
-    /// `None`: no line ends in `input`; all of it was taken in as the beginning of one.
+    /// Returns `None` if no line ends in `input`; the decoder has then taken all of `input` into the
+    /// unfinished line.
     ///
     /// # Errors
-    /// [`LineTooLong`], as soon as the line can't be within the bound any more.
+    /// [`LineTooLong`], as soon as the unfinished line exceeds the bound.
     pub fn next_line<'a>(&mut self, input: &mut &'a [u8]) -> Option<Result<Cow<'a, [u8]>, LineTooLong>> {
         if let [first, rest @ ..] = *input
             && std::mem::take(&mut self.skip_line_end_rest)
@@ -88,54 +89,57 @@ impl LineDecoder {
         None
     }
 
-    /// Takes the unfinished line when the stream has ended; `None` when the last line was whole, or
-    /// nothing is left of what came behind it. A CR counts as a line: it is how a line end begins.
+    /// Returns the unfinished line at the end of the stream, or `None` if nothing is left of it.
+    ///
+    /// A CR alone is an empty line, since a CR begins a line end.
     pub fn finish(&mut self) -> Option<Vec<u8>> {
         let has_line = !self.unfinished.is_empty() || self.after_cr;
         let line = self.take_unfinished();
         has_line.then_some(line)
     }
 
-    /// Erases the last character of the unfinished line, if it has one: telnet's EC (RFC 854,
-    /// page 13), BS and DEL. A character is one in UTF-8, or one byte of what is none.
+    /// Erases the last character of the unfinished line, if there is one, as telnet's EC (RFC 854,
+    /// page 13), BS and DEL do. A character is a UTF-8 character or one byte of invalid UTF-8.
     pub fn erase_character(&mut self) {
         let line = &self.unfinished;
         let is_start = |at: &usize| line[*at] & 0xC0 != 0x80;
         let reach = line.len().saturating_sub(MAX_CHARACTER_LENGTH)..line.len();
         let start = reach.rev().find(is_start).filter(|start| match str::from_utf8(&line[*start..]) {
             Ok(_) => true,
-            // Half of a character, as it comes when the other half was lost.
+            // The line ends in an incomplete character, which counts as one.
             Err(error) => error.valid_up_to() == 0 && error.error_len().is_none(),
         });
         self.unfinished.truncate(start.unwrap_or(line.len().saturating_sub(1)));
     }
 
-    /// Drops the unfinished line: telnet's EL and IP. Its bytes count no more. A CR at its end may
-    /// still be half of a line end.
+    /// Drops the unfinished line, as telnet's EL and IP do. The length of the line starts again from
+    /// zero, but a CR at its end may still begin a line end.
     pub fn erase_line(&mut self) {
         self.unfinished = Vec::new();
         self.length = u32::from(self.after_cr);
     }
 
-    /// Goes on behind a CR that has ended a line elsewhere, in the line editor: an LF or a NUL right
-    /// behind it belongs to that line's end.
+    /// Tells the decoder that the line editor has ended a line with a CR: an LF or NUL that comes next
+    /// belongs to the same line end and is dropped.
     pub fn continue_after_cr(&mut self) {
         self.skip_line_end_rest = true;
     }
 
-    /// Whether a line has ended in CR LF or CR NUL: the peer is an NVT (RFC 854), or is meant as one.
+    /// Returns whether a line has ended in CR LF or CR NUL, as a network virtual terminal (NVT, RFC 854)
+    /// ends lines.
     #[must_use]
     pub fn is_nvt(&self) -> bool {
         self.nvt
     }
 
-    /// Whether the unfinished line begins with these bytes.
+    /// Returns whether the unfinished line starts with `bytes`.
     #[must_use]
     pub fn starts_with(&self, bytes: &[u8]) -> bool {
         self.unfinished.starts_with(bytes)
     }
 
-    /// How many bytes of line end `rest` begins with, if the whole line is `text` as it stands.
+    /// Returns the length of the line end at the start of `rest`, if `text` is a whole line that can be
+    /// borrowed as it is.
     fn whole_line_end(&mut self, text: &[u8], rest: &[u8]) -> Option<usize> {
         let end = match rest {
             [b'\n', ..] => 1,
@@ -150,7 +154,7 @@ impl LineDecoder {
         Some(end)
     }
 
-    /// Takes `text`, which holds no LF, CR or NUL, into the unfinished line.
+    /// Appends `text`, which holds no LF, CR or NUL, to the unfinished line and applies its BS and DEL.
     fn append_text(&mut self, mut text: &[u8]) -> Result<(), LineTooLong> {
         if text.is_empty() {
             return Ok(());
@@ -166,7 +170,7 @@ impl LineDecoder {
         Ok(())
     }
 
-    /// Takes an LF, a CR or a NUL; true if the line has ended.
+    /// Applies an LF, CR or NUL; returns whether it ends the unfinished line.
     fn apply_control(&mut self, control: u8) -> Result<bool, LineTooLong> {
         if control == b'\n' || (control == 0 && self.after_cr) {
             self.nvt |= self.after_cr;
@@ -177,14 +181,14 @@ impl LineDecoder {
         Ok(false)
     }
 
-    /// Counts bytes of the unfinished line.
+    /// Adds `bytes` to the length of the unfinished line.
     fn add_length(&mut self, bytes: usize) -> Result<(), LineTooLong> {
         let length = self.length as usize + bytes;
         self.length = u32::try_from(length).ok().filter(|length| *length <= self.max_line).ok_or(LineTooLong)?;
         Ok(())
     }
 
-    /// Ends the unfinished line.
+    /// Takes the unfinished line and starts a new one.
     fn take_unfinished(&mut self) -> Vec<u8> {
         self.length = 0;
         self.after_cr = false;
@@ -197,7 +201,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The lines of a stream, and what `finish` gave behind them or that a line was too long.
+    /// The lines of a stream, then the result of `finish` or the error.
     #[derive(Debug, PartialEq)]
     struct Decoded {
         lines: Vec<Vec<u8>>,
@@ -205,16 +209,16 @@ mod tests {
         nvt: bool,
     }
 
-    /// All that comes of `chunks`. What is kept meanwhile stays within the bound.
+    /// Decodes `chunks` and checks that the unfinished line stays within the bound.
     fn decode(chunks: &[&[u8]], max: usize) -> Decoded {
         let mut decoder = LineDecoder::new(max);
-        let mut cut = Vec::new();
+        let mut decoded = Vec::new();
         let mut rest = Ok(None);
         'stream: for chunk in chunks {
             let mut input = *chunk;
             while let Some(line) = decoder.next_line(&mut input) {
                 match line {
-                    Ok(line) => cut.push(line.into_owned()),
+                    Ok(line) => decoded.push(line.into_owned()),
                     Err(too_long) => {
                         rest = Err(too_long);
                         break 'stream;
@@ -225,10 +229,10 @@ mod tests {
             assert!(decoder.unfinished.capacity() <= (2 * max).max(8), "{} for {max}", decoder.unfinished.capacity());
         }
         let nvt = decoder.is_nvt();
-        Decoded { lines: cut, rest: rest.map(|_: Option<Vec<u8>>| decoder.finish()), nvt }
+        Decoded { lines: decoded, rest: rest.map(|_: Option<Vec<u8>>| decoder.finish()), nvt }
     }
 
-    /// The same, written down a second time: byte by byte, and slow.
+    /// Decodes byte by byte: the specification that the tests compare `LineDecoder` with.
     fn reference_decode(bytes: &[u8], max: usize) -> Decoded {
         let mut stream = Decoded { lines: Vec::new(), rest: Ok(None), nvt: false };
         let (mut line, mut length, mut after_cr) = (Vec::new(), 0, false);
@@ -284,13 +288,13 @@ mod tests {
             for chunk in [1, 100] {
                 let mut decoder = LineDecoder::new(100);
                 decoder.continue_after_cr();
-                let mut cut = Vec::new();
+                let mut decoded = Vec::new();
                 for mut input in typed.as_bytes().chunks(chunk) {
-                    cut.extend(
+                    decoded.extend(
                         std::iter::from_fn(|| decoder.next_line(&mut input)).map(|line| line.unwrap().into_owned()),
                     );
                 }
-                assert_eq!(cut, [line.as_bytes()], "{typed:?}");
+                assert_eq!(decoded, [line.as_bytes()], "{typed:?}");
             }
         }
     }
@@ -361,15 +365,11 @@ mod tests {
         ] {
             assert_eq!(decode(&[typed.as_bytes()], 4).rest.is_ok(), fits, "{typed:?}");
         }
-        assert_eq!(decode(&[b"12345"], 4).rest, Err(LineTooLong), "known before its end comes");
+        assert_eq!(decode(&[b"12345"], 4).rest, Err(LineTooLong), "the error comes before the line end");
         let mut decoder = LineDecoder::new(4);
         assert_eq!(decoder.next_line(&mut &b"1234"[..]), None);
         decoder.erase_character();
-        assert_eq!(
-            decoder.next_line(&mut &b"5"[..]),
-            Some(Err(LineTooLong)),
-            "what a command erases was sent all the same"
-        );
+        assert_eq!(decoder.next_line(&mut &b"5"[..]), Some(Err(LineTooLong)), "an erased byte still counts");
     }
 
     #[test]
@@ -397,14 +397,14 @@ mod tests {
         }
     }
 
-    /// Thousands of quiet connections have one each.
+    /// Every connection holds a decoder, so its size bounds the memory of a quiet connection.
     #[test]
     fn line_decoder_stays_within_40_bytes() {
         assert!(size_of::<LineDecoder>() <= 40, "{}", size_of::<LineDecoder>());
     }
 
     proptest! {
-        /// Any chunking of any bytes gives the same lines, and the same as the slow way.
+        /// Any chunking of any bytes gives the same lines as the byte-by-byte specification.
         #[test]
         fn chunking_does_not_change_the_lines(
             bytes in prop::collection::vec(prop_oneof![
