@@ -1,59 +1,65 @@
-//! An allowance: how many commands a peer may send, and how often it gets an answer.
+//! The telnet budget: how many command bytes a peer may send, and how many replies it may get.
 
 use crate::limits::rate::{RateLimit, RateLimiter};
 use std::num::NonZeroU32;
 use std::time::Instant;
 
-/// Bytes of commands a second, and at once, that are read at full speed. A client greets with 30, and
-/// tells each size of a window that is dragged in 9.
+/// Command bytes per second, and at once. A client's first negotiation has about 30 bytes, and each window
+/// size while a user drags the window has 9.
 const COMMAND_BYTES: RateLimit = RateLimit::new(16 << 10, NonZeroU32::MIN.saturating_add((16 << 10) - 1));
 
-/// Answers a second, and at once: more than a key held down asks for. A client that waits for a
-/// timing mark shows nothing until it has it, so nobody who types may miss one.
+/// Replies to negotiation per second, and at once: more than a key held down asks for. A client that waits
+/// for a timing mark shows no output until the mark arrives, so a typing user must get every one.
 const REPLIES: RateLimit = RateLimit::new(100, NonZeroU32::MIN.saturating_add(199));
 
-/// Answers to Are You There: one a second.
+/// Replies to Are You There: one per second.
 const ARE_YOU_THERE: RateLimit = RateLimit::new(1, NonZeroU32::MIN);
 
-/// What is left of a peer's allowance.
+/// The budget of one peer for telnet commands and for replies to them.
 ///
-/// Only a peer that has sent a command needs one: keep it in a box of its own, made then.
+/// Only a peer that has sent a telnet command needs a budget, so the connection allocates it then.
 #[derive(Debug)]
-pub struct TelnetBudget {
+pub(crate) struct TelnetBudget {
+    /// Command bytes, against [`COMMAND_BYTES`].
     bytes: RateLimiter,
+    /// Replies to negotiation, against [`REPLIES`].
     replies: RateLimiter,
+    /// Replies to Are You There, against [`ARE_YOU_THERE`].
     are_you_there: RateLimiter,
 }
 
 impl TelnetBudget {
-    /// A whole one.
+    /// Returns a budget of which nothing is used at `now`.
     #[must_use]
-    pub fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         let unused = RateLimiter::new(now);
         Self { bytes: unused, replies: unused, are_you_there: unused }
     }
 
-    /// Takes so many bytes of commands, which have been read.
+    /// Spends `bytes` command bytes, which have been read already.
     ///
     /// # Errors
-    /// When they have used the allowance up: the time before which no more is to be read. Nothing is
-    /// lost, and nobody is closed for it.
-    pub fn spend_bytes(&mut self, bytes: u32, now: Instant) -> Result<(), Instant> {
+    /// The instant before which the connection must read no more, if the budget is exhausted. The peer is
+    /// delayed; it loses no input and stays connected.
+    pub(crate) fn spend_bytes(&mut self, bytes: u32, now: Instant) -> Result<(), Instant> {
         self.bytes.spend_many(bytes, &COMMAND_BYTES, now);
         self.bytes.check(&COMMAND_BYTES, now)
     }
 
-    /// Whether an answer to a negotiation may be sent; if so, it is taken. Otherwise: silence.
-    pub fn allow_reply(&mut self, now: Instant) -> bool {
+    /// Returns whether a reply to a negotiation may be sent, and spends it if so. Otherwise the command
+    /// gets no reply.
+    pub(crate) fn allow_reply(&mut self, now: Instant) -> bool {
         try_spend(&mut self.replies, &REPLIES, now)
     }
 
-    /// Whether an answer to Are You There may be sent; if so, it is taken. Otherwise: silence.
-    pub fn allow_are_you_there(&mut self, now: Instant) -> bool {
+    /// Returns whether a reply to Are You There may be sent, and spends it if so. Otherwise the command
+    /// gets no reply.
+    pub(crate) fn allow_are_you_there(&mut self, now: Instant) -> bool {
         try_spend(&mut self.are_you_there, &ARE_YOU_THERE, now)
     }
 }
 
+/// Spends one unit if the limit allows it; returns whether it did.
 fn try_spend(limiter: &mut RateLimiter, limit: &RateLimit, now: Instant) -> bool {
     limiter.check(limit, now).map(|()| limiter.spend(limit, now)).is_ok()
 }
@@ -67,18 +73,25 @@ mod tests {
     fn command_flood_is_delayed_to_the_byte_rate() {
         let start = Instant::now();
         let mut budget = TelnetBudget::new(start);
-        assert_eq!(budget.spend_bytes((16 << 10) - 1, start), Ok(()), "a burst");
-        // What one read brings, at most.
+        assert_eq!(budget.spend_bytes((16 << 10) - 1, start), Ok(()), "a burst is allowed at once");
+        // As many bytes as one read returns at most.
         let mut later = budget.spend_bytes(64 << 10, start).unwrap_err();
         let wait = (later - start).as_secs_f64();
-        assert!((3.9..4.1).contains(&wait), "{wait} s for four seconds' bytes");
+        assert!((3.9..4.1).contains(&wait), "{wait} s for the bytes of four seconds");
         for second in 1..100 {
             later = budget.spend_bytes(16 << 10, later).unwrap_err();
             let wait = (later - start).as_secs_f64() - f64::from(second);
-            assert!((3.9..4.1).contains(&wait), "{wait} s and {second}: the rate has no end");
+            assert!(
+                (3.9..4.1).contains(&wait),
+                "{wait} s beyond second {second}: a lasting flood is delayed to the rate"
+            );
         }
         let quiet = later + Duration::from_secs(1);
-        assert_eq!(budget.spend_bytes((16 << 10) - 1, quiet), Ok(()), "and is forgotten");
+        assert_eq!(
+            budget.spend_bytes((16 << 10) - 1, quiet),
+            Ok(()),
+            "after a quiet second the burst is available again"
+        );
     }
 
     #[test]
@@ -86,16 +99,20 @@ mod tests {
         let start = Instant::now();
         let mut budget = TelnetBudget::new(start);
         assert_eq!((0..1000).filter(|_| budget.allow_reply(start)).count(), 200);
-        assert_eq!((0..1000).filter(|_| budget.allow_are_you_there(start)).count(), 1, "the two are apart");
+        assert_eq!(
+            (0..1000).filter(|_| budget.allow_are_you_there(start)).count(),
+            1,
+            "replies to negotiation do not spend it"
+        );
         let second = start + Duration::from_secs(1);
         assert_eq!((0..1000).filter(|_| budget.allow_reply(second)).count(), 100);
         assert_eq!((0..1000).filter(|_| budget.allow_are_you_there(second)).count(), 1);
-        // A key held down.
-        let held = |tick| start + Duration::from_secs(60) + Duration::from_millis(33) * tick;
-        assert!((0..1000).all(|tick| budget.allow_reply(held(tick))));
+        // A key held down repeats every 33 ms and asks for a reply each time.
+        let repeat = |tick| start + Duration::from_secs(60) + Duration::from_millis(33) * tick;
+        assert!((0..1000).all(|tick| budget.allow_reply(repeat(tick))));
     }
 
-    /// Each peer that has sent a command has one.
+    /// Each peer that has sent a telnet command has a budget, so its size bounds memory.
     #[test]
     fn budget_stays_within_48_bytes() {
         assert!(size_of::<TelnetBudget>() <= 48, "{}", size_of::<TelnetBudget>());

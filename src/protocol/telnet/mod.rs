@@ -1,72 +1,75 @@
-//! Telnet: takes a peer's commands out of its bytes (RFC 854, 855), and says what they ask for.
+//! Telnet: separates a peer's telnet commands from its data (RFC 854, RFC 855).
 //!
-//! Decoding every connection is safe: each command begins with FF, which UTF-8 has nowhere. Of what
-//! the server says nothing has to be doubled, for the same reason. It says nothing first, either:
-//! `nc`, programs, and `telnet` on any port but 23 take an unasked command for rubbish.
+//! Every connection may be decoded: each command begins with the byte FF, which no UTF-8 text contains.
+//! For the same reason no text of the server needs a doubled FF. On a plain TCP port the server sends no
+//! command before the peer does, since `nc`, programs, and `telnet` on ports other than 23 would show it
+//! as garbage.
 
 mod budget;
 mod options;
 #[cfg(test)]
 mod transcripts;
 
-pub use budget::TelnetBudget;
+pub(crate) use budget::TelnetBudget;
 pub use options::TelnetOption;
 
 use memchr::memchr;
 use options::{OptionStates, Verb};
 
-/// Interpret As Command: what each command begins with. Doubled, it is data.
+/// IAC, "interpret as command": the first byte of each command. Doubled, it is one data byte FF.
 pub const IAC: u8 = 0xFF;
 
-/// A data byte FF, as it is when it comes doubled.
+/// The data that a doubled IAC stands for.
 const ESCAPED_IAC: &[u8] = &[IAC];
 
-/// Begins a subnegotiation, an option's subnegotiation.
+/// SB, which begins a subnegotiation: the parameters of an option (RFC 855).
 const SB: u8 = 0xFA;
 
-/// Ends a subnegotiation.
+/// SE, which ends a subnegotiation.
 const SE: u8 = 0xF0;
 
-/// The lowest byte that is a command: EOF, of the linemode option (RFC 1184, section 2.5). Those of
-/// RFC 854 begin at [`SE`].
+/// The lowest command byte: EOF of the linemode option (RFC 1184, section 2.5). The commands of RFC 854
+/// begin at [`SE`].
 const FIRST_COMMAND: u8 = 0xEC;
 
-/// The longest subnegotiation, its option counted, in bytes: far beyond what any option has to say.
+/// The longest subnegotiation in bytes, with its option byte: far more than any option needs.
 const MAX_SUBNEGOTIATION: u16 = 4096;
 
-/// The bytes of a window's size: its option, then columns and rows, big-endian (RFC 1073).
+/// The length of a NAWS subnegotiation: option byte, columns and rows, both big-endian u16 (RFC 1073).
 const WINDOW_SIZE_LENGTH: usize = 5;
 
-/// Takes telnet's commands out of a stream of bytes.
+/// Separates telnet commands from the data of a byte stream.
 ///
-/// It may stop and go on between any two bytes, and allocates nothing. Where a command stands makes
-/// no difference to the data around it: a line end cut in two by one is a line end.
+/// Input may be split between any two bytes, and decoding allocates nothing. A command does not change the
+/// data around it: CR, a command and LF are a CR LF.
 ///
-/// It is meant to be asked again and again until all input is taken; what it says then is to be
-/// done in that order. When a run of data can't be used up at once, what is left of it may be put
-/// back in front of the input: it is decoded to the same again. Only of a run that is an FF the
-/// decoder has to [know](Self::unread_escaped_iac).
+/// The caller calls [`next_item`](Self::next_item) until it returns `None` and handles the items in that
+/// order. A caller that cannot use all of a data item may put the unused end back in front of its input,
+/// which decodes to the same data again. If that end is a doubled FF, the caller must also call
+/// [`unread_escaped_iac`](Self::unread_escaped_iac).
 #[derive(Debug, Default)]
 pub struct Decoder {
+    /// Where in a command the next byte stands.
     state: State,
-    /// Whether a command has come.
+    /// Whether the peer has sent a command.
     nvt: bool,
-    /// What was agreed on; nothing, until [`enable_options`](Self::enable_options).
+    /// All disabled until [`enable_options`](Self::enable_options).
     options: OptionStates,
+    /// The subnegotiation that is being received.
     subnegotiation: Subnegotiation,
-    /// Bytes since they were last asked for that are not data.
+    /// The bytes that were not data, since [`take_command_bytes`](Self::take_command_bytes).
     command_bytes: u32,
 }
 
-/// Where in a command the stream is.
+/// The position in a command at which the next byte stands.
 #[derive(Clone, Copy, Debug, Default)]
 enum State {
-    /// In none.
+    /// Outside a command.
     #[default]
     Data,
     /// After an IAC.
     AfterIac,
-    /// After an IAC and a verb: an option is next.
+    /// After an IAC and a verb: the next byte is an option.
     AfterVerb(Verb),
     /// In a subnegotiation.
     Subnegotiation,
@@ -74,71 +77,73 @@ enum State {
     SubnegotiationAfterIac,
 }
 
-/// What came in a subnegotiation.
+/// The content of a subnegotiation.
 #[derive(Debug, Default)]
 struct Subnegotiation {
-    /// How many bytes, the option among them.
+    /// The number of bytes, with the option byte.
     length: u16,
-    /// The first of them. The rest belongs to options that are refused.
+    /// The first bytes. Only NAWS is ever accepted, so the decoder needs no others.
     head: [u8; WINDOW_SIZE_LENGTH],
 }
 
-/// What a decoder finds next.
+/// An item of the decoded stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Item<'a> {
-    /// Data; more of it may follow.
+    /// Data without commands, never empty.
     Data(&'a [u8]),
-    /// A command that asks for something. Those that don't are taken out without a word.
+    /// A command that the connection has to handle. The decoder drops all others.
     Command(TelnetCommand),
 }
 
-/// What a peer asks for. Answers go to it alone, behind all that it is owed.
+/// A telnet command that the connection has to handle.
+///
+/// Replies go to that peer alone, after all output that is queued for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TelnetCommand {
-    /// IP, Ctrl-C: drop the unfinished line. Nobody is disconnected for it.
+    /// IP, which clients send for Ctrl-C: drop the unfinished line and keep the connection.
     Interrupt,
     /// EC: erase the last character of the unfinished line.
     EraseCharacter,
     /// EL: erase the unfinished line.
     EraseLine,
-    /// AYT: show that somebody is there.
+    /// AYT: send a line that shows that the server is alive.
     AreYouThere,
-    /// The peer wants an option that it doesn't get: send the answer (RFC 1143, section 7).
+    /// The peer requests an option that the server refuses: send `reply` (RFC 1143, section 7).
     ///
-    /// DO TIMING-MARK (RFC 860) is one: without an answer Linux telnet, after Ctrl-C, throws away
-    /// all that it gets.
+    /// DO TIMING-MARK (RFC 860) is such a request: after Ctrl-C, Linux telnet discards all output until
+    /// the reply arrives.
     Refuse {
-        /// The whole command.
+        /// The whole command to send.
         reply: [u8; 3],
     },
-    /// What was offered is in use from here on.
+    /// The peer has accepted the request for this option: it is enabled from here on.
     Enabled(TelnetOption),
-    /// What was offered is not in use, or no more.
+    /// The peer has refused a requested option or ended an enabled one: it is disabled.
     Disabled {
-        /// Which.
+        /// The option.
         option: TelnetOption,
-        /// What to send: only when the peer ends what it had agreed to.
+        /// The whole command to send; only if the peer has ended an enabled option.
         reply: Option<[u8; 3]>,
     },
-    /// How large the peer's window is (RFC 1073); 0 is a size that it doesn't know. It comes once
-    /// [`TelnetOption::WindowSize`] is agreed on, and after each change.
+    /// The size of the peer's window (RFC 1073); 0 means unknown. A peer sends it when
+    /// [`TelnetOption::WindowSize`] is enabled, and after each change.
     WindowSize {
-        /// Characters in a line.
+        /// The width in characters.
         columns: u16,
-        /// Lines.
+        /// The height in lines.
         rows: u16,
     },
 }
 
-/// A subnegotiation was longer than 4 KiB; nothing behind it is decoded any more.
+/// A subnegotiation is longer than 4 KiB. The decoder must not be used any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SubnegotiationTooLong;
 
 impl Decoder {
-    /// Takes the next item off the front of `input`; `None` when nothing is left of it.
+    /// Removes the next item from the front of `input`; returns `None` when `input` is empty.
     ///
     /// # Errors
-    /// [`SubnegotiationTooLong`], as soon as a subnegotiation is.
+    /// [`SubnegotiationTooLong`], as soon as a subnegotiation exceeds 4 KiB.
     pub fn next_item<'a>(&mut self, input: &mut &'a [u8]) -> Option<Result<Item<'a>, SubnegotiationTooLong>> {
         while let Some((first, rest)) = input.split_first() {
             let item = match self.state {
@@ -166,41 +171,41 @@ impl Decoder {
         None
     }
 
-    /// Notes that the last byte of what was taken is put back, which is the second of a doubled FF:
-    /// alone it would begin a command.
+    /// Tells the decoder that the caller puts back the second byte of a doubled FF, the last one decoded.
+    /// Without this call, that FF would begin a command.
     pub fn unread_escaped_iac(&mut self) {
         self.state = State::AfterIac;
     }
 
-    /// How many of the bytes so far were not data, since this was last asked: what an
-    /// [`TelnetBudget`] is for. They count toward no line's length.
+    /// Returns the number of bytes that were not data since the last call, to be spent from a
+    /// [`TelnetBudget`]. They do not count toward the length of a line.
     pub fn take_command_bytes(&mut self) -> u32 {
         std::mem::take(&mut self.command_bytes)
     }
 
-    /// Whether the peer has sent a command: it is an NVT (RFC 854).
+    /// Returns whether the peer has sent a command, so is a network virtual terminal (NVT, RFC 854).
     #[must_use]
     pub fn is_nvt(&self) -> bool {
         self.nvt
     }
 
-    /// Offers to do the line's editing and to echo, and asks for the window's size; what to send.
+    /// Requests ECHO, SUPPRESS-GO-AHEAD and the window size; returns the bytes to send.
     ///
-    /// What is in use, or asked for already, is left out. Nothing is in use before it was
-    /// [agreed](TelnetCommand::Enabled) on.
+    /// Options that are enabled or requested already are left out. An option is disabled until the peer
+    /// [accepts](TelnetCommand::Enabled) it.
     pub fn enable_options(&mut self) -> Vec<u8> {
         self.options.enable_all()
     }
 
-    /// Ends all that was agreed on; what to send.
+    /// Requests to disable all enabled options; returns the bytes to send.
     ///
-    /// What was offered and not answered yet is left out: who wants it ended ends it when the answer
-    /// comes. Two questions at once about one option are how loops begin (RFC 1143, section 3).
+    /// Options whose request is unanswered are left out; the caller disables them when the answer arrives.
+    /// Two unanswered requests about one option can start a loop (RFC 1143, section 3).
     pub fn disable_options(&mut self) -> Vec<u8> {
         self.options.disable_all()
     }
 
-    /// Takes one byte of a command.
+    /// Decodes one byte of a command.
     fn decode_command_byte(&mut self, byte: u8) -> Result<Option<Item<'static>>, SubnegotiationTooLong> {
         match (self.state, byte) {
             (State::Data, _) => self.state = State::AfterIac,
@@ -217,7 +222,7 @@ impl Decoder {
                     .filter(|_| self.options.is_window_size_enabled())
                     .map(Item::Command));
             }
-            // Without its end, a subnegotiation ends where another command begins.
+            // A subnegotiation without SE ends where the next command begins.
             (State::AfterIac | State::SubnegotiationAfterIac, _) => return Ok(self.decode_after_iac(byte)),
             (State::AfterVerb(verb), option) => {
                 self.state = State::Data;
@@ -227,7 +232,7 @@ impl Decoder {
         Ok(None)
     }
 
-    /// Takes the byte behind an IAC.
+    /// Decodes the byte after an IAC.
     fn decode_after_iac(&mut self, byte: u8) -> Option<Item<'static>> {
         self.state = State::Data;
         if byte == IAC {
@@ -236,6 +241,7 @@ impl Decoder {
         }
         self.nvt |= byte >= FIRST_COMMAND;
         match byte {
+            // IP, AYT, EC and EL (RFC 854, page 14).
             0xF4 => Some(Item::Command(TelnetCommand::Interrupt)),
             0xF6 => Some(Item::Command(TelnetCommand::AreYouThere)),
             0xF7 => Some(Item::Command(TelnetCommand::EraseCharacter)),
@@ -245,8 +251,8 @@ impl Decoder {
                 self.subnegotiation = Subnegotiation::default();
                 None
             }
-            // EOF, SUSP, ABORT, EOR, NOP, DM, BRK, AO and GA ask for nothing that a line has, and an SE
-            // ends nothing here.
+            // EOF, SUSP, ABORT, EOR, NOP, DM, BRK, AO and GA do not affect a line, and no subnegotiation is
+            // open that an SE could end.
             _ => {
                 self.state = Verb::from_byte(byte).map_or(State::Data, State::AfterVerb);
                 None
@@ -254,13 +260,14 @@ impl Decoder {
         }
     }
 
+    /// Counts bytes that are not data.
     fn count_command_bytes(&mut self, bytes: usize) {
         self.command_bytes = self.command_bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
     }
 }
 
 impl Subnegotiation {
-    /// Takes bytes of a subnegotiation, doubled ones as one.
+    /// Appends bytes of the subnegotiation; the caller has reduced a doubled IAC to one.
     fn push(&mut self, bytes: &[u8]) -> Result<(), SubnegotiationTooLong> {
         let taken = usize::from(self.length);
         let length = u16::try_from(taken + bytes.len()).ok().filter(|length| *length <= MAX_SUBNEGOTIATION);
@@ -271,7 +278,7 @@ impl Subnegotiation {
         Ok(())
     }
 
-    /// The window's size, if that is what came.
+    /// Returns the window size, if this is a NAWS subnegotiation.
     fn window_size(&self) -> Option<TelnetCommand> {
         let [option, columns @ .., _, _] = self.head;
         let [.., high, low] = self.head;

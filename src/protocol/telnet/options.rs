@@ -1,19 +1,21 @@
-//! OptionStates: what is agreed on with a peer. Everything is refused that was not offered.
+//! Telnet option negotiation by RFC 1143. The server refuses every option that it did not request.
 
 use super::{IAC, TelnetCommand};
 
-/// What a server may offer, or ask for, to edit a user's line itself.
+/// A telnet option that the server requests in order to edit a user's line itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TelnetOption {
-    /// The server echoes what is typed (RFC 857).
+    /// ECHO (RFC 857): the server echoes typed characters.
     Echo,
-    /// The server sends no Go Ahead (RFC 858). With [`Echo`](Self::Echo): a client sends each key at once.
+    /// SUPPRESS-GO-AHEAD (RFC 858): together with [`Echo`](Self::Echo) it makes clients send each key at
+    /// once.
     SuppressGoAhead,
-    /// The client tells how large its window is (RFC 1073).
+    /// NAWS (RFC 1073): the client sends the size of its window.
     WindowSize,
 }
 
-/// What is request about an option: by who has it, or to who has it.
+/// A negotiation verb (RFC 854, page 14). WILL and WONT speak of the sender's option, DO and DONT of the
+/// receiver's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
     Will = 0xFB,
@@ -22,29 +24,29 @@ pub(super) enum Verb {
     Dont = 0xFE,
 }
 
-/// How far a facility is, as in RFC 1143, section 7, without its queue: there is one question at a
-/// time, and who has changed his mind asks again when the answer has come.
+/// The state of an option (RFC 1143, section 7), without the queue: at most one request per option is
+/// unanswered, and a caller whose wish has changed sends the opposite request after the answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum QState {
-    /// Not in use.
+    /// Disabled.
     #[default]
     No,
-    /// Offered, and not answered yet.
+    /// The server has requested to enable the option; the peer has not answered.
     WantYes,
-    /// In use.
+    /// Enabled.
     Yes,
-    /// Ended by the server, and not answered yet.
+    /// The server has requested to disable the option; the peer has not answered.
     WantNo,
 }
 
-/// Where each facility stands.
+/// The states of all options that the server may request, indexed by [`TelnetOption`].
 #[derive(Debug, Default)]
 pub(super) struct OptionStates([QState; TelnetOption::ALL.len()]);
 
 impl TelnetOption {
     const ALL: [Self; 3] = [Self::Echo, Self::SuppressGoAhead, Self::WindowSize];
 
-    /// Its option's number.
+    /// Returns the option's code (IANA telnet options).
     pub(super) fn code(self) -> u8 {
         match self {
             Self::Echo => 1,
@@ -53,7 +55,7 @@ impl TelnetOption {
         }
     }
 
-    /// What the server says to offer it, and what to end it.
+    /// Returns the verbs with which the server requests to enable and to disable the option.
     fn request_verbs(self) -> (Verb, Verb) {
         match self {
             Self::Echo | Self::SuppressGoAhead => (Verb::Will, Verb::Wont),
@@ -61,23 +63,25 @@ impl TelnetOption {
         }
     }
 
-    /// Which one a peer speaks of. The server's ECHO is one, the peer's is not.
+    /// Returns the option that a peer's `verb` and option code mean. DO ECHO means the server's ECHO, which
+    /// the server may request; WILL ECHO means the peer's own, which it never does.
     fn from_peer(verb: Verb, option: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.code() == option && known.request_verbs().1 == verb.refusal())
     }
 }
 
 impl Verb {
+    /// Returns the verb that `byte` encodes.
     pub(super) fn from_byte(byte: u8) -> Option<Self> {
         [Self::Will, Self::Wont, Self::Do, Self::Dont].into_iter().find(|verb| *verb as u8 == byte)
     }
 
-    /// Whether it asks for an option, or agrees to it.
+    /// Returns whether the verb requests to enable an option, or accepts that.
     fn is_positive(self) -> bool {
         matches!(self, Self::Will | Self::Do)
     }
 
-    /// What says no to it.
+    /// Returns the verb that refuses this one.
     fn refusal(self) -> Self {
         match self {
             Self::Will | Self::Wont => Self::Dont,
@@ -85,17 +89,18 @@ impl Verb {
         }
     }
 
+    /// Returns the whole command: IAC, the verb and the option code.
     fn with_option(self, option: u8) -> [u8; 3] {
         [IAC, self as u8, option]
     }
 }
 
 impl OptionStates {
-    /// Hears what a peer says about an option.
+    /// Receives a peer's `verb` about `option` and returns what the connection has to do, if anything.
     ///
-    /// Only a change is answered (RFC 854, page 3), and the answer is always no, which asks for no
-    /// answer: there is no loop, whatever the peer does. An option that was never offered needs no
-    /// memory for that.
+    /// Only a change of state gets a reply (RFC 854, page 3), and every reply is a refusal, which needs no
+    /// answer itself. Therefore negotiation cannot loop, whatever the peer sends. An option that was never
+    /// requested needs no state for that.
     pub(super) fn receive(&mut self, verb: Verb, option: u8) -> Option<TelnetCommand> {
         let reply = verb.refusal().with_option(option);
         let refuse = verb.is_positive().then_some(TelnetCommand::Refuse { reply });
@@ -106,7 +111,7 @@ impl OptionStates {
         let before = *state;
         *state = match (before, verb.is_positive()) {
             (QState::WantYes | QState::Yes, true) => QState::Yes,
-            // Also where the end of an option is answered with yes, which can't be.
+            // Also if the peer accepts WONT or DONT with a positive verb, which RFC 1143 calls an error.
             _ => QState::No,
         };
         match (before, *state) {
@@ -118,22 +123,22 @@ impl OptionStates {
         }
     }
 
-    /// Offers each facility that is off.
+    /// Requests to enable each disabled option; returns the bytes to send.
     pub(super) fn enable_all(&mut self) -> Vec<u8> {
         self.request_transition(QState::No, QState::WantYes, |(enable, _)| enable)
     }
 
-    /// Ends each facility that is on.
+    /// Requests to disable each enabled option; returns the bytes to send.
     pub(super) fn disable_all(&mut self) -> Vec<u8> {
         self.request_transition(QState::Yes, QState::WantNo, |(_, disable)| disable)
     }
 
-    /// Whether a peer may tell how large its window is.
+    /// Returns whether NAWS is enabled, so that window sizes may arrive.
     pub(super) fn is_window_size_enabled(&self) -> bool {
         self.0[TelnetOption::WindowSize as usize] == QState::Yes
     }
 
-    /// Asks to move each facility from one standing to another.
+    /// Moves each option in state `from` to state `to` and returns the requests for that.
     fn request_transition(&mut self, from: QState, to: QState, verb: fn((Verb, Verb)) -> Verb) -> Vec<u8> {
         let mut request = Vec::new();
         for option in TelnetOption::ALL {
@@ -151,7 +156,7 @@ impl OptionStates {
 mod tests {
     use super::*;
 
-    /// ECHO, as a peer speaks of the server's.
+    /// The code of ECHO.
     const ECHO: u8 = 1;
 
     fn refused(verb: Verb, option: u8) -> TelnetCommand {
@@ -179,7 +184,7 @@ mod tests {
     fn request_is_accepted_once_and_the_same_option_of_the_peer_is_refused() {
         let mut options = OptionStates::default();
         assert_eq!(options.enable_all(), b"\xFF\xFB\x01\xFF\xFB\x03\xFF\xFD\x1F");
-        assert_eq!(options.enable_all(), b"", "one question at a time");
+        assert_eq!(options.enable_all(), b"", "an unanswered request is not repeated");
         assert_eq!(options.receive(Verb::Will, ECHO), Some(refused(Verb::Dont, ECHO)));
         assert_eq!(options.receive(Verb::Do, 31), Some(refused(Verb::Wont, 31)));
         assert!(!options.is_window_size_enabled());
@@ -189,7 +194,7 @@ mod tests {
             (Verb::Will, TelnetOption::WindowSize),
         ] {
             assert_eq!(options.receive(verb, option.code()), Some(TelnetCommand::Enabled(option)));
-            assert_eq!(options.receive(verb, option.code()), None, "no change, no answer");
+            assert_eq!(options.receive(verb, option.code()), None, "a verb that changes nothing gets no reply");
         }
         assert!(options.is_window_size_enabled());
         assert_eq!(options.enable_all(), b"");
@@ -213,18 +218,22 @@ mod tests {
         options.receive(Verb::Will, 31);
         assert_eq!(options.receive(Verb::Dont, ECHO), Some(disabled(TelnetOption::Echo, Some(*b"\xFF\xFC\x01"))));
         assert_eq!(options.receive(Verb::Dont, ECHO), None);
-        assert_eq!(options.disable_all(), b"\xFF\xFE\x1F", "SGA is not answered yet");
+        assert_eq!(options.disable_all(), b"\xFF\xFE\x1F", "the unanswered request for SGA stays");
         assert!(!options.is_window_size_enabled());
         assert_eq!(options.disable_all(), b"");
         assert_eq!(options.receive(Verb::Wont, 31), Some(disabled(TelnetOption::WindowSize, None)));
         options.enable_all();
         options.receive(Verb::Will, 31);
         options.disable_all();
-        assert_eq!(options.receive(Verb::Will, 31), Some(disabled(TelnetOption::WindowSize, None)), "can't be");
+        assert_eq!(
+            options.receive(Verb::Will, 31),
+            Some(disabled(TelnetOption::WindowSize, None)),
+            "a positive answer to DONT counts as disabled"
+        );
         assert!(!options.is_window_size_enabled());
     }
 
-    /// Two servers that both offer and refuse everything fall silent.
+    /// Two servers that both request options and refuse all others stop after four rounds at most.
     #[test]
     fn two_servers_that_request_and_refuse_everything_do_not_loop() {
         let (mut left, mut right) = (OptionStates::default(), OptionStates::default());
@@ -239,7 +248,7 @@ mod tests {
         }
     }
 
-    /// What is answered to whole negotiations.
+    /// Returns the replies to `received`, a sequence of whole negotiation commands.
     fn replies_to(options: &mut OptionStates, received: &[u8]) -> Vec<u8> {
         let mut request = Vec::new();
         for command in received.as_chunks::<3>().0 {

@@ -1,10 +1,10 @@
-//! Tests of the decoder with the lines behind it: what real clients send, and what nobody should.
+//! Tests of the telnet decoder followed by the line decoder, with the bytes of real and hostile clients.
 
 use super::{Decoder, Item, SubnegotiationTooLong, TelnetCommand, TelnetOption};
 use crate::protocol::line_decoder::LineDecoder;
 use proptest::prelude::*;
 
-/// What came of a stream, in order.
+/// An item or line of the decoded stream.
 #[derive(Debug, PartialEq)]
 enum Event {
     Line(String),
@@ -12,7 +12,7 @@ enum Event {
     TooLong(SubnegotiationTooLong),
 }
 
-/// A stream's reader, as a connection has one.
+/// Both decoders in a row, as a connection has them.
 struct Reader {
     decoder: Decoder,
     lines: LineDecoder,
@@ -50,11 +50,15 @@ impl Reader {
             }
         }
         assert!(input.is_empty());
-        assert_eq!(data + self.decoder.take_command_bytes() as usize, length, "each byte is one or the other");
+        assert_eq!(
+            data + self.decoder.take_command_bytes() as usize,
+            length,
+            "each byte counts as data or as a command byte"
+        );
     }
 }
 
-/// What comes of `bytes`, whole; and the same byte by byte and at every split.
+/// Reads `bytes` at once, byte by byte and split at every place; asserts that the events are equal.
 fn read_in(reader: impl Fn() -> Reader, bytes: &[u8]) -> Vec<Event> {
     let read = |chunks: &[&[u8]]| {
         let mut reader = reader();
@@ -80,7 +84,7 @@ fn line(text: &str) -> Event {
     Event::Line(text.to_owned())
 }
 
-/// A refusal, from its verb and its option.
+/// Returns the event of a refusal with `verb` and `option`.
 fn refusal(verb: u8, option: u8) -> Event {
     Event::Command(TelnetCommand::Refuse { reply: [0xFF, verb, option] })
 }
@@ -93,7 +97,7 @@ fn dont(option: u8) -> Event {
     refusal(0xFE, option)
 }
 
-/// Every command takes nothing from the data around it.
+/// Asserts that `command` changes nothing in the data around it and causes no event.
 #[track_caller]
 fn assert_ignored(command: &[u8]) {
     let events = read(&[b"be", command, b"fore\r", command, b"\nafter\r", command, b"\0"].concat());
@@ -126,7 +130,7 @@ fn interrupt_drops_the_line_and_each_timing_mark_gets_a_reply() {
         read(b"one\r\nhalf\xFF\xF4\xFF\xFD\x06two\r\n\xFF\xF4\xFF\xFD\x06"),
         [line("one"), interrupt(), wont(6), line("two"), interrupt(), wont(6)]
     );
-    // As a Synch, with its Data BatchOffset in the stream.
+    // The same as a Synch (RFC 854, page 9), with its Data Mark in the stream.
     assert_eq!(read(b"\xFF\xF4\xFF\xF2\xFF\xFD\x06a\r\n"), [interrupt(), wont(6), line("a")]);
 }
 
@@ -134,7 +138,7 @@ fn interrupt_drops_the_line_and_each_timing_mark_gets_a_reply() {
 fn break_suspend_and_ctrl_d_keep_the_unfinished_line() {
     assert_eq!(read(b"a\xFF\xF3\xFF\xFD\x06b\r\n"), [wont(6), line("ab")], "Ctrl-\\");
     assert_eq!(read(b"a\xFF\xED\xFF\xFD\x06b\r\n"), [wont(6), line("ab")], "Ctrl-Z");
-    assert_eq!(read(b"a\x04\r\n"), [line("a\\x04")], "Ctrl-D: the text makes nothing of it");
+    assert_eq!(read(b"a\x04\r\n"), [line("a\\x04")], "Ctrl-D stays in the line");
 }
 
 #[test]
@@ -156,11 +160,11 @@ fn are_you_there_is_reported() {
     assert_eq!(read(b"a\xFF\xF6b\n"), [Event::Command(TelnetCommand::AreYouThere), line("ab")]);
 }
 
-/// The named ones, and all that are none: an LF behind an IAC is no line end, either.
+/// Commands that do not affect a line, and bytes that are no commands: an LF after an IAC ends no line.
 #[test]
 fn commands_without_a_request_are_ignored() {
-    let telling = |byte: &u8| matches!(byte, 0xF4 | 0xF6..=0xF8 | 0xFA..=0xFF);
-    for byte in (0..=0xFF).filter(|byte| !telling(byte)) {
+    let has_effect = |byte: &u8| matches!(byte, 0xF4 | 0xF6..=0xF8 | 0xFA..=0xFF);
+    for byte in (0..=0xFF).filter(|byte| !has_effect(byte)) {
         assert_ignored(&[0xFF, byte]);
     }
 }
@@ -170,7 +174,7 @@ fn doubled_iac_is_one_data_byte() {
     assert_eq!(read(b"a\xFF\xFFb\r\xFF\xFF\n"), [line("a\\xffb\\xff")]);
     let mut reader = Reader::new();
     reader.read(b"\xFF\xFF\xFFa");
-    assert!(!reader.decoder.is_nvt(), "neither is a command");
+    assert!(!reader.decoder.is_nvt(), "a doubled IAC is no command");
 }
 
 #[test]
@@ -204,7 +208,7 @@ fn subnegotiation_of_more_than_4_kib_is_an_error() {
     };
     for chunk in [1, 2, 1000, 100_000] {
         assert_eq!(read(&[1; 4096], chunk), [line("a")]);
-        assert_eq!(read(&[0xFF; 8192], chunk), [line("a")], "doubled ones are one");
+        assert_eq!(read(&[0xFF; 8192], chunk), [line("a")], "a doubled IAC counts as one byte");
         for content in [&[1; 4097][..], &[0xFF; 8194], &vec![1; 70_000]] {
             assert_eq!(read(content, chunk), [Event::TooLong(SubnegotiationTooLong)]);
         }
@@ -244,9 +248,9 @@ fn requested_options_are_enabled_and_window_sizes_reported() {
             window(80, 24),
             window(0xFFFF, 0xFF)
         ],
-        "the first came before it was agreed on"
+        "a window size that arrives before NAWS is enabled is ignored"
     );
-    // Too short, too long, without its end, of another option.
+    // Too short, too long, without SE, of another option, and empty.
     for broken in [
         &b"\xFF\xFA\x1F\0\x50\0\xFF\xF0"[..],
         b"\xFF\xFA\x1F\0\x50\0\x18\0\xFF\xF0",
@@ -259,20 +263,20 @@ fn requested_options_are_enabled_and_window_sizes_reported() {
     }
 }
 
-/// Thousands of quiet connections have one each.
+/// Every telnet connection holds a decoder, so its size bounds memory.
 #[test]
 fn decoder_stays_within_20_bytes() {
     assert!(size_of::<Decoder>() <= 20, "{}", size_of::<Decoder>());
 }
 
-/// Bytes in which commands are as frequent as data.
+/// Generates bytes in which commands are as frequent as data.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
-    let telling = b"\xFF\xFF\xFF\xFF\xFA\xF0\xF4\xF6\xF7\xF8\xF1\xFB\xFC\xFD\xFE\x01\x03\x06\x1F\n\r\0\x08ab";
-    prop::collection::vec(prop_oneof![4 => prop::sample::select(&telling[..]), 1 => any::<u8>()], 0..200)
+    let frequent = b"\xFF\xFF\xFF\xFF\xFA\xF0\xF4\xF6\xF7\xF8\xF1\xFB\xFC\xFD\xFE\x01\x03\x06\x1F\n\r\0\x08ab";
+    prop::collection::vec(prop_oneof![4 => prop::sample::select(&frequent[..]), 1 => any::<u8>()], 0..200)
 }
 
 proptest! {
-    /// Any bytes give the same at every split; each is counted; no more answers than commands.
+    /// Any split of any bytes gives the same events, and a command has two bytes at least.
     #[test]
     fn chunking_does_not_change_the_items(bytes in bytes(), requested in any::<bool>()) {
         let reader = || {
@@ -287,14 +291,15 @@ proptest! {
         prop_assert!(2 * commands <= bytes.len());
     }
 
-    /// What is left of a run may be put back: it is decoded to the same again.
+    /// Data that the caller puts back is decoded to the same data again.
     #[test]
     fn unread_data_is_decoded_to_the_same_items_again(bytes in bytes(), most in 1usize..4) {
         prop_assert_eq!(read_with_unread_data(&bytes, most), read_with_unread_data(&bytes, usize::MAX));
     }
 }
 
-/// The data and the commands in `bytes`, where no more than so many bytes of a run are used at once.
+/// Returns the data and commands in `bytes`; uses at most `most` bytes of each data item and puts the
+/// rest back.
 fn read_with_unread_data(bytes: &[u8], most: usize) -> (Vec<u8>, Vec<TelnetCommand>) {
     let (mut decoder, mut input) = (Decoder::default(), bytes);
     let (mut data, mut commands) = (Vec::new(), Vec::new());
