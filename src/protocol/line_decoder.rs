@@ -92,7 +92,7 @@ impl LineDecoder {
     /// Returns the unfinished line at the end of the stream, or `None` if nothing is left of it.
     ///
     /// A CR alone is an empty line, since a CR begins a line end.
-    pub fn finish(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn finish(&mut self) -> Option<Vec<u8>> {
         let has_line = !self.unfinished.is_empty() || self.after_cr;
         let line = self.take_unfinished();
         has_line.then_some(line)
@@ -100,7 +100,7 @@ impl LineDecoder {
 
     /// Erases the last character of the unfinished line, if there is one, as telnet's EC (RFC 854,
     /// page 13), BS and DEL do. A character is a UTF-8 character or one byte of invalid UTF-8.
-    pub fn erase_character(&mut self) {
+    pub(crate) fn erase_character(&mut self) {
         let line = &self.unfinished;
         let is_start = |at: &usize| line[*at] & 0xC0 != 0x80;
         let reach = line.len().saturating_sub(MAX_CHARACTER_LENGTH)..line.len();
@@ -114,27 +114,27 @@ impl LineDecoder {
 
     /// Drops the unfinished line, as telnet's EL and IP do. The length of the line starts again from
     /// zero, but a CR at its end may still begin a line end.
-    pub fn erase_line(&mut self) {
+    pub(crate) fn erase_line(&mut self) {
         self.unfinished = Vec::new();
         self.length = u32::from(self.after_cr);
     }
 
     /// Tells the decoder that the line editor has ended a line with a CR: an LF or NUL that comes next
     /// belongs to the same line end and is dropped.
-    pub fn continue_after_cr(&mut self) {
+    pub(crate) fn continue_after_cr(&mut self) {
         self.skip_line_end_rest = true;
     }
 
     /// Returns whether a line has ended in CR LF or CR NUL, as a network virtual terminal (NVT, RFC 854)
     /// ends lines.
     #[must_use]
-    pub fn is_nvt(&self) -> bool {
+    pub(crate) fn is_nvt(&self) -> bool {
         self.nvt
     }
 
     /// Returns whether the unfinished line starts with `bytes`.
     #[must_use]
-    pub fn starts_with(&self, bytes: &[u8]) -> bool {
+    pub(crate) fn starts_with(&self, bytes: &[u8]) -> bool {
         self.unfinished.starts_with(bytes)
     }
 
@@ -212,13 +212,13 @@ mod tests {
     /// Decodes `chunks` and checks that the unfinished line stays within the bound.
     fn decode(chunks: &[&[u8]], max: usize) -> Decoded {
         let mut decoder = LineDecoder::new(max);
-        let mut decoded = Vec::new();
+        let mut lines = Vec::new();
         let mut rest = Ok(None);
         'stream: for chunk in chunks {
             let mut input = *chunk;
             while let Some(line) = decoder.next_line(&mut input) {
                 match line {
-                    Ok(line) => decoded.push(line.into_owned()),
+                    Ok(line) => lines.push(line.into_owned()),
                     Err(too_long) => {
                         rest = Err(too_long);
                         break 'stream;
@@ -229,7 +229,7 @@ mod tests {
             assert!(decoder.unfinished.capacity() <= (2 * max).max(8), "{} for {max}", decoder.unfinished.capacity());
         }
         let nvt = decoder.is_nvt();
-        Decoded { lines: decoded, rest: rest.map(|_: Option<Vec<u8>>| decoder.finish()), nvt }
+        Decoded { lines, rest: rest.map(|_: Option<Vec<u8>>| decoder.finish()), nvt }
     }
 
     /// Decodes byte by byte: the specification that the tests compare `LineDecoder` with.
@@ -288,13 +288,13 @@ mod tests {
             for chunk in [1, 100] {
                 let mut decoder = LineDecoder::new(100);
                 decoder.continue_after_cr();
-                let mut decoded = Vec::new();
+                let mut lines = Vec::new();
                 for mut input in typed.as_bytes().chunks(chunk) {
-                    decoded.extend(
+                    lines.extend(
                         std::iter::from_fn(|| decoder.next_line(&mut input)).map(|line| line.unwrap().into_owned()),
                     );
                 }
-                assert_eq!(decoded, [line.as_bytes()], "{typed:?}");
+                assert_eq!(lines, [line.as_bytes()], "{typed:?}");
             }
         }
     }

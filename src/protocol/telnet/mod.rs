@@ -17,7 +17,7 @@ use memchr::memchr;
 use options::{OptionStates, Verb};
 
 /// IAC, "interpret as command": the first byte of each command. Doubled, it is one data byte FF.
-pub const IAC: u8 = 0xFF;
+pub(crate) const IAC: u8 = 0xFF;
 
 /// The data that a doubled IAC stands for.
 const ESCAPED_IAC: &[u8] = &[IAC];
@@ -46,7 +46,7 @@ const WINDOW_SIZE_LENGTH: usize = 5;
 /// The caller calls [`next_item`](Self::next_item) until it returns `None` and handles the items in that
 /// order. A caller that cannot use all of a data item may put the unused end back in front of its input,
 /// which decodes to the same data again. If that end is a doubled FF, the caller must also call
-/// [`unread_escaped_iac`](Self::unread_escaped_iac).
+/// `unread_escaped_iac`.
 #[derive(Debug, Default)]
 pub struct Decoder {
     /// Where in a command the next byte stands.
@@ -173,19 +173,19 @@ impl Decoder {
 
     /// Tells the decoder that the caller puts back the second byte of a doubled FF, the last one decoded.
     /// Without this call, that FF would begin a command.
-    pub fn unread_escaped_iac(&mut self) {
+    pub(crate) fn unread_escaped_iac(&mut self) {
         self.state = State::AfterIac;
     }
 
     /// Returns the number of bytes that were not data since the last call, to be spent from a
     /// [`TelnetBudget`]. They do not count toward the length of a line.
-    pub fn take_command_bytes(&mut self) -> u32 {
+    pub(crate) fn take_command_bytes(&mut self) -> u32 {
         std::mem::take(&mut self.command_bytes)
     }
 
     /// Returns whether the peer has sent a command, so is a network virtual terminal (NVT, RFC 854).
     #[must_use]
-    pub fn is_nvt(&self) -> bool {
+    pub(crate) fn is_nvt(&self) -> bool {
         self.nvt
     }
 
@@ -193,7 +193,7 @@ impl Decoder {
     ///
     /// Options that are enabled or requested already are left out. An option is disabled until the peer
     /// [accepts](TelnetCommand::Enabled) it.
-    pub fn enable_options(&mut self) -> Vec<u8> {
+    pub(crate) fn enable_options(&mut self) -> Vec<u8> {
         self.options.enable_all()
     }
 
@@ -201,7 +201,7 @@ impl Decoder {
     ///
     /// Options whose request is unanswered are left out; the caller disables them when the answer arrives.
     /// Two unanswered requests about one option can start a loop (RFC 1143, section 3).
-    pub fn disable_options(&mut self) -> Vec<u8> {
+    pub(crate) fn disable_options(&mut self) -> Vec<u8> {
         self.options.disable_all()
     }
 
