@@ -4,8 +4,8 @@
 
 mod common;
 
-use common::{Client, TestServer, numbered, patient};
-use roomcast::{Config, SlowReader};
+use common::{Client, TestServer, numbered_lines, test_settings};
+use roomcast::SlowReader;
 use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -14,7 +14,7 @@ use std::thread;
 fn alice_and_bob(server: &TestServer) -> (Client, Client) {
     let mut alice = server.join("room", "alice");
     let bob = server.join("room", "bob");
-    alice.expect("bob has joined");
+    alice.expect_line("bob has joined");
     (alice, bob)
 }
 
@@ -23,7 +23,7 @@ impl Client {
     #[track_caller]
     fn expect_all(&mut self, lines: &[&str]) {
         for line in lines {
-            self.expect(line);
+            self.expect_line(line);
         }
     }
 
@@ -35,49 +35,51 @@ impl Client {
 }
 
 #[test]
-fn a_command_that_is_none_leaks_to_nobody() {
+fn unknown_command_is_answered_to_its_sender_alone() {
     let server = TestServer::start();
     let (mut alice, mut bob) = alice_and_bob(&server);
     alice.send("/mgs bob secret\n/MSGG bob secret\n/мсг bob secret\n/msg bob\n/msg böb secret\nhello\n");
     for told in ["unknown command /mgs: ", "unknown command /MSGG: ", "unknown command /мсг: "] {
-        assert!(alice.line().starts_with(&format!("*** {told}")));
+        assert!(alice.read_line().starts_with(&format!("*** {told}")));
     }
-    alice.expect("*** /msg: an argument is missing; write: /msg NAME TEXT");
-    assert!(alice.line().starts_with("*** /msg: the name holds 'ö'"));
-    alice.expect("alice: hello");
-    bob.expect("alice: hello");
+    alice.expect_line("*** /msg: an argument is missing; write: /msg NAME TEXT");
+    assert!(alice.read_line().starts_with("*** /msg: the name holds 'ö'"));
+    alice.expect_line("alice: hello");
+    bob.expect_line("alice: hello");
     bob.leave_silently();
 }
 
 #[test]
-fn what_only_looks_like_a_command_is_said() {
+fn line_that_only_resembles_a_command_is_sent() {
     let server = TestServer::start();
     let (mut alice, mut bob) = alice_and_bob(&server);
     for line in ["/etc/passwd", "/", "/ who", "/who's there", "/1 x", " /who", "// who", "//etc/passwd", "///who"] {
         alice.send(format!("{line}\n"));
-        bob.expect(&format!("alice: {line}"));
-        alice.expect(&format!("alice: {line}"));
+        bob.expect_line(&format!("alice: {line}"));
+        alice.expect_line(&format!("alice: {line}"));
     }
     for line in ["/who", "/msg bob hi", "/nonsense"] {
         alice.send(format!("/{line}\n"));
-        bob.expect(&format!("alice: {line}"));
-        alice.expect(&format!("alice: {line}"));
+        bob.expect_line(&format!("alice: {line}"));
+        alice.expect_line(&format!("alice: {line}"));
     }
 }
 
 #[test]
-fn a_plain_server_has_no_commands() {
-    let server = TestServer::with(Config { plain: true, ..patient() });
+fn plain_server_sends_commands_as_lines() {
+    let server = TestServer::start_with(test_settings(|settings| {
+        settings.live.commands = !true;
+    }));
     let (mut alice, mut bob) = alice_and_bob(&server);
     for line in ["/who", "//who", "/quit", "/nonsense", "/msg bob hi"] {
         alice.send(format!("{line}\n"));
-        bob.expect(&format!("alice: {line}"));
-        alice.expect(&format!("alice: {line}"));
+        bob.expect_line(&format!("alice: {line}"));
+        alice.expect_line(&format!("alice: {line}"));
     }
 }
 
 #[test]
-fn before_the_join_there_are_no_commands() {
+fn command_before_the_join_gets_an_error() {
     let server = TestServer::start();
     for line in ["/who\n", "/help\n", "/quit\n", "/join room alice\n"] {
         let mut stranger = server.connect();
@@ -87,39 +89,39 @@ fn before_the_join_there_are_no_commands() {
 }
 
 #[test]
-fn a_room_where_the_name_is_taken_is_not_entered() {
+fn join_of_a_room_where_the_name_is_taken_is_refused() {
     let server = TestServer::start();
     let (mut alice, mut bob) = alice_and_bob(&server);
     let mut other = server.join("other", "ALICE");
     alice.send("/join other\nstill here\n");
-    alice.expect("*** the name alice is taken in other: you stay here; write: /join other NAME");
-    alice.expect("alice: still here");
-    bob.expect("alice: still here");
+    alice.expect_line("*** the name alice is taken in other: you stay here; write: /join other NAME");
+    alice.expect_line("alice: still here");
+    bob.expect_line("alice: still here");
     alice.send("/join other bob\n");
-    alice.expect("bob has joined");
-    other.expect("bob has joined");
-    bob.expect("alice has left");
+    alice.expect_line("bob has joined");
+    other.expect_line("bob has joined");
+    bob.expect_line("alice has left");
     // Nothing else was seen of it.
     bob.leave_silently();
     other.leave_silently();
 }
 
 #[test]
-fn the_own_room_can_not_be_joined() {
+fn join_of_the_current_room_is_refused() {
     let server = TestServer::start();
     let (mut alice, mut bob) = alice_and_bob(&server);
     alice.send("/join room\n/join room al\nhere\n");
     alice.expect_all(&["*** you are in room already", "*** you are in room already", "alice: here"]);
-    bob.expect("alice: here");
+    bob.expect_line("alice: here");
     // A room's name has letters of one case.
     alice.send("/join Room al\n");
-    alice.expect("al has joined");
-    bob.expect("alice has left");
+    alice.expect_line("al has joined");
+    bob.expect_line("alice has left");
 }
 
 /// What stands before a change goes by the old name and room, what stands behind it by the new.
 #[test]
-fn lines_around_a_change_keep_their_order_and_place() {
+fn lines_before_and_after_a_rename_or_move_keep_their_order_and_room() {
     let server = TestServer::start();
     let (mut alice, mut bob) = alice_and_bob(&server);
     let mut carol = server.join("x", "carol");
@@ -129,7 +131,7 @@ fn lines_around_a_change_keep_their_order_and_place() {
     bob.expect_all(&["ally has joined", "ally: e", "ally: f", "ally has left"]);
     // Alice sees the same, room for room. A room that she leaves may have its last lines for her
     // when the next one has let her in, but not when she has said something there.
-    let seen = alice.rest();
+    let seen = alice.read_to_end();
     let place = |line: &str| seen.iter().position(|seen| seen == line).unwrap();
     for room in [
         &["alice: a", "alice is now known as al", "al: b", "ally has joined", "ally: e", "ally: f"][..],
@@ -143,7 +145,7 @@ fn lines_around_a_change_keep_their_order_and_place() {
 }
 
 #[test]
-fn an_unfinished_command_at_the_end_of_input_is_done() {
+fn unfinished_command_at_the_end_of_input_is_run() {
     let server = TestServer::start();
     let (mut alice, mut bob) = alice_and_bob(&server);
     let mut carol = server.join("x", "carol");
@@ -158,7 +160,7 @@ fn an_unfinished_command_at_the_end_of_input_is_done() {
 }
 
 #[test]
-fn a_name_is_changed_also_in_its_letters_alone_but_not_to_one_that_is_had() {
+fn rename_may_change_only_case_and_not_take_another_members_name() {
     let server = TestServer::start();
     let (mut alice, mut bob) = alice_and_bob(&server);
     alice.send("/nick BOB\n/nick ALICE\nhi\n");
@@ -166,20 +168,20 @@ fn a_name_is_changed_also_in_its_letters_alone_but_not_to_one_that_is_had() {
     bob.expect_all(&["alice is now known as ALICE", "ALICE: hi"]);
     // Her old name, in any letters, is still hers until she has another one.
     bob.send("/nick alice\n");
-    bob.expect("*** the name alice is taken here: choose another");
+    bob.expect_line("*** the name alice is taken here: choose another");
     alice.send("/nick al\n");
-    bob.expect("ALICE is now known as al");
+    bob.expect_line("ALICE is now known as al");
     bob.send("/nick alice\n/who\n");
     bob.expect_all(&["bob is now known as alice", "*** 2 here: al, alice"]);
 }
 
 #[test]
-fn a_whisper_is_heard_by_one() {
+fn whisper_reaches_its_recipient_alone() {
     let server = TestServer::start();
     let (mut alice, mut bob) = alice_and_bob(&server);
     let mut carol = server.join("room", "carol");
     let elsewhere = server.join("other", "dave");
-    alice.expect("carol has joined");
+    alice.expect_line("carol has joined");
     alice.send("/msg BOB  a  secret\n/msg dave hi\n/msg alice note\n");
     bob.expect_all(&["carol has joined", "*** alice whispers: a  secret"]);
     alice.expect_all(&[
@@ -189,42 +191,44 @@ fn a_whisper_is_heard_by_one() {
         "*** you whisper to alice: note",
     ]);
     bob.send("done\n");
-    carol.expect("bob: done");
+    carol.expect_line("bob: done");
     elsewhere.leave_silently();
 }
 
 #[test]
-fn who_quits_leaves_as_at_any_other_end() {
+fn quit_leaves_the_room_and_sends_its_text_first() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     for (quit, last_word) in [("/quit", &[][..]), ("/quit  so long, all", &["bob: so long, all"]), ("/QUIT\t", &[])] {
         let mut bob = server.join("room", "bob");
-        alice.expect("bob has joined");
+        alice.expect_line("bob has joined");
         bob.send(format!("{quit}\nunheard\n"));
-        assert_eq!(bob.rest(), last_word);
+        assert_eq!(bob.read_to_end(), last_word);
         alice.expect_all(last_word);
-        alice.expect("bob has left");
+        alice.expect_line("bob has left");
     }
     alice.leave_silently();
 }
 
 #[test]
-fn the_last_lines_are_as_many_as_are_asked_for_and_kept() {
-    let server = TestServer::with(Config { history: 30, ..patient() });
+fn last_shows_as_many_lines_as_are_requested_and_kept() {
+    let server = TestServer::start_with(test_settings(|settings| {
+        settings.rooms.history_lines = 30;
+    }));
     let mut alice = server.join("room", "alice");
     alice.send("/last 5\n");
-    alice.expect("*** alice has joined");
-    alice.send(numbered(40));
-    alice.skip_to("alice: 39");
+    alice.expect_line("*** alice has joined");
+    alice.send(numbered_lines(40));
+    alice.skip_to_line("alice: 39");
     for (command, shown) in [("/last", 20), ("/last 1", 1), ("/last 29", 29), ("/last 65535", 30)] {
         alice.send(format!("{command}\n"));
         for number in 40 - shown..40 {
-            alice.expect(&format!("*** alice: {number}"));
+            alice.expect_line(&format!("*** alice: {number}"));
         }
     }
     for wrong in ["0", "65536", "-1", "few", "1 2"] {
         alice.send(format!("/last {wrong}\n"));
-        alice.expect("*** /last: N is a number from 1 to 65535; write: /last [N]");
+        alice.expect_line("*** /last: N is a number from 1 to 65535; write: /last [N]");
     }
     // What is shown is not said: it is shown no second time.
     alice.send("/me stops\n/last 2\n");
@@ -233,27 +237,34 @@ fn the_last_lines_are_as_many_as_are_asked_for_and_kept() {
 }
 
 #[test]
-fn a_room_without_history_says_that_it_has_none() {
-    let server = TestServer::with(Config { history: 0, replay: 5, ..patient() });
+fn room_without_history_replies_that_it_has_none() {
+    let server = TestServer::start_with(test_settings(|settings| {
+        settings.rooms.history_lines = 0;
+        settings.rooms.replay_lines = 5;
+    }));
     let mut alice = server.join("room", "alice");
     alice.send("hi\n/last\n");
     alice.expect_all(&["alice: hi", "*** there are no earlier lines of this room"]);
     // Nor is anything left of a room that was gone.
     let server = TestServer::start();
     server.join("room", "alice").leave_silently();
-    common::eventually("the room is gone", || server.watch.rooms() == 0);
+    common::wait_until("the room is gone", || server.stats.rooms() == 0);
     let mut bob = server.join("room", "bob");
     bob.send("/last\n");
-    bob.expect("*** bob has joined");
+    bob.expect_line("*** bob has joined");
     bob.leave_silently();
 }
 
 /// While somebody talks, fifty come: what each is shown goes on in what it sees, line by line.
 #[test]
-fn a_newcomer_is_shown_the_past_without_a_gap() {
+fn replay_continues_in_the_live_lines_without_a_gap() {
     const REPLAY: usize = 7;
     for workers in [1, 2, 4] {
-        let server = TestServer::with(Config { replay: 7, workers: Some(workers), rate: 0, ..patient() });
+        let server = TestServer::start_with(test_settings(|settings| {
+            settings.rooms.replay_lines = 7;
+            settings.network.workers = Some(workers);
+            settings.live.rate = 0;
+        }));
         let (mut talker, done) = (server.join("room", "talker"), AtomicBool::new(false));
         let (all, seen) = thread::scope(|scope| {
             let talk = scope.spawn(|| {
@@ -262,7 +273,7 @@ fn a_newcomer_is_shown_the_past_without_a_gap() {
                     talker.send(format!("{number}\n"));
                     let own = format!("talker: {number}");
                     while *all.last().unwrap() != own {
-                        all.push(talker.line());
+                        all.push(talker.read_line());
                     }
                     if done.load(Ordering::Relaxed) {
                         break;
@@ -274,7 +285,7 @@ fn a_newcomer_is_shown_the_past_without_a_gap() {
                 let mut client = server.connect();
                 client.send(format!("JOIN room n{n}\n"));
                 let live = format!("n{n} has joined");
-                let mut seen: Vec<String> = std::iter::from_fn(|| Some(client.line())).take(REPLAY + 10).collect();
+                let mut seen: Vec<String> = std::iter::from_fn(|| Some(client.read_line())).take(REPLAY + 10).collect();
                 let shown = seen.iter().position(|line| *line == live).unwrap();
                 assert!(shown == REPLAY || n == 0, "{shown} lines were shown");
                 for line in &mut seen[..shown] {
@@ -296,7 +307,7 @@ fn a_newcomer_is_shown_the_past_without_a_gap() {
 }
 
 #[test]
-fn large_answers_are_cut_with_a_count() {
+fn long_listings_are_cut_with_a_count() {
     const CROWD: usize = 300;
     let server = TestServer::start();
     let crowd: Vec<Client> = (0..CROWD).map(|n| server.join("crowd", &format!("m{n:03}"))).collect();
@@ -304,10 +315,10 @@ fn large_answers_are_cut_with_a_count() {
     let mut alice = server.join("alices", "alice");
     alice.send("/rooms\n/join crowd\n");
     let alone: Vec<String> = (0..48).map(|n| format!("r{n:02} (1)")).collect();
-    alice.expect(&format!("*** 62 rooms: crowd (300), alices (1), {}, and 12 more", alone.join(", ")));
-    alice.expect("alice has joined");
+    alice.expect_line(&format!("*** 62 rooms: crowd (300), alices (1), {}, and 12 more", alone.join(", ")));
+    alice.expect_line("alice has joined");
     alice.send("/who\n");
-    let who = alice.line();
+    let who = alice.read_line();
     let names = who.strip_prefix("*** 301 here: ").and_then(|rest| rest.strip_suffix(", and 251 more")).unwrap();
     let names: Vec<&str> = names.split(", ").collect();
     assert!(names.len() == 50 && names.is_sorted() && names.iter().all(|name| name.len() <= 5), "{who}");
@@ -315,21 +326,23 @@ fn large_answers_are_cut_with_a_count() {
 }
 
 #[test]
-fn an_nvt_is_answered_in_cr_lf() {
-    let server = TestServer::with(Config { replay: 1, ..patient() });
+fn replies_to_an_nvt_end_in_cr_lf() {
+    let server = TestServer::start_with(test_settings(|settings| {
+        settings.rooms.replay_lines = 1;
+    }));
     let mut plain = server.join("room", "plain");
     let mut nvt = server.connect();
     nvt.send("JOIN room nvt\r\n");
-    nvt.expect_bytes("*** plain has joined\r\nnvt has joined\r\n");
+    nvt.expect_text("*** plain has joined\r\nnvt has joined\r\n");
     nvt.send("/who\r\n/last 1\r\n/nonsense\r\n/msg nvt hi\r\n/nick plain\r\n/nick telnet\r\n");
-    nvt.expect_bytes(
+    nvt.expect_text(
         "*** 2 here: nvt, plain\r\n*** nvt has joined\r\n*** unknown command /nonsense: /help lists them; \
          //nonsense says it\r\n*** nvt whispers: hi\r\n*** you whisper to nvt: hi\r\n*** the name plain is taken \
          here: choose another\r\nnvt is now known as telnet\r\n",
     );
     plain.send("/msg telnet hi\n");
-    nvt.expect_bytes("*** plain whispers: hi\r\n");
-    plain.expect_bytes("nvt has joined\nnvt is now known as telnet\n*** you whisper to telnet: hi\n");
+    nvt.expect_text("*** plain whispers: hi\r\n");
+    plain.expect_text("nvt has joined\nnvt is now known as telnet\n*** you whisper to telnet: hi\n");
 }
 
 /// What may stand behind the `*** ` of a line to somebody who has typed anything.
@@ -355,7 +368,7 @@ fn is_answer(told: &str) -> bool {
 
 /// A line that begins with `*** ` is the server's, whatever others type and are called.
 #[test]
-fn no_typing_makes_a_line_of_the_servers_own() {
+fn user_input_never_makes_a_line_with_the_server_prefix() {
     const NAMES: [&str; 8] = ["***x", "*_*", "x***", "*1", "***:x", "you", "nobody", "2"];
     const PARTS: [&str; 34] = [
         "*** ",
@@ -413,7 +426,7 @@ fn no_typing_makes_a_line_of_the_servers_own() {
         }
         witness.send(format!("{round}\n"));
         let end = format!("witness: {round}");
-        for line in std::iter::from_fn(|| Some(witness.line())).take_while(|line| *line != end) {
+        for line in std::iter::from_fn(|| Some(witness.read_line())).take_while(|line| *line != end) {
             // It has asked for nothing.
             if let Some(told) = line.strip_prefix("*** ") {
                 let (name, _) = told.split_once(" whispers: ").unwrap_or_else(|| panic!("{line:?}"));
@@ -427,31 +440,31 @@ fn no_typing_makes_a_line_of_the_servers_own() {
 
 /// An Enter is a CR and one byte more, which comes when the line editor is gone.
 #[test]
-fn the_enter_that_ends_the_line_editor_says_nothing() {
+fn enter_that_ends_the_line_editor_sends_no_line() {
     let server = TestServer::start();
     let mut bob = server.join("room", "bob");
     let mut alice = server.join("room", "alice");
-    bob.expect("alice has joined");
+    bob.expect_line("alice has joined");
     alice.send("on\r\n");
-    bob.expect("alice: on");
+    bob.expect_line("alice: on");
     for enter in ["\r\n", "\r\0", "\n"] {
         alice.send(format!("/ui on\r\n/ui off{enter}hello{enter}"));
-        bob.expect("alice: hello");
+        bob.expect_line("alice: hello");
     }
     alice.send("/ui on\r\nand\r\n/ui off\r");
-    bob.expect("alice: and");
+    bob.expect_line("alice: and");
     alice.send("\nand on\r\n");
-    bob.expect("alice: and on");
+    bob.expect_line("alice: and on");
 }
 
 /// Switched off and on before the terminal has answered: what is said is what is.
 #[test]
-fn the_line_editor_is_on_when_it_says_so() {
+fn line_editor_state_matches_its_last_reply() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     alice.send("/ui on\r\n/ui off\r\n/ui on\r\nhello\r\n");
     alice.half_close();
-    let seen = alice.rest_lossy();
+    let seen = alice.read_to_end_lossy();
     let (before, behind) = seen.split_at(seen.rfind("*** ui is ").unwrap());
     let says_on = behind.starts_with("*** ui is on");
     assert!(before.contains("*** ui is on") && behind.contains("alice: hello"), "{seen:?}");
@@ -462,43 +475,47 @@ fn the_line_editor_is_on_when_it_says_so() {
 fn drawn(mut client: Client) -> Vec<String> {
     let (rows, columns) = (NonZeroU16::new(24).unwrap(), NonZeroU16::new(80).unwrap());
     let mut screen = vt100::Parser::new(rows, columns, 0);
-    screen.process(client.rest_lossy().replace('\u{FFFD}', "").as_bytes());
+    screen.process(client.read_to_end_lossy().replace('\u{FFFD}', "").as_bytes());
     screen.screen().rows(0, 80).filter(|row| !row.is_empty()).collect()
 }
 
 #[test]
-fn at_the_end_of_input_the_line_editor_hands_its_line_in() {
+fn line_editor_drops_its_unfinished_line_at_the_end_of_input() {
     let server = TestServer::start();
     let (mut alice, mut bob) = alice_and_bob(&server);
-    bob.send("/ui on\r\nunfinishes\u{8}d");
+    bob.send("/ui on\r\nmy secret");
     bob.half_close();
-    alice.expect_all(&["bob: unfinished", "bob has left"]);
+    alice.expect_all(&["bob has left"]);
     let screen = drawn(bob);
-    assert!(screen.iter().any(|row| row == "bob: unfinished"), "{screen:?}");
+    assert!(!screen.iter().any(|row| row.contains("my secret")), "the row is erased: {screen:?}");
     let mut carol = server.join("room", "carol");
     carol.send("/ui on\r\n/nick caro");
     carol.half_close();
-    alice.expect_all(&["carol has joined", "carol is now known as caro", "caro has left"]);
+    alice.expect_all(&["carol has joined", "carol has left"]);
 }
 
 /// The server's last words come as lines above the one that is typed.
 #[test]
-fn the_line_editor_shows_why_it_ends() {
-    let mut server = TestServer::with(Config { slow_reader: SlowReader::Kick, backlog: 100_000, rate: 0, ..patient() });
+fn line_editor_shows_the_close_reason_above_its_row() {
+    let mut server = TestServer::start_with(test_settings(|settings| {
+        settings.live.slow_reader = SlowReader::Kick;
+        settings.live.backlog = 100_000;
+        settings.live.rate = 0;
+    }));
     let (mut alice, mut bob) = alice_and_bob(&server);
     bob.send("/ui on\r\nhello\r\nhalf a li");
-    alice.expect("bob: hello");
+    alice.expect_line("bob: hello");
     // Each is a whole read of its own: the editor's is a stretch at a time.
     while alice.line_behind(&"x".repeat(10_000)) != "bob has left" {}
-    let text = bob.rest_lossy();
+    let text = bob.read_to_end_lossy();
     assert!(text.contains("ERROR\r\nmore than 100000 bytes waited"), "{}", &text[text.len().saturating_sub(300)..]);
 
     let mut carol = server.join("room", "carol");
     carol.send("/ui on\r\nhello\r\nhalf a li");
-    alice.skip_to("carol: hello");
+    alice.skip_to_line("carol: hello");
     server.begin_shutdown();
     let screen = drawn(carol);
-    assert_eq!(screen[screen.len() - 2..], ["*** server is shutting down", "> half a li"]);
+    assert_eq!(screen.last().unwrap(), "*** server is shutting down", "the row is erased: {screen:?}");
 }
 
 impl Client {
@@ -506,7 +523,7 @@ impl Client {
     fn line_behind(&mut self, line: &str) -> String {
         self.send(format!("{line}\n"));
         loop {
-            let heard = self.line();
+            let heard = self.read_line();
             if heard.ends_with(line) || heard.ends_with(" has left") {
                 return heard;
             }
@@ -516,7 +533,7 @@ impl Client {
 
 /// What a sender says keeps its order, whoever hears it.
 #[test]
-fn a_whisper_does_not_overtake_what_was_said_before() {
+fn whisper_keeps_its_place_among_its_senders_lines() {
     let server = TestServer::start();
     let (mut alice, mut bob) = alice_and_bob(&server);
     alice.send("one\n/msg bob two\nthree\n/msg alice four\n/msg nobody five\nsix\n");
@@ -524,13 +541,15 @@ fn a_whisper_does_not_overtake_what_was_said_before() {
     alice.expect_all(&["alice: one", "*** you whisper to bob: two", "alice: three", "*** alice whispers: four"]);
     alice
         .expect_all(&["*** you whisper to alice: four", "*** no member here is called nobody: /who lists the members"]);
-    alice.expect("alice: six");
+    alice.expect_line("alice: six");
 }
 
 /// A command waits with the lines before it when the room's inbox is full, and whispers count there.
 #[test]
-fn a_command_keeps_its_place_where_the_inbox_is_full() {
-    let server = TestServer::with(Config { inbox: 100, ..patient() });
+fn command_keeps_its_place_when_the_inbox_is_full() {
+    let server = TestServer::start_with(test_settings(|settings| {
+        settings.rooms.inbox_bytes = 100;
+    }));
     let (mut alice, mut bob) = alice_and_bob(&server);
     let text = "x".repeat(60);
     let round =
@@ -538,12 +557,12 @@ fn a_command_keeps_its_place_where_the_inbox_is_full() {
     alice.send((0..50).map(round).collect::<String>());
     let mut name = "alice".to_owned();
     for number in 0..50 {
-        bob.expect(&format!("{name}: {text}{number}"));
-        bob.expect(&format!("*** {name} whispers: {text}{number}"));
-        bob.expect(&format!("{name} is now known as a{number}"));
+        bob.expect_line(&format!("{name}: {text}{number}"));
+        bob.expect_line(&format!("*** {name} whispers: {text}{number}"));
+        bob.expect_line(&format!("{name} is now known as a{number}"));
         name = format!("a{number}");
-        bob.expect(&format!("{name}: {text}"));
-        bob.expect(&format!("* {name} waves"));
+        bob.expect_line(&format!("{name}: {text}"));
+        bob.expect_line(&format!("* {name} waves"));
     }
-    alice.skip_to("* a49 waves");
+    alice.skip_to_line("* a49 waves");
 }

@@ -44,7 +44,7 @@ alice is now known as al
 carol has left
 bob: /who is a command
 16> /msg carol are you still here
-*** nobody here is called carol: /who lists who is
+*** no member here is called carol: /who lists the members
 17> /rooms
 *** 2 rooms: lobby (2), attic (1)
 carol has joined
@@ -80,9 +80,9 @@ carol has joined
 al: so long
 al has left
 22> /who is it
-*** /who takes nothing more; write: /who
+*** /who takes no arguments; write: /who
 23> /nick ***
-*** /nick: the name has stars only, and those begin the server's own lines; write: /nick NAME
+*** /nick: the name has stars only, and stars begin the server's own lines; write: /nick NAME
 24> /nick carol
 *** the name carol is taken here: choose another
 25> /last 0

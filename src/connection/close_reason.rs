@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn what_a_peer_is_told_is_one_line() {
         let reasons = [
-            CloseReason::BadJoin(JoinError::Words(3)),
+            CloseReason::BadJoin(JoinError::WordCount(3)),
             CloseReason::LoginTimeout(Duration::from_secs(30)),
             CloseReason::NameTaken,
             CloseReason::RoomFailed,

@@ -205,7 +205,7 @@ impl Connection {
         }
         match self.state {
             _ if self.is_input_paused() => Ok(()),
-            ConnectionState::NotJoined => Err(CloseReason::BadJoin(JoinError::Nothing)),
+            ConnectionState::NotJoined => Err(CloseReason::BadJoin(JoinError::EndOfInput)),
             _ => Err(CloseReason::Eof),
         }
     }

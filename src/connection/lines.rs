@@ -8,7 +8,7 @@ use crate::peer::Peer;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::MembershipSlot;
 use crate::protocol::commands::{self, ParsedLine};
-use crate::protocol::join::{JoinRequest, parse_join_line};
+use crate::protocol::join::{JoinRequest, parse_join};
 use crate::text::{messages, sanitize};
 use std::sync::Arc;
 
@@ -62,7 +62,7 @@ impl Connection {
     /// Does what a line asks for: joins with it, encodes it for the room, or obeys it.
     pub(super) fn handle_line(&mut self, line: &[u8], lines: &mut LineEncoder) -> Result<(), CloseReason> {
         if matches!(self.state, ConnectionState::NotJoined) {
-            let request = parse_join_line(line).map_err(CloseReason::BadJoin)?;
+            let request = parse_join(line).map_err(CloseReason::BadJoin)?;
             return self.join(request);
         }
         let text = sanitize::sanitize(line);

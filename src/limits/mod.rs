@@ -3,4 +3,5 @@
 //! Rate limits and their settings live here. Code here takes the current time as an argument: it reads
 //! no clock, does no I/O and knows no socket, room or connection.
 
+pub(crate) mod permits;
 pub(crate) mod rate;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A number of permits. Taking one never waits.
 #[derive(Debug)]
-pub struct Permits {
+pub(crate) struct Permits {
     /// The most permits at a time.
     max: usize,
     /// Permits that are taken now. Relaxed throughout: the count publishes no other memory.
@@ -14,17 +14,17 @@ pub struct Permits {
 
 /// One permit, given back when it is dropped. As small as a pointer: each connection has one.
 #[derive(Debug)]
-pub struct Permit(Arc<Permits>);
+pub(crate) struct Permit(Arc<Permits>);
 
 impl Permits {
     /// Makes `max` permits.
     #[must_use]
-    pub fn new(max: usize) -> Arc<Self> {
+    pub(crate) fn new(max: usize) -> Arc<Self> {
         Arc::new(Self { max, taken: AtomicUsize::new(0) })
     }
 
     /// Takes a permit; `None` when all are taken.
-    pub fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
+    pub(crate) fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
         let more = |taken| (taken < self.max).then_some(taken + 1);
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
         Some(Permit(Arc::clone(self)))
@@ -32,7 +32,7 @@ impl Permits {
 
     /// Returns how many permits are taken.
     #[must_use]
-    pub fn taken(&self) -> usize {
+    pub(crate) fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
     }
 }

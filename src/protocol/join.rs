@@ -78,23 +78,6 @@ fn identify_other_protocol(text: &str) -> JoinError {
     }
 }
 
-/// A JOIN line.
-pub struct JoinRequest {
-    /// The room.
-    pub room: RoomName,
-    /// The name in it.
-    pub user: UserName,
-}
-
-/// Reads a JOIN line.
-///
-/// # Errors
-/// [`JoinError`].
-pub fn parse_join_line(line: &[u8]) -> Result<JoinRequest, JoinError> {
-    let (room, user) = parse_join(&String::from_utf8_lossy(line))?;
-    Ok(JoinRequest { room, user })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,27 +1,28 @@
-//! Recall: the lines that somebody has entered, to be had again with the arrow keys.
+//! Input history: the lines that the user has entered, which the arrow keys show again.
 
 use std::collections::VecDeque;
 
-/// The most lines that are kept.
+/// The most lines that the history keeps.
 const MAX_LINES: usize = 50;
 
-/// The longest line that is kept, in bytes: with [`MAX_LINES`] that bounds the memory to 50 KiB, and
-/// what a press of a key may copy.
+/// The longest line that the history keeps, in bytes. With [`MAX_LINES`] it bounds the memory to 50 KiB; it
+/// also bounds the bytes that one key copies.
 const MAX_LINE_LENGTH: usize = 1 << 10;
 
-/// What was entered, and how far back somebody has gone in it.
+/// The entered lines and the position that is shown.
 #[derive(Debug, Default)]
 pub(super) struct InputHistory {
-    /// The newest is the first.
+    /// The entered lines, newest first.
     lines: VecDeque<String>,
-    /// How many lines back; 0 is the line that is being typed.
+    /// How many lines back the shown line is; 0 is the line that the user edits.
     position: usize,
-    /// That line, while another one is shown.
+    /// The line that the user edits, while an entered line is shown.
     edited_line: String,
 }
 
 impl InputHistory {
-    /// Takes a line that was entered, and goes back to the newest.
+    /// Adds an entered line and returns to the line that the user edits. Empty and too long lines, and a
+    /// repetition of the newest line, are not kept.
     pub(super) fn add(&mut self, line: &str) {
         self.position = 0;
         self.edited_line = String::new();
@@ -32,7 +33,8 @@ impl InputHistory {
         self.lines.push_front(line.to_owned());
     }
 
-    /// The line before the one that is shown; `swap` shows it and gives what was shown.
+    /// Shows the previous entered line. `swap` replaces the shown line and returns the old one; it is not
+    /// called at the oldest line.
     pub(super) fn show_previous(&mut self, swap: impl FnOnce(String) -> String) {
         if let Some(line) = self.lines.get(self.position) {
             let shown = swap(line.clone());
@@ -43,7 +45,8 @@ impl InputHistory {
         }
     }
 
-    /// The line behind the one that is shown; the last is the one that is being typed.
+    /// Shows the next entered line, or after the newest one the line that the user edits. `swap` is as in
+    /// [`show_previous`](Self::show_previous).
     pub(super) fn show_next(&mut self, swap: impl FnOnce(String) -> String) {
         self.position = match self.position {
             0 => return,
@@ -63,7 +66,7 @@ impl InputHistory {
 mod tests {
     use super::*;
 
-    /// Goes up that often, then down; what is shown after each step.
+    /// Goes `up` lines back and then `down` lines forward; returns the line shown after each step.
     fn walk(history: &mut InputHistory, shown: &str, up: usize, down: usize) -> Vec<String> {
         let mut shown = shown.to_owned();
         let mut seen = Vec::new();
@@ -88,7 +91,7 @@ mod tests {
         assert_eq!(walk(&mut history, "unfinished", 3, 3), ["two", "one", "one", "two", "unfinished", "unfinished"]);
         walk(&mut history, "", 2, 0);
         history.add("three");
-        assert_eq!(walk(&mut history, "", 1, 0), ["three"], "a line entered is the newest again");
+        assert_eq!(walk(&mut history, "", 1, 0), ["three"], "entering a line returns to the newest");
     }
 
     #[test]

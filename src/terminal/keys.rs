@@ -1,16 +1,16 @@
-//! Keys: what the bytes from a terminal's keyboard mean.
+//! Key decoder: turns the bytes of a terminal's keyboard into keys.
 //!
-//! Parsers of terminal output, as the `vte` crate's, don't fit what a keyboard sends. To them
-//! Alt-P (`ESC P`) begins a string that Enter doesn't end, some strings grow without a bound, and
-//! the arrow key `ESC O D` is two things. Here a control byte ends every sequence and counts as
-//! itself: whatever came before, Enter is Enter.
+//! Parsers of terminal output, such as the `vte` crate, do not fit keyboard input: they take Alt-P
+//! (`ESC P`) for the start of a string that Enter does not end, keep strings of any length, and split the
+//! arrow key `ESC O D` in two. In this decoder a control byte ends every sequence and keeps its meaning,
+//! so Enter always enters the line.
 
 use crate::text::sanitize;
 
-/// What somebody pressed.
+/// A key, or a combination of keys, by its effect on the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
-    /// A character, fit to be shown.
+    /// A printable character.
     Char(char),
     Enter,
     Left,
@@ -32,50 +32,52 @@ pub(super) enum Key {
     Redraw,
 }
 
-/// Makes keys of bytes that come in pieces of any size.
+/// Decodes keys from chunks of any size.
 #[derive(Debug, Default)]
 pub(super) struct KeyDecoder {
+    /// Where in an escape sequence the next byte stands.
     state: State,
-    /// The beginning of a character that isn't whole yet.
+    /// The first bytes of an incomplete UTF-8 character.
     partial: Vec<u8>,
-    /// The last byte was a CR: an LF or a NUL behind it belongs to the same Enter.
+    /// Whether the last byte was a CR: an LF or NUL after it belongs to the same Enter.
     after_cr: bool,
 }
 
-/// Where in an escape sequence (ECMA-48, section 5.4) the next byte stands.
+/// The position in an escape sequence (ECMA-48, section 5.4) at which the next byte stands.
 #[derive(Clone, Copy, Debug, Default)]
 enum State {
-    /// In none.
+    /// Outside a sequence.
     #[default]
     Ground,
-    /// Behind ESC.
+    /// After ESC.
     Escape,
-    /// Behind `ESC [`.
+    /// After `ESC [`, the control sequence introducer.
     ControlSequence(Parameters),
-    /// Behind `ESC O`, as arrow keys in application mode send it.
+    /// After `ESC O`, single shift three, with which arrow keys in application mode begin.
     SingleShift,
-    /// In a sequence that means nothing here, up to its last byte.
+    /// In a sequence that is no key, up to its final byte.
     IgnoredSequence,
-    /// In a string, as a title, up to its end; also behind Alt-P and the like.
+    /// In a control string, such as a title, up to its end; also after Alt-P and similar keys.
     ControlString,
 }
 
-/// The numbers in a control sequence, of which two are looked at.
+/// The parameters of a control sequence.
 #[derive(Clone, Copy, Debug, Default)]
 struct Parameters {
+    /// The first two numbers; the decoder ignores others.
     numbers: [u16; 2],
-    /// Which number is read now.
+    /// The index of the number that is being received.
     index: usize,
-    /// There is something else than numbers: no key sends that.
+    /// Whether the sequence has private or intermediate bytes, which no key sends.
     has_private_bytes: bool,
 }
 
 impl KeyDecoder {
-    /// Takes the next key off the front of `input`; `None` when all of it is taken in.
+    /// Removes the bytes up to the next key from the front of `input`; returns `None` when `input` is empty.
     pub(super) fn next_key(&mut self, input: &mut &[u8]) -> Option<Key> {
         while let Some((&byte, rest)) = input.split_first() {
             if self.breaks_character_off(byte) {
-                // The byte is the next one's business.
+                // `byte` stays in `input`: it begins the next key.
                 self.partial.clear();
                 return Some(Key::Char(char::REPLACEMENT_CHARACTER));
             }
@@ -87,12 +89,12 @@ impl KeyDecoder {
         None
     }
 
-    /// Whether the last byte was a CR.
+    /// Returns whether the last byte was a CR.
     pub(super) fn is_after_cr(&self) -> bool {
         self.after_cr
     }
 
-    /// Whether a character has begun to which `byte` can't belong.
+    /// Returns whether `byte` cannot continue the incomplete character, if there is one.
     fn breaks_character_off(&mut self, byte: u8) -> bool {
         let partial_length = self.partial.len();
         self.partial.push(byte);
@@ -101,6 +103,7 @@ impl KeyDecoder {
         partial_length > 0 && invalid
     }
 
+    /// Decodes one byte; returns the key that it completes.
     fn decode_byte(&mut self, byte: u8) -> Option<Key> {
         let after_cr = std::mem::take(&mut self.after_cr);
         match (self.state, byte) {
@@ -131,17 +134,19 @@ impl KeyDecoder {
         }
     }
 
+    /// Enters `state` without a key.
     fn enter(&mut self, state: State) -> Option<Key> {
         self.state = state;
         None
     }
 
+    /// Ends the sequence with `key`.
     fn finish(&mut self, key: Option<Key>) -> Option<Key> {
         self.state = State::Ground;
         key
     }
 
-    /// Takes a byte of a character of several; what is none becomes U+FFFD, as in every line.
+    /// Decodes a byte of a multi-byte character. Invalid UTF-8 becomes U+FFFD, as in every line.
     fn decode_character_byte(&mut self, byte: u8) -> Option<Key> {
         self.partial.push(byte);
         let character = match str::from_utf8(&self.partial) {
@@ -153,6 +158,7 @@ impl KeyDecoder {
         character.filter(|character| is_printable(*character)).map(Key::Char)
     }
 
+    /// Decodes the byte after ESC.
     fn decode_escape(&mut self, byte: u8) -> Option<Key> {
         match byte {
             b'[' => self.enter(State::ControlSequence(Parameters::default())),
@@ -165,6 +171,7 @@ impl KeyDecoder {
         }
     }
 
+    /// Decodes a byte of a control sequence.
     fn decode_control_sequence(&mut self, mut parameters: Parameters, byte: u8) -> Option<Key> {
         match byte {
             b'0'..=b'9' => {
@@ -174,16 +181,17 @@ impl KeyDecoder {
             }
             b';' => parameters.index = (parameters.index + 1).min(parameters.numbers.len()),
             0x20..0x40 => parameters.has_private_bytes = true,
-            // A function key of the Linux console: one more byte.
+            // A function key of the Linux console (`ESC [ [ A`): one more byte follows.
             b'[' => return self.enter(State::IgnoredSequence),
             _ => return self.finish(if parameters.has_private_bytes { None } else { parameters.to_key(byte) }),
         }
         self.enter(State::ControlSequence(parameters))
     }
 
+    /// Decodes a byte after `ESC O`.
     fn decode_single_shift(&mut self, byte: u8) -> Option<Key> {
         match byte {
-            // Some terminals tell of Shift and the like by a number.
+            // Some terminals send modifier keys as a number here.
             b'0'..=b'9' | b';' => None,
             b'M' => self.finish(Some(Key::Enter)),
             b'c' => self.finish(Some(Key::WordRight)),
@@ -194,9 +202,9 @@ impl KeyDecoder {
 }
 
 impl Parameters {
-    /// The key whose sequence ends in `last`.
+    /// Returns the key whose control sequence has these parameters and `final_byte`.
     fn to_key(self, final_byte: u8) -> Option<Key> {
-        // Alt, Ctrl, or both; 2 is Shift.
+        // The second number holds the modifiers: 2 is Shift alone, more includes Alt or Ctrl.
         let by_word = self.numbers[1] > 2;
         Some(match (final_byte, self.numbers[0]) {
             (b'A', _) => Key::Up,
@@ -213,11 +221,11 @@ impl Parameters {
     }
 }
 
-/// The key that a control byte is.
+/// Returns the key of a control byte, as readline binds it.
 fn control_key(byte: u8) -> Option<Key> {
     Some(match byte {
         b'\r' | b'\n' => Key::Enter,
-        // A line holds no control characters; what a tab parts stays apart.
+        // A line holds no control characters; a blank keeps the words around a tab apart.
         b'\t' => Key::Char(' '),
         0x01 => Key::Home,
         0x02 => Key::Left,
@@ -236,7 +244,7 @@ fn control_key(byte: u8) -> Option<Key> {
     })
 }
 
-/// Whether a character can be shown without harm, and takes the room that it says: TAB does not.
+/// Returns whether a character is safe to show and has a fixed width, which TAB has not.
 fn is_printable(character: char) -> bool {
     !sanitize::controls_terminal(character) && !character.is_control()
 }
@@ -313,7 +321,7 @@ mod tests {
         ] {
             assert_eq!(typed(format!("a{nothing}b").as_bytes()), "ab", "{nothing:?}");
         }
-        assert_eq!(keys(&[b"\x1bPlost\rx"]), [Key::Enter, Key::Char('x')], "Alt-P makes nobody deaf");
+        assert_eq!(keys(&[b"\x1bPlost\rx"]), [Key::Enter, Key::Char('x')], "a string begun by Alt-P ends at Enter");
     }
 
     #[test]
@@ -324,7 +332,7 @@ mod tests {
     }
 
     proptest! {
-        /// Any chunking of any bytes gives the same keys, and no character that does harm.
+        /// Any chunking of any bytes gives the same keys, and printable characters only.
         #[test]
         fn chunking_does_not_change_the_keys(bytes in prop::collection::vec(
             prop_oneof![any::<u8>(), Just(0x1B), Just(b'['), Just(b';'), Just(b'\r'), Just(0xE2)], 0..100)) {
@@ -333,12 +341,12 @@ mod tests {
             prop_assert!(whole.iter().all(|key| !matches!(key, Key::Char(character) if !is_printable(*character))));
         }
 
-        /// What isn't UTF-8 is shown as it is in every line.
+        /// Invalid UTF-8 is replaced as `String::from_utf8_lossy` does.
         #[test]
         fn invalid_utf8_is_replaced_as_in_from_utf8_lossy(bytes in prop::collection::vec(0x80u8.., 0..40)) {
             let replaced = String::from_utf8_lossy(&bytes);
             let expected: String = replaced.chars().filter(|character| is_printable(*character)).collect();
-            // What is unfinished at the end is still waited for.
+            // The blank completes a character that is incomplete at the end.
             let typed = typed(&[&bytes, &b" "[..]].concat());
             prop_assert_eq!(typed, expected + " ");
         }

@@ -1,40 +1,41 @@
-//! A draft: the line that is being typed, and where in it the cursor stands.
+//! Line buffer: the line that the user edits, with a cursor.
 //!
-//! The cursor moves by what people see as one character, a grapheme cluster: `é` may be two
-//! characters of Unicode, a family five.
+//! The cursor moves by grapheme clusters (UAX #29), the characters that users see: `é` may be two Unicode
+//! characters, and the emoji of a family five.
 
 use unicode_segmentation::UnicodeSegmentation;
 
-/// How far a cluster's beginning or end is looked for, in bytes. Longer clusters than any language
-/// has are taken in pieces, so that each key costs the same.
+/// The longest grapheme cluster, in bytes: longer than any language needs. The buffer splits longer
+/// clusters, so that the cost of a key is bounded.
 const MAX_CLUSTER: usize = 64;
 
-/// A text with a cursor in it.
+/// A text with a cursor.
 #[derive(Debug, Default)]
 pub(super) struct LineBuffer {
+    /// The text, without a line end.
     text: String,
-    /// A byte's place in the text, where a character begins, or its end.
+    /// The cursor as a byte index into the text, on a character boundary.
     cursor: usize,
 }
 
 impl LineBuffer {
-    /// The text.
+    /// Returns the text.
     pub(super) fn text(&self) -> &str {
         &self.text
     }
 
-    /// The cursor's place in the text, in bytes.
+    /// Returns the cursor as a byte index into the text.
     pub(super) fn cursor(&self) -> usize {
         self.cursor
     }
 
-    /// Takes the text out.
+    /// Takes the text and leaves the buffer empty.
     pub(super) fn take(&mut self) -> String {
         self.cursor = 0;
         std::mem::take(&mut self.text)
     }
 
-    /// Puts another text in, the cursor behind it; what was there before.
+    /// Replaces the text, moves the cursor to its end and returns the old text.
     pub(super) fn replace(&mut self, text: String) -> String {
         self.cursor = text.len();
         std::mem::replace(&mut self.text, text)
@@ -92,12 +93,13 @@ impl LineBuffer {
         self.text.truncate(self.cursor);
     }
 
+    /// Erases the text between `from` and the cursor.
     fn erase_back_to(&mut self, from: usize) {
         self.text.drain(from..self.cursor);
         self.cursor = from;
     }
 
-    /// Where the cluster before the cursor begins.
+    /// Returns the start of the cluster before the cursor.
     fn previous_cluster_start(&self) -> usize {
         let mut limit = self.cursor.saturating_sub(MAX_CLUSTER);
         while !self.text.is_char_boundary(limit) {
@@ -107,7 +109,7 @@ impl LineBuffer {
         self.cursor - cluster.map_or(0, str::len)
     }
 
-    /// Where the cluster behind the cursor ends.
+    /// Returns the end of the cluster after the cursor.
     fn next_cluster_end(&self) -> usize {
         let mut limit = self.text.len().min(self.cursor + MAX_CLUSTER);
         while !self.text.is_char_boundary(limit) {
@@ -117,7 +119,7 @@ impl LineBuffer {
         self.cursor + cluster.map_or(0, str::len)
     }
 
-    /// Where the word before the cursor begins.
+    /// Returns the start of the word before the cursor.
     fn previous_word_start(&self) -> usize {
         let word = self.text[..self.cursor].trim_end_matches(' ');
         word.rfind(' ').map_or(0, |blank| blank + 1)
@@ -134,7 +136,7 @@ mod tests {
         line
     }
 
-    /// The text with a bar where the cursor stands, after each step.
+    /// Applies `steps` to `text`; returns the text with a bar at the cursor after each step.
     fn steps(text: &str, steps: &[fn(&mut LineBuffer)]) -> Vec<String> {
         let mut line = line(text);
         let show = |step: &fn(&mut LineBuffer)| {

@@ -1,30 +1,30 @@
-//! Dress: how a line looks on a terminal that has asked for the time, or for colors.
+//! Line style: the time and the colors that a terminal shows with each line.
 
 use memchr::memchr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The colors of names, of the 256 that terminals have; all have a contrast of at least 3.5 to
-/// black and to white, so they can be read on both.
+/// The colors of names, from the 256-color palette of terminals. Each has a contrast of at least 3.5 to
+/// black and to white, so it is readable on both.
 const COLORS: [u8; 12] = [28, 30, 32, 63, 64, 100, 130, 135, 160, 162, 164, 166];
 
-/// What the server says itself.
+/// SGR for the server's own lines: dim.
 const DIM_STYLE: &[u8] = b"\x1b[2m";
 
-/// Back to how the terminal writes by itself.
+/// SGR reset.
 const RESET_STYLE: &[u8] = b"\x1b[0m";
 
-/// What is added to lines; nothing by default.
+/// The additions to each line; none by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LineStyle {
-    /// The time of day in front, as `12:34 `. UTC, for all see the same.
-    pub time: bool,
-    /// A color for each name, always the same one, and the server's own lines dim.
-    pub color: bool,
+pub(crate) struct LineStyle {
+    /// Whether the time of day comes first, as `12:34 `. It is UTC, so all members see the same time.
+    pub(crate) time: bool,
+    /// Whether each name has its own fixed color and the server's lines are dim.
+    pub(crate) color: bool,
 }
 
 impl LineStyle {
-    /// Appends `lines`, each with its LF, as they come at `now`, for a terminal: ended by CR LF.
-    pub fn format_lines(self, out: &mut Vec<u8>, lines: &[u8], now: SystemTime) {
+    /// Appends `lines`, each with its LF, in this style with CR LF line ends. `now` is the time to show.
+    pub(crate) fn format_lines(self, out: &mut Vec<u8>, lines: &[u8], now: SystemTime) {
         let time = if self.time { format_time(now) } else { String::new() };
         for line in lines.split_inclusive(|byte| *byte == b'\n') {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
@@ -36,7 +36,7 @@ impl LineStyle {
     }
 }
 
-/// Appends a line with the name at its beginning in its color.
+/// Appends a line with the color of the name at its start, or dim if it is the server's.
 fn push_colored_line(out: &mut Vec<u8>, line: &[u8]) {
     if line.starts_with(b"*** ") {
         return push_styled(out, DIM_STYLE, line);
@@ -50,13 +50,14 @@ fn push_colored_line(out: &mut Vec<u8>, line: &[u8]) {
     out.extend_from_slice(rest);
 }
 
+/// Appends `text` between the SGR sequence `color` and a reset.
 fn push_styled(out: &mut Vec<u8>, color: &[u8], text: &[u8]) {
     for part in [color, text, RESET_STYLE] {
         out.extend_from_slice(part);
     }
 }
 
-/// The color of a name, whatever its case: by its FNV-1a hash, which stays the same for ever.
+/// Returns the color of a name, by the FNV-1a hash of its lower case: the same in every process.
 fn color_of_name(name: &[u8]) -> u8 {
     let hash = name
         .iter()
@@ -64,7 +65,7 @@ fn color_of_name(name: &[u8]) -> u8 {
     COLORS[hash as usize % COLORS.len()]
 }
 
-/// The time of day in UTC, and a blank.
+/// Returns the time of day in UTC and a blank: `12:34 `.
 fn format_time(now: SystemTime) -> String {
     let minutes = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / 60);
     format!("{:02}:{:02} ", minutes / 60 % 24, minutes % 60)
@@ -124,7 +125,7 @@ mod tests {
 
     #[test]
     fn colors_contrast_with_black_and_with_white() {
-        // The levels of the 6 x 6 x 6 colors, and the contrast of WCAG 2.2.
+        // The levels of the 6 x 6 x 6 color cube, and the contrast ratio of WCAG 2.2.
         let light = |level: u8| match level {
             0 => 0.0,
             level => ((f64::from(level) * 40.0 + 55.0) / 255.0 + 0.055).powf(2.4) / 1.055_f64.powf(2.4),

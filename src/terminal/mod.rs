@@ -1,15 +1,16 @@
-//! The line editor of a terminal that sends each key: pure, bytes in, lines and bytes out.
+//! Terminal: the line editor for terminals that send each key.
 //!
-//! The terminal's last row belongs to the editor: a prompt, and a window of the line that is being
-//! typed. Arriving lines are written above it, so they never tear that line apart.
+//! Keys, the edited line, its history and its rendering live here. The editor takes bytes and returns
+//! lines and bytes to send; it does no I/O and knows no connection, telnet option or room.
 //!
-//! A connection has one in a box or none, so who doesn't use it pays for a pointer. It holds at most
-//! about 60 KiB: the line, and lines entered before.
+//! The terminal's last row belongs to the editor: a prompt and a part of the edited line. The editor prints
+//! arriving lines above that row, so they never tear the edited line. An editor holds about 60 KiB at most:
+//! the line and its history.
 
 mod input_history;
 mod keys;
 mod line_buffer;
-pub mod line_style;
+pub(crate) mod line_style;
 #[cfg(test)]
 mod tests;
 mod viewport;
@@ -21,34 +22,38 @@ use line_buffer::LineBuffer;
 use std::time::SystemTime;
 use viewport::{CLEAR_ROW, PROMPT, RenderedRow, Viewport};
 
-/// The longest line that can be edited, in bytes: as in a Linux terminal's own line mode. A
-/// character put in moves all behind it, so the bound is one on a key's cost, too.
-pub const MAX_LINE: usize = 4096;
+/// The longest editable line, in bytes, as in the line mode of a Linux terminal. Inserting a character moves
+/// all text after it, so this also bounds the cost of a key.
+pub(crate) const MAX_LINE: usize = 4096;
 
-/// One terminal's editor.
+/// The line editor of one terminal.
 #[derive(Debug)]
-pub struct Editor {
-    /// How arriving lines look here.
-    pub style: LineStyle,
+pub(crate) struct Editor {
+    /// The style of arriving lines.
+    pub(crate) style: LineStyle,
+    /// Decodes the terminal's bytes.
     keys: KeyDecoder,
+    /// The edited line.
     line: LineBuffer,
+    /// The entered lines.
     history: InputHistory,
     /// The longest line, in bytes.
     max_line: usize,
+    /// The part of the line that the row shows.
     viewport: Viewport,
-    /// What the terminal shows in its last row, behind the prompt.
+    /// The row that the terminal shows now, after the prompt.
     rendered: RenderedRow,
-    /// The terminal may show something else: all is to be shown again.
+    /// Whether the terminal's row may differ from `rendered`, so that the next render draws all of it.
     needs_redraw: bool,
-    /// A key had no effect since the line is full: a bell is due.
+    /// Whether the next render rings the bell, because the line was full.
     bell_pending: bool,
 }
 
 impl Editor {
-    /// Takes the row that the terminal's cursor is in, which is empty. `columns` is the terminal's
-    /// width, 0 if unknown; a line has at most `max_line` bytes, and at most [`MAX_LINE`].
+    /// Creates an editor and writes its prompt into the cursor's row, which must be empty. `columns` is the
+    /// width of the terminal, 0 if unknown; a line has at most `max_line` and at most [`MAX_LINE`] bytes.
     #[must_use]
-    pub fn open(out: &mut Vec<u8>, columns: u16, max_line: usize) -> Box<Self> {
+    pub(crate) fn open(out: &mut Vec<u8>, columns: u16, max_line: usize) -> Box<Self> {
         let mut editor = Box::new(Self {
             style: LineStyle::default(),
             keys: KeyDecoder::default(),
@@ -64,23 +69,24 @@ impl Editor {
         editor
     }
 
-    /// Gives the row back, empty; what was typed and not entered.
-    pub fn close(&mut self, out: &mut Vec<u8>) -> String {
+    /// Clears the row and returns the edited line, which was not entered.
+    pub(crate) fn close(&mut self, out: &mut Vec<u8>) -> String {
         out.extend_from_slice(CLEAR_ROW);
         self.line.take()
     }
 
-    /// Whether the last byte was a CR: an LF or a NUL right behind it belongs to the same Enter.
+    /// Returns whether the last byte was a CR: an LF or NUL right after it belongs to the same Enter.
     #[must_use]
-    pub fn is_after_cr(&self) -> bool {
+    pub(crate) fn is_after_cr(&self) -> bool {
         self.keys.is_after_cr()
     }
 
-    /// Takes the next line that is entered off the front of `input`, without its end.
+    /// Removes the keys up to the next Enter from the front of `input` and returns the entered line, without
+    /// a line end. Writes the changes of the row to `out`.
     ///
-    /// `None`: nothing is entered in `input`, all of it was taken in. A line that is full takes no
-    /// more characters, for which there is a bell.
-    pub fn next_line(&mut self, out: &mut Vec<u8>, input: &mut &[u8]) -> Option<String> {
+    /// Returns `None` if `input` holds no Enter; the editor has then taken all of it. A full line accepts no
+    /// more characters and rings the bell.
+    pub(crate) fn next_line(&mut self, out: &mut Vec<u8>, input: &mut &[u8]) -> Option<String> {
         let mut line = None;
         while let Some(key) = self.keys.next_key(input) {
             if key == Key::Enter {
@@ -95,8 +101,8 @@ impl Editor {
         line
     }
 
-    /// Writes arriving lines, each with its LF, above the line that is being typed.
-    pub fn print_above(&mut self, out: &mut Vec<u8>, lines: &[u8], now: SystemTime) {
+    /// Writes arriving lines, each with its LF, above the edited line. `now` is the time to show with them.
+    pub(crate) fn print_above(&mut self, out: &mut Vec<u8>, lines: &[u8], now: SystemTime) {
         if !lines.is_empty() {
             out.extend_from_slice(CLEAR_ROW);
             self.style.format_lines(out, lines, now);
@@ -105,30 +111,31 @@ impl Editor {
         }
     }
 
-    /// Goes by another width of the terminal.
-    pub fn resize(&mut self, out: &mut Vec<u8>, columns: u16) {
+    /// Renders the row for a new width of the terminal; 0 means unknown.
+    pub(crate) fn resize(&mut self, out: &mut Vec<u8>, columns: u16) {
         self.viewport = Viewport::new(columns);
         self.needs_redraw = true;
         self.render(out);
     }
 
-    /// Erases the character before the cursor, as telnet's EC asks.
-    pub fn erase_character(&mut self, out: &mut Vec<u8>) {
+    /// Erases the character before the cursor, as telnet's EC does.
+    pub(crate) fn erase_character(&mut self, out: &mut Vec<u8>) {
         self.line.erase_character_before();
         self.render(out);
     }
 
-    /// Erases the line, as telnet's EL and IP ask.
-    pub fn erase_line(&mut self, out: &mut Vec<u8>) {
+    /// Erases the edited line, as telnet's EL and IP do.
+    pub(crate) fn erase_line(&mut self, out: &mut Vec<u8>) {
         self.line.take();
         self.render(out);
     }
 
+    /// Applies a key to the line, the history or the row.
     fn apply_key(&mut self, key: Key) {
         let buffer = &mut self.line;
         match key {
             Key::Char(character) if buffer.text().len() + character.len_utf8() > self.max_line => {
-                self.bell_pending = true
+                self.bell_pending = true;
             }
             Key::Char(character) => buffer.insert(character),
             Key::Left => buffer.move_left(),
@@ -146,12 +153,12 @@ impl Editor {
             Key::EraseToEnd => buffer.erase_to_end(),
             Key::EraseLine => drop(buffer.take()),
             Key::Redraw => self.needs_redraw = true,
-            // `next_line` has taken it.
+            // `next_line` handles Enter before it calls this function.
             Key::Enter => {}
         }
     }
 
-    /// Shows what has changed, once however many keys have done it.
+    /// Writes the changes of the row since the last render, once for any number of keys.
     fn render(&mut self, out: &mut Vec<u8>) {
         if std::mem::take(&mut self.needs_redraw) {
             out.extend_from_slice(CLEAR_ROW);

@@ -1,4 +1,4 @@
-//! What stands on the screen: an emulated terminal is shown everything that the editor sends.
+//! Tests of the editor with an emulated terminal, which processes all bytes that the editor writes.
 
 use super::*;
 use crate::terminal::viewport::{character_width, text_width};
@@ -7,12 +7,12 @@ use std::num::NonZeroU16;
 
 const ROWS: u16 = 6;
 
-/// A terminal with an editor behind it.
+/// An emulated terminal and its editor.
 struct Screen {
     terminal: vt100::Parser,
     editor: Box<Editor>,
     columns: u16,
-    /// What was sent to the terminal last.
+    /// The bytes that the editor wrote last.
     sent: Vec<u8>,
 }
 
@@ -26,13 +26,13 @@ impl Screen {
         Self { terminal, editor, columns, sent }
     }
 
-    /// Types `bytes`; the lines that are entered.
+    /// Types `bytes`; returns the entered lines.
     fn type_bytes(&mut self, bytes: impl AsRef<[u8]>) -> Vec<String> {
         let mut input = bytes.as_ref();
         self.update(|editor, out| std::iter::from_fn(|| editor.next_line(out, &mut input)).collect())
     }
 
-    /// Types `bytes` in which no line ends; what then stands in the last row.
+    /// Types `bytes` without Enter; returns the last row after that.
     fn row_after(&mut self, bytes: impl AsRef<[u8]>) -> String {
         assert!(self.type_bytes(bytes).is_empty());
         self.last_row()
@@ -45,7 +45,7 @@ impl Screen {
     fn update<T>(&mut self, action: impl FnOnce(&mut Editor, &mut Vec<u8>) -> T) -> T {
         let mut out = Vec::new();
         let result = action(&mut self.editor, &mut out);
-        // The emulator shows nothing for U+FFFD, real ones something of one column.
+        // The emulator shows nothing for U+FFFD; real terminals show a character of one column.
         self.terminal.process(String::from_utf8(out.clone()).unwrap().replace('\u{FFFD}', "?").as_bytes());
         self.sent = out;
         result
@@ -56,7 +56,7 @@ impl Screen {
         rows.filter(|row| !row.is_empty()).collect()
     }
 
-    /// The row of the cursor, with a bar where that stands.
+    /// Returns the row of the cursor, with a bar at the cursor.
     fn last_row(&self) -> String {
         let screen = self.terminal.screen();
         let (row, column) = screen.cursor_position();
@@ -74,7 +74,7 @@ fn typed_line_is_echoed_and_entered() {
     let mut screen = Screen::new(80, 100);
     assert_eq!(screen.last_row(), "> |");
     assert_eq!(screen.row_after("hello"), "> hello|");
-    assert_eq!(screen.sent, b"hello", "an echo and no more");
+    assert_eq!(screen.sent, b"hello", "a character at the end costs one byte");
     assert_eq!(screen.type_bytes("\r"), ["hello"]);
     assert_eq!(screen.last_row(), "> |");
     assert_eq!(screen.type_bytes("\none\r\ntwo\r\0th"), ["one", "two"]);
@@ -93,7 +93,7 @@ fn keys_edit_in_the_middle_of_the_line() {
     assert_eq!(screen.row_after("\x05!\x02\x02"), "> heworl|d!");
     assert_eq!(screen.row_after("\x0b\x17x"), "> x|");
     assert_eq!(screen.row_after("yz\x01\x15\x04"), "> |yz");
-    assert_eq!(screen.type_bytes("\r"), ["yz"], "wherever the cursor stands");
+    assert_eq!(screen.type_bytes("\r"), ["yz"], "Enter returns the whole line with the cursor at its start");
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn long_line_scrolls_within_one_row() {
     assert_eq!(screen.row_after("\x1b[C"), "> <ijklmnop|qrstuvw>");
     assert_eq!(screen.row_after("\x1b[D".repeat(8)), "> abcdefgh|ijklmnop>");
     assert_eq!(screen.row_after("\x0b"), "> abcdefgh|");
-    assert_eq!(screen.rows().len(), 1, "it never wrapped");
+    assert_eq!(screen.rows().len(), 1, "the line never wraps");
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn wide_characters_and_combining_marks_keep_the_cursor_in_place() {
     assert_eq!(screen.row_after("\x02\x02\x02"), "> 漢|字e\u{301}x");
     assert_eq!(screen.row_after("ü🙂"), "> 漢ü🙂|字e\u{301}x");
     assert_eq!(screen.row_after("\x7f\x04\x04"), "> 漢ü|x");
-    assert_eq!(screen.row_after("\x05\x15\u{301}a"), "> a|", "a mark with nothing below it is not shown");
+    assert_eq!(screen.row_after("\x05\x15\u{301}a"), "> a|", "a mark without a base character is not shown");
     assert_eq!(screen.row_after("\x15漢漢漢漢漢漢漢漢"), "> 漢漢漢漢漢漢漢漢|");
     assert_eq!(screen.row_after("字"), "> <漢漢漢字|");
     assert_eq!(screen.type_bytes("\r"), [format!("{}字", "漢".repeat(8))]);
@@ -188,7 +188,7 @@ fn joined_emoji_is_shown_in_parts_and_entered_whole() {
     let family = "👨\u{200d}👩\u{200d}👧";
     assert_eq!(screen.row_after(format!("a{family}")), "> a👨👩👧|");
     assert_eq!(screen.row_after("\x02"), "> a|👨👩👧");
-    assert_eq!(screen.type_bytes("\r"), [format!("a{family}")], "but kept as it is");
+    assert_eq!(screen.type_bytes("\r"), [format!("a{family}")], "the line keeps its joiners");
     assert_eq!(screen.row_after(format!("{family}\x7f")), "> |");
 }
 
@@ -208,7 +208,7 @@ fn full_line_rings_the_bell_once() {
     assert_eq!(screen.sent, b"abcd\x07");
     assert_eq!(screen.type_bytes("efghij\rx\r"), ["abcde", "x"]);
     assert_eq!(screen.type_bytes("x".repeat(50)), [""; 0]);
-    assert_eq!(screen.sent, b"xxxxx\x07", "once, however much is refused");
+    assert_eq!(screen.sent, b"xxxxx\x07", "one bell for any number of refused characters");
     let mut screen = Screen::new(20, 1 << 30);
     assert_eq!(screen.type_bytes("x".repeat(10_000) + "\r")[0].len(), MAX_LINE);
 }
@@ -236,7 +236,7 @@ fn telnet_erase_and_redraw_render_the_row() {
     assert_eq!(screen.last_row(), "> ab|");
     screen.terminal.process(b"\rrubbish");
     assert_eq!(screen.row_after("\x0c".repeat(1_000)), "> ab|");
-    assert_eq!(screen.sent, b"\r\x1b[K> ab", "once, however often it is asked for");
+    assert_eq!(screen.sent, b"\r\x1b[K> ab", "one redraw for any number of requests");
     screen.update(Editor::erase_line);
     assert_eq!(screen.last_row(), "> |");
     assert_eq!(screen.row_after("abc\x03de"), "> de|");
@@ -256,7 +256,7 @@ fn close_clears_the_row_and_returns_the_unfinished_line() {
     assert_eq!((terminal.screen().contents().trim_end(), terminal.screen().cursor_position()), ("", (0, 0)));
 }
 
-/// Bytes as somebody, or something, might send them.
+/// Generates bytes of keys, text and garbage.
 fn input() -> impl Strategy<Value = Vec<u8>> {
     let pieces = [
         "a", "b", " ", "ü", "漢", "🙂", "\u{301}", "\u{200d}", "\u{fe0f}", "\u{1160}", "\x1b[D", "\x1b[C", "\x1b[A",
@@ -270,7 +270,7 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![6 => piece, 2 => words, 1 => rubbish, 1 => any_text]
 }
 
-/// Whether the last row shows the prompt and what the editor's line has around its cursor.
+/// Checks that the last row shows the prompt and the editor's line around its cursor.
 fn check_screen(screen: &Screen) -> Result<(), TestCaseError> {
     let editor = &screen.editor;
     let (text, cursor) = (editor.line.text(), editor.line.cursor());
@@ -284,10 +284,10 @@ fn check_screen(screen: &Screen) -> Result<(), TestCaseError> {
     });
     let split = widths.take_while(|(sum, _)| *sum <= at).last().map_or(0, |(_, byte)| byte);
     let expected = format!("{}|{}", &shown[..split], &shown[split..].trim_end()).replace('\u{FFFD}', "?");
-    prop_assert_eq!(seen, Some(&*expected), "the terminal shows what the editor thinks");
+    prop_assert_eq!(seen, Some(&*expected), "the terminal shows the rendered row");
     prop_assert!(text_width(shown) < usize::from(screen.columns) - PROMPT.len());
 
-    // Without marks, which may be too many, the row is a window of the line, cut where it says so.
+    // Apart from combining marks, the row is a part of the line, cut only at an overflow mark.
     let base = |text: &str| text.chars().filter(|character| character_width(*character) > 0).collect::<String>();
     let (before, after) = (base(&text[..cursor]), base(&text[cursor..]));
     let (left, right) = (base(&shown[..split]), base(&shown[split..]));
@@ -301,8 +301,8 @@ fn check_screen(screen: &Screen) -> Result<(), TestCaseError> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// Whatever is typed and whatever arrives, the last row shows the prompt and the line, and
-    /// what is entered is just that.
+    /// For any keys and arriving lines, the last row shows the prompt and the line, and Enter returns that
+    /// line.
     #[test]
     fn screen_shows_the_line_that_enter_will_return(
         steps in prop::collection::vec((input(), 0u8..12), 1..60),
@@ -326,7 +326,7 @@ proptest! {
         }
         let text = screen.editor.line.text().to_owned();
         let entered = screen.type_bytes("\x18\r");
-        // A character that was begun may be ended by that.
+        // The CAN byte completes an incomplete character as U+FFFD.
         prop_assert!(entered[0] == text || entered[0].len() > text.len(), "{entered:?} {text:?}");
         prop_assert_eq!(screen.last_row(), "> |");
     }

@@ -1,53 +1,53 @@
-//! The row: the part of a draft that stands on the terminal's last row, behind the prompt.
+//! Viewport: the part of the edited line that the terminal's last row shows after the prompt.
 //!
-//! A long draft scrolls sideways in its one row. To wrap it would need to know where the terminal
-//! wraps, and terminals differ there.
+//! A long line scrolls sideways within one row. Wrapping it would depend on where the terminal wraps, and
+//! terminals differ there.
 
 use super::line_buffer::LineBuffer;
 use unicode_width::UnicodeWidthChar;
 
-/// What stands before the row.
+/// The prompt before the row.
 pub(super) const PROMPT: &str = "> ";
 
-/// The most marks, as accents, that are shown on one character.
+/// The most combining marks, such as accents, that one character shows.
 const MAX_COMBINING_MARKS: usize = 4;
 
-/// What shows that there is more at the left, or at the right.
+/// The marks for more text on the left and on the right.
 const OVERFLOW_MARKS: [char; 2] = ['<', '>'];
 
-/// Clears the row that the cursor is in, and goes to its beginning.
+/// Clears the cursor's row and moves the cursor to its start.
 pub(super) const CLEAR_ROW: &[u8] = b"\r\x1b[K";
 
-/// What stands in the row, without the prompt.
+/// The content of the row, without the prompt.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct RenderedRow {
-    /// What is seen.
+    /// The visible text.
     pub(super) text: String,
-    /// The column of the cursor in it.
+    /// The column of the cursor, counted from 0 after the prompt.
     pub(super) cursor: usize,
 }
 
-/// Where a draft is looked at: a window that follows the cursor.
+/// A window onto the edited line that follows the cursor.
 #[derive(Debug)]
 pub(super) struct Viewport {
-    /// How many columns there are for a row; the cursor has one more.
+    /// The columns for the row's text; the cursor may stand one column further.
     columns: usize,
-    /// Where in the draft the row begins.
+    /// The byte index in the line at which the row starts.
     start: usize,
 }
 
 impl Viewport {
-    /// The window of a terminal with so many columns; 0, if it doesn't know, is 80.
+    /// Creates the viewport of a terminal with `columns` columns; 0 means unknown and counts as 80.
     ///
-    /// At fewer than 10 there would be nothing to see, and of more than 500, which no screen has, the
-    /// rest stays empty: each key costs the time and the bytes of a row.
+    /// The width is at least 10, so that some text is visible, and at most 500, since each key costs the time
+    /// and the bytes of a row.
     pub(super) fn new(columns: u16) -> Self {
         let columns = if columns == 0 { 80 } else { usize::from(columns).clamp(10, 500) };
-        // The last column stays free: what terminals do behind a character there differs.
+        // The last column stays free: terminals differ in where a character there leaves the cursor.
         Self { columns: columns - PROMPT.len() - 1, start: 0 }
     }
 
-    /// The row that shows the draft's part around its cursor.
+    /// Renders the part of `line` around its cursor, and scrolls only if needed.
     pub(super) fn render(&mut self, line: &LineBuffer) -> RenderedRow {
         let (text, cursor) = (line.text(), line.cursor());
         for start in [0, self.start] {
@@ -56,7 +56,7 @@ impl Viewport {
                 return row;
             }
         }
-        // Half a window before the cursor; then there is place for it and a character behind it.
+        // Half a row before the cursor leaves space for the cursor and a character after it.
         let mut before = 0;
         let fits = |(_, character): &(usize, char)| {
             before += character_width(*character);
@@ -66,8 +66,8 @@ impl Viewport {
         self.render_from(text, cursor, self.start).unwrap_or_default()
     }
 
-    /// The row that begins at `first`; `None` if the cursor is not in it, or stands at a side
-    /// where there is more.
+    /// Renders the row that starts at byte `start` of `text`; returns `None` if the cursor is outside it, or
+    /// at an edge beyond which there is more text.
     fn render_from(&self, text: &str, cursor: usize, start: usize) -> Option<RenderedRow> {
         let before = text_width(text.get(start..cursor)?);
         let mut row = RenderedRow::default();
@@ -94,7 +94,7 @@ impl Viewport {
 }
 
 impl RenderedRow {
-    /// Makes the terminal show this where it shows `old`, with as little as that needs.
+    /// Writes the shortest change that turns the terminal's row from `old` into this row.
     pub(super) fn write_changes(&self, out: &mut Vec<u8>, old: &Self) {
         let prefix = self.common_prefix(old);
         if prefix < self.text.len() || prefix < old.text.len() {
@@ -111,7 +111,7 @@ impl RenderedRow {
         }
     }
 
-    /// How many bytes of the two rows fill the same cells with the same.
+    /// Returns how many bytes at the start of both rows fill the same cells with the same text.
     fn common_prefix(&self, old: &Self) -> usize {
         let prefix = self.text.bytes().zip(old.text.bytes()).take_while(|(new, old)| new == old).count();
         let starts_cell = |text: &str, at| {
@@ -122,11 +122,11 @@ impl RenderedRow {
     }
 }
 
-/// Takes as much of `text` as fills at most `available` columns: how many bytes, and what is shown of it.
+/// Fits the start of `text` into `available` columns; returns how many bytes fit, and their visible text.
 ///
-/// A character is as wide as it is alone, which nearly all terminals go by; those that join
-/// several into one picture don't agree on its width, so nothing is sent that would join them. Marks
-/// are shown on a character that is in the row, and not without a bound.
+/// Each character has the width that it has alone, as on nearly all terminals. Terminals disagree on the
+/// width of joined emoji, so the visible text omits joiners. A combining mark is visible only on a character
+/// of the row, and at most [`MAX_COMBINING_MARKS`] are.
 fn fit(text: &str, available: usize) -> (usize, String) {
     let (mut shown, mut width, mut marks) = (String::new(), 0, 0);
     for (at, character) in text.char_indices() {
@@ -143,28 +143,28 @@ fn fit(text: &str, available: usize) -> (usize, String) {
     (text.len(), shown)
 }
 
-/// Whether a character makes one picture of those around it: the zero-width joiner and the
-/// variation selectors.
+/// Returns whether a character changes how its neighbors are drawn: the zero-width joiner or a variation
+/// selector.
 fn is_joiner(character: char) -> bool {
     matches!(character, '\u{200D}' | '\u{FE00}'..='\u{FE0F}')
 }
 
-/// How many columns a character takes.
+/// Returns the width of a character in columns.
 pub(super) fn character_width(character: char) -> usize {
     character.width().unwrap_or(0).min(2)
 }
 
-/// How many columns a text takes.
+/// Returns the width of a text in columns.
 pub(super) fn text_width(text: &str) -> usize {
     text.chars().map(character_width).sum()
 }
 
-/// Moves the cursor within the row.
+/// Writes the move of the cursor from column `from` to column `to` of the row.
 fn move_cursor(out: &mut Vec<u8>, from: usize, to: usize) {
     if to + 1 == from {
         out.push(0x08);
     } else if to != from {
-        // Columns are counted from 1.
+        // CHA (ECMA-48, section 8.3.9) counts columns from 1.
         out.extend_from_slice(format!("\x1b[{}G", PROMPT.len() + to + 1).as_bytes());
     }
 }

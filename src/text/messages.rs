@@ -1,44 +1,47 @@
-//! The wire: every line that the server says, byte for byte.
+//! Messages: the lines that all members of a room see, the welcome and the error lines.
 //!
-//! What everybody sees begins with `name: `, `* name ` or `name has`, `name is`, and a name is never
-//! [stars alone](crate::text::names::NameError::StarsOnly). So only the server's own lines begin with `*** `:
-//! every answer to one peer does, and no line that a user sends can.
+//! A line of a room begins with `name: `, `* name ` or `name has` or `name is`, and a user name never
+//! consists of [stars only](crate::text::names::NameError::StarsOnly). Therefore a line that begins with
+//! `*** ` is always the server's: every [reply](crate::text::replies) does, and no user can forge one.
+//!
+//! Each `push_…` function appends one line with its LF to a buffer. `text` arguments are
+//! [sanitized](crate::text::sanitize::sanitize), so they hold no line end.
 
 use crate::text::names::UserName;
 use std::fmt::Display;
 
-/// What a connection sees first.
-pub const WELCOME: &str = "Welcome! Use the command:\nJOIN <ROOMNAME> <USERNAME>\n";
+/// The first lines that a connection receives.
+pub(crate) const WELCOME: &str = "Welcome! Use the command:\nJOIN <ROOMNAME> <USERNAME>\n";
 
-/// What every room sees when the server ends.
-pub const SHUTTING_DOWN: &str = "*** server is shutting down\n";
+/// The last line of every room when the server shuts down.
+pub(crate) const SHUTTING_DOWN: &str = "*** server is shutting down\n";
 
-/// Lays out `user: text`.
-pub fn push_chat(out: &mut Vec<u8>, user: &UserName, text: &str) {
+/// Appends `user: text`, a chat line.
+pub(crate) fn push_chat(out: &mut Vec<u8>, user: &UserName, text: &str) {
     push_line(out, &[user.as_str(), ": ", text]);
 }
 
-/// Lays out `* user text`: what somebody does.
-pub fn push_action(out: &mut Vec<u8>, user: &UserName, text: &str) {
+/// Appends `* user text`, the line of `/me`.
+pub(crate) fn push_action(out: &mut Vec<u8>, user: &UserName, text: &str) {
     push_line(out, &["* ", user.as_str(), " ", text]);
 }
 
-/// Lays out `user has joined`.
-pub fn push_joined(out: &mut Vec<u8>, user: &UserName) {
+/// Appends `user has joined`.
+pub(crate) fn push_joined(out: &mut Vec<u8>, user: &UserName) {
     push_line(out, &[user.as_str(), " has joined"]);
 }
 
-/// Lays out `user has left`.
-pub fn push_left(out: &mut Vec<u8>, user: &UserName) {
+/// Appends `user has left`.
+pub(crate) fn push_left(out: &mut Vec<u8>, user: &UserName) {
     push_line(out, &[user.as_str(), " has left"]);
 }
 
-/// Lays out `user is now known as name`.
-pub fn push_renamed(out: &mut Vec<u8>, user: &UserName, name: &UserName) {
-    push_line(out, &[user.as_str(), " is now known as ", name.as_str()]);
+/// Appends `user is now known as new_name`.
+pub(crate) fn push_renamed(out: &mut Vec<u8>, user: &UserName, new_name: &UserName) {
+    push_line(out, &[user.as_str(), " is now known as ", new_name.as_str()]);
 }
 
-/// Appends a line of these parts, and its end.
+/// Appends the concatenated `parts` and an LF.
 pub(super) fn push_line(out: &mut Vec<u8>, parts: &[&str]) {
     out.reserve(parts.iter().map(|part| part.len()).sum::<usize>() + 1);
     for part in parts {
@@ -47,15 +50,18 @@ pub(super) fn push_line(out: &mut Vec<u8>, parts: &[&str]) {
     out.push(b'\n');
 }
 
-/// `ERROR`, which programs compare, then one line for people: what was wrong and the way out.
+/// Returns the two lines that a connection receives before the server closes it for `reason`.
+///
+/// The first line is exactly `ERROR`, since programs compare it. The second line is `reason`, which says
+/// what was wrong and what the user can do.
 #[must_use]
-pub fn error_lines(reason: &impl Display) -> String {
+pub(crate) fn error_lines(reason: &impl Display) -> String {
     format!("ERROR\n{reason}\n")
 }
 
-/// Says how many lines a slow reader has lost in this place.
+/// Returns the line that takes the place of `lines` lines that a slow reader has missed.
 #[must_use]
-pub fn skipped_notice(lines: u64) -> String {
+pub(crate) fn skipped_notice(lines: u64) -> String {
     let noun = if lines == 1 { "line" } else { "lines" };
     format!("*** {lines} {noun} skipped\n")
 }
@@ -65,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn room_lines_have_the_contracts_bytes() {
+    fn each_room_line_has_its_exact_bytes() {
         let (alice, al) = (UserName::parse("alice").unwrap(), UserName::parse("al").unwrap());
         let mut out = Vec::new();
         push_chat(&mut out, &alice, "hi");

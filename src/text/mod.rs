@@ -1,8 +1,9 @@
-//! Text: names, the removal of what steers a terminal, and every line that the server itself writes.
+//! Text: names, sanitizing, and the bytes of every line that the server writes.
 //!
-//! Bytes and strings alone live here. Nothing here knows a peer, a room or a socket.
+//! Functions here turn bytes and strings into bytes and strings. Nothing here knows a peer, a room, a
+//! socket or a command.
 
-pub mod messages;
+pub(crate) mod messages;
 pub mod names;
-pub mod replies;
+pub(crate) mod replies;
 pub mod sanitize;

@@ -1,54 +1,55 @@
-//! Names: what a room, a user and a peer are called, and which names may be.
+//! Names of rooms and users, and the rules for them.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
 /// The longest room or user name, in bytes.
-pub const MAX_NAME_LENGTH: usize = 20;
+pub(crate) const MAX_NAME_LENGTH: usize = 20;
 
-/// A room's name: 1 to [`MAX_NAME_LENGTH`] printable ASCII bytes (0x21-0x7E), case kept and compared.
+/// A room's name: 1 to 20 printable ASCII bytes (0x21-0x7E), compared with case.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoomName(NameBytes);
 
-/// A user's name in a room: 1 to [`MAX_NAME_LENGTH`] printable ASCII bytes (0x21-0x7E), but for names
-/// that make one line pass for another.
+/// A user's name in a room: 1 to 20 printable ASCII bytes (0x21-0x7E), of no form that forges a line.
 ///
-/// Shown as it was typed; equal without regard to ASCII case, so that `Alice` can't pass for `alice`.
-/// Two kinds of names are refused, since lines begin with the name of who sent them:
-/// - *stars only*: `***` begins the server's answers, and `*` what somebody does;
-///   `*** has joined` would look like the first, `* has joined` like the second.
-/// - *a colon at the end*: `bob: has joined` would look like something that `bob` said.
+/// A user name keeps its case when shown, and is compared without ASCII case: `Alice` cannot pass for
+/// `alice`. Lines begin with the name of their sender, so two forms are refused:
+/// - *Stars only.* `***` begins the server's replies and `*` begins an action, so `*** has joined` would
+///   look like a reply and `* has joined` like an action.
+/// - *A colon at the end.* `bob: has joined` would look like a chat line of `bob`.
 #[derive(Clone, Copy)]
 pub struct UserName(NameBytes);
 
-/// Why a word can't be a name.
+/// Why a word cannot be a name. The text follows a subject: `the room name {error}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Empty, or longer than [`MAX_NAME_LENGTH`]; holds its length.
+    /// The word is empty or longer than 20 bytes; holds its length in bytes.
     #[error("has {0} characters, a name has 1 to 20")]
     Length(usize),
-    /// Holds something that is no printable ASCII character; shown escaped.
+    /// The word holds this character, which is not printable ASCII; the text shows it escaped.
     #[error("holds {0:?}, a name has printable ASCII characters only")]
     Character(char),
-    /// A user's name of nothing but stars.
-    #[error("has stars only, and those begin the server's own lines")]
+    /// A user name consists of stars only.
+    #[error("has stars only, and stars begin the server's own lines")]
     StarsOnly,
-    /// A user's name with a colon at its end.
-    #[error("ends in a colon, and that ends the name of who speaks")]
+    /// A user name ends in a colon.
+    #[error("ends in a colon, and a colon separates a name from its text")]
     TrailingColon,
 }
 
-/// The bytes of a name, inline: a roster of them is copied without an allocation each. Ordered as
-/// text is, for the zeros behind it are less than any byte of a name.
+/// The bytes of a name, inline, so that copying a roster allocates nothing per name.
+///
+/// The derived order is that of the text, since the padding zeros are less than any byte of a name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct NameBytes {
-    /// The name, zeros behind it.
+    /// The name, padded with zeros.
     bytes: [u8; MAX_NAME_LENGTH],
-    /// How many of the bytes are the name, 1 to [`MAX_NAME_LENGTH`].
+    /// The length of the name in bytes, 1 to [`MAX_NAME_LENGTH`].
     len: u8,
 }
 
 impl NameBytes {
+    /// Checks the rules that rooms and users share.
     fn parse(word: &str) -> Result<Self, NameError> {
         if let Some(character) = word.chars().find(|character| !character.is_ascii_graphic()) {
             return Err(NameError::Character(character));
@@ -68,21 +69,21 @@ impl NameBytes {
     }
 
     fn as_str(&self) -> &str {
-        // `parse` let nothing but ASCII in, so the default is never taken.
+        // `parse` accepts ASCII only, so the default is never used.
         str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }
 
 impl RoomName {
-    /// Takes `word` as a room's name.
+    /// Parses `word` as a room's name.
     ///
     /// # Errors
-    /// When it is empty, too long, or holds anything but printable ASCII.
+    /// [`NameError::Length`] or [`NameError::Character`].
     pub fn parse(word: &str) -> Result<Self, NameError> {
         NameBytes::parse(word).map(Self)
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
@@ -90,11 +91,10 @@ impl RoomName {
 }
 
 impl UserName {
-    /// Takes `word` as a user's name.
+    /// Parses `word` as a user's name.
     ///
     /// # Errors
-    /// When it is empty, too long, holds anything but printable ASCII, or is one of the two kinds
-    /// that forge lines.
+    /// Any [`NameError`].
     pub fn parse(word: &str) -> Result<Self, NameError> {
         let name = NameBytes::parse(word)?;
         match name.as_bytes() {
@@ -104,7 +104,7 @@ impl UserName {
         }
     }
 
-    /// The name as text, in the case it was typed in.
+    /// Returns the name as text, in the case in which its user typed it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
@@ -121,7 +121,7 @@ impl Eq for UserName {}
 
 impl Hash for UserName {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // Zeros behind the name stay zeros when folded: one fixed-size write.
+        // Folding the case leaves the padding zeros alone, so one write of fixed size hashes the name.
         state.write(&self.0.bytes.map(|byte| byte.to_ascii_lowercase()));
     }
 }
@@ -163,8 +163,8 @@ mod tests {
         assert_eq!(RoomName::parse(&twenty).unwrap().as_str(), twenty);
         assert_eq!(RoomName::parse(&"a".repeat(21)), Err(NameError::Length(21)));
         assert_eq!(RoomName::parse(&"a".repeat(300)), Err(NameError::Length(300)));
-        for bad in ["a b", "a\u{7f}", "a\u{1b}", "\u{e9}"] {
-            assert!(matches!(RoomName::parse(bad), Err(NameError::Character(_))), "{bad:?}");
+        for invalid in ["a b", "a\u{7f}", "a\u{1b}", "\u{e9}"] {
+            assert!(matches!(RoomName::parse(invalid), Err(NameError::Character(_))), "{invalid:?}");
         }
     }
 
@@ -176,20 +176,20 @@ mod tests {
         for colon in [":", "bob:", "***:"] {
             assert_eq!(UserName::parse(colon).unwrap_err(), NameError::TrailingColon, "{colon}");
         }
-        for fine in ["***x", "x*", "*_*", ":)", "a:b", "::a"] {
-            assert_eq!(UserName::parse(fine).unwrap().as_str(), fine);
+        for valid in ["***x", "x*", "*_*", ":)", "a:b", "::a"] {
+            assert_eq!(UserName::parse(valid).unwrap().as_str(), valid);
         }
-        assert!(RoomName::parse("***").is_ok() && RoomName::parse("bob:").is_ok(), "no line begins with a room");
+        assert!(RoomName::parse("***").is_ok() && RoomName::parse("bob:").is_ok(), "no line begins with a room name");
         assert_eq!(UserName::parse(&"*".repeat(21)).unwrap_err(), NameError::Length(21));
     }
 
     #[test]
     fn user_names_compare_without_case_and_room_names_with_case() {
         let state = std::hash::RandomState::new();
-        let (small, large) = (UserName::parse("alice").unwrap(), UserName::parse("ALICE").unwrap());
-        assert_eq!(small, large);
-        assert_eq!(state.hash_one(small), state.hash_one(large));
-        assert_ne!(small, UserName::parse("alice2").unwrap());
+        let (lower, upper) = (UserName::parse("alice").unwrap(), UserName::parse("ALICE").unwrap());
+        assert_eq!(lower, upper);
+        assert_eq!(state.hash_one(lower), state.hash_one(upper));
+        assert_ne!(lower, UserName::parse("alice2").unwrap());
         assert_ne!(RoomName::parse("a").unwrap(), RoomName::parse("A").unwrap());
     }
 }

@@ -1,27 +1,28 @@
-//! Text: what may be shown of the bytes that somebody typed.
+//! Sanitizing: makes the bytes of a line safe to show on any member's terminal.
 
 use std::borrow::Cow;
 
-/// Makes text of a line's bytes that is safe to show on anybody's terminal.
+/// Returns the text of a line without the characters that control a terminal.
 ///
-/// Every line passes here once, before it is laid out for its room. Invalid UTF-8 becomes U+FFFD,
-/// one for each sequence. What steers a terminal, or ends a line there, instead of being shown is
-/// dropped:
+/// Every chat line and command passes here once, before it is encoded for a room. Each invalid UTF-8
+/// sequence becomes one U+FFFD. The function drops:
 ///
-/// - C0 but TAB, and DEL (ECMA-48, section 5.2): the start of escape sequences, CR, backspace, bells.
+/// - C0 except TAB, and DEL (ECMA-48, section 5.2): begin escape sequences, move the cursor, ring the bell.
 /// - C1, U+0080-9F (ECMA-48, section 5.3): U+009B begins a sequence as ESC `[` does, U+0085 is a line end.
-/// - U+2028, U+2029 (UAX #14, class BK): line ends, for programs that split lines as Unicode does.
-/// - U+202A-E, U+2066-9 (UAX #9, section 2): they reorder what stands beside them; the name and the
-///   text of a line could be shown as another's (CVE-2021-42574).
-/// - U+FEFF: shown as nothing, so that two texts look the same; in front, a byte order mark.
+/// - U+2028 and U+2029 (UAX #14, class BK): line ends to programs that split lines as Unicode does.
+/// - U+202A-E and U+2066-9 (UAX #9, section 2): reorder the text around them, so the name and the text of
+///   a line could be shown as another user's (CVE-2021-42574).
+/// - U+FEFF: invisible, so two different texts would look the same; a byte order mark at the start.
 ///
-/// The rest stays, as text: of a colour's escape sequence, `[31m`. The marks of one place (U+200E,
-/// U+200F, U+061C), joiners and variation selectors are how people write their languages and emoji.
-/// Dropping comes after decoding: nothing dropped can join two halves to what has to be dropped.
+/// All other characters stay as text, `[31m` of a color's escape sequence for example. The marks U+200E,
+/// U+200F and U+061C affect one place only; they, joiners and variation selectors are part of written
+/// languages and emoji.
+/// Characters are dropped after decoding, so a dropped one cannot join two halves into another one that
+/// must be dropped.
 ///
-/// Text that is clean already is borrowed, not copied. Beside the validation each byte of ASCII is
-/// looked at once, of other text twice; it is looked at by characters only where one that is
-/// dropped may begin.
+/// Text that needs no change is borrowed. Besides the UTF-8 validation the function reads each byte of
+/// ASCII once and of other text twice; it decodes characters only when a byte was found with which a
+/// dropped character may begin.
 #[must_use]
 pub fn sanitize(line: &[u8]) -> Cow<'_, str> {
     let text = match str::from_utf8(line) {
@@ -37,24 +38,26 @@ pub fn sanitize(line: &[u8]) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// Whether [`sanitize`] drops a character.
+/// Returns whether [`sanitize`] drops `character`.
 pub(crate) fn controls_terminal(character: char) -> bool {
-    let is_control = matches!(
+    let is_listed = matches!(
         character,
         '\0'..='\u{1F}' | '\u{7F}'..='\u{9F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}'
     );
-    is_control && character != '\t'
+    is_listed && character != '\t'
 }
 
-/// Whether all bytes are ASCII that is shown. It goes on to the end, as [`may_control_terminal`] does: a loop
-/// without another way out is one that the compiler turns into vector instructions.
+/// Returns whether all bytes are printable ASCII or TAB.
+///
+/// The loop has no early exit, as in [`may_control_terminal`], so that the compiler vectorizes it.
 fn is_plain_ascii(text: &[u8]) -> bool {
     text.iter().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~' | b'\t'))
 }
 
-/// Whether valid UTF-8 holds a byte with which a character may begin that [controls a terminal](controls_terminal): it is that
-/// character, or C2 (U+0080-BF), E2 (U+2000-2FFF) or EF (U+F000-FFFF).
-#[expect(clippy::needless_bitwise_bool, reason = "a lazy operator is a way out of the loop, see above")]
+/// Returns whether valid UTF-8 holds a byte with which a character that [`controls_terminal`] may begin.
+///
+/// Such a byte is the character itself, or C2 (U+0080-BF), E2 (U+2000-2FFF) or EF (U+F000-FFFF).
+#[expect(clippy::needless_bitwise_bool, reason = "a lazy operator would be an early exit from the loop")]
 fn may_control_terminal(text: &[u8]) -> bool {
     let is_control = |byte: u8| ((byte < 0x20) & (byte != b'\t')) | (byte == 0x7F);
     let is_lead = |byte: u8| (byte == 0xC2) | (byte == 0xE2) | (byte == 0xEF);
@@ -66,7 +69,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The contract's list, written down a second time.
+    /// The dropped characters as ranges: the specification that the tests compare `sanitize` with.
     const CONTROLLING_RANGES: [(u32, u32); 8] = [
         (0, 8),
         (0xA, 0x1F),
@@ -83,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn every_character_is_kept_or_dropped_as_the_contract_lists() {
+    fn every_character_is_kept_or_dropped_as_specified() {
         for character in '\0'..=char::MAX {
             let line = format!("a{character}b");
             let sanitized = sanitize(line.as_bytes());
@@ -125,13 +128,17 @@ mod tests {
     #[test]
     fn invalid_utf8_becomes_replacement_characters() {
         assert_eq!(sanitize(b"a\xFFb\xC3"), "a\u{FFFD}b\u{FFFD}");
-        assert_eq!(sanitize(b"\x9B31m"), "\u{FFFD}31m", "a C1 byte on its own is no character");
-        assert_eq!(sanitize(b"\xC2\x07\x9B"), "\u{FFFD}\u{FFFD}", "what stood on both sides of a BEL does not join");
+        assert_eq!(sanitize(b"\x9B31m"), "\u{FFFD}31m", "a C1 byte alone is invalid UTF-8");
+        assert_eq!(
+            sanitize(b"\xC2\x07\x9B"),
+            "\u{FFFD}\u{FFFD}",
+            "the bytes on both sides of a dropped BEL do not join"
+        );
     }
 
     #[test]
     fn escape_sequences_and_line_ends_are_dropped() {
-        for (typed, shown) in [
+        for (line, expected) in [
             ("\u{1B}[31mred\u{1B}[0m", "[31mred[0m"),
             ("\u{1B}]0;title\u{7}", "]0;title"),
             ("a\rbob: forged", "abob: forged"),
@@ -139,23 +146,23 @@ mod tests {
             ("\u{202E}desrever\u{202C}", "desrever"),
             ("\u{FEFF}\u{9B}2J", "2J"),
         ] {
-            assert_eq!(sanitize(typed.as_bytes()), shown);
+            assert_eq!(sanitize(line.as_bytes()), expected);
         }
     }
 
-    /// Bytes in which what has to go is as frequent as what has to stay.
+    /// Bytes in which dropped characters are as frequent as others.
     fn bytes() -> impl Strategy<Value = Vec<u8>> {
         let characters = CONTROLLING_RANGES.map(|(first, last)| {
             proptest::char::range(char::from_u32(first).unwrap(), char::from_u32(last).unwrap()).boxed()
         });
         let controlling = proptest::strategy::Union::new(characters);
-        let piece = prop_oneof![
+        let part = prop_oneof![
             controlling.prop_map(|character| character.to_string().into_bytes()),
             any::<char>().prop_map(|character| character.to_string().into_bytes()),
             prop::collection::vec(any::<u8>(), 1..20),
             "[ -~]{1,40}".prop_map(String::into_bytes),
         ];
-        prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+        prop::collection::vec(part, 0..12).prop_map(|parts| parts.concat())
     }
 
     proptest! {
@@ -164,8 +171,8 @@ mod tests {
             let sanitized = sanitize(&line);
             prop_assert!(!sanitized.contains(must_be_dropped));
             let kept: String = String::from_utf8_lossy(&line).chars().filter(|c| !must_be_dropped(*c)).collect();
-            prop_assert_eq!(&*sanitized, &*kept, "and all the rest");
-            prop_assert!(matches!(sanitize(sanitized.as_bytes()), Cow::Borrowed(again) if again == sanitized));
+            prop_assert_eq!(&*sanitized, &*kept, "every other character is kept");
+            prop_assert!(matches!(sanitize(sanitized.as_bytes()), Cow::Borrowed(text) if text == sanitized));
         }
     }
 }
