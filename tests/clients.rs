@@ -5,21 +5,19 @@
 mod common;
 
 use common::TestServer;
-use common::screen::{Screen, is_installed};
+use common::pty::{ClientProgram, Lobby, is_installed};
+use common::screen::Screen;
 
 /// The key that takes GNU telnet to its own prompt.
 const ESCAPE: &str = "\x1D";
 
 #[test]
 fn two_telnet_clients_and_a_plain_socket_talk() {
-    if !is_installed("telnet") {
-        return;
-    }
     let server = TestServer::start();
     let mut witness = server.join("lobby", "witness");
-    let mut alice = Screen::telnet(&server);
+    let Some(mut alice) = ClientProgram::Telnet.connect(&server) else { return };
     alice.join("lobby", "alice");
-    let mut bob = Screen::telnet(&server);
+    let Some(mut bob) = ClientProgram::Telnet.connect(&server) else { return };
     bob.join("lobby", "bob");
     alice.expect_rows(&["alice has joined", "bob has joined", "█"]);
     alice.type_keys("hello bob\r");
@@ -42,11 +40,8 @@ fn two_telnet_clients_and_a_plain_socket_talk() {
 
 #[test]
 fn telnet_shows_the_error_and_its_reason_and_exits() {
-    if !is_installed("telnet") {
-        return;
-    }
     let server = TestServer::start();
-    let mut alice = Screen::telnet(&server);
+    let Some(mut alice) = ClientProgram::Telnet.connect(&server) else { return };
     alice.type_keys("hello?\r");
     let reason = "the first line did not start with JOIN; write: JOIN <ROOMNAME> <USERNAME>";
     alice.expect_rows(&["hello?", "ERROR", reason, "Connection closed by foreign host.", "█"]);
@@ -56,13 +51,7 @@ fn telnet_shows_the_error_and_its_reason_and_exits() {
 /// Ctrl-C: telnet throws away all that it gets, until its timing mark is answered.
 #[test]
 fn telnet_receives_lines_after_ctrl_c() {
-    if !is_installed("telnet") {
-        return;
-    }
-    let server = TestServer::start();
-    let mut bob = server.join("lobby", "bob");
-    let mut alice = Screen::telnet(&server);
-    alice.join("lobby", "alice");
+    let Some(Lobby { server: _server, mut alice, mut bob }) = ClientProgram::Telnet.join_lobby() else { return };
     for round in 1..=3 {
         alice.type_keys("not to be sai\x03");
         alice.type_keys(&format!("round {round}\r"));
@@ -70,7 +59,6 @@ fn telnet_receives_lines_after_ctrl_c() {
         bob.send(format!("heard {round}\n"));
         alice.expect_rows(&[&format!("alice: round {round}"), &format!("bob: heard {round}"), "█"]);
     }
-    bob.expect_line("alice has joined");
     for round in 1..=3 {
         bob.expect_line(&format!("alice: round {round}"));
         bob.expect_line(&format!("bob: heard {round}"));
@@ -80,12 +68,7 @@ fn telnet_receives_lines_after_ctrl_c() {
 /// Ctrl-Z and Ctrl-\ become telnet's SUSP and BRK, each with a timing mark, too.
 #[test]
 fn telnet_receives_lines_after_ctrl_z_and_ctrl_backslash() {
-    if !is_installed("telnet") {
-        return;
-    }
-    let server = TestServer::start();
-    let mut alice = Screen::telnet(&server);
-    alice.join("lobby", "alice");
+    let Some(Lobby { server: _server, mut alice, bob: _bob }) = ClientProgram::Telnet.join_lobby() else { return };
     for key in ['\x1A', '\x1C'] {
         alice.type_keys(&format!("{key}"));
         alice.type_keys(&format!("behind {}\r", key.escape_debug()));
@@ -97,12 +80,7 @@ fn telnet_receives_lines_after_ctrl_z_and_ctrl_backslash() {
 
 #[test]
 fn telnet_are_you_there_is_answered() {
-    if !is_installed("telnet") {
-        return;
-    }
-    let server = TestServer::start();
-    let mut alice = Screen::telnet(&server);
-    alice.join("lobby", "alice");
+    let Some(Lobby { server: _server, mut alice, bob: _bob }) = ClientProgram::Telnet.join_lobby() else { return };
     alice.type_keys(ESCAPE);
     alice.expect_rows(&["telnet> █"]);
     alice.type_keys("send ayt\r");
@@ -114,12 +92,7 @@ fn telnet_are_you_there_is_answered() {
 /// Each of telnet's own words for "drop that", the one with urgent data among them.
 #[test]
 fn each_command_that_telnet_can_send_leaves_the_line_whole() {
-    if !is_installed("telnet") {
-        return;
-    }
-    let server = TestServer::start();
-    let mut alice = Screen::telnet(&server);
-    alice.join("lobby", "alice");
+    let Some(Lobby { server: _server, mut alice, bob: _bob }) = ClientProgram::Telnet.join_lobby() else { return };
     for word in ["synch", "brk", "ip", "ao", "ec", "el", "ga", "nop", "eor", "eof", "susp", "abort"] {
         alice.type_keys(ESCAPE);
         alice.expect_rows(&["telnet> █"]);
@@ -143,7 +116,8 @@ fn suspended_telnet_resumes_with_its_unfinished_line() {
     alice.expect_rows(&["shell: █"]);
     alice.type_keys(&format!("telnet {} {}\r", server.address.ip(), server.address.port()));
     alice.expect_rows(&["Welcome! Use the command:", "JOIN <ROOMNAME> <USERNAME>", "█"]);
-    alice.join_with_editor("lobby", "alice");
+    alice.join("lobby", "alice");
+    alice.switch_line_editor_on();
     bob.expect_line("alice has joined");
     alice.type_keys("half a");
     alice.expect_rows(&["> half a█"]);
@@ -160,22 +134,22 @@ fn suspended_telnet_resumes_with_its_unfinished_line() {
     bob.expect_line("alice: half a line");
 }
 
-#[test]
-fn plink_joins_talks_and_quits() {
-    if !is_installed("plink") {
-        return;
-    }
-    let server = TestServer::start();
-    let mut bob = server.join("lobby", "bob");
-    let mut alice = Screen::plink(&server);
-    alice.join("lobby", "alice");
-    bob.expect_line("alice has joined");
+/// Joins both members and sends a line in each direction.
+fn talking_in_lobby(program: ClientProgram) -> Option<Lobby> {
+    let mut lobby = program.join_lobby()?;
+    let Lobby { alice, bob, .. } = &mut lobby;
     alice.type_keys("grüße, 你好\r");
     alice.expect_rows(&["alice has joined", "grüße, 你好", "alice: grüße, 你好", "█"]);
     bob.expect_line("alice: grüße, 你好");
     bob.send("hi\n");
     alice.expect_rows(&["alice: grüße, 你好", "bob: hi", "█"]);
     bob.expect_line("bob: hi");
+    Some(lobby)
+}
+
+#[test]
+fn plink_joins_talks_and_quits() {
+    let Some(Lobby { server: _server, mut alice, mut bob }) = talking_in_lobby(ClientProgram::Plink) else { return };
     alice.type_keys("/quit so long\r");
     alice.wait_for_exit();
     bob.expect_line("alice: so long");
@@ -184,17 +158,7 @@ fn plink_joins_talks_and_quits() {
 
 #[test]
 fn nc_joins_talks_and_quits() {
-    if !is_installed("nc") {
-        return;
-    }
-    let server = TestServer::start();
-    let mut bob = server.join("lobby", "bob");
-    let mut alice = Screen::nc(&server);
-    alice.join("lobby", "alice");
-    bob.expect_line("alice has joined");
-    alice.type_keys("grüße, 你好\r");
-    alice.expect_rows(&["alice has joined", "grüße, 你好", "alice: grüße, 你好", "█"]);
-    bob.expect_line("alice: grüße, 你好");
+    let Some(Lobby { server: _server, mut alice, mut bob }) = talking_in_lobby(ClientProgram::Nc) else { return };
     alice.type_keys("/ui on\r");
     alice.expect_rows(&["/ui on", "*** /ui needs a telnet client, such as telnet or PuTTY", "█"]);
     alice.type_keys("/quit\r");
@@ -207,15 +171,8 @@ fn nc_joins_talks_and_quits() {
 /// Ctrl-C in nc or plink ends the program, as anywhere.
 #[test]
 fn ctrl_c_ends_nc_and_plink() {
-    let server = TestServer::start();
-    let mut bob = server.join("lobby", "bob");
-    for (program, open) in [("nc", Screen::nc as fn(&TestServer) -> Screen), ("plink", Screen::plink)] {
-        if !is_installed(program) {
-            continue;
-        }
-        let mut alice = open(&server);
-        alice.join("lobby", "alice");
-        bob.expect_line("alice has joined");
+    for program in [ClientProgram::Nc, ClientProgram::Plink] {
+        let Some(Lobby { server: _server, mut alice, mut bob }) = program.join_lobby() else { continue };
         alice.type_keys("not to be sai\x03");
         alice.wait_for_exit();
         bob.expect_line("alice has left");

@@ -4,8 +4,9 @@
 
 mod common;
 
-use common::screen::{Screen, is_installed};
-use common::{Client, TestServer};
+use common::Client;
+use common::pty::{ClientProgram, Lobby};
+use common::screen::Screen;
 
 /// Ctrl and a letter.
 const fn ctrl(letter: char) -> char {
@@ -23,13 +24,9 @@ const BACKSPACE: &str = "\x7F";
 /// Runs a test once for each client that there is: with `bob`, who is in the lobby already, and
 /// with `alice`, who has joined him there and switched the editor on.
 fn in_each_client(test: impl Fn(Client, Screen)) {
-    for (program, open) in [("telnet", Screen::telnet as fn(&TestServer) -> Screen), ("plink", Screen::plink)] {
-        if is_installed(program) {
-            let server = TestServer::start();
-            let mut bob = server.join("lobby", "bob");
-            let mut alice = open(&server);
-            alice.join_with_editor("lobby", "alice");
-            bob.expect_line("alice has joined");
+    for program in [ClientProgram::Telnet, ClientProgram::Plink] {
+        if let Some(Lobby { server: _server, mut alice, bob }) = program.join_lobby() {
+            alice.switch_line_editor_on();
             test(bob, alice);
         }
     }
@@ -250,12 +247,8 @@ fn client_returns_to_line_mode_without_the_line_editor() {
 /// Its prompt goes over the row; the answer brings the line back.
 #[test]
 fn are_you_there_reply_leaves_the_typed_line_whole() {
-    if !is_installed("telnet") {
-        return;
-    }
-    let server = TestServer::start();
-    let mut alice = Screen::telnet(&server);
-    alice.join_with_editor("lobby", "alice");
+    let Some(Lobby { server: _server, mut alice, bob: _bob }) = ClientProgram::Telnet.join_lobby() else { return };
+    alice.switch_line_editor_on();
     alice.type_keys("half a");
     alice.expect_rows(&["> half a█"]);
     alice.type_keys("\x1D");
@@ -269,18 +262,13 @@ fn are_you_there_reply_leaves_the_typed_line_whole() {
 }
 
 #[test]
-fn unfinished_line_is_dropped_when_the_client_ends() {
-    if !is_installed("plink") {
-        return;
-    }
-    let server = TestServer::start();
-    let mut bob = server.join("lobby", "bob");
-    let mut alice = Screen::plink(&server);
-    alice.join_with_editor("lobby", "alice");
+fn unfinished_line_is_sent_when_the_client_ends() {
+    let Some(Lobby { server: _server, mut alice, mut bob }) = ClientProgram::Plink.join_lobby() else { return };
+    alice.switch_line_editor_on();
     alice.type_keys("unfinished");
     alice.expect_rows(&["> unfinished█"]);
     drop(alice);
-    for line in ["alice has joined", "alice has left"] {
+    for line in ["alice: unfinished", "alice has left"] {
         bob.expect_line(line);
     }
 }

@@ -3,6 +3,7 @@
 // Each test file uses a part of this.
 #![allow(dead_code, unreachable_pub, clippy::expect_used, clippy::unwrap_used)]
 
+pub mod pty;
 pub mod screen;
 pub mod telnet;
 

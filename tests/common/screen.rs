@@ -3,14 +3,15 @@
 //! What the program writes is drawn as a terminal draws it, and what is to be seen is waited for
 //! under the one deadline. A screen is written down as its rows, with [`CURSOR`] where the cursor is.
 
-use super::{DEADLINE, TestServer};
+use super::DEADLINE;
+use super::pty::with_default_signals;
 use pty_process::Size;
-use pty_process::blocking::{Command, Pty, open};
+use pty_process::blocking::{Pty, open};
 use std::io::{Read, Write};
 use std::num::NonZeroU16;
 use std::process::{Child, ExitStatus};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Instant;
 
@@ -39,17 +40,6 @@ pub struct Screen {
 #[derive(Debug, Default)]
 struct SideEffects(Vec<String>);
 
-/// Whether a program is there. Where it is not, the test passes over it and says so, unless
-/// `ROOMCAST_REQUIRE_ALL=1` makes it a failure.
-pub fn is_installed(program: &str) -> bool {
-    let found = std::process::Command::new(program).arg("--version").output().is_ok();
-    if !found {
-        assert_ne!(std::env::var("ROOMCAST_REQUIRE_ALL").as_deref(), Ok("1"), "{program} is missing");
-        eprintln!("PASSED OVER: `{program}` is missing (.ci/setup installs it)");
-    }
-    found
-}
-
 impl Screen {
     /// A program in a terminal of its own.
     pub fn spawn(program: &str, args: &[&str]) -> Self {
@@ -73,37 +63,14 @@ impl Screen {
         Self { pty, program, output, terminal }
     }
 
-    /// GNU telnet, connected.
-    pub fn telnet(server: &TestServer) -> Self {
-        Self::welcomed("telnet", &[&server.address.ip().to_string(), &server.address.port().to_string()])
-    }
-
-    /// `PuTTY`'s telnet, connected.
-    pub fn plink(server: &TestServer) -> Self {
-        let (ip, port) = (server.address.ip().to_string(), server.address.port().to_string());
-        Self::welcomed("plink", &["-telnet", "-P", &port, &ip])
-    }
-
-    /// netcat, connected.
-    pub fn nc(server: &TestServer) -> Self {
-        Self::welcomed("nc", &[&server.address.ip().to_string(), &server.address.port().to_string()])
-    }
-
-    fn welcomed(program: &str, args: &[&str]) -> Self {
-        let mut screen = Self::spawn(program, args);
-        screen.expect_rows(&["Welcome! Use the command:", "JOIN <ROOMNAME> <USERNAME>", "█"]);
-        screen
-    }
-
     /// Joins `room` as somebody.
     pub fn join(&mut self, room: &str, name: &str) {
         self.type_keys(&format!("JOIN {room} {name}\r"));
         self.expect_rows(&[&format!("JOIN {room} {name}"), &format!("{name} has joined"), "█"]);
     }
 
-    /// Joins, and switches the line editor on.
-    pub fn join_with_editor(&mut self, room: &str, name: &str) {
-        self.join(room, name);
+    /// Switches the line editor on, for a member.
+    pub fn switch_line_editor_on(&mut self) {
         self.type_keys("/ui on\r");
         self.expect_rows(&["/ui on", "*** ui is on", "> █"]);
     }
@@ -273,21 +240,6 @@ impl vt100::Callbacks for SideEffects {
 
     fn unhandled_osc(&mut self, _: &mut vt100::Screen, _: &[&[u8]]) {
         self.0.push("a system command".to_owned());
-    }
-}
-
-/// Returns a command that runs `program` with the default reactions to Ctrl-C and Ctrl-\.
-///
-/// A process inherits which signals are ignored, and a shell ignores these two for the jobs that it starts
-/// in the background. Without `env --default-signal` the program keeps what this process has inherited.
-fn with_default_signals(program: &str) -> Command {
-    const ENV: [&str; 2] = ["env", "--default-signal=INT,QUIT"];
-    static IS_SUPPORTED: OnceLock<bool> = OnceLock::new();
-    let probe = || std::process::Command::new(ENV[0]).args([ENV[1], "true"]).output();
-    if *IS_SUPPORTED.get_or_init(|| probe().is_ok_and(|output| output.status.success())) {
-        Command::new(ENV[0]).args([ENV[1], program])
-    } else {
-        Command::new(program)
     }
 }
 
