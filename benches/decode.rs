@@ -1,4 +1,4 @@
-//! Bytes a second from a read to data to lines to text: what a connection does before the room gets it.
+//! Decoding: bytes a second from a read through telnet and lines to text, as in a connection.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use roomcast::protocol::line_decoder::LineDecoder;
@@ -6,21 +6,21 @@ use roomcast::protocol::telnet::{Decoder, Item};
 use roomcast::text::sanitize;
 use std::hint::black_box;
 
-/// As much as one read brings.
+/// The bytes of one read.
 const READ: usize = 64 << 10;
 
-/// A read full of `line`, again and again.
+/// Returns the bytes of a read that repeats `line`.
 fn input(line: &[u8]) -> Vec<u8> {
     line.iter().copied().cycle().take(READ / line.len() * line.len()).collect()
 }
 
-/// As `input`, of lines that are made of `piece`, a thousand times each.
+/// Returns the bytes of a read whose lines repeat `piece` a thousand times.
 fn lines_of(piece: &[u8]) -> Vec<u8> {
     input(&[&piece.repeat(1000)[..], b"\n"].concat())
 }
 
-/// Takes the commands out of a read, cuts it into lines and cleans each; how many bytes of text
-/// came of it, and how many commands.
+/// Decodes a read's telnet commands and lines, and sanitises each line. Returns the bytes of text and the
+/// number of commands.
 fn decode(mut bytes: &[u8], chunk: usize) -> (usize, usize) {
     let (mut decoder, mut lines) = (Decoder::default(), LineDecoder::new(20_000));
     let (mut text, mut commands) = (0, 0);

@@ -1,23 +1,23 @@
-//! A line from a member's hand to every member's outlet, in memory: what is left of a delivery
-//! without the kernel. Sinks count bytes and cost nothing, so this is each design's own work: ours
-//! pays for its order, its inbox and its bounds once a line or once a pass, and not for locks.
+//! Fan-out in memory: the cost of delivering a line to every member of a room, without the kernel. Sinks
+//! only count bytes, so a figure is the design's own work. Roomcast pays for its order, its inbox and its
+//! limits once a line or once a pass, and not for locks.
 //!
-//! Ids are `fanout/DESIGN/THREADS-threads/MEMBERS`: so many threads in all, on which so many
-//! members talk without pause. A design's figure is in deliveries a second.
+//! Ids are `fanout/DESIGN/THREADS-threads/MEMBERS`. Each thread has a member that sends lines without
+//! pause. A figure is in deliveries a second.
 #![allow(clippy::cast_precision_loss, reason = "figures are for people")]
 
 mod models;
 mod record;
 
 use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use loadtest::machine::short;
 use loadtest::plot::{Axes, Axis, Series};
 use models::locks::{GlobalLock, RoomLocks, ShardLocks};
-use models::ours::{IN_FLIGHT, Ours, line, speaker, user};
+use models::ours::{IN_FLIGHT, InMemoryServer, chat_line, sender, user_name};
 use models::sink::Sink;
-use models::{Model, ours};
-use record::Record;
+use models::{DESIGNS, Model, SAMPLES, benchmark_group, ours};
+use record::Report;
 use serde::Serialize;
 use std::sync::Arc;
 use std::thread;
@@ -26,28 +26,24 @@ use tokio::task::{JoinSet, yield_now};
 
 /// Members of the room.
 const MEMBERS: [usize; 5] = [8, 32, 128, 1_000, 10_000];
-/// Threads, and members that talk.
+/// Threads, each with a member that sends lines.
 const THREADS: [usize; 3] = [1, 2, 4];
-/// Samples of a case, the least that criterion takes: there are many cases.
-const SAMPLES: usize = 10;
-/// All designs, in the order of tables.
-const DESIGNS: [&str; 4] = [GlobalLock::NAME, ShardLocks::NAME, RoomLocks::NAME, ours::NAME];
-/// The room in which all of it happens.
+/// The room of every case.
 const ROOM: &str = "room";
 
-/// A room full of people, in some design.
-trait Crowd {
-    /// The design.
+/// A room of members in one design.
+trait FanoutCase {
+    /// The design's name in ids and tables.
     const NAME: &'static str;
 
-    /// `members`, of which the first `threads` can talk.
-    fn gather(members: usize, threads: usize) -> Self;
+    /// Creates a room of `members`, of which the first `threads` can send lines.
+    fn create(members: usize, threads: usize) -> Self;
 
-    /// Has them say `lines` lines in all; how long it took until everybody had all of them.
-    fn talk(&self, lines: u64) -> Duration;
+    /// Sends `lines` lines in all. Returns the time until every member has all of them.
+    fn send_lines(&self, lines: u64) -> Duration;
 }
 
-/// One case's figure.
+/// The result of one case.
 #[derive(Serialize)]
 struct Figure {
     design: &'static str,
@@ -57,44 +53,44 @@ struct Figure {
     deliveries_per_second: f64,
 }
 
-/// A crowd in our design, with a runtime of so many threads.
-struct OurCrowd {
-    ours: Ours,
-    speakers: usize,
+/// A room of Roomcast's own registry.
+struct RoomcastFanout {
+    ours: InMemoryServer,
+    senders: usize,
 }
 
-impl Crowd for OurCrowd {
+impl FanoutCase for RoomcastFanout {
     const NAME: &'static str = ours::NAME;
 
-    fn gather(members: usize, threads: usize) -> Self {
-        let mut ours = Ours::new(threads);
+    fn create(members: usize, threads: usize) -> Self {
+        let mut ours = InMemoryServer::new(threads);
         let free = Duration::ZERO;
-        let sink = |number| if number < threads { speaker(number, free) } else { Sink::new(free) };
-        ours.settle(ROOM, (0..members).map(sink));
-        Self { ours, speakers: threads }
+        let sink = |number| if number < threads { sender(number, free) } else { Sink::new(free) };
+        ours.add_members(ROOM, (0..members).map(sink));
+        Self { ours, senders: threads }
     }
 
-    fn talk(&self, lines: u64) -> Duration {
+    fn send_lines(&self, lines: u64) -> Duration {
         let registry = Arc::clone(self.ours.registry());
         let delivered = move || registry.counters().read().deliveries;
         let owed = delivered() + lines * self.ours.residents.len() as u64;
-        let speakers: Vec<_> = self.ours.residents[..self.speakers].to_vec();
+        let senders: Vec<_> = self.ours.residents[..self.senders].to_vec();
         self.ours.run(async move {
             let start = Instant::now();
-            let shares = shares(lines, speakers.len());
+            let shares = shares(lines, senders.len());
             let mut talking = JoinSet::new();
-            for (speaker, mut left) in speakers.into_iter().zip(shares) {
+            for (sender, mut left) in senders.into_iter().zip(shares) {
                 talking.spawn(async move {
                     while left > 0 {
                         let lines = left.min(IN_FLIGHT as u64);
                         // At most 32.
-                        speaker.burst(usize::try_from(lines).unwrap_or(IN_FLIGHT)).await;
+                        sender.send_burst(usize::try_from(lines).unwrap_or(IN_FLIGHT)).await;
                         left -= lines;
                     }
                 });
             }
             talking.join_all().await;
-            // The speakers have all: the last pass may be about to hand it to others.
+            // The senders have all lines, but the last pass may still be delivering to other members.
             while delivered() < owed {
                 yield_now().await;
             }
@@ -103,31 +99,31 @@ impl Crowd for OurCrowd {
     }
 }
 
-/// A crowd in a design with locks, with so many threads that talk.
-struct LockedCrowd<M> {
+/// A room in a design with locks, with a thread for each sender.
+struct LockedFanout<M> {
     model: M,
     threads: usize,
 }
 
-impl<M: Model> Crowd for LockedCrowd<M> {
+impl<M: Model> FanoutCase for LockedFanout<M> {
     const NAME: &'static str = M::NAME;
 
-    fn gather(members: usize, threads: usize) -> Self {
+    fn create(members: usize, threads: usize) -> Self {
         let model = M::default();
         for number in 0..members {
-            model.insert(ROOM, user(number as u64), Arc::new(Sink::new(Duration::ZERO)));
+            model.insert(ROOM, user_name(number as u64), Arc::new(Sink::new(Duration::ZERO)));
         }
         Self { model, threads }
     }
 
-    fn talk(&self, lines: u64) -> Duration {
+    fn send_lines(&self, lines: u64) -> Duration {
         let start = Instant::now();
         thread::scope(|scope| {
-            for (speaker, share) in shares(lines, self.threads).enumerate() {
+            for (sender, share) in shares(lines, self.threads).enumerate() {
                 scope.spawn(move || {
-                    let user = user(speaker as u64);
-                    // Each line is laid out anew, as ours is.
-                    (0..share).for_each(|_| self.model.broadcast(ROOM, line(&user).as_bytes()));
+                    let user = user_name(sender as u64);
+                    // Each line is formatted anew, as in Roomcast.
+                    (0..share).for_each(|_| self.model.broadcast(ROOM, chat_line(&user).as_bytes()));
                 });
             }
         });
@@ -135,30 +131,30 @@ impl<M: Model> Crowd for LockedCrowd<M> {
     }
 }
 
-/// Each speaker's part of `lines`: they differ by one at most.
-fn shares(lines: u64, speakers: usize) -> impl Iterator<Item = u64> {
-    let speakers = speakers as u64;
-    (0..speakers).map(move |speaker| (lines + speaker) / speakers)
+/// Returns each sender's share of `lines`. Shares differ by one at most.
+fn shares(lines: u64, senders: usize) -> impl Iterator<Item = u64> {
+    let senders = senders as u64;
+    (0..senders).map(move |sender| (lines + sender) / senders)
 }
 
-/// Measures one case, if criterion's filter lets it through.
-fn measure<C: Crowd>(
+/// Measures one case, if criterion's filter selects it.
+fn measure<C: FanoutCase>(
     group: &mut BenchmarkGroup<'_, WallTime>,
     members: usize,
     threads: usize,
     found: &mut Vec<Figure>,
 ) {
-    let (mut crowd, mut rates) = (None, Vec::new());
+    let (mut case, mut rates) = (None, Vec::new());
     group.throughput(Throughput::Elements(members as u64));
     group.bench_function(BenchmarkId::new(format!("{}/{threads}-threads", C::NAME), members), |bencher| {
-        let crowd = crowd.get_or_insert_with(|| C::gather(members, threads));
+        let case = case.get_or_insert_with(|| C::create(members, threads));
         bencher.iter_custom(|lines| {
-            let took = crowd.talk(lines);
+            let took = case.send_lines(lines);
             rates.push(lines as f64 * members as f64 / took.as_secs_f64());
             took
         });
     });
-    // What came before the samples was to warm up.
+    // The runs before the samples were the warm-up.
     let mut samples = rates.split_off(rates.len().saturating_sub(SAMPLES));
     samples.sort_by(f64::total_cmp);
     if let Some(&deliveries_per_second) = samples.get(samples.len() / 2) {
@@ -168,27 +164,27 @@ fn measure<C: Crowd>(
 
 fn measure_all(criterion: &mut Criterion) -> Vec<Figure> {
     let mut found = Vec::new();
-    let mut group = criterion.benchmark_group("fanout");
-    group.sample_size(SAMPLES).sampling_mode(SamplingMode::Flat).nresamples(10_000);
-    group.warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(800));
+    let mut group = benchmark_group(criterion, "fanout");
+    group.measurement_time(Duration::from_millis(800));
     for threads in THREADS {
         for members in MEMBERS {
-            measure::<LockedCrowd<GlobalLock>>(&mut group, members, threads, &mut found);
-            measure::<LockedCrowd<ShardLocks>>(&mut group, members, threads, &mut found);
-            measure::<LockedCrowd<RoomLocks>>(&mut group, members, threads, &mut found);
-            measure::<OurCrowd>(&mut group, members, threads, &mut found);
+            measure::<LockedFanout<GlobalLock>>(&mut group, members, threads, &mut found);
+            measure::<LockedFanout<ShardLocks>>(&mut group, members, threads, &mut found);
+            measure::<LockedFanout<RoomLocks>>(&mut group, members, threads, &mut found);
+            measure::<RoomcastFanout>(&mut group, members, threads, &mut found);
         }
     }
     group.finish();
     found
 }
 
-/// Deliveries a second: a table of all, and a plot for the most threads.
-fn tell(found: &[Figure]) -> anyhow::Result<()> {
-    let mut record = Record::new("fanout", record::FANOUT);
-    record.say(
-        "Deliveries a second to sinks that only count bytes, by threads and members: each thread has a member that talks\n\
-         without pause. Ours has up to 32 lines of each on their way; a design with locks delivers line by line.",
+/// Writes a table of all deliveries a second, and plots for the fewest and the most threads.
+fn write_results(found: &[Figure]) -> anyhow::Result<()> {
+    let mut report = Report::new("fanout", record::FANOUT);
+    report.add_paragraph(
+        "Deliveries a second to sinks that only count bytes, by threads and members. Each thread has a member that sends\n\
+         lines without pause. Roomcast (`ours`) has up to 32 lines of each in flight; a design with locks delivers line by\n\
+         line.",
     );
     let figure = |design: &str, threads: usize, members: usize| {
         let found = found.iter().find(|it| (it.design, it.threads, it.members) == (design, threads, members));
@@ -201,7 +197,7 @@ fn tell(found: &[Figure]) -> anyhow::Result<()> {
             rows.push([vec![threads.to_string(), members.to_string()], cells.to_vec()].concat());
         }
     }
-    record.table(&[&["threads", "members"], &DESIGNS[..]].concat(), &rows);
+    report.add_table(&[&["threads", "members"], &DESIGNS[..]].concat(), &rows);
     for threads in [THREADS[0], THREADS[THREADS.len() - 1]] {
         let points = |design: &str| {
             let at = |members: usize| Some((members as f64, figure(design, threads, members)?));
@@ -214,15 +210,15 @@ fn tell(found: &[Figure]) -> anyhow::Result<()> {
             x: Axis::logarithmic("members", &record::whole).marked(&marks),
             y: Axis::logarithmic("deliveries / s", &short),
         };
-        record.plot(&format!("{threads}-threads"), &axes, &series)?;
+        report.add_plot(&format!("{threads}-threads"), &axes, &series)?;
     }
-    record.finish(found)
+    report.write(found)
 }
 
 fn main() -> anyhow::Result<()> {
     let mut criterion = Criterion::default().configure_from_args();
     let found = measure_all(&mut criterion);
     criterion.final_summary();
-    // A filter may have let nothing through.
-    if found.is_empty() { Ok(()) } else { tell(&found) }
+    // The filter may have selected no case.
+    if found.is_empty() { Ok(()) } else { write_results(&found) }
 }

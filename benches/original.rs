@@ -1,6 +1,6 @@
-//! The design that Roomcast came from, as a server of its own, to be measured beside it
-//! (`loadtest/compare.sh`): one read-write lock over all rooms, a task and a channel a peer, and
-//! one write for each line and peer. It has the base protocol without any bound but a line's.
+//! The design that Roomcast came from, as a server of its own for `loadtest/compare.sh`: one read-write
+//! lock over all rooms, a task and a channel for each peer, and one write for each line and peer. It speaks
+//! the base protocol, with no limit but the length of a line.
 //!
 //! `cargo run --release --example original -- PORT`
 
@@ -17,10 +17,10 @@ use tokio_util::codec::{Framed, LinesCodec};
 /// The longest line, in bytes.
 const MAX_LINE: usize = 20_000;
 
-/// Connections that may wait to be accepted: thousands come at once.
+/// The listener's backlog: a load opens thousands of connections at once.
 const ACCEPT_QUEUE: u32 = 4096;
 
-/// One room: where each member's lines go.
+/// The members of one room, each with the channel for its lines.
 type Members = HashMap<SocketAddr, UnboundedSender<String>>;
 
 /// All rooms by name, behind one lock.
@@ -45,7 +45,7 @@ async fn main() -> anyhow::Result<()> {
     }
 }
 
-/// One peer, from its banner to its end.
+/// Serves one peer from the welcome to its end.
 async fn serve(rooms: &Rooms, stream: TcpStream, address: SocketAddr) -> anyhow::Result<()> {
     let mut lines = Framed::new(stream, LinesCodec::new_with_max_length(MAX_LINE));
     lines.send("Welcome! Use the command:\nJOIN <ROOMNAME> <USERNAME>").await?;
@@ -76,10 +76,10 @@ async fn serve(rooms: &Rooms, stream: TcpStream, address: SocketAddr) -> anyhow:
     Ok(())
 }
 
-/// Gives every member of the room its own copy, under the lock.
+/// Sends every member of the room its own copy of the line, under the lock.
 async fn broadcast(rooms: &Rooms, room: &str, line: &str) {
     for member in rooms.read().await.get(room).into_iter().flat_map(HashMap::values) {
-        // A member whose task has ended is about to be taken out.
+        // Sending fails for a member whose task has ended and that is about to be removed.
         let _ = member.send(line.to_owned());
     }
 }

@@ -1,8 +1,8 @@
-//! The whole server over loopback, under the load generator, each on its side of the same machine:
-//! deliveries by worker threads, rooms and members; CPU a delivery by lines in flight, beside bare
-//! writes of as many lines; memory by quiet connections.
+//! The whole server over loopback, with the load generator on the same machine: deliveries by worker threads,
+//! rooms and members; CPU a delivery by lines in flight, beside bare writes of as many lines; memory by quiet
+//! connections.
 //!
-//! Every line is checked as the load generator always does it: a lost or doubled one fails the bench.
+//! The load generator checks every line: a lost or doubled one fails the bench.
 #![allow(clippy::cast_precision_loss, reason = "figures are for people")]
 
 #[path = "scalability/command_line.rs"]
@@ -12,12 +12,12 @@ mod measure;
 mod record;
 
 use anyhow::Result;
-use command_line::Wanted;
+use command_line::Mode;
 use loadtest::interrupt;
 use loadtest::machine::{bytes, short};
 use loadtest::plot::{Axes, Axis, Series};
 use measure::{Cost, Memory, Shape, Throughput};
-use record::{Record, whole};
+use record::{Report, whole};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -38,7 +38,7 @@ const LISTENERS: usize = 200;
 /// Quiet connections, in rooms of ten: one process may have 20,000 files at most on many systems.
 const CONNECTIONS: [usize; 4] = [1_000, 5_000, 10_000, 15_000];
 
-/// All that is measured.
+/// All results of the bench.
 #[derive(Serialize)]
 struct Figures {
     throughput: Vec<Throughput>,
@@ -46,40 +46,40 @@ struct Figures {
     memory: Vec<Memory>,
 }
 
-/// Everything small and once, to see that it runs; nothing is kept.
+/// Runs each measurement once with small numbers, without results.
 fn test() -> Result<()> {
     let shape = Shape { rooms: 2, members: 5, in_flight: 2 };
     let throughput = measure::throughput(&[1], &[shape], "100ms")?;
     let cost = measure::cost(&[2], 10, "200ms")?;
     let memory = measure::memory(&[50])?;
-    tell(&Figures { throughput, cost, memory })
+    write_results(&Figures { throughput, cost, memory })
 }
 
-/// Everything.
+/// Runs all measurements and writes their results.
 fn figures() -> Result<()> {
     let throughput = measure::throughput(&WORKERS, &SHAPES, "2s")?;
     let cost = measure::cost(&IN_FLIGHT, LISTENERS, "2s")?;
     let memory = measure::memory(&CONNECTIONS)?;
-    tell(&Figures { throughput, cost, memory })
+    write_results(&Figures { throughput, cost, memory })
 }
 
-fn tell(figures: &Figures) -> Result<()> {
-    let mut record = Record::new("scalability", record::SCALABILITY);
-    record.say(
+fn write_results(figures: &Figures) -> Result<()> {
+    let mut report = Report::new("scalability", record::SCALABILITY);
+    report.add_paragraph(
         "Server and load generator share the machine's cores; lines have 64 bytes of text. Every delivery is checked.\n\
-         Writes are counted by the kernel for all programs: lines per write are `-` where others sent too much to tell,\n\
-         and can be trusted only if the machine was quiet.",
+         Writes are counted by the kernel for all programs: lines per write are `-` where other traffic hid the server's,\n\
+         and can be trusted only on a quiet machine.",
     );
-    tell_throughput(&mut record, &figures.throughput)?;
-    tell_cost(&mut record, &figures.cost)?;
-    tell_memory(&mut record, &figures.memory)?;
-    record.finish(figures)
+    add_throughput(&mut report, &figures.throughput)?;
+    add_cost(&mut report, &figures.cost)?;
+    add_memory(&mut report, &figures.memory)?;
+    report.write(figures)
 }
 
-fn tell_throughput(record: &mut Record, found: &[Throughput]) -> Result<()> {
-    record.say(
-        "**Deliveries by worker threads, rooms and members.** As many lines as go through with so many in flight in each\n\
-         room. Where the generator was busier than the server, it says `generator`: the server could do more.",
+fn add_throughput(report: &mut Report, found: &[Throughput]) -> Result<()> {
+    report.add_paragraph(
+        "**Deliveries by worker threads, rooms and members**, with a fixed number of lines in flight in each room. `generator`\n\
+         marks rows in which the generator was busier than the server: the server could deliver more.",
     );
     let row = |it: &Throughput| {
         vec![
@@ -93,9 +93,17 @@ fn tell_throughput(record: &mut Record, found: &[Throughput]) -> Result<()> {
             if it.saturated { "generator" } else { "" }.into(),
         ]
     };
-    let header =
-        ["workers", "rooms × members", "in flight", "deliveries / s", "CPU each", "lines / write", "p50 / p99", ""];
-    record.table(&header, &found.iter().map(row).collect::<Vec<_>>());
+    let header = [
+        "workers",
+        "rooms × members",
+        "in flight",
+        "deliveries / s",
+        "CPU / delivery",
+        "lines / write",
+        "p50 / p99",
+        "",
+    ];
+    report.add_table(&header, &found.iter().map(row).collect::<Vec<_>>());
     let workers: BTreeSet<usize> = found.iter().map(|it| it.workers).collect();
     let points = |workers: usize| {
         let one_room = found.iter().filter(|it| it.workers == workers && it.shape.rooms == 1);
@@ -110,11 +118,11 @@ fn tell_throughput(record: &mut Record, found: &[Throughput]) -> Result<()> {
         x: Axis::logarithmic("members", &whole).marked(&marks),
         y: Axis::linear("deliveries / s", &short),
     };
-    record.plot("throughput", &axes, &series)
+    report.add_plot("throughput", &axes, &series)
 }
 
-fn tell_cost(record: &mut Record, found: &[Cost]) -> Result<()> {
-    record.say(&format!(
+fn add_cost(report: &mut Report, found: &[Cost]) -> Result<()> {
+    report.add_paragraph(&format!(
         "**CPU a delivery by lines per write**, in one room of {LISTENERS}; the limit is bare writes of as many lines to as many\n\
          sockets by one thread, measured after each run.",
     ));
@@ -128,8 +136,8 @@ fn tell_cost(record: &mut Record, found: &[Cost]) -> Result<()> {
             it.limit_cpu_ns_per_delivery.map_or("-".into(), |limit| short(it.cpu_ns_per_delivery / limit)),
         ]
     };
-    let header = ["in flight", "lines / write", "deliveries / s", "CPU each", "limit", "ratio"];
-    record.table(&header, &found.iter().map(row).collect::<Vec<_>>());
+    let header = ["in flight", "lines / write", "deliveries / s", "CPU / delivery", "limit", "ratio"];
+    report.add_table(&header, &found.iter().map(row).collect::<Vec<_>>());
     let points = |of: fn(&Cost) -> Option<f64>| -> Vec<(f64, f64)> {
         found.iter().filter_map(|it| Some((it.lines_per_write?, of(it)?))).collect()
     };
@@ -143,16 +151,20 @@ fn tell_cost(record: &mut Record, found: &[Cost]) -> Result<()> {
         x: Axis::logarithmic("lines per write", &whole).marked(&marks),
         y: Axis::logarithmic("ns of CPU", &short),
     };
-    record.plot("cost", &axes, &series)
+    report.add_plot("cost", &axes, &series)
 }
 
-fn tell_memory(record: &mut Record, found: &[Memory]) -> Result<()> {
-    record.say("**Memory by quiet connections**, in rooms of ten: what the server's resident memory grew by.");
+fn add_memory(report: &mut Report, found: &[Memory]) -> Result<()> {
+    report
+        .add_paragraph("**Memory by quiet connections**, in rooms of ten: the growth of the server's resident memory.");
     let row = |it: &Memory| {
         let each = bytes(it.rss_bytes_per_connection);
         vec![it.connections.to_string(), bytes(it.rss_bytes as f64), each, short(it.joins_per_second)]
     };
-    record.table(&["connections", "resident", "each", "joins / s"], &found.iter().map(row).collect::<Vec<_>>());
+    report.add_table(
+        &["connections", "resident", "each connection", "joins / s"],
+        &found.iter().map(row).collect::<Vec<_>>(),
+    );
     let points = found.iter().map(|it| (it.connections as f64, it.rss_bytes as f64 / f64::from(1 << 20))).collect();
     let marks = CONNECTIONS.map(|connections| connections as f64);
     let axes = Axes {
@@ -160,19 +172,19 @@ fn tell_memory(record: &mut Record, found: &[Memory]) -> Result<()> {
         x: Axis::linear("connections", &whole).marked(&marks),
         y: Axis::linear("resident MiB", &short),
     };
-    record.plot("memory", &axes, &[Series { name: "resident".into(), points }])
+    report.add_plot("memory", &axes, &[Series { name: "resident".into(), points }])
 }
 
 fn main() -> Result<()> {
-    // A run that is interrupted fails, and its server is stopped: nobody else would stop it.
+    // An interrupted run fails and stops its server.
     interrupt::catch()?;
-    match Wanted::read(std::env::args().skip(1), "scalability") {
-        Wanted::Nothing => Ok(()),
-        Wanted::List => {
+    match Mode::read(std::env::args().skip(1), "scalability") {
+        Mode::Nothing => Ok(()),
+        Mode::List => {
             println!("scalability: benchmark");
             Ok(())
         }
-        Wanted::Test => test(),
-        Wanted::Figures => figures(),
+        Mode::Test => test(),
+        Mode::Measure => figures(),
     }
 }

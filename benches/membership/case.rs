@@ -1,40 +1,40 @@
-//! One case: visits to a room of some size, in some place, and how long joining and leaving took.
+//! One case: visits to a room, and the time of their joins and leaves.
 
-use crate::halls::{Hall, Joined, SPEAKERS, Shift};
-use crate::models::sink::SEND;
+use crate::models::sink::SEND_COST;
+use crate::rooms::{JoinTimes, LoadPeriod, RoomPair, SENDERS};
 use hdrhistogram::Histogram;
 use loadtest::clock::Tick;
 use serde::Serialize;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// To so many members a line takes tens of milliseconds: left out where nothing is measured.
-pub(crate) const CROWD: usize = 10_000;
-/// How long the speakers talk before the first visit, beside the time of one line.
-const RUN_UP: Duration = Duration::from_millis(5);
-/// How long a case may take over its time, whatever its visitors wait for.
+/// Members of a room to which a line takes tens of milliseconds. Test runs leave such rooms out.
+pub(crate) const LARGE_ROOM: usize = 10_000;
+/// The time of the load before the first visit, in addition to the time of one line.
+const LOAD_RAMP: Duration = Duration::from_millis(5);
+/// The longest time that a case may exceed its measuring time.
 const GRACE: Duration = Duration::from_secs(3);
-/// An hour in nanoseconds: nothing takes longer.
+/// The histograms' maximum: an hour in nanoseconds.
 const LONGEST: u64 = 3_600_000_000_000;
 /// The longest pause between two visits, and the longest stay; shorter where a line takes less.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Where a visitor goes.
+/// The room that a visitor joins.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum RoomState {
-    /// A room in which nobody talks.
+pub(crate) enum VisitedRoom {
+    /// A room without load.
     Quiet,
-    /// The room in which the speakers talk.
+    /// The room under load.
     BusyRoom,
-    /// A small room, while the speakers talk in theirs.
+    /// A small room beside the room under load.
     OtherRoom,
 }
 
-impl RoomState {
+impl VisitedRoom {
     pub(crate) const ALL: [Self; 3] = [Self::Quiet, Self::BusyRoom, Self::OtherRoom];
 
-    /// In ids.
+    /// Returns the name in ids and JSON.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Quiet => "quiet",
@@ -43,33 +43,33 @@ impl RoomState {
         }
     }
 
-    /// In titles.
+    /// Returns the name in titles.
     pub(crate) fn title(self) -> &'static str {
         match self {
-            Self::Quiet => "a room in which nobody talks",
+            Self::Quiet => "a quiet room",
             Self::BusyRoom => "a room under full load",
             Self::OtherRoom => "a small room while another is under full load",
         }
     }
 }
 
-/// What one case came to.
+/// The results of one case.
 #[derive(Serialize)]
 pub(crate) struct Figure {
-    pub(crate) place: RoomState,
+    pub(crate) place: VisitedRoom,
     pub(crate) design: &'static str,
-    /// Members of the busy room; of the quiet one in [`RoomState::Quiet`].
+    /// Members of the busy room, or of the quiet room in [`VisitedRoom::Quiet`].
     pub(crate) members: usize,
     pub(crate) visits: u64,
-    /// From the call until the newcomer is in.
+    /// From the call until the new member is in.
     pub(crate) join: Percentiles,
-    /// From the call until the newcomer has its own `has joined`.
+    /// From the call until the new member has its own `has joined`.
     pub(crate) told: Percentiles,
-    /// From the call until the leaver is out.
+    /// From the call until the member is out.
     pub(crate) leave: Percentiles,
 }
 
-/// Half of all took at most the one, 99 in 100 the other.
+/// The median and the 99th percentile of times.
 #[derive(Clone, Copy, Serialize)]
 pub(crate) struct Percentiles {
     pub(crate) p50_ns: u64,
@@ -78,9 +78,9 @@ pub(crate) struct Percentiles {
 
 /// One case while it is measured.
 pub(crate) struct Case {
-    place: RoomState,
+    place: VisitedRoom,
     members: usize,
-    /// When it must come to its end.
+    /// The end of its measuring time and grace.
     until: Instant,
     visits: u64,
     joins: Histogram<u64>,
@@ -89,7 +89,7 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    pub(crate) fn new(place: RoomState, members: usize) -> Self {
+    pub(crate) fn new(place: VisitedRoom, members: usize) -> Self {
         let histogram = || {
             let found = Histogram::new_with_bounds(1, LONGEST, 3);
             found.unwrap_or_else(|error| unreachable!("good bounds: {error}"))
@@ -98,51 +98,51 @@ impl Case {
         Self { place, members, until: Instant::now(), visits: 0, joins, told, leaves }
     }
 
-    /// Its time begins now.
+    /// Starts the measuring time.
     pub(crate) fn begin(&mut self) {
         self.until = Instant::now() + self.time() + GRACE;
     }
 
-    /// How long criterion is to measure it.
+    /// Returns the time that criterion measures the case.
     pub(crate) fn time(&self) -> Duration {
         match self.place {
-            RoomState::Quiet if self.members < CROWD => Duration::from_secs(1),
-            RoomState::Quiet => Duration::from_secs(3),
+            VisitedRoom::Quiet if self.members < LARGE_ROOM => Duration::from_secs(1),
+            VisitedRoom::Quiet => Duration::from_secs(3),
             _ if self.members < 1_000 => Duration::from_secs(2),
-            _ if self.members < CROWD => Duration::from_secs(6),
-            RoomState::BusyRoom | RoomState::OtherRoom => Duration::from_secs(10),
+            _ if self.members < LARGE_ROOM => Duration::from_secs(6),
+            VisitedRoom::BusyRoom | VisitedRoom::OtherRoom => Duration::from_secs(10),
         }
     }
 
-    /// Up to `visits` visits, while the load lasts; the time that so many joins take.
-    pub(crate) fn run<H: Hall>(&mut self, hall: &H, visits: u64) -> Duration {
-        // A visitor that is kept out for ever is let in when the speakers' shift ends.
-        let shift = Shift::new(self.until.max(Instant::now()) + GRACE);
-        let speakers = if self.place == RoomState::Quiet { 0 } else { SPEAKERS };
+    /// Makes up to `visits` visits while the load lasts. Returns the time of as many joins.
+    pub(crate) fn run<H: RoomPair>(&mut self, rooms: &H, visits: u64) -> Duration {
+        // The load ends after this time, so that a visitor that a lock starves still gets in.
+        let period = LoadPeriod::new(self.until.max(Instant::now()) + GRACE);
+        let senders = if self.place == VisitedRoom::Quiet { 0 } else { SENDERS };
         thread::scope(|scope| {
-            for speaker in 0..speakers {
-                let shift = shift.clone();
-                scope.spawn(move || hall.speak(speaker, shift));
+            for sender in 0..senders {
+                let period = period.clone();
+                scope.spawn(move || rooms.send_lines(sender, period));
             }
-            if speakers > 0 {
-                thread::sleep(RUN_UP + self.line());
+            if senders > 0 {
+                thread::sleep(LOAD_RAMP + self.line_time());
             }
             let (mut done, mut spent) = (0, 0);
             while done < visits && (done == 0 || Instant::now() < self.until) {
-                spent += self.visit(hall);
+                spent += self.visit(rooms);
                 done += 1;
             }
-            shift.end();
+            period.end();
             Duration::from_nanos(spent).mul_f64(visits as f64 / done as f64)
         })
     }
 
-    /// One visit; how long the join took.
-    fn visit<H: Hall>(&mut self, hall: &H) -> Tick {
+    /// Makes one visit. Returns the time of the join.
+    fn visit<H: RoomPair>(&mut self, rooms: &H) -> Tick {
         self.pause();
-        let (guest, Joined { join, told }) = hall.join(self.place == RoomState::OtherRoom);
+        let (visitor, JoinTimes { join, told }) = rooms.join(self.place == VisitedRoom::OtherRoom);
         self.pause();
-        let leave = hall.leave(guest);
+        let leave = rooms.leave(visitor);
         self.visits += 1;
         self.joins.saturating_record(join);
         self.told.saturating_record(told);
@@ -150,18 +150,18 @@ impl Case {
         join
     }
 
-    /// A pause of random length, so that visits fall into any moment of a broadcast.
+    /// Pauses for a random time, so that visits meet a broadcast at any moment.
     fn pause(&self) {
-        let most = (self.line() / 2).clamp(Duration::from_micros(500), PAUSE);
+        let most = (self.line_time() / 2).clamp(Duration::from_micros(500), PAUSE);
         thread::sleep(most.mul_f64(fastrand::f64()));
     }
 
-    /// How long a line to the whole room takes.
-    fn line(&self) -> Duration {
-        SEND * u32::try_from(self.members).unwrap_or(u32::MAX)
+    /// Returns the time of a line to the whole room.
+    fn line_time(&self) -> Duration {
+        SEND_COST * u32::try_from(self.members).unwrap_or(u32::MAX)
     }
 
-    /// What it came to, if it was run.
+    /// Returns the results, if the case was run.
     pub(crate) fn figure(&self, design: &'static str) -> Option<Figure> {
         let percentiles = |histogram: &Histogram<u64>| Percentiles {
             p50_ns: histogram.value_at_quantile(0.5),

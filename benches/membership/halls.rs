@@ -1,8 +1,8 @@
-//! A hall: a big room and a small one, in some design, with speakers in the big one.
+//! A large room and a small one in one design, with senders in the large one.
 
 use crate::models::locks::ShardLocks;
-use crate::models::ours::{IN_FLIGHT, Member, Ours, line, peer, speaker, user};
-use crate::models::sink::{SEND, Sink};
+use crate::models::ours::{IN_FLIGHT, InMemoryServer, Member, chat_line, peer, sender, user_name};
+use crate::models::sink::{SEND_COST, Sink};
 use crate::models::{Model, ours};
 use loadtest::clock::{Tick, now};
 use std::sync::Arc;
@@ -10,24 +10,24 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::available_parallelism;
 use std::time::Instant;
 
-/// Members that talk without pause.
-pub(crate) const SPEAKERS: usize = 2;
-/// The big room.
+/// Members that send lines without pause.
+pub(crate) const SENDERS: usize = 2;
+/// The large room's name.
 const BUSY: &str = "busy";
-/// The small one; no model has both behind one lock but the one that has only one.
+/// The small room's name. Only the model with a single lock has both rooms under one lock.
 const OTHER: &str = "other";
 /// Members of the small room.
 const FEW: usize = 10;
 
-/// The time in which speakers speak: until it is told to end, or its last moment.
+/// The time in which senders send lines: until [`end`](Self::end) or the last moment.
 #[derive(Clone)]
-pub(crate) struct Shift {
-    /// Relaxed: it orders nothing.
+pub(crate) struct LoadPeriod {
+    /// Relaxed: the flag orders no other memory.
     ended: Arc<AtomicBool>,
     last: Instant,
 }
 
-impl Shift {
+impl LoadPeriod {
     pub(crate) fn new(last: Instant) -> Self {
         Self { ended: Arc::default(), last }
     }
@@ -36,148 +36,151 @@ impl Shift {
         self.ended.store(true, Ordering::Relaxed);
     }
 
-    fn is_over(&self) -> bool {
+    fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed) || Instant::now() > self.last
     }
 }
 
-/// How long it took to come in, from the call.
-pub(crate) struct Joined {
-    /// Until the newcomer is in.
+/// The times of one join, from the call.
+pub(crate) struct JoinTimes {
+    /// Until the new member is in.
     pub(crate) join: Tick,
-    /// Until it has its own `has joined`.
+    /// Until the new member has its own `has joined`.
     pub(crate) told: Tick,
 }
 
-/// A hall in some design.
-pub(crate) trait Hall: Sync {
-    /// The design.
+/// A large and a small room in one design.
+pub(crate) trait RoomPair: Sync {
+    /// The design's name in ids and tables.
     const NAME: &'static str;
-    /// Who came and has not gone.
+    /// A member that has joined for a visit.
     type Guest;
 
-    /// With so many members in the big room.
-    fn gather(members: usize) -> Self;
+    /// Creates both rooms, with `members` in the large one.
+    fn create(members: usize) -> Self;
 
-    /// Lets one of [`SPEAKERS`] speak through a shift.
-    fn speak(&self, speaker: usize, shift: Shift);
+    /// Sends lines from one of [`SENDERS`] until the period ends.
+    fn send_lines(&self, sender: usize, period: LoadPeriod);
 
-    /// Lets a guest into the big room, or the small one.
-    fn join(&self, small: bool) -> (Self::Guest, Joined);
+    /// Joins a visitor to the large room or the small one.
+    fn join(&self, small: bool) -> (Self::Guest, JoinTimes);
 
-    /// Lets it go; how long it took.
-    fn leave(&self, guest: Self::Guest) -> Tick;
+    /// Leaves the room. Returns the time that it took.
+    fn leave(&self, visitor: Self::Guest) -> Tick;
 }
 
-/// Ours.
-pub(crate) struct OurHall {
-    ours: Ours,
-    /// The number of the next guest.
+/// Rooms of Roomcast's own registry.
+pub(crate) struct RoomcastRooms {
+    ours: InMemoryServer,
+    /// The number of the next visitor.
     next: AtomicU64,
 }
 
-/// A guest of [`OurHall`].
+/// A visitor of [`RoomcastRooms`].
 pub(crate) struct Visitor {
     member: Member,
-    /// Who is to see it leave.
+    /// The member whose sink receives the `has left`.
     witness: Arc<Member>,
 }
 
-/// What guests wait for: the first such notice that one gets is its own.
+/// The text that ends a join: the first such notice in a visitor's sink is its own.
 const JOINED: &str = " has joined\n";
-/// What witnesses wait for: nobody leaves but guests.
+/// The text that ends a leave: only visitors leave.
 const LEFT: &str = " has left\n";
 
-impl Hall for OurHall {
+impl RoomPair for RoomcastRooms {
     const NAME: &'static str = ours::NAME;
     type Guest = Visitor;
 
-    fn gather(members: usize) -> Self {
-        let mut ours = Ours::new(available_parallelism().map_or(1, usize::from));
-        // First the speakers, then a witness, then those who only listen.
+    fn create(members: usize) -> Self {
+        let mut ours = InMemoryServer::new(available_parallelism().map_or(1, usize::from));
+        // The senders come first, then a witness, then members that only receive.
         let sink = |number| match number {
-            ..SPEAKERS => speaker(number, SEND),
-            SPEAKERS => Sink::watched(SEND, LEFT),
-            _ => Sink::new(SEND),
+            ..SENDERS => sender(number, SEND_COST),
+            SENDERS => Sink::awaiting(SEND_COST, LEFT),
+            _ => Sink::new(SEND_COST),
         };
-        ours.settle(BUSY, (0..members).map(sink));
-        let sink = |number| if number == 0 { Sink::watched(SEND, LEFT) } else { Sink::new(SEND) };
-        ours.settle(OTHER, (0..FEW).map(sink));
+        ours.add_members(BUSY, (0..members).map(sink));
+        let sink = |number| if number == 0 { Sink::awaiting(SEND_COST, LEFT) } else { Sink::new(SEND_COST) };
+        ours.add_members(OTHER, (0..FEW).map(sink));
         let next = AtomicU64::new(ours.residents.len() as u64);
         Self { ours, next }
     }
 
-    fn speak(&self, speaker: usize, shift: Shift) {
-        let member = Arc::clone(&self.ours.residents[speaker]);
+    fn send_lines(&self, sender: usize, period: LoadPeriod) {
+        let member = Arc::clone(&self.ours.residents[sender]);
         self.ours.run(async move {
-            while !shift.is_over() {
-                member.burst(IN_FLIGHT).await;
+            while !period.has_ended() {
+                member.send_burst(IN_FLIGHT).await;
             }
         });
     }
 
-    fn join(&self, small: bool) -> (Visitor, Joined) {
+    fn join(&self, small: bool) -> (Visitor, JoinTimes) {
         let registry = Arc::clone(self.ours.registry());
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let residents = &self.ours.residents;
-        let (room, witness) = if small { (OTHER, residents.len() - FEW) } else { (BUSY, SPEAKERS) };
+        let (room, witness) = if small { (OTHER, residents.len() - FEW) } else { (BUSY, SENDERS) };
         let witness = Arc::clone(&residents[witness]);
         self.ours.run(async move {
-            let peer = peer(number, Sink::watched(SEND, JOINED));
+            let peer = peer(number, Sink::awaiting(SEND_COST, JOINED));
             let start = now();
             let member = Member::join(&registry, room, peer);
-            let took = member.sink().seen().await - start;
-            (Visitor { member, witness }, Joined { join: took, told: took })
+            let took = member.sink().wait_for_text().await - start;
+            (Visitor { member, witness }, JoinTimes { join: took, told: took })
         })
     }
 
-    fn leave(&self, guest: Visitor) -> Tick {
+    fn leave(&self, visitor: Visitor) -> Tick {
         self.ours.run(async move {
-            guest.witness.sink().forget();
+            visitor.witness.sink().reset();
             let start = now();
-            drop(guest.member);
-            guest.witness.sink().seen().await - start
+            drop(visitor.member);
+            visitor.witness.sink().wait_for_text().await - start
         })
     }
 }
 
-/// A design with locks. Each speaker, and who lets guests in and out, has a thread.
-pub(crate) struct LockedHall<M> {
+/// Rooms in a design with locks. Each sender has a thread, and the visits have one.
+pub(crate) struct LockedRooms<M> {
     model: M,
     next: AtomicU64,
 }
 
-impl<M: Model> Hall for LockedHall<M> {
+impl<M: Model> RoomPair for LockedRooms<M> {
     const NAME: &'static str = M::NAME;
     type Guest = (&'static str, String);
 
-    fn gather(members: usize) -> Self {
-        assert!(!ShardLocks::default().together(BUSY, OTHER), "a shard for each room: what most rooms have");
+    fn create(members: usize) -> Self {
+        assert!(
+            !ShardLocks::default().share_a_lock(BUSY, OTHER),
+            "the two rooms must have different shards, as most rooms do"
+        );
         let model = M::default();
         let rooms = [(BUSY, members), (OTHER, FEW)].into_iter();
         for (number, room) in rooms.flat_map(|(room, members)| std::iter::repeat_n(room, members)).enumerate() {
-            model.insert(room, user(number as u64), Arc::new(Sink::new(SEND)));
+            model.insert(room, user_name(number as u64), Arc::new(Sink::new(SEND_COST)));
         }
         Self { model, next: AtomicU64::new((members + FEW) as u64) }
     }
 
-    fn speak(&self, speaker: usize, shift: Shift) {
-        let user = user(speaker as u64);
-        while !shift.is_over() {
-            self.model.broadcast(BUSY, line(&user).as_bytes());
+    fn send_lines(&self, sender: usize, period: LoadPeriod) {
+        let user = user_name(sender as u64);
+        while !period.has_ended() {
+            self.model.broadcast(BUSY, chat_line(&user).as_bytes());
         }
     }
 
-    fn join(&self, small: bool) -> (Self::Guest, Joined) {
+    fn join(&self, small: bool) -> (Self::Guest, JoinTimes) {
         let room = if small { OTHER } else { BUSY };
-        let user = user(self.next.fetch_add(1, Ordering::Relaxed));
-        let (name, sink) = (user.clone(), Arc::new(Sink::watched(SEND, JOINED)));
+        let user = user_name(self.next.fetch_add(1, Ordering::Relaxed));
+        let (name, sink) = (user.clone(), Arc::new(Sink::awaiting(SEND_COST, JOINED)));
         let start = now();
         self.model.insert(room, name, Arc::clone(&sink) as _);
         let join = now() - start;
         self.model.broadcast(room, format!("{user}{JOINED}").as_bytes());
-        let told = sink.moment().unwrap_or_else(|| unreachable!("it is a member")) - start;
-        ((room, user), Joined { join, told })
+        let told = sink.seen_at().unwrap_or_else(|| unreachable!("it is a member")) - start;
+        ((room, user), JoinTimes { join, told })
     }
 
     fn leave(&self, (room, user): Self::Guest) -> Tick {

@@ -1,30 +1,28 @@
-//! Ours: the server's own registry, rooms and peers, with sinks in place of sockets.
+//! Roomcast's own registry, rooms and peers, with sinks in place of sockets.
 
 use super::sink::Sink;
 use roomcast::SlowReader;
 use roomcast::peer::Peer;
 use roomcast::peer::PeerId;
-use roomcast::peer::events::MembershipSlot;
-use roomcast::room::membership::Membership;
-use roomcast::room::registry::Registry;
+use roomcast::room::registry::{Membership, Registry};
 use roomcast::text::names::{RoomName, UserName};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::yield_now;
 
-/// As it stands in ids and tables.
+/// The name in ids, tables and JSON.
 pub(crate) const NAME: &str = "ours";
 
-/// Lines that a speaker has on their way at a time. The designs with locks have one: there a
-/// speaker delivers its line itself before it says the next.
+/// Lines that a sender has in flight. In designs with locks it is one line, because a sender delivers its
+/// line itself before it sends the next.
 pub(crate) const IN_FLIGHT: usize = 32;
 
-/// What is said, without the speaker's name.
+/// The text of a line, without the sender's name.
 pub(crate) const TEXT: &str = "the quick brown fox jumps over the lazy dog";
 
-/// A bound of inboxes and backlogs that is not reached here.
-const ROOMY: usize = 1 << 20;
+/// A limit of inboxes and backlogs that the benches do not reach.
+const UNREACHED_LIMIT: usize = 1 << 20;
 
 /// A member with a sink.
 pub(crate) struct Member {
@@ -32,23 +30,23 @@ pub(crate) struct Member {
     peer: Arc<Peer<Sink>>,
 }
 
-/// A server without sockets, and those who stay in its rooms.
-pub(crate) struct Ours {
+/// A server without sockets, and its permanent members.
+pub(crate) struct InMemoryServer {
     runtime: Runtime,
     registry: Arc<Registry>,
-    /// In the order in which they came.
+    /// The permanent members, in the order of their joins.
     pub(crate) residents: Vec<Arc<Member>>,
 }
 
-impl Ours {
-    /// With so many worker threads.
+impl InMemoryServer {
+    /// Creates a server with this number of worker threads.
     pub(crate) fn new(threads: usize) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(threads).build();
         let runtime = runtime.unwrap_or_else(|error| unreachable!("no runtime: {error}"));
-        Self { runtime, registry: Arc::new(Registry::new(ROOMY, false)), residents: Vec::new() }
+        Self { runtime, registry: Arc::new(Registry::new(UNREACHED_LIMIT, false)), residents: Vec::new() }
     }
 
-    /// The rooms.
+    /// Returns the registry of rooms.
     pub(crate) fn registry(&self) -> &Arc<Registry> {
         &self.registry
     }
@@ -59,8 +57,8 @@ impl Ours {
         done.unwrap_or_else(|error| unreachable!("nothing ends the runtime: {error}"))
     }
 
-    /// Lets members with these sinks come to stay in `room`, and waits until all are in.
-    pub(crate) fn settle(&mut self, room: &str, sinks: impl Iterator<Item = Sink>) {
+    /// Joins permanent members with these sinks to `room`, and waits until all are in.
+    pub(crate) fn add_members(&mut self, room: &str, sinks: impl Iterator<Item = Sink>) {
         let context = self.runtime.enter();
         for sink in sinks {
             let number = self.residents.len() as u64;
@@ -76,8 +74,8 @@ impl Ours {
     }
 }
 
-impl Drop for Ours {
-    /// Who leaves needs the runtime.
+impl Drop for InMemoryServer {
+    /// Drops the members inside the runtime, which a leave needs.
     fn drop(&mut self) {
         let _context = self.runtime.enter();
         self.residents.clear();
@@ -85,55 +83,54 @@ impl Drop for Ours {
 }
 
 impl Member {
-    /// Asks for a seat; returns before it is given.
+    /// Requests a join. Returns before the room has admitted the member.
     pub(crate) fn join(registry: &Arc<Registry>, room: &str, peer: Arc<Peer<Sink>>) -> Self {
-        let names = RoomName::parse(room).ok().zip(UserName::parse(&user(peer.id().0)).ok());
-        let joined =
-            names.and_then(|(room, user)| registry.join(room, user, Arc::clone(&peer) as _, MembershipSlot::A).ok());
+        let names = RoomName::parse(room).ok().zip(UserName::parse(&user_name(peer.id().0)).ok());
+        let joined = names.and_then(|(room, user)| registry.join(room, user, Arc::clone(&peer) as _).ok());
         let membership = joined.unwrap_or_else(|| unreachable!("the names are good and the server is not ending"));
         Self { membership, peer }
     }
 
-    /// Where its lines go.
+    /// Returns the member's sink.
     pub(crate) fn sink(&self) -> &Sink {
         self.peer.sink()
     }
 
-    /// Says `count` lines at once, and waits until its own sink, watched for [`last_words`], got
-    /// the last of them. Others may not have it yet.
-    pub(crate) async fn burst(&self, count: usize) {
-        self.sink().forget();
+    /// Sends `count` lines at once, and waits until its own sink, which awaits [`last_line`], has the last of
+    /// them. Other members may not have it yet.
+    pub(crate) async fn send_burst(&self, count: usize) {
+        self.sink().reset();
         let user = self.membership.user();
         for at in 1..=count {
-            let line = if at == count { last_words(user.as_str()) } else { line(user.as_str()) };
-            let said = self.membership.send_lines(line.into_bytes().into_boxed_slice(), 1);
-            assert!(said.is_ok(), "an inbox of 1 MiB has room for so few");
+            let line = if at == count { last_line(user.as_str()) } else { chat_line(user.as_str()) };
+            let said = self.membership.say(line.into_bytes().into_boxed_slice(), 1);
+            assert!(said.is_ok(), "a burst exceeds an inbox of 1 MiB");
         }
-        self.sink().seen().await;
+        self.sink().wait_for_text().await;
     }
 }
 
-/// A peer for [`Member::join`].
+/// Creates a peer for [`Member::join`].
 pub(crate) fn peer(number: u64, sink: Sink) -> Arc<Peer<Sink>> {
-    Arc::new(Peer::new(PeerId(number), ROOMY, SlowReader::Skip, sink))
+    Arc::new(Peer::new(PeerId(number), UNREACHED_LIMIT, SlowReader::Skip, sink))
 }
 
-/// The name of a member.
-pub(crate) fn user(number: u64) -> String {
+/// Returns the name of a member.
+pub(crate) fn user_name(number: u64) -> String {
     format!("u{number}")
 }
 
-/// A line as it is laid out.
-pub(crate) fn line(user: &str) -> String {
+/// Returns a line as a room delivers it.
+pub(crate) fn chat_line(user: &str) -> String {
     format!("{user}: {TEXT}\n")
 }
 
-/// The last line of a burst.
-pub(crate) fn last_words(user: &str) -> String {
+/// Returns the last line of a burst.
+pub(crate) fn last_line(user: &str) -> String {
     format!("{user}: {TEXT}!\n")
 }
 
-/// A sink for somebody who says [bursts](Member::burst).
-pub(crate) fn speaker(number: usize, price: Duration) -> Sink {
-    Sink::watched(price, &last_words(&user(number as u64)))
+/// Creates a sink for a member that sends [bursts](Member::send_burst).
+pub(crate) fn sender(number: usize, write_cost: Duration) -> Sink {
+    Sink::awaiting(write_cost, &last_line(&user_name(number as u64)))
 }

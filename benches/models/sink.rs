@@ -1,5 +1,4 @@
-//! A sink: an outlet in place of a socket. It takes everything, at a price, and tells when it was
-//! given certain words.
+//! A sink in place of a socket. A write costs a fixed time of CPU, and a sink can wait for a text.
 
 use crossbeam_utils::CachePadded;
 use futures::task::AtomicWaker;
@@ -13,47 +12,47 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-/// What a send costs the kernel, whatever is in it: measured over loopback at 3.2 to 4.5 µs of CPU
-/// from 16 bytes to 4 KB.
-pub(crate) const SEND: Duration = Duration::from_micros(3);
+/// The CPU time of a send, whatever its length: measured over loopback at 3.2 to 4.5 µs from 16 bytes to
+/// 4 KB.
+pub(crate) const SEND_COST: Duration = Duration::from_micros(3);
 
-/// An outlet that takes everything.
+/// A sink that accepts all bytes.
 pub(crate) struct Sink {
-    /// How long a write keeps its writer's CPU busy.
-    price: Tick,
-    /// Bytes taken. Away from other sinks' counts, which other threads touch.
+    /// The time that a write keeps its writer's CPU busy.
+    write_cost: Tick,
+    /// Bytes accepted. Padded, because other threads write to other sinks' counts.
     bytes: CachePadded<AtomicUsize>,
-    /// What somebody waits for.
-    watch: Option<ServerStats>,
+    /// The text to wait for.
+    awaited: Option<AwaitedText>,
 }
 
 impl Sink {
-    /// A sink that nobody looks at.
-    pub(crate) fn new(price: Duration) -> Self {
-        Self { price: ticks(price), bytes: CachePadded::default(), watch: None }
+    /// Creates a sink without a text to wait for.
+    pub(crate) fn new(write_cost: Duration) -> Self {
+        Self { write_cost: ticks(write_cost), bytes: CachePadded::default(), awaited: None }
     }
 
-    /// A sink in which somebody waits for `words`.
-    pub(crate) fn watched(price: Duration, words: &str) -> Self {
-        Self { watch: Some(ServerStats::new(words)), ..Self::new(price) }
+    /// Creates a sink that waits for `text`.
+    pub(crate) fn awaiting(write_cost: Duration, text: &str) -> Self {
+        Self { awaited: Some(AwaitedText::new(text)), ..Self::new(write_cost) }
     }
 
-    /// Forgets that the words were seen.
-    pub(crate) fn forget(&self) {
-        if let Some(watch) = &self.watch {
-            watch.seen.store(0, Ordering::Relaxed);
+    /// Clears the moment at which the text arrived.
+    pub(crate) fn reset(&self) {
+        if let Some(awaited) = &self.awaited {
+            awaited.seen.store(0, Ordering::Relaxed);
         }
     }
 
-    /// The moment at which the words came, if they did.
-    pub(crate) fn moment(&self) -> Option<Tick> {
-        self.watch.as_ref().map(|watch| watch.seen.load(Ordering::Relaxed)).filter(|&moment| moment > 0)
+    /// Returns the moment at which the text arrived, if it has arrived.
+    pub(crate) fn seen_at(&self) -> Option<Tick> {
+        self.awaited.as_ref().map(|awaited| awaited.seen.load(Ordering::Relaxed)).filter(|&moment| moment > 0)
     }
 
-    /// Waits for the words; the moment at which the write that brought them was done.
-    pub(crate) async fn seen(&self) -> Tick {
-        match &self.watch {
-            Some(watch) => watch.wait().await,
+    /// Waits for the text. Returns the moment at which the write with it was done.
+    pub(crate) async fn wait_for_text(&self) -> Tick {
+        match &self.awaited {
+            Some(awaited) => awaited.wait().await,
             None => std::future::pending().await,
         }
     }
@@ -61,39 +60,39 @@ impl Sink {
 
 impl ByteSink for Sink {
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        if self.price > 0 {
-            let until = now() + self.price;
+        if self.write_cost > 0 {
+            let until = now() + self.write_cost;
             while now() < until {
                 spin_loop();
             }
         }
-        // Relaxed: nobody reads it but to see that bytes were looked at.
+        // Relaxed: the count only keeps the compiler from removing the write.
         self.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
-        if let Some(watch) = &self.watch {
-            watch.look(bytes);
+        if let Some(awaited) = &self.awaited {
+            awaited.search(bytes);
         }
         Ok(bytes.len())
     }
 }
 
-/// Words that somebody waits for. Only watched sinks pay for the search.
-struct ServerStats {
-    words: Finder<'static>,
-    /// When they came; 0 if they did not.
+/// A text to wait for. Only sinks with such a text pay for the search.
+struct AwaitedText {
+    text: Finder<'static>,
+    /// The moment at which the text arrived, or 0.
     seen: AtomicU64,
     waker: AtomicWaker,
 }
 
-impl ServerStats {
-    fn new(words: &str) -> Self {
-        Self { words: Finder::new(words).into_owned(), seen: AtomicU64::new(0), waker: AtomicWaker::new() }
+impl AwaitedText {
+    fn new(text: &str) -> Self {
+        Self { text: Finder::new(text).into_owned(), seen: AtomicU64::new(0), waker: AtomicWaker::new() }
     }
 
-    /// The moment is noted here, so that the time until a waiter runs is not in it.
-    fn look(&self, bytes: &[u8]) {
-        if self.seen.load(Ordering::Relaxed) == 0 && self.words.find(bytes).is_some() {
+    /// Stores the moment of the write, so that the time until the waiting task runs is not in it.
+    fn search(&self, bytes: &[u8]) {
+        if self.seen.load(Ordering::Relaxed) == 0 && self.text.find(bytes).is_some() {
             self.seen.store(now(), Ordering::Relaxed);
-            // Orders the store before the waiter's load: either it sees the moment, or is woken.
+            // The waker's lock orders the store before the waiter's load: the waiter loads the moment or is woken.
             self.waker.wake();
         }
     }

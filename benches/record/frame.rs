@@ -1,4 +1,4 @@
-//! What figures depend on besides the code that was measured.
+//! The environment of a measurement: machine, compiler, commit and command.
 
 use loadtest::machine::Machine;
 use serde::Serialize;
@@ -7,27 +7,27 @@ use std::fmt;
 use std::path::Path;
 use std::process::Command;
 
-/// Changes in here are results, not what was measured.
+/// Changes below this path are results, and not changes of the measured code.
 const RESULTS: &str = ":(exclude)benches/results";
 
-/// Where, from what, and how figures came about.
+/// The environment of one run.
 #[derive(Serialize)]
-pub(super) struct Frame {
+pub(super) struct Environment {
     machine: Machine,
     /// The server's version.
     roomcast: &'static str,
     rustc: String,
-    /// The commit, with `-dirty` when the tree had changes.
+    /// The commit, with `-dirty` if the tree had changes.
     commit: String,
-    /// What was run.
+    /// The command that was run.
     command: String,
 }
 
-impl Frame {
-    /// This machine, this tree and this command.
+impl Environment {
+    /// Returns the environment of this process.
     pub(super) fn here(bench: &str) -> Self {
         let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc"));
-        let rustc = said(Command::new(rustc).arg("--version")).unwrap_or_else(|| "unknown".into());
+        let rustc = output_of(Command::new(rustc).arg("--version")).unwrap_or_else(|| "unknown".into());
         Self {
             machine: Machine::here(),
             roomcast: env!("CARGO_PKG_VERSION"),
@@ -38,7 +38,7 @@ impl Frame {
     }
 }
 
-impl fmt::Display for Frame {
+impl fmt::Display for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Machine { cores, cpu, kernel, .. } = &self.machine;
         let Self { roomcast, rustc, commit, command, .. } = self;
@@ -48,15 +48,15 @@ impl fmt::Display for Frame {
 }
 
 fn commit() -> Option<String> {
-    let git = |arguments: &[&str]| said(Command::new("git").args(arguments));
+    let git = |arguments: &[&str]| output_of(Command::new("git").args(arguments));
     let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
     let changes = git(&["status", "--porcelain", "--untracked-files=no", "--", ".", RESULTS])?;
     Some(if changes.is_empty() { commit } else { commit + "-dirty" })
 }
 
-/// The command that makes this bench's results again.
+/// Returns the command that repeats this bench.
 fn command(bench: &str) -> String {
-    // A directory in the tree is worth telling; one somewhere else means nothing to others.
+    // An absolute directory exists only on this machine, so the command leaves it out.
     let directory = std::env::var(super::DIRECTORY).ok().filter(|directory| Path::new(directory).is_relative());
     let variable = directory.map(|directory| format!("{}={directory} ", super::DIRECTORY)).unwrap_or_default();
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -64,8 +64,8 @@ fn command(bench: &str) -> String {
     format!("{variable}cargo bench --bench {bench}{arguments}")
 }
 
-/// What a program says, if it ends well.
-fn said(command: &mut Command) -> Option<String> {
+/// Returns a program's output, if it succeeds.
+fn output_of(command: &mut Command) -> Option<String> {
     let output = command.output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }

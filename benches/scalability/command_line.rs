@@ -1,19 +1,19 @@
-//! What `cargo bench` and its user ask of a bench without a harness: as libtest and criterion have it.
+//! The command line of a bench without a harness: the options of libtest and criterion.
 
-/// What is wanted.
+/// What the bench must do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wanted {
-    /// Another bench was asked for by name.
+pub(crate) enum Mode {
+    /// Nothing: the filter names another bench.
     Nothing,
-    /// Only its name.
+    /// Print its name.
     List,
-    /// To see that it runs.
+    /// Run once as a test.
     Test,
-    /// All that it measures.
-    Figures,
+    /// Measure and write the results.
+    Measure,
 }
 
-/// Options of libtest and criterion that have a value after them.
+/// Options of libtest and criterion that take a value.
 const WITH_VALUE: [&str; 15] = [
     "--baseline",
     "--color",
@@ -32,9 +32,9 @@ const WITH_VALUE: [&str; 15] = [
     "-Z",
 ];
 
-impl Wanted {
-    /// Reads the arguments of a bench of this name. Without `--bench`, which `cargo bench` gives, it
-    /// is a test; options that mean nothing here are passed over.
+impl Mode {
+    /// Reads the arguments of a bench of this name. Without `--bench`, which `cargo bench` adds, the mode is a
+    /// test. Other options are ignored.
     pub(crate) fn read(arguments: impl Iterator<Item = String>, name: &str) -> Self {
         let (mut bench, mut test, mut list, mut filtered, mut named) = (false, false, false, false, false);
         let mut arguments = arguments;
@@ -55,7 +55,7 @@ impl Wanted {
             () if filtered && !named => Self::Nothing,
             () if list => Self::List,
             () if test || !bench => Self::Test,
-            () => Self::Figures,
+            () => Self::Measure,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The runs: a server of our own, the load generator in this process, and what came of it.
+//! The runs: a server process, the load generator in this process, and their results.
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
@@ -11,14 +11,14 @@ use serde::Serialize;
 use std::net::SocketAddr;
 use std::path::Path;
 
-/// The program that is measured: cargo built it with this bench.
+/// The measured program, which cargo builds with this bench.
 const SERVER: &str = env!("CARGO_BIN_EXE_roomcast");
-/// How often a run is made again in which other programs' traffic hid how many writes it took.
+/// The number of runs after which a run with other programs' traffic is accepted without a count of writes.
 const TRIES: usize = 3;
 /// Members of a quiet room.
 const FEW: usize = 10;
 
-/// How many rooms, how full and how busy.
+/// The number of rooms, their size and their load.
 #[derive(Clone, Copy, Serialize)]
 pub(crate) struct Shape {
     pub(crate) rooms: usize,
@@ -28,7 +28,7 @@ pub(crate) struct Shape {
     pub(crate) in_flight: usize,
 }
 
-/// What went through.
+/// The throughput of one run.
 #[derive(Serialize)]
 pub(crate) struct Throughput {
     pub(crate) workers: usize,
@@ -43,7 +43,7 @@ pub(crate) struct Throughput {
     pub(crate) saturated: bool,
 }
 
-/// What a delivery cost the server, and what bare writes cost.
+/// The CPU of a delivery and of bare writes.
 #[derive(Serialize)]
 pub(crate) struct Cost {
     pub(crate) in_flight: usize,
@@ -53,7 +53,7 @@ pub(crate) struct Cost {
     pub(crate) limit_cpu_ns_per_delivery: Option<f64>,
 }
 
-/// What quiet connections cost the server.
+/// The server's memory for quiet connections.
 #[derive(Serialize)]
 pub(crate) struct Memory {
     pub(crate) connections: usize,
@@ -62,7 +62,7 @@ pub(crate) struct Memory {
     pub(crate) joins_per_second: f64,
 }
 
-/// All shapes on servers with so many workers, in turn, for a time each.
+/// Measures all shapes on a server for each number of workers, for `time` each.
 pub(crate) fn throughput(workers: &[usize], shapes: &[Shape], time: &str) -> Result<Vec<Throughput>> {
     let stand = |&workers: &usize| Ok((workers, stand(&["--workers", &workers.to_string()])?));
     let mut stands = workers.iter().map(stand).collect::<Result<Vec<_>>>()?;
@@ -86,7 +86,7 @@ pub(crate) fn throughput(workers: &[usize], shapes: &[Shape], time: &str) -> Res
     Ok(found)
 }
 
-/// One room with so many lines in flight, bare writes of as many lines after each.
+/// Measures one room for each number of lines in flight, and bare writes of as many lines after each run.
 pub(crate) fn cost(in_flight: &[usize], members: usize, time: &str) -> Result<Vec<Cost>> {
     let mut stand = stand(&[])?;
     let mut measure = |in_flight: usize| {
@@ -110,7 +110,7 @@ pub(crate) fn cost(in_flight: &[usize], members: usize, time: &str) -> Result<Ve
     in_flight.iter().map(|&in_flight| measure(in_flight)).collect()
 }
 
-/// So many connections that say nothing, each number on a server of its own.
+/// Measures each number of quiet connections on a server of its own.
 pub(crate) fn memory(connections: &[usize]) -> Result<Vec<Memory>> {
     let measure = |&connections: &usize| {
         let mut stand = stand(&[])?;
@@ -128,7 +128,7 @@ pub(crate) fn memory(connections: &[usize]) -> Result<Vec<Memory>> {
     connections.iter().map(measure).collect()
 }
 
-/// A server of our own that holds no sender back.
+/// Starts a server without a rate limit.
 fn stand(arguments: &[&str]) -> Result<Stand> {
     let all = ["--rate", "0"].iter().chain(arguments).map(ToString::to_string);
     Stand::spawn(Path::new(SERVER), all.collect())
@@ -143,7 +143,7 @@ fn flood(stand: &mut Stand, shape: Shape, time: &str) -> Result<Outcome> {
     run(stand, &command)
 }
 
-/// Does what `loadtest` does with these arguments. Fails where a line was lost, or nothing measured.
+/// Runs `loadtest` with these arguments. Fails if a line was lost or nothing was measured.
 fn run(stand: &mut Stand, command: &str) -> Result<Outcome> {
     let cli = Cli::try_parse_from(["loadtest"].into_iter().chain(command.split(' ')))?;
     let (scenario, plan) = plan(&cli, stand.target())?;
