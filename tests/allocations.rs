@@ -1,4 +1,4 @@
-//! What a line costs in allocations: none for a delivery, and few for the line.
+//! Counts allocations: none for a delivery, and at most two for a line.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -11,13 +11,13 @@ use std::io::{Read, Write};
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
-/// Lines that are measured.
+/// The number of lines that are measured.
 const LINES: u64 = 620;
 
 const LINE: &[u8] = b"the quick brown fox jumps over the lazy dog\n";
 
-/// One by one: a line is said when all have the one before it.
-fn say(members: &mut [Client], lines: u64, buffer: &mut [u8]) {
+/// Sends lines one by one: each after every member has received the one before it.
+fn send_lines(members: &mut [Client], lines: u64, buffer: &mut [u8]) {
     for _ in 0..lines {
         members[0].stream().write_all(LINE).unwrap();
         for member in &mut *members {
@@ -26,9 +26,9 @@ fn say(members: &mut [Client], lines: u64, buffer: &mut [u8]) {
     }
 }
 
-/// Allocations a line, this process being the server and its quiet clients.
+/// Returns the allocations for each line. This process is the server and its clients.
 #[allow(clippy::cast_precision_loss, reason = "counts are small")]
-fn allocations_a_line(count: usize) -> f64 {
+fn allocations_per_line(count: usize) -> f64 {
     let server = TestServer::start();
     let mut members: Vec<Client> = (0..count).map(|number| server.join("room", &format!("m{number}"))).collect();
     for (at, member) in members.iter_mut().enumerate() {
@@ -37,20 +37,20 @@ fn allocations_a_line(count: usize) -> f64 {
         }
     }
     let mut buffer = vec![0; "m0: ".len() + LINE.len()];
-    // Buffers grow, and queues get their first blocks.
-    say(&mut members, 100, &mut buffer);
+    // The first lines grow buffers and allocate the first blocks of queues.
+    send_lines(&mut members, 100, &mut buffer);
     let before = HeapStats::get().total_blocks;
-    say(&mut members, LINES, &mut buffer);
+    send_lines(&mut members, LINES, &mut buffer);
     (HeapStats::get().total_blocks - before) as f64 / LINES as f64
 }
 
-/// A line into a quiet room costs its parcel and the task of the pass, unless that runs still; a
-/// block of the queue holds 31 operations. How many get the line makes no difference.
+/// A line into a quiet room allocates its bytes and the task of the pass, unless a pass still runs. A
+/// block of the queue holds 31 operations. The number of receivers makes no difference.
 #[test]
 fn delivery_allocates_nothing_and_a_line_at_most_twice() {
     let _profiler = Profiler::builder().testing().build();
     for members in [5, 105] {
-        let allocations = allocations_a_line(members);
+        let allocations = allocations_per_line(members);
         println!("{allocations:.2} allocations a line to {members} members");
         assert!(allocations <= 2.0 + 2.0 / 31.0, "{allocations} allocations a line to {members} members");
     }

@@ -1,4 +1,4 @@
-//! Every bound, and what happens at it.
+//! Limits and timeouts: the behaviour at each of them.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -22,12 +22,12 @@ fn login_timeout_closes_a_connection_without_a_join_line() {
     }));
     let mut silent = server.connect();
     assert!(silent.expect_error().contains("no JOIN line came within 2s"));
-    // It is a time in all: bytes that drip in do not extend it.
+    // The timeout counts from the connect: single bytes do not extend it.
     let mut slow = server.connect();
     while slow.try_send("J").is_ok() {}
-    // Who has joined may be silent.
+    // The login timeout does not apply to a member.
     let mut alice = server.join("room", "alice");
-    wait_until("the strangers are gone", || server.stats.connections() == 1);
+    wait_until("both connections without a join are closed", || server.stats.connections() == 1);
     alice.send("still here\n");
     alice.expect_line("alice: still here");
 }
@@ -43,12 +43,12 @@ fn connection_beyond_the_maximum_gets_an_error() {
         assert!(refused.expect_error().contains("server is full"));
     }
     bob.leave();
-    wait_until("bob is gone", || server.stats.connections() == 1);
+    wait_until("bob's connection is closed", || server.stats.connections() == 1);
     server.join("room", "carol");
     alice.expect_line("bob has joined");
 }
 
-/// A server that has no file left waits, does not spin, and goes on when there is one.
+/// The accept loop waits while no descriptor is free, and continues when one is.
 #[test]
 fn server_without_free_descriptors_accepts_again_after_one_is_free() {
     let server = ServerProcess::start(&["-v"]);
@@ -61,7 +61,7 @@ fn server_without_free_descriptors_accepts_again_after_one_is_free() {
     };
     let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
     limit(open as u64);
-    // These connect, since the kernel does that, and are not accepted.
+    // The kernel completes these connections, and the server does not accept them.
     let mut waiting: Vec<Client> = (0..3).map(|_| Client::connect_raw(server.address)).collect();
     for _ in 0..100 {
         alice.send("still here\n");
@@ -75,7 +75,7 @@ fn server_without_free_descriptors_accepts_again_after_one_is_free() {
     let (code, log) = { server }.wait_for_exit();
     assert_eq!(code, Some(0));
     let complaints = log.lines().filter(|line| line.contains("can't accept")).count();
-    assert!((1..50).contains(&complaints), "it pauses longer and longer: {complaints}");
+    assert!((1..50).contains(&complaints), "the pauses between attempts do not grow: {complaints} attempts");
 }
 
 #[test]
@@ -85,23 +85,21 @@ fn lines_beyond_the_rate_are_delayed_and_not_lost() {
         settings.live.rate = 100;
         settings.live.burst = burst;
     }));
-    let mut alice = server.join("room", "alice");
-    let mut bob = server.join("room", "bob");
-    alice.expect_line("bob has joined");
+    let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
     let start = Instant::now();
     alice.send(numbered_lines(300));
-    // One who is not beyond it is not delayed.
+    // A sender within the rate is not delayed.
     bob.send("hello\n");
     let mut seen: Vec<String> = (0..301).map(|_| bob.read_line()).collect();
     let hello = seen.iter().position(|line| line == "bob: hello").unwrap();
-    assert!(hello < 300, "it did not wait for alice's last");
+    assert!(hello < 300, "bob's line waited for alice's last line");
     seen.remove(hello);
     assert!(seen.into_iter().eq((0..300).map(|number| format!("alice: {number}"))));
-    // The JOIN and 9 lines are the burst; the server can't have been faster than the rate.
+    // The JOIN and 9 lines are the burst, and the rate limits the others.
     assert!(start.elapsed() >= Duration::from_millis(2_900), "{:?}", start.elapsed());
 }
 
-/// A peer that is gone gives its name up, however much it has sent beyond its rate.
+/// A reset peer frees its name at once, however many of its lines wait for the rate.
 #[test]
 fn reset_member_beyond_its_rate_leaves_without_delay() {
     let burst = NonZeroU32::new(10).unwrap();
@@ -114,12 +112,12 @@ fn reset_member_beyond_its_rate_leaves_without_delay() {
     mallory.send("x\n".repeat(3_000));
     alice.skip_to_line("mallory: x");
     mallory.reset();
-    // Lines to it meet the reset.
+    // Writing these lines to the peer finds the reset.
     for _ in 0..3 {
         alice.send("are you there\n");
     }
-    let heard = std::iter::from_fn(|| Some(alice.read_line())).take_while(|line| line != "mallory has left").count();
-    assert!(heard < 100, "{heard} lines of 3,000 in the seconds that it may have");
+    let received = std::iter::from_fn(|| Some(alice.read_line())).take_while(|line| line != "mallory has left").count();
+    assert!(received < 100, "{received} of 3,000 lines were delivered after the reset");
     server.join("room", "mallory");
 }
 
@@ -154,17 +152,18 @@ fn full_inbox_blocks_its_senders_and_loses_no_line() {
     });
 }
 
-/// Says lines until `done`, read by the sender itself so that it never is the slow one.
-fn talk_until(alice: &mut Client, mut done: impl FnMut(&str) -> bool) -> usize {
+/// Sends lines until `done` returns true for a received one. The sender reads all lines, so that it is
+/// never a slow reader.
+fn send_until(alice: &mut Client, mut done: impl FnMut(&str) -> bool) -> usize {
     let line = "x".repeat(10_000);
     for said in 1.. {
         alice.send(format!("{line}\n"));
         loop {
-            let heard = alice.read_line();
-            if done(&heard) {
+            let received = alice.read_line();
+            if done(&received) {
                 return said;
             }
-            if heard.starts_with("alice: ") {
+            if received.starts_with("alice: ") {
                 break;
             }
         }
@@ -178,10 +177,8 @@ fn stalled_reader_is_closed() {
         settings.live.stall_timeout = SHORT;
         settings.live.rate = 0;
     }));
-    let mut alice = server.join("room", "alice");
-    let _bob = server.join("room", "bob");
-    alice.expect_line("bob has joined");
-    talk_until(&mut alice, |heard| heard == "bob has left");
+    let (mut alice, _bob) = server.join_pair("room", "alice", "bob");
+    send_until(&mut alice, |received| received == "bob has left");
 }
 
 #[test]
@@ -192,18 +189,16 @@ fn slow_reader_is_kicked_with_a_reason() {
         settings.live.rate = 0;
     });
     let server = TestServer::start_with(config);
-    let mut alice = server.join("room", "alice");
-    let mut bob = server.join("room", "bob");
-    alice.expect_line("bob has joined");
-    talk_until(&mut alice, |heard| heard == "bob has left");
+    let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
+    send_until(&mut alice, |received| received == "bob has left");
     let mut seen = bob.read_to_end();
     let reason = seen.pop().unwrap();
     assert!(reason.contains("more than 100000 bytes waited"), "{reason}");
     assert_eq!(seen.pop().unwrap(), "ERROR");
 }
 
-/// A flooder that reads nothing is kicked while it waits for a full inbox: what woke it for the
-/// one must not be missed for the other.
+/// A sender that reads nothing is kicked while it waits for a full inbox: the event of the inbox must
+/// not hide the one of the output buffer.
 #[test]
 fn slow_reader_that_floods_is_kicked_while_its_input_is_blocked() {
     let config = test_settings(|settings| {
@@ -219,10 +214,10 @@ fn slow_reader_that_floods_is_kicked_while_its_input_is_blocked() {
         let mallory = server.join("room", "mallory");
         alice.expect_line("mallory has joined");
         let mut sender = mallory.sender();
-        // It ends when the server has closed.
+        // The sending fails when the server has closed.
         let flood = std::thread::spawn(move || while sender.try_send("a\nb\nc\n".repeat(10_000)).is_ok() {});
         alice.skip_to_line("mallory has left");
-        // Whether it still sees why is its own affair: it floods on, and is not heard out for ever.
+        // The reason may be lost: the server does not read a flooding peer to its end.
         drop(mallory);
         flood.join().unwrap();
     }
@@ -234,9 +229,7 @@ fn slow_reader_is_told_how_many_lines_it_missed() {
         settings.live.backlog = 100_000;
         settings.live.rate = 0;
     }));
-    let mut alice = server.join("room", "alice");
-    let mut bob = server.join("room", "bob");
-    alice.expect_line("bob has joined");
+    let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
     let total = 1_000;
     let line = "x".repeat(20_000 - 10);
     for number in 0..total {
@@ -244,12 +237,12 @@ fn slow_reader_is_told_how_many_lines_it_missed() {
         assert!(alice.read_line().starts_with(&format!("alice: {number} ")));
     }
     let lost = read_lines_and_skip_notices(&mut bob, total, |number| format!("alice: {number} {line}"));
-    assert!(lost > 0, "20 MB do not fit into a socket and 100 kB");
+    assert!(lost > 0, "no line was skipped, although 20 MB exceed a socket and 100 kB");
     alice.send("and on\n");
     bob.expect_line("alice: and on");
 }
 
-/// Answers are lines like all others to who does not read them.
+/// Replies count as lines in the output buffer of a peer that does not read.
 #[test]
 fn unread_replies_are_skipped_and_counted() {
     const ASKED: usize = 30_000;
@@ -257,9 +250,7 @@ fn unread_replies_are_skipped_and_counted() {
         settings.live.backlog = 100_000;
         settings.live.rate = 0;
     }));
-    let mut alice = server.join("room", "alice");
-    let mut mallory = server.join("room", "mallory");
-    alice.expect_line("mallory has joined");
+    let (mut alice, mut mallory) = server.join_pair("room", "alice", "mallory");
     mallory.send(format!("{}done\n", "/help\n".repeat(ASKED)));
     alice.expect_line("mallory: done");
     let (mut shown, mut lost) = (0, 0);
@@ -269,14 +260,14 @@ fn unread_replies_are_skipped_and_counted() {
             _ => shown += 1,
         }
     }
-    assert!(lost > 0, "20 MB do not fit into a socket and 100 kB");
+    assert!(lost > 0, "no line was skipped, although 20 MB exceed a socket and 100 kB");
     let mut bob = server.join("room", "bob");
     bob.send("/help\ndone\n");
     let help = std::iter::from_fn(|| Some(bob.read_line())).take_while(|line| line != "bob: done").count();
-    assert_eq!(shown + lost, ASKED * help + 1, "each was shown or told to be lost");
+    assert_eq!(shown + lost, ASKED * help + 1, "a reply was neither received nor counted as skipped");
 }
 
-/// What a peer is told on its own asking gives it no more time to read.
+/// A reply does not extend the time in which a peer must read.
 #[test]
 fn stalled_reader_is_closed_although_it_sends_commands() {
     let server = TestServer::start_with(test_settings(|settings| {
@@ -284,34 +275,30 @@ fn stalled_reader_is_closed_although_it_sends_commands() {
         settings.live.backlog = 100_000;
         settings.live.rate = 0;
     }));
-    let mut alice = server.join("room", "alice");
-    let bob = server.join("room", "bob");
-    alice.expect_line("bob has joined");
+    let (mut alice, bob) = server.join_pair("room", "alice", "bob");
     let mut sender = bob.sender();
-    // With an Are You There, which is answered once a second.
+    // The second part is an Are You There, which is answered once a second.
     let asked = std::thread::spawn(move || while sender.try_send(b"/help\n\xFF\xF6").is_ok() {});
     alice.expect_line("bob has left");
     drop(bob);
     asked.join().unwrap();
 }
 
-/// Each run of data between two commands is drawn: one read can ask for far more than it brings.
+/// The line editor draws after each telnet command, so a short input can cause a long output.
 #[test]
 fn line_editor_output_is_bounded_while_it_waits_for_its_reader() {
-    /// Each is a Ctrl-L, which draws the row anew, and a doubled FF, which is one character more.
+    /// The number of pairs of a Ctrl-L, which redraws the row, and a doubled FF, which adds a character.
     const KEYS: usize = 4_000;
     let server = ServerProcess::start(&["--rate", "0"]);
-    let mut alice = server.join("room", "alice");
-    let mut mallory = server.join("room", "mallory");
-    alice.expect_line("mallory has joined");
-    // Its window has 500 columns.
+    let (mut alice, mut mallory) = server.join_pair("room", "alice", "mallory");
+    // The bytes after `/ui on` announce a window of 500 columns.
     mallory.send(b"/ui on\r\n\xFF\xFB\x1F\xFF\xFA\x1F\x01\xF4\x00\x18\xFF\xF0\r\n");
     alice.expect_line("mallory: ");
     let before = server.status_kib("VmHWM");
     mallory.send([b"\x0C\xFF\xFF".repeat(KEYS), b"\r".to_vec()].concat());
-    // Drawing takes long on a busy machine, but each single read has the deadline to itself.
+    // Drawing may take long on a busy machine, so each read has a deadline of its own.
     let drawn = mallory.read_until_bytes("mallory: \u{FFFD}").len();
-    // As many as the editor takes.
+    // The line editor accepts this number of characters.
     assert_eq!(alice.read_line(), format!("mallory: {}", "\u{FFFD}".repeat(4096 / 3)));
     let grown = server.status_kib("VmHWM") - before;
     mallory.half_close();
@@ -320,7 +307,7 @@ fn line_editor_output_is_bounded_while_it_waits_for_its_reader() {
     assert!(grown < 2 << 10, "{grown} KiB for {drawn} bytes that were drawn");
 }
 
-/// Who asks for the past waits until it is shown: no row of questions fills the room's inbox.
+/// A peer's next history request waits until the one before is answered, so requests do not fill the inbox.
 #[test]
 fn history_requests_are_answered_one_at_a_time() {
     const ASKED: u64 = 300;
@@ -335,6 +322,6 @@ fn history_requests_are_answered_one_at_a_time() {
         alice.expect_line("*** alice has joined");
     }
     let passes = server.stats.counters().passes - before;
-    // The last of them may not be counted yet.
+    // The last pass may not be counted yet.
     assert!(passes >= ASKED - 1, "{passes} passes");
 }

@@ -1,4 +1,5 @@
-//! Conservation under churn: what is received is what is owed, and nothing is left behind.
+//! Joins, leaves and resets under load: each member receives exactly the room's lines, and no room, peer or
+//! memory remains.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -13,25 +14,25 @@ use std::net::SocketAddr;
 use std::sync::Barrier;
 use std::thread;
 
-/// How much of it there is.
+/// The size of one run.
 #[derive(Clone, Copy)]
 struct Churn {
     peers: usize,
     rooms: usize,
-    /// How often each peer comes.
+    /// The number of joins of each peer.
     visits: usize,
     seed: u64,
 }
 
-/// One peer's visits: it joins a random room, says some lines, leaves in one of the ways there
-/// are, and comes again. Gives what it saw of each room; `None` where it left without looking.
-fn visit(churn: Churn, address: SocketAddr, peer: usize, start: &Barrier) -> Vec<(usize, Option<MemberLog>)> {
+/// Joins random rooms one after another, sends some lines in each, and leaves in a random way. Returns the
+/// lines received in each room, or `None` after a reset.
+fn join_rooms(churn: Churn, address: SocketAddr, peer: usize, start: &Barrier) -> Vec<(usize, Option<MemberLog>)> {
     let mut random = fastrand::Rng::with_seed(churn.seed + peer as u64);
     let mut stays = Vec::new();
     start.wait();
     for visit in 0..churn.visits {
         let room = random.usize(..churn.rooms);
-        // A name of its own for each visit: a room may let the last one go after this one comes.
+        // Each visit has its own name, because a room may process the last leave after this join.
         let name = format!("p{peer}v{visit}");
         let mut client = Client::join(address, &format!("r{room}"), &name);
         let said = random.usize(..20);
@@ -51,8 +52,8 @@ fn visit(churn: Churn, address: SocketAddr, peer: usize, start: &Barrier) -> Vec
     stays
 }
 
-/// Runs it with a witness in each room; how many lines were received, all of them owed.
-fn run(churn: Churn, address: SocketAddr) -> usize {
+/// Runs all peers with a witness in each room. Returns the number of lines received, each of them checked.
+fn run_peers(churn: Churn, address: SocketAddr) -> usize {
     let witnesses: Vec<Client> =
         (0..churn.rooms).map(|room| Client::join(address, &format!("r{room}"), "witness")).collect();
     let start = Barrier::new(churn.peers);
@@ -64,21 +65,21 @@ fn run(churn: Churn, address: SocketAddr) -> usize {
             .map(|peer| {
                 scope.spawn({
                     let start = &start;
-                    move || visit(churn, address, peer, start)
+                    move || join_rooms(churn, address, peer, start)
                 })
             })
             .collect();
         let stays: Vec<_> = peers.into_iter().flat_map(|peer| peer.join().unwrap()).collect();
-        wait_for_the_last(&mut senders, address);
+        leave_last(&mut senders, address);
         let seen: Vec<RoomLog> = readers.into_iter().map(|reader| RoomLog::new(reader.join().unwrap())).collect();
         check(&seen, stays)
     })
 }
 
-/// Lets the witnesses leave behind everybody else: a reset is noticed a little later.
-fn wait_for_the_last(witnesses: &mut [ClientSender], address: SocketAddr) {
+/// Lets the witnesses leave last. The server notices a reset a little later than its client.
+fn leave_last(witnesses: &mut [ClientSender], address: SocketAddr) {
     for (room, witness) in witnesses.iter_mut().enumerate() {
-        // Whoever was reset before this is gone when this is said: its reset came first.
+        // The server handles earlier resets before this later join.
         Client::join(address, &format!("r{room}"), "last").leave();
         witness.half_close();
     }
@@ -95,15 +96,15 @@ fn check(witnesses: &[RoomLog], stays: Vec<(usize, Option<MemberLog>)>) -> usize
     }
     for (room, witness) in witnesses.iter().enumerate() {
         let joined = witness.lines().iter().filter(|line| line.ends_with(" has joined")).count();
-        // One more than the visits: the last.
+        // The extra join is the one named `last`.
         assert_eq!(joined, visits.get(&room).copied().unwrap_or_default() + 1, "room {room}");
     }
     received
 }
 
-fn nothing_is_lost_and_nothing_is_left(churn: Churn) {
+fn check_lines_and_cleanup(churn: Churn) {
     let server = TestServer::start();
-    let received = run(churn, server.address);
+    let received = run_peers(churn, server.address);
     assert!(received > churn.peers * churn.visits, "{received} lines");
     wait_until("no room is left", || server.stats.rooms() == 0);
     wait_until("no peer is left", || server.stats.connections() == 0);
@@ -114,22 +115,22 @@ fn nothing_is_lost_and_nothing_is_left(churn: Churn) {
 
 #[test]
 fn forty_peers_that_join_and_leave_lose_no_line() {
-    nothing_is_lost_and_nothing_is_left(Churn { peers: 40, rooms: 5, visits: 10, seed: 1 });
+    check_lines_and_cleanup(Churn { peers: 40, rooms: 5, visits: 10, seed: 1 });
 }
 
 #[test]
 #[ignore = "stress: run it in release mode"]
 fn two_hundred_peers_that_join_and_leave_lose_no_line() {
-    nothing_is_lost_and_nothing_is_left(Churn { peers: 200, rooms: 20, visits: 100, seed: 2 });
+    check_lines_and_cleanup(Churn { peers: 200, rooms: 20, visits: 100, seed: 2 });
 }
 
-/// The first rounds fill the allocator's pools; from then on nothing may grow.
+/// The first rounds fill the allocator's pools. After them the memory must not grow.
 #[test]
 #[ignore = "stress: run it in release mode"]
 fn memory_does_not_grow_after_repeated_joins_and_leaves() {
     let server = ServerProcess::start(&[]);
     let round = |seed| {
-        run(Churn { peers: 100, rooms: 20, visits: 30, seed }, server.address);
+        run_peers(Churn { peers: 100, rooms: 20, visits: 30, seed }, server.address);
         server.status_kib("VmRSS")
     };
     let settled = (10..13).map(round).max().unwrap();

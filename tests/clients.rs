@@ -1,4 +1,4 @@
-//! The programs that people connect with, each in a terminal of its own, which sends whole lines.
+//! Client programs, each in a terminal of its own that sends whole lines.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -8,7 +8,7 @@ use common::TestServer;
 use common::pty::{ClientProgram, Lobby, is_installed};
 use common::screen::Screen;
 
-/// The key that takes GNU telnet to its own prompt.
+/// The key that opens GNU telnet's own prompt.
 const ESCAPE: &str = "\x1D";
 
 #[test]
@@ -48,14 +48,14 @@ fn telnet_shows_the_error_and_its_reason_and_exits() {
     alice.wait_for_exit();
 }
 
-/// Ctrl-C: telnet throws away all that it gets, until its timing mark is answered.
+/// After Ctrl-C telnet drops all input until the reply to its timing mark.
 #[test]
 fn telnet_receives_lines_after_ctrl_c() {
     let Some(Lobby { server: _server, mut alice, mut bob }) = ClientProgram::Telnet.join_lobby() else { return };
     for round in 1..=3 {
         alice.type_keys("not to be sai\x03");
         alice.type_keys(&format!("round {round}\r"));
-        alice.wait_for("her line is there", |alice| alice.rows().contains(&format!("alice: round {round}")));
+        alice.wait_for("alice's line is shown", |alice| alice.rows().contains(&format!("alice: round {round}")));
         bob.send(format!("heard {round}\n"));
         alice.expect_rows(&[&format!("alice: round {round}"), &format!("bob: heard {round}"), "█"]);
     }
@@ -65,7 +65,7 @@ fn telnet_receives_lines_after_ctrl_c() {
     }
 }
 
-/// Ctrl-Z and Ctrl-\ become telnet's SUSP and BRK, each with a timing mark, too.
+/// Telnet sends SUSP for Ctrl-Z and BRK for Ctrl-\, each with a timing mark.
 #[test]
 fn telnet_receives_lines_after_ctrl_z_and_ctrl_backslash() {
     let Some(Lobby { server: _server, mut alice, bob: _bob }) = ClientProgram::Telnet.join_lobby() else { return };
@@ -73,7 +73,7 @@ fn telnet_receives_lines_after_ctrl_z_and_ctrl_backslash() {
         alice.type_keys(&format!("{key}"));
         alice.type_keys(&format!("behind {}\r", key.escape_debug()));
         let line = format!("alice: behind {}", key.escape_debug());
-        alice.wait_for("her line is there", |alice| alice.rows().contains(&line));
+        alice.wait_for("alice's line is shown", |alice| alice.rows().contains(&line));
         alice.expect_rows(&[&line, "█"]);
     }
 }
@@ -89,7 +89,7 @@ fn telnet_are_you_there_is_answered() {
     alice.expect_rows(&["good", "alice: good", "█"]);
 }
 
-/// Each of telnet's own words for "drop that", the one with urgent data among them.
+/// Sends each command that telnet's prompt knows, one of them with urgent data.
 #[test]
 fn each_command_that_telnet_can_send_leaves_the_line_whole() {
     let Some(Lobby { server: _server, mut alice, bob: _bob }) = ClientProgram::Telnet.join_lobby() else { return };
@@ -103,7 +103,7 @@ fn each_command_that_telnet_can_send_leaves_the_line_whole() {
     }
 }
 
-/// Telnet's own way of Ctrl-Z, from its prompt: the terminal is the shell's meanwhile.
+/// Suspends telnet from its prompt, so that the shell has the terminal for a while.
 #[test]
 fn suspended_telnet_resumes_with_its_unfinished_line() {
     if !is_installed("telnet") || !is_installed("bash") {
@@ -122,7 +122,7 @@ fn suspended_telnet_resumes_with_its_unfinished_line() {
     alice.type_keys("half a");
     alice.expect_rows(&["> half a█"]);
     alice.type_keys(ESCAPE);
-    alice.wait_for("telnet's prompt", |alice| alice.rows().iter().any(|row| row.ends_with("telnet> █")));
+    alice.wait_for("telnet's prompt is shown", |alice| alice.rows().iter().any(|row| row.ends_with("telnet> █")));
     alice.type_keys("z\r");
     alice.expect_rows(&["shell: █"]);
     bob.send("still there?\n");
@@ -163,12 +163,12 @@ fn nc_joins_talks_and_quits() {
     alice.expect_rows(&["/ui on", "*** /ui needs a telnet client, such as telnet or PuTTY", "█"]);
     alice.type_keys("/quit\r");
     bob.expect_line("alice has left");
-    // nc stays until its own input ends, too.
+    // nc ends after its own input has ended.
     alice.type_keys("\x04");
     alice.wait_for_exit();
 }
 
-/// Ctrl-C in nc or plink ends the program, as anywhere.
+/// nc and plink keep the default reaction to Ctrl-C.
 #[test]
 fn ctrl_c_ends_nc_and_plink() {
     for program in [ClientProgram::Nc, ClientProgram::Plink] {

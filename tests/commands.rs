@@ -1,4 +1,4 @@
-//! Each command at its edges, on plain sockets.
+//! Chat commands and their replies, on plain sockets.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -10,49 +10,41 @@ use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-/// Alice and bob in one room, who have seen each other come.
-fn alice_and_bob(server: &TestServer) -> (Client, Client) {
-    let mut alice = server.join("room", "alice");
-    let bob = server.join("room", "bob");
-    alice.expect_line("bob has joined");
-    (alice, bob)
-}
-
 impl Client {
     /// Reads these lines.
     #[track_caller]
-    fn expect_all(&mut self, lines: &[&str]) {
+    fn expect_lines(&mut self, lines: &[&str]) {
         for line in lines {
             self.expect_line(line);
         }
     }
 
-    /// Leaves, after which nothing more has come.
+    /// Leaves, and fails if any line arrives before the end.
     #[track_caller]
-    fn leave_silently(self) {
+    fn expect_no_line_and_leave(self) {
         assert_eq!(self.leave(), [""; 0]);
     }
 }
 
 #[test]
-fn unknown_command_is_answered_to_its_sender_alone() {
+fn unknown_command_is_replyed_to_its_sender_alone() {
     let server = TestServer::start();
-    let (mut alice, mut bob) = alice_and_bob(&server);
+    let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
     alice.send("/mgs bob secret\n/MSGG bob secret\n/мсг bob secret\n/msg bob\n/msg böb secret\nhello\n");
-    for told in ["unknown command /mgs: ", "unknown command /MSGG: ", "unknown command /мсг: "] {
-        assert!(alice.read_line().starts_with(&format!("*** {told}")));
+    for reply in ["unknown command /mgs: ", "unknown command /MSGG: ", "unknown command /мсг: "] {
+        assert!(alice.read_line().starts_with(&format!("*** {reply}")));
     }
     alice.expect_line("*** /msg: an argument is missing; write: /msg NAME TEXT");
     assert!(alice.read_line().starts_with("*** /msg: the name holds 'ö'"));
     alice.expect_line("alice: hello");
     bob.expect_line("alice: hello");
-    bob.leave_silently();
+    bob.expect_no_line_and_leave();
 }
 
 #[test]
 fn line_that_only_resembles_a_command_is_sent() {
     let server = TestServer::start();
-    let (mut alice, mut bob) = alice_and_bob(&server);
+    let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
     for line in ["/etc/passwd", "/", "/ who", "/who's there", "/1 x", " /who", "// who", "//etc/passwd", "///who"] {
         alice.send(format!("{line}\n"));
         bob.expect_line(&format!("alice: {line}"));
@@ -70,7 +62,7 @@ fn plain_server_sends_commands_as_lines() {
     let server = TestServer::start_with(test_settings(|settings| {
         settings.live.commands = !true;
     }));
-    let (mut alice, mut bob) = alice_and_bob(&server);
+    let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
     for line in ["/who", "//who", "/quit", "/nonsense", "/msg bob hi"] {
         alice.send(format!("{line}\n"));
         bob.expect_line(&format!("alice: {line}"));
@@ -91,7 +83,7 @@ fn command_before_the_join_gets_an_error() {
 #[test]
 fn join_of_a_room_where_the_name_is_taken_is_refused() {
     let server = TestServer::start();
-    let (mut alice, mut bob) = alice_and_bob(&server);
+    let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
     let mut other = server.join("other", "ALICE");
     alice.send("/join other\nstill here\n");
     alice.expect_line("*** the name alice is taken in other: you stay here; write: /join other NAME");
@@ -101,36 +93,36 @@ fn join_of_a_room_where_the_name_is_taken_is_refused() {
     alice.expect_line("bob has joined");
     other.expect_line("bob has joined");
     bob.expect_line("alice has left");
-    // Nothing else was seen of it.
-    bob.leave_silently();
-    other.leave_silently();
+    // The refused join sent no line to either room.
+    bob.expect_no_line_and_leave();
+    other.expect_no_line_and_leave();
 }
 
 #[test]
 fn join_of_the_current_room_is_refused() {
     let server = TestServer::start();
-    let (mut alice, mut bob) = alice_and_bob(&server);
+    let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
     alice.send("/join room\n/join room al\nhere\n");
-    alice.expect_all(&["*** you are in room already", "*** you are in room already", "alice: here"]);
+    alice.expect_lines(&["*** you are in room already", "*** you are in room already", "alice: here"]);
     bob.expect_line("alice: here");
-    // A room's name has letters of one case.
+    // Room names are case-sensitive.
     alice.send("/join Room al\n");
     alice.expect_line("al has joined");
     bob.expect_line("alice has left");
 }
 
-/// What stands before a change goes by the old name and room, what stands behind it by the new.
+/// A line before a rename or move has the old name and room, and a line after it the new.
 #[test]
 fn lines_before_and_after_a_rename_or_move_keep_their_order_and_room() {
     let server = TestServer::start();
-    let (mut alice, mut bob) = alice_and_bob(&server);
+    let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
     let mut carol = server.join("x", "carol");
     alice.send("a\n/nick al\nb\n/join x\nc\n/nick alice\nd\n/join room ally\ne\n/quit f\nunheard\n");
-    bob.expect_all(&["alice: a", "alice is now known as al", "al: b", "al has left"]);
-    carol.expect_all(&["al has joined", "al: c", "al is now known as alice", "alice: d", "alice has left"]);
-    bob.expect_all(&["ally has joined", "ally: e", "ally: f", "ally has left"]);
-    // Alice sees the same, room for room. A room that she leaves may have its last lines for her
-    // when the next one has let her in, but not when she has said something there.
+    bob.expect_lines(&["alice: a", "alice is now known as al", "al: b", "al has left"]);
+    carol.expect_lines(&["al has joined", "al: c", "al is now known as alice", "alice: d", "alice has left"]);
+    bob.expect_lines(&["ally has joined", "ally: e", "ally: f", "ally has left"]);
+    // Alice receives the same lines in the order of each room. The old room's last lines may arrive after
+    // the join of the new one, and never after her first line there.
     let seen = alice.read_to_end();
     let place = |line: &str| seen.iter().position(|seen| seen == line).unwrap();
     for room in [
@@ -147,44 +139,44 @@ fn lines_before_and_after_a_rename_or_move_keep_their_order_and_room() {
 #[test]
 fn unfinished_command_at_the_end_of_input_is_run() {
     let server = TestServer::start();
-    let (mut alice, mut bob) = alice_and_bob(&server);
+    let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
     let mut carol = server.join("x", "carol");
     alice.send("/nick al");
     assert_eq!(alice.leave(), ["alice is now known as al"]);
-    bob.expect_all(&["alice is now known as al", "al has left"]);
+    bob.expect_lines(&["alice is now known as al", "al has left"]);
     let mut dave = server.join("room", "dave");
     dave.send("/join x");
     assert_eq!(dave.leave(), ["dave has joined"]);
-    bob.expect_all(&["dave has joined", "dave has left"]);
-    carol.expect_all(&["dave has joined", "dave has left"]);
+    bob.expect_lines(&["dave has joined", "dave has left"]);
+    carol.expect_lines(&["dave has joined", "dave has left"]);
 }
 
 #[test]
 fn rename_may_change_only_case_and_not_take_another_members_name() {
     let server = TestServer::start();
-    let (mut alice, mut bob) = alice_and_bob(&server);
+    let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
     alice.send("/nick BOB\n/nick ALICE\nhi\n");
-    alice.expect_all(&["*** the name BOB is taken here: choose another", "alice is now known as ALICE", "ALICE: hi"]);
-    bob.expect_all(&["alice is now known as ALICE", "ALICE: hi"]);
-    // Her old name, in any letters, is still hers until she has another one.
+    alice.expect_lines(&["*** the name BOB is taken here: choose another", "alice is now known as ALICE", "ALICE: hi"]);
+    bob.expect_lines(&["alice is now known as ALICE", "ALICE: hi"]);
+    // Alice keeps her name in any case until a rename succeeds.
     bob.send("/nick alice\n");
     bob.expect_line("*** the name alice is taken here: choose another");
     alice.send("/nick al\n");
     bob.expect_line("ALICE is now known as al");
     bob.send("/nick alice\n/who\n");
-    bob.expect_all(&["bob is now known as alice", "*** 2 here: al, alice"]);
+    bob.expect_lines(&["bob is now known as alice", "*** 2 here: al, alice"]);
 }
 
 #[test]
 fn whisper_reaches_its_recipient_alone() {
     let server = TestServer::start();
-    let (mut alice, mut bob) = alice_and_bob(&server);
+    let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
     let mut carol = server.join("room", "carol");
     let elsewhere = server.join("other", "dave");
     alice.expect_line("carol has joined");
     alice.send("/msg BOB  a  secret\n/msg dave hi\n/msg alice note\n");
-    bob.expect_all(&["carol has joined", "*** alice whispers: a  secret"]);
-    alice.expect_all(&[
+    bob.expect_lines(&["carol has joined", "*** alice whispers: a  secret"]);
+    alice.expect_lines(&[
         "*** you whisper to BOB: a  secret",
         "*** no member here is called dave: /who lists the members",
         "*** alice whispers: note",
@@ -192,7 +184,7 @@ fn whisper_reaches_its_recipient_alone() {
     ]);
     bob.send("done\n");
     carol.expect_line("bob: done");
-    elsewhere.leave_silently();
+    elsewhere.expect_no_line_and_leave();
 }
 
 #[test]
@@ -204,10 +196,10 @@ fn quit_leaves_the_room_and_sends_its_text_first() {
         alice.expect_line("bob has joined");
         bob.send(format!("{quit}\nunheard\n"));
         assert_eq!(bob.read_to_end(), last_word);
-        alice.expect_all(last_word);
+        alice.expect_lines(last_word);
         alice.expect_line("bob has left");
     }
-    alice.leave_silently();
+    alice.expect_no_line_and_leave();
 }
 
 #[test]
@@ -230,10 +222,10 @@ fn last_shows_as_many_lines_as_are_requested_and_kept() {
         alice.send(format!("/last {wrong}\n"));
         alice.expect_line("*** /last: N is a number from 1 to 65535; write: /last [N]");
     }
-    // What is shown is not said: it is shown no second time.
+    // Replies are not part of the history.
     alice.send("/me stops\n/last 2\n");
-    alice.expect_all(&["* alice stops", "*** alice: 39", "*** * alice stops"]);
-    alice.leave_silently();
+    alice.expect_lines(&["* alice stops", "*** alice: 39", "*** * alice stops"]);
+    alice.expect_no_line_and_leave();
 }
 
 #[test]
@@ -244,18 +236,18 @@ fn room_without_history_replies_that_it_has_none() {
     }));
     let mut alice = server.join("room", "alice");
     alice.send("hi\n/last\n");
-    alice.expect_all(&["alice: hi", "*** there are no earlier lines of this room"]);
-    // Nor is anything left of a room that was gone.
+    alice.expect_lines(&["alice: hi", "*** there are no earlier lines of this room"]);
+    // The history ends with its room.
     let server = TestServer::start();
-    server.join("room", "alice").leave_silently();
-    common::wait_until("the room is gone", || server.stats.rooms() == 0);
+    server.join("room", "alice").expect_no_line_and_leave();
+    common::wait_until("the room is removed", || server.stats.rooms() == 0);
     let mut bob = server.join("room", "bob");
     bob.send("/last\n");
     bob.expect_line("*** bob has joined");
-    bob.leave_silently();
+    bob.expect_no_line_and_leave();
 }
 
-/// While somebody talks, fifty come: what each is shown goes on in what it sees, line by line.
+/// Fifty members join while another one sends: the live lines of each continue its replayed ones.
 #[test]
 fn replay_continues_in_the_live_lines_without_a_gap() {
     const REPLAY: usize = 7;
@@ -299,9 +291,9 @@ fn replay_continues_in_the_live_lines_without_a_gap() {
         });
         for (joined, shown, seen) in seen {
             let at = all.iter().position(|line| *line == joined).unwrap();
-            let owed = all[at - shown..].iter().take(seen.len());
-            // The talker has stopped before the last of them had seen that.
-            assert!(seen.iter().zip(owed).all(|(seen, owed)| seen == owed), "{joined}: {seen:?}");
+            let expected = all[at - shown..].iter().take(seen.len());
+            // The talker may stop before the last member has received as many lines.
+            assert!(seen.iter().zip(expected).all(|(seen, expected)| seen == expected), "{joined}: {seen:?}");
         }
     }
 }
@@ -345,28 +337,30 @@ fn replies_to_an_nvt_end_in_cr_lf() {
     plain.expect_text("nvt has joined\nnvt is now known as telnet\n*** you whisper to telnet: hi\n");
 }
 
-/// What may stand behind the `*** ` of a line to somebody who has typed anything.
-fn is_answer(told: &str) -> bool {
+/// Returns whether a text is a reply that the server sends after `*** `.
+fn is_reply(reply: &str) -> bool {
     let commands = ["help", "who", "rooms", "join", "nick", "me", "msg", "last", "quit", "ui", "time", "color"];
     let is_name = |name: &str| !name.is_empty() && !name.contains(' ');
-    let misuse = told.strip_prefix('/').is_some_and(|rest| commands.iter().any(|command| rest.starts_with(command)));
-    let words = told.split_once(" whispers: ").map(|(name, _)| name);
+    let misuse = reply.strip_prefix('/').is_some_and(|rest| commands.iter().any(|command| rest.starts_with(command)));
+    let words = reply.split_once(" whispers: ").map(|(name, _)| name);
     misuse
         || words.is_some_and(is_name)
-        || told.strip_prefix("you whisper to ").and_then(|rest| rest.split_once(": ")).is_some_and(|to| is_name(to.0))
-        || told.strip_prefix("unknown command /").is_some_and(|rest| rest.contains(": /help lists them; //"))
-        || told.strip_prefix("the name ").is_some_and(|rest| rest.ends_with(" is taken here: choose another"))
-        || told.strip_prefix("no member here is called ").is_some_and(|rest| rest.ends_with(": /who lists the members"))
-        || told.split_once(" here: ").is_some_and(|(count, _)| count.parse::<usize>().is_ok())
-        || told
+        || reply.strip_prefix("you whisper to ").and_then(|rest| rest.split_once(": ")).is_some_and(|to| is_name(to.0))
+        || reply.strip_prefix("unknown command /").is_some_and(|rest| rest.contains(": /help lists them; //"))
+        || reply.strip_prefix("the name ").is_some_and(|rest| rest.ends_with(" is taken here: choose another"))
+        || reply
+            .strip_prefix("no member here is called ")
+            .is_some_and(|rest| rest.ends_with(": /who lists the members"))
+        || reply.split_once(" here: ").is_some_and(|(count, _)| count.parse::<usize>().is_ok())
+        || reply
             .split_once(" room: ")
-            .or(told.split_once(" rooms: "))
+            .or(reply.split_once(" rooms: "))
             .is_some_and(|(count, _)| count.parse::<usize>().is_ok())
-        || told.strip_prefix("you are in ").and_then(|rest| rest.strip_suffix(" already")).is_some_and(is_name)
-        || told == "to say a line that looks like a command, write a second /: //who"
+        || reply.strip_prefix("you are in ").and_then(|rest| rest.strip_suffix(" already")).is_some_and(is_name)
+        || reply == "to say a line that looks like a command, write a second /: //who"
 }
 
-/// A line that begins with `*** ` is the server's, whatever others type and are called.
+/// No input and no name makes another member receive a line that begins with `*** `.
 #[test]
 fn user_input_never_makes_a_line_with_the_server_prefix() {
     const NAMES: [&str; 8] = ["***x", "*_*", "x***", "*1", "***:x", "you", "nobody", "2"];
@@ -419,17 +413,17 @@ fn user_input_never_makes_a_line_with_the_server_prefix() {
         let typed: String = (0..100).map(|_| line(&mut random)).collect();
         mallory.send(format!("JOIN room {}\n{typed}", NAMES[random.usize(..NAMES.len())]));
         for line in mallory.leave() {
-            if let Some(told) = line.strip_prefix("*** ") {
-                assert!(is_answer(told), "{line:?}");
+            if let Some(reply) = line.strip_prefix("*** ") {
+                assert!(is_reply(reply), "{line:?}");
                 answers += 1;
             }
         }
         witness.send(format!("{round}\n"));
         let end = format!("witness: {round}");
         for line in std::iter::from_fn(|| Some(witness.read_line())).take_while(|line| *line != end) {
-            // It has asked for nothing.
-            if let Some(told) = line.strip_prefix("*** ") {
-                let (name, _) = told.split_once(" whispers: ").unwrap_or_else(|| panic!("{line:?}"));
+            // The witness sends no command, so it may receive only whispers.
+            if let Some(reply) = line.strip_prefix("*** ") {
+                let (name, _) = reply.split_once(" whispers: ").unwrap_or_else(|| panic!("{line:?}"));
                 assert!(!name.contains(' '), "{line:?}");
                 whispers += 1;
             }
@@ -438,13 +432,11 @@ fn user_input_never_makes_a_line_with_the_server_prefix() {
     assert!(answers > 300 && whispers > 20, "{answers} answers and {whispers} whispers");
 }
 
-/// An Enter is a CR and one byte more, which comes when the line editor is gone.
+/// The second byte of an Enter arrives after the line editor is off.
 #[test]
 fn enter_that_ends_the_line_editor_sends_no_line() {
     let server = TestServer::start();
-    let mut bob = server.join("room", "bob");
-    let mut alice = server.join("room", "alice");
-    bob.expect_line("alice has joined");
+    let (mut bob, mut alice) = server.join_pair("room", "bob", "alice");
     alice.send("on\r\n");
     bob.expect_line("alice: on");
     for enter in ["\r\n", "\r\0", "\n"] {
@@ -457,7 +449,7 @@ fn enter_that_ends_the_line_editor_sends_no_line() {
     bob.expect_line("alice: and on");
 }
 
-/// Switched off and on before the terminal has answered: what is said is what is.
+/// The line editor is switched off and on before the terminal replies.
 #[test]
 fn line_editor_state_matches_its_last_reply() {
     let server = TestServer::start();
@@ -471,8 +463,8 @@ fn line_editor_state_matches_its_last_reply() {
     assert_eq!(says_on, behind.contains("\u{1B}[K"), "{seen:?}");
 }
 
-/// What a terminal with the line editor has drawn on it, when the connection has ended.
-fn drawn(mut client: Client) -> Vec<String> {
+/// Returns the rows that a terminal shows after the connection has ended.
+fn drawn_rows(mut client: Client) -> Vec<String> {
     let (rows, columns) = (NonZeroU16::new(24).unwrap(), NonZeroU16::new(80).unwrap());
     let mut screen = vt100::Parser::new(rows, columns, 0);
     screen.process(client.read_to_end_lossy().replace('\u{FFFD}', "").as_bytes());
@@ -482,31 +474,31 @@ fn drawn(mut client: Client) -> Vec<String> {
 #[test]
 fn line_editor_drops_its_unfinished_line_at_the_end_of_input() {
     let server = TestServer::start();
-    let (mut alice, mut bob) = alice_and_bob(&server);
+    let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
     bob.send("/ui on\r\nmy secret");
     bob.half_close();
-    alice.expect_all(&["bob has left"]);
-    let screen = drawn(bob);
+    alice.expect_lines(&["bob has left"]);
+    let screen = drawn_rows(bob);
     assert!(!screen.iter().any(|row| row.contains("my secret")), "the row is erased: {screen:?}");
     let mut carol = server.join("room", "carol");
     carol.send("/ui on\r\n/nick caro");
     carol.half_close();
-    alice.expect_all(&["carol has joined", "carol has left"]);
+    alice.expect_lines(&["carol has joined", "carol has left"]);
 }
 
-/// The server's last words come as lines above the one that is typed.
+/// The server's last lines replace the row that was typed in.
 #[test]
-fn line_editor_shows_the_close_reason_above_its_row() {
+fn line_editor_shows_the_close_reason_in_place_of_its_row() {
     let mut server = TestServer::start_with(test_settings(|settings| {
         settings.live.slow_reader = SlowReader::Kick;
         settings.live.backlog = 100_000;
         settings.live.rate = 0;
     }));
-    let (mut alice, mut bob) = alice_and_bob(&server);
+    let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
     bob.send("/ui on\r\nhello\r\nhalf a li");
     alice.expect_line("bob: hello");
-    // Each is a whole read of its own: the editor's is a stretch at a time.
-    while alice.line_behind(&"x".repeat(10_000)) != "bob has left" {}
+    // Each line fills a read, and the line editor drains a bounded number of bytes at a time.
+    while alice.send_and_read_until_heard(&"x".repeat(10_000)) != "bob has left" {}
     let text = bob.read_to_end_lossy();
     assert!(text.contains("ERROR\r\nmore than 100000 bytes waited"), "{}", &text[text.len().saturating_sub(300)..]);
 
@@ -514,43 +506,45 @@ fn line_editor_shows_the_close_reason_above_its_row() {
     carol.send("/ui on\r\nhello\r\nhalf a li");
     alice.skip_to_line("carol: hello");
     server.begin_shutdown();
-    let screen = drawn(carol);
+    let screen = drawn_rows(carol);
     assert_eq!(screen.last().unwrap(), "*** server is shutting down", "the row is erased: {screen:?}");
 }
 
 impl Client {
-    /// Says something, and reads up to where that is heard, or somebody has left.
-    fn line_behind(&mut self, line: &str) -> String {
+    /// Sends a line, and reads until that line or a leave notice arrives.
+    fn send_and_read_until_heard(&mut self, line: &str) -> String {
         self.send(format!("{line}\n"));
         loop {
-            let heard = self.read_line();
-            if heard.ends_with(line) || heard.ends_with(" has left") {
-                return heard;
+            let received = self.read_line();
+            if received.ends_with(line) || received.ends_with(" has left") {
+                return received;
             }
         }
     }
 }
 
-/// What a sender says keeps its order, whoever hears it.
+/// Lines and whispers of one sender keep their order.
 #[test]
 fn whisper_keeps_its_place_among_its_senders_lines() {
     let server = TestServer::start();
-    let (mut alice, mut bob) = alice_and_bob(&server);
+    let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
     alice.send("one\n/msg bob two\nthree\n/msg alice four\n/msg nobody five\nsix\n");
-    bob.expect_all(&["alice: one", "*** alice whispers: two", "alice: three", "alice: six"]);
-    alice.expect_all(&["alice: one", "*** you whisper to bob: two", "alice: three", "*** alice whispers: four"]);
-    alice
-        .expect_all(&["*** you whisper to alice: four", "*** no member here is called nobody: /who lists the members"]);
+    bob.expect_lines(&["alice: one", "*** alice whispers: two", "alice: three", "alice: six"]);
+    alice.expect_lines(&["alice: one", "*** you whisper to bob: two", "alice: three", "*** alice whispers: four"]);
+    alice.expect_lines(&[
+        "*** you whisper to alice: four",
+        "*** no member here is called nobody: /who lists the members",
+    ]);
     alice.expect_line("alice: six");
 }
 
-/// A command waits with the lines before it when the room's inbox is full, and whispers count there.
+/// A full inbox delays a command together with the lines before it. Whispers fill the inbox like lines.
 #[test]
 fn command_keeps_its_place_when_the_inbox_is_full() {
     let server = TestServer::start_with(test_settings(|settings| {
         settings.rooms.inbox_bytes = 100;
     }));
-    let (mut alice, mut bob) = alice_and_bob(&server);
+    let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
     let text = "x".repeat(60);
     let round =
         |number: usize| format!("{text}{number}\n/msg bob {text}{number}\n/nick a{number}\n{text}\n/me waves\n");

@@ -61,9 +61,9 @@ fn other_first_line_gets_error_and_a_reason_and_is_closed() {
     for (first, reason) in firsts {
         let mut client = server.connect();
         client.send(first);
-        let told = client.expect_error();
-        assert!(told.contains(reason), "{told}");
-        assert!(told.contains("JOIN <ROOMNAME> <USERNAME>"), "the way out: {told}");
+        let reply = client.expect_error();
+        assert!(reply.contains(reason), "{reply}");
+        assert!(reply.contains("JOIN <ROOMNAME> <USERNAME>"), "the reason does not show a correct line: {reply}");
     }
 }
 
@@ -136,10 +136,8 @@ fn text_is_sanitised_before_it_is_delivered() {
 #[test]
 fn leave_notice_reaches_the_other_members() {
     let server = TestServer::start();
-    let mut alice = server.join("room", "alice");
-    let bob = server.join("room", "bob");
-    alice.expect_line("bob has joined");
-    assert!(bob.leave().is_empty(), "not to the one who left");
+    let (mut alice, bob) = server.join_pair("room", "alice", "bob");
+    assert!(bob.leave().is_empty(), "the leaver received a line");
     alice.expect_line("bob has left");
 
     let carol = server.join("room", "carol");
@@ -167,15 +165,13 @@ fn lines_in_one_packet_are_handled_in_order_after_the_join() {
 #[test]
 fn unfinished_last_line_is_delivered() {
     let server = TestServer::start();
-    let mut alice = server.join("room", "alice");
-    let mut bob = server.join("room", "bob");
-    alice.expect_line("bob has joined");
+    let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
     bob.send("whole\nunfinished");
     bob.half_close();
     for line in ["bob: whole", "bob: unfinished", "bob has left"] {
         alice.expect_line(line);
     }
-    assert_eq!(bob.read_to_end(), ["bob: whole", "bob: unfinished"], "it gets what was said until it left");
+    assert_eq!(bob.read_to_end(), ["bob: whole", "bob: unfinished"], "the leaver missed a line");
 
     let mut carol = server.connect();
     carol.send("JOIN room carol");
@@ -220,7 +216,7 @@ fn lf_cr_lf_and_cr_nul_end_a_line() {
     }
 }
 
-/// A peer that shows to be a network virtual terminal gets CR LF from then on; the others never.
+/// A peer that behaves as a network virtual terminal receives CR LF from then on. Other peers receive LF.
 #[test]
 fn output_lines_end_in_cr_lf_after_a_peer_behaves_as_an_nvt() {
     let server = TestServer::start();
@@ -270,7 +266,7 @@ fn name_is_unique_in_a_room_whatever_its_case() {
     second.send("JOIN room ALICE\nunheard\n");
     assert!(second.expect_error().contains("choose another"));
     server.join("other", "alice");
-    assert_eq!(alice.try_line_after("still here"), "alice: still here", "and nobody else noticed");
+    assert_eq!(alice.send_and_read_line("still here"), "alice: still here", "the refused join sent a line");
     alice.leave();
     server.join("room", "Alice");
 }
@@ -281,20 +277,18 @@ fn duplicate_names_are_accepted_when_allowed() {
         settings.rooms.allow_duplicate_names = true;
     });
     let server = TestServer::start_with(config);
-    let mut first = server.join("room", "alice");
-    let mut second = server.join("room", "alice");
-    first.expect_line("alice has joined");
+    let (mut first, mut second) = server.join_pair("room", "alice", "alice");
     second.send("me too\n");
     first.expect_line("alice: me too");
     second.expect_line("alice: me too");
     second.leave();
     first.expect_line("alice has left");
-    assert_eq!(first.try_line_after("the first one stays"), "alice: the first one stays");
+    assert_eq!(first.send_and_read_line("the first one stays"), "alice: the first one stays");
 }
 
 impl Client {
-    /// Says something, and reads the next line.
-    fn try_line_after(&mut self, line: &str) -> String {
+    /// Sends a line, and reads the next one.
+    fn send_and_read_line(&mut self, line: &str) -> String {
         self.send(format!("{line}\n"));
         self.read_line()
     }

@@ -1,4 +1,4 @@
-//! Three people and every command: what each of them types and sees, from the first byte to the last.
+//! A conversation of three clients that use every command: each line that each of them sends and receives.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -121,33 +121,33 @@ carol: /etc/passwd
 .
 ";
 
-/// One person at its terminal.
-struct Person {
+/// A client with its script.
+struct ScriptedClient {
     client: Client,
-    /// What it is still to type, with the number of the step in front, and to see. A dot is the end.
+    /// The lines that are still to be sent, each after its step's number, and to be received. A dot is the end.
     script: VecDeque<&'static str>,
 }
 
-/// A line that is typed, and the step in which it is.
-fn typed(line: &str) -> Option<(usize, &str)> {
+/// Returns the step and the text of a script line that is sent.
+fn sent_line(line: &str) -> Option<(usize, &str)> {
     let (step, line) = line.split_once("> ")?;
     Some((step.parse().ok()?, line))
 }
 
-impl Person {
-    fn sit_down(server: &TestServer, script: &'static str) -> Self {
+impl ScriptedClient {
+    fn connect(server: &TestServer, script: &'static str) -> Self {
         Self { client: Client::connect_raw(server.address), script: script.trim().lines().collect() }
     }
 
-    /// The step in which it types again.
+    /// Returns the next step in which this client sends.
     fn next_step(&self) -> Option<usize> {
-        self.script.iter().find_map(|line| typed(line)).map(|(step, _)| step)
+        self.script.iter().find_map(|line| sent_line(line)).map(|(step, _)| step)
     }
 
-    /// Sees the next line; false if there is none before it types.
+    /// Receives the next line. Returns false if the script sends first.
     #[track_caller]
-    fn see(&mut self) -> bool {
-        let Some(line) = self.script.front().copied().filter(|line| typed(line).is_none()) else {
+    fn receive_line(&mut self) -> bool {
+        let Some(line) = self.script.front().copied().filter(|line| sent_line(line).is_none()) else {
             return false;
         };
         self.script.pop_front();
@@ -156,23 +156,23 @@ impl Person {
     }
 }
 
-/// Everybody types in the order of the steps: when it has seen all that stands before that, and the
-/// next one when it has seen what comes of it.
+/// Sends the steps in their order, each after all lines before it in its script have arrived, and the next
+/// step after one line has arrived in reply.
 #[test]
 fn three_clients_use_every_command() {
     let server = TestServer::start();
-    let mut people = [ALICE, BOB, CAROL].map(|script| Person::sit_down(&server, script));
+    let mut clients = [ALICE, BOB, CAROL].map(|script| ScriptedClient::connect(&server, script));
     for step in 1.. {
-        let Some(person) = people.iter_mut().find(|person| person.next_step() == Some(step)) else {
+        let Some(client) = clients.iter_mut().find(|client| client.next_step() == Some(step)) else {
             break;
         };
-        while person.see() {}
-        let (_, line) = person.script.pop_front().and_then(typed).unwrap();
-        person.client.send(format!("{line}\n"));
-        person.see();
+        while client.receive_line() {}
+        let (_, line) = client.script.pop_front().and_then(sent_line).unwrap();
+        client.client.send(format!("{line}\n"));
+        client.receive_line();
     }
-    for person in &mut people {
-        while person.see() {}
-        assert!(person.script.is_empty(), "{:?}", person.script);
+    for client in &mut clients {
+        while client.receive_line() {}
+        assert!(client.script.is_empty(), "{:?}", client.script);
     }
 }

@@ -1,4 +1,4 @@
-//! What the server does for a line and for a join, in counts: they hold on any machine, fast or slow.
+//! Counts what the server does for a line and for a join: the counts hold on any machine, fast or slow.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -12,9 +12,9 @@ use std::thread;
 
 const LINE: &str = "the quick brown fox jumps over the lazy dog\n";
 
-/// Everybody's way into one room at once: some threads connect, and wait for each other before they
-/// say their JOINs.
-fn crowd(server: &TestServer, members: usize) -> Vec<Client> {
+/// Joins many members to one room at once: some threads connect, and wait for each other before they
+/// send the JOIN lines.
+fn join_at_once(server: &TestServer, members: usize) -> Vec<Client> {
     const THREADS: usize = 8;
     let start = Barrier::new(THREADS);
     thread::scope(|scope| {
@@ -35,8 +35,8 @@ fn crowd(server: &TestServer, members: usize) -> Vec<Client> {
     })
 }
 
-/// Reads what is there, so that nobody has a backlog.
-fn read_all(clients: &[Client]) {
+/// Reads all available bytes, so that no member is a slow reader.
+fn read_available(clients: &[Client]) {
     let mut buffer = vec![0; 1 << 20];
     for client in clients {
         client.stream().set_nonblocking(true).unwrap();
@@ -45,8 +45,8 @@ fn read_all(clients: &[Client]) {
     }
 }
 
-/// What was done since `before`.
-fn since(before: &MetricsDelta, server: &TestServer) -> MetricsDelta {
+/// Returns the counts since `before`.
+fn counts_since(before: &MetricsDelta, server: &TestServer) -> MetricsDelta {
     let now = server.stats.counters();
     MetricsDelta {
         lines: now.lines - before.lines,
@@ -57,16 +57,16 @@ fn since(before: &MetricsDelta, server: &TestServer) -> MetricsDelta {
     }
 }
 
-/// Under load each write carries many lines, and next to nobody is woken.
+/// Under load each write carries many lines, and few tasks are woken.
 #[test]
 fn thousand_members_under_load_cost_few_writes() {
     const MEMBERS: usize = 1_000;
     const SENDERS: usize = 8;
     const LINES: usize = 400;
     let server = TestServer::start();
-    let clients = crowd(&server, MEMBERS);
+    let clients = join_at_once(&server, MEMBERS);
     wait_until("all have joined", || server.stats.counters().joins == MEMBERS as u64);
-    read_all(&clients);
+    read_available(&clients);
     let before = server.stats.counters();
     thread::scope(|scope| {
         for client in &clients[..SENDERS] {
@@ -78,24 +78,24 @@ fn thousand_members_under_load_cost_few_writes() {
     });
     let deliveries = (SENDERS * LINES * MEMBERS) as u64;
     wait_until("all lines are delivered", || {
-        read_all(&clients);
-        since(&before, &server).deliveries >= deliveries
+        read_available(&clients);
+        counts_since(&before, &server).deliveries >= deliveries
     });
-    let done = since(&before, &server);
+    let done = counts_since(&before, &server);
     println!("{done:?}");
     assert_eq!((done.lines, done.deliveries), ((SENDERS * LINES) as u64, deliveries));
     assert!(done.writes * 5 <= deliveries, "{} writes for {deliveries} deliveries", done.writes);
     assert!(done.wakes * 5 <= deliveries, "{} wakes for {deliveries} deliveries", done.wakes);
 }
 
-/// A crowd that joins at once is admitted in batches, with one copy of the roster each.
+/// Joins at the same moment are admitted in batches, with one copy of the roster for each batch.
 #[test]
 fn two_thousand_joins_at_once_cost_few_copies() {
     const MEMBERS: u64 = 2_000;
     let server = TestServer::start();
-    let clients = crowd(&server, 2_000);
+    let clients = join_at_once(&server, 2_000);
     wait_until("all have joined", || {
-        read_all(&clients);
+        read_available(&clients);
         server.stats.counters().joins == MEMBERS
     });
     let done = server.stats.counters();

@@ -1,4 +1,4 @@
-//! Bad input: an error to whoever caused it, and nobody else notices.
+//! Bad input: its sender gets an error, and other members are not affected.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -8,14 +8,12 @@ use common::{Client, ServerProcess, TestServer, test_settings, wait_until};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// Two who talk while others misbehave.
+/// Two members that talk while other clients misbehave.
 struct Neighbours(Client, Client);
 
 impl Neighbours {
     fn new(server: &TestServer) -> Self {
-        let mut alice = server.join("room", "alice");
-        let bob = server.join("room", "bob");
-        alice.expect_line("bob has joined");
+        let (alice, bob) = server.join_pair("room", "alice", "bob");
         Self(alice, bob)
     }
 
@@ -38,7 +36,10 @@ fn first_line_of_a_megabyte_gets_an_error() {
     for end in ["", "\n"] {
         let mut client = server.connect();
         client.send(format!("JOIN {}{end}", "x".repeat(1 << 20)));
-        assert!(client.expect_error().contains("longer than 20000 bytes"), "it reads why, having sent it all");
+        assert!(
+            client.expect_error().contains("longer than 20000 bytes"),
+            "the reason does not arrive after the whole line is sent"
+        );
         neighbours.talk();
     }
 }
@@ -48,11 +49,11 @@ fn endless_line_is_closed_while_it_is_sent() {
     let server = TestServer::start();
     let mut neighbours = Neighbours::new(&server);
     let mut client = server.join("other", "mallory");
-    // It ends after 20,001 bytes, and some time in which what comes is thrown away.
+    // The server closes after 20,001 bytes and a time in which it discards input.
     let stretch = "x".repeat(64 << 10);
     while client.try_send(&stretch).is_ok() {}
     neighbours.talk();
-    wait_until("it is gone", || server.stats.connections() == 2);
+    wait_until("the endless line's connection is closed", || server.stats.connections() == 2);
 }
 
 #[test]
@@ -62,14 +63,14 @@ fn random_bytes_affect_only_their_sender() {
     let mut random = fastrand::Rng::with_seed(1);
     for round in 0..60 {
         let mut bytes: Vec<u8> = (0..random.usize(..3_000)).map(|_| random.u8(..)).collect();
-        // With telnet's commands among them, or without.
+        // Every third round may contain telnet commands.
         let commands = round % 3 == 0;
         bytes.retain(|byte| commands || *byte != 0xFF);
         let mut client = server.connect();
         if round % 2 == 0 {
             client.send(format!("JOIN other r{round}\n"));
         }
-        // The server may have closed already: most first lines are no JOIN.
+        // The server may have closed already, since most random first lines are no JOIN.
         let _ = client.try_send(&bytes);
         client.half_close();
         let seen = client.read_to_end_lossy();
@@ -81,7 +82,7 @@ fn random_bytes_affect_only_their_sender() {
     neighbours.talk();
 }
 
-/// A NUL is nothing; an FF and the byte behind it are a telnet command that there is not.
+/// A NUL is dropped. An FF and the byte after it are an unknown telnet command.
 #[test]
 fn nul_or_ff_at_any_position_is_handled() {
     let server = TestServer::start();
@@ -111,7 +112,7 @@ fn nul_or_ff_at_any_position_is_handled() {
     }
 }
 
-/// A doubled FF is one byte of data, also where the rate limit stops between the two and the line.
+/// A doubled FF is one byte of data, also when the rate limit delays the rest of its line.
 #[test]
 fn doubled_ff_stays_one_byte_when_the_rate_limit_divides_it() {
     let server = TestServer::start_with(test_settings(|settings| {
@@ -142,8 +143,8 @@ fn reset_in_the_middle_of_a_line_drops_the_line() {
     neighbours.talk();
 }
 
-/// Who sends and goes without a look at what came back is reset by its own system; what it sent
-/// was sent.
+/// A client that closes with unread input resets the connection. The server still delivers the lines that
+/// arrived before the reset.
 #[test]
 fn lines_of_a_client_that_never_reads_are_delivered() {
     let server = TestServer::start();
@@ -151,7 +152,7 @@ fn lines_of_a_client_that_never_reads_are_delivered() {
     for round in 0..100 {
         let mut client = Client::connect_raw(server.address);
         client.send(format!("JOIN room r{round}\nhello\nworld\n"));
-        // The welcome is unread: this is a reset.
+        // Closing with the welcome unread resets the connection.
         drop(client);
         for line in ["has joined", "has left"] {
             if line == "has left" {
@@ -163,8 +164,8 @@ fn lines_of_a_client_that_never_reads_are_delivered() {
     }
 }
 
-/// A reset that a delivery's write meets first must not look like an end of input to the reader:
-/// what was half sent would be said.
+/// A read after a write that found the reset must not report an end of input: the unfinished line would
+/// be delivered.
 #[test]
 fn reset_found_by_a_write_drops_the_unfinished_line() {
     let server = TestServer::start();
@@ -176,9 +177,9 @@ fn reset_found_by_a_write_drops_the_unfinished_line() {
         alice.send("a\nb\nc\n");
         mallory.reset();
         alice.send("d\ne\nf\n");
-        let mut heard: Vec<String> = (0..7).map(|_| alice.read_line()).collect();
-        heard.retain(|line| !line.starts_with("alice: "));
-        assert_eq!(heard, ["mallory has left"]);
+        let mut received: Vec<String> = (0..7).map(|_| alice.read_line()).collect();
+        received.retain(|line| !line.starts_with("alice: "));
+        assert_eq!(received, ["mallory has left"]);
     }
 }
 
@@ -198,7 +199,7 @@ fn half_close_leaves_the_room() {
     neighbours.talk();
 }
 
-fn silent_sockets(count: usize, server: &ServerProcess) {
+fn check_silent_sockets(count: usize, server: &ServerProcess) {
     let mut alice = server.join("room", "alice");
     let mut crowd: Vec<Client> = (0..count).map(|_| Client::connect_raw(server.address)).collect();
     alice.send("still here\n");
@@ -215,15 +216,15 @@ fn silent_sockets(count: usize, server: &ServerProcess) {
 
 #[test]
 fn thousand_silent_sockets_are_closed_in_bounded_memory() {
-    silent_sockets(1_000, &ServerProcess::start(&["--login-timeout", "1s"]));
+    check_silent_sockets(1_000, &ServerProcess::start(&["--login-timeout", "1s"]));
 }
 
-/// Opens 10,000 files in each of two processes.
+/// Opens 10,000 descriptors in each of two processes.
 #[test]
 #[ignore = "stress: run it in release mode"]
 fn ten_thousand_silent_sockets_are_closed_in_bounded_memory() {
     rlimit::increase_nofile_limit(u64::MAX).unwrap();
-    silent_sockets(10_000, &ServerProcess::start(&["--login-timeout", "5s"]));
+    check_silent_sockets(10_000, &ServerProcess::start(&["--login-timeout", "5s"]));
 }
 
 #[test]

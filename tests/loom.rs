@@ -1,9 +1,9 @@
-//! The two-writers protocol under loom, which runs it in every interleaving of its steps.
+//! The write lock under loom, which runs it in every interleaving of its steps.
 //!
-//! Modelled: `src/peer/write_lock.rs` itself, the very file. Not modelled: crossbeam's cell and arc-swap's
-//! pointer, which loom can't see into; a slot and a late list of this file stand in for them, whose
-//! flags are loom's atomics with no stronger orderings than the real ones have. What an outbox does
-//! in its lock is not modelled either: a state here is a list of what it got.
+//! The test includes `src/peer/write_lock.rs` itself. Loom can't see into crossbeam's cell and arc-swap's
+//! pointer, so a slot and a deferred list of this file replace them: their flags are loom's atomics, with
+//! no stronger orderings than the real ones. The locked state is a list of the items applied to it, in
+//! place of an output buffer.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, unreachable_pub)]
 #![allow(clippy::option_option, clippy::trivially_copy_pass_by_ref, reason = "as the real ones have it")]
@@ -12,20 +12,20 @@
 #[path = "../src/peer/write_lock.rs"]
 mod write_lock;
 
-/// Where `write_lock.rs` looks for what it is built from.
+/// The module path from which `write_lock.rs` imports its parts.
 mod peer {
     pub(crate) use super::{atomic_slot, deferred_list};
 }
 
-/// A stand-in for the atomic cell.
+/// Replaces the atomic slot.
 mod atomic_slot {
     use loom::sync::atomic::{AtomicU8, Ordering};
     use std::sync::Mutex;
 
     pub struct AtomicSlot<T> {
-        /// As in the real one: 0 is empty, 1 full, 2 taken.
+        /// As in the real slot: 0 is empty, 1 full, 2 taken.
         state: AtomicU8,
-        /// In nobody's way: only who has moved the state looks here.
+        /// Never contended: only the thread that has changed the state accesses the value.
         value: Mutex<Option<Box<T>>>,
     }
 
@@ -50,7 +50,7 @@ mod atomic_slot {
     }
 }
 
-/// A stand-in for the lock-free list.
+/// Replaces the lock-free deferred list.
 mod deferred_list {
     use loom::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::Mutex;
@@ -60,10 +60,9 @@ mod deferred_list {
     impl Deferrable for usize {}
 
     pub struct DeferredList<T> {
-        /// Where the newest item is, counted from 1; 0: nothing is there. In the place of the
-        /// real list's head.
+        /// The number of the newest item, counted from 1, or 0 for an empty list. Replaces the real list's head.
         newest: AtomicUsize,
-        /// Every item ever pushed, and where the one before it is.
+        /// Every item ever pushed, with the number of the item before it.
         items: Mutex<Vec<(T, usize)>>,
     }
 
@@ -114,25 +113,25 @@ use loom::sync::Arc;
 use loom::thread;
 use write_lock::{LockState, WriteLock};
 
-type TestTurn = WriteLock<Vec<usize>, usize>;
+type TestLock = WriteLock<Vec<usize>, usize>;
 
-/// Puts a item on the state, which is made for the first one.
+/// Appends an item to the state, and creates the state for the first one.
 fn accept(state: &mut LockState<Vec<usize>>, item: &usize) {
     state.get_or_insert_default().push(*item);
 }
 
-fn apply_or_defer(lock: &TestTurn, item: usize) {
+fn apply_or_defer(lock: &TestLock, item: usize) {
     lock.apply_or_defer(&item, usize::MAX, accept);
 }
 
-/// Takes everything off the state, and so the state.
+/// Removes the state and returns its items.
 fn clear(state: &mut LockState<Vec<usize>>) -> Vec<usize> {
     state.take().map_or_else(Vec::new, |state| *state)
 }
 
-/// What is on the state when everybody has gone: with nobody left, the lock is free.
-fn state(lock: &TestTurn) -> Vec<usize> {
-    lock.try_with(|_, item| panic!("{item} was left behind"), clear).expect("the lock is free")
+/// Returns the state's items after all other threads have ended.
+fn state(lock: &TestLock) -> Vec<usize> {
+    lock.try_with(|_, item| panic!("{item} was still deferred"), clear).expect("the lock is still held")
 }
 
 fn model(check: impl Fn() + Sync + Send + 'static) {
@@ -141,11 +140,11 @@ fn model(check: impl Fn() + Sync + Send + 'static) {
     model.check(check);
 }
 
-/// Two passes (a peer that changes rooms has two for a moment) write to one peer.
+/// Two delivery passes write to one peer, as during a move between rooms.
 #[test]
 fn two_writers_lose_nothing_and_keep_their_own_order() {
     model(|| {
-        let lock: Arc<TestTurn> = Arc::new(WriteLock::new());
+        let lock: Arc<TestLock> = Arc::new(WriteLock::new());
         let other = {
             let lock = Arc::clone(&lock);
             thread::spawn(move || [10, 11].into_iter().for_each(|item| apply_or_defer(&lock, item)))
@@ -155,7 +154,7 @@ fn two_writers_lose_nothing_and_keep_their_own_order() {
         }
         other.join().unwrap();
         let state = state(&lock);
-        assert_eq!(state.len(), 4, "each item once: {state:?}");
+        assert_eq!(state.len(), 4, "an item is missing or doubled: {state:?}");
         for writer in [1, 2] {
             let own: Vec<usize> = state.iter().copied().filter(|item| item / 10 == writer).collect();
             assert_eq!(own, [writer * 10, writer * 10 + 1]);
@@ -163,12 +162,12 @@ fn two_writers_lose_nothing_and_keep_their_own_order() {
     });
 }
 
-/// A pass writes while the connection drains: what the connection's work did not see is on the
-/// state all the same when both have gone.
+/// A delivery pass writes while the connection drains: an item that the drain missed must be in the state
+/// when both have ended.
 #[test]
 fn writer_and_drainer_leave_no_item_deferred() {
     model(|| {
-        let lock: Arc<TestTurn> = Arc::new(WriteLock::new());
+        let lock: Arc<TestLock> = Arc::new(WriteLock::new());
         let other = {
             let lock = Arc::clone(&lock);
             thread::spawn(move || [1, 2].into_iter().for_each(|item| apply_or_defer(&lock, item)))
@@ -181,11 +180,11 @@ fn writer_and_drainer_leave_no_item_deferred() {
     });
 }
 
-/// Three at once.
+/// Three delivery passes write to one peer.
 #[test]
 fn three_writers_lose_nothing() {
     model(|| {
-        let lock: Arc<TestTurn> = Arc::new(WriteLock::new());
+        let lock: Arc<TestLock> = Arc::new(WriteLock::new());
         let others: Vec<_> = [1, 2]
             .into_iter()
             .map(|item| {

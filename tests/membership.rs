@@ -1,4 +1,4 @@
-//! Joining and leaving, when many do it at once.
+//! Joins and leaves at the same moment.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -8,7 +8,7 @@ use common::{Client, TestServer, wait_until};
 use std::sync::Barrier;
 use std::thread;
 
-/// A join that meets the removal of the room it wants: it never ends up in a room that is gone.
+/// A join that meets the removal of its empty room enters a room that the registry has.
 #[test]
 fn join_during_the_removal_of_its_room_enters_a_live_room() {
     const VISITORS: usize = 8;
@@ -23,10 +23,10 @@ fn join_during_the_removal_of_its_room_enters_a_live_room() {
                 start.wait();
                 for visit in 0..VISITS {
                     let mut client = server.join("room", &name);
-                    // What is said is heard: the room that admitted it is the room it speaks in.
+                    // The room that admitted the member delivers its line.
                     client.send(format!("{visit}\n"));
                     client.skip_to_line(&format!("{name}: {visit}"));
-                    assert!(server.stats.rooms() > 0, "it is in a room that nobody else finds");
+                    assert!(server.stats.rooms() > 0, "the member's room is not in the registry");
                     client.leave();
                 }
             });
@@ -62,11 +62,11 @@ fn name_requested_by_many_joins_is_given_once() {
         let losers = clients.iter().filter(|(_, line)| line == "ERROR").count();
         assert_eq!((winners, losers), (1, RIVALS - 1), "round {round}");
         drop(clients);
-        wait_until("the room is gone", || server.stats.rooms() == 0);
+        wait_until("the room is removed", || server.stats.rooms() == 0);
     }
 }
 
-/// Everybody goes at once. (What that costs is counted in `src/room.rs`.)
+/// All members but one leave at the same moment. A unit test of the room counts the roster's copies.
 #[test]
 fn mass_exit_reaches_the_remaining_member() {
     const CROWD: usize = 300;
@@ -81,12 +81,12 @@ fn mass_exit_reaches_the_remaining_member() {
             }
             gone.sort_unstable();
             gone.dedup();
-            assert_eq!(gone.len(), CROWD, "each is seen to go once");
+            assert_eq!(gone.len(), CROWD, "a leave notice is missing or doubled");
         });
         drop(crowd);
     });
-    // A pass is counted when it has ended.
-    wait_until("all are counted", || server.stats.counters().leaves == CROWD as u64);
+    // A pass adds its counts when it has ended.
+    wait_until("all leaves are counted", || server.stats.counters().leaves == CROWD as u64);
     witness.send("alone\n");
     witness.expect_line("witness: alone");
 }

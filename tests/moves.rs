@@ -1,9 +1,9 @@
-//! Names and rooms that are changed, by many at once.
+//! Renames and moves between rooms at the same moment.
 //!
-//! What is guaranteed to who goes from room to room: of each room it sees a contiguous stretch of
-//! what everybody there sees, from its own `has joined` to just before its `has left`. It is let into
-//! the new room before it leaves the old one, so the old one's last lines may come between the new
-//! one's first. They never come behind a line that it has said in the new one.
+//! A moving member receives a contiguous part of each room's lines, from its own `has joined` to just
+//! before its `has left`. The new room admits it before it leaves the old one, so the old room's last
+//! lines may come between the new room's first lines. They never come after its own first line in the
+//! new room.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -16,15 +16,15 @@ use order::{MemberLog, RoomLog};
 use std::sync::Barrier;
 use std::thread;
 
-/// Waits until nobody is left, and nobody has been lost on the way.
-fn nothing_is_left(server: &TestServer) {
+/// Waits until no room and no connection is left, and checks that each join had a leave.
+fn wait_until_empty(server: &TestServer) {
     wait_until("no room is left", || server.stats.rooms() == 0);
     wait_until("no connection is left", || server.stats.connections() == 0);
     let counters = server.stats.counters();
     assert_eq!(counters.joins, counters.leaves);
 }
 
-/// Half of the rivals are in the room and want another name, half of them want to come.
+/// Half of the rivals are members and request the name by a rename, the others by a join.
 #[test]
 fn name_requested_by_joins_and_renames_is_given_once() {
     const RIVALS: usize = 16;
@@ -61,13 +61,13 @@ fn name_requested_by_joins_and_renames_is_given_once() {
             });
             assert_eq!(outcomes.iter().filter(|(_, got)| *got).count(), 1, "round {round}");
             drop(outcomes);
-            nothing_is_left(&server);
+            wait_until_empty(&server);
         }
     }
 }
 
-/// Two who change places with each other's names, again and again: each has one of the two, or a
-/// third, and the witness sees every name go from hand to hand.
+/// Three members rename themselves through the same names many times. The witness must never see a name
+/// that two members have.
 #[test]
 fn name_is_free_after_its_holder_is_renamed() {
     const ROUNDS: usize = 300;
@@ -101,17 +101,17 @@ fn name_is_free_after_its_holder_is_renamed() {
         assert_eq!(here, ["witness"]);
     });
     drop(witness);
-    nothing_is_left(&server);
+    wait_until_empty(&server);
 }
 
-/// Who is lost in the midst of a change leaves nothing behind: all its names can be had again.
+/// A peer that is reset during a rename or move frees its old and its new name in both rooms.
 #[test]
 fn peer_reset_during_a_change_frees_both_names() {
     for workers in [1, 2, 4] {
         let server = TestServer::start_with(test_settings(|settings| {
             settings.network.workers = Some(workers);
         }));
-        // They keep the rooms.
+        // The witnesses keep both rooms in the registry.
         let witnesses = ["room", "other"].map(|room| server.join(room, "witness"));
         for change in ["/nick spirit\n", "/nick GHOST\n", "/join other\n", "/join other spirit\n/nick ghost\n"] {
             for _ in 0..20 {
@@ -119,7 +119,7 @@ fn peer_reset_during_a_change_frees_both_names() {
                 client.send(change);
                 client.reset();
                 for (room, name) in [("room", "ghost"), ("room", "spirit"), ("other", "ghost"), ("other", "spirit")] {
-                    wait_until("the name can be had", || {
+                    wait_until("the name is free", || {
                         let mut next = server.connect();
                         next.send(format!("JOIN {room} {name}\n"));
                         let joined = next.read_line() == format!("{name} has joined");
@@ -130,37 +130,37 @@ fn peer_reset_during_a_change_frees_both_names() {
             }
         }
         drop(witnesses);
-        nothing_is_left(&server);
+        wait_until_empty(&server);
     }
 }
 
-/// How much of it there is.
+/// The size of one run.
 #[derive(Clone, Copy)]
 struct Moves {
     workers: u16,
     movers: usize,
     rooms: usize,
-    /// How many rooms each enters.
+    /// The number of rooms that each mover enters.
     visits: usize,
-    /// Whether some are lost on the way.
+    /// Whether some movers reset their connections.
     resets: bool,
 }
 
-/// The room that a line was said in: it is at the end of each name.
+/// Returns the room that a line belongs to, which each name ends in.
 fn room_of(line: &str) -> usize {
     let name = line.split([' ', ':']).next().unwrap();
     name.rsplit('r').next().unwrap().parse().unwrap_or_else(|_| panic!("{line:?} names no room"))
 }
 
-/// What a mover saw from its coming to its end, and the names under which it entered rooms.
+/// The lines that a mover received over one connection, and the names with which it entered rooms.
 struct Journey {
     lines: Vec<String>,
-    /// Each with the room, and whether something was said there.
+    /// Each name with its room.
     entered: Vec<(String, usize)>,
 }
 
-/// Goes from room to room, with a new name in each, says something there, and changes its name.
-fn travel(plan: Moves, server: &TestServer, mover: usize, start: &Barrier) -> Vec<Journey> {
+/// Moves from room to room with a new name in each, and sends a line before and after a rename.
+fn move_between_rooms(plan: Moves, server: &TestServer, mover: usize, start: &Barrier) -> Vec<Journey> {
     let mut random = fastrand::Rng::with_seed(mover as u64);
     let (mut journeys, mut here): (Vec<Journey>, Option<(Client, usize)>) = (Vec::new(), None);
     start.wait();
@@ -180,7 +180,7 @@ fn travel(plan: Moves, server: &TestServer, mover: usize, start: &Barrier) -> Ve
         }
         let journey = journeys.last_mut().unwrap();
         journey.entered.push((name, next));
-        // Sometimes it goes on before it has seen anything.
+        // In a quarter of the rooms the mover goes on without reading.
         let last = format!("{second}: b");
         while random.u8(..4) > 0 && journey.lines.last() != Some(&last) {
             while journey.lines.last() != Some(&last) {
@@ -195,9 +195,9 @@ fn travel(plan: Moves, server: &TestServer, mover: usize, start: &Barrier) -> Ve
     journeys
 }
 
-/// Checks a journey against the rooms that it went through; how many lines it saw.
+/// Checks a journey's lines against those of its rooms. Returns the number of lines.
 fn check(journey: &Journey, rooms: &[RoomLog]) -> usize {
-    // The lines of one room, stay by stay.
+    // The lines of each room are checked stay by stay.
     for (name, room) in &journey.entered {
         let own = journey.lines.iter().filter(|line| room_of(line) == *room);
         let mut lines: Vec<String> = own.skip_while(|line| **line != format!("{name} has joined")).cloned().collect();
@@ -208,19 +208,19 @@ fn check(journey: &Journey, rooms: &[RoomLog]) -> usize {
         lines.truncate(lines.iter().position(again).unwrap_or(lines.len()));
         rooms[*room].check(&[MemberLog { name: name.clone(), lines }]);
     }
-    // Nothing of the old room behind what was said in the new one.
+    // No line of the old room may come after the mover's first line in the new one.
     let place = |line: &str| journey.lines.iter().position(|seen| seen == line).unwrap();
     for (stay, (name, room)) in journey.entered.iter().enumerate() {
         let to =
             journey.entered.get(stay + 1).map_or(journey.lines.len(), |(name, _)| place(&format!("{name} has joined")));
         let said = place(&format!("{name}: a"));
         let strange = journey.lines.get(said..to).unwrap_or_default().iter().find(|line| room_of(line) != *room);
-        assert_eq!(strange, None, "behind {name}'s first line");
+        assert_eq!(strange, None, "a line of the old room after {name}'s first line");
     }
     journey.lines.len()
 }
 
-fn everybody_sees_one_order(plan: Moves) {
+fn check_one_order(plan: Moves) {
     let server = TestServer::start_with(test_settings(|settings| {
         settings.network.workers = Some(plan.workers);
         settings.live.rate = 0;
@@ -243,14 +243,14 @@ fn everybody_sees_one_order(plan: Moves) {
             })
             .collect();
         let movers: Vec<_> =
-            (0..plan.movers).map(|mover| scope.spawn(move || travel(plan, server, mover, start))).collect();
+            (0..plan.movers).map(|mover| scope.spawn(move || move_between_rooms(plan, server, mover, start))).collect();
         start.wait();
         let mut journeys = Vec::new();
         for mover in movers {
             journeys.extend(mover.join().unwrap());
         }
         for (room, mut sender) in senders.into_iter().enumerate() {
-            // Whoever was reset before this is gone when this is said: its reset came first.
+            // The server handles earlier resets before this later join.
             server.join(&format!("r{room}"), &format!("lastr{room}")).leave();
             sender.half_close();
         }
@@ -259,20 +259,20 @@ fn everybody_sees_one_order(plan: Moves) {
         let entered: usize = journeys.iter().map(|journey| journey.entered.len()).sum();
         assert!(seen >= 4 * entered, "{seen} lines of {entered} stays");
     });
-    nothing_is_left(&server);
+    wait_until_empty(&server);
 }
 
 #[test]
 fn moving_peers_see_the_order_of_each_room() {
     for workers in [1, 2, 4] {
-        everybody_sees_one_order(Moves { workers, movers: 12, rooms: 3, visits: 30, resets: false });
+        check_one_order(Moves { workers, movers: 12, rooms: 3, visits: 30, resets: false });
     }
 }
 
 #[test]
 fn moving_peers_see_the_order_of_each_room_while_others_are_reset() {
     for workers in [1, 2, 4] {
-        everybody_sees_one_order(Moves { workers, movers: 12, rooms: 3, visits: 30, resets: true });
+        check_one_order(Moves { workers, movers: 12, rooms: 3, visits: 30, resets: true });
     }
 }
 
@@ -281,7 +281,7 @@ fn moving_peers_see_the_order_of_each_room_while_others_are_reset() {
 fn hundred_moving_peers_see_the_order_of_each_room() {
     for workers in [1, 2, 4] {
         for resets in [false, true] {
-            everybody_sees_one_order(Moves { workers, movers: 100, rooms: 8, visits: 50, resets });
+            check_one_order(Moves { workers, movers: 100, rooms: 8, visits: 50, resets });
         }
     }
 }

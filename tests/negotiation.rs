@@ -1,4 +1,4 @@
-//! Telnet's commands as clients and attackers send them, and what comes back, byte for byte.
+//! Telnet commands as clients and attackers send them, and the replies, byte for byte.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -7,30 +7,30 @@ mod common;
 use common::telnet::TIMING_MARK;
 use common::{TestServer, test_settings};
 
-/// How `PuTTY` greets.
+/// The options that `PuTTY` sends first.
 const PUTTY: &[u8] =
     b"\xFF\xFB\x1F\xFF\xFB\x20\xFF\xFB\x18\xFF\xFB\x27\xFF\xFD\x01\xFF\xFB\x03\xFF\xFD\x03\xFF\xFB\x24";
 
-/// What it gets: DONT to each WILL, WONT to each DO.
+/// The reply to `PuTTY`: DONT to each WILL, WONT to each DO.
 const TO_PUTTY: &[u8] =
     b"\xFF\xFE\x1F\xFF\xFE\x20\xFF\xFE\x18\xFF\xFE\x27\xFF\xFC\x01\xFF\xFE\x03\xFF\xFC\x03\xFF\xFE\x24";
 
-/// How Linux telnet greets at port 23.
+/// The options that Linux telnet sends first at port 23.
 const LINUX: &[u8] =
     b"\xFF\xFD\x26\xFF\xFB\x26\xFF\xFD\x03\xFF\xFB\x18\xFF\xFB\x1F\xFF\xFB\x20\xFF\xFB\x21\xFF\xFB\x22\
     \xFF\xFB\x27\xFF\xFD\x05";
 
-/// What it gets.
+/// The reply to Linux telnet.
 const TO_LINUX: &[u8] =
     b"\xFF\xFC\x26\xFF\xFE\x26\xFF\xFC\x03\xFF\xFE\x18\xFF\xFE\x1F\xFF\xFE\x20\xFF\xFE\x21\xFF\xFE\x22\
     \xFF\xFE\x27\xFF\xFC\x05";
 
-/// Ctrl-C in Linux telnet.
+/// The bytes that Linux telnet sends for Ctrl-C.
 const CTRL_C: &[u8] = b"\xFF\xF4\xFF\xFD\x06";
 
-/// Sends `bytes` in one piece, and to somebody else one by one; both are to get `answers` and then to
-/// be members who talk, with nothing else in between.
-fn talks(greeting: &[u8], answers: &[u8]) {
+/// Sends `greeting` in one piece on one connection and byte by byte on another. Both must receive
+/// exactly `answers`, and then join and receive a line.
+fn expect_answers(greeting: &[u8], answers: &[u8]) {
     for chunk in [usize::MAX, 1] {
         let server = TestServer::start();
         let mut alice = server.connect();
@@ -49,38 +49,44 @@ fn talks(greeting: &[u8], answers: &[u8]) {
 
 #[test]
 fn putty_greeting_is_answered() {
-    talks(PUTTY, TO_PUTTY);
+    expect_answers(PUTTY, TO_PUTTY);
 }
 
 #[test]
 fn linux_telnet_greeting_is_answered() {
-    talks(LINUX, TO_LINUX);
+    expect_answers(LINUX, TO_LINUX);
 }
 
-/// They crashed a telnetd once (CVE-2022-39028).
+/// These commands crashed a telnetd (CVE-2022-39028).
 #[test]
 fn erase_commands_before_any_text_are_ignored() {
-    talks(b"\xFF\xF7", b"");
-    talks(b"\xFF\xF8", b"");
-    talks(b"\xFF\xF7\xFF\xF8\xFF\xF4", b"");
+    expect_answers(b"\xFF\xF7", b"");
+    expect_answers(b"\xFF\xF8", b"");
+    expect_answers(b"\xFF\xF7\xFF\xF8\xFF\xF4", b"");
 }
 
 #[test]
 fn commands_without_a_reply_get_none() {
-    talks(b"\xFF\xF1\xFF\xF2\xFF\xF3\xFF\xF5\xFF\xF9\xFF\xEC\xFF\xED\xFF\xEE\xFF\xEF\xFF\xF0\xFF\x00\xFF\x7F", b"");
-    talks(b"\xFF\xFC\x01\xFF\xFE\x01\xFF\xFC\x06\xFF\xFE\x1F", b"");
-    talks(b"\xFF\xFA\x1F\x00\x50\x00\x18\xFF\xF0\xFF\xFA\x18\x00xterm\xFF\xF0\xFF\xFA\x27\x00\xFF\xFFA\n\xFF\xF0", b"");
+    expect_answers(
+        b"\xFF\xF1\xFF\xF2\xFF\xF3\xFF\xF5\xFF\xF9\xFF\xEC\xFF\xED\xFF\xEE\xFF\xEF\xFF\xF0\xFF\x00\xFF\x7F",
+        b"",
+    );
+    expect_answers(b"\xFF\xFC\x01\xFF\xFE\x01\xFF\xFC\x06\xFF\xFE\x1F", b"");
+    expect_answers(
+        b"\xFF\xFA\x1F\x00\x50\x00\x18\xFF\xF0\xFF\xFA\x18\x00xterm\xFF\xF0\xFF\xFA\x27\x00\xFF\xFFA\n\xFF\xF0",
+        b"",
+    );
 }
 
-/// Environment, linemode, authentication and encryption (CVE-2026-24061, CVE-2026-32746), and what
-/// would be their parameters.
+/// Environment, linemode, authentication and encryption with parameters (CVE-2026-24061,
+/// CVE-2026-32746).
 #[test]
 fn dangerous_options_are_refused() {
     let environment = b"\xFF\xFB\x27\xFF\xFA\x27\x00\x00USER\x01-f root\xFF\xF0";
     let linemode = b"\xFF\xFB\x22\xFF\xFA\x22\x03\x01\x03\x00\xFF\xF0";
     let others = b"\xFF\xFB\x25\xFF\xFD\x25\xFF\xFB\x26\xFF\xFD\x26";
     let refusals = b"\xFF\xFE\x27\xFF\xFE\x22\xFF\xFE\x25\xFF\xFC\x25\xFF\xFE\x26\xFF\xFC\x26";
-    talks(&[&environment[..], linemode, others].concat(), refusals);
+    expect_answers(&[&environment[..], linemode, others].concat(), refusals);
 }
 
 #[test]
@@ -93,12 +99,12 @@ fn interrupt_drops_the_line_and_its_timing_mark_is_answered_each_time() {
         alice.send("hello\r\n");
         alice.expect_text("alice: hello\r\n");
     }
-    // Ctrl-\ and Ctrl-Z.
+    // The bytes that Linux telnet sends for Ctrl-\ and Ctrl-Z.
     alice.send(b"\xFF\xF3\xFF\xFD\x06\xFF\xED\xFF\xFD\x06");
     alice.expect_bytes(&[TIMING_MARK, TIMING_MARK].concat());
 }
 
-/// A timing mark shows where in the output the client may listen again.
+/// A timing mark tells the client the place in the output from which it may read again.
 #[test]
 fn timing_mark_is_answered_after_the_output_before_it() {
     const LINES: usize = 800;
@@ -106,15 +112,13 @@ fn timing_mark_is_answered_after_the_output_before_it() {
         settings.live.rate = 0;
         settings.live.backlog = 32 << 20;
     }));
-    let mut bob = server.join("room", "bob");
-    let mut alice = server.join("room", "alice");
-    bob.expect_line("alice has joined");
+    let (mut bob, mut alice) = server.join_pair("room", "bob", "alice");
     let line = "x".repeat(19_000);
     for _ in 0..LINES {
         bob.send(format!("{line}\n"));
         bob.expect_line(&format!("bob: {line}"));
     }
-    // When this one is heard, the room is done with those before it.
+    // The room has delivered the earlier lines when this one arrives.
     bob.send("last\n");
     bob.expect_line("bob: last");
     alice.send(b"\xFF\xFD\x06");
@@ -156,22 +160,20 @@ fn option_request_flood_is_answered_within_bounds() {
     assert!((200..2_000).contains(&count), "{count} answers to 5000 requests");
 }
 
-/// It is read more slowly. Nobody else notices, and what it says in the end is heard.
+/// The server reads the flooding peer more slowly, and still delivers its line after the flood.
 #[test]
 fn telnet_command_flood_delays_only_its_sender() {
     let server = TestServer::start();
-    let mut alice = server.join("room", "alice");
-    let mut mallory = server.join("room", "mallory");
-    alice.expect_line("mallory has joined");
+    let (mut alice, mut mallory) = server.join_pair("room", "alice", "mallory");
     mallory.send(b"\xFF\xF1".repeat(20 << 10));
     mallory.send("still here\n");
-    let (mut round, mut heard) = (0, false);
-    while round < 10 || !heard {
+    let (mut round, mut received) = (0, false);
+    while round < 10 || !received {
         round += 1;
         alice.send(format!("{round}\n"));
         loop {
             match alice.read_line() {
-                line if line == "mallory: still here" => heard = true,
+                line if line == "mallory: still here" => received = true,
                 line => break assert_eq!(line, format!("alice: {round}")),
             }
         }
@@ -187,8 +189,8 @@ fn endless_subnegotiation_gets_error_and_a_reason() {
         mallory.send(greeting);
         mallory.send(b"\xFF\xFA\x18");
         mallory.send([1; 8_000]);
-        let told = mallory.read_to_end();
-        let [.., error, reason] = &told[..] else { panic!("{told:?}") };
+        let reply = mallory.read_to_end();
+        let [.., error, reason] = &reply[..] else { panic!("{reply:?}") };
         assert_eq!(error, "ERROR");
         assert!(reason.contains("subnegotiation was longer than 4096 bytes"), "{reason}");
     }
@@ -198,7 +200,7 @@ fn endless_subnegotiation_gets_error_and_a_reason() {
     alice.expect_line("alice: fine");
 }
 
-/// Without `SO_OOBINLINE` the Data `BatchOffset`, which is urgent data, would be taken out of the stream.
+/// Without `SO_OOBINLINE` the kernel would remove the Data Mark, which is urgent data, from the stream.
 #[test]
 fn synch_with_urgent_data_leaves_the_stream_whole() {
     let server = TestServer::start();

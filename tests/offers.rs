@@ -1,4 +1,4 @@
-//! What the server offers a telnet when it is to edit the line, as a raw socket sees it.
+//! The options that the server offers with the line editor, on a plain socket.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -7,7 +7,7 @@ mod common;
 use common::TestServer;
 use common::telnet::TIMING_MARK;
 
-/// Offers to echo and to edit, and asks how large the window is.
+/// WILL ECHO, WILL SUPPRESS-GO-AHEAD, DO NAWS.
 const OFFER: &[u8] = b"\xFF\xFB\x01\xFF\xFB\x03\xFF\xFD\x1F";
 
 #[test]
@@ -39,7 +39,7 @@ fn options_are_offered_and_withdrawn_with_the_line_editor() {
     alice.expect_text("alice: fine\r\n");
 }
 
-/// `PuTTY` sends CR LF for Enter, telnet CR NUL: the editor is gone when the second half comes.
+/// `PuTTY` sends CR LF for Enter, telnet CR NUL: the line editor is off when the second byte arrives.
 #[test]
 fn enter_in_two_halves_ends_the_line_editor_once() {
     let server = TestServer::start();
@@ -50,7 +50,7 @@ fn enter_in_two_halves_ends_the_line_editor_once() {
         alice.send("/ui off");
         for half in enter {
             alice.send(half);
-            // It is taken in as soon as this is answered.
+            // The reply shows that the server has processed the bytes before.
             alice.send(b"\xFF\xFD\x06");
             alice.read_until_bytes(TIMING_MARK);
         }
@@ -59,13 +59,11 @@ fn enter_in_two_halves_ends_the_line_editor_once() {
     }
 }
 
-/// Sizes that no window has, changes of mind without end.
+/// Sends window sizes that no terminal has, and changes options many times.
 #[test]
 fn hostile_window_sizes_and_options_affect_only_their_sender() {
     let server = TestServer::start();
-    let mut bob = server.join("room", "bob");
-    let mut mallory = server.join("room", "mallory");
-    bob.expect_line("mallory has joined");
+    let (mut bob, mut mallory) = server.join_pair("room", "bob", "mallory");
     mallory.send("/ui on\r\n");
     mallory.send(b"\xFF\xFD\x01\xFF\xFD\x03\xFF\xFB\x1Fhalf a line");
     for size in [b"\0\0\0\0", b"\0\x01\0\x01", b"\xFE\xFE\0\0", b"\0\x02\xFE\xFE"] {

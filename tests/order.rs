@@ -1,4 +1,4 @@
-//! One order per room, membership included, and each sender's lines in their own.
+//! One order of lines per room, joins and leaves included, and the order of each sender's lines.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -16,8 +16,8 @@ const LINES: usize = 2_000;
 const GUESTS: usize = 4;
 const VISITS: usize = 20;
 
-/// Joins, says `lines` lines, and leaves; what it saw.
-fn send(server: &TestServer, name: &str, start: &Barrier) -> MemberLog {
+/// Joins, sends [`LINES`] lines and leaves. Returns the lines received.
+fn send_lines(server: &TestServer, name: &str, start: &Barrier) -> MemberLog {
     let mut client = server.connect();
     start.wait();
     let mut sender = client.sender();
@@ -33,13 +33,13 @@ fn send(server: &TestServer, name: &str, start: &Barrier) -> MemberLog {
     MemberLog { name: name.to_owned(), lines: seen }
 }
 
-/// Comes, hears some lines, and goes, again and again.
-fn visit(server: &TestServer, name: &str, start: &Barrier) -> Vec<MemberLog> {
+/// Joins, reads some lines and leaves, [`VISITS`] times.
+fn join_and_leave(server: &TestServer, name: &str, start: &Barrier) -> Vec<MemberLog> {
     start.wait();
     let stay = |visit: usize| {
         let mut client = server.connect();
         client.send(format!("JOIN room {name}\n{}", "a word\n".repeat(visit)));
-        // At least that many lines are sure to come.
+        // The room sends at least its own `has joined` and its own lines.
         let mut lines: Vec<String> = (0..=visit).map(|_| client.read_line()).collect();
         lines.extend(client.leave());
         MemberLog { name: name.to_owned(), lines }
@@ -47,7 +47,7 @@ fn visit(server: &TestServer, name: &str, start: &Barrier) -> Vec<MemberLog> {
     (0..VISITS).map(stay).collect()
 }
 
-fn everybody_sees_one_order(workers: u16) {
+fn check_one_order(workers: u16) {
     let server = TestServer::start_with(common::test_settings(|settings| {
         settings.network.workers = Some(workers);
     }));
@@ -56,9 +56,10 @@ fn everybody_sees_one_order(workers: u16) {
     let stays: Vec<Vec<MemberLog>> = thread::scope(|scope| {
         let (server, start) = (&server, &start);
         let senders: Vec<_> =
-            (0..SENDERS).map(|n| scope.spawn(move || vec![send(server, &format!("s{n}"), start)])).collect();
-        let guests: Vec<_> = (0..GUESTS).map(|n| scope.spawn(move || visit(server, &format!("g{n}"), start))).collect();
-        // The witness reads while all this happens: its socket must not fill.
+            (0..SENDERS).map(|n| scope.spawn(move || vec![send_lines(server, &format!("s{n}"), start)])).collect();
+        let guests: Vec<_> =
+            (0..GUESTS).map(|n| scope.spawn(move || join_and_leave(server, &format!("g{n}"), start))).collect();
+        // The witness reads during the run, so that it is never a slow reader.
         let mut lines = vec!["witness has joined".to_owned()];
         let mut left = 0;
         while left < SENDERS + GUESTS * VISITS {
@@ -78,21 +79,21 @@ fn everybody_sees_one_order(workers: u16) {
     for sender in 0..SENDERS {
         let prefix = format!("s{sender}: ");
         let own = seen.lines().iter().filter_map(|line| line.strip_prefix(&prefix));
-        assert!(own.eq((0..LINES).map(|number| number.to_string())), "s{sender}'s lines in their order");
+        assert!(own.eq((0..LINES).map(|number| number.to_string())), "s{sender}'s lines are not in their order");
     }
 }
 
 #[test]
 fn members_see_one_order_with_one_worker() {
-    everybody_sees_one_order(1);
+    check_one_order(1);
 }
 
 #[test]
 fn members_see_one_order_with_two_workers() {
-    everybody_sees_one_order(2);
+    check_one_order(2);
 }
 
 #[test]
 fn members_see_one_order_with_four_workers() {
-    everybody_sees_one_order(4);
+    check_one_order(4);
 }

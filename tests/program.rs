@@ -1,4 +1,4 @@
-//! The program from outside: what it prints, what it refuses, and what it logs.
+//! The program as a process: its output, exit codes, argument errors and log.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -14,40 +14,40 @@ fn roomcast(args: &[&str]) -> assert_cmd::assert::Assert {
     Command::new(env!("CARGO_BIN_EXE_roomcast")).args(args).timeout(common::DEADLINE).assert()
 }
 
-/// Asserts that it fails with this code and exactly one line on stderr that names `what`.
-fn refuses(args: &[&str], code: i32, what: &str) {
+/// Asserts that the program exits with this code and one line on stderr that contains `what`.
+fn expect_refusal(args: &[&str], code: i32, what: &str) {
     let output = roomcast(args).code(code).get_output().clone();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(told.lines().count(), 1, "{told}");
-    assert!(told.starts_with("roomcast: ") && told.contains(what), "{told}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(message.lines().count(), 1, "{message}");
+    assert!(message.starts_with("roomcast: ") && message.contains(what), "{message}");
     assert!(output.stdout.is_empty());
 }
 
 #[test]
 fn wrong_argument_gets_one_line_and_exit_code_2() {
-    refuses(&["--no-such-flag"], 2, "--no-such-flag");
-    refuses(&["--workers", "0"], 2, "--workers");
-    refuses(&["70000"], 2, "70000");
-    refuses(&["port"], 2, "port");
-    refuses(&["--backlog", "much"], 2, "--backlog");
-    refuses(&["--max-line", "0"], 2, "--max-line");
-    refuses(&["--login-timeout", "0s"], 2, "--login-timeout");
-    refuses(&["--slow-reader", "shout"], 2, "skip, kick");
-    refuses(&["--bind", "nowhere"], 2, "--bind");
-    refuses(&["--burst", "0"], 2, "--burst");
-    refuses(&["--login-timeout", "500000000000years"], 2, "--login-timeout");
-    refuses(&["--drain", "5"], 2, "as 0s, 500ms, 30s or 1h");
-    refuses(&["--dead-timeout", "10h"], 2, "up to 9h");
-    refuses(&["--workers", "3000"], 2, "--workers");
+    expect_refusal(&["--no-such-flag"], 2, "--no-such-flag");
+    expect_refusal(&["--workers", "0"], 2, "--workers");
+    expect_refusal(&["70000"], 2, "70000");
+    expect_refusal(&["port"], 2, "port");
+    expect_refusal(&["--backlog", "much"], 2, "--backlog");
+    expect_refusal(&["--max-line", "0"], 2, "--max-line");
+    expect_refusal(&["--login-timeout", "0s"], 2, "--login-timeout");
+    expect_refusal(&["--slow-reader", "shout"], 2, "skip, kick");
+    expect_refusal(&["--bind", "nowhere"], 2, "--bind");
+    expect_refusal(&["--burst", "0"], 2, "--burst");
+    expect_refusal(&["--login-timeout", "500000000000years"], 2, "--login-timeout");
+    expect_refusal(&["--drain", "5"], 2, "as 0s, 500ms, 30s or 1h");
+    expect_refusal(&["--dead-timeout", "10h"], 2, "up to 9h");
+    expect_refusal(&["--workers", "3000"], 2, "--workers");
 }
 
 #[test]
 fn port_in_use_gets_one_line_and_exit_code_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    refuses(&[&port, "--bind", "127.0.0.1"], 1, &format!("127.0.0.1:{port}: the port is in use"));
-    refuses(&[&port], 1, "the port is in use");
-    refuses(&["0", "--bind", "192.0.2.1"], 1, "no such address");
+    expect_refusal(&[&port, "--bind", "127.0.0.1"], 1, &format!("127.0.0.1:{port}: the port is in use"));
+    expect_refusal(&[&port], 1, "the port is in use");
+    expect_refusal(&["0", "--bind", "192.0.2.1"], 1, "no such address");
 }
 
 #[test]
@@ -111,12 +111,12 @@ fn bounds_are_printed_only_when_asked_for() {
 
 #[test]
 fn wrong_listener_is_one_line_and_exit_code_2() {
-    refuses(&["--listen", "telnet://127.0.0.1:2323"], 2, "this build has no telnet:// listener");
-    refuses(&["--listen", "tcp://nowhere"], 2, "--listen");
-    refuses(&["4000", "--listen", "tcp://127.0.0.1:0"], 2, "--listen and a port contradict each other");
-    refuses(&["--socket-mode", "0600"], 2, "add --listen unix:PATH");
-    refuses(&["--replay", "200"], 2, "--replay 200 is more than --history 100");
-    refuses(&["--max-line", "10"], 2, "--max-line 10 is too small for a JOIN line");
+    expect_refusal(&["--listen", "telnet://127.0.0.1:2323"], 2, "this build has no telnet:// listener");
+    expect_refusal(&["--listen", "tcp://nowhere"], 2, "--listen");
+    expect_refusal(&["4000", "--listen", "tcp://127.0.0.1:0"], 2, "--listen and a port contradict each other");
+    expect_refusal(&["--socket-mode", "0600"], 2, "add --listen unix:PATH");
+    expect_refusal(&["--replay", "200"], 2, "--replay 200 is more than --history 100");
+    expect_refusal(&["--max-line", "10"], 2, "--max-line 10 is too small for a JOIN line");
 }
 
 /// A member on TCP and a member on a Unix socket are in one room; the file is gone after the end.
@@ -197,7 +197,7 @@ fn verbose_log_names_each_connection_at_its_open_and_close() {
     assert_eq!(ends.len(), 2, "{log}");
     assert!(ends[0].ends_with(r#"room="lobby" name="alice" reason="end of input" lines_in=4 lines_out=6"#), "{log}");
     assert!(ends[1].ends_with(r#"reason="bad first line" lines_in=1 lines_out=4"#), "{log}");
-    assert!(!log.contains("forged") && !log.contains('\x1b'), "what users type is not in the log: {log}");
+    assert!(!log.contains("forged") && !log.contains('\x1b'), "the log contains input of a user: {log}");
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn closed_output_pipes_do_not_stop_the_server() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_roomcast"));
     command.args(["0", "--bind", "127.0.0.1", "-v"]).stderr(std::process::Stdio::piped());
     let mut server = ServerProcess::start_command(&mut command);
-    // Both are closed.
+    // Dropping them closes both pipes.
     (server.stdout, server.process.stderr) = (None, None);
     for n in 0..20 {
         server.join("lobby", &format!("u{n}")).leave();
@@ -222,7 +222,7 @@ fn closed_output_pipes_do_not_stop_the_server() {
     assert_eq!(server.wait_for_exit().0, Some(0));
 }
 
-/// A pipe that is open, full, and not read: the log is dropped, nobody waits for it.
+/// The server drops log lines when the pipe is full, and does not wait for its reader.
 #[test]
 fn full_log_pipe_does_not_stop_the_server() {
     let mut server = ServerProcess::start(&["-v"]);
@@ -234,11 +234,11 @@ fn full_log_pipe_does_not_stop_the_server() {
     alice.expect_line("alice: still here");
     server.send_signal("TERM");
     assert_eq!(alice.read_to_end(), ["*** server is shutting down"]);
-    // Only now does somebody read.
+    // Waiting for the exit reads the pipe for the first time.
     assert_eq!(server.wait_for_exit().0, Some(0));
 }
 
 #[test]
 fn stall_timeout_beyond_the_dead_timeout_is_an_error() {
-    refuses(&["--stall-timeout", "30days"], 2, "--stall-timeout 30days is longer than --dead-timeout 1m");
+    expect_refusal(&["--stall-timeout", "30days"], 2, "--stall-timeout 30days is longer than --dead-timeout 1m");
 }

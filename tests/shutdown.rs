@@ -1,4 +1,4 @@
-//! What clients see when the server ends.
+//! Graceful shutdown as clients see it.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -9,9 +9,8 @@ use std::time::Duration;
 
 const NOTICE: &str = "*** server is shutting down";
 
-/// Connections that are lost in the very moment in which the server ends: none of them may be
-/// waited for in vain. (The farewell once missed a goodbye that came together with a failed
-/// write.)
+/// Connections that are reset during the shutdown must not delay it, also when the room's last event arrives
+/// together with a failed write.
 #[test]
 fn clients_reset_during_shutdown_do_not_delay_it() {
     for _ in 0..20 {
@@ -23,8 +22,7 @@ fn clients_reset_during_shutdown_do_not_delay_it() {
     }
 }
 
-/// Who is at the door in that moment is either let in and sees the notice, or gets the error;
-/// never both.
+/// A client that joins during the shutdown gets the notice as a member, or the error, and never both.
 #[test]
 fn clients_that_join_during_shutdown_are_members_or_refused() {
     for _ in 0..5 {
@@ -47,7 +45,7 @@ fn clients_that_join_during_shutdown_are_members_or_refused() {
     }
 }
 
-/// Who goes from room to room in that moment is a member all the time, and sees the notice.
+/// A client that moves during the shutdown is always a member of a room, and gets the notice.
 #[test]
 fn clients_that_move_during_shutdown_see_the_notice() {
     for _ in 0..10 {
@@ -60,7 +58,7 @@ fn clients_that_move_during_shutdown_see_the_notice() {
         server.begin_shutdown();
         for mut client in clients {
             let seen = client.read_to_end();
-            // Of one room or of both, and lines of the other one may come behind it.
+            // One room or both send the notice, and lines of the other room may follow it.
             assert!(seen.iter().any(|line| line == NOTICE), "{:?}", &seen[seen.len().saturating_sub(3)..]);
             assert!(!seen.iter().any(|line| line == "ERROR"));
         }
@@ -78,15 +76,16 @@ fn members_see_the_notice_then_the_end_and_the_exit_code_is_0() {
         alice.send("last words\n");
         alice.expect_line("alice: last words");
         server.send_signal(signal);
-        assert_eq!(alice.read_to_end(), [NOTICE], "and nobody's `has left`");
+        assert_eq!(alice.read_to_end(), [NOTICE], "the notice is not the only line");
         assert_eq!(bob.read_to_end(), [NOTICE]);
         assert!(stranger.expect_error().contains("shutting down"));
         assert_eq!(server.wait_for_exit().0, Some(0), "after SIG{signal}");
     }
 }
 
-/// Lets `alice` say so much that the sleeping `bob`'s socket and backlog hold a part of it.
-fn put_to_sleep(alice: &mut Client, lines: usize) -> Vec<String> {
+/// Sends so many lines from `alice` that they exceed the socket buffer of a member that does not read.
+/// Returns the lines that each member must receive.
+fn fill_backlog(alice: &mut Client, lines: usize) -> Vec<String> {
     let mut sender = alice.sender();
     let said = "x".repeat(9_990);
     let expected: Vec<String> = (0..lines).map(|number| format!("alice: {number} {said}")).collect();
@@ -99,62 +98,56 @@ fn put_to_sleep(alice: &mut Client, lines: usize) -> Vec<String> {
     expected
 }
 
-/// A backlog that holds what [`put_to_sleep`] says.
-fn large_backlog(settings: &mut roomcast::Settings) {
+/// Returns settings with a backlog that holds all lines of [`fill_backlog`].
+fn set_large_backlog(settings: &mut roomcast::Settings) {
     settings.live.backlog = 64 << 20;
     settings.live.rate = 0;
 }
 
 #[test]
 fn slow_reader_gets_every_line_before_the_end() {
-    let mut server = TestServer::start_with(test_settings(large_backlog));
-    let mut alice = server.join("room", "alice");
-    let mut bob = server.join("room", "bob");
-    alice.expect_line("bob has joined");
-    let mut owed = put_to_sleep(&mut alice, 1_500);
+    let mut server = TestServer::start_with(test_settings(set_large_backlog));
+    let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
+    let mut expected = fill_backlog(&mut alice, 1_500);
     server.begin_shutdown();
     assert_eq!(alice.read_to_end(), [NOTICE]);
-    owed.push(NOTICE.to_owned());
-    assert!(bob.read_to_end() == owed, "every line, then the notice, then the end");
+    expected.push(NOTICE.to_owned());
+    assert!(bob.read_to_end() == expected, "bob must receive every line, then the notice, then the end");
     server.wait_for_exit();
 }
 
-/// The rate limit's own deadline once ended the flushing.
+/// The deadline of the rate limit must not end the flush.
 #[test]
 fn reader_beyond_its_rate_gets_every_line_before_the_end() {
     let burst = std::num::NonZeroU32::new(2_000).unwrap();
     let mut server = TestServer::start_with(test_settings(|settings| {
-        large_backlog(settings);
+        set_large_backlog(settings);
         settings.live.rate = 1;
         settings.live.burst = burst;
     }));
-    let mut alice = server.join("room", "alice");
-    let mut bob = server.join("room", "bob");
-    alice.expect_line("bob has joined");
-    let owed = put_to_sleep(&mut alice, 1_500);
+    let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
+    let expected = fill_backlog(&mut alice, 1_500);
     bob.send("b\n".repeat(2_100));
     for _ in 0..1_999 {
         alice.expect_line("bob: b");
     }
     server.begin_shutdown();
-    // One more line may have passed for each second so far.
+    // The rate may have admitted one more line for each second.
     let more = alice.read_to_end().len();
     let seen = bob.read_to_end();
     assert_eq!((seen.len(), seen.last().unwrap().as_str()), (1_500 + 1_999 + more, NOTICE));
-    assert!(seen[..1_500] == owed);
+    assert!(seen[..1_500] == expected);
     server.wait_for_exit();
 }
 
 #[test]
 fn stopped_reader_is_closed_at_the_drain_deadline() {
     let mut server = TestServer::start_with(test_settings(|settings| {
-        large_backlog(settings);
+        set_large_backlog(settings);
         settings.live.drain = Duration::from_millis(50);
     }));
-    let mut alice = server.join("room", "alice");
-    let _bob = server.join("room", "bob");
-    alice.expect_line("bob has joined");
-    put_to_sleep(&mut alice, 1_500);
+    let (mut alice, _bob) = server.join_pair("room", "alice", "bob");
+    fill_backlog(&mut alice, 1_500);
     server.begin_shutdown();
     server.wait_for_exit();
 }
@@ -163,12 +156,10 @@ fn stopped_reader_is_closed_at_the_drain_deadline() {
 fn second_signal_ends_the_server_at_once() {
     let drain = humantime::format_duration(10 * DEADLINE).to_string();
     let mut server = ServerProcess::start(&["--backlog", "64MiB", "--rate", "0", "--drain", &drain]);
-    let mut alice = server.join("room", "alice");
-    let _bob = server.join("room", "bob");
-    alice.expect_line("bob has joined");
-    put_to_sleep(&mut alice, 1_500);
+    let (mut alice, _bob) = server.join_pair("room", "alice", "bob");
+    fill_backlog(&mut alice, 1_500);
     server.send_signal("INT");
-    assert_eq!(alice.read_to_end(), [NOTICE], "it ends, and waits for bob");
+    assert_eq!(alice.read_to_end(), [NOTICE], "the first signal must send the notice to alice");
     server.send_signal("TERM");
     assert_eq!(server.wait_for_exit().0, Some(128 + 15));
 }

@@ -1,4 +1,4 @@
-//! The line editor, as people at real telnet clients see it.
+//! The line editor in real telnet clients.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -8,7 +8,7 @@ use common::Client;
 use common::pty::{ClientProgram, Lobby};
 use common::screen::Screen;
 
-/// Ctrl and a letter.
+/// Returns the character that Ctrl and a letter send.
 const fn ctrl(letter: char) -> char {
     (letter as u8 & 0x1F) as char
 }
@@ -21,8 +21,8 @@ const HOME: &str = "\x1B[H";
 const END: &str = "\x1B[F";
 const BACKSPACE: &str = "\x7F";
 
-/// Runs a test once for each client that there is: with `bob`, who is in the lobby already, and
-/// with `alice`, who has joined him there and switched the editor on.
+/// Runs a test once for each installed client, with `bob` on a plain socket and `alice` in the client with
+/// the line editor on, both in one room.
 fn in_each_client(test: impl Fn(Client, Screen)) {
     for program in [ClientProgram::Telnet, ClientProgram::Plink] {
         if let Some(Lobby { server: _server, mut alice, bob }) = program.join_lobby() {
@@ -112,7 +112,7 @@ fn wide_and_multibyte_characters_are_edited() {
     });
 }
 
-/// Ctrl-Z and Ctrl-\\ are bytes like any other here, and so is what no key sends.
+/// The line editor ignores Ctrl-Z, Ctrl-\\ and sequences that no key sends.
 #[test]
 fn unknown_keys_leave_the_line_whole() {
     in_each_client(|mut bob, mut alice| {
@@ -158,7 +158,9 @@ fn full_screen_scrolls_and_keeps_the_typed_line_at_its_bottom() {
 fn time_stands_before_each_line_when_on() {
     in_each_client(|mut bob, mut alice| {
         alice.type_keys("/time on\r");
-        alice.wait_for("the time is on", |alice| alice.rows().iter().any(|row| row.ends_with("*** time is on")));
+        alice.wait_for("the reply that the time is on is shown", |alice| {
+            alice.rows().iter().any(|row| row.ends_with("*** time is on"))
+        });
         bob.send("hi\n");
         alice.wait_for("bob's line has a time", |alice| {
             let mut rows = alice.rows().into_iter().rev();
@@ -186,8 +188,8 @@ fn names_have_colors_and_server_lines_are_dim() {
         alice.expect_rows(&["bob: hi", "* bob waves", "*** 2 here: alice, bob", "> █"]);
         let color = |row: &str, column| alice.cell(row, column).fgcolor();
         assert_ne!(color("bob: hi", 0), vt100::Color::Default);
-        assert_eq!(color("bob: hi", 0), color("* bob waves", 2), "one color for a name");
-        assert_eq!(color("bob: hi", 5), vt100::Color::Default, "none for what it says");
+        assert_eq!(color("bob: hi", 0), color("* bob waves", 2), "one name has two colors");
+        assert_eq!(color("bob: hi", 5), vt100::Color::Default, "a member's text has a color");
         assert_eq!(color("> █", 0), vt100::Color::Default);
         assert!(alice.cell("*** 2 here: alice, bob", 0).dim() && !alice.cell("bob: hi", 5).dim());
     });
@@ -198,13 +200,13 @@ fn long_line_fits_a_window_of_any_width() {
     in_each_client(|mut bob, mut alice| {
         let line = "0123456789".repeat(10);
         alice.type_keys(&line);
-        alice.wait_for("its end is seen", |alice| {
+        alice.wait_for("the end of the typed line is shown", |alice| {
             alice.rows().last().is_some_and(|row| row.starts_with("> <") && row.ends_with("789█"))
         });
         for columns in [40, 120, 30] {
             alice.resize(columns);
             let fits = usize::from(columns) > line.len() + 3;
-            alice.wait_for("the row is as wide as the window", |alice| {
+            alice.wait_for("the row is redrawn for the new width", |alice| {
                 let last = alice.rows().pop().unwrap_or_default();
                 let width = last.chars().count();
                 let whole = last == format!("> {line}█");
@@ -213,7 +215,7 @@ fn long_line_fits_a_window_of_any_width() {
             });
         }
         bob.send("not torn\n");
-        alice.wait_for("bob's line stands above it", |alice| {
+        alice.wait_for("bob's line stands above the typed one", |alice| {
             let rows = alice.rows();
             rows[rows.len() - 2] == "bob: not torn" && rows[rows.len() - 1].ends_with("789█")
         });
@@ -223,7 +225,7 @@ fn long_line_fits_a_window_of_any_width() {
     });
 }
 
-/// The client echoes by itself again, and sends whole lines.
+/// Without the line editor the client echoes by itself again and sends whole lines.
 #[test]
 fn client_returns_to_line_mode_without_the_line_editor() {
     in_each_client(|mut bob, mut alice| {
@@ -244,7 +246,7 @@ fn client_returns_to_line_mode_without_the_line_editor() {
     });
 }
 
-/// Its prompt goes over the row; the answer brings the line back.
+/// Telnet's prompt overwrites the row, and the reply redraws the typed line.
 #[test]
 fn are_you_there_reply_leaves_the_typed_line_whole() {
     let Some(Lobby { server: _server, mut alice, bob: _bob }) = ClientProgram::Telnet.join_lobby() else { return };
@@ -252,7 +254,7 @@ fn are_you_there_reply_leaves_the_typed_line_whole() {
     alice.type_keys("half a");
     alice.expect_rows(&["> half a█"]);
     alice.type_keys("\x1D");
-    alice.wait_for("telnet's prompt", |alice| alice.rows().iter().any(|row| row.ends_with("telnet> █")));
+    alice.wait_for("telnet's prompt is shown", |alice| alice.rows().iter().any(|row| row.ends_with("telnet> █")));
     alice.type_keys("send ayt\r");
     alice.expect_rows(&["*** yes, roomcast is here", "> half a█"]);
     alice.type_keys(" line\r");
@@ -262,13 +264,11 @@ fn are_you_there_reply_leaves_the_typed_line_whole() {
 }
 
 #[test]
-fn unfinished_line_is_sent_when_the_client_ends() {
+fn unfinished_line_is_dropped_when_the_client_ends() {
     let Some(Lobby { server: _server, mut alice, mut bob }) = ClientProgram::Plink.join_lobby() else { return };
     alice.switch_line_editor_on();
     alice.type_keys("unfinished");
     alice.expect_rows(&["> unfinished█"]);
     drop(alice);
-    for line in ["alice: unfinished", "alice has left"] {
-        bob.expect_line(line);
-    }
+    bob.expect_line("alice has left");
 }

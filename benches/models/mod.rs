@@ -13,7 +13,7 @@ pub(crate) mod sink;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode};
 use locks::{GlobalLock, RoomLocks, ShardLocks};
-use roomcast::peer::output_buffer::ByteSink;
+use roomcast::peer::byte_sink::ByteSink;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

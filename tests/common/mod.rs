@@ -1,4 +1,4 @@
-//! A server and its clients, for tests: port 0, no sleeps, one generous deadline.
+//! A server and its clients for tests: port 0, no sleeps, one deadline.
 
 // Each test file uses a part of this.
 #![allow(dead_code, unreachable_pub, clippy::expect_used, clippy::unwrap_used)]
@@ -17,13 +17,13 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// How long anything may take before a test gives up. Nothing waits for it that goes well.
+/// The longest time that one wait may take before its test fails.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// What a connection sees first.
+/// The bytes that each connection begins with.
 pub const WELCOME: &str = "Welcome! Use the command:\nJOIN <ROOMNAME> <USERNAME>\n";
 
-/// A server inside this process; it ends when it is dropped.
+/// A server inside this process. Dropping it stops it and waits for its end.
 pub struct TestServer {
     pub address: SocketAddr,
     pub stats: ServerStats,
@@ -33,13 +33,12 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    /// A server with the default settings, but that it waits for every connection at its end:
-    /// one that hangs fails the test.
+    /// Starts a server with [`test_settings`]: a connection that hangs at shutdown fails the test.
     pub fn start() -> Self {
         Self::start_with(test_settings(|_| {}))
     }
 
-    /// A server with settings of its own, on a free port of the loopback interface.
+    /// Starts a server with these settings on a free port of the loopback interface.
     pub fn start_with(mut settings: Settings) -> Self {
         let connections = settings.network.max_connections.map_or(10_000, usize::from);
         let workers = settings.network.workers.map_or(2, usize::from);
@@ -55,17 +54,22 @@ impl TestServer {
         Self { address, stats, runtime, stop: Some(stop), done: Some(done) }
     }
 
-    /// A client that has seen the welcome.
+    /// Connects a client and reads the welcome.
     pub fn connect(&self) -> Client {
         Client::connect(self.address)
     }
 
-    /// A client that has joined.
+    /// Connects a client and joins a room.
     pub fn join(&self, room: &str, name: &str) -> Client {
         Client::join(self.address, room, name)
     }
 
-    /// Tells the server to end, as a signal does.
+    /// Joins two clients to a room, one after the other, and reads both join notices.
+    pub fn join_pair(&self, room: &str, first: &str, second: &str) -> (Client, Client) {
+        Client::join_pair(self.address, room, first, second)
+    }
+
+    /// Starts the shutdown, as a signal does.
     pub fn begin_shutdown(&mut self) {
         self.stop.take();
     }
@@ -88,7 +92,7 @@ impl Drop for TestServer {
     }
 }
 
-/// The default settings with a change, and more time to end than any test has.
+/// Returns the default settings with a change, and a drain time that is longer than any test.
 pub fn test_settings(change: impl FnOnce(&mut Settings)) -> Settings {
     let mut settings = Settings::default();
     settings.live.drain = 10 * DEADLINE;
@@ -103,29 +107,29 @@ fn tcp_address(address: &BoundAddress) -> SocketAddr {
     }
 }
 
-/// The `roomcast` program as a process; it is killed when it is dropped.
+/// The `roomcast` program as a process. Dropping it kills it.
 pub struct ServerProcess {
     pub process: Child,
     pub address: SocketAddr,
     pub stdout: Option<BufReader<ChildStdout>>,
-    /// The lines that it printed at its start.
+    /// The lines that the program printed at its start.
     pub startup_lines: Vec<String>,
 }
 
 impl ServerProcess {
-    /// Starts it on a free port of the loopback interface.
+    /// Starts the program on a free port of the loopback interface.
     pub fn start(args: &[&str]) -> Self {
         Self::start_command(Command::new(env!("CARGO_BIN_EXE_roomcast")).args(["0", "--bind", "127.0.0.1"]).args(args))
     }
 
-    /// Runs a command that ends up as the program, and reads what it prints at its start.
+    /// Runs a command that becomes the program, and reads its startup lines.
     pub fn start_command(command: &mut Command) -> Self {
         let mut process = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
         let mut startup_lines = Vec::new();
         while startup_lines.last().is_none_or(|line: &String| !line.starts_with("Ctrl-C stops it")) {
             let mut line = String::new();
-            assert!(stdout.read_line(&mut line).unwrap() > 0, "it ended at its start: {startup_lines:?}");
+            assert!(stdout.read_line(&mut line).unwrap() > 0, "the program ended at its start: {startup_lines:?}");
             startup_lines.push(line.trim_end().to_owned());
         }
         let address = startup_lines.iter().find_map(|line| line.split_once(" listening on tcp://"));
@@ -137,19 +141,23 @@ impl ServerProcess {
         Client::join(self.address, room, name)
     }
 
+    pub fn join_pair(&self, room: &str, first: &str, second: &str) -> (Client, Client) {
+        Client::join_pair(self.address, room, first, second)
+    }
+
     pub fn send_signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.process.id().to_string()]).status();
         assert!(status.unwrap().success());
     }
 
-    /// A figure from the kernel's status of the process, in KiB.
+    /// Returns a field of the process's status in the kernel, in KiB.
     pub fn status_kib(&self, field: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with(field)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    /// Waits for its end; its exit code and what it printed since its start.
+    /// Waits for the end of the process. Returns its exit code and its output after the startup lines.
     pub fn wait_for_exit(&mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
         if let Some(stdout) = &mut self.stdout {
@@ -161,7 +169,7 @@ impl ServerProcess {
 
 impl Drop for ServerProcess {
     fn drop(&mut self) {
-        // It fails when the process has ended already.
+        // Killing fails when the process has already ended.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -173,7 +181,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects, and reads nothing yet.
+    /// Connects without reading.
     pub fn connect_raw(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -182,7 +190,7 @@ impl Client {
         Self { reader: BufReader::new(stream) }
     }
 
-    /// Connects, and reads the welcome.
+    /// Connects and reads the welcome.
     pub fn connect(address: SocketAddr) -> Self {
         let mut client = Self::connect_raw(address);
         client.expect_text(WELCOME);
@@ -197,7 +205,15 @@ impl Client {
         client
     }
 
-    /// The same socket for a thread that only sends, while another one reads.
+    /// Joins two clients to a room, one after the other, and reads both join notices.
+    pub fn join_pair(address: SocketAddr, room: &str, first: &str, second: &str) -> (Self, Self) {
+        let mut one = Self::join(address, room, first);
+        let other = Self::join(address, room, second);
+        one.expect_line(&format!("{second} has joined"));
+        (one, other)
+    }
+
+    /// Returns the same socket for a thread that only sends while another one reads.
     pub fn sender(&self) -> ClientSender {
         ClientSender(self.stream().try_clone().unwrap())
     }
@@ -211,15 +227,15 @@ impl Client {
         self.reader.get_mut().write_all(bytes.as_ref()).unwrap();
     }
 
-    /// Sends bytes, or finds that the server has closed.
+    /// Sends bytes, or returns the error of a socket that the server has closed.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
         self.reader.get_mut().write_all(bytes.as_ref())
     }
 
-    /// Reads one line, without its LF or CR LF; `None` at the end.
+    /// Reads one line, without its LF or CR LF. Returns `None` at the end of the stream.
     pub fn try_read_line(&mut self) -> Option<String> {
         let mut line = Vec::new();
-        self.reader.read_until(b'\n', &mut line).expect("no line came");
+        self.reader.read_until(b'\n', &mut line).expect("no line within the deadline");
         let line = String::from_utf8(line).unwrap();
         line.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line).to_owned())
     }
@@ -228,7 +244,7 @@ impl Client {
         self.try_read_line().expect("the server closed the connection")
     }
 
-    /// Reads one line, which has to be this one.
+    /// Reads one line, which must equal `line`.
     #[track_caller]
     pub fn expect_line(&mut self, line: &str) {
         assert_eq!(self.read_line(), line);
@@ -239,45 +255,45 @@ impl Client {
         assert_eq!(String::from_utf8_lossy(&self.read_bytes(text.len())), text);
     }
 
-    /// Reads `ERROR`, the reason, and the end; the reason.
+    /// Reads `ERROR`, the reason and the end of the stream. Returns the reason.
     #[track_caller]
     pub fn expect_error(&mut self) -> String {
         self.expect_line("ERROR");
         let reason = self.read_line();
-        assert_eq!(self.try_read_line(), None, "behind the reason");
+        assert_eq!(self.try_read_line(), None, "a line after the reason");
         reason
     }
 
-    /// Reads lines until one is this.
+    /// Reads lines until one equals `line`.
     pub fn skip_to_line(&mut self, line: &str) {
         while self.read_line() != line {}
     }
 
-    /// Ends the own side; the server sees the end of input.
+    /// Closes the sending side, so that the server reads the end of input.
     pub fn half_close(&mut self) {
-        // It fails when the server has closed already.
+        // Closing fails when the server has already closed.
         let _ = self.stream().shutdown(Shutdown::Write);
     }
 
-    /// All lines until the server's end.
+    /// Reads all lines until the server closes.
     pub fn read_to_end(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.try_read_line()).collect()
     }
 
-    /// All that comes until the server's end, telnet's answers among it.
+    /// Reads all bytes until the server closes, telnet commands included.
     pub fn read_to_end_lossy(&mut self) -> String {
         let mut bytes = Vec::new();
-        self.reader.read_to_end(&mut bytes).expect("no end came");
+        self.reader.read_to_end(&mut bytes).expect("no end of the stream within the deadline");
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Leaves, and reads what was said until then.
+    /// Closes the sending side and reads all lines until the server closes.
     pub fn leave(mut self) -> Vec<String> {
         self.half_close();
         self.read_to_end()
     }
 
-    /// Closes with a reset instead of an end.
+    /// Closes the socket with a reset.
     pub fn reset(self) {
         socket2::SockRef::from(self.stream()).set_linger(Some(Duration::ZERO)).unwrap();
     }
@@ -292,48 +308,48 @@ impl ClientSender {
         self.0.write_all(bytes.as_ref()).unwrap();
     }
 
-    /// Sends bytes, or finds that the server has closed.
+    /// Sends bytes, or returns the error of a socket that the server has closed.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
         self.0.write_all(bytes.as_ref())
     }
 
-    /// Ends the own side; the server sees the end of input.
+    /// Closes the sending side, so that the server reads the end of input.
     pub fn half_close(&mut self) {
-        // It fails when the server has closed already.
+        // Closing fails when the server has already closed.
         let _ = self.0.shutdown(Shutdown::Write);
     }
 }
 
-/// So many lines, each its number.
+/// Returns `lines` lines, each with its number as text.
 pub fn numbered_lines(lines: usize) -> String {
     (0..lines).fold(String::new(), |text, number| text + &number.to_string() + "\n")
 }
 
-/// Reads the lines numbered_lines below `total`, each of which is `expected` of its number or lost; how
-/// many were lost. Each gap is told in its place.
+/// Reads lines up to number `total`. Each equals `expected` of its number, or a skip notice in its place
+/// counts it. Returns the number of skipped lines.
 #[track_caller]
 pub fn read_lines_and_skip_notices(client: &mut Client, total: usize, expected: impl Fn(usize) -> String) -> usize {
     let (mut next, mut lost) = (0, 0);
     while next < total {
         let line = client.read_line();
-        let Some(told) = line.strip_prefix("*** ") else {
-            assert_eq!(line, expected(next), "the gaps told so far are the gaps there are");
+        let Some(notice) = line.strip_prefix("*** ") else {
+            assert_eq!(line, expected(next), "lines are missing without a skip notice");
             next += 1;
             continue;
         };
-        let count: usize = told.split(' ').next().unwrap().parse().unwrap();
-        assert_eq!(told, format!("{count} {} skipped", if count == 1 { "line" } else { "lines" }));
+        let count: usize = notice.split(' ').next().unwrap().parse().unwrap();
+        assert_eq!(notice, format!("{count} {} skipped", if count == 1 { "line" } else { "lines" }));
         (next, lost) = (next + count, lost + count);
     }
     lost
 }
 
-/// Waits until `condition` holds; it has to within the deadline.
+/// Waits until `condition` holds, and fails after the deadline.
 #[track_caller]
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < DEADLINE, "never: {what}");
+        assert!(start.elapsed() < DEADLINE, "not within the deadline: {what}");
         std::thread::yield_now();
     }
 }

@@ -5,7 +5,7 @@ use super::{Client, TestServer};
 use pty_process::blocking::Command;
 use std::sync::OnceLock;
 
-/// A program with which people connect.
+/// A program that connects to the server from a terminal.
 #[derive(Clone, Copy)]
 pub enum ClientProgram {
     /// GNU telnet.

@@ -1,7 +1,7 @@
-//! A terminal with a real program in it, and what a person at it sees.
+//! A terminal with a real program in it, and the screen that it shows.
 //!
-//! What the program writes is drawn as a terminal draws it, and what is to be seen is waited for
-//! under the one deadline. A screen is written down as its rows, with [`CURSOR`] where the cursor is.
+//! The program's output is drawn as a terminal draws it, and each wait for a screen has the one deadline.
+//! Tests write a screen as its rows, with [`CURSOR`] at the cursor.
 
 use super::DEADLINE;
 use super::pty::with_default_signals;
@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Instant;
 
-/// What stands for the cursor, in front of the character that it is on.
+/// The mark for the cursor. It stands before the character under the cursor.
 pub const CURSOR: char = '█';
 
 /// A terminal's rows.
@@ -24,24 +24,24 @@ pub const ROWS: u16 = 24;
 /// A terminal's columns, until it is resized.
 pub const COLUMNS: u16 = 80;
 
-/// Rows that are kept when they have left the screen: more than one line fills.
+/// Rows that are kept after they leave the screen: more than the longest line fills.
 const SCROLLBACK: usize = 1_000;
 
-/// One person's terminal; its program is killed when it is dropped.
+/// A terminal with a program. Dropping it kills the program.
 pub struct Screen {
     pty: Arc<Pty>,
     program: Child,
-    /// What the program writes. It ends when nobody can write to the terminal any more.
+    /// The program's output. It ends when no process has the terminal open.
     output: Receiver<Vec<u8>>,
     terminal: vt100::Parser<SideEffects>,
 }
 
-/// What reached the terminal and is neither text nor where that stands.
+/// Everything that reached the terminal and is neither text nor a cursor movement.
 #[derive(Debug, Default)]
 struct SideEffects(Vec<String>);
 
 impl Screen {
-    /// A program in a terminal of its own.
+    /// Starts a program in a terminal of its own.
     pub fn spawn(program: &str, args: &[&str]) -> Self {
         let (pty, inside) = open().unwrap();
         pty.resize(Size::new(ROWS, COLUMNS)).unwrap();
@@ -52,7 +52,7 @@ impl Screen {
         let (drawn, output) = channel();
         thread::spawn(move || {
             let mut bytes = [0; 4096];
-            // The end is an error to Linux: the terminal is nobody's any more.
+            // Linux reports the end as an error: no process has the terminal open.
             while let Ok(count @ 1..) = (&*reader).read(&mut bytes) {
                 if drawn.send(bytes[..count].to_vec()).is_err() {
                     break;
@@ -63,7 +63,7 @@ impl Screen {
         Self { pty, program, output, terminal }
     }
 
-    /// Joins `room` as somebody.
+    /// Sends the JOIN line and waits for the `has joined`.
     pub fn join(&mut self, room: &str, name: &str) {
         self.type_keys(&format!("JOIN {room} {name}\r"));
         self.expect_rows(&[&format!("JOIN {room} {name}"), &format!("{name} has joined"), "█"]);
@@ -80,13 +80,13 @@ impl Screen {
         (&*self.pty).write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Makes the terminal as wide as this.
+    /// Changes the terminal's width.
     pub fn resize(&mut self, columns: u16) {
         self.terminal.set_size(size(ROWS), size(columns));
         self.pty.resize(Size::new(ROWS, columns)).unwrap();
     }
 
-    /// Waits until these are the last rows; of more than fit, the last that do.
+    /// Waits until the screen ends in these rows, or in the last of them that fit.
     #[track_caller]
     pub fn expect_rows(&mut self, rows: &[&str]) {
         let on_screen = &rows[rows.len().saturating_sub(ROWS.into())..];
@@ -96,27 +96,27 @@ impl Screen {
         });
     }
 
-    /// Waits until `holds` does.
+    /// Waits until `holds` returns true.
     #[track_caller]
     pub fn wait_for(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
         let start = Instant::now();
         while !holds(self) {
             match self.output.recv_timeout(DEADLINE.saturating_sub(start.elapsed())) {
                 Ok(bytes) => self.terminal.process(&bytes),
-                Err(RecvTimeoutError::Timeout) => self.fail(&format!("never: {what}")),
-                Err(RecvTimeoutError::Disconnected) => self.fail(&format!("it ended, and never: {what}")),
+                Err(RecvTimeoutError::Timeout) => self.fail(&format!("not within the deadline: {what}")),
+                Err(RecvTimeoutError::Disconnected) => self.fail(&format!("the program ended before: {what}")),
             }
         }
     }
 
-    /// Waits until the program has ended.
+    /// Waits for the end of the program.
     #[track_caller]
     pub fn wait_for_exit(&mut self) -> ExitStatus {
         let start = Instant::now();
         loop {
             match self.output.recv_timeout(DEADLINE.saturating_sub(start.elapsed())) {
                 Ok(bytes) => self.terminal.process(&bytes),
-                Err(RecvTimeoutError::Timeout) => self.fail("it never ended"),
+                Err(RecvTimeoutError::Timeout) => self.fail("the program did not end within the deadline"),
                 Err(RecvTimeoutError::Disconnected) => return self.program.wait().unwrap(),
             }
         }
@@ -125,10 +125,10 @@ impl Screen {
     #[track_caller]
     fn fail(&self, why: &str) -> ! {
         let side_effects = &self.terminal.callbacks().0;
-        panic!("{why}\nit shows:\n{}\nand beside that: {side_effects:?}", self.rows().join("\n"));
+        panic!("{why}\nthe screen shows:\n{}\nother effects: {side_effects:?}", self.rows().join("\n"));
     }
 
-    /// All rows down to the last that isn't empty or has the cursor.
+    /// Returns all rows down to the last one with text or the cursor.
     pub fn rows(&self) -> Vec<String> {
         let (lines, columns) = self.terminal.screen().size();
         let mut rows: Vec<String> = (0..lines.get()).map(|row| self.row(row, columns.get())).collect();
@@ -140,7 +140,7 @@ impl Screen {
     fn row(&self, row: u16, columns: u16) -> String {
         let screen = self.terminal.screen();
         let mut text = String::new();
-        // Behind the last column the cursor waits for what goes there to be put in the next row.
+        // After the last column the cursor stays there until the next character starts a new row.
         for column in 0..=columns {
             if screen.cursor_position() == (row, column) {
                 text.push(CURSOR);
@@ -155,15 +155,15 @@ impl Screen {
         text
     }
 
-    /// The character in a column of the row that is this.
+    /// Returns the cell in a column of the last row that equals `row`.
     #[track_caller]
     pub fn cell(&self, row: &str, column: u16) -> &vt100::Cell {
         let found = self.rows().iter().rposition(|shown| shown == row);
-        let found = found.unwrap_or_else(|| self.fail(&format!("no row is {row:?}")));
+        let found = found.unwrap_or_else(|| self.fail(&format!("no row equals {row:?}")));
         self.terminal.screen().cell(found.try_into().unwrap(), column).unwrap()
     }
 
-    /// The oldest rows that are kept, which may have left the screen.
+    /// Returns the oldest rows that are kept, including those that have left the screen.
     pub fn oldest_rows(&mut self) -> Vec<String> {
         self.terminal.screen_mut().set_scrollback(SCROLLBACK);
         let rows = self.terminal.screen().rows(0, COLUMNS).collect();
@@ -171,20 +171,20 @@ impl Screen {
         rows
     }
 
-    /// Fails if anything has reached the terminal that isn't text: a bell, a title, a cursor hidden.
+    /// Fails if anything but text has reached the terminal, such as a bell, a title or a hidden cursor.
     #[track_caller]
     pub fn assert_only_text(&self) {
         let screen = self.terminal.screen();
         let plain = !screen.hide_cursor() && !screen.alternate_screen() && !screen.application_keypad();
         if !plain || !self.terminal.callbacks().0.is_empty() {
-            self.fail("it was disturbed");
+            self.fail("output other than text reached the terminal");
         }
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // It fails when the program has ended already.
+        // Killing fails when the program has already ended.
         let _ = self.program.kill();
         let _ = self.program.wait();
     }
@@ -220,7 +220,7 @@ impl vt100::Callbacks for SideEffects {
     }
 
     fn unhandled_char(&mut self, _: &mut vt100::Screen, character: char) {
-        // Real terminals show it; this one draws nothing.
+        // Real terminals show this character; this one draws nothing.
         if character != char::REPLACEMENT_CHARACTER {
             self.0.push(format!("character {character:?}"));
         }
