@@ -252,12 +252,14 @@ impl Batch {
             Operation::Join(joiner) => self.apply_join(*joiner),
             Operation::Leave(joiner) => self.apply_leave(&joiner),
             Operation::Rename(member, name) => self.apply_rename(*member, *name),
-            Operation::ShowHistory(requester, count) => self.replies.push((requester, DeferredReply::History(count))),
+            Operation::ShowHistory { peer, slot, count } => {
+                self.replies.push((Requester { peer, slot }, DeferredReply::History(count)));
+            }
             Operation::Whisper(whisper) => {
                 self.inbox_bytes += whisper.text.len();
                 self.replies.push((whisper.sender.clone(), DeferredReply::Whisper(whisper)));
             }
-            Operation::NotifyReady(sender) => self.blocked_senders.push(sender),
+            Operation::NotifyReady { peer, slot } => self.blocked_senders.push(Requester { peer, slot }),
             Operation::Shutdown => self.apply_shutdown(),
         }
     }

@@ -27,11 +27,11 @@ pub(crate) enum Operation {
     /// The peer wants this name instead of the one that it has.
     Rename(Box<MemberRef>, Box<UserName>),
     /// Show this peer so many of the last lines.
-    ShowHistory(Requester, u16),
+    ShowHistory { peer: Arc<Peer<dyn ByteSink>>, slot: MembershipSlot, count: u16 },
     /// Say something to one member alone.
     Whisper(Box<Whisper>),
     /// Tell this peer when you get here: it waits for the capacity.
-    NotifyReady(Requester),
+    NotifyReady { peer: Arc<Peer<dyn ByteSink>>, slot: MembershipSlot },
     /// Say goodbye, let everybody go, and admit nobody any more.
     Shutdown,
 }

@@ -58,7 +58,7 @@ impl Membership {
             Err(bytes) => {
                 // Whatever fills the inbox now is in front of this: when the pass gets here, it
                 // has taken all that.
-                self.spawn_pass(self.inbox().send(Operation::NotifyReady(self.requester())));
+                self.spawn_pass(self.inbox().send(self.notify_ready()));
                 Err(bytes)
             }
         }
@@ -88,13 +88,17 @@ impl Membership {
         let whisper = Whisper { sender: self.requester(), from: self.user(), to, text: text.into() };
         let sent = self.inbox().try_send_whisper(Box::new(whisper));
         let full = sent.is_err();
-        self.spawn_pass(sent.unwrap_or_else(|_| self.inbox().send(Operation::NotifyReady(self.requester()))));
+        self.spawn_pass(sent.unwrap_or_else(|_| self.inbox().send(self.notify_ready())));
         !full
     }
 
     /// Asks to be shown the room's last `count` lines. The peer is told `REQUEST_DONE`.
     pub(crate) fn request_history(&self, count: u16) {
-        self.spawn_pass(self.inbox().send(Operation::ShowHistory(self.requester(), count)));
+        self.spawn_pass(self.inbox().send(Operation::ShowHistory {
+            peer: Arc::clone(&self.peer),
+            slot: self.key.slot,
+            count,
+        }));
     }
 
     /// How many are in the room now, and their names. One that was let in a moment ago may be in no
@@ -109,6 +113,10 @@ impl Membership {
     /// Hands in a leaver's last lines, budget or not: each connection has one such parcel.
     pub(crate) fn send_final_lines(&self, bytes: Box<[u8]>, lines: u32) {
         self.spawn_pass(self.inbox().send_final_lines(bytes, lines));
+    }
+
+    fn notify_ready(&self) -> Operation {
+        Operation::NotifyReady { peer: Arc::clone(&self.peer), slot: self.key.slot }
     }
 
     fn requester(&self) -> Requester {

@@ -4,9 +4,9 @@ use crate::config::SlowReader;
 use crate::metrics::counters::{Counters, MetricsDelta};
 use crate::peer::Peer;
 use crate::peer::PeerId;
-use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::{MembershipSlot, PeerEvents};
-use crate::room::inbox::{MemberRef, Operation, Requester};
+use crate::peer::output_buffer::ByteSink;
+use crate::room::inbox::{MemberRef, Operation};
 use crate::room::roster::MemberKey;
 use crate::text::names::UserName;
 use std::io;
@@ -37,8 +37,8 @@ fn joiner(peer: &Arc<Peer<Page>>) -> MemberRef {
     MemberRef { key: MemberKey { name, disambiguator: None, slot: MembershipSlot::A }, peer: Arc::clone(peer) as _ }
 }
 
-fn requester(peer: &Arc<Peer<Page>>) -> Requester {
-    Requester { peer: Arc::clone(peer) as _, slot: MembershipSlot::A }
+fn show_history(peer: &Arc<Peer<Page>>, count: u16) -> Operation {
+    Operation::ShowHistory { peer: Arc::clone(peer) as _, slot: MembershipSlot::A, count }
 }
 
 fn room() -> Room {
@@ -244,7 +244,7 @@ async fn a_newcomer_is_shown_the_past_before_its_own_joining() {
     push(&room, [Operation::Join(Box::new(joiner(&late)))]);
     pass(&room).await;
     assert_eq!(text(&late), "*** u2 has joined\n*** u1: c\nu3 has joined\n");
-    push(&room, [send("u1: d\n"), Operation::ShowHistory(requester(&late), 3)]);
+    push(&room, [send("u1: d\n"), show_history(&late, 3)]);
     pass(&room).await;
     assert!(text(&late).ends_with("\nu1: d\n*** u1: c\n*** u3 has joined\n*** u1: d\n"), "{}", text(&late));
 }
@@ -280,7 +280,7 @@ async fn showing_the_past_lets_others_run() {
     let (room, asks) = (room(), peer(1));
     push(&room, [Operation::Join(Box::new(joiner(&asks)))]);
     pass(&room).await;
-    push(&room, (0..1_000).map(|_| Operation::ShowHistory(requester(&asks), 1)));
+    push(&room, (0..1_000).map(|_| show_history(&asks, 1)));
     let mut breaths = 0;
     tokio::select! {
         biased;
@@ -304,7 +304,7 @@ async fn whoever_comes_into_an_empty_room_is_shown_nothing_of_before() {
     let (next, last) = (peer(3), peer(4));
     push(&room, [Operation::Leave(Box::new(joiner(&new))), Operation::Join(Box::new(joiner(&next)))]);
     push(&room, [Operation::Leave(Box::new(joiner(&next))), Operation::Join(Box::new(joiner(&last)))]);
-    push(&room, [Operation::ShowHistory(requester(&last), 9)]);
+    push(&room, [show_history(&last, 9)]);
     pass(&room).await;
     assert_eq!(text(&next), "u3 has joined\n");
     assert_eq!(text(&last), "u4 has joined\n*** u4 has joined\n");
@@ -314,9 +314,9 @@ async fn whoever_comes_into_an_empty_room_is_shown_nothing_of_before() {
 async fn a_room_that_remembers_nothing_says_so() {
     let room = Room::new(RoomName::parse("room").unwrap(), 1 << 20, 0, 5);
     let asks = peer(1);
-    push(&room, [Operation::Join(Box::new(joiner(&asks))), Operation::ShowHistory(requester(&asks), 3)]);
+    push(&room, [Operation::Join(Box::new(joiner(&asks))), show_history(&asks, 3)]);
     pass(&room).await;
-    assert_eq!(text(&asks), format!("u1 has joined\n{}", crate::text::replies::NO_HISTORY));
+    assert_eq!(text(&asks), format!("u1 has joined\n{}", crate::text::replies::NOTHING_KEPT));
 }
 
 #[tokio::test]
