@@ -1,37 +1,38 @@
-//! A delivery: a batch that is laid out, and how it gets to peer after peer.
+//! Fan-out: a committed batch, and which part of it each peer gets.
 
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::Peer;
 use crate::peer::PeerId;
-use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::peer::line_batch::{BatchOffset, EncodedBatch};
+use crate::peer::output_buffer::ByteSink;
+use crate::room::passes::REPLY_COST;
 use crate::room::replay::Replay;
 use crate::room::roster::Members;
 use bytes::Bytes;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// A peer that came or went in a batch: its part, and what it is told when it has it.
+/// The part of a batch for a peer that joined or left in it, and the events that follow the part.
 pub(crate) struct PartialDelivery {
     pub(crate) peer: Arc<Peer<dyn ByteSink>>,
     /// The slot in which `then_raise` is raised.
     pub(crate) slot: MembershipSlot,
-    /// The place in the replay up to which it is shown the past first; 0: not at all.
+    /// The offset in the replay up to which the peer is shown earlier lines first; 0 shows none.
     pub(crate) replay_end: usize,
     pub(crate) from: BatchOffset,
-    /// `None`: to the end.
+    /// The end of the part; `None` is the end of the batch.
     pub(crate) to: Option<BatchOffset>,
     pub(crate) then_raise: PeerEvents,
 }
 
-/// Parts that were not handed out yet.
+/// The partial deliveries that are still to be made.
 #[derive(Default)]
 pub(crate) struct PartialDeliveries(pub(crate) Vec<PartialDelivery>);
 
 impl Drop for PartialDeliveries {
-    /// A panic in the midst of it: who came or went in this batch may be in no roster, and nobody
-    /// else would tell it.
+    /// Raises `ROOM_FAILED` for the peers that are left after a panic: a peer that joined or left in this
+    /// batch may be in no roster, so `close_failed_room` does not find it.
     fn drop(&mut self) {
         for part in self.0.drain(..) {
             let events = part.then_raise | PeerEvents::ROOM_FAILED;
@@ -40,51 +41,66 @@ impl Drop for PartialDeliveries {
     }
 }
 
-/// A batch laid out, to be handed to peer after peer.
+/// A committed batch, to be delivered to peer after peer.
 pub(crate) struct Fanout {
-    /// The whole batch.
-    pub(crate) all: EncodedBatch,
-    pub(crate) end: BatchOffset,
-    /// Who came or went in it.
-    pub(crate) partials: PartialDeliveries,
-    /// Who was there before it.
-    pub(crate) members: Arc<Members>,
-    /// Those of them who went in it.
-    pub(crate) left: HashSet<PeerId>,
-    /// The past for those who came, if they are shown any.
-    pub(crate) replay: Option<Replay>,
+    batch: EncodedBatch,
+    end: BatchOffset,
+    /// The parts for peers that joined or left in the batch, the first one last.
+    partials: PartialDeliveries,
+    /// The members before the batch.
+    members: Arc<Members>,
+    /// Those of `members` that left in the batch.
+    left: HashSet<PeerId>,
+    /// The earlier lines for peers that joined, if the room replays any.
+    replay: Option<Replay>,
 }
 
 impl Fanout {
-    /// Hands their part to those who came or went, one for each step of the iterator, and tells
-    /// them. A newcomer is told only then: what its connection writes comes behind its
-    /// `has joined`.
-    pub(crate) fn deliver_partial<'a>(&'a mut self, metrics: &'a mut MetricsDelta) -> impl Iterator<Item = ()> + 'a {
-        self.partials.0.reverse();
-        std::iter::from_fn(move || {
-            let part = self.partials.0.last()?;
-            let to = part.to.unwrap_or(self.end);
-            if let Some(replay) = self.replay.as_ref().filter(|_| part.replay_end > 0) {
-                let (lines, count) = replay.lines_before(part.replay_end);
-                part.peer.deliver_batch(&EncodedBatch::new(Bytes::copy_from_slice(lines), count), metrics);
-            }
-            if to.bytes > part.from.bytes {
-                part.peer.deliver(&self.all.part(part.peer.route(), part.from, to), metrics);
-            }
-            if part.then_raise != PeerEvents::NONE {
-                part.peer.raise(part.then_raise.in_slot(part.slot), metrics);
-            }
-            self.partials.0.pop();
-            Some(())
-        })
+    /// Creates the fan-out of the lines in `bytes`, which end at `end`.
+    pub(crate) fn new(
+        (bytes, end): (Vec<u8>, BatchOffset),
+        mut partials: PartialDeliveries,
+        (members, left): (Arc<Members>, HashSet<PeerId>),
+        replay: Option<Replay>,
+    ) -> Self {
+        partials.0.reverse();
+        Self { batch: EncodedBatch::new(Bytes::from(bytes), end.lines), end, partials, members, left, replay }
     }
 
-    /// Hands the whole batch to those who were here before it and still are, one for each step
-    /// of the iterator.
-    pub(crate) fn deliver_all<'a>(&'a self, metrics: &'a mut MetricsDelta) -> impl Iterator<Item = ()> + 'a {
-        let anything = self.all.lines() > 0;
+    /// Returns the whole batch.
+    pub(crate) fn batch(&self) -> &EncodedBatch {
+        &self.batch
+    }
+
+    /// Returns the cost of the next partial delivery in deliveries, or `None` after the last one.
+    pub(crate) fn next_partial_cost(&self) -> Option<usize> {
+        let part = self.partials.0.last()?;
+        Some(if part.replay_end > 0 { REPLY_COST } else { 1 })
+    }
+
+    /// Delivers the next part, and raises the peer's events. The peer's connection writes after that, so
+    /// its own output follows its `has joined`.
+    pub(crate) fn deliver_next_partial(&mut self, metrics: &mut MetricsDelta) {
+        // The part stays in the list until it is delivered: a panic raises ROOM_FAILED for its peer, too.
+        let Some(part) = self.partials.0.last() else { return };
+        let to = part.to.unwrap_or(self.end);
+        if let Some(replay) = self.replay.as_ref().filter(|_| part.replay_end > 0) {
+            let (lines, count) = replay.lines_before(part.replay_end);
+            part.peer.deliver_batch(&EncodedBatch::new(Bytes::copy_from_slice(lines), count), metrics);
+        }
+        if to.bytes > part.from.bytes {
+            part.peer.deliver(&self.batch.part(part.peer.route(), part.from, to), metrics);
+        }
+        if part.then_raise != PeerEvents::NONE {
+            part.peer.raise(part.then_raise.in_slot(part.slot), metrics);
+        }
+        self.partials.0.pop();
+    }
+
+    /// Returns the members that get the whole batch: they were members before it and did not leave in it.
+    pub(crate) fn recipients(&self) -> impl Iterator<Item = &Arc<Peer<dyn ByteSink>>> {
+        let has_lines = self.batch.lines() > 0;
         let stayed = |peer: &Peer| self.left.is_empty() || !self.left.contains(&peer.id());
-        let rest = self.members.values().filter(move |peer| anything && stayed(peer));
-        rest.map(|peer| peer.deliver_batch(&self.all, metrics))
+        self.members.values().filter(move |peer| has_lines && stayed(peer))
     }
 }

@@ -8,14 +8,18 @@ mod fanout;
 pub mod history;
 pub(crate) mod inbox;
 pub mod membership;
+mod operations;
+mod pass_token;
 mod passes;
 pub mod registry;
 mod replay;
+mod replies;
 pub mod roster;
 
 use crate::room::batch::HistoryState;
 use crate::room::history::History;
 use crate::room::inbox::Inbox;
+use crate::room::registry::RoomSettings;
 use crate::room::roster::Roster;
 use crate::text::names::RoomName;
 use crossbeam_utils::atomic::AtomicCell;
@@ -37,12 +41,12 @@ pub struct Room {
 }
 
 impl Room {
-    /// An empty room whose inbox holds at most `inbox_bytes` of lines, and which remembers `history`
-    /// lines and shows `replay` of them to newcomers.
-    pub(crate) fn new(name: RoomName, inbox_bytes: usize, history: usize, replay: usize) -> Self {
-        let (inbox, roster) = (Inbox::new(inbox_bytes), Roster::new());
-        let history = (history > 0).then(|| Box::new(History::new(history)));
-        let history_state = AtomicCell::new(Some(Box::new(HistoryState { history, replay })));
+    /// Creates a room without members.
+    pub(crate) fn new(name: RoomName, settings: &RoomSettings) -> Self {
+        let (inbox, roster) = (Inbox::new(settings.inbox_bytes), Roster::new());
+        let history = (settings.history_lines > 0).then(|| Box::new(History::new(settings.history_lines)));
+        let history_state = HistoryState { history, replay: settings.replay_lines };
+        let history_state = AtomicCell::new(Some(Box::new(history_state)));
         Self { name, inbox, roster, closed: AtomicBool::new(false), history_state }
     }
 

@@ -1,54 +1,93 @@
-//! Passes: the loop that takes a room's inbox batch by batch and hands each batch out.
+//! Passes: the loop that takes a room's inbox batch by batch and delivers each batch to the members.
 
 use crate::metrics::counters::{Counters, MetricsDelta};
-use crate::peer::events::PeerEvents;
 use crate::room::Room;
 use crate::room::batch::{Batch, CommittedBatch};
-use crate::room::inbox::{Operation, PassToken};
-use crate::room::registry::Registry;
-use crate::room::roster::Members;
-use std::sync::Arc;
+use crate::room::fanout::Fanout;
+use crate::room::replies::DeferredReplies;
 use std::sync::atomic::Ordering;
 use tokio::task::yield_now;
 use tracing::trace;
 
-/// How many deliveries a pass makes before it lets the I/O driver and other tasks run: about half a
-/// millisecond of writes. A breath costs a look at all sockets and, often, another worker's waking:
-/// with three in a pass of 200 writes a fanout cost 8 % more. Without any, others waited longer.
+/// The number of deliveries in a slice, after which a pass yields: about half a millisecond of writes. A
+/// yield costs a poll of all sockets and often the waking of another worker: three yields in a pass of 200
+/// writes made a delivery 8 % more expensive, and no yield made other tasks wait longer.
 pub(super) const DELIVERIES_PER_YIELD: usize = 128;
 
-/// How many deliveries a pass makes before it looks for newcomers: about 25 µs of writes. They are
-/// let in and told then, and need not wait for a pass through thousands of members.
-pub(super) const DELIVERIES_PER_GATHER: usize = 8;
+/// The number of deliveries after which a pass gathers operations for the next batch: about 25 µs of
+/// writes. Joiners among them get their first lines at once and don't wait for a pass through thousands of
+/// members.
+const DELIVERIES_PER_GATHER: usize = 8;
 
-/// How many deliveries an reply counts for: it may show 64 KiB of the past.
+/// The most operations that are gathered at a time: half a slice.
+pub(super) const OPERATIONS_PER_GATHER: usize = 1_024;
+
+/// The number of operations that cost as much as one delivery: applying one takes about 200 ns.
+const OPERATIONS_PER_DELIVERY: usize = 16;
+
+/// The cost of a reply, and of a delivery with a replay, in deliveries: either may render 64 KiB of history.
 pub(super) const REPLY_COST: usize = 8;
 
+/// The work of one poll, in deliveries. All kinds of work in all passes of a poll are charged to the same
+/// slice, and before they are done.
+#[derive(Debug, Default)]
+struct Slice {
+    /// The work since the last yield.
+    used: usize,
+    /// The work since operations were last gathered.
+    ungathered: usize,
+}
+
+impl Slice {
+    /// Charges work of which a gather is due after some amount. Yields are left to [`Slice::charge`].
+    fn charge_delivery(&mut self, cost: usize) {
+        self.used += cost;
+        self.ungathered += cost;
+    }
+
+    /// Yields if the slice is used up, and charges the work in the slice that is current then.
+    async fn charge(&mut self, cost: usize) {
+        if self.used >= DELIVERIES_PER_YIELD {
+            yield_now().await;
+            self.used = 0;
+        }
+        self.used += cost;
+    }
+}
+
+/// The delivery of one committed batch, and the batch that is gathered meanwhile.
+struct Pass<'a> {
+    room: &'a Room,
+    /// The operations of the committed batch, which the inbox still counts.
+    incomplete: usize,
+    next: Batch,
+    slice: Slice,
+}
+
 impl Room {
-    /// Makes passes until the inbox is empty: each takes everything in it as one batch and hands it
-    /// to everybody. `quiet` is called after each behind which nothing has come yet.
+    /// Runs passes until the inbox is empty: each takes the operations in it as one batch and delivers
+    /// that to all members. Calls `on_quiet` after each pass during which no operation came.
     ///
-    /// Only the holder of the room's `PassToken` may call this: **one at a time a room**. That alone
-    /// gives all members one order, membership included.
-    pub(crate) async fn run_passes(&self, counters: &Counters, quiet: impl Fn()) {
+    /// Only the room's pass token calls this, so **one pass at a time runs in a room**. That alone gives
+    /// all members one order, joins and leaves included.
+    pub(crate) async fn run_passes(&self, counters: &Counters, on_quiet: impl Fn()) {
+        let mut slice = Slice::default();
         let mut next = Batch::new(&self.roster, self.closed.load(Ordering::Relaxed), self.history_state.take());
         loop {
-            next.gather(&self.inbox, 0);
-            let CommittedBatch { mut fanout, operations, closed, mut metrics, history_state, replies } =
+            self.gather_all(&mut next, &mut slice).await;
+            let CommittedBatch { fanout, operations, closed, mut metrics, history_state, replies } =
                 next.commit(&self.roster, &self.inbox);
             self.closed.store(closed, Ordering::Relaxed);
-            next = Batch::new(&self.roster, closed, history_state);
-            self.drive(fanout.deliver_partial(&mut metrics), &mut next, operations).await;
-            self.drive(fanout.deliver_all(&mut metrics), &mut next, operations).await;
-            for (step, (peer, reply)) in (1..).zip(replies) {
-                next.send_reply(&peer, &reply, &mut metrics);
-                self.checkpoint(REPLY_COST * step, &mut next, operations).await;
-            }
+            let batch = Batch::new(&self.roster, closed, history_state);
+            let mut pass = Pass { room: self, incomplete: operations, next: batch, slice };
+            pass.deliver(fanout, &mut metrics).await;
+            pass.send_replies(replies, &mut metrics).await;
+            Pass { next, slice, .. } = pass;
             counters.add(&metrics);
             trace!(room = ?self.name, operations = operations, lines = metrics.lines, writes = metrics.writes, "pass");
             if next.is_empty() {
-                quiet();
-                // Whoever runs the next pass may do so at once when this one is settled.
+                on_quiet();
+                // After `complete`, another token may run the next pass at once.
                 self.history_state.store(next.history_state().take());
             }
             if !self.inbox.complete(operations) {
@@ -60,65 +99,56 @@ impl Room {
         }
     }
 
-    /// Takes `steps`, and a breath between some of them.
-    async fn drive(&self, steps: impl Iterator<Item = ()>, next: &mut Batch, incomplete: usize) {
-        for (step, ()) in (1_usize..).zip(steps) {
-            if step.is_multiple_of(DELIVERIES_PER_GATHER) {
-                self.checkpoint(step, next, incomplete).await;
-            }
-        }
-    }
-
-    /// Gathers what has come for the `next` batch, or lets others run, after so many deliveries.
-    /// `incomplete` operations are still counted in the inbox.
-    async fn checkpoint(&self, deliveries: usize, next: &mut Batch, incomplete: usize) {
-        if deliveries.is_multiple_of(DELIVERIES_PER_GATHER) {
-            next.gather(&self.inbox, incomplete);
-            next.deliver_to_joiners(DELIVERIES_PER_GATHER);
-        }
-        if deliveries.is_multiple_of(DELIVERIES_PER_YIELD) {
-            yield_now().await;
+    /// Gathers the operations that wait now, and leaves those that come meanwhile to the next batch.
+    async fn gather_all(&self, next: &mut Batch, slice: &mut Slice) {
+        slice.ungathered = 0;
+        let mut waiting = next.waiting_operations(&self.inbox, 0);
+        while waiting > 0 {
+            let count = waiting.min(OPERATIONS_PER_GATHER);
+            slice.charge(count.div_ceil(OPERATIONS_PER_DELIVERY)).await;
+            next.gather(&self.inbox, count);
+            waiting -= count;
         }
     }
 }
 
-/// Runs the room's passes, if they are due, in a task that ends when the room is quiet.
-pub(super) fn spawn_pass(token: Option<PassToken>, registry: &Arc<Registry>, room: &Arc<Room>) {
-    if let Some(token) = token {
-        tokio::spawn(run(token, Arc::clone(registry), Arc::clone(room)));
+impl Pass<'_> {
+    /// Delivers the batch to the members that joined or left in it, then to all others.
+    async fn deliver(&mut self, mut fanout: Fanout, metrics: &mut MetricsDelta) {
+        while let Some(cost) = fanout.next_partial_cost() {
+            self.charge(cost).await;
+            fanout.deliver_next_partial(metrics);
+        }
+        for peer in fanout.recipients() {
+            self.charge(1).await;
+            peer.deliver_batch(fanout.batch(), metrics);
+        }
     }
-}
 
-/// Runs passes until the room is quiet.
-async fn run(_due: PassToken, registry: Arc<Registry>, room: Arc<Room>) {
-    let fuse = Fuse { registry: &registry, room: &room };
-    // Everything that is readable already is read first, and comes into the same batch.
-    yield_now().await;
-    room.run_passes(&registry.counters, || registry.remove_if_empty(&room)).await;
-    std::mem::forget(fuse);
-}
-
-/// Blows when a pass does not come to its end: there was a panic in it, or the runtime is gone.
-/// Nobody would run the room's next pass; so the room goes, and its members are told to close,
-/// rather than that they sit in a mute room for ever.
-struct Fuse<'a> {
-    registry: &'a Registry,
-    room: &'a Arc<Room>,
-}
-
-impl Drop for Fuse<'_> {
-    fn drop(&mut self) {
-        self.registry.rooms.remove_if(&self.room.name(), |_, found| Arc::ptr_eq(found, self.room));
-        let mut metrics = MetricsDelta::default();
-        for operation in self.room.inbox.take(usize::MAX) {
-            if let Operation::Join(member) | Operation::Leave(member) = operation {
-                member.raise(PeerEvents::ROOM_FAILED, &mut metrics);
-            }
+    /// Sends the replies to the batch's requests.
+    async fn send_replies(&mut self, replies: DeferredReplies, metrics: &mut MetricsDelta) {
+        for (requester, reply) in replies {
+            self.charge(REPLY_COST).await;
+            self.next.send_reply(&requester, &reply, metrics);
         }
-        for (key, peer) in self.room.roster().snapshot().iter() {
-            peer.raise(PeerEvents::ROOM_FAILED.in_slot(key.slot), &mut metrics);
+    }
+
+    /// Charges the work that follows, after a checkpoint if one is due.
+    async fn charge(&mut self, cost: usize) {
+        if self.slice.ungathered >= DELIVERIES_PER_GATHER {
+            self.checkpoint().await;
         }
-        self.room.roster().replace(Members::default());
-        self.registry.counters.add(&metrics);
+        self.slice.charge_delivery(cost);
+    }
+
+    /// Gathers operations for the next batch, delivers to its joiners, and yields if the slice is used up.
+    async fn checkpoint(&mut self) {
+        self.slice.ungathered = 0;
+        let inbox = &self.room.inbox;
+        let count = self.next.waiting_operations(inbox, self.incomplete).min(OPERATIONS_PER_GATHER);
+        self.slice.charge(count.div_ceil(OPERATIONS_PER_DELIVERY)).await;
+        self.next.gather(inbox, count);
+        self.slice.charge(self.next.joiners_cost(DELIVERIES_PER_GATHER)).await;
+        self.next.deliver_to_joiners(DELIVERIES_PER_GATHER);
     }
 }

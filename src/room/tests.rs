@@ -1,4 +1,4 @@
-use super::passes::{DELIVERIES_PER_YIELD, REPLY_COST};
+use super::passes::{DELIVERIES_PER_YIELD, OPERATIONS_PER_GATHER, REPLY_COST};
 use super::*;
 use crate::config::SlowReader;
 use crate::metrics::counters::{Counters, MetricsDelta};
@@ -7,13 +7,17 @@ use crate::peer::PeerId;
 use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::peer::output_buffer::ByteSink;
 use crate::room::inbox::{MemberRef, Operation};
+use crate::room::membership::Membership;
+use crate::room::registry::Registry;
 use crate::room::roster::MemberKey;
 use crate::text::names::UserName;
 use std::io;
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
 use tokio::task::yield_now;
+use tokio_util::task::TaskTracker;
 
 /// Takes everything, and how many writes it was.
 #[derive(Default)]
@@ -161,7 +165,7 @@ async fn a_newcomer_does_not_wait_for_a_pass_to_end() {
     assert_eq!(text(&stays), "u2000 has joined\nu1: b\nu2001 has joined\n");
     assert_eq!(text(&visits), "u2001 has joined\n");
     let reached = peers.iter().filter(|peer| text(peer).ends_with("u1: a\n")).count();
-    assert_eq!(reached, 2 * DELIVERIES_PER_YIELD, "the others wait for the line before");
+    assert!(reached <= 2 * DELIVERIES_PER_YIELD, "the others wait for the earlier line: {reached}");
     push(&room, [send("u1: c\n"), Operation::Leave(Box::new(joiner(&visits))), send("u1: d\n")]);
     assert_eq!(checkpoint(), Poll::Pending);
     assert_eq!(events_of(&visits), PeerEvents::NONE, "a leaver waits for its last line");
@@ -332,4 +336,226 @@ async fn a_pass_that_lasts_lets_others_run() {
         () = async { loop { breaths += 1; yield_now().await } } => {}
     }
     assert_eq!(breaths, 1_000 / DELIVERIES_PER_YIELD);
+}
+
+/// A sink that sends an operation to its room at each write.
+#[derive(Default)]
+struct RefillingSink {
+    room: OnceLock<Weak<Room>>,
+    refills_left: AtomicUsize,
+}
+
+impl ByteSink for RefillingSink {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let left = |left: usize| left.checked_sub(1);
+        if self.refills_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok()
+            && let Some(room) = self.room.get().and_then(Weak::upgrade)
+        {
+            let _ = room.inbox.send(Operation::SendLines { bytes: Box::from(&b"u1: a\n"[..]), lines: 1 });
+        }
+        Ok(bytes.len())
+    }
+}
+
+/// Few members, whose writes refill the inbox: every pass is short, but all of them count.
+#[tokio::test]
+async fn passes_of_a_refilling_room_yield_on_one_slice() {
+    const REFILLS: usize = 10_000;
+    for members in [1, 7, 100] {
+        let (room, counters) = (Arc::new(room()), Counters::default());
+        let sink = RefillingSink { room: OnceLock::new(), refills_left: AtomicUsize::new(0) };
+        let refilling = Arc::new(Peer::new(PeerId(0), 1 << 20, SlowReader::Skip, sink));
+        refilling.sink().room.set(Arc::downgrade(&room)).unwrap();
+        let key = MemberKey { name: UserName::parse("u0").unwrap(), disambiguator: None, slot: MembershipSlot::A };
+        push(&room, [Operation::Join(Box::new(MemberRef { key, peer: Arc::clone(&refilling) as _ }))]);
+        push(&room, (1..members).map(|id| Operation::Join(Box::new(joiner(&peer(id))))));
+        pass(&room).await;
+        refilling.sink().refills_left.store(REFILLS, Ordering::Relaxed);
+        push(&room, [Operation::SendLines { bytes: Box::from(&b"u1: a\n"[..]), lines: 1 }]);
+        let mut run = pin!(room.run_passes(&counters, || ()));
+        let mut writes = 0;
+        while run.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            let now = counters.read().writes;
+            assert!(now - writes <= 2 * DELIVERIES_PER_YIELD as u64, "{} writes in one poll", now - writes);
+            writes = now;
+        }
+        let metrics = counters.read();
+        assert_eq!(metrics.lines, REFILLS as u64 + 1);
+        assert_eq!(metrics.writes, metrics.passes * members, "every member gets every batch");
+    }
+}
+
+#[tokio::test]
+async fn gathering_a_full_inbox_yields() {
+    const OPERATIONS: usize = 100_000;
+    let (room, member) = (room(), peer(1));
+    push(&room, [Operation::Join(Box::new(joiner(&member)))]);
+    pass(&room).await;
+    push(&room, (0..OPERATIONS).map(|_| Operation::SendLines { bytes: Box::from(&b"a\n"[..]), lines: 1 }));
+    let mut yields = 0;
+    tokio::select! {
+        biased;
+        metrics = pass(&room) => assert_eq!((metrics.passes, metrics.writes), (1, 1), "one batch"),
+        () = async { loop { yields += 1; yield_now().await } } => {}
+    }
+    assert!(yields >= OPERATIONS / OPERATIONS_PER_GATHER / 4, "{yields}");
+}
+
+#[tokio::test]
+async fn operation_that_is_not_counted_yet_is_delivered_once() {
+    let (room, member) = (room(), peer(1));
+    push(&room, [Operation::Join(Box::new(joiner(&member)))]);
+    pass(&room).await;
+    let line = |text: &str| Operation::SendLines { bytes: Box::from(text.as_bytes()), lines: 1 };
+    // The first line's sender is preempted before it counts: the pass takes that line for the second.
+    room.inbox.send_unmarked(line("u1: a\n"));
+    push(&room, [line("u1: b\n")]);
+    pass(&room).await;
+    assert_eq!(text(&member), "u1 has joined\nu1: a\n");
+    assert!(room.inbox.mark_sent().is_some(), "the room is quiet, so the count makes a pass due");
+    pass(&room).await;
+    assert_eq!(text(&member), "u1 has joined\nu1: a\nu1: b\n");
+    assert!(room.inbox.is_empty() && room.inbox.pending() == 0);
+    // The same while a pass runs.
+    let counters = Counters::default();
+    push(&room, (2..400).map(|id| Operation::Join(Box::new(joiner(&peer(id))))));
+    let mut run = pin!(room.run_passes(&counters, || ()));
+    let mut poll = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(poll().is_pending());
+    room.inbox.send_unmarked(line("u1: c\n"));
+    push(&room, [line("u1: d\n")]);
+    assert!(poll().is_pending());
+    assert!(room.inbox.mark_sent().is_none(), "a pass runs and takes the operation");
+    while poll().is_pending() {}
+    assert!(text(&member).ends_with("u399 has joined\nu1: c\nu1: d\n"));
+    assert!(room.inbox.is_empty() && room.inbox.pending() == 0);
+}
+
+#[tokio::test]
+async fn peer_that_leaves_joins_and_leaves_in_one_batch_gets_each_part_once() {
+    let (room, stays, moves) = (room(), peer(1), peer(2));
+    push(&room, [&stays, &moves].map(|peer| Operation::Join(Box::new(joiner(peer)))));
+    pass(&room).await;
+    let before = text(&moves);
+    let line = |text: &str| Operation::SendLines { bytes: Box::from(text.as_bytes()), lines: 1 };
+    push(&room, [line("u1: a\n"), Operation::Leave(Box::new(joiner(&moves))), line("u1: b\n")]);
+    push(&room, [Operation::Join(Box::new(joiner(&moves))), Operation::Leave(Box::new(joiner(&moves)))]);
+    pass(&room).await;
+    assert_eq!(text(&moves), before + "u1: a\nu2 has joined\n");
+    assert_eq!(room.roster().len(), 1);
+}
+
+#[tokio::test]
+async fn joiner_during_a_pass_gets_its_replay() {
+    let (room, counters) = (room_with(100, 2), Counters::default());
+    push(&room, (0..1_000).map(|id| Operation::Join(Box::new(joiner(&peer(id))))));
+    pass(&room).await;
+    let line = |text: &str| Operation::SendLines { bytes: Box::from(text.as_bytes()), lines: 1 };
+    push(&room, [line("u1: a\n")]);
+    let mut run = pin!(room.run_passes(&counters, || ()));
+    let mut poll = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(poll().is_pending());
+    let new = peer(2_000);
+    push(&room, [line("u1: b\n"), Operation::Join(Box::new(joiner(&new)))]);
+    assert!(poll().is_pending());
+    assert_eq!((events_of(&new), counters.read().passes), (PeerEvents::JOINED, 0), "the pass still runs");
+    assert_eq!(text(&new), "*** u1: a\n*** u1: b\nu2000 has joined\n");
+    while poll().is_pending() {}
+    assert_eq!(text(&new), "*** u1: a\n*** u1: b\nu2000 has joined\n");
+}
+
+fn registry_with(settings: RoomSettings) -> Arc<Registry> {
+    Arc::new(Registry::new(settings, TaskTracker::new()))
+}
+
+fn join(registry: &Arc<Registry>, peer: &Arc<Peer<Page>>, name: &str) -> Membership {
+    let (room, user) = (RoomName::parse("room").unwrap(), UserName::parse(name).unwrap());
+    registry.join(room, user, Arc::clone(peer) as _, MembershipSlot::A).unwrap()
+}
+
+#[tokio::test]
+async fn room_that_a_peer_joins_during_a_mass_exit_stays_in_the_registry() {
+    let (registry, leavers) = (registry_with(RoomSettings::default()), (0..300).map(peer).collect::<Vec<_>>());
+    let members: Vec<_> = leavers.iter().map(|peer| join(&registry, peer, &format!("u{}", peer.id().0))).collect();
+    registry.tracker().close();
+    registry.tracker().wait().await;
+    drop(members);
+    while !leavers.iter().any(|peer| events_of(peer).contains(PeerEvents::LEFT_ROOM)) {
+        yield_now().await;
+    }
+    assert!(!registry.tracker().is_empty(), "the pass still runs");
+    let new = peer(1_000);
+    let membership = join(&registry, &new, "new");
+    registry.tracker().wait().await;
+    assert_eq!((events_of(&new), registry.len()), (PeerEvents::JOINED, 1));
+    assert_eq!(registry.rooms(), [(membership.room(), 1)]);
+    let again = join(&registry, &peer(1_001), "again");
+    registry.tracker().wait().await;
+    assert!(text(&new).ends_with("again has joined\n"), "both are in the same room");
+    drop((membership, again));
+    registry.tracker().wait().await;
+    assert!(registry.is_empty());
+}
+
+#[tokio::test]
+async fn last_lines_of_a_leaver_come_before_its_leave() {
+    let registry = registry_with(RoomSettings { inbox_bytes: 10, ..RoomSettings::default() });
+    let (stays, leaves) = (peer(1), peer(2));
+    let (_old, leaver) = (join(&registry, &stays, "u1"), join(&registry, &leaves, "u2"));
+    registry.tracker().close();
+    registry.tracker().wait().await;
+    leaver.send_lines(Box::from(&b"u2: first\n"[..]), 1).unwrap();
+    let refused = leaver.send_lines(Box::from(&b"u2: last\n"[..]), 1).unwrap_err();
+    leaver.send_final_lines(refused, 1);
+    drop(leaver);
+    registry.tracker().wait().await;
+    assert!(text(&stays).ends_with("u2: first\nu2: last\nu2 has left\n"), "{}", text(&stays));
+}
+
+/// Without a runtime, each request is answered before it returns.
+#[test]
+fn whisper_with_duplicate_names_reaches_a_member_of_that_name_or_none() {
+    let registry = registry_with(RoomSettings { allow_duplicate_names: true, ..RoomSettings::default() });
+    let peers = [peer(1), peer(2), peer(3), peer(4)];
+    let members: Vec<_> =
+        peers.iter().zip(["al", "bob", "bob", "carl"]).map(|(peer, name)| join(&registry, peer, name)).collect();
+    for name in ["carl", "CARL", "bob"] {
+        let before = peers.each_ref().map(|peer| text(peer));
+        assert!(members[0].send_whisper(UserName::parse(name).unwrap(), "psst"));
+        let reached: Vec<_> = (1..4).filter(|&at| text(&peers[at]) != before[at]).collect();
+        assert!(!reached.is_empty() && reached.iter().all(|&at| members[at].user().as_str() == name.to_lowercase()));
+        assert!(text(&peers[0]).ends_with(&format!("*** you whisper to {name}: psst\n")));
+    }
+    let before = peers.each_ref().map(|peer| text(peer));
+    assert!(members[0].send_whisper(UserName::parse("dora").unwrap(), "psst"));
+    assert!((1..4).all(|at| text(&peers[at]) == before[at]), "no member has that name");
+    assert!(text(&peers[0]).ends_with("*** nobody here is called dora: /who lists who is\n"));
+}
+
+#[tokio::test]
+async fn listing_during_a_pass_includes_its_asker_once() {
+    let (registry, peers) = (registry_with(RoomSettings::default()), (0..1_000).map(peer).collect::<Vec<_>>());
+    let members: Vec<_> = peers.iter().map(|peer| join(&registry, peer, &format!("u{}", peer.id().0))).collect();
+    registry.tracker().close();
+    registry.tracker().wait().await;
+    let list = |membership: &Membership| {
+        let mut listed = (0, Vec::new());
+        membership.list_members(|total, names| listed = (total, names.copied().collect()));
+        assert_eq!(listed.0, listed.1.len());
+        listed.1
+    };
+    assert_eq!(list(&members[0]).len(), 1_000);
+    members[0].send_lines(Box::from(&b"u0: a\n"[..]), 1).unwrap();
+    while !text(&peers[0]).ends_with("u0: a\n") && !text(&peers[999]).ends_with("u0: a\n") {
+        yield_now().await;
+    }
+    let new = peer(1_000);
+    let membership = join(&registry, &new, "new");
+    while events_of(&new) != PeerEvents::JOINED {
+        yield_now().await;
+    }
+    let listed = list(&membership);
+    assert_eq!((listed.len(), listed.iter().filter(|name| name.as_str() == "new").count()), (1_001, 1));
+    registry.tracker().wait().await;
+    assert_eq!(list(&membership).len(), 1_001);
 }

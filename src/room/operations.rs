@@ -1,0 +1,151 @@
+//! Operations: how a batch applies what members send, join, leave and rename.
+
+use crate::peer::Peer;
+use crate::peer::PeerId;
+use crate::peer::events::{MembershipSlot, PeerEvents};
+use crate::peer::line_batch::BatchOffset;
+use crate::peer::output_buffer::ByteSink;
+use crate::room::batch::Batch;
+use crate::room::fanout::PartialDelivery;
+use crate::room::inbox::{MemberRef, Operation, Requester};
+use crate::room::replies::DeferredReply;
+use crate::room::roster::{MemberKey, holds_key};
+use crate::text::messages;
+use crate::text::names::UserName;
+use std::mem;
+use std::sync::Arc;
+
+impl Batch {
+    /// Applies one operation, after all that were sent before it.
+    pub(super) fn apply(&mut self, operation: Operation) {
+        match operation {
+            Operation::SendLines { bytes, lines } => {
+                self.inbox_bytes += bytes.len();
+                if self.bytes.is_empty() {
+                    // The operation is often the only one: its bytes become the batch's without a copy.
+                    self.bytes = bytes.into_vec();
+                } else {
+                    self.bytes.extend_from_slice(&bytes);
+                }
+                self.advance_end(lines.into());
+            }
+            Operation::Join(joiner) => self.apply_join(*joiner),
+            Operation::Leave(leaver) => self.apply_leave(&leaver),
+            Operation::Rename(member, name) => self.apply_rename(*member, *name),
+            Operation::ShowHistory { peer, slot, count } => {
+                self.replies.push((Requester { peer, slot }, DeferredReply::History(count)));
+            }
+            Operation::Whisper(whisper) => {
+                self.inbox_bytes += whisper.text.len();
+                self.replies.push((whisper.sender.clone(), DeferredReply::Whisper(whisper)));
+            }
+            Operation::NotifyReady { peer, slot } => self.blocked_senders.push(Requester { peer, slot }),
+            Operation::Shutdown => self.apply_shutdown(),
+        }
+    }
+
+    /// Admits a peer, unless another member has its name. Names are given here and in
+    /// [`Batch::apply_rename`] alone, so no two members get the same one.
+    fn apply_join(&mut self, joiner: MemberRef) {
+        if self.closed {
+            return joiner.raise(PeerEvents::ROOM_CLOSED, &mut self.metrics);
+        }
+        if self.members_mut().contains_key(&joiner.key) {
+            return joiner.raise(PeerEvents::NAME_TAKEN, &mut self.metrics);
+        }
+        let MemberRef { key, peer } = joiner;
+        self.members_mut().insert(key, Arc::clone(&peer));
+        let from = self.end;
+        let replay_end = self.extend_replay();
+        messages::joined(&mut self.bytes, &key.name);
+        self.advance_end(1);
+        self.joined_at.insert(peer.id(), self.partials.0.len());
+        let then_raise = PeerEvents::JOINED;
+        self.partials.0.push(PartialDelivery { peer, slot: key.slot, replay_end, from, to: None, then_raise });
+        self.metrics.joins += 1;
+    }
+
+    /// Removes a member if the peer is the one that holds the key. The peer gets the lines up to here.
+    fn apply_leave(&mut self, MemberRef { key, peer }: &MemberRef) {
+        if !holds_key(self.members_now(), key, peer.id()) {
+            return;
+        }
+        // The roster's spelling of the name is used: a rename may just have changed the letters' case.
+        let name = self.members_mut().remove_entry(key).map_or(key.name, |(key, _)| key.name);
+        // A join in this batch is later than any membership before the batch.
+        if let Some(at) = self.joined_at.remove(&peer.id()) {
+            let part = &mut self.partials.0[at];
+            part.to = Some(self.end);
+            part.then_raise = part.then_raise | PeerEvents::LEFT_ROOM;
+        } else if self.was_member(key, peer.id()) {
+            self.add_leaver(Arc::clone(peer), key.slot, PeerEvents::LEFT_ROOM);
+        }
+        messages::left(&mut self.bytes, &name);
+        self.advance_end(1);
+        self.metrics.leaves += 1;
+        if self.members_now().is_empty() {
+            self.reset_history();
+        }
+    }
+
+    /// Gives a member another name, unless another member has it. The member's own name in other letters
+    /// is free for it.
+    fn apply_rename(&mut self, member: MemberRef, name: UserName) {
+        if self.closed {
+            // The shutdown notice is the answer: the name is not taken.
+            return;
+        }
+        let new_key = MemberKey { name, ..member.key };
+        let is_taken = new_key != member.key && self.members_now().contains_key(&new_key);
+        if is_taken || !holds_key(self.members_now(), &member.key, member.peer.id()) {
+            return member.raise(PeerEvents::NAME_TAKEN, &mut self.metrics);
+        }
+        let MemberRef { key, peer } = member;
+        if self.was_member(&key, peer.id()) {
+            self.renamed.insert(peer.id());
+        }
+        self.members_mut().remove(&key);
+        self.members_mut().insert(new_key, Arc::clone(&peer));
+        messages::renamed(&mut self.bytes, &key.name, &name);
+        self.advance_end(1);
+        self.replies.push((Requester { peer, slot: key.slot }, DeferredReply::Renamed));
+    }
+
+    /// Sends every member the shutdown notice, removes all of them, and closes the room to joins.
+    fn apply_shutdown(&mut self) {
+        if self.closed {
+            return;
+        }
+        self.closed = true;
+        self.bytes.extend_from_slice(messages::SHUTTING_DOWN.as_bytes());
+        self.advance_end(1);
+        let to = Some(self.end);
+        for part in self.partials.0.iter_mut().filter(|part| part.to.is_none()) {
+            part.to = to;
+            part.then_raise = part.then_raise | PeerEvents::SHUTDOWN;
+        }
+        let members = mem::take(self.members_mut());
+        for (key, peer) in members {
+            if !self.joined_at.contains_key(&peer.id()) && self.was_member(&key, peer.id()) {
+                self.add_leaver(peer, key.slot, PeerEvents::SHUTDOWN);
+            }
+        }
+    }
+
+    /// Returns true if the peer that holds the key now was a member before the batch, under any name.
+    fn was_member(&self, key: &MemberKey, id: PeerId) -> bool {
+        holds_key(self.members_before(), key, id) || self.renamed.contains(&id)
+    }
+
+    /// Gives a member of before the batch all lines up to here and no more, followed by the events.
+    fn add_leaver(&mut self, peer: Arc<Peer<dyn ByteSink>>, slot: MembershipSlot, then_raise: PeerEvents) {
+        self.left.insert(peer.id());
+        let (from, to) = (BatchOffset::default(), Some(self.end));
+        self.partials.0.push(PartialDelivery { peer, slot, replay_end: 0, from, to, then_raise });
+    }
+
+    /// Moves the end past `lines` lines that were appended.
+    fn advance_end(&mut self, lines: u64) {
+        self.end = BatchOffset { bytes: self.bytes.len(), lines: self.end.lines + lines };
+    }
+}

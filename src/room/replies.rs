@@ -1,0 +1,60 @@
+//! Deferred replies: what a member requested in a batch, and gets after all members have that batch.
+
+use crate::metrics::counters::MetricsDelta;
+use crate::peer::events::PeerEvents;
+use crate::peer::line_batch::EncodedBatch;
+use crate::room::batch::Batch;
+use crate::room::inbox::{Requester, Whisper};
+use crate::room::roster::find_by_name;
+use crate::text::replies;
+use bytes::Bytes;
+
+/// The reply to a request. The pass sends it after the batch, when the requester has the batch's lines and
+/// the roster has the batch's joins, leaves and renames.
+pub(crate) enum DeferredReply {
+    /// The room gave the requester the name that it asked for.
+    Renamed,
+    /// The requester is shown this number of last lines.
+    History(u16),
+    /// The whisper is delivered, or the requester is told that no member has that name.
+    Whisper(Box<Whisper>),
+}
+
+/// The replies of a batch, in the order of the requests.
+pub(crate) type DeferredReplies = Vec<(Requester, DeferredReply)>;
+
+impl Batch {
+    /// Sends the reply to a request of the batch before this one. The history ends with the lines of that
+    /// batch.
+    pub(crate) fn send_reply(&mut self, requester: &Requester, reply: &DeferredReply, metrics: &mut MetricsDelta) {
+        match reply {
+            DeferredReply::Renamed => return requester.raise(PeerEvents::RENAMED, metrics),
+            DeferredReply::Whisper(whisper) => self.deliver_whisper(whisper, metrics),
+            DeferredReply::History(count) => self.deliver_history(requester, *count, metrics),
+        }
+        requester.raise(PeerEvents::REQUEST_DONE, metrics);
+    }
+
+    fn deliver_history(&mut self, requester: &Requester, count: u16, metrics: &mut MetricsDelta) {
+        let history = self.history_state().as_mut().and_then(|state| state.history.as_mut());
+        let (lines, count) = match history.map(|history| history.render_last(count.into())).unwrap_or_default() {
+            (_, 0) => (Bytes::from_static(replies::NOTHING_KEPT.as_bytes()), 1),
+            (lines, count) => (lines.into(), count),
+        };
+        requester.peer.deliver_batch(&EncodedBatch::new(lines, count), metrics);
+    }
+
+    /// Delivers a whisper to one member of that name, and its outcome to the sender.
+    fn deliver_whisper(&self, Whisper { sender, from, to, text }: &Whisper, metrics: &mut MetricsDelta) {
+        let mut reply = Vec::new();
+        if let Some(member) = find_by_name(self.members_before(), *to) {
+            let mut line = Vec::new();
+            replies::whispered(&mut line, from, text);
+            member.deliver_batch(&EncodedBatch::new(Bytes::from(line), 1), metrics);
+            replies::whispering(&mut reply, to, text);
+        } else {
+            replies::nobody(&mut reply, to);
+        }
+        sender.peer.deliver_batch(&EncodedBatch::new(Bytes::from(reply), 1), metrics);
+    }
+}
