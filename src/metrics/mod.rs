@@ -1,5 +1,6 @@
-//! Metrics: what the server did so far, as numbers.
+//! Metrics: the work that the server has done so far, as numbers.
 //!
-//! Counters and the deltas that passes and connections add to them live here; nothing that formats or serves them.
+//! This folder holds the counters and the deltas that passes and connections add to them. It formats and
+//! serves nothing.
 
 pub mod counters;
