@@ -6,14 +6,14 @@ use std::io;
 use std::task::{Context, Waker};
 use tokio::task::yield_now;
 
-/// Takes everything, or panics.
+/// A sink that takes all bytes, or panics.
 struct Sink {
     panics: bool,
 }
 
 impl ByteSink for Sink {
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        assert!(!self.panics, "as a bug would");
+        assert!(!self.panics, "this sink panics at each write");
         Ok(bytes.len())
     }
 }
@@ -22,12 +22,16 @@ fn peer(id: u64, panics: bool) -> Arc<Peer<Sink>> {
     Arc::new(Peer::new(PeerId(id), 1 << 20, SlowReader::Skip, Sink { panics }))
 }
 
+fn registry_with(settings: RoomSettings) -> Arc<Registry> {
+    Arc::new(Registry::new(settings, TaskTracker::new()))
+}
+
 fn join(registry: &Arc<Registry>, peer: &Arc<Peer<Sink>>) -> Membership {
     let (room, user) = (RoomName::parse("room").unwrap(), UserName::parse(&format!("u{}", peer.id().0)).unwrap());
     registry.join(room, user, Arc::clone(peer) as _, MembershipSlot::A).unwrap()
 }
 
-/// Lets all that is due run: this is the only thread.
+/// Yields until all due passes have run: they are tasks of this thread.
 async fn settle() {
     for _ in 0..100 {
         yield_now().await;
@@ -38,11 +42,11 @@ fn events_of(peer: &Peer<Sink>) -> PeerEvents {
     peer.take_events(&Context::from_waker(Waker::noop()))
 }
 
-/// A leaver is preempted between sending and counting, and a join gets in between: the pass
-/// takes the leave for the join that was counted. The room must not go: somebody is coming.
+/// A leaver is preempted between sending and counting, and a join is sent in between: the pass takes the
+/// leave for the join that was counted. The registry keeps the room for the join.
 #[tokio::test]
-async fn a_room_stays_while_a_join_is_in_its_queue() {
-    let registry = Arc::new(Registry::new(1 << 20, false));
+async fn room_with_a_join_in_its_queue_stays_in_the_registry() {
+    let registry = registry_with(RoomSettings::default());
     let (first, second) = (peer(1, false), peer(2, false));
     let old = join(&registry, &first);
     settle().await;
@@ -51,7 +55,7 @@ async fn a_room_stays_while_a_join_is_in_its_queue() {
     let new = join(&registry, &second);
     settle().await;
     assert!(old.room.roster().is_empty(), "the pass took the leave");
-    assert_eq!(registry.len(), 1, "and the room stays");
+    assert_eq!(registry.len(), 1, "the registry keeps the room");
     old.spawn_pass(old.inbox().mark_sent());
     settle().await;
     assert_eq!(events_of(&second), PeerEvents::JOINED);
@@ -61,10 +65,10 @@ async fn a_room_stays_while_a_join_is_in_its_queue() {
     assert!(registry.is_empty());
 }
 
-/// A room's history is the room's: at most 64 KiB (`history.rs`), and gone with it.
+/// The history is part of the room, and is freed with it.
 #[tokio::test]
-async fn a_room_that_is_gone_keeps_no_memory() {
-    let registry = Arc::new(Registry::new(1 << 20, false).with_history(100, 10));
+async fn removed_room_keeps_no_memory() {
+    let registry = registry_with(RoomSettings { replay_lines: 10, ..RoomSettings::default() });
     let first = peer(1, false);
     let member = join(&registry, &first);
     settle().await;
@@ -80,14 +84,14 @@ async fn a_room_that_is_gone_keeps_no_memory() {
 }
 
 #[tokio::test]
-async fn a_panic_in_a_pass_closes_its_room_and_no_other() {
-    let registry = Arc::new(Registry::new(1 << 20, false));
+async fn panic_in_a_pass_closes_its_room_and_no_other() {
+    let registry = registry_with(RoomSettings::default());
     let (good, bad) = (peer(1, false), peer(2, true));
     let leaver = peer(4, false);
     let (old, left) = (join(&registry, &good), join(&registry, &leaver));
     settle().await;
     assert_eq!(events_of(&leaver), PeerEvents::JOINED);
-    // In one batch: whose write panics, and who leaves behind that.
+    // One batch has the join of the peer whose sink panics, and a leave after it.
     let broken = join(&registry, &bad);
     drop(left);
     settle().await;
@@ -102,4 +106,141 @@ async fn a_panic_in_a_pass_closes_its_room_and_no_other() {
     drop((old, broken));
     settle().await;
     assert_eq!(new.room.roster().len(), 1);
+}
+
+#[test]
+fn membership_dropped_outside_a_runtime_leaves_its_room() {
+    let registry = registry_with(RoomSettings::default());
+    let (stays, leaves) = (peer(1, false), peer(2, false));
+    let old = join(&registry, &stays);
+    let membership = join(&registry, &leaves);
+    assert_eq!(old.room.roster().len(), 2, "without a runtime the caller runs the passes");
+    drop(membership);
+    assert_eq!(old.room.roster().len(), 1);
+    assert_eq!(events_of(&leaves), PeerEvents::JOINED | PeerEvents::LEFT_ROOM);
+    drop(old);
+    assert!(registry.is_empty());
+}
+
+#[test]
+fn passes_of_a_runtime_that_shuts_down_are_run_to_their_end() {
+    let registry = registry_with(RoomSettings::default());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let context = runtime.enter();
+    let joined = peer(1, false);
+    let membership = join(&registry, &joined);
+    assert_eq!(events_of(&joined), PeerEvents::NONE, "the task is not polled yet");
+    drop(context);
+    drop(runtime);
+    assert_eq!(events_of(&joined), PeerEvents::JOINED);
+    assert!(registry.tracker().is_empty());
+    drop(membership);
+    assert!(registry.is_empty());
+}
+
+#[tokio::test]
+async fn tracker_waits_for_passes() {
+    let registry = registry_with(RoomSettings::default());
+    let joined = peer(1, false);
+    let _membership = join(&registry, &joined);
+    registry.tracker().close();
+    registry.tracker().wait().await;
+    assert_eq!(events_of(&joined), PeerEvents::JOINED);
+}
+
+#[test]
+fn listing_rooms_locks_nothing_while_its_caller_joins() {
+    let registry = registry_with(RoomSettings::default());
+    let user = UserName::parse("al").unwrap();
+    let join = |room: RoomName, id| registry.join(room, user, peer(id, false), MembershipSlot::A).unwrap();
+    let mut memberships: Vec<_> = (0..50).map(|id| join(RoomName::parse(&format!("r{id}")).unwrap(), id)).collect();
+    for (room, members) in registry.rooms() {
+        assert_eq!(members, 1);
+        memberships.push(join(room, 100));
+    }
+    assert_eq!((memberships.len(), registry.len()), (100, 50));
+}
+
+/// A connection that moves: the events of its old room are in the old slot, those of the new room in the
+/// new slot.
+#[test]
+fn rooms_raise_events_in_the_slot_of_the_membership() {
+    let registry = registry_with(RoomSettings::default());
+    let (moves, user) = (peer(1, false), UserName::parse("al").unwrap());
+    let join =
+        |room: &str, slot| registry.join(RoomName::parse(room).unwrap(), user, Arc::clone(&moves) as _, slot).unwrap();
+    let mut old = join("old", MembershipSlot::A);
+    let new = join("new", MembershipSlot::B);
+    old.request_rename(UserName::parse("alan").unwrap());
+    let events = events_of(&moves);
+    assert_eq!(events.of_slot(MembershipSlot::A), PeerEvents::JOINED | PeerEvents::RENAMED);
+    assert_eq!(events.of_slot(MembershipSlot::B), PeerEvents::JOINED);
+    new.request_history(1);
+    drop(old);
+    let events = events_of(&moves);
+    assert_eq!(events.of_slot(MembershipSlot::A), PeerEvents::LEFT_ROOM);
+    assert_eq!(events.of_slot(MembershipSlot::B), PeerEvents::REQUEST_DONE);
+    registry.shut_down();
+    let events = events_of(&moves);
+    assert_eq!(events.of_slot(MembershipSlot::A), PeerEvents::NONE);
+    assert_eq!(events.of_slot(MembershipSlot::B), PeerEvents::SHUTDOWN);
+}
+
+/// The name that the room gave is not known to the membership when it is dropped.
+#[tokio::test]
+async fn membership_dropped_with_a_rename_pending_leaves_under_either_name() {
+    for name in ["al", "u2"] {
+        let registry = registry_with(RoomSettings::default());
+        let (first, second) = (peer(1, false), peer(2, false));
+        let (mut renamed, other) = (join(&registry, &first), join(&registry, &second));
+        settle().await;
+        assert_eq!(events_of(&first), PeerEvents::JOINED);
+        renamed.request_rename(UserName::parse(name).unwrap());
+        settle().await;
+        let expected = if name == "al" { PeerEvents::RENAMED } else { PeerEvents::NAME_TAKEN };
+        assert_eq!(events_of(&first), expected);
+        let room = Arc::clone(&renamed.room);
+        drop(renamed);
+        settle().await;
+        assert_eq!(room.roster().len(), 1, "the rename to {name}");
+        assert_eq!(events_of(&first), PeerEvents::LEFT_ROOM);
+        drop(other);
+        settle().await;
+        assert!(room.roster().is_empty() && registry.is_empty(), "the rename to {name}");
+    }
+}
+
+#[test]
+fn panic_in_a_pass_without_a_runtime_closes_its_room() {
+    let registry = registry_with(RoomSettings::default());
+    let (good, bad) = (peer(1, false), peer(2, true));
+    let old = join(&registry, &good);
+    let broken = join(&registry, &bad);
+    assert!(registry.is_empty() && old.room.roster().is_empty());
+    assert_eq!(events_of(&good), PeerEvents::JOINED | PeerEvents::ROOM_FAILED);
+    assert!(events_of(&bad).contains(PeerEvents::ROOM_FAILED));
+    drop((old, broken));
+    assert!(registry.is_empty());
+}
+
+/// The pass has delivered to some members when its task is dropped, and delivers to the others in the drop.
+#[test]
+fn pass_that_is_dropped_between_two_slices_goes_on_where_it_was() {
+    let registry = registry_with(RoomSettings::default());
+    let peers: Vec<_> = (0..400).map(|id| peer(id, false)).collect();
+    let members: Vec<_> = peers.iter().map(|peer| join(&registry, peer)).collect();
+    let before = registry.counters().read();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        members[0].send_lines(Box::from(&b"u0: a\n"[..]), 1).unwrap();
+        for _ in 0..2 {
+            yield_now().await;
+        }
+        assert!(!registry.tracker().is_empty(), "the pass still runs");
+    });
+    drop(runtime);
+    let after = registry.counters().read();
+    assert_eq!((after.passes - before.passes, after.writes - before.writes), (1, 400));
+    drop(members);
+    assert!(registry.is_empty());
 }
