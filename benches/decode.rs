@@ -27,11 +27,11 @@ fn decode(mut bytes: &[u8], chunk: usize) -> (usize, usize) {
     while !bytes.is_empty() {
         let (mut input, rest) = bytes.split_at(chunk.min(bytes.len()));
         bytes = rest;
-        while let Some(Ok(item)) = decoder.next(&mut input) {
+        while let Some(Ok(item)) = decoder.next_item(&mut input) {
             match item {
                 Item::Data(mut run) => {
-                    while let Some(Ok(line)) = lines.next(&mut run) {
-                        text += sanitize::clean(&line).len();
+                    while let Some(Ok(line)) = lines.next_line(&mut run) {
+                        text += sanitize::sanitize(&line).len();
                     }
                 }
                 Item::Command(_) => commands += 1,

@@ -75,15 +75,15 @@
 //! 5. *A pass that lasts*: it breathes every 128 deliveries (`room.rs`, and its test).
 
 pub mod config;
-pub mod connection;
-pub mod limits;
+mod connection;
+mod limits;
 pub mod metrics;
-pub mod net;
+mod net;
 pub mod peer;
 pub mod protocol;
 pub mod room;
-pub mod server;
-pub mod terminal;
+mod server;
+mod terminal;
 pub mod text;
 
 pub use config::{RESERVED_FILES, Settings, SlowReader};

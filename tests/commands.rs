@@ -60,7 +60,7 @@ fn line_that_only_resembles_a_command_is_sent() {
 #[test]
 fn plain_server_sends_commands_as_lines() {
     let server = TestServer::start_with(test_settings(|settings| {
-        settings.live.commands = !true;
+        settings.live.commands = false;
     }));
     let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
     for line in ["/who", "//who", "/quit", "/nonsense", "/msg bob hi"] {

@@ -2,14 +2,18 @@
 
 use super::sink::Sink;
 use roomcast::SlowReader;
+use roomcast::config::RoomSettings;
 use roomcast::peer::Peer;
 use roomcast::peer::PeerId;
-use roomcast::room::registry::{Membership, Registry};
+use roomcast::peer::events::MembershipSlot;
+use roomcast::room::membership::Membership;
+use roomcast::room::registry::Registry;
 use roomcast::text::names::{RoomName, UserName};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::yield_now;
+use tokio_util::task::TaskTracker;
 
 /// The name in ids, tables and JSON.
 pub(crate) const NAME: &str = "ours";
@@ -43,7 +47,14 @@ impl InMemoryServer {
     pub(crate) fn new(threads: usize) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(threads).build();
         let runtime = runtime.unwrap_or_else(|error| unreachable!("no runtime: {error}"));
-        Self { runtime, registry: Arc::new(Registry::new(UNREACHED_LIMIT, false)), residents: Vec::new() }
+        Self {
+            runtime,
+            registry: Arc::new(Registry::new(
+                RoomSettings { history_lines: 0, ..RoomSettings::default() },
+                TaskTracker::new(),
+            )),
+            residents: Vec::new(),
+        }
     }
 
     /// Returns the registry of rooms.
@@ -86,7 +97,8 @@ impl Member {
     /// Requests a join. Returns before the room has admitted the member.
     pub(crate) fn join(registry: &Arc<Registry>, room: &str, peer: Arc<Peer<Sink>>) -> Self {
         let names = RoomName::parse(room).ok().zip(UserName::parse(&user_name(peer.id().0)).ok());
-        let joined = names.and_then(|(room, user)| registry.join(room, user, Arc::clone(&peer) as _).ok());
+        let joined =
+            names.and_then(|(room, user)| registry.join(room, user, Arc::clone(&peer) as _, MembershipSlot::A).ok());
         let membership = joined.unwrap_or_else(|| unreachable!("the names are good and the server is not ending"));
         Self { membership, peer }
     }
@@ -103,7 +115,7 @@ impl Member {
         let user = self.membership.user();
         for at in 1..=count {
             let line = if at == count { last_line(user.as_str()) } else { chat_line(user.as_str()) };
-            let said = self.membership.say(line.into_bytes().into_boxed_slice(), 1);
+            let said = self.membership.send_lines(line.into_bytes().into_boxed_slice(), 1);
             assert!(said.is_ok(), "a burst exceeds an inbox of 1 MiB");
         }
         self.sink().wait_for_text().await;

@@ -250,8 +250,8 @@ impl RoomArgs {
         let default = RoomSettings::default();
         RoomSettings {
             inbox_bytes: self.inbox.unwrap_or(default.inbox_bytes),
-            history_lines: self.history.unwrap_or(default.history_lines),
-            replay_lines: self.replay.unwrap_or(default.replay_lines),
+            history_lines: self.history.map_or(default.history_lines, usize::from),
+            replay_lines: self.replay.map_or(default.replay_lines, usize::from),
             allow_duplicate_names: self.allow_duplicate_names.unwrap_or(default.allow_duplicate_names),
         }
     }

@@ -19,7 +19,7 @@ pub(crate) fn main() -> ExitCode {
     };
     // Kept until the end: its drop writes what is left of the log.
     let _log = logging::start(verbosity);
-    match run(settings, verbosity) {
+    match run(&settings, verbosity) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report::complain(&format!("{error:#}"));
@@ -28,7 +28,7 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn run(settings: Settings, verbosity: u8) -> anyhow::Result<()> {
+fn run(settings: &Settings, verbosity: u8) -> anyhow::Result<()> {
     let connections = max_connections(settings.network.max_connections);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(workers) = settings.network.workers {

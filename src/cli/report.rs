@@ -8,19 +8,13 @@ use std::process::ExitCode;
 /// Prints where the server listens, its bounds if they are given, how to join, and how to stop it.
 pub(super) fn greet(addresses: &[BoundAddress], bounds: Option<&str>) {
     let version = env!("CARGO_PKG_VERSION");
-    let mut text = String::new();
-    for address in addresses {
-        text += &format!("roomcast {version} listening on {address}\n");
-    }
-    if let Some(bounds) = bounds {
-        text += &format!("{bounds}\n");
-    }
-    if let Some(way) = addresses.first().map(way_to_connect) {
-        text += &format!("join with: {way}, then type: JOIN <ROOMNAME> <USERNAME>\n");
-    }
-    text += "Ctrl-C stops it\n";
+    let listening = addresses.iter().map(|address| format!("roomcast {version} listening on {address}"));
+    let way = addresses.first().map(way_to_connect);
+    let join = way.map(|way| format!("join with: {way}, then type: JOIN <ROOMNAME> <USERNAME>"));
+    let rest = bounds.map(str::to_owned).into_iter().chain(join).chain(["Ctrl-C stops it".to_owned()]);
+    let lines: Vec<String> = listening.chain(rest).collect();
     // A closed stdout is no reason not to serve.
-    let _ = io::stdout().write_all(text.as_bytes());
+    let _ = io::stdout().write_all((lines.join("\n") + "\n").as_bytes());
 }
 
 /// Returns a command that connects to `address` from this machine.

@@ -40,9 +40,9 @@ pub struct RoomSettings {
     /// The bound of a room's inbox, in bytes of lines that are not yet passed on.
     pub inbox_bytes: usize,
     /// Lines that a room remembers; 0 for none. 64 KiB bound them, too.
-    pub history_lines: u16,
+    pub history_lines: usize,
     /// Lines of these that a joiner is shown.
-    pub replay_lines: u16,
+    pub replay_lines: usize,
     /// Whether several members of a room may have one name.
     pub allow_duplicate_names: bool,
 }
@@ -88,9 +88,9 @@ pub enum SettingsError {
     #[error("--replay {replay} is more than --history {history}: lower --replay or raise --history")]
     Replay {
         /// Lines to replay.
-        replay: u16,
+        replay: usize,
         /// Lines that a room remembers.
-        history: u16,
+        history: usize,
     },
     /// The kernel closes a stalled peer before the server would.
     #[error(

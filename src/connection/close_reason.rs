@@ -7,7 +7,7 @@ use thiserror::Error;
 
 /// The one reason for which a connection ended. Shown, it is the log's `reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum CloseReason {
+pub(crate) enum CloseReason {
     /// The peer has ended its side.
     #[error("end of input")]
     Eof,
@@ -53,7 +53,7 @@ impl CloseReason {
     /// What the peer is told after `ERROR`: what was wrong and the way out. `None` when it ended
     /// the connection itself, or was told already.
     #[must_use]
-    pub fn to_peer(self, joined: bool) -> Option<String> {
+    pub(crate) fn to_peer(self, joined: bool) -> Option<String> {
         Some(match self {
             Self::Eof | Self::Quit | Self::Lost(_) => return None,
             Self::Shutdown if joined => return None,

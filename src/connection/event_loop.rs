@@ -6,6 +6,7 @@ use super::timers::Deadline;
 use super::{Connection, OutputStatus};
 use crate::connection::close::ConnectionSummary;
 use crate::peer::events::{MembershipSlot, PeerEvents};
+use crate::text::names::{RoomName, UserName};
 use crate::text::{messages, replies};
 use std::any::Any;
 use std::future::poll_fn;
@@ -143,11 +144,7 @@ impl Connection {
         let mut outcome = self.state.handle_room_events(slot, events);
         if outcome.admitted {
             let (room, name) = self.identity().unzip();
-            debug!(
-                room = room.as_ref().map(|room| room.as_str()),
-                name = name.as_ref().map(|name| name.as_str()),
-                "admitted"
-            );
+            debug!(room = room.as_ref().map(RoomName::as_str), name = name.as_ref().map(UserName::as_str), "admitted");
         }
         if let Some(refusal) = outcome.refused.take() {
             self.reply_with(|out| match refusal {

@@ -4,7 +4,7 @@
 //! Rooms, sockets and the meaning of bytes are the layers' below; nothing below knows a connection.
 
 mod close;
-pub mod close_reason;
+pub(crate) mod close_reason;
 mod commands;
 mod event_loop;
 mod input;
@@ -74,6 +74,10 @@ enum InputPause {
     RateLimit,
 }
 
+/// Output of the connection's own that waits for the write lock, in order.
+#[derive(Debug, Default)]
+struct PendingOutput(VecDeque<OutputOp>);
+
 /// One connection.
 pub(crate) struct Connection {
     context: Arc<ServerContext>,
@@ -89,7 +93,7 @@ pub(crate) struct Connection {
     /// Lines and a command for which the room's inbox had no capacity.
     blocked_input: Option<Box<BlockedInput>>,
     /// Output that waits for the write lock. Never empty.
-    pending_output: Option<Box<VecDeque<OutputOp>>>,
+    pending_output: Option<Box<PendingOutput>>,
     /// How much of its rate the peer has used.
     rate: RateLimiter,
     deadlines: Deadlines,

@@ -23,7 +23,7 @@ impl Connection {
     /// Adds output of the connection's own and writes what the socket takes. While another thread holds the write
     /// lock the output waits, and so does input.
     pub(super) fn add_output(&mut self, ops: impl IntoIterator<Item = OutputOp>) {
-        self.pending_output.get_or_insert_default().extend(ops);
+        self.pending_output.get_or_insert_default().0.extend(ops);
         self.begin_draining();
         self.drain_output();
     }
@@ -52,12 +52,12 @@ impl Connection {
     fn apply_pending_output(&mut self, metrics: &mut MetricsDelta) -> bool {
         let drawn = self.input_line.as_mut().map(|input_line| input_line.take_drawn()).unwrap_or_default();
         if !drawn.is_empty() {
-            self.pending_output.get_or_insert_default().push_back(OutputOp::Encoded(drawn));
+            self.pending_output.get_or_insert_default().0.push_back(OutputOp::Encoded(drawn));
         }
-        let Some(ops) = &mut self.pending_output else {
+        let Some(pending) = &mut self.pending_output else {
             return true;
         };
-        let Some(encoded) = self.peer.apply(ops, metrics) else {
+        let Some(encoded) = self.peer.apply(&mut pending.0, metrics) else {
             self.output_status = OutputStatus::Contended;
             return false;
         };

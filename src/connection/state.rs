@@ -339,7 +339,7 @@ impl Outstanding {
         self.0[slot as usize] = Some(last);
     }
 
-    fn is_empty(&self) -> bool {
+    fn is_empty(self) -> bool {
         self.0 == [None, None]
     }
 

@@ -15,7 +15,7 @@ pub enum BoundAddress {
 
 /// Where a peer connects from, for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PeerAddress {
+pub(crate) enum PeerAddress {
     /// A TCP address; an IPv4 peer of an IPv6 socket is shown as an IPv4 peer.
     Tcp(SocketAddr),
     /// A process of this machine.

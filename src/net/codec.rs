@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 ///
 /// A peer with a codec has [`Route::Buffered`](crate::peer::route::Route): passes leave shared lines in its
 /// output buffer, and its task encodes them under the peer's write lock.
-pub trait Codec: Send {
+pub(crate) trait Codec: Send {
     /// Decodes a prefix of `wire`: appends the application's bytes to `app` and bytes for the peer, as an echo or
     /// a protocol's answer, to `reply`. Returns how many bytes of `wire` were taken, at least 1 of a non-empty
     /// `wire`; the codec may stop early where the caller has to act on `app` before it goes on.
@@ -25,4 +25,4 @@ pub trait Codec: Send {
 /// A transport's bytes that break its protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the transport's bytes break its protocol")]
-pub struct CodecError;
+pub(crate) struct CodecError;

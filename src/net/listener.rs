@@ -17,7 +17,7 @@ const ACCEPT_QUEUE: i32 = 4096;
 
 /// A socket that listens.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     io: Listening,
     address: BoundAddress,
     /// Removes the socket's file at the end.
@@ -57,7 +57,7 @@ impl Listener {
     ///
     /// # Errors
     /// [`ListenError`] for the first address that can't be listened on; the others are closed again.
-    pub fn bind_all(settings: &NetworkSettings) -> Result<Vec<Self>, ListenError> {
+    pub(crate) fn bind_all(settings: &NetworkSettings) -> Result<Vec<Self>, ListenError> {
         settings.listen.iter().map(|address| Self::bind(address, settings.socket_mode)).collect()
     }
 
@@ -71,7 +71,7 @@ impl Listener {
     }
 
     /// Returns where the listener is bound.
-    pub fn address(&self) -> &BoundAddress {
+    pub(crate) fn address(&self) -> &BoundAddress {
         &self.address
     }
 

@@ -4,13 +4,15 @@
 //! the layers below is [`ByteSink`](crate::peer::byte_sink::ByteSink), which a socket is.
 
 mod address;
-pub mod codec;
+pub(crate) mod codec;
 mod linger;
 mod listener;
 mod options;
 mod socket;
 
-pub use address::{BoundAddress, PeerAddress};
+pub use address::BoundAddress;
+pub(crate) use address::PeerAddress;
 pub(crate) use linger::linger_close;
-pub use listener::{ListenError, Listener};
-pub use socket::{Socket, Stream};
+pub use listener::ListenError;
+pub(crate) use listener::Listener;
+pub(crate) use socket::{Socket, Stream};

@@ -13,14 +13,14 @@ use tokio::net::{TcpStream, UnixStream};
 /// The permit lives beside the descriptor and is dropped after it: a delivery pass may keep a peer alive for a
 /// moment longer than its connection, and a place is free only when its descriptor is.
 #[derive(Debug)]
-pub struct Socket {
+pub(crate) struct Socket {
     stream: Stream,
     _permit: Permit,
 }
 
 /// A stream that the runtime watches. (tokio's `AsyncFd` over one type for both is deprecated for want of I/O safety.)
 #[derive(Debug)]
-pub enum Stream {
+pub(crate) enum Stream {
     /// A TCP stream.
     Tcp(TcpStream),
     /// A Unix stream.
@@ -29,7 +29,7 @@ pub enum Stream {
 
 impl Socket {
     /// Returns a socket that counts as `permit` until its descriptor is closed.
-    pub fn new(stream: Stream, permit: Permit) -> Self {
+    pub(crate) fn new(stream: Stream, permit: Permit) -> Self {
         Self { stream, _permit: permit }
     }
 

@@ -13,7 +13,7 @@ pub(crate) struct JoinRequest {
 
 /// Why a first line is not accepted. The text says what is wrong and how to do it right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum JoinError {
+pub(crate) enum JoinError {
     /// The input ended before a first line.
     #[error("the connection ended before its first line; write: JOIN <ROOMNAME> <USERNAME>")]
     EndOfInput,

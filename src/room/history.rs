@@ -1,12 +1,12 @@
 //! A room's history: its last lines, bounded in lines and in bytes.
 //!
-//! It belongs to the room's pass, which writes it and reads it: `/last` is asked for through the
-//! inbox, as all else is. So it takes no lock and no snapshot, a push costs no allocation once the
-//! memory is there, and what is shown is in order with what is said.
+//! The room's pass is its only reader and writer, because `/last` is an operation in the inbox. So the
+//! history needs no lock and no snapshot, a push allocates nothing once the capacity is there, and the
+//! shown lines are in the order of the room's lines.
 //!
-//! The lines are copied, once, into one ring of bytes. To keep slices of the passes' buffers would
-//! save that copy, but a kept line of 20 bytes would hold its whole batch in memory, up to 1 MiB; and a
-//! line is written to a socket once for each member anyway, beside which one copy is nothing.
+//! The lines are copied once into one ring of bytes. Slices of the passes' buffers would save that copy,
+//! but a kept line of 20 bytes would keep its whole batch in memory, up to 1 MiB; and one copy costs little
+//! beside the writes of the line to every member's socket.
 
 use crate::text::replies;
 use memchr::{memchr_iter, memrchr, memrchr_iter};
@@ -15,49 +15,49 @@ use std::collections::VecDeque;
 /// The most bytes that a room's history holds, line ends counted.
 pub const MAX_BYTES: usize = 64 << 10;
 
-/// Memory that is kept though the lines don't need it: below this there is little to give back.
+/// The spare capacity that is kept: less than this is not worth a reallocation.
 const SPARE_BYTES: usize = 4 << 10;
 
-/// The last lines of a room: the longest row of whole lines up to now that is within both bounds.
-/// There is never a gap in it, so a line longer than [`MAX_BYTES`] leaves it empty.
+/// The last lines of a room: as many whole lines without a gap as are within both bounds. A line longer
+/// than [`MAX_BYTES`] leaves the history empty.
 #[derive(Debug, Default)]
 pub struct History {
-    /// The lines end to end, each with its LF.
+    /// The lines, end to end, each with its LF.
     text: VecDeque<u8>,
-    /// How long each line is, with its LF; the oldest is the first. Four bytes a line, on top.
+    /// The length of each line with its LF, the oldest line first: four bytes a line.
     lengths: VecDeque<u32>,
-    /// The most lines; 0 keeps nothing and allocates nothing.
+    /// The most lines; 0 keeps no line and allocates nothing.
     max_lines: usize,
 }
 
 impl History {
-    /// Keeps the last `max_lines` lines, as far as [`MAX_BYTES`] hold them.
+    /// Creates an empty history of at most `max_lines` lines and [`MAX_BYTES`] bytes.
     #[must_use]
     pub fn new(max_lines: usize) -> Self {
         Self { max_lines, ..Self::default() }
     }
 
-    /// How many lines there are.
+    /// Returns the number of lines.
     #[must_use]
     pub fn len(&self) -> usize {
         self.lengths.len()
     }
 
-    /// Whether there is none.
+    /// Returns true if there is no line.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lengths.is_empty()
     }
 
-    /// Forgets everything.
+    /// Drops all lines and their memory.
     pub fn clear(&mut self) {
         *self = Self::new(self.max_lines);
     }
 
-    /// Takes a pass's lines, end to end, each with its LF.
+    /// Appends a batch's lines, end to end, each with its LF.
     ///
-    /// They are looked at from their end, and no further than they are kept: a batch of 1 MiB costs
-    /// as much as its last 64 KiB.
+    /// The lines are scanned from their end, and only as far as they are kept: a batch of 1 MiB costs as
+    /// much as its last 64 KiB.
     pub fn push(&mut self, lines: &[u8]) {
         let lines = &lines[..memrchr(b'\n', lines).map_or(0, |end| end + 1)];
         if lines.is_empty() || self.max_lines == 0 {
@@ -67,7 +67,7 @@ impl History {
         if whole {
             self.evict_for(new);
         } else {
-            // What came before the new lines is not wanted, or there would be a gap.
+            // Only the last of the new lines are kept: older lines before them would leave a gap.
             self.text.clear();
             self.lengths.clear();
         }
@@ -77,7 +77,7 @@ impl History {
         self.shrink();
     }
 
-    /// The last `count` lines, oldest first, without their line ends.
+    /// Returns the last `count` lines, oldest first, without their line ends.
     pub fn last(&mut self, count: usize) -> impl Iterator<Item = &[u8]> {
         let lengths = self.lengths.range(self.len().saturating_sub(count)..);
         let bytes: usize = lengths.clone().map(|length| *length as usize).sum();
@@ -90,7 +90,7 @@ impl History {
         })
     }
 
-    /// The last `count` lines as somebody is shown them, oldest first, and how many these are.
+    /// Returns the last `count` lines as a peer is shown them, oldest first, and their number.
     pub(crate) fn render_last(&mut self, count: usize) -> (Vec<u8>, u64) {
         let mut shown = (Vec::new(), 0);
         for line in self.last(count) {
@@ -100,7 +100,7 @@ impl History {
         shown
     }
 
-    /// Lets the oldest lines go for which `new` leaves no room.
+    /// Drops the oldest lines that the bounds exclude once `new` is appended.
     fn evict_for(&mut self, new: &[u8]) {
         let spare = self.max_lines - memchr_iter(b'\n', new).count();
         let mut bytes = 0;
@@ -111,7 +111,7 @@ impl History {
         self.text.drain(..bytes);
     }
 
-    /// Makes place for `count` bytes more, and for no more than [`MAX_BYTES`] in all.
+    /// Reserves capacity for `count` more bytes, and for [`MAX_BYTES`] in all at most.
     fn reserve(&mut self, count: usize) {
         let wanted = self.text.len() + count;
         if wanted > self.text.capacity() {
@@ -120,7 +120,7 @@ impl History {
         }
     }
 
-    /// Notes where the lines end that were just taken.
+    /// Appends the lengths of the new lines.
     fn record_lengths(&mut self, new: &[u8]) {
         let mut from = 0;
         for end in memchr_iter(b'\n', new) {
@@ -130,7 +130,7 @@ impl History {
         }
     }
 
-    /// Gives memory back when lines have become much shorter than those it was made for.
+    /// Frees capacity when lines are much shorter than the earlier ones that it was reserved for.
     fn shrink(&mut self) {
         let spare = (2 * self.text.len()).max(SPARE_BYTES);
         if self.text.capacity() > 2 * spare {
@@ -139,11 +139,11 @@ impl History {
     }
 }
 
-/// The last of `lines` that are within both bounds, and whether that is all of them.
+/// Returns the last of `lines` that are within both bounds, and true if these are all of them.
 pub(crate) fn newest(lines: &[u8], max_lines: usize) -> (&[u8], bool) {
     let least = lines.len().saturating_sub(MAX_BYTES);
     let mut from = lines.len();
-    // A line begins behind the end of the one before, and the first one at 0.
+    // A line begins after the end of the line before, and the first one at 0.
     let ends = memrchr_iter(b'\n', &lines[least.saturating_sub(1)..lines.len().saturating_sub(1)]);
     let begins = ends.map(|end| least.saturating_sub(1) + end + 1).chain((least == 0).then_some(0));
     for begin in begins.take(max_lines) {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_lines_in_order() {
+    fn last_lines_are_in_order() {
         let mut history = History::new(3);
         assert_eq!((texts(&mut history, 9), history.is_empty()), (vec![], true));
         history.push(b"a: 1\n");
@@ -176,14 +176,14 @@ mod tests {
     }
 
     #[test]
-    fn no_history_takes_no_memory() {
+    fn history_of_no_lines_allocates_nothing() {
         let mut history = History::new(0);
         history.push(&b"a: hello\n".repeat(1_000));
         assert_eq!((history.len(), history.text.capacity(), history.lengths.capacity()), (0, 0, 0));
     }
 
     #[test]
-    fn a_line_beyond_the_bound_leaves_no_gap() {
+    fn line_beyond_the_bound_leaves_no_gap() {
         let mut history = History::new(100);
         let mut longest = vec![b'x'; MAX_BYTES];
         longest[MAX_BYTES - 1] = b'\n';
@@ -199,8 +199,8 @@ mod tests {
     }
 
     #[test]
-    fn a_large_batch_is_not_read_from_its_beginning() {
-        // Were it read whole 10,000 times, that would be 60 GB.
+    fn push_scans_only_the_end_of_a_large_batch() {
+        // A scan of the whole batch would read 60 GB in 10,000 pushes.
         let batch = b"user: hello\n".repeat(500_000);
         let mut history = History::new(100);
         for _ in 0..10_000 {
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_given_back() {
+    fn capacity_is_bounded_and_freed() {
         let mut history = History::new(100);
         let long = [&[b'x'; 999][..], b"\n"].concat();
         for _ in 0..200 {
@@ -225,9 +225,9 @@ mod tests {
     }
 
     proptest! {
-        /// What it says is what a list of all lines says, however they came in batches.
+        /// The history equals the end of a list of all lines, however the lines come in batches.
         #[test]
-        fn it_is_the_end_of_all_that_was_said(
+        fn history_is_the_end_of_all_pushed_lines(
             batches in prop::collection::vec(prop::collection::vec(
                 prop_oneof![8 => 0usize..30, 1 => 0usize..70_000], 0..12), 0..12),
             max_lines in 0usize..20,

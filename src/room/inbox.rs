@@ -1,4 +1,4 @@
-//! A room's inbox: a lock-free queue of operations with a byte capacity, and who runs the next pass.
+//! A room's inbox: a queue of operations with a byte capacity, and the count that starts its passes.
 
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::Peer;
@@ -11,32 +11,32 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Something for the room's next pass. Kept small: a queue block holds 31 of them.
+/// An operation for the room's next pass. Kept small, since a block of the queue holds 31 of them.
 pub(crate) enum Operation {
-    /// A member's lines, laid out, each with its line end.
+    /// Delivers a member's lines to all members.
     SendLines {
-        /// All of them, end to end.
+        /// The lines end to end, each with its line end.
         bytes: Box<[u8]>,
-        /// How many these are.
+        /// The number of lines.
         lines: u32,
     },
-    /// Somebody wants a seat.
+    /// Admits a peer.
     Join(Box<MemberRef>),
-    /// The peer gives its seat up.
+    /// Removes a member.
     Leave(Box<MemberRef>),
-    /// The peer wants this name instead of the one that it has.
+    /// Gives a member another name.
     Rename(Box<MemberRef>, Box<UserName>),
-    /// Show this peer so many of the last lines.
+    /// Shows a member this number of last lines.
     ShowHistory { peer: Arc<Peer<dyn ByteSink>>, slot: MembershipSlot, count: u16 },
-    /// Say something to one member alone.
+    /// Delivers a line to one member.
     Whisper(Box<Whisper>),
-    /// Tell this peer when you get here: it waits for the capacity.
+    /// Raises `INBOX_READY` for a member that waits for capacity.
     NotifyReady { peer: Arc<Peer<dyn ByteSink>>, slot: MembershipSlot },
-    /// Say goodbye, let everybody go, and admit nobody any more.
+    /// Sends the shutdown notice, removes all members and closes the room to joins.
     Shutdown,
 }
 
-/// A peer, and the seat it wants or has.
+/// A peer, and the key that it requests or holds.
 pub(crate) struct MemberRef {
     pub(crate) key: MemberKey,
     pub(crate) peer: Arc<Peer<dyn ByteSink>>,
@@ -63,7 +63,7 @@ impl Requester {
     }
 }
 
-/// What one member says to another.
+/// A line from one member to another.
 pub(crate) struct Whisper {
     /// The sender.
     pub(crate) sender: Requester,
@@ -73,24 +73,28 @@ pub(crate) struct Whisper {
     pub(crate) text: Box<str>,
 }
 
-/// The next pass is yours to run: nobody else will.
-#[must_use = "the room stays mute until its pass is run"]
+/// States that the caller has sent the first operation to a quiet room, and has to make a pass token of
+/// it: no other thread runs the room's next pass.
+#[must_use = "the room delivers nothing until its pass runs"]
 #[derive(Debug)]
-pub(crate) struct PassToken;
+pub(crate) struct PassDue(());
 
 /// The inbox of one room.
 ///
-/// `pending` counts operations and is the whole protocol: **who moves it from 0 has to run the
-/// pass, and the pass ends when it has moved it back to 0.** So at most one pass runs at a time.
+/// `pending` counts operations and is the whole protocol: **the thread that moves it from 0 has to run
+/// the pass, and the pass ends when it has moved it back to 0.** So at most one pass runs at a time.
+///
+/// Senders and passes take no lock. The queue's receiving side spins for the instant between a sender's
+/// claim of a place and its filling, and its sending side does so at the border of two blocks.
 pub(crate) struct Inbox {
     /// Allocates nothing until the first send.
     sender: Sender<Operation>,
     receiver: Receiver<Operation>,
-    /// Operations sent and not yet settled.
+    /// Operations that are sent and in no completed batch.
     pending: AtomicUsize,
-    /// Bytes of lines sent and not yet in a pass.
+    /// Bytes of lines that are sent and in no committed batch.
     bytes: AtomicUsize,
-    /// The bound of `bytes`.
+    /// The most that `bytes` may grow to.
     capacity: usize,
 }
 
@@ -100,62 +104,63 @@ impl Inbox {
         Self { sender, receiver, pending: AtomicUsize::new(0), bytes: AtomicUsize::new(0), capacity }
     }
 
-    /// Sends lines, or gives them back when they would exceed the capacity. An inbox without any
-    /// takes one parcel of any size.
-    pub(crate) fn try_send_lines(&self, bytes: Box<[u8]>, lines: u32) -> Result<Option<PassToken>, Box<[u8]>> {
+    /// Sends lines, or returns them when they would exceed the capacity. An inbox without lines takes any
+    /// number of bytes.
+    pub(crate) fn try_send_lines(&self, bytes: Box<[u8]>, lines: u32) -> Result<Option<PassDue>, Box<[u8]>> {
         if self.reserve(bytes.len()) { Ok(self.send(Operation::SendLines { bytes, lines })) } else { Err(bytes) }
     }
 
-    /// Sends what one member says to another, unless it would exceed the capacity.
-    pub(crate) fn try_send_whisper(&self, whisper: Box<Whisper>) -> Result<Option<PassToken>, Box<Whisper>> {
+    /// Sends a whisper, or returns it when it would exceed the capacity.
+    pub(crate) fn try_send_whisper(&self, whisper: Box<Whisper>) -> Result<Option<PassDue>, Box<Whisper>> {
         if self.reserve(whisper.text.len()) { Ok(self.send(Operation::Whisper(whisper))) } else { Err(whisper) }
     }
 
-    /// Takes room for so many bytes, if there is any.
+    /// Reserves capacity for `len` bytes. Returns false if there is too little.
     fn reserve(&self, len: usize) -> bool {
-        // Relaxed: the capacity orders nothing, the queue does.
+        // Relaxed: the queue orders operations, and this count orders nothing.
         let reserved = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
             (held == 0 || held + len <= self.capacity).then_some(held + len)
         });
         reserved.is_ok()
     }
 
-    /// Sends lines, whatever the capacity.
-    pub(crate) fn send_final_lines(&self, bytes: Box<[u8]>, lines: u32) -> Option<PassToken> {
+    /// Sends lines whatever the capacity.
+    pub(crate) fn send_final_lines(&self, bytes: Box<[u8]>, lines: u32) -> Option<PassDue> {
         self.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
         self.send(Operation::SendLines { bytes, lines })
     }
 
-    /// Sends an operation, whatever the capacity: there are at most a few for each connection.
-    pub(crate) fn send(&self, operation: Operation) -> Option<PassToken> {
-        // The inbox itself holds a receiver, so the queue is connected as long as this runs.
-        let sent = self.sender.send(operation);
-        debug_assert!(sent.is_ok());
-        // Sent first, counted then: a pass that reads the count finds at least that many, though
-        // not always the same ones.
+    /// Sends an operation whatever the capacity: each connection has a few at a time at most.
+    pub(crate) fn send(&self, operation: Operation) -> Option<PassDue> {
+        if self.sender.send(operation).is_err() {
+            unreachable!("the inbox holds a receiver, so its queue is never disconnected");
+        }
+        // The operation is sent before it is counted: a pass that reads the count finds that many
+        // operations in the queue, though not always the ones that were counted.
         self.mark_sent()
     }
 
-    /// Counts an operation that was sent; the first one has a pass to run.
-    pub(crate) fn mark_sent(&self) -> Option<PassToken> {
-        // Release: pairs with the Acquire in `pending`. Acquire: whoever starts a pass sees all
-        // that the last pass did before its `complete`.
-        (self.pending.fetch_add(1, Ordering::AcqRel) == 0).then_some(PassToken)
+    /// Counts an operation that was sent. The first one in a quiet inbox makes a pass due.
+    pub(crate) fn mark_sent(&self) -> Option<PassDue> {
+        // Release: pairs with the Acquire in `pending`, so that a pass finds the operation in the queue.
+        // Acquire: pairs with the Release in `complete`, so that a new pass sees the work of the last one.
+        (self.pending.fetch_add(1, Ordering::AcqRel) == 0).then_some(PassDue(()))
     }
 
-    /// Whether no operation waits, counted or not.
+    /// Returns true if the queue holds no operation, counted or not.
     pub(crate) fn is_empty(&self) -> bool {
         self.receiver.is_empty()
     }
 
-    /// Sends an operation and stops short of counting it, as a thread that is preempted there.
+    /// Sends an operation without counting it, like a thread that is preempted in between.
     #[cfg(test)]
     pub(crate) fn send_unmarked(&self, operation: Operation) {
         self.sender.send(operation).unwrap();
     }
 
-    /// How many operations a pass may take now.
+    /// Returns the number of counted operations, which are sent and in no completed batch.
     pub(crate) fn pending(&self) -> usize {
+        // Acquire: pairs with the Release in `mark_sent`.
         self.pending.load(Ordering::Acquire)
     }
 
@@ -164,14 +169,16 @@ impl Inbox {
         self.receiver.try_iter().take(count)
     }
 
-    /// Gives back the room of lines that were taken, when no later ones are gathered behind them.
+    /// Returns the capacity of lines whose batch is committed.
     pub(crate) fn release_bytes(&self, bytes: usize) {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Ends a batch of `operations` operations: true if there are more, and one more pass is to be made.
+    /// Completes a batch of `operations` operations. Returns true if more are counted: the caller has to
+    /// run one more pass.
     pub(crate) fn complete(&self, operations: usize) -> bool {
-        // Release: the next pass, which starts by moving `pending` from 0, sees this one's work.
+        // Release: pairs with the Acquire in `mark_sent` of the thread that starts the next pass. Acquire:
+        // pairs with the Release in `mark_sent` of the operations that are left.
         self.pending.fetch_sub(operations, Ordering::AcqRel) != operations
     }
 }
@@ -189,26 +196,26 @@ mod tests {
     use std::sync::atomic::AtomicBool;
     use std::thread;
 
-    fn say(inbox: &Inbox, len: usize) -> Result<Option<PassToken>, Box<[u8]>> {
+    fn send_bytes(inbox: &Inbox, len: usize) -> Result<Option<PassDue>, Box<[u8]>> {
         inbox.try_send_lines(vec![b'x'; len].into(), 1)
     }
 
     #[test]
-    fn the_first_to_push_into_a_quiet_room_runs_its_pass() {
+    fn first_operation_in_a_quiet_inbox_makes_a_pass_due() {
         let inbox = Inbox::new(100);
         assert!(inbox.send(Operation::Shutdown).is_some());
-        assert!(inbox.send(Operation::Shutdown).is_none(), "somebody runs already");
+        assert!(inbox.send(Operation::Shutdown).is_none(), "a pass is due already");
         let operations = inbox.pending();
         assert_eq!(inbox.take(operations).count(), 2);
-        assert!(inbox.send(Operation::Shutdown).is_none(), "still running");
-        assert!(inbox.complete(operations), "and has to go on");
+        assert!(inbox.send(Operation::Shutdown).is_none(), "the pass still runs");
+        assert!(inbox.complete(operations), "the pass has to go on");
         assert_eq!(inbox.take(1).count(), 1);
         assert!(!inbox.complete(1));
-        assert!(inbox.send(Operation::Shutdown).is_some(), "quiet again");
+        assert!(inbox.send(Operation::Shutdown).is_some(), "the inbox is quiet again");
     }
 
     #[test]
-    fn a_pass_takes_no_more_than_it_was_told() {
+    fn take_returns_no_more_operations_than_asked_for() {
         let inbox = Inbox::new(100);
         for _ in 0..3 {
             let _ = inbox.send(Operation::Shutdown);
@@ -218,26 +225,26 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_bounds_bytes_until_a_pass_releases_them() {
+    fn capacity_bounds_bytes_until_a_commit_releases_them() {
         let inbox = Inbox::new(100);
-        assert!(say(&inbox, 500).is_ok(), "an empty inbox takes any one parcel");
-        assert!(say(&inbox, 1).is_err());
+        assert!(send_bytes(&inbox, 500).is_ok(), "an empty inbox takes any number of bytes");
+        assert!(send_bytes(&inbox, 1).is_err());
         assert_eq!(inbox.take(1).count(), 1);
-        assert!(say(&inbox, 1).is_err(), "taken, but more are still gathered behind it");
+        assert!(send_bytes(&inbox, 1).is_err(), "the lines are taken, but their batch is not committed");
         inbox.release_bytes(500);
-        assert!(say(&inbox, 60).is_ok() && say(&inbox, 40).is_ok());
-        let back = say(&inbox, 1).unwrap_err();
-        assert_eq!(back.len(), 1, "the lines are given back, not lost");
+        assert!(send_bytes(&inbox, 60).is_ok() && send_bytes(&inbox, 40).is_ok());
+        let back = send_bytes(&inbox, 1).unwrap_err();
+        assert_eq!(back.len(), 1, "the lines are returned");
     }
 
-    /// Whoever is told that a pass is due runs it: never two at a time, and nothing is left over.
+    /// Each sender runs the passes that its operations make due.
     #[test]
     fn passes_never_overlap_and_take_everything() {
         const SENDERS: usize = 4;
         const SENDS: usize = 20_000;
         let (inbox, start) = (Inbox::new(usize::MAX), Barrier::new(SENDERS));
         let (running, handled) = (AtomicBool::new(false), AtomicUsize::new(0));
-        let pass = |_: PassToken| loop {
+        let pass = |_: PassDue| loop {
             assert!(!running.swap(true, Ordering::Relaxed), "two passes at a time");
             let operations = inbox.pending();
             handled.fetch_add(inbox.take(operations).count(), Ordering::Relaxed);
@@ -261,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operation_is_small() {
+    fn operation_fits_in_three_words() {
         assert!(size_of::<Operation>() <= 24);
     }
 }

@@ -16,27 +16,27 @@ mod replay;
 mod replies;
 pub mod roster;
 
+use crate::config::RoomSettings;
 use crate::room::batch::HistoryState;
 use crate::room::history::History;
 use crate::room::inbox::Inbox;
-use crate::room::registry::RoomSettings;
 use crate::room::roster::Roster;
 use crate::text::names::RoomName;
 use crossbeam_utils::atomic::AtomicCell;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 
-/// One room. It exists from its first member to its last, in the registry's map.
+/// One room. The registry's map holds it from its first member to its last.
 pub struct Room {
     name: RoomName,
-    /// What is to be done next.
+    /// The operations for the next passes.
     pub(crate) inbox: Inbox,
-    /// Who is here. Read by anybody, written by the pass alone.
+    /// The members. Any thread reads them; the pass alone replaces them.
     roster: Roster,
-    /// Whether the room has said goodbye. Read and written by the pass alone; an atomic so that
-    /// passes on different threads can share it, relaxed since `Inbox::complete` orders passes.
+    /// True once the room is shut down. The pass alone reads and writes it. An atomic, because passes run
+    /// on different threads; relaxed, because `Inbox::complete` and `Inbox::mark_sent` order passes.
     closed: AtomicBool,
-    /// What was said here. Taken out by whoever runs the passes, and put back at the end.
+    /// The history. A pass takes it out and puts it back when the room is quiet.
     history_state: AtomicCell<Option<Box<HistoryState>>>,
 }
 
@@ -50,12 +50,12 @@ impl Room {
         Self { name, inbox, roster, closed: AtomicBool::new(false), history_state }
     }
 
-    /// The room's name.
+    /// Returns the room's name.
     pub fn name(&self) -> RoomName {
         self.name
     }
 
-    /// Who is here.
+    /// Returns the members.
     pub fn roster(&self) -> &Roster {
         &self.roster
     }

@@ -2,9 +2,9 @@
 
 use crate::peer::Peer;
 use crate::peer::PeerId;
+use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::peer::line_batch::BatchOffset;
-use crate::peer::output_buffer::ByteSink;
 use crate::room::batch::Batch;
 use crate::room::fanout::PartialDelivery;
 use crate::room::inbox::{MemberRef, Operation, Requester};
@@ -57,7 +57,7 @@ impl Batch {
         self.members_mut().insert(key, Arc::clone(&peer));
         let from = self.end;
         let replay_end = self.extend_replay();
-        messages::joined(&mut self.bytes, &key.name);
+        messages::push_joined(&mut self.bytes, &key.name);
         self.advance_end(1);
         self.joined_at.insert(peer.id(), self.partials.0.len());
         let then_raise = PeerEvents::JOINED;
@@ -80,7 +80,7 @@ impl Batch {
         } else if self.was_member(key, peer.id()) {
             self.add_leaver(Arc::clone(peer), key.slot, PeerEvents::LEFT_ROOM);
         }
-        messages::left(&mut self.bytes, &name);
+        messages::push_left(&mut self.bytes, &name);
         self.advance_end(1);
         self.metrics.leaves += 1;
         if self.members_now().is_empty() {
@@ -106,7 +106,7 @@ impl Batch {
         }
         self.members_mut().remove(&key);
         self.members_mut().insert(new_key, Arc::clone(&peer));
-        messages::renamed(&mut self.bytes, &key.name, &name);
+        messages::push_renamed(&mut self.bytes, &key.name, &name);
         self.advance_end(1);
         self.replies.push((Requester { peer, slot: key.slot }, DeferredReply::Renamed));
     }

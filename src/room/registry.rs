@@ -1,94 +1,95 @@
 //! The registry: rooms by name.
 
+use crate::config::RoomSettings;
 use crate::metrics::counters::Counters;
 use crate::peer::Peer;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::MembershipSlot;
 use crate::room::Room;
-use crate::room::inbox::{MemberRef, Operation};
+use crate::room::inbox::{MemberRef, Operation, PassDue};
 use crate::room::membership::Membership;
-use crate::room::passes::spawn_pass;
+use crate::room::pass_token::pass_token;
 use crate::room::roster::MemberKey;
 use crate::text::names::{RoomName, UserName};
 use dashmap::DashMap;
 use std::hash::RandomState;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio_util::task::TaskTracker;
 
 /// All rooms, in a map of independently locked shards.
 ///
-/// A shard is locked while somebody joins, while an empty room is removed and while rooms are
-/// listed; never for a line. What is handed out is an `Arc<Room>`, never a guard.
+/// A join, the removal of an empty room and a listing lock a shard; sending and delivering lines lock
+/// none. The registry hands out an `Arc<Room>` or copies, and no guard of the map.
 #[derive(Debug)]
 pub struct Registry {
     /// Room names come from outside: the hash is `SipHash` with a random seed.
-    pub(super) rooms: DashMap<RoomName, Arc<Room>, RandomState>,
-    /// The bound of a room's inbox, in bytes of lines.
-    inbox_bytes: usize,
-    /// Whether a name may be had more than once in a room.
-    allow_duplicate_names: bool,
-    /// Lines that a room remembers.
-    history: usize,
-    /// Lines of these that a newcomer is shown.
-    replay: usize,
-    /// Whether the server ends: no room opens any more.
+    rooms: DashMap<RoomName, Arc<Room>, RandomState>,
+    settings: RoomSettings,
+    /// True once the server shuts down: no room opens any more.
     shutting_down: AtomicBool,
-    pub(super) counters: Counters,
+    counters: Counters,
+    /// Tracks the tasks that run passes.
+    tracker: TaskTracker,
 }
 
-/// The server ends: nobody joins any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A join was refused because the server is shutting down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the server is shutting down")]
 pub struct ShuttingDown;
 
 impl Registry {
-    /// No rooms. `inbox_bytes` bounds each room's inbox; `allow_duplicate_names` lets names be had twice.
+    /// Creates a registry without rooms. `tracker` tracks the tasks that run passes: a server that stops
+    /// closes it and waits for it.
     #[must_use]
-    pub fn new(inbox_bytes: usize, allow_duplicate_names: bool) -> Self {
+    pub fn new(settings: RoomSettings, tracker: TaskTracker) -> Self {
         Self {
             rooms: DashMap::with_hasher(RandomState::new()),
-            inbox_bytes,
-            allow_duplicate_names,
-            history: 0,
-            replay: 0,
+            settings,
             shutting_down: AtomicBool::new(false),
             counters: Counters::default(),
+            tracker,
         }
     }
 
-    /// Lets each room remember its last `history` lines, and show `replay` of them to newcomers.
+    /// Returns every room that has members, with their number. Locks one shard after the other for
+    /// reading, and none once it has returned.
     #[must_use]
-    pub fn with_history(self, history: usize, replay: usize) -> Self {
-        Self { history, replay, ..self }
+    pub fn rooms(&self) -> Vec<(RoomName, usize)> {
+        let counts = self.rooms.iter().map(|entry| (*entry.key(), entry.value().roster().len()));
+        counts.filter(|(_, members)| *members > 0).collect()
     }
 
-    /// Every room's name and how many are in it. Locks one shard after the other, for reading.
-    pub fn rooms(&self) -> impl Iterator<Item = (RoomName, usize)> {
-        self.rooms.iter().map(|entry| (*entry.key(), entry.value().roster().len()))
-    }
-
-    /// How many rooms there are.
+    /// Returns the number of rooms.
     #[must_use]
     pub fn len(&self) -> usize {
         self.rooms.len()
     }
 
-    /// Whether there is no room.
+    /// Returns true if there is no room.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rooms.is_empty()
     }
 
-    /// What all passes and connections did so far.
+    /// Returns the counters that all passes and connections add to.
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Asks for a seat in `room`, which appears if it is not there. The peer is told `JOINED`,
-    /// `NAME_TAKEN` or `ROOM_CLOSED` by the room's next pass.
+    /// Returns the tracker of the tasks that run passes.
+    #[must_use]
+    pub fn tracker(&self) -> &TaskTracker {
+        &self.tracker
+    }
+
+    /// Sends a join to `room`, which is created if it does not exist. The room's next pass raises
+    /// `JOINED`, `NAME_TAKEN` or `ROOM_CLOSED` for the peer, and it raises all events of this membership
+    /// in `slot`.
     ///
     /// # Errors
-    /// [`ShuttingDown`], when the server ends.
+    /// [`ShuttingDown`] after [`Registry::shut_down`].
     pub fn join(
         self: &Arc<Self>,
         room: RoomName,
@@ -96,48 +97,58 @@ impl Registry {
         peer: Arc<Peer<dyn ByteSink>>,
         slot: MembershipSlot,
     ) -> Result<Membership, ShuttingDown> {
-        let key = MemberKey {
-            name: user,
-            disambiguator: if self.allow_duplicate_names { peer.id().non_zero() } else { None },
-            slot,
-        };
+        let disambiguator = if self.settings.allow_duplicate_names { peer.id().non_zero() } else { None };
+        let key = MemberKey { name: user, disambiguator, slot };
         let joiner = Box::new(MemberRef { key, peer: Arc::clone(&peer) });
         let entry = self.rooms.entry(room);
-        // Read under the shard's lock: `shut_down` sets it first and then locks each shard, so either
-        // it finds this room or this finds it set.
+        // Acquire: pairs with the Release in `shut_down`, which stores first and then locks each shard. This
+        // load holds the shard's lock, so either `shut_down` finds this room or this load finds true.
         if self.shutting_down.load(Ordering::Acquire) {
             return Err(ShuttingDown);
         }
-        let entry = entry.or_insert_with(|| Arc::new(Room::new(room, self.inbox_bytes, self.history, self.replay)));
+        let entry = entry.or_insert_with(|| Arc::new(Room::new(room, &self.settings)));
         let room = Arc::clone(&entry);
-        // Sent under the shard's lock, under which alone an empty room is removed: the room that
-        // was found can't be gone before it knows of this peer.
-        let token = room.inbox.send(Operation::Join(joiner));
+        // The join is sent while the shard is locked. An empty room is removed under the same lock, so the
+        // room is not removed before its inbox holds this join.
+        let due = room.inbox.send(Operation::Join(joiner));
         drop(entry);
-        let membership = Membership::new(Arc::clone(self), room, peer, key);
-        membership.spawn_pass(token);
-        Ok(membership)
+        self.spawn_pass(due, &room);
+        Ok(Membership::new(Arc::clone(self), room, peer, key))
     }
 
-    /// Ends all rooms: each says goodbye and tells its members to close.
+    /// Shuts all rooms down: each sends its members the shutdown notice, raises `SHUTDOWN` and admits no
+    /// member any more.
     pub fn shut_down(self: &Arc<Self>) {
+        // Release: pairs with the Acquire in `join`.
         self.shutting_down.store(true, Ordering::Release);
         let rooms: Vec<Arc<Room>> = self.rooms.iter().map(|entry| Arc::clone(entry.value())).collect();
         for room in rooms {
-            let token = room.inbox.send(Operation::Shutdown);
-            spawn_pass(token, self, &room);
+            let due = room.inbox.send(Operation::Shutdown);
+            self.spawn_pass(due, &room);
         }
     }
 
-    /// Takes the room out of the map if nobody is in it or on the way in.
+    /// Runs the room's passes if they are due.
+    pub(super) fn spawn_pass(self: &Arc<Self>, due: Option<PassDue>, room: &Arc<Room>) {
+        if let Some(due) = due {
+            pass_token(due, Arc::clone(self), Arc::clone(room)).spawn(&self.tracker);
+        }
+    }
+
+    /// Removes the room if it has no member and its inbox holds no operation.
     ///
-    /// Asks the queue and not its count of operations: what a pass took may not be what was
-    /// counted. A join is sent under the shard's lock, so there it is either in the queue, or
-    /// taken, and its peer in the roster, or not sent at all.
+    /// The condition reads the queue and not the count of operations: a pass may have taken an operation
+    /// that is not counted yet in place of a counted one. A join is sent under the shard's lock, so the
+    /// condition finds it in the queue, or its peer is in the roster, or it is not sent yet.
     pub(super) fn remove_if_empty(&self, room: &Arc<Room>) {
         if room.roster().is_empty() {
             self.rooms.remove_if(&room.name(), |_, found| Arc::ptr_eq(found, room) && room.inbox.is_empty());
         }
+    }
+
+    /// Removes the room, whatever it holds, unless its name belongs to another room by now.
+    pub(super) fn remove(&self, room: &Arc<Room>) {
+        self.rooms.remove_if(&room.name(), |_, found| Arc::ptr_eq(found, room));
     }
 }
 

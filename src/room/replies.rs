@@ -38,7 +38,7 @@ impl Batch {
     fn deliver_history(&mut self, requester: &Requester, count: u16, metrics: &mut MetricsDelta) {
         let history = self.history_state().as_mut().and_then(|state| state.history.as_mut());
         let (lines, count) = match history.map(|history| history.render_last(count.into())).unwrap_or_default() {
-            (_, 0) => (Bytes::from_static(replies::NOTHING_KEPT.as_bytes()), 1),
+            (_, 0) => (Bytes::from_static(replies::NO_HISTORY.as_bytes()), 1),
             (lines, count) => (lines.into(), count),
         };
         requester.peer.deliver_batch(&EncodedBatch::new(lines, count), metrics);
@@ -49,11 +49,11 @@ impl Batch {
         let mut reply = Vec::new();
         if let Some(member) = find_by_name(self.members_before(), *to) {
             let mut line = Vec::new();
-            replies::whispered(&mut line, from, text);
+            replies::push_whisper_received(&mut line, from, text);
             member.deliver_batch(&EncodedBatch::new(Bytes::from(line), 1), metrics);
-            replies::whispering(&mut reply, to, text);
+            replies::push_whisper_sent(&mut reply, to, text);
         } else {
-            replies::nobody(&mut reply, to);
+            replies::push_no_such_member(&mut reply, to);
         }
         sender.peer.deliver_batch(&EncodedBatch::new(Bytes::from(reply), 1), metrics);
     }

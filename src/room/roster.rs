@@ -1,4 +1,4 @@
-//! A room's roster: who is in it, as a snapshot that is read without a lock.
+//! A room's roster: its members, as a snapshot that is read without a lock.
 
 use crate::peer::Peer;
 use crate::peer::PeerId;
@@ -11,7 +11,7 @@ use std::hash::{Hash, Hasher, RandomState};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-/// Who sits where. Names come from outside: the hash is `SipHash` with a random seed.
+/// The peers of a room by their keys. Names come from outside: the hash is `SipHash` with a random seed.
 pub type Members = HashMap<MemberKey, Arc<Peer<dyn ByteSink>>, RandomState>;
 
 /// The identity of a member in its room. One member at a time can have a key.
@@ -42,40 +42,40 @@ impl Hash for MemberKey {
     }
 }
 
-/// The members of one room. Whoever reads gets a snapshot; the room's delivery pass, which alone
-/// writes, puts a changed copy in its place.
+/// The members of one room. Readers get a snapshot; the room's delivery pass is the only writer, and
+/// replaces the snapshot with a changed copy.
 ///
-/// Keeps arc-swap behind one type: no guard of it leaves this module.
+/// No guard of arc-swap leaves this type.
 #[derive(Debug)]
 pub struct Roster(ArcSwap<Members>);
 
 impl Roster {
-    /// Nobody.
+    /// Creates a roster without members.
     #[must_use]
     pub fn new() -> Self {
         Self(ArcSwap::from_pointee(Members::default()))
     }
 
-    /// The members now. An `Arc` and no guard: passes hold it for long, and a guard kept that
-    /// long would make a store in the same thread slow.
+    /// Returns the current members. The return value is an `Arc` and no guard, because passes keep it for
+    /// long, and a guard kept that long slows stores down.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Members> {
         self.0.load_full()
     }
 
-    /// How many members there are.
+    /// Returns the number of members.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.load().len()
     }
 
-    /// Whether nobody is here.
+    /// Returns true if there is no member.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Puts `members` in the snapshot's place. Whoever holds the old one keeps it.
+    /// Replaces the snapshot with `members`. Readers of the old snapshot keep it.
     pub(crate) fn replace(&self, members: Members) {
         self.0.store(Arc::new(compact(members)));
     }
@@ -87,9 +87,9 @@ impl Default for Roster {
     }
 }
 
-/// Takes the slack out of `members` before they are shared: a small room's vector keeps none, and
-/// a map is made anew when it has shrunk to a quarter of its room. A copy keeps the room of the
-/// original, so a room that was full once would stay expensive for ever.
+/// Reduces the spare capacity of `members`: a small room's vector keeps none, and a map is rebuilt when
+/// it uses a quarter of its capacity or less. A copy has the capacity of its original, so a room that was
+/// large once would use its memory for ever.
 fn compact(mut members: Members) -> Members {
     if members.is_vec() {
         members.shrink_to_fit();
@@ -105,7 +105,7 @@ fn compact(mut members: Members) -> Members {
     smaller
 }
 
-/// Who has the name; where several may have it, one of them.
+/// Returns the member of this name, or one of them where the settings allow duplicate names.
 pub(crate) fn find_by_name(members: &Members, name: UserName) -> Option<&Arc<Peer<dyn ByteSink>>> {
     let allow_duplicate_names = members.keys().next().is_some_and(|key| key.disambiguator.is_some());
     if allow_duplicate_names {
@@ -114,7 +114,7 @@ pub(crate) fn find_by_name(members: &Members, name: UserName) -> Option<&Arc<Pee
     members.get(&MemberKey { name, disambiguator: None, slot: MembershipSlot::A })
 }
 
-/// Whether this very peer has the seat, and not another one of its name.
+/// Returns true if this peer holds the key, and not another peer of the same name.
 pub(crate) fn holds_key(members: &Members, key: &MemberKey, id: PeerId) -> bool {
     members.get(key).is_some_and(|member| member.id() == id)
 }
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_keeps_the_snapshot_it_took() {
+    fn snapshot_is_unchanged_by_a_replacement() {
         let roster = Roster::new();
         roster.replace(members(3));
         let before = roster.snapshot();
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_one_seat_whatever_its_case() {
+    fn keys_ignore_the_case_of_names() {
         let upper = MemberKey { name: UserName::parse("U1").unwrap(), ..key(0) };
         assert!(members(2).contains_key(&upper));
         assert!(members(100).contains_key(&upper));
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_room_that_has_emptied_gives_its_memory_back() {
+    fn replacement_by_few_members_frees_capacity() {
         let roster = Roster::new();
         let mut many = members(5_000);
         many.retain(|key, _| key.name.as_str().len() < 3);
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_room_keeps_no_slack() {
+    fn small_roster_has_no_spare_capacity() {
         let roster = Roster::new();
         roster.replace(members(9));
         assert_eq!(roster.snapshot().capacity(), 9);

@@ -4,8 +4,8 @@ use crate::config::SlowReader;
 use crate::metrics::counters::{Counters, MetricsDelta};
 use crate::peer::Peer;
 use crate::peer::PeerId;
+use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::{MembershipSlot, PeerEvents};
-use crate::peer::output_buffer::ByteSink;
 use crate::room::inbox::{MemberRef, Operation};
 use crate::room::membership::Membership;
 use crate::room::registry::Registry;
@@ -19,34 +19,39 @@ use std::task::{Context, Poll, Waker};
 use tokio::task::yield_now;
 use tokio_util::task::TaskTracker;
 
-/// Takes everything, and how many writes it was.
+/// A sink that takes all bytes and counts the writes.
 #[derive(Default)]
-struct Page(Mutex<(usize, String)>);
+struct TextSink(Mutex<(usize, String)>);
 
-impl ByteSink for Page {
+impl ByteSink for TextSink {
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let mut page = self.0.try_lock().unwrap();
-        page.0 += 1;
-        page.1.push_str(str::from_utf8(bytes).unwrap());
+        let mut written = self.0.try_lock().unwrap();
+        written.0 += 1;
+        written.1.push_str(str::from_utf8(bytes).unwrap());
         Ok(bytes.len())
     }
 }
 
-fn peer(id: u64) -> Arc<Peer<Page>> {
-    Arc::new(Peer::new(PeerId(id), 1 << 20, SlowReader::Skip, Page::default()))
+fn peer(id: u64) -> Arc<Peer<TextSink>> {
+    Arc::new(Peer::new(PeerId(id), 1 << 20, SlowReader::Skip, TextSink::default()))
 }
 
-fn joiner(peer: &Arc<Peer<Page>>) -> MemberRef {
+fn joiner(peer: &Arc<Peer<TextSink>>) -> MemberRef {
     let name = UserName::parse(&format!("u{}", peer.id().0)).unwrap();
     MemberRef { key: MemberKey { name, disambiguator: None, slot: MembershipSlot::A }, peer: Arc::clone(peer) as _ }
 }
 
-fn show_history(peer: &Arc<Peer<Page>>, count: u16) -> Operation {
+fn show_history(peer: &Arc<Peer<TextSink>>, count: u16) -> Operation {
     Operation::ShowHistory { peer: Arc::clone(peer) as _, slot: MembershipSlot::A, count }
 }
 
+fn room_with(history_lines: usize, replay_lines: usize) -> Room {
+    let settings = RoomSettings { history_lines, replay_lines, ..RoomSettings::default() };
+    Room::new(RoomName::parse("room").unwrap(), &settings)
+}
+
 fn room() -> Room {
-    Room::new(RoomName::parse("room").unwrap(), 1 << 20, 100, 0)
+    room_with(100, 0)
 }
 
 fn push(room: &Room, operations: impl IntoIterator<Item = Operation>) {
@@ -55,7 +60,7 @@ fn push(room: &Room, operations: impl IntoIterator<Item = Operation>) {
     }
 }
 
-/// Runs passes until the room is quiet; what they did.
+/// Runs passes until the room is quiet, and returns their work.
 async fn pass(room: &Room) -> MetricsDelta {
     let counters = Counters::default();
     if room.inbox.pending() > 0 {
@@ -64,16 +69,16 @@ async fn pass(room: &Room) -> MetricsDelta {
     counters.read()
 }
 
-fn events_of(peer: &Peer<Page>) -> PeerEvents {
+fn events_of(peer: &Peer<TextSink>) -> PeerEvents {
     peer.take_events(&Context::from_waker(Waker::noop()))
 }
 
-fn text(peer: &Peer<Page>) -> String {
+fn text(peer: &Peer<TextSink>) -> String {
     peer.sink().0.try_lock().unwrap().1.clone()
 }
 
 #[tokio::test]
-async fn a_crowd_that_joins_at_once_costs_one_copy_and_one_write_each() {
+async fn many_joins_in_one_batch_cost_one_copy_and_one_write_each() {
     let (room, peers) = (room(), (0..2_000).map(peer).collect::<Vec<_>>());
     push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
     let metrics = pass(&room).await;
@@ -81,11 +86,11 @@ async fn a_crowd_that_joins_at_once_costs_one_copy_and_one_write_each() {
     assert_eq!((metrics.writes, metrics.deliveries), (2_000, 2_000 * 2_001 / 2));
     assert!(peers.iter().all(|peer| events_of(peer) == PeerEvents::JOINED));
     assert!(text(&peers[0]).starts_with("u0 has joined\nu1 has joined\n"));
-    assert_eq!(text(&peers[1_999]), "u1999 has joined\n", "nothing from before its own join");
+    assert_eq!(text(&peers[1_999]), "u1999 has joined\n", "a joiner gets no line from before its own join");
 }
 
 #[tokio::test]
-async fn a_mass_exit_is_a_batch_like_any_other() {
+async fn many_leaves_in_one_batch_cost_one_copy_and_one_write_each() {
     let (room, peers) = (room(), (0..1_000).map(peer).collect::<Vec<_>>());
     push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
     pass(&room).await;
@@ -95,12 +100,12 @@ async fn a_mass_exit_is_a_batch_like_any_other() {
     assert!(metrics.writes <= 1_000, "one write a peer, not one a line: {}", metrics.writes);
     assert_eq!(room.roster().len(), 1);
     assert!(text(&peers[0]).ends_with("u998 has left\nu999 has left\n"));
-    assert!(text(&peers[1]).ends_with("u999 has joined\n"), "the first to go saw nobody go");
-    assert!(text(&peers[3]).ends_with("u1 has left\nu2 has left\n"), "nor itself");
+    assert!(text(&peers[1]).ends_with("u999 has joined\n"), "the first leaver gets no leave");
+    assert!(text(&peers[3]).ends_with("u1 has left\nu2 has left\n"), "a leaver does not get its own leave");
 }
 
 #[tokio::test]
-async fn who_comes_and_goes_within_a_batch_gets_just_that_part() {
+async fn peer_that_joins_and_leaves_in_one_batch_gets_that_part() {
     let (room, stays, visits) = (room(), peer(1), peer(2));
     push(&room, [Operation::Join(Box::new(joiner(&stays)))]);
     pass(&room).await;
@@ -115,7 +120,7 @@ async fn who_comes_and_goes_within_a_batch_gets_just_that_part() {
 }
 
 #[tokio::test]
-async fn only_one_gets_a_name_and_only_its_holder_gives_it_up() {
+async fn name_is_given_once_and_only_its_holder_leaves_it() {
     let (room, first, second) = (room(), peer(1), peer(2));
     let mut rival = joiner(&second);
     rival.key.name = UserName::parse("U1").unwrap();
@@ -128,7 +133,7 @@ async fn only_one_gets_a_name_and_only_its_holder_gives_it_up() {
 }
 
 #[tokio::test]
-async fn at_the_end_everybody_is_told_once_and_nobody_is_admitted() {
+async fn shutdown_is_sent_once_to_every_member_and_admits_no_joiner() {
     let (room, old, new, late) = (room(), peer(1), peer(2), peer(3));
     push(&room, [Operation::Join(Box::new(joiner(&old)))]);
     pass(&room).await;
@@ -144,10 +149,10 @@ async fn at_the_end_everybody_is_told_once_and_nobody_is_admitted() {
     assert!(room.roster().is_empty());
 }
 
-/// A join, a leave and lines that come in the midst of a pass: the newcomer is let in before
-/// the pass has got to its end, and sees what everybody sees.
+/// A join, a leave and lines come during a pass: the joiner is admitted before the pass ends, and gets the
+/// same lines as the other members.
 #[tokio::test]
-async fn a_newcomer_does_not_wait_for_a_pass_to_end() {
+async fn joiner_during_a_pass_is_admitted_before_its_end() {
     let (room, peers, counters) = (room(), (0..1_000).map(peer).collect::<Vec<_>>(), Counters::default());
     push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
     pass(&room).await;
@@ -155,7 +160,7 @@ async fn a_newcomer_does_not_wait_for_a_pass_to_end() {
     let (stays, visits) = (peer(2_000), peer(2_001));
     push(&room, [send("u1: a\n")]);
     let mut run = pin!(room.run_passes(&counters, || ()));
-    // One breath a poll.
+    // Each poll runs to the next yield.
     let mut checkpoint = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     assert_eq!(checkpoint(), Poll::Pending);
     push(&room, [Operation::Join(Box::new(joiner(&stays))), send("u1: b\n")]);
@@ -168,7 +173,7 @@ async fn a_newcomer_does_not_wait_for_a_pass_to_end() {
     assert!(reached <= 2 * DELIVERIES_PER_YIELD, "the others wait for the earlier line: {reached}");
     push(&room, [send("u1: c\n"), Operation::Leave(Box::new(joiner(&visits))), send("u1: d\n")]);
     assert_eq!(checkpoint(), Poll::Pending);
-    assert_eq!(events_of(&visits), PeerEvents::NONE, "a leaver waits for its last line");
+    assert_eq!(events_of(&visits), PeerEvents::NONE, "a leaver gets its events after its last line");
     while checkpoint().is_pending() {}
     assert_eq!(events_of(&visits), PeerEvents::LEFT_ROOM);
     assert_eq!(text(&visits), "u2001 has joined\nu1: c\n");
@@ -179,18 +184,18 @@ async fn a_newcomer_does_not_wait_for_a_pass_to_end() {
     assert_eq!((metrics.passes, metrics.copies), (2, 1), "one copy for all that came in a pass");
 }
 
-fn rename(peer: &Arc<Peer<Page>>, from: &str, to: &str) -> Operation {
+fn rename(peer: &Arc<Peer<TextSink>>, from: &str, to: &str) -> Operation {
     let key = MemberKey { name: UserName::parse(from).unwrap(), disambiguator: None, slot: MembershipSlot::A };
     Operation::Rename(Box::new(MemberRef { key, peer: Arc::clone(peer) as _ }), Box::new(UserName::parse(to).unwrap()))
 }
 
-fn leave_as(peer: &Arc<Peer<Page>>, name: &str) -> Operation {
+fn leave_as(peer: &Arc<Peer<TextSink>>, name: &str) -> Operation {
     let key = MemberKey { name: UserName::parse(name).unwrap(), disambiguator: None, slot: MembershipSlot::A };
     Operation::Leave(Box::new(MemberRef { key, peer: Arc::clone(peer) as _ }))
 }
 
 #[tokio::test]
-async fn a_name_is_changed_for_one_that_nobody_else_has() {
+async fn rename_to_a_taken_name_is_refused() {
     let (room, first, second) = (room(), peer(1), peer(2));
     push(&room, [&first, &second].map(|peer| Operation::Join(Box::new(joiner(peer)))));
     pass(&room).await;
@@ -206,14 +211,14 @@ async fn a_name_is_changed_for_one_that_nobody_else_has() {
     assert_eq!(room.roster().len(), 2);
 }
 
-/// A rename and the leaving behind it in one batch, and the other way round.
+/// A rename and a leave after it in one batch, then in the reverse order.
 #[tokio::test]
-async fn who_goes_under_a_new_name_is_let_go_once() {
+async fn leave_after_a_rename_is_applied_once() {
     let (room, first, second) = (room(), peer(1), peer(2));
     push(&room, [&first, &second].map(|peer| Operation::Join(Box::new(joiner(peer)))));
     pass(&room).await;
     let _ = (events_of(&first), events_of(&second));
-    // Its connection does not know which of its two names it has.
+    // The membership sends a leave for both names, since it can't know which one the room gave it.
     push(&room, [rename(&first, "u1", "al"), leave_as(&first, "u1"), leave_as(&first, "al")]);
     let metrics = pass(&room).await;
     assert_eq!((events_of(&first), metrics.leaves), (PeerEvents::RENAMED | PeerEvents::LEFT_ROOM, 1));
@@ -225,9 +230,9 @@ async fn who_goes_under_a_new_name_is_let_go_once() {
     assert!(room.roster().is_empty());
 }
 
-/// As above, with its own name in other letters: either leaving fits.
+/// The new name is the old one in other letters, so both leaves match it.
 #[tokio::test]
-async fn who_goes_under_its_name_in_other_letters_goes_by_the_new_ones() {
+async fn leave_after_a_change_of_case_shows_the_new_letters() {
     let (room, first, second) = (room(), peer(1), peer(2));
     push(&room, [&first, &second].map(|peer| Operation::Join(Box::new(joiner(peer)))));
     push(&room, [rename(&first, "u1", "U1"), leave_as(&first, "u1"), leave_as(&first, "U1")]);
@@ -236,8 +241,8 @@ async fn who_goes_under_its_name_in_other_letters_goes_by_the_new_ones() {
 }
 
 #[tokio::test]
-async fn a_newcomer_is_shown_the_past_before_its_own_joining() {
-    let room = Room::new(RoomName::parse("room").unwrap(), 1 << 20, 100, 2);
+async fn joiner_is_shown_the_replay_before_its_own_join() {
+    let room = room_with(100, 2);
     let (old, new, late) = (peer(1), peer(2), peer(3));
     let send = |text: &str| Operation::SendLines { bytes: Box::from(text.as_bytes()), lines: 1 };
     push(&room, [Operation::Join(Box::new(joiner(&old))), send("u1: a\n")]);
@@ -253,10 +258,9 @@ async fn a_newcomer_is_shown_the_past_before_its_own_joining() {
     assert!(text(&late).ends_with("\nu1: d\n*** u1: c\n*** u3 has joined\n*** u1: d\n"), "{}", text(&late));
 }
 
-/// Whoever has another name sees everything that goes by it: it is told when the roster has the
-/// name, and behind the line that says so.
+/// `RENAMED` is raised when the roster has the new name and the member has the line that announces it.
 #[tokio::test]
-async fn a_name_is_given_when_everybody_has_seen_it() {
+async fn renamed_is_raised_after_the_roster_and_the_line() {
     let (room, peers, counters) = (room(), (0..1_000).map(peer).collect::<Vec<_>>(), Counters::default());
     push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
     pass(&room).await;
@@ -269,8 +273,14 @@ async fn a_name_is_given_when_everybody_has_seen_it() {
     let al = MemberKey { name: UserName::parse("al").unwrap(), disambiguator: None, slot: MembershipSlot::A };
     loop {
         let told = events_of(&peers[0]) == PeerEvents::RENAMED;
-        assert!(!told || room.roster().snapshot().contains_key(&al), "told before the roster has it");
-        assert!(!told || text(&peers[0]).ends_with("u0 is now known as al\n"), "told before it has the line");
+        assert!(
+            !told || room.roster().snapshot().contains_key(&al),
+            "RENAMED is raised before the roster has the name"
+        );
+        assert!(
+            !told || text(&peers[0]).ends_with("u0 is now known as al\n"),
+            "RENAMED is raised before the line is delivered"
+        );
         if checkpoint().is_ready() {
             break;
         }
@@ -278,33 +288,32 @@ async fn a_name_is_given_when_everybody_has_seen_it() {
     assert_eq!(events_of(&peers[0]), PeerEvents::RENAMED);
 }
 
-/// A crowd that asks for the past.
 #[tokio::test]
-async fn showing_the_past_lets_others_run() {
+async fn history_replies_yield_to_other_tasks() {
     let (room, asks) = (room(), peer(1));
     push(&room, [Operation::Join(Box::new(joiner(&asks)))]);
     pass(&room).await;
     push(&room, (0..1_000).map(|_| show_history(&asks, 1)));
-    let mut breaths = 0;
+    let mut yields = 0;
     tokio::select! {
         biased;
         _ = pass(&room) => {}
-        () = async { loop { breaths += 1; yield_now().await } } => {}
+        () = async { loop { yields += 1; yield_now().await } } => {}
     }
-    assert!(breaths >= 1_000 * REPLY_COST / DELIVERIES_PER_YIELD, "{breaths}");
+    assert!(yields >= 1_000 * REPLY_COST / DELIVERIES_PER_YIELD, "{yields}");
     assert_eq!(text(&asks).matches("*** u1 has joined\n").count(), 1_000);
 }
 
 #[tokio::test]
-async fn whoever_comes_into_an_empty_room_is_shown_nothing_of_before() {
-    let room = Room::new(RoomName::parse("room").unwrap(), 1 << 20, 100, 2);
+async fn joiner_of_an_empty_room_is_shown_no_earlier_line() {
+    let room = room_with(100, 2);
     let (old, new) = (peer(1), peer(2));
     push(&room, [Operation::Join(Box::new(joiner(&old))), Operation::Leave(Box::new(joiner(&old)))]);
     pass(&room).await;
     push(&room, [Operation::Join(Box::new(joiner(&new)))]);
     pass(&room).await;
     assert_eq!(text(&new), "u2 has joined\n");
-    // All of it in one batch, and what is asked for behind it.
+    // One batch has all of it, and a history request after it.
     let (next, last) = (peer(3), peer(4));
     push(&room, [Operation::Leave(Box::new(joiner(&new))), Operation::Join(Box::new(joiner(&next)))]);
     push(&room, [Operation::Leave(Box::new(joiner(&next))), Operation::Join(Box::new(joiner(&last)))]);
@@ -315,27 +324,27 @@ async fn whoever_comes_into_an_empty_room_is_shown_nothing_of_before() {
 }
 
 #[tokio::test]
-async fn a_room_that_remembers_nothing_says_so() {
-    let room = Room::new(RoomName::parse("room").unwrap(), 1 << 20, 0, 5);
+async fn history_request_without_history_is_answered() {
+    let room = room_with(0, 5);
     let asks = peer(1);
     push(&room, [Operation::Join(Box::new(joiner(&asks))), show_history(&asks, 3)]);
     pass(&room).await;
-    assert_eq!(text(&asks), format!("u1 has joined\n{}", crate::text::replies::NOTHING_KEPT));
+    assert_eq!(text(&asks), format!("u1 has joined\n{}", crate::text::replies::NO_HISTORY));
 }
 
 #[tokio::test]
-async fn a_pass_that_lasts_lets_others_run() {
+async fn long_pass_yields_to_other_tasks() {
     let (room, peers) = (room(), (0..1_000).map(peer).collect::<Vec<_>>());
     push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
     pass(&room).await;
     push(&room, [Operation::SendLines { bytes: Box::from(&b"u1: a\n"[..]), lines: 1 }]);
-    let mut breaths = 0;
+    let mut yields = 0;
     tokio::select! {
         biased;
         metrics = pass(&room) => assert_eq!(metrics.writes, 1_000),
-        () = async { loop { breaths += 1; yield_now().await } } => {}
+        () = async { loop { yields += 1; yield_now().await } } => {}
     }
-    assert_eq!(breaths, 1_000 / DELIVERIES_PER_YIELD);
+    assert_eq!(yields, 1_000 / DELIVERIES_PER_YIELD);
 }
 
 /// A sink that sends an operation to its room at each write.
@@ -468,7 +477,7 @@ fn registry_with(settings: RoomSettings) -> Arc<Registry> {
     Arc::new(Registry::new(settings, TaskTracker::new()))
 }
 
-fn join(registry: &Arc<Registry>, peer: &Arc<Peer<Page>>, name: &str) -> Membership {
+fn join(registry: &Arc<Registry>, peer: &Arc<Peer<TextSink>>, name: &str) -> Membership {
     let (room, user) = (RoomName::parse("room").unwrap(), UserName::parse(name).unwrap());
     registry.join(room, user, Arc::clone(peer) as _, MembershipSlot::A).unwrap()
 }
@@ -501,13 +510,13 @@ async fn room_that_a_peer_joins_during_a_mass_exit_stays_in_the_registry() {
 async fn last_lines_of_a_leaver_come_before_its_leave() {
     let registry = registry_with(RoomSettings { inbox_bytes: 10, ..RoomSettings::default() });
     let (stays, leaves) = (peer(1), peer(2));
-    let (_old, leaver) = (join(&registry, &stays, "u1"), join(&registry, &leaves, "u2"));
+    let (_old, membership) = (join(&registry, &stays, "u1"), join(&registry, &leaves, "u2"));
     registry.tracker().close();
     registry.tracker().wait().await;
-    leaver.send_lines(Box::from(&b"u2: first\n"[..]), 1).unwrap();
-    let refused = leaver.send_lines(Box::from(&b"u2: last\n"[..]), 1).unwrap_err();
-    leaver.send_final_lines(refused, 1);
-    drop(leaver);
+    membership.send_lines(Box::from(&b"u2: first\n"[..]), 1).unwrap();
+    let refused = membership.send_lines(Box::from(&b"u2: last\n"[..]), 1).unwrap_err();
+    membership.send_final_lines(refused, 1);
+    drop(membership);
     registry.tracker().wait().await;
     assert!(text(&stays).ends_with("u2: first\nu2: last\nu2 has left\n"), "{}", text(&stays));
 }

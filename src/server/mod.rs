@@ -41,15 +41,12 @@ impl Server {
     ///
     /// # Errors
     /// [`ListenError`] for the first address that can't be listened on.
-    pub fn bind(settings: Settings, max_connections: usize) -> Result<Self, ListenError> {
+    pub fn bind(settings: &Settings, max_connections: usize) -> Result<Self, ListenError> {
         let listeners = Listener::bind_all(&settings.network)?;
         let tasks = TaskTracker::new();
         let context = Arc::new(ServerContext {
             live: Live::new(settings.live),
-            registry: Arc::new(
-                Registry::new(settings.rooms.inbox_bytes, settings.rooms.allow_duplicate_names)
-                    .with_history(settings.rooms.history_lines.into(), settings.rooms.replay_lines.into()),
-            ),
+            registry: Arc::new(Registry::new(settings.rooms, tasks.clone())),
             shutdown: CancellationToken::new(),
             abort: CancellationToken::new(),
         });

@@ -45,7 +45,7 @@ impl TestServer {
         settings.network.listen = vec![ListenAddress::Tcp { ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 0 }];
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(workers).enable_all().build().unwrap();
-        let server = runtime.block_on(async { Server::bind(settings, connections) }).unwrap();
+        let server = runtime.block_on(async { Server::bind(&settings, connections) }).unwrap();
         let (address, stats) = (tcp_address(&server.addresses()[0]), server.stats());
         let (stop, stopped) = oneshot::channel();
         let done = runtime.spawn(server.run(async move {
