@@ -11,8 +11,8 @@ use crate::plan::Impossible;
 use crate::probe::resolve;
 use crate::scenario::{Cli, Flood, LimitArgs, Scenario, Steady, Steps};
 use crate::server::find;
-use crate::stand::{Stand, limited};
-use crate::{compare, crew, files, limit, markdown, report, stairs, table};
+use crate::test_bed::{TestBed, with_limit};
+use crate::{compare, files, limit, markdown, ramp, report, table, worker_pool};
 
 /// Arguments that a spawned server gets where its bound on a sender's rate would be what is measured.
 const UNBOUND: [&str; 2] = ["--rate", "0"];
@@ -31,7 +31,7 @@ pub fn run(cli: &Cli) -> Result<u8> {
     match &cli.scenario {
         Scenario::Worker => {
             files::raise()?;
-            crew::serve()?;
+            worker_pool::serve()?;
             Ok(0)
         }
         Scenario::Compare(files) => compare::files(&files.first, &files.second).map(|(text, good)| {
@@ -44,20 +44,20 @@ pub fn run(cli: &Cli) -> Result<u8> {
         }),
         Scenario::Limit(args) => bare(args, common),
         Scenario::Steady(args) => {
-            let mut stand = stand(common, steady_arguments(args))?;
-            finish(common, &limited(stand.run("steady", &args.plan(common, stand.target()))?)?)
+            let mut test_bed = test_bed(common, steady_arguments(args))?;
+            finish(common, &with_limit(test_bed.run("steady", &args.plan(common, test_bed.target()))?)?)
         }
         Scenario::Flood(args) => flood(args, common),
         Scenario::Step(args) => step(args, common),
         Scenario::Storm(args) => {
-            let mut stand = stand(common, &[])?;
-            let plan = args.plan(common, stand.target());
-            finish(common, &stand.run("storm", &plan)?)
+            let mut test_bed = test_bed(common, &[])?;
+            let plan = args.plan(common, test_bed.target());
+            finish(common, &test_bed.run("storm", &plan)?)
         }
         Scenario::Idle(args) => {
-            let mut stand = stand(common, &[])?;
-            let plan = args.plan(common, stand.target());
-            finish(common, &stand.run("idle", &plan)?)
+            let mut test_bed = test_bed(common, &[])?;
+            let plan = args.plan(common, test_bed.target());
+            finish(common, &test_bed.run("idle", &plan)?)
         }
     }
 }
@@ -70,15 +70,15 @@ fn steady_arguments(args: &Steady) -> &'static [&'static str] {
 }
 
 fn flood(args: &Flood, common: &Common) -> Result<u8> {
-    let mut stand = stand(common, &UNBOUND)?;
-    let plan = args.plan(common, stand.target());
-    finish(common, &limited(stand.run("flood", &plan)?)?)
+    let mut test_bed = test_bed(common, &UNBOUND)?;
+    let plan = args.plan(common, test_bed.target());
+    finish(common, &with_limit(test_bed.run("flood", &plan)?)?)
 }
 
 fn step(args: &Steps, common: &Common) -> Result<u8> {
-    let mut stand = stand(common, &UNBOUND)?;
-    let first = args.plan(common, stand.target());
-    let outcome = stairs::climb(args, first, &mut |plan| stand.run("step", plan))?;
+    let mut test_bed = test_bed(common, &UNBOUND)?;
+    let first = args.plan(common, test_bed.target());
+    let outcome = ramp::run(args, first, &mut |plan| test_bed.run("step", plan))?;
     finish(common, &outcome)
 }
 
@@ -94,17 +94,17 @@ fn bare(args: &LimitArgs, common: &Common) -> Result<u8> {
 }
 
 /// The server that the options name, or one of our own with these arguments and the options' ones.
-fn stand(common: &Common, arguments: &[&str]) -> Result<Stand> {
+fn test_bed(common: &Common, arguments: &[&str]) -> Result<TestBed> {
     // The parser cannot tell: one may stand before the scenario, the other after it.
     if !common.spawn && (common.server.is_some() || !common.server_arg.is_empty()) {
         bail!(Impossible::new("--server and --server-arg are about a server of our own: add --spawn".into()));
     }
     if !common.spawn {
-        return Stand::beside(resolve(&common.target)?, common.pid);
+        return TestBed::attach(resolve(&common.target)?, common.pid);
     }
     let mut all: Vec<String> = arguments.iter().map(ToString::to_string).collect();
     all.extend(common.server_arg.iter().cloned());
-    Stand::spawn(&find(common.server.as_deref())?, all)
+    TestBed::spawn(&find(common.server.as_deref())?, all)
 }
 
 /// Shows an outcome wherever it is wanted.

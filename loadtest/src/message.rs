@@ -57,12 +57,12 @@ pub struct Report {
     /// cut short, if it was.
     pub finished: Tick,
     /// What the worker's thread used during the measured window.
-    pub effort: Effort,
+    pub usage: ThreadUsage,
 }
 
 /// What a thread used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Effort {
+pub struct ThreadUsage {
     /// CPU time in nanoseconds.
     pub cpu: u64,
     /// Time in nanoseconds in which it could have run but no CPU was free.

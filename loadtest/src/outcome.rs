@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::clock::SECOND;
-use crate::conductor::{Run, Samples};
+use crate::coordinator::{Run, Samples};
 use crate::histogram::Percentiles;
 use crate::limit::Limit;
 use crate::machine::{Machine, ratio};
@@ -208,17 +208,17 @@ fn passage(count: u64, time: u64) -> Passage {
 }
 
 fn generator(run: &Run) -> GeneratorFigures {
-    let cpu: u64 = run.efforts.iter().map(|effort| effort.cpu).sum();
-    let most = |part: fn(&crate::message::Effort) -> u64| {
-        run.efforts.iter().map(|effort| ratio(part(effort), effort.wall)).fold(0.0, f64::max)
+    let cpu: u64 = run.thread_usages.iter().map(|usage| usage.cpu).sum();
+    let most = |part: fn(&crate::message::ThreadUsage) -> u64| {
+        run.thread_usages.iter().map(|usage| ratio(part(usage), usage.wall)).fold(0.0, f64::max)
     };
     let tally = &run.sheet.tally;
     GeneratorFigures {
         cpu_seconds: cpu as f64 / SECOND as f64,
-        cpu_share: most(|effort| effort.cpu),
+        cpu_share: most(|usage| usage.cpu),
         cpu_ns_per_delivery: ratio(cpu, tally.window_delivered),
-        waited_share: most(|effort| effort.waited),
-        busy_share: most(|effort| effort.cpu + effort.waited),
+        waited_share: most(|usage| usage.waited),
+        busy_share: most(|usage| usage.cpu + usage.waited),
         lines_per_read: ratio(tally.window_delivered, tally.window_reads),
         saturated: false,
     }

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, stderr};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::clock::{SECOND, Tick, now};
-use crate::conductor::Moment;
+use crate::coordinator::Moment;
 use crate::machine::{grouped, micros, short};
 
 /// How often a line is written where there is no terminal.

@@ -11,8 +11,8 @@ use crate::payload::{self, Stamp};
 use crate::protocol::Protocol;
 use crate::sheet::Sheet;
 
-mod hearing;
 mod order;
+mod receiver;
 
 /// One in so many members is read at once where the others are read now and then.
 const SAMPLE: usize = 32;

@@ -64,7 +64,7 @@ pub enum Scenario {
     /// Results of --json as a Markdown table
     Markdown(MarkdownArgs),
     /// Load on behalf of another process, over pipes
-    #[command(name = crate::crew::SUBCOMMAND, hide = true)]
+    #[command(name = crate::worker_pool::SUBCOMMAND, hide = true)]
     Worker,
 }
 

@@ -11,10 +11,10 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::clock::{Alarm, SECOND, Tick, now, ticks};
 use crate::connection::Connection;
-use crate::effort::Meter;
 use crate::message::{Command, Event, Progress, Report};
 use crate::plan::{Share, Stop};
 use crate::room::{Room, Setup};
+use crate::thread_usage::Meter;
 
 mod joining;
 mod leaving;
@@ -247,7 +247,7 @@ impl<'a> Worker<'a> {
             return;
         }
         self.cut_short = true;
-        self.meter.stop(&mut self.report.effort);
+        self.meter.stop(&mut self.report.usage);
         self.take_back_unwritten();
         let now = now();
         let window = &mut self.report.sheet.window;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use loadtest::plan::{Pacing, Plan, Stop};
 use loadtest::server::Server;
-use loadtest::stand::Stand;
+use loadtest::test_bed::TestBed;
 use loadtest::verdict::Kind;
 
 /// Builds the server once, in the same profile, into the same directory as this test.
@@ -128,9 +128,9 @@ fn a_server_that_ends_is_told_with_its_status() {
 
 #[test]
 fn a_server_that_ends_in_mid_run_is_told_with_its_status() {
-    let mut stand = Stand::spawn(program(), Vec::new()).unwrap();
-    let plan = Plan { stop: Stop::After(Duration::from_secs(60)), ..plan(stand.target()) };
-    let pid = stand.server().unwrap().pid().to_string();
+    let mut test_bed = TestBed::spawn(program(), Vec::new()).unwrap();
+    let plan = Plan { stop: Stop::After(Duration::from_secs(60)), ..plan(test_bed.target()) };
+    let pid = test_bed.server().unwrap().pid().to_string();
     let files = format!("/proc/{pid}/fd");
     let connections = plan.connections;
     let killer = thread::spawn(move || {
@@ -139,7 +139,7 @@ fn a_server_that_ends_in_mid_run_is_told_with_its_status() {
         }
         assert!(Command::new("kill").arg(&pid).status().unwrap().success());
     });
-    let outcome = stand.run("steady", &plan).unwrap();
+    let outcome = test_bed.run("steady", &plan).unwrap();
     killer.join().unwrap();
     let text = &outcome.verdict.text;
     assert!(text.starts_with("FAILED: the spawned server ended with exit status: 0: "), "{text}");

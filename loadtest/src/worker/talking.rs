@@ -6,9 +6,9 @@ use mio::{Interest, Token};
 
 use super::{ALARM, Phase, Worker};
 use crate::clock::{SECOND, Tick, now, ticks};
-use crate::effort::Meter;
 use crate::message::Event;
 use crate::plan::{Pacing, Stop};
+use crate::thread_usage::Meter;
 
 /// What one connection may hold back because the server doesn't read it, before the run is pointless.
 pub(crate) const HELD_BACK: usize = 8 * 1024 * 1024;
@@ -79,7 +79,7 @@ impl Worker<'_> {
         if over || stalled {
             self.report.finished = now;
             if self.talk.end.is_some() {
-                self.meter.stop(&mut self.report.effort);
+                self.meter.stop(&mut self.report.usage);
             }
             self.phase = Phase::Draining;
         } else {
@@ -201,7 +201,7 @@ impl Worker<'_> {
             if self.report.sheet.window.1 == Tick::MAX {
                 self.report.sheet.window.1 = self.heard;
             }
-            self.meter.stop(&mut self.report.effort);
+            self.meter.stop(&mut self.report.usage);
             self.report.finished = self.report.finished.max(self.report.sheet.window.1);
             self.phase = Phase::Waiting;
             (self.tell)(Event::Drained);

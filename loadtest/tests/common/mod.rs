@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use loadtest::conductor;
+use loadtest::coordinator;
 use loadtest::outcome::Outcome;
 use loadtest::plan::{Pacing, Plan, Stop};
 use loadtest::protocol::Dialect;
@@ -268,7 +268,7 @@ pub(crate) fn plan(target: SocketAddr) -> Plan {
 
 /// Runs a plan without watching.
 pub(crate) fn run(plan: &Plan) -> Outcome {
-    let run = conductor::run(plan, None, &mut |_| ()).unwrap();
+    let run = coordinator::run(plan, None, &mut |_| ()).unwrap();
     Outcome::new("steady", plan, &run)
 }
 

@@ -19,7 +19,7 @@ use crate::worker::work;
 pub const SUBCOMMAND: &str = "worker";
 
 /// All workers of a run.
-pub(crate) struct Crew {
+pub(crate) struct WorkerPool {
     /// How to reach them.
     links: Vec<Link>,
     /// What they tell: who, and what.
@@ -36,7 +36,7 @@ enum Link {
     Process { child: Child, commands: ChildStdin },
 }
 
-impl Crew {
+impl WorkerPool {
     /// Starts the shares: as threads if all are to be in one process, else in `processes` children.
     ///
     /// # Errors
@@ -95,7 +95,7 @@ impl Crew {
     }
 }
 
-impl Drop for Crew {
+impl Drop for WorkerPool {
     /// Children end when their standard input does.
     fn drop(&mut self) {
         for link in self.links.drain(..) {
@@ -184,7 +184,7 @@ pub fn serve() -> io::Result<()> {
     let workers = shares.len();
     let links: Vec<Link> = shares.into_iter().map(|share| start_thread(share, &tell)).collect();
     let (_, nothing) = mpsc::channel();
-    let mut hands = Crew { links, events: nothing, workers };
+    let mut hands = WorkerPool { links, events: nothing, workers };
     thread::spawn(move || {
         for line in input {
             let Some(command) = line.ok().and_then(|line| serde_json::from_str(&line).ok()) else { break };
@@ -193,7 +193,7 @@ pub fn serve() -> io::Result<()> {
         // The parent is gone: so are its commands.
         hands.tell(Command::Leave);
     });
-    Crew { links: Vec::new(), events, workers }.forward(&mut io::stdout().lock())
+    WorkerPool { links: Vec::new(), events, workers }.forward(&mut io::stdout().lock())
 }
 
 fn write_line(out: &mut impl Write, value: &impl serde::Serialize) -> io::Result<()> {

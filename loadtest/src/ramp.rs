@@ -16,8 +16,8 @@ type Failure = Option<String>;
 ///
 /// # Errors
 /// When the first step could not begin.
-pub fn climb(args: &Steps, first: Plan, run: &mut dyn FnMut(&Plan) -> Result<Outcome>) -> Result<Outcome> {
-    let begin = Outcome::new("step", &first, &crate::conductor::Run::default()).parameters;
+pub fn run(args: &Steps, first: Plan, run: &mut dyn FnMut(&Plan) -> Result<Outcome>) -> Result<Outcome> {
+    let begin = Outcome::new("step", &first, &crate::coordinator::Run::default()).parameters;
     let mut plan = first;
     let mut steps: Vec<Step> = Vec::new();
     let mut best: Option<Outcome> = None;

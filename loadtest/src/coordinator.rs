@@ -5,12 +5,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::clock::{SECOND, Tick, now, sleep_until, ticks};
-use crate::crew::Crew;
 use crate::interrupt;
-use crate::message::{Command, Effort, Event, Progress, Report};
+use crate::message::{Command, Event, Progress, Report, ThreadUsage};
 use crate::plan::{Pacing, Plan, Stop};
 use crate::process::{Process, Sample, segments_sent};
 use crate::sheet::Sheet;
+use crate::worker_pool::WorkerPool;
 
 /// From the decision to talk to the first line: time for all processes to hear of it.
 const HEADSTART: Tick = SECOND / 20;
@@ -44,7 +44,7 @@ pub struct Run {
     /// From the first line to the end of talking, in nanoseconds.
     pub talked: Tick,
     /// What each worker's thread used in the window.
-    pub efforts: Vec<Effort>,
+    pub thread_usages: Vec<ThreadUsage>,
     /// From the first connect to the last entry, in nanoseconds.
     pub joining: Tick,
     /// From the first goodbye to the last end, in nanoseconds.
@@ -74,9 +74,9 @@ pub struct Samples {
 }
 
 /// A run in progress.
-struct Conductor<'a> {
+struct Coordinator<'a> {
     plan: &'a Plan,
-    crew: Crew,
+    worker_pool: WorkerPool,
     server: Option<&'a Process>,
     watch: &'a mut dyn FnMut(&Moment),
     /// Each worker's last words.
@@ -100,20 +100,30 @@ pub fn run(plan: &Plan, server: Option<&Process>, watch: &mut dyn FnMut(&Moment)
     let mut samples = Samples { before: sample(server), ..Samples::default() };
     // Memory that an earlier run left behind is reused by this one's connections: it is theirs.
     samples.before.rss = server.map_or(0, Process::fresh_rss);
-    let crew = Crew::start(plan.shares(whole_us(now())), plan.processes).context("cannot start the workers")?;
-    let progress = vec![Progress::default(); crew.workers()];
-    let mut conductor =
-        Conductor { plan, crew, server, watch, progress, reports: Vec::new(), settled: 0, drained: 0, talk: None };
+    let worker_pool =
+        WorkerPool::start(plan.shares(whole_us(now())), plan.processes).context("cannot start the workers")?;
+    let progress = vec![Progress::default(); worker_pool.workers()];
+    let mut coordinator = Coordinator {
+        plan,
+        worker_pool,
+        server,
+        watch,
+        progress,
+        reports: Vec::new(),
+        settled: 0,
+        drained: 0,
+        talk: None,
+    };
     let mut segments = None;
-    if conductor.all(|conductor| conductor.settled) {
+    if coordinator.all(|coordinator| coordinator.settled) {
         samples.settled = sample(server);
-        segments = conductor.talk(&mut samples);
+        segments = coordinator.talk(&mut samples);
     }
     let interrupted = interrupt::caught();
-    conductor.crew.tell(Command::Leave);
-    while conductor.reports.len() < conductor.crew.workers() && conductor.listen() {}
+    coordinator.worker_pool.tell(Command::Leave);
+    while coordinator.reports.len() < coordinator.worker_pool.workers() && coordinator.listen() {}
     samples.left = sample(server);
-    let mut run = gather(plan, conductor.reports, server.map(|_| samples), segments);
+    let mut run = gather(plan, coordinator.reports, server.map(|_| samples), segments);
     if let Some(signal) = interrupted {
         let talked = Duration::from_millis(run.talked / 1_000_000);
         run.failure = Some(format!("stopped by {} after {}", signal.name(), humantime::format_duration(talked)));
@@ -130,10 +140,10 @@ fn sample(server: Option<&Process>) -> Sample {
     server.and_then(|server| server.sample().ok()).unwrap_or_default()
 }
 
-impl Conductor<'_> {
+impl Coordinator<'_> {
     /// Waits until every worker has reached a point. `false` when one of them gave up before.
     fn all(&mut self, reached: fn(&Self) -> usize) -> bool {
-        while reached(self) < self.crew.workers() {
+        while reached(self) < self.worker_pool.workers() {
             if !self.reports.is_empty() || interrupt::caught().is_some() || !self.listen() {
                 return false;
             }
@@ -143,7 +153,7 @@ impl Conductor<'_> {
 
     /// Notes the next event. `false` when there is none for longer than workers are ever silent.
     fn listen(&mut self) -> bool {
-        let Some(event) = self.crew.event(now() + DEAF) else { return false };
+        let Some(event) = self.worker_pool.event(now() + DEAF) else { return false };
         self.note(event);
         true
     }
@@ -185,7 +195,7 @@ impl Conductor<'_> {
         let background = self.background()?;
         let start = whole_us(now() + HEADSTART);
         self.talk = Some(start);
-        self.crew.tell(Command::Talk(start));
+        self.worker_pool.tell(Command::Talk(start));
         let from = start + ticks(self.plan.warmup);
         if !self.listen_until(from) {
             return None;
@@ -195,11 +205,11 @@ impl Conductor<'_> {
         // The window closes on time, or when all lines of a counted run are through, or when a worker gives up.
         match self.plan.stop {
             Stop::After(duration) => self.listen_until(from + ticks(duration)),
-            Stop::Lines(_) => self.all(|conductor| conductor.drained),
+            Stop::Lines(_) => self.all(|coordinator| coordinator.drained),
         };
         samples.to = sample(self.server);
         let end = segments_sent();
-        self.all(|conductor| conductor.drained);
+        self.all(|coordinator| coordinator.drained);
         told_apart(end?.saturating_sub(segments?), background, samples.to.at.saturating_sub(samples.from.at))
     }
 
@@ -213,7 +223,7 @@ impl Conductor<'_> {
     /// Notes what is told until a tick. `false` when a worker gave up.
     fn listen_until(&mut self, tick: Tick) -> bool {
         while now() < tick {
-            let Some(event) = self.crew.event(tick) else { break };
+            let Some(event) = self.worker_pool.event(tick) else { break };
             self.note(event);
             if !self.reports.is_empty() || interrupt::caught().is_some() {
                 return false;
@@ -249,9 +259,9 @@ fn gather(plan: &Plan, reports: Vec<Report>, server: Option<Samples>, segments: 
         run.sheet.add(&report.sheet);
         run.refusal = run.refusal.take().or(report.refusal);
         run.failure = run.failure.take().or(report.failure);
-        run.efforts.push(report.effort);
+        run.thread_usages.push(report.usage);
     }
-    let missing = plan.shares(0).len().saturating_sub(run.efforts.len());
+    let missing = plan.shares(0).len().saturating_sub(run.thread_usages.len());
     if missing > 0 {
         run.failure.get_or_insert(format!("{missing} workers never reported"));
     }

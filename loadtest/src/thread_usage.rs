@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::clock::{Tick, now, thread_cpu};
-use crate::message::Effort;
+use crate::message::ThreadUsage;
 
 /// Measures the calling thread from [`Meter::start`] to [`Meter::stop`].
 #[derive(Debug, Default)]
@@ -16,11 +16,11 @@ impl Meter {
     }
 
     /// Writes down what was used since the start; nothing when it never started or was stopped before.
-    pub(crate) fn stop(&mut self, effort: &mut Effort) {
+    pub(crate) fn stop(&mut self, usage: &mut ThreadUsage) {
         if let Some((start, cpu, wait)) = self.0.take() {
-            effort.wall = now().saturating_sub(start);
-            effort.cpu = thread_cpu().saturating_sub(cpu);
-            effort.waited = waited().saturating_sub(wait);
+            usage.wall = now().saturating_sub(start);
+            usage.cpu = thread_cpu().saturating_sub(cpu);
+            usage.waited = waited().saturating_sub(wait);
         }
     }
 }

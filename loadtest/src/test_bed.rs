@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::conductor::{self, Run};
+use crate::coordinator::{self, Run};
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::probe::probe;
@@ -21,18 +21,18 @@ const LIMIT: Duration = Duration::from_secs(1);
 
 /// The server and the means to measure it.
 #[derive(Debug)]
-pub struct Stand {
+pub struct TestBed {
     target: SocketAddr,
     process: Option<Process>,
     /// Connections that one process may open.
-    possible: usize,
+    max_connections: usize,
     /// What a server started here was told besides its port.
     arguments: Vec<String>,
     /// The server, if it was started here: it lives as long as this.
     server: Option<Server>,
 }
 
-impl Stand {
+impl TestBed {
     /// With a server of our own on a free port of this machine.
     ///
     /// # Errors
@@ -41,18 +41,18 @@ impl Stand {
         // The server is to have as many files as we have.
         files::raise()?;
         let server = Server::spawn(program, &arguments)?;
-        let stand = Self::beside(server.address(), Some(server.pid()))?;
-        Ok(Self { arguments, server: Some(server), ..stand })
+        let test_bed = Self::attach(server.address(), Some(server.pid()))?;
+        Ok(Self { arguments, server: Some(server), ..test_bed })
     }
 
     /// With a server that runs already; its process, if it is here and known.
     ///
     /// # Errors
     /// When the process cannot be looked at.
-    pub fn beside(target: SocketAddr, pid: Option<u32>) -> Result<Self> {
-        let possible = files::raise()?;
+    pub fn attach(target: SocketAddr, pid: Option<u32>) -> Result<Self> {
+        let max_connections = files::raise()?;
         let process = pid.map(|pid| Process::new(pid).with_context(|| format!("--pid {pid} cannot be looked at")));
-        Ok(Self { target, process: process.transpose()?, possible, arguments: Vec::new(), server: None })
+        Ok(Self { target, process: process.transpose()?, max_connections, arguments: Vec::new(), server: None })
     }
 
     /// Where the server listens.
@@ -73,10 +73,10 @@ impl Stand {
     /// When it could not begin.
     pub fn run(&mut self, scenario: &str, plan: &Plan) -> Result<Outcome> {
         plan.check()?;
-        files::check_plan(plan, self.possible)?;
+        files::check_plan(plan, self.max_connections)?;
         probe(plan)?;
         let mut progress = Progress::new();
-        let mut run: Run = conductor::run(plan, self.process.as_ref(), &mut |moment| progress.show(moment))?;
+        let mut run: Run = coordinator::run(plan, self.process.as_ref(), &mut |moment| progress.show(moment))?;
         progress.end();
         // A run that failed may have been left by a server that is about to end: that would be why.
         let end = if run.failure.is_some() { Server::ended_soon } else { Server::ended };
@@ -96,7 +96,7 @@ impl Stand {
 ///
 /// # Errors
 /// When the limit of open files cannot be read.
-pub fn limited(mut outcome: Outcome) -> Result<Outcome> {
+pub fn with_limit(mut outcome: Outcome) -> Result<Outcome> {
     // After a failure there is no whole run to be compared with anything.
     let whole = outcome.verdict.kind != Kind::Unmeasured && interrupt::caught().is_none();
     let Some(figures) = outcome.server.as_ref().filter(|_| whole) else {
@@ -105,8 +105,8 @@ pub fn limited(mut outcome: Outcome) -> Result<Outcome> {
     let Some(lines) = figures.lines_per_write else { return Ok(outcome) };
     let delivered = outcome.tally.window_delivered.max(1);
     let line_bytes = usize::try_from(outcome.tally.window_bytes / delivered)?;
-    let possible = files::raise()? / 2;
-    let sockets = usize::try_from(outcome.connections())?.min(possible);
+    let max_connections = files::raise()? / 2;
+    let sockets = usize::try_from(outcome.connections())?.min(max_connections);
     let lines = (1..4096_usize).find(|&count| count as f64 + 0.5 > lines).unwrap_or(4096);
     let mut found = match limit::measure(sockets, lines, line_bytes.max(1), LIMIT) {
         Ok(found) => found,
