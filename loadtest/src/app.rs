@@ -12,7 +12,7 @@ use crate::probe::resolve;
 use crate::scenario::{Cli, Flood, LimitArgs, Scenario, Steady, Steps};
 use crate::server::find;
 use crate::test_bed::{TestBed, with_limit};
-use crate::{compare, files, limit, markdown, ramp, report, table, worker_pool};
+use crate::{compare, html_report, limit, markdown, open_files, ramp, table, worker_pool};
 
 /// Arguments that a spawned server gets where its bound on a sender's rate would be what is measured.
 const UNBOUND: [&str; 2] = ["--rate", "0"];
@@ -30,15 +30,15 @@ pub fn run(cli: &Cli) -> Result<u8> {
     }
     match &cli.scenario {
         Scenario::Worker => {
-            files::raise()?;
-            worker_pool::serve()?;
+            open_files::raise_limit()?;
+            worker_pool::run_child_process()?;
             Ok(0)
         }
-        Scenario::Compare(files) => compare::files(&files.first, &files.second).map(|(text, good)| {
+        Scenario::Compare(files) => compare::compare_files(&files.first, &files.second).map(|(text, good)| {
             show(&text);
             if good { 0 } else { 3 }
         }),
-        Scenario::Markdown(args) => markdown::files(&args.results).map(|text| {
+        Scenario::Markdown(args) => markdown::render_files(&args.results).map(|text| {
             show(&text);
             0
         }),
@@ -84,7 +84,7 @@ fn step(args: &Steps, common: &Common) -> Result<u8> {
 
 fn bare(args: &LimitArgs, common: &Common) -> Result<u8> {
     // Both ends of every socket are here.
-    files::check(args.sockets * 2, 1, files::raise()?)?;
+    open_files::check(args.sockets * 2, 1, open_files::raise_limit()?)?;
     let found = limit::measure(args.sockets, args.lines, args.size, args.duration)?;
     show(&table::limit(&found));
     if let Some(path) = &common.json {
@@ -114,7 +114,7 @@ fn finish(common: &Common, outcome: &Outcome) -> Result<u8> {
         save(path, &serde_json::to_string_pretty(outcome)?)?;
     }
     if let Some(path) = &common.report {
-        save(path, &report::page(outcome)?)?;
+        save(path, &html_report::page(outcome)?)?;
     }
     Ok(outcome.verdict.exit_code())
 }

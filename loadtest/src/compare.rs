@@ -11,7 +11,7 @@ use crate::machine::short;
 use crate::outcome::Outcome;
 use crate::plan::Impossible;
 use crate::table::heading;
-use crate::verdict::Kind;
+use crate::verdict::VerdictKind;
 
 /// The parameters that make the work; the others say where and by whom it is done.
 const WORK: [&str; 15] = [
@@ -57,13 +57,13 @@ const FIGURES: [(&str, &str); 17] = [
 ///
 /// # Errors
 /// When one cannot be read, or they are of different work: then with what differs.
-pub fn files(first: &Path, second: &Path) -> Result<(String, bool)> {
+pub fn compare_files(first: &Path, second: &Path) -> Result<(String, bool)> {
     let read = |path: &Path| -> Result<Outcome> {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         serde_json::from_str(&text).with_context(|| format!("{} is not a result of --json", path.display()))
     };
     let (first, second) = (read(first)?, read(second)?);
-    let good = [&first, &second].iter().all(|outcome| outcome.verdict.kind == Kind::Good);
+    let good = [&first, &second].iter().all(|outcome| outcome.verdict.kind == VerdictKind::Good);
     Ok((compare(&first, &second)?, good))
 }
 
@@ -96,7 +96,7 @@ pub fn compare(first: &Outcome, second: &Outcome) -> Result<String> {
     }
     let _ = writeln!(text, "  {:<20} {:>12} {:>12} {:>8}", "", "first", "second", "ratio");
     for (name, outcome) in [("first", first), ("second", second)] {
-        if outcome.verdict.kind != Kind::Good {
+        if outcome.verdict.kind != VerdictKind::Good {
             let _ = writeln!(text, "  the {name} was not good: its figures are no measurement");
         }
     }

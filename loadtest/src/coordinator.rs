@@ -6,43 +6,43 @@ use anyhow::{Context, Result};
 
 use crate::clock::{SECOND, Tick, now, sleep_until, ticks};
 use crate::interrupt;
-use crate::message::{Command, Event, Progress, Report, ThreadUsage};
+use crate::message::{Command, Event, ThreadUsage, WorkerProgress, WorkerReport};
+use crate::metrics::Metrics;
 use crate::plan::{Pacing, Plan, Stop};
 use crate::process::{Process, Sample, segments_sent};
-use crate::sheet::Sheet;
 use crate::worker_pool::WorkerPool;
 
 /// From the decision to talk to the first line: time for all processes to hear of it.
-const HEADSTART: Tick = SECOND / 20;
+const START_DELAY: Tick = SECOND / 20;
 /// How long other programs' traffic is watched before talking.
-const LISTENING: Tick = SECOND / 10;
+const BACKGROUND_WINDOW: Tick = SECOND / 10;
 /// The share of it beside which the server's writes can still be counted.
-const OTHERS: f64 = 0.02;
+const MAX_BACKGROUND_SHARE: f64 = 0.02;
 /// Longer than any worker stays silent: they tell their progress four times a second.
-const DEAF: Tick = 30 * SECOND;
+const EVENT_TIMEOUT: Tick = 30 * SECOND;
 
 /// What is going on, for whoever watches.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Moment {
+pub struct ProgressSnapshot {
     /// Connections that the run will have.
     pub connections: u64,
     /// The sum of all workers' progress; the highest of their percentiles.
-    pub progress: Progress,
+    pub progress: WorkerProgress,
     /// Seconds since talking began, and how many it lasts; `None` before.
-    pub talk: Option<(f64, f64)>,
+    pub sending: Option<(f64, f64)>,
 }
 
 /// All that came out of a run.
 #[derive(Clone, Debug, Default)]
-pub struct Run {
+pub struct RunResult {
     /// All workers' notes.
-    pub sheet: Sheet,
+    pub metrics: Metrics,
     /// Why it ended early: the first worker's line.
     pub failure: Option<String>,
     /// What the server said when it first refused something.
     pub refusal: Option<String>,
     /// From the first line to the end of talking, in nanoseconds.
-    pub talked: Tick,
+    pub sending_time: Tick,
     /// What each worker's thread used in the window.
     pub thread_usages: Vec<ThreadUsage>,
     /// From the first connect to the last entry, in nanoseconds.
@@ -52,7 +52,7 @@ pub struct Run {
     /// The measured window, in nanoseconds.
     pub window: Tick,
     /// The server's process, if it is known.
-    pub server: Option<Samples>,
+    pub server: Option<ServerSamples>,
     /// Segments with data that the machine sent in the window, this program's own left out; `None` where other
     /// programs sent too many of them to tell.
     pub segments: Option<u64>,
@@ -60,17 +60,17 @@ pub struct Run {
 
 /// The server's process at the run's turns.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Samples {
+pub struct ServerSamples {
     /// Before the first connection.
-    pub before: Sample,
+    pub before_joins: Sample,
     /// When all were in.
-    pub settled: Sample,
+    pub after_joins: Sample,
     /// At the start of the measured window.
-    pub from: Sample,
+    pub window_start: Sample,
     /// At its end.
-    pub to: Sample,
+    pub window_end: Sample,
     /// When all were out.
-    pub left: Sample,
+    pub after_leaves: Sample,
 }
 
 /// A run in progress.
@@ -78,61 +78,61 @@ struct Coordinator<'a> {
     plan: &'a Plan,
     worker_pool: WorkerPool,
     server: Option<&'a Process>,
-    watch: &'a mut dyn FnMut(&Moment),
+    on_progress: &'a mut dyn FnMut(&ProgressSnapshot),
     /// Each worker's last words.
-    progress: Vec<Progress>,
+    progress: Vec<WorkerProgress>,
     /// Reports of the workers that are done.
-    reports: Vec<Report>,
+    reports: Vec<WorkerReport>,
     /// How many workers are all in.
-    settled: usize,
+    all_joined: usize,
     /// How many workers have nothing more to expect.
     drained: usize,
     /// When talking began.
-    talk: Option<Tick>,
+    sending_since: Option<Tick>,
 }
 
 /// Runs a plan to its end. A run that fails on its way still returns what it measured.
 ///
 /// # Errors
 /// When it could not begin.
-pub fn run(plan: &Plan, server: Option<&Process>, watch: &mut dyn FnMut(&Moment)) -> Result<Run> {
+pub fn run(plan: &Plan, server: Option<&Process>, on_progress: &mut dyn FnMut(&ProgressSnapshot)) -> Result<RunResult> {
     plan.check()?;
-    let mut samples = Samples { before: sample(server), ..Samples::default() };
+    let mut samples = ServerSamples { before_joins: sample(server), ..ServerSamples::default() };
     // Memory that an earlier run left behind is reused by this one's connections: it is theirs.
-    samples.before.rss = server.map_or(0, Process::fresh_rss);
+    samples.before_joins.rss = server.map_or(0, Process::fresh_rss);
     let worker_pool =
-        WorkerPool::start(plan.shares(whole_us(now())), plan.processes).context("cannot start the workers")?;
-    let progress = vec![Progress::default(); worker_pool.workers()];
+        WorkerPool::start(plan.shares(truncate_to_us(now())), plan.processes).context("cannot start the workers")?;
+    let progress = vec![WorkerProgress::default(); worker_pool.workers()];
     let mut coordinator = Coordinator {
         plan,
         worker_pool,
         server,
-        watch,
+        on_progress,
         progress,
         reports: Vec::new(),
-        settled: 0,
+        all_joined: 0,
         drained: 0,
-        talk: None,
+        sending_since: None,
     };
     let mut segments = None;
-    if coordinator.all(|coordinator| coordinator.settled) {
-        samples.settled = sample(server);
-        segments = coordinator.talk(&mut samples);
+    if coordinator.wait_for_all(|coordinator| coordinator.all_joined) {
+        samples.after_joins = sample(server);
+        segments = coordinator.run_sending(&mut samples);
     }
     let interrupted = interrupt::caught();
-    coordinator.worker_pool.tell(Command::Leave);
-    while coordinator.reports.len() < coordinator.worker_pool.workers() && coordinator.listen() {}
-    samples.left = sample(server);
-    let mut run = gather(plan, coordinator.reports, server.map(|_| samples), segments);
+    coordinator.worker_pool.broadcast(Command::Leave);
+    while coordinator.reports.len() < coordinator.worker_pool.workers() && coordinator.handle_next_event() {}
+    samples.after_leaves = sample(server);
+    let mut run = merge_reports(plan, coordinator.reports, server.map(|_| samples), segments);
     if let Some(signal) = interrupted {
-        let talked = Duration::from_millis(run.talked / 1_000_000);
-        run.failure = Some(format!("stopped by {} after {}", signal.name(), humantime::format_duration(talked)));
+        let sending_time = Duration::from_millis(run.sending_time / 1_000_000);
+        run.failure = Some(format!("stopped by {} after {}", signal.name(), humantime::format_duration(sending_time)));
     }
     Ok(run)
 }
 
 /// A tick cut to whole microseconds, in which lines tell when they were planned.
-fn whole_us(tick: Tick) -> Tick {
+fn truncate_to_us(tick: Tick) -> Tick {
     tick - tick % 1000
 }
 
@@ -142,9 +142,9 @@ fn sample(server: Option<&Process>) -> Sample {
 
 impl Coordinator<'_> {
     /// Waits until every worker has reached a point. `false` when one of them gave up before.
-    fn all(&mut self, reached: fn(&Self) -> usize) -> bool {
+    fn wait_for_all(&mut self, reached: fn(&Self) -> usize) -> bool {
         while reached(self) < self.worker_pool.workers() {
-            if !self.reports.is_empty() || interrupt::caught().is_some() || !self.listen() {
+            if !self.reports.is_empty() || interrupt::caught().is_some() || !self.handle_next_event() {
                 return false;
             }
         }
@@ -152,27 +152,27 @@ impl Coordinator<'_> {
     }
 
     /// Notes the next event. `false` when there is none for longer than workers are ever silent.
-    fn listen(&mut self) -> bool {
-        let Some(event) = self.worker_pool.event(now() + DEAF) else { return false };
-        self.note(event);
+    fn handle_next_event(&mut self) -> bool {
+        let Some(event) = self.worker_pool.next_event(now() + EVENT_TIMEOUT) else { return false };
+        self.handle_event(event);
         true
     }
 
-    fn note(&mut self, (worker, event): (usize, Event)) {
+    fn handle_event(&mut self, (worker, event): (usize, Event)) {
         match event {
             Event::Progress(progress) => {
                 self.progress[worker] = progress;
-                let moment = self.moment();
-                (self.watch)(&moment);
+                let snapshot = self.progress_snapshot();
+                (self.on_progress)(&snapshot);
             }
-            Event::Settled => self.settled += 1,
+            Event::AllJoined => self.all_joined += 1,
             Event::Drained => self.drained += 1,
-            Event::Left(report) => self.reports.push(*report),
+            Event::Finished(report) => self.reports.push(*report),
         }
     }
 
-    fn moment(&self) -> Moment {
-        let progress = self.progress.iter().fold(Progress::default(), |sum, one| Progress {
+    fn progress_snapshot(&self) -> ProgressSnapshot {
+        let progress = self.progress.iter().fold(WorkerProgress::default(), |sum, one| WorkerProgress {
             joined: sum.joined + one.joined,
             sent: sum.sent + one.sent,
             delivered: sum.delivered + one.delivered,
@@ -182,49 +182,53 @@ impl Coordinator<'_> {
             Stop::After(duration) => (self.plan.warmup + duration).as_secs_f64(),
             Stop::Lines(_) => 0.0,
         };
-        let talk = self.talk.map(|start| (now().saturating_sub(start) as f64 / SECOND as f64, length));
-        Moment { connections: self.plan.connections as u64, progress, talk }
+        let sending = self.sending_since.map(|start| (now().saturating_sub(start) as f64 / SECOND as f64, length));
+        ProgressSnapshot { connections: self.plan.connections as u64, progress, sending }
     }
 
     /// Talk, and what the server's process uses in the window. Returns the segments sent in it.
-    fn talk(&mut self, samples: &mut Samples) -> Option<u64> {
+    fn run_sending(&mut self, samples: &mut ServerSamples) -> Option<u64> {
         if self.plan.pacing == Pacing::Quiet && self.plan.stop == Stop::Lines(0) {
-            (samples.from, samples.to) = (samples.settled, samples.settled);
+            (samples.window_start, samples.window_end) = (samples.after_joins, samples.after_joins);
             return None;
         }
-        let background = self.background()?;
-        let start = whole_us(now() + HEADSTART);
-        self.talk = Some(start);
-        self.worker_pool.tell(Command::Talk(start));
+        let background = self.measure_background()?;
+        let start = truncate_to_us(now() + START_DELAY);
+        self.sending_since = Some(start);
+        self.worker_pool.broadcast(Command::StartSending(start));
         let from = start + ticks(self.plan.warmup);
-        if !self.listen_until(from) {
+        if !self.handle_events_until(from) {
             return None;
         }
-        samples.from = sample(self.server);
+        samples.window_start = sample(self.server);
         let segments = segments_sent();
         // The window closes on time, or when all lines of a counted run are through, or when a worker gives up.
         match self.plan.stop {
-            Stop::After(duration) => self.listen_until(from + ticks(duration)),
-            Stop::Lines(_) => self.all(|coordinator| coordinator.drained),
+            Stop::After(duration) => self.handle_events_until(from + ticks(duration)),
+            Stop::Lines(_) => self.wait_for_all(|coordinator| coordinator.drained),
         };
-        samples.to = sample(self.server);
+        samples.window_end = sample(self.server);
         let end = segments_sent();
-        self.all(|coordinator| coordinator.drained);
-        told_apart(end?.saturating_sub(segments?), background, samples.to.at.saturating_sub(samples.from.at))
+        self.wait_for_all(|coordinator| coordinator.drained);
+        server_segments(
+            end?.saturating_sub(segments?),
+            background,
+            samples.window_end.at.saturating_sub(samples.window_start.at),
+        )
     }
 
     /// Segments that other programs send in [`LISTENING`], while ours are quiet; `Some(0)` where nobody counts them.
-    fn background(&mut self) -> Option<u64> {
+    fn measure_background(&mut self) -> Option<u64> {
         let before = segments_sent();
-        self.listen_until(now() + LISTENING).then_some(())?;
+        self.handle_events_until(now() + BACKGROUND_WINDOW).then_some(())?;
         Some(before.and_then(|before| Some(segments_sent()?.saturating_sub(before))).unwrap_or(0))
     }
 
     /// Notes what is told until a tick. `false` when a worker gave up.
-    fn listen_until(&mut self, tick: Tick) -> bool {
+    fn handle_events_until(&mut self, tick: Tick) -> bool {
         while now() < tick {
-            let Some(event) = self.worker_pool.event(tick) else { break };
-            self.note(event);
+            let Some(event) = self.worker_pool.next_event(tick) else { break };
+            self.handle_event(event);
             if !self.reports.is_empty() || interrupt::caught().is_some() {
                 return false;
             }
@@ -235,13 +239,18 @@ impl Coordinator<'_> {
 }
 
 /// The segments of a window, unless more than [`OTHERS`] of them were likely not the server's.
-fn told_apart(segments: u64, background: u64, window: Tick) -> Option<u64> {
-    let others = background as f64 * window as f64 / LISTENING as f64;
-    (others <= segments as f64 * OTHERS).then_some(segments)
+fn server_segments(segments: u64, background: u64, window: Tick) -> Option<u64> {
+    let others = background as f64 * window as f64 / BACKGROUND_WINDOW as f64;
+    (others <= segments as f64 * MAX_BACKGROUND_SHARE).then_some(segments)
 }
 
-fn gather(plan: &Plan, reports: Vec<Report>, server: Option<Samples>, segments: Option<u64>) -> Run {
-    let mut run = Run { server, ..Run::default() };
+fn merge_reports(
+    plan: &Plan,
+    reports: Vec<WorkerReport>,
+    server: Option<ServerSamples>,
+    segments: Option<u64>,
+) -> RunResult {
+    let mut run = RunResult { server, ..RunResult::default() };
     let span = |spans: &mut dyn Iterator<Item = (Tick, Tick)>| {
         let (mut from, mut to) = (Tick::MAX, 0);
         spans.filter(|span| span.0 > 0).for_each(|span| (from, to) = (from.min(span.0), to.max(span.1)));
@@ -250,13 +259,13 @@ fn gather(plan: &Plan, reports: Vec<Report>, server: Option<Samples>, segments: 
     run.joining = span(&mut reports.iter().map(|report| report.joining));
     run.leaving = span(&mut reports.iter().map(|report| report.leaving));
     run.window =
-        span(&mut reports.iter().filter(|report| report.sheet.window.1 > report.sheet.window.0).map(|report| {
-            let to = report.sheet.window.1;
-            (report.sheet.window.0, if to == Tick::MAX { report.finished } else { to })
+        span(&mut reports.iter().filter(|report| report.metrics.window.1 > report.metrics.window.0).map(|report| {
+            let to = report.metrics.window.1;
+            (report.metrics.window.0, if to == Tick::MAX { report.finished } else { to })
         }));
     for report in reports {
-        run.talked = run.talked.max(report.finished.saturating_sub(report.sheet.start));
-        run.sheet.add(&report.sheet);
+        run.sending_time = run.sending_time.max(report.finished.saturating_sub(report.metrics.start));
+        run.metrics.add(&report.metrics);
         run.refusal = run.refusal.take().or(report.refusal);
         run.failure = run.failure.take().or(report.failure);
         run.thread_usages.push(report.usage);
@@ -265,7 +274,7 @@ fn gather(plan: &Plan, reports: Vec<Report>, server: Option<Samples>, segments: 
     if missing > 0 {
         run.failure.get_or_insert(format!("{missing} workers never reported"));
     }
-    run.segments = segments.map(|count| count.saturating_sub(run.sheet.tally.window_writes));
+    run.segments = segments.map(|count| count.saturating_sub(run.metrics.counters.window_writes));
     run
 }
 
@@ -275,8 +284,8 @@ mod tests {
 
     #[test]
     fn writes_are_not_counted_beside_others() {
-        assert_eq!(told_apart(1000, 0, SECOND), Some(1000));
-        assert_eq!(told_apart(1000, 2, SECOND), Some(1000));
-        assert_eq!(told_apart(1000, 3, SECOND), None);
+        assert_eq!(server_segments(1000, 0, SECOND), Some(1000));
+        assert_eq!(server_segments(1000, 2, SECOND), Some(1000));
+        assert_eq!(server_segments(1000, 3, SECOND), None);
     }
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use crate::machine::{bytes, grouped, micros, short};
 use crate::outcome::Outcome;
 use crate::table::heading;
-use crate::verdict::Kind;
+use crate::verdict::VerdictKind;
 
 /// A column: its head, and its cell, empty where there is nothing to be told.
 type Column = (&'static str, fn(&Outcome) -> String);
@@ -31,15 +31,15 @@ const COLUMNS: [Column; 9] = [
     ("p50", |outcome| talked(outcome, micros(outcome.latency_us.p50))),
     ("p99", |outcome| talked(outcome, micros(outcome.latency_us.p99))),
     ("CPU of all joins", |outcome| match outcome.join.server_cpu_seconds {
-        Some(seconds) if outcome.tally.sent == 0 => format!("{seconds:.2} s"),
+        Some(seconds) if outcome.counters.sent == 0 => format!("{seconds:.2} s"),
         _ => String::new(),
     }),
     ("RSS a connection", |outcome| {
         outcome.server.as_ref().map_or(String::new(), |server| bytes(server.rss_bytes_per_connection))
     }),
     ("lost, twice, disordered", |outcome| {
-        let tally = &outcome.tally;
-        talked(outcome, [tally.lost, tally.duplicated, tally.misordered].map(grouped).join(", "))
+        let counters = &outcome.counters;
+        talked(outcome, [counters.lost, counters.duplicated, counters.misordered].map(grouped).join(", "))
     }),
 ];
 
@@ -47,7 +47,7 @@ const COLUMNS: [Column; 9] = [
 ///
 /// # Errors
 /// When one cannot be read.
-pub fn files(paths: &[PathBuf]) -> Result<String> {
+pub fn render_files(paths: &[PathBuf]) -> Result<String> {
     let mut rows: BTreeMap<String, Vec<Outcome>> = BTreeMap::new();
     for path in paths {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -76,16 +76,16 @@ pub fn files(paths: &[PathBuf]) -> Result<String> {
 fn shown(outcome: &Outcome, column: &Column) -> String {
     let figure = column.1(outcome);
     match outcome.verdict.kind {
-        Kind::Good => figure,
-        Kind::Unmeasured => "failed".into(),
+        VerdictKind::Good => figure,
+        VerdictKind::Unmeasured => "failed".into(),
         _ if figure.is_empty() => figure,
-        Kind::Wrong => figure + " (wrong)",
-        Kind::Saturated => figure + " (saturated)",
+        VerdictKind::Wrong => figure + " (wrong)",
+        VerdictKind::Saturated => figure + " (saturated)",
     }
 }
 
 fn talked(outcome: &Outcome, text: String) -> String {
-    if outcome.tally.sent > 0 { text } else { String::new() }
+    if outcome.counters.sent > 0 { text } else { String::new() }
 }
 
 /// A file's name without its round.

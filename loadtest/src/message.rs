@@ -3,13 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Tick;
-use crate::sheet::Sheet;
+use crate::metrics::Metrics;
 
 /// To a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// Talk from this tick on.
-    Talk(Tick),
+    StartSending(Tick),
     /// Leave, and report.
     Leave,
 }
@@ -18,18 +18,18 @@ pub enum Command {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Event {
     /// How far it is; a few times a second.
-    Progress(Progress),
+    Progress(WorkerProgress),
     /// All its connections are in their rooms, and have been told so.
-    Settled,
+    AllJoined,
     /// It has sent all lines, and what can be expected has arrived.
     Drained,
     /// It is done, after [`Command::Leave`] or because it cannot go on.
-    Left(Box<Report>),
+    Finished(Box<WorkerReport>),
 }
 
 /// How far a worker is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
+pub struct WorkerProgress {
     /// Connections in their rooms.
     pub joined: u64,
     /// Lines sent.
@@ -42,9 +42,9 @@ pub struct Progress {
 
 /// A worker's results.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Report {
+pub struct WorkerReport {
     /// Counts and latencies.
-    pub sheet: Sheet,
+    pub metrics: Metrics,
     /// Why it could not go on, in one line.
     pub failure: Option<String>,
     /// What the server said when it first refused something.

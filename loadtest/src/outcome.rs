@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::clock::SECOND;
-use crate::coordinator::{Run, Samples};
+use crate::coordinator::{RunResult, ServerSamples};
 use crate::histogram::Percentiles;
 use crate::limit::Limit;
 use crate::machine::{Machine, ratio};
+use crate::metrics::Counters;
 use crate::plan::{Pacing, Plan, Stop};
 use crate::process;
 use crate::saturation::saturation;
-use crate::sheet::Tally;
 use crate::verdict::Verdict;
 
 /// The outcome of one run.
@@ -27,7 +27,7 @@ pub struct Outcome {
     pub machine: Machine,
     /// Every count.
     #[serde(flatten)]
-    pub tally: Tally,
+    pub counters: Counters,
     /// How long the measured window was.
     pub window_seconds: f64,
     /// After how many seconds of talk the run ended, if that was before the window.
@@ -45,9 +45,9 @@ pub struct Outcome {
     /// From a line's planned time to its being handed to the kernel: the generator's own lateness.
     pub send_lag_us: Percentiles,
     /// Entering the rooms.
-    pub join: Passage,
+    pub join: PhaseFigures,
     /// Leaving them.
-    pub leave: Passage,
+    pub leave: PhaseFigures,
     /// The server's process, when its id is known.
     pub server: Option<ServerFigures>,
     /// This program.
@@ -66,7 +66,7 @@ pub struct Outcome {
 
 /// All members' way in, or out.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Passage {
+pub struct PhaseFigures {
     /// How many.
     pub count: u64,
     /// From the first to the last.
@@ -155,8 +155,8 @@ pub struct Step {
 impl Outcome {
     /// What a run of a plan came to.
     #[must_use]
-    pub fn new(scenario: &str, plan: &Plan, run: &Run) -> Self {
-        let tally = run.sheet.tally.clone();
+    pub fn new(scenario: &str, plan: &Plan, run: &RunResult) -> Self {
+        let counters = run.metrics.counters.clone();
         let seconds = run.window as f64 / SECOND as f64;
         let per_second = |count: u64| if run.window == 0 { 0.0 } else { count as f64 / seconds };
         let mut outcome = Self {
@@ -165,27 +165,27 @@ impl Outcome {
             parameters: parameters(plan),
             machine: Machine::here(),
             window_seconds: seconds,
-            deliveries_per_second: per_second(tally.window_delivered),
-            bytes_per_second: per_second(tally.window_bytes),
-            latency_us: run.sheet.latency.percentiles(),
-            send_lag_us: run.sheet.lag.percentiles(),
-            join: passage(tally.joined, run.joining),
-            leave: passage(tally.left, run.leaving),
-            ended_in_warmup: (tally.sent > 0 && run.window == 0).then(|| run.talked as f64 / SECOND as f64),
+            deliveries_per_second: per_second(counters.window_delivered),
+            bytes_per_second: per_second(counters.window_bytes),
+            latency_us: run.metrics.latency.percentiles(),
+            send_lag_us: run.metrics.send_lag.percentiles(),
+            join: phase_figures(counters.joined, run.joining),
+            leave: phase_figures(counters.left, run.leaving),
+            ended_in_warmup: (counters.sent > 0 && run.window == 0).then(|| run.sending_time as f64 / SECOND as f64),
             refusal: run.refusal.clone(),
-            generator: generator(run),
+            generator: generator_figures(run),
             timeline: timeline(run),
-            latency_curve: run.sheet.latency.curve(),
-            tally,
+            latency_curve: run.metrics.latency.curve(),
+            counters,
             ..Self::default()
         };
-        outcome.join.latency_us = run.sheet.join.percentiles();
+        outcome.join.latency_us = run.metrics.join.percentiles();
         // A process that is gone can't be told about.
-        if let Some(samples) = run.server.as_ref().filter(|samples| samples.to.at > 0) {
-            outcome.server = Some(server(samples, run));
+        if let Some(samples) = run.server.as_ref().filter(|samples| samples.window_end.at > 0) {
+            outcome.server = Some(server_figures(samples, run));
             let cpu = |from: u64, to: u64| Some(to.saturating_sub(from) as f64 / SECOND as f64);
-            outcome.join.server_cpu_seconds = cpu(samples.before.cpu, samples.settled.cpu);
-            outcome.leave.server_cpu_seconds = cpu(samples.to.cpu, samples.left.cpu);
+            outcome.join.server_cpu_seconds = cpu(samples.before_joins.cpu, samples.after_joins.cpu);
+            outcome.leave.server_cpu_seconds = cpu(samples.window_end.cpu, samples.after_leaves.cpu);
         }
         outcome.generator.saturated = saturation(plan, &outcome).is_some();
         outcome.verdict = Verdict::new(plan, run.failure.as_deref(), &outcome);
@@ -201,43 +201,43 @@ impl Outcome {
     }
 }
 
-fn passage(count: u64, time: u64) -> Passage {
+fn phase_figures(count: u64, time: u64) -> PhaseFigures {
     let seconds = time as f64 / SECOND as f64;
     let per_second = if time == 0 { 0.0 } else { count as f64 / seconds };
-    Passage { count, seconds, per_second, ..Passage::default() }
+    PhaseFigures { count, seconds, per_second, ..PhaseFigures::default() }
 }
 
-fn generator(run: &Run) -> GeneratorFigures {
+fn generator_figures(run: &RunResult) -> GeneratorFigures {
     let cpu: u64 = run.thread_usages.iter().map(|usage| usage.cpu).sum();
     let most = |part: fn(&crate::message::ThreadUsage) -> u64| {
         run.thread_usages.iter().map(|usage| ratio(part(usage), usage.wall)).fold(0.0, f64::max)
     };
-    let tally = &run.sheet.tally;
+    let counters = &run.metrics.counters;
     GeneratorFigures {
         cpu_seconds: cpu as f64 / SECOND as f64,
         cpu_share: most(|usage| usage.cpu),
-        cpu_ns_per_delivery: ratio(cpu, tally.window_delivered),
+        cpu_ns_per_delivery: ratio(cpu, counters.window_delivered),
         waited_share: most(|usage| usage.waited),
         busy_share: most(|usage| usage.cpu + usage.waited),
-        lines_per_read: ratio(tally.window_delivered, tally.window_reads),
+        lines_per_read: ratio(counters.window_delivered, counters.window_reads),
         saturated: false,
     }
 }
 
-fn server(samples: &Samples, run: &Run) -> ServerFigures {
-    let (from, to) = (&samples.from, &samples.to);
+fn server_figures(samples: &ServerSamples, run: &RunResult) -> ServerFigures {
+    let (from, to) = (&samples.window_start, &samples.window_end);
     let cpu = to.cpu.saturating_sub(from.cpu);
-    let delivered = run.sheet.tally.window_delivered;
-    let joined = run.sheet.tally.joined;
-    let top = to.rss.max(samples.settled.rss);
-    let writes = run.segments.filter(|&count| process::plausible(count, run.sheet.tally.window_reads, delivered));
+    let delivered = run.metrics.counters.window_delivered;
+    let joined = run.metrics.counters.joined;
+    let top = to.rss.max(samples.after_joins.rss);
+    let writes = run.segments.filter(|&count| process::plausible(count, run.metrics.counters.window_reads, delivered));
     ServerFigures {
         cpu_seconds: cpu as f64 / SECOND as f64,
         cpu_share: ratio(cpu, to.at.saturating_sub(from.at)),
         waited_share: ratio(to.waited.saturating_sub(from.waited), to.at.saturating_sub(from.at)),
         cpu_ns_per_delivery: ratio(cpu, delivered),
         rss_bytes: top,
-        rss_bytes_per_connection: ratio(top.saturating_sub(samples.before.rss), joined),
+        rss_bytes_per_connection: ratio(top.saturating_sub(samples.before_joins.rss), joined),
         context_switches: [
             to.voluntary_switches.saturating_sub(from.voluntary_switches),
             to.involuntary_switches.saturating_sub(from.involuntary_switches),
@@ -247,16 +247,16 @@ fn server(samples: &Samples, run: &Run) -> ServerFigures {
     }
 }
 
-fn timeline(run: &Run) -> Vec<TimelineSecond> {
-    let second = |second: &crate::sheet::Second| TimelineSecond {
+fn timeline(run: &RunResult) -> Vec<TimelineSecond> {
+    let second = |second: &crate::metrics::SecondMetrics| TimelineSecond {
         delivered: second.delivered,
         p50: second.latency.quantile(0.5),
         p99: second.latency.quantile(0.99),
     };
     // What arrived after the window came in part of a second, and was not sent in it.
-    let whole = run.sheet.window.1.saturating_sub(run.sheet.start) / SECOND;
+    let whole = run.metrics.window.1.saturating_sub(run.metrics.start) / SECOND;
     let whole = usize::try_from(whole).unwrap_or(usize::MAX).max(1);
-    run.sheet.seconds.iter().take(whole).map(second).collect()
+    run.metrics.seconds.iter().take(whole).map(second).collect()
 }
 
 /// Every parameter of a plan under the name of its option.

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, stderr};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::clock::{SECOND, Tick, now};
-use crate::coordinator::Moment;
+use crate::coordinator::ProgressSnapshot;
 use crate::machine::{grouped, micros, short};
 
 /// How often a line is written where there is no terminal.
@@ -13,7 +13,7 @@ const LINE: Tick = 5 * SECOND;
 
 /// Shows progress on standard error.
 #[derive(Debug)]
-pub struct Progress {
+pub struct ProgressDisplay {
     /// The bar, on a terminal.
     bar: Option<ProgressBar>,
     /// When the last line was written, elsewhere.
@@ -22,13 +22,13 @@ pub struct Progress {
     last: (u64, Tick),
 }
 
-impl Default for Progress {
+impl Default for ProgressDisplay {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Progress {
+impl ProgressDisplay {
     /// Begins to show.
     #[must_use]
     pub fn new() -> Self {
@@ -42,10 +42,10 @@ impl Progress {
     }
 
     /// Shows a moment.
-    pub fn show(&mut self, moment: &Moment) {
-        let progress = &moment.progress;
-        let (phase, done) = match moment.talk {
-            None => ("joining", progress.joined as f64 / moment.connections.max(1) as f64),
+    pub fn show(&mut self, snapshot: &ProgressSnapshot) {
+        let progress = &snapshot.progress;
+        let (phase, done) = match snapshot.sending {
+            None => ("joining", progress.joined as f64 / snapshot.connections.max(1) as f64),
             Some((_, 0.0)) => ("talking", 0.0),
             Some((at, length)) => ("talking", (at / length).min(1.0)),
         };
@@ -55,7 +55,7 @@ impl Progress {
             return;
         }
         let rate = progress.delivered.saturating_sub(self.last.0) as f64 * SECOND as f64 / pause as f64;
-        let (joined, all) = (grouped(progress.joined), grouped(moment.connections));
+        let (joined, all) = (grouped(progress.joined), grouped(snapshot.connections));
         let mut text = format!("{joined} of {all} joined, {}/s delivered", short(rate));
         if progress.p99 > 0 {
             text = format!("{text}, p99 {}", micros(progress.p99));

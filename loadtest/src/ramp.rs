@@ -6,7 +6,7 @@ use crate::machine::{micros, short};
 use crate::outcome::{Outcome, Step};
 use crate::plan::{Pacing, Plan};
 use crate::scenario::{Raise, Steps};
-use crate::verdict::{Kind, Verdict};
+use crate::verdict::{Verdict, VerdictKind};
 
 /// What ended the steps other than a step that was too much.
 type Failure = Option<String>;
@@ -17,7 +17,7 @@ type Failure = Option<String>;
 /// # Errors
 /// When the first step could not begin.
 pub fn run(args: &Steps, first: Plan, run: &mut dyn FnMut(&Plan) -> Result<Outcome>) -> Result<Outcome> {
-    let begin = Outcome::new("step", &first, &crate::coordinator::Run::default()).parameters;
+    let begin = Outcome::new("step", &first, &crate::coordinator::RunResult::default()).parameters;
     let mut plan = first;
     let mut steps: Vec<Step> = Vec::new();
     let mut best: Option<Outcome> = None;
@@ -35,10 +35,10 @@ pub fn run(args: &Steps, first: Plan, run: &mut dyn FnMut(&Plan) -> Result<Outco
         eprintln!("{}", told(&step));
         steps.push(step);
         if !good {
-            if outcome.verdict.kind == Kind::Unmeasured {
+            if outcome.verdict.kind == VerdictKind::Unmeasured {
                 failure = Some(outcome.verdict.text.trim_start_matches("FAILED: ").to_owned());
             }
-            if best.is_none() || outcome.verdict.kind == Kind::Wrong {
+            if best.is_none() || outcome.verdict.kind == VerdictKind::Wrong {
                 best = Some(outcome);
             }
             break;
@@ -65,8 +65,8 @@ fn judge(args: &Steps, plan: &Plan, outcome: &Outcome) -> Step {
     };
     let late = u128::from(outcome.latency_us.p99) > args.until_p99.as_micros();
     let trouble = match (&outcome.verdict.kind, late) {
-        (Kind::Good, false) => String::new(),
-        (Kind::Good, true) => format!("p99 above {}", humantime::format_duration(args.until_p99)),
+        (VerdictKind::Good, false) => String::new(),
+        (VerdictKind::Good, true) => format!("p99 above {}", humantime::format_duration(args.until_p99)),
         _ => outcome.verdict.text.clone(),
     };
     Step {
@@ -90,17 +90,19 @@ fn verdict(args: &Steps, outcome: &Outcome, steps: &[Step], failure: Failure) ->
     // A server that fails is not one that has enough: what was good before does not make it so.
     if let Some(failure) = failure {
         let good = last_good.map_or(String::new(), |step| format!("; the last good step: {}", told(step)));
-        return Verdict { kind: Kind::Unmeasured, text: format!("FAILED: {failure}{good}") };
+        return Verdict { kind: VerdictKind::Unmeasured, text: format!("FAILED: {failure}{good}") };
     }
     let ended = steps.last().filter(|step| !step.trouble.is_empty()).map_or_else(
         || format!("all {} steps were good", steps.len()),
         |step| format!("the next was not: {}", step.trouble),
     );
     match (last_good, outcome.verdict.kind) {
-        (_, Kind::Wrong) => outcome.verdict.clone(),
-        (Some(step), _) => Verdict { kind: Kind::Good, text: format!("LAST GOOD STEP: {}; {ended}", told(step)) },
+        (_, VerdictKind::Wrong) => outcome.verdict.clone(),
+        (Some(step), _) => {
+            Verdict { kind: VerdictKind::Good, text: format!("LAST GOOD STEP: {}; {ended}", told(step)) }
+        }
         (None, _) => Verdict {
-            kind: Kind::Unmeasured,
+            kind: VerdictKind::Unmeasured,
             text: format!(
                 "NO GOOD STEP: the first was not ({}): lower --rate or --connections, or raise --until-p99 {}",
                 steps.first().map_or("none", |step| &step.trouble),

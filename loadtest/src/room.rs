@@ -6,10 +6,10 @@ use std::ops::Range;
 
 use crate::clock::Tick;
 use crate::cursor::{Cursor, Stage, Stray};
-use crate::log::Log;
+use crate::metrics::Metrics;
 use crate::payload::{self, Stamp};
 use crate::protocol::Protocol;
-use crate::sheet::Sheet;
+use crate::room_log::RoomLog;
 
 mod order;
 mod receiver;
@@ -37,7 +37,7 @@ pub(crate) struct Room {
     /// Where each member is.
     cursors: Vec<Cursor>,
     /// The common order.
-    log: Log,
+    log: RoomLog,
     /// How many lines each sender has sent.
     sent: Vec<u32>,
     /// How many lines of each sender the log has.
@@ -117,7 +117,7 @@ impl Room {
             protocol: setup.protocol,
             connections: setup.connections,
             cursors: (0..members).map(|_| Cursor::default()).collect(),
-            log: Log::default(),
+            log: RoomLog::default(),
             sent: vec![0; setup.senders],
             logged: vec![0; setup.senders],
             gaps: Vec::new(),
@@ -155,10 +155,10 @@ impl Room {
     /// Whether members that are read now and then have so much to be read that more lines would try the server's
     /// patience with them: what it then leaves out would be our doing.
     pub(crate) fn waits_for_the_lazy(&mut self) -> bool {
-        if self.lazy && self.log.needed() > MOST_UNREAD {
+        if self.lazy && self.log.retained_bytes() > MOST_UNREAD {
             self.retarget();
         }
-        self.lazy && self.log.needed() > MOST_UNREAD
+        self.lazy && self.log.retained_bytes() > MOST_UNREAD
     }
 
     /// Lines sent so far.
@@ -247,18 +247,18 @@ impl Room {
 
     /// Adds the room's final account, before anybody is made to leave. What has not arrived is lost, except where the
     /// run was cut short: then it may have been on its way.
-    pub(crate) fn account(&self, cut_short: bool, sheet: &mut Sheet) {
+    pub(crate) fn account(&self, cut_short: bool, metrics: &mut Metrics) {
         let here = |leaver: &&usize| self.cursors[**leaver].stage != Stage::Gone;
-        sheet.tally.untrue_notices += self.leavers.iter().filter(here).count() as u64;
-        sheet.tally.sent += self.lines_sent();
+        metrics.counters.untrue_notices += self.leavers.iter().filter(here).count() as u64;
+        metrics.counters.sent += self.lines_sent();
         if self.protocol.announces() {
-            sheet.tally.join_notices_expected += self.introductions();
+            metrics.counters.join_notices_expected += self.introductions();
         }
         for (member, cursor) in self.cursors.iter().enumerate() {
             let owed = self.owed(member);
-            sheet.tally.expected += owed;
+            metrics.counters.expected += owed;
             let missing = owed.saturating_sub(cursor.delivered);
-            *(if cut_short { &mut sheet.tally.in_flight } else { &mut sheet.tally.lost }) += missing;
+            *(if cut_short { &mut metrics.counters.in_flight } else { &mut metrics.counters.lost }) += missing;
         }
     }
 }

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use crate::limit::Limit;
 use crate::machine::{bytes, grouped, micros, short};
-use crate::outcome::{Outcome, Passage, ServerFigures, Step};
-use crate::sheet::Tally;
+use crate::metrics::Counters;
+use crate::outcome::{Outcome, PhaseFigures, ServerFigures, Step};
 
 /// Rows of a name and some words, under headings.
 #[derive(Debug, Default)]
@@ -23,25 +23,25 @@ impl Table {
 pub fn table(outcome: &Outcome) -> String {
     let mut table = Table::default();
     let _ = writeln!(table.0, "{}", heading(outcome));
-    let tally = &outcome.tally;
-    passage(&mut table, "joined", &outcome.join);
-    if tally.join_notices > 0 {
-        let (seen, owed) = (grouped(tally.join_notices), grouped(tally.join_notices_expected));
-        let mut words = format!("{seen} of {owed} joins, {} leaves seen", grouped(tally.leave_notices));
-        if tally.untrue_notices > 0 {
-            let _ = write!(words, ", {} untrue", grouped(tally.untrue_notices));
+    let counters = &outcome.counters;
+    phase_row(&mut table, "joined", &outcome.join);
+    if counters.join_notices > 0 {
+        let (seen, owed) = (grouped(counters.join_notices), grouped(counters.join_notices_expected));
+        let mut words = format!("{seen} of {owed} joins, {} leaves seen", grouped(counters.leave_notices));
+        if counters.untrue_notices > 0 {
+            let _ = write!(words, ", {} untrue", grouped(counters.untrue_notices));
         }
         table.row("notices", &words);
     }
-    if tally.sent > 0 {
+    if counters.sent > 0 {
         talk(&mut table, outcome);
     }
-    checks(&mut table, tally);
-    passage(&mut table, "left", &outcome.leave);
+    checks(&mut table, counters);
+    phase_row(&mut table, "left", &outcome.leave);
     if let Some(figures) = &outcome.server {
         server(&mut table, figures, outcome);
     }
-    if tally.window_delivered > 0 {
+    if counters.window_delivered > 0 {
         generator(&mut table, outcome);
     }
     if let Some(limit) = &outcome.limit {
@@ -77,28 +77,28 @@ pub fn heading(outcome: &Outcome) -> String {
     text
 }
 
-fn passage(table: &mut Table, name: &str, passage: &Passage) {
-    if passage.count == 0 || passage.seconds == 0.0 {
+fn phase_row(table: &mut Table, name: &str, phase: &PhaseFigures) {
+    if phase.count == 0 || phase.seconds == 0.0 {
         return;
     }
-    let (count, rate) = (grouped(passage.count), short(passage.per_second));
-    let mut words = format!("{count} in {:.2} s ({rate}/s)", passage.seconds);
-    if passage.latency_us.max > 0 {
-        let took = &passage.latency_us;
+    let (count, rate) = (grouped(phase.count), short(phase.per_second));
+    let mut words = format!("{count} in {:.2} s ({rate}/s)", phase.seconds);
+    if phase.latency_us.max > 0 {
+        let took = &phase.latency_us;
         let _ = write!(words, ", each p50 {} p99 {}", micros(took.p50), micros(took.p99));
     }
-    if let Some(cpu) = passage.server_cpu_seconds {
+    if let Some(cpu) = phase.server_cpu_seconds {
         let _ = write!(words, ", server CPU {cpu:.2} s");
     }
     table.row(name, &words);
 }
 
 fn talk(table: &mut Table, outcome: &Outcome) {
-    let tally = &outcome.tally;
-    let (sent, expected, delivered) = (grouped(tally.sent), grouped(tally.expected), grouped(tally.delivered));
+    let counters = &outcome.counters;
+    let (sent, expected, delivered) = (grouped(counters.sent), grouped(counters.expected), grouped(counters.delivered));
     let mut words = format!("{sent} sent, {expected} deliveries expected, {delivered} delivered");
-    if tally.in_flight > 0 {
-        let _ = write!(words, ", {} in flight at the end", grouped(tally.in_flight));
+    if counters.in_flight > 0 {
+        let _ = write!(words, ", {} in flight at the end", grouped(counters.in_flight));
     }
     table.row("lines", &words);
     if let Some(seconds) = outcome.ended_in_warmup {
@@ -115,26 +115,26 @@ fn talk(table: &mut Table, outcome: &Outcome) {
     }
 }
 
-fn checks(table: &mut Table, tally: &Tally) {
+fn checks(table: &mut Table, counters: &Counters) {
     table.row(
         "checks",
         &format!(
             "{} lost, {} duplicated, {} out of sender's order, {} out of room's order, {} corrupt",
-            grouped(tally.lost),
-            grouped(tally.duplicated),
-            grouped(tally.misordered_sender),
-            grouped(tally.misordered_room),
-            grouped(tally.corrupt)
+            grouped(counters.lost),
+            grouped(counters.duplicated),
+            grouped(counters.misordered_sender),
+            grouped(counters.misordered_room),
+            grouped(counters.corrupt)
         ),
     );
     table.row(
         "troubles",
         &format!(
             "{} unexpected closes, {} ERROR lines, {} skip notices ({} lines)",
-            grouped(tally.closed),
-            grouped(tally.errors),
-            grouped(tally.skip_notices),
-            grouped(tally.skipped)
+            grouped(counters.closed),
+            grouped(counters.errors),
+            grouped(counters.skip_notices),
+            grouped(counters.skipped)
         ),
     );
 }
@@ -146,7 +146,7 @@ fn server(table: &mut Table, figures: &ServerFigures, outcome: &Outcome) {
         return table.row("server", &words);
     }
     let _ = write!(words, "; CPU {:.2} s ({:.0} % of a core)", figures.cpu_seconds, figures.cpu_share * 100.0);
-    if outcome.tally.window_delivered > 0 {
+    if outcome.counters.window_delivered > 0 {
         let _ = write!(words, ", {} ns a delivery", short(figures.cpu_ns_per_delivery));
     }
     table.row("server", &words);

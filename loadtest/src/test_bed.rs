@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::coordinator::{self, Run};
+use crate::coordinator::{self, RunResult};
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::probe::probe;
 use crate::process::Process;
-use crate::progress::Progress;
+use crate::progress::ProgressDisplay;
 use crate::server::Server;
-use crate::verdict::Kind;
-use crate::{files, interrupt, limit};
+use crate::verdict::VerdictKind;
+use crate::{interrupt, limit, open_files};
 
 /// How long bare writes are measured beside a run.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -39,7 +39,7 @@ impl TestBed {
     /// When it does not start, or does not say where it listens.
     pub fn spawn(program: &Path, arguments: Vec<String>) -> Result<Self> {
         // The server is to have as many files as we have.
-        files::raise()?;
+        open_files::raise_limit()?;
         let server = Server::spawn(program, &arguments)?;
         let test_bed = Self::attach(server.address(), Some(server.pid()))?;
         Ok(Self { arguments, server: Some(server), ..test_bed })
@@ -50,7 +50,7 @@ impl TestBed {
     /// # Errors
     /// When the process cannot be looked at.
     pub fn attach(target: SocketAddr, pid: Option<u32>) -> Result<Self> {
-        let max_connections = files::raise()?;
+        let max_connections = open_files::raise_limit()?;
         let process = pid.map(|pid| Process::new(pid).with_context(|| format!("--pid {pid} cannot be looked at")));
         Ok(Self { target, process: process.transpose()?, max_connections, arguments: Vec::new(), server: None })
     }
@@ -73,10 +73,11 @@ impl TestBed {
     /// When it could not begin.
     pub fn run(&mut self, scenario: &str, plan: &Plan) -> Result<Outcome> {
         plan.check()?;
-        files::check_plan(plan, self.max_connections)?;
+        open_files::check_plan(plan, self.max_connections)?;
         probe(plan)?;
-        let mut progress = Progress::new();
-        let mut run: Run = coordinator::run(plan, self.process.as_ref(), &mut |moment| progress.show(moment))?;
+        let mut progress = ProgressDisplay::new();
+        let mut run: RunResult =
+            coordinator::run(plan, self.process.as_ref(), &mut |snapshot| progress.show(snapshot))?;
         progress.end();
         // A run that failed may have been left by a server that is about to end: that would be why.
         let end = if run.failure.is_some() { Server::ended_soon } else { Server::ended };
@@ -98,14 +99,14 @@ impl TestBed {
 /// When the limit of open files cannot be read.
 pub fn with_limit(mut outcome: Outcome) -> Result<Outcome> {
     // After a failure there is no whole run to be compared with anything.
-    let whole = outcome.verdict.kind != Kind::Unmeasured && interrupt::caught().is_none();
+    let whole = outcome.verdict.kind != VerdictKind::Unmeasured && interrupt::caught().is_none();
     let Some(figures) = outcome.server.as_ref().filter(|_| whole) else {
         return Ok(outcome);
     };
     let Some(lines) = figures.lines_per_write else { return Ok(outcome) };
-    let delivered = outcome.tally.window_delivered.max(1);
-    let line_bytes = usize::try_from(outcome.tally.window_bytes / delivered)?;
-    let max_connections = files::raise()? / 2;
+    let delivered = outcome.counters.window_delivered.max(1);
+    let line_bytes = usize::try_from(outcome.counters.window_bytes / delivered)?;
+    let max_connections = open_files::raise_limit()? / 2;
     let sockets = usize::try_from(outcome.connections())?.min(max_connections);
     let lines = (1..4096_usize).find(|&count| count as f64 + 0.5 > lines).unwrap_or(4096);
     let mut found = match limit::measure(sockets, lines, line_bytes.max(1), LIMIT) {

@@ -10,7 +10,7 @@ use crate::saturation::{idle, saturation};
 /// What a run comes to; the numbers are the program's exit codes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum VerdictKind {
     /// Everything arrived once and in order, and the generator was not the bottleneck.
     #[default]
     Good,
@@ -26,7 +26,7 @@ pub enum Kind {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// What it comes to.
-    pub kind: Kind,
+    pub kind: VerdictKind,
     /// One line for a person.
     pub text: String,
 }
@@ -39,70 +39,79 @@ impl Verdict {
         let by_then = if wrongs.is_empty() { String::new() } else { format!("; by then {}", wrongs.join(", ")) };
         let verdict = |kind, text| Self { kind, text };
         if let Some(failure) = failure {
-            return verdict(Kind::Unmeasured, format!("FAILED: {failure}{by_then}"));
+            return verdict(VerdictKind::Unmeasured, format!("FAILED: {failure}{by_then}"));
         }
         // What was refused is not on its way to anybody: it is told before what is missing.
-        if outcome.tally.errors > 0 {
-            let count = grouped(outcome.tally.errors);
+        if outcome.counters.errors > 0 {
+            let count = grouped(outcome.counters.errors);
             let first = outcome.refusal.as_ref().map_or(String::new(), |words| format!(", first with `{words}`"));
-            return verdict(Kind::Unmeasured, format!("FAILED: {} refused {count} times{first}{by_then}", plan.target));
+            return verdict(
+                VerdictKind::Unmeasured,
+                format!("FAILED: {} refused {count} times{first}{by_then}", plan.target),
+            );
         }
         if !wrongs.is_empty() {
-            return verdict(Kind::Wrong, format!("WRONG: {}", wrongs.join(", ")));
+            return verdict(VerdictKind::Wrong, format!("WRONG: {}", wrongs.join(", ")));
         }
-        if outcome.tally.closed > 0 {
-            let count = grouped(outcome.tally.closed);
-            return verdict(Kind::Unmeasured, format!("FAILED: {} closed {count} connections in mid-run", plan.target));
+        if outcome.counters.closed > 0 {
+            let count = grouped(outcome.counters.closed);
+            return verdict(
+                VerdictKind::Unmeasured,
+                format!("FAILED: {} closed {count} connections in mid-run", plan.target),
+            );
         }
         if let Some(why) = saturation(plan, outcome) {
-            return verdict(Kind::Saturated, format!("SATURATED: {why}"));
+            return verdict(VerdictKind::Saturated, format!("SATURATED: {why}"));
         }
-        verdict(Kind::Good, good(plan, outcome))
+        verdict(VerdictKind::Good, good(plan, outcome))
     }
 
     /// The program's exit code.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self.kind {
-            Kind::Good => 0,
-            Kind::Wrong => 1,
-            Kind::Saturated | Kind::Unmeasured => 3,
+            VerdictKind::Good => 0,
+            VerdictKind::Wrong => 1,
+            VerdictKind::Saturated | VerdictKind::Unmeasured => 3,
         }
     }
 }
 
 fn good(plan: &Plan, outcome: &Outcome) -> String {
-    let tally = &outcome.tally;
-    if tally.sent > 0 && idle(plan, outcome) {
-        let count = grouped(tally.delivered);
+    let counters = &outcome.counters;
+    if counters.sent > 0 && idle(plan, outcome) {
+        let count = grouped(counters.delivered);
         return format!(
             "GOOD: {count} deliveries in order, but neither side was busy: raise --in-flight for the highest rate"
         );
     }
-    if tally.sent > 0 {
-        return format!("GOOD: {} deliveries, each once and in its room's order", grouped(tally.delivered));
+    if counters.sent > 0 {
+        return format!("GOOD: {} deliveries, each once and in its room's order", grouped(counters.delivered));
     }
-    format!("GOOD: {} connections in and out", grouped(tally.joined))
+    format!("GOOD: {} connections in and out", grouped(counters.joined))
 }
 
 /// What must never happen, where it did.
 fn wrongs(outcome: &Outcome) -> Vec<String> {
-    let tally = &outcome.tally;
-    let skipped =
-        if tally.skipped > 0 { format!(" ({} announced as skipped)", grouped(tally.skipped)) } else { String::new() };
+    let counters = &outcome.counters;
+    let skipped = if counters.skipped > 0 {
+        format!(" ({} announced as skipped)", grouped(counters.skipped))
+    } else {
+        String::new()
+    };
     // What was refused was not taken on, and is no loss.
-    let lost = if tally.errors > 0 { "missing" } else { "lost" };
-    let missing = tally.join_notices_expected.saturating_sub(tally.join_notices);
+    let lost = if counters.errors > 0 { "missing" } else { "lost" };
+    let missing = counters.join_notices_expected.saturating_sub(counters.join_notices);
     // Notices are owed to those who came in: when not all did, that is told instead.
     let missing = if outcome.join.count == outcome.connections() { missing } else { 0 };
     [
-        (tally.lost, format!("of {} deliveries {lost}{skipped}", grouped(tally.expected))),
-        (tally.duplicated, "delivered more than once".into()),
-        (tally.misordered_sender, "out of their sender's order".into()),
-        (tally.misordered_room, "out of their room's common order".into()),
-        (tally.corrupt, "lines that nobody sent".into()),
-        (tally.untrue_notices, "notices of joins or leaves that did not happen, or told twice".into()),
-        (missing, format!("of {} join notices lost", grouped(tally.join_notices_expected))),
+        (counters.lost, format!("of {} deliveries {lost}{skipped}", grouped(counters.expected))),
+        (counters.duplicated, "delivered more than once".into()),
+        (counters.misordered_sender, "out of their sender's order".into()),
+        (counters.misordered_room, "out of their room's common order".into()),
+        (counters.corrupt, "lines that nobody sent".into()),
+        (counters.untrue_notices, "notices of joins or leaves that did not happen, or told twice".into()),
+        (missing, format!("of {} join notices lost", grouped(counters.join_notices_expected))),
     ]
     .into_iter()
     .filter(|(count, _)| *count > 0)
@@ -118,21 +127,21 @@ mod tests {
     #[test]
     fn a_busy_generator_is_not_believed() {
         let verdict = Verdict::new(&plan(OPEN), None, &busy(0.97));
-        assert_eq!((verdict.kind, verdict.exit_code()), (Kind::Saturated, 3));
+        assert_eq!((verdict.kind, verdict.exit_code()), (VerdictKind::Saturated, 3));
         assert!(verdict.text.starts_with("SATURATED: the generator's busiest thread computed for 97 %"), "{verdict:?}");
-        assert_eq!(Verdict::new(&plan(OPEN), None, &busy(0.5)).kind, Kind::Good);
+        assert_eq!(Verdict::new(&plan(OPEN), None, &busy(0.5)).kind, VerdictKind::Good);
     }
 
     #[test]
     fn a_refusal_is_told_with_its_words_before_what_is_missing() {
         let mut outcome = busy(0.1);
-        (outcome.tally.errors, outcome.tally.expected, outcome.tally.lost) = (3, 1000, 7);
+        (outcome.counters.errors, outcome.counters.expected, outcome.counters.lost) = (3, 1000, 7);
         outcome.refusal = Some("ERROR: too long".into());
         let verdict = Verdict::new(&plan(OPEN), None, &outcome);
         assert_eq!(
             (verdict.kind, verdict.text.as_str()),
             (
-                Kind::Unmeasured,
+                VerdictKind::Unmeasured,
                 "FAILED: 127.0.0.1:1234 refused 3 times, first with `ERROR: too long`; by then 7 of 1,000 deliveries missing"
             )
         );
@@ -141,9 +150,9 @@ mod tests {
     #[test]
     fn every_wrong_is_named() {
         let mut outcome = busy(0.1);
-        outcome.tally.expected = 1000;
-        outcome.tally.lost = 7;
-        outcome.tally.duplicated = 2;
+        outcome.counters.expected = 1000;
+        outcome.counters.lost = 7;
+        outcome.counters.duplicated = 2;
         let verdict = Verdict::new(&plan(OPEN), None, &outcome);
         assert_eq!(verdict.exit_code(), 1);
         assert_eq!(verdict.text, "WRONG: 7 of 1,000 deliveries lost, 2 delivered more than once");

@@ -11,7 +11,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::clock::{Alarm, SECOND, Tick, now, ticks};
 use crate::connection::Connection;
-use crate::message::{Command, Event, Progress, Report};
+use crate::message::{Command, Event, WorkerProgress, WorkerReport};
 use crate::plan::{Share, Stop};
 use crate::room::{Room, Setup};
 use crate::thread_usage::Meter;
@@ -75,7 +75,7 @@ pub(crate) struct Worker<'a> {
     /// A payload being written.
     text: Vec<u8>,
     /// The results so far.
-    report: Report,
+    report: WorkerReport,
     /// Measures this thread over the window.
     meter: Meter,
     /// Connections on their way into their rooms.
@@ -101,10 +101,10 @@ pub(crate) struct Worker<'a> {
 }
 
 /// Runs one share to its end: from the first connect to the report.
-pub(crate) fn work(share: Share, commands: &Receiver<Command>, waker: &dyn Fn(Arc<Waker>), tell: &dyn Fn(Event)) {
+pub(crate) fn run_worker(share: Share, commands: &Receiver<Command>, waker: &dyn Fn(Arc<Waker>), tell: &dyn Fn(Event)) {
     let failed = |error: &io::Error| {
         let failure = Some(format!("cannot start a worker: {error}"));
-        tell(Event::Left(Box::new(Report { failure, ..Report::default() })));
+        tell(Event::Finished(Box::new(WorkerReport { failure, ..WorkerReport::default() })));
     };
     match Worker::new(share, tell) {
         Ok(mut worker) => match Waker::new(worker.poll.registry(), WAKE) {
@@ -150,7 +150,7 @@ impl<'a> Worker<'a> {
             rooms,
             buffer: vec![0; BUFFER],
             text: Vec::new(),
-            report: Report::default(),
+            report: WorkerReport::default(),
             meter: Meter::default(),
             underway: 0,
             opened: 0,
@@ -180,7 +180,7 @@ impl<'a> Worker<'a> {
             self.read_the_lazy(&mut events);
         }
         self.account();
-        (self.tell)(Event::Left(Box::new(std::mem::take(&mut self.report))));
+        (self.tell)(Event::Finished(Box::new(std::mem::take(&mut self.report))));
     }
 
     fn nap(&self) -> Duration {
@@ -190,7 +190,7 @@ impl<'a> Worker<'a> {
 
     fn obey(&mut self, commands: &Receiver<Command>) {
         match commands.try_recv() {
-            Ok(Command::Talk(start)) => self.begin_talking(start),
+            Ok(Command::StartSending(start)) => self.begin_talking(start),
             Ok(Command::Leave) | Err(TryRecvError::Disconnected) if self.phase != Phase::Leaving => {
                 self.begin_leaving();
             }
@@ -210,12 +210,12 @@ impl<'a> Worker<'a> {
         let now = now();
         if now >= self.told + TELL {
             self.told = now;
-            let tally = &self.report.sheet.tally;
-            (self.tell)(Event::Progress(Progress {
-                joined: tally.joined,
+            let counters = &self.report.metrics.counters;
+            (self.tell)(Event::Progress(WorkerProgress {
+                joined: counters.joined,
                 sent: self.rooms.iter().map(Room::lines_sent).sum(),
-                delivered: tally.delivered,
-                p99: self.report.sheet.latency.quantile(0.99),
+                delivered: counters.delivered,
+                p99: self.report.metrics.latency.quantile(0.99),
             }));
         }
     }
@@ -224,7 +224,7 @@ impl<'a> Worker<'a> {
     fn account(&mut self) {
         if !std::mem::replace(&mut self.accounted, true) {
             for room in &self.rooms {
-                room.account(self.cut_short, &mut self.report.sheet);
+                room.account(self.cut_short, &mut self.report.metrics);
             }
         }
     }
@@ -250,7 +250,7 @@ impl<'a> Worker<'a> {
         self.meter.stop(&mut self.report.usage);
         self.take_back_unwritten();
         let now = now();
-        let window = &mut self.report.sheet.window;
+        let window = &mut self.report.metrics.window;
         window.1 = window.1.min(now).max(window.0);
         self.report.finished = now;
     }

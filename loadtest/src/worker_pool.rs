@@ -11,9 +11,9 @@ use std::thread;
 use mio::Waker;
 
 use crate::clock::{Tick, now};
-use crate::message::{Command, Event, Report};
+use crate::message::{Command, Event, WorkerReport};
 use crate::plan::Share;
-use crate::worker::work;
+use crate::worker::run_worker;
 
 /// The hidden subcommand that a child process is started with.
 pub const SUBCOMMAND: &str = "worker";
@@ -42,14 +42,14 @@ impl WorkerPool {
     /// # Errors
     /// When a process cannot be started.
     pub(crate) fn start(shares: Vec<Share>, processes: usize) -> io::Result<Self> {
-        let (tell, events) = mpsc::channel();
+        let (events_out, events) = mpsc::channel();
         let workers = shares.len();
         let numbered: Vec<(usize, Share)> = shares.into_iter().enumerate().collect();
         let links = if processes <= 1 {
-            numbered.into_iter().map(|share| start_thread(share, &tell)).collect()
+            numbered.into_iter().map(|share| start_thread(share, &events_out)).collect()
         } else {
             let size = workers.div_ceil(processes).max(1);
-            numbered.chunks(size).map(|shares| start_process(shares, &tell)).collect::<io::Result<_>>()?
+            numbered.chunks(size).map(|shares| start_process(shares, &events_out)).collect::<io::Result<_>>()?
         };
         Ok(Self { links, events, workers })
     }
@@ -60,7 +60,7 @@ impl WorkerPool {
     }
 
     /// Tells all of them something. A worker that is gone has said so, and is told nothing.
-    pub(crate) fn tell(&mut self, command: Command) {
+    pub(crate) fn broadcast(&mut self, command: Command) {
         for link in &mut self.links {
             match link {
                 Link::Thread { commands, waker } => {
@@ -78,7 +78,7 @@ impl WorkerPool {
     }
 
     /// The next event before a deadline, if there is one.
-    pub(crate) fn event(&self, deadline: Tick) -> Option<(usize, Event)> {
+    pub(crate) fn next_event(&self, deadline: Tick) -> Option<(usize, Event)> {
         let wait = std::time::Duration::from_nanos(deadline.saturating_sub(now()));
         self.events.recv_timeout(wait).ok()
     }
@@ -88,7 +88,7 @@ impl WorkerPool {
         let mut left = 0;
         while left < self.workers {
             let Ok(event) = self.events.recv() else { break };
-            left += usize::from(matches!(event.1, Event::Left(_)));
+            left += usize::from(matches!(event.1, Event::Finished(_)));
             write_line(out, &event)?;
         }
         Ok(())
@@ -108,36 +108,36 @@ impl Drop for WorkerPool {
 }
 
 /// Says in a worker's name that it panicked, lest it be waited for.
-struct Alive {
+struct PanicReporter {
     number: usize,
-    tell: Sender<(usize, Event)>,
+    events_out: Sender<(usize, Event)>,
 }
 
-impl Drop for Alive {
+impl Drop for PanicReporter {
     fn drop(&mut self) {
         if thread::panicking() {
             let failure = Some("a worker panicked: what it measured is missing".to_owned());
-            let report = Report { failure, ..Report::default() };
-            let _ = self.tell.send((self.number, Event::Left(Box::new(report))));
+            let report = WorkerReport { failure, ..WorkerReport::default() };
+            let _ = self.events_out.send((self.number, Event::Finished(Box::new(report))));
         }
     }
 }
 
-fn start_thread((number, share): (usize, Share), tell: &Sender<(usize, Event)>) -> Link {
-    let (commands, told) = mpsc::channel();
+fn start_thread((number, share): (usize, Share), events_out: &Sender<(usize, Event)>) -> Link {
+    let (commands, commands_in) = mpsc::channel();
     let waker = Arc::new(OnceLock::new());
-    let (theirs, tell) = (Arc::clone(&waker), tell.clone());
+    let (thread_waker, events_out) = (Arc::clone(&waker), events_out.clone());
     thread::spawn(move || {
         // Nobody is left to hear it when sending fails.
-        let alive = Alive { number, tell: tell.clone() };
-        let tell = |event| _ = tell.send((number, event));
-        work(share, &told, &|waker| _ = theirs.set(waker), &tell);
-        drop(alive);
+        let panic_reporter = PanicReporter { number, events_out: events_out.clone() };
+        let events_out = |event| _ = events_out.send((number, event));
+        run_worker(share, &commands_in, &|waker| _ = thread_waker.set(waker), &events_out);
+        drop(panic_reporter);
     });
     Link::Thread { commands, waker }
 }
 
-fn start_process(shares: &[(usize, Share)], tell: &Sender<(usize, Event)>) -> io::Result<Link> {
+fn start_process(shares: &[(usize, Share)], events_out: &Sender<(usize, Event)>) -> io::Result<Link> {
     let mut child = Program::new(std::env::current_exe()?)
         .arg(SUBCOMMAND)
         .stdin(Stdio::piped())
@@ -150,25 +150,26 @@ fn start_process(shares: &[(usize, Share)], tell: &Sender<(usize, Event)>) -> io
     let events = child.stdout.take().ok_or_else(broken)?;
     write_line(&mut commands, &shares)?;
     let workers = shares.iter().map(|(number, _)| *number).collect();
-    let tell = tell.clone();
-    thread::spawn(move || pass_events(events, workers, &tell));
+    let events_out = events_out.clone();
+    thread::spawn(move || read_child_events(events, workers, &events_out));
     Ok(Link::Process { child, commands })
 }
 
 /// Reads a child's events; when it ends before its workers did, says so in their name.
-fn pass_events(events: ChildStdout, mut workers: HashSet<usize>, tell: &Sender<(usize, Event)>) {
+fn read_child_events(events: ChildStdout, mut workers: HashSet<usize>, events_out: &Sender<(usize, Event)>) {
     for line in BufReader::new(events).lines() {
         let Ok(event) = line.and_then(|line| Ok(serde_json::from_str::<(usize, Event)>(&line)?)) else { break };
-        if matches!(event.1, Event::Left(_)) {
+        if matches!(event.1, Event::Finished(_)) {
             workers.remove(&event.0);
         }
-        if tell.send(event).is_err() {
+        if events_out.send(event).is_err() {
             return;
         }
     }
     for worker in workers {
         let failure = Some("a worker process ended before its time".to_owned());
-        let _ = tell.send((worker, Event::Left(Box::new(Report { failure, ..Report::default() }))));
+        let _ =
+            events_out.send((worker, Event::Finished(Box::new(WorkerReport { failure, ..WorkerReport::default() }))));
     }
 }
 
@@ -176,22 +177,22 @@ fn pass_events(events: ChildStdout, mut workers: HashSet<usize>, tell: &Sender<(
 ///
 /// # Errors
 /// When its parent is gone, or is not one of ours.
-pub fn serve() -> io::Result<()> {
+pub fn run_child_process() -> io::Result<()> {
     let mut input = BufReader::new(io::stdin()).lines();
     let first = input.next().ok_or_else(|| io::Error::other("no plan on standard input"))??;
     let shares: Vec<(usize, Share)> = serde_json::from_str(&first)?;
-    let (tell, events) = mpsc::channel();
+    let (events_out, events) = mpsc::channel();
     let workers = shares.len();
-    let links: Vec<Link> = shares.into_iter().map(|share| start_thread(share, &tell)).collect();
+    let links: Vec<Link> = shares.into_iter().map(|share| start_thread(share, &events_out)).collect();
     let (_, nothing) = mpsc::channel();
-    let mut hands = WorkerPool { links, events: nothing, workers };
+    let mut workers_here = WorkerPool { links, events: nothing, workers };
     thread::spawn(move || {
         for line in input {
             let Some(command) = line.ok().and_then(|line| serde_json::from_str(&line).ok()) else { break };
-            hands.tell(command);
+            workers_here.broadcast(command);
         }
         // The parent is gone: so are its commands.
-        hands.tell(Command::Leave);
+        workers_here.broadcast(Command::Leave);
     });
     WorkerPool { links: Vec::new(), events, workers }.forward(&mut io::stdout().lock())
 }
@@ -209,13 +210,13 @@ mod tests {
 
     #[test]
     fn a_worker_that_panics_has_left() {
-        let (tell, events) = mpsc::channel();
+        let (events_out, events) = mpsc::channel();
         let panicked = thread::spawn(move || {
-            let _alive = Alive { number: 7, tell };
+            let _panic_reporter = PanicReporter { number: 7, events_out };
             panic!("as the test wants it");
         });
         assert!(panicked.join().is_err());
-        let Ok((7, Event::Left(report))) = events.recv() else { panic!("not a word") };
+        let Ok((7, Event::Finished(report))) = events.recv() else { panic!("not a word") };
         assert!(report.failure.is_some_and(|words| words.contains("a worker panicked")));
     }
 }

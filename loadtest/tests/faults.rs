@@ -4,7 +4,7 @@ mod common;
 
 use common::{Fault, plan, run, run_with, serve, serve_wronging};
 use loadtest::plan::{Pacing, Stop};
-use loadtest::verdict::Kind;
+use loadtest::verdict::VerdictKind;
 
 /// The rooms of the usual plan, which share the fault.
 const ROOMS: u64 = 2;
@@ -15,19 +15,19 @@ fn a_clean_run_is_clean() {
     plan.patience = std::time::Duration::from_secs(30);
     plan.pacing = Pacing::Closed { window: 2 };
     let outcome = run(&plan);
-    let tally = &outcome.tally;
-    assert_eq!((tally.sent, tally.expected, tally.delivered), (40, 200, 200), "{tally:?}");
-    assert_eq!((tally.lost, tally.duplicated, tally.misordered, tally.corrupt), (0, 0, 0, 0));
-    assert_eq!((tally.join_notices, tally.join_notices_expected), (30, 30));
-    assert_eq!((outcome.verdict.kind, outcome.verdict.exit_code()), (Kind::Good, 0), "{}", outcome.verdict.text);
+    let counters = &outcome.counters;
+    assert_eq!((counters.sent, counters.expected, counters.delivered), (40, 200, 200), "{counters:?}");
+    assert_eq!((counters.lost, counters.duplicated, counters.misordered, counters.corrupt), (0, 0, 0, 0));
+    assert_eq!((counters.join_notices, counters.join_notices_expected), (30, 30));
+    assert_eq!((outcome.verdict.kind, outcome.verdict.exit_code()), (VerdictKind::Good, 0), "{}", outcome.verdict.text);
     assert!(outcome.latency_us.p50 >= 1 && outcome.latency_us.max >= outcome.latency_us.p99, "{outcome:?}");
 }
 
 #[test]
 fn a_line_lost_for_one_member_is_caught() {
     let outcome = run_with(Fault::LoseForOne(5));
-    assert_eq!((outcome.tally.lost, outcome.tally.delivered), (ROOMS, 200 - ROOMS));
-    assert_eq!((outcome.tally.duplicated, outcome.tally.misordered), (0, 0));
+    assert_eq!((outcome.counters.lost, outcome.counters.delivered), (ROOMS, 200 - ROOMS));
+    assert_eq!((outcome.counters.duplicated, outcome.counters.misordered), (0, 0));
     assert_eq!(outcome.verdict.exit_code(), 1);
     assert!(outcome.verdict.text.contains("2 of 200 deliveries lost"), "{}", outcome.verdict.text);
 }
@@ -35,38 +35,38 @@ fn a_line_lost_for_one_member_is_caught() {
 #[test]
 fn a_line_lost_for_all_is_caught_and_the_order_goes_on() {
     let outcome = run_with(Fault::LoseForAll(5));
-    assert_eq!((outcome.tally.lost, outcome.tally.delivered), (5 * ROOMS, 200 - 5 * ROOMS));
-    assert_eq!((outcome.tally.duplicated, outcome.tally.misordered), (0, 0));
+    assert_eq!((outcome.counters.lost, outcome.counters.delivered), (5 * ROOMS, 200 - 5 * ROOMS));
+    assert_eq!((outcome.counters.duplicated, outcome.counters.misordered), (0, 0));
     assert_eq!(outcome.verdict.exit_code(), 1);
 }
 
 #[test]
 fn the_last_line_lost_is_caught() {
     let outcome = run_with(Fault::LoseForOne(20));
-    assert_eq!(outcome.tally.lost, ROOMS);
+    assert_eq!(outcome.counters.lost, ROOMS);
     assert_eq!(outcome.verdict.exit_code(), 1);
 }
 
 #[test]
 fn a_duplicate_is_caught() {
     let outcome = run_with(Fault::Duplicate(7));
-    assert_eq!((outcome.tally.duplicated, outcome.tally.lost, outcome.tally.misordered), (ROOMS, 0, 0));
-    assert_eq!((outcome.tally.delivered, outcome.verdict.exit_code()), (200, 1));
+    assert_eq!((outcome.counters.duplicated, outcome.counters.lost, outcome.counters.misordered), (ROOMS, 0, 0));
+    assert_eq!((outcome.counters.delivered, outcome.verdict.exit_code()), (200, 1));
     assert!(outcome.verdict.text.contains("more than once"), "{}", outcome.verdict.text);
 }
 
 #[test]
 fn a_duplicate_for_all_is_caught() {
     let outcome = run_with(Fault::DuplicateForAll(7));
-    assert_eq!((outcome.tally.duplicated, outcome.tally.lost, outcome.tally.misordered), (5 * ROOMS, 0, 0));
+    assert_eq!((outcome.counters.duplicated, outcome.counters.lost, outcome.counters.misordered), (5 * ROOMS, 0, 0));
 }
 
 #[test]
 fn two_lines_swapped_for_one_member_are_caught() {
     let outcome = run_with(Fault::Swap(9));
-    let tally = &outcome.tally;
-    assert_eq!((tally.misordered, tally.misordered_room), (ROOMS, ROOMS), "{tally:?}");
-    assert_eq!((tally.lost, tally.duplicated), (0, 0), "{tally:?}");
+    let counters = &outcome.counters;
+    assert_eq!((counters.misordered, counters.misordered_room), (ROOMS, ROOMS), "{counters:?}");
+    assert_eq!((counters.lost, counters.duplicated), (0, 0), "{counters:?}");
     assert_eq!(outcome.verdict.exit_code(), 1);
 }
 
@@ -75,14 +75,19 @@ fn two_lines_of_one_sender_swapped_are_caught() {
     let mut plan = plan(serve(Fault::Swap(9)));
     plan.senders = 1;
     let outcome = run(&plan);
-    assert_eq!((outcome.tally.misordered_sender, outcome.tally.misordered), (ROOMS, ROOMS), "{:?}", outcome.tally);
-    assert_eq!((outcome.tally.lost, outcome.tally.duplicated, outcome.verdict.exit_code()), (0, 0, 1));
+    assert_eq!(
+        (outcome.counters.misordered_sender, outcome.counters.misordered),
+        (ROOMS, ROOMS),
+        "{:?}",
+        outcome.counters
+    );
+    assert_eq!((outcome.counters.lost, outcome.counters.duplicated, outcome.verdict.exit_code()), (0, 0, 1));
 }
 
 #[test]
 fn a_changed_letter_is_caught() {
     let outcome = run_with(Fault::Corrupt(4));
-    assert_eq!((outcome.tally.corrupt, outcome.tally.lost), (ROOMS, ROOMS), "{:?}", outcome.tally);
+    assert_eq!((outcome.counters.corrupt, outcome.counters.lost), (ROOMS, ROOMS), "{:?}", outcome.counters);
     assert_eq!(outcome.verdict.exit_code(), 1);
 }
 
@@ -98,7 +103,12 @@ fn every_byte_of_a_line_is_checked() {
         (Fault::Front(4), all),
     ] {
         let outcome = run_with(fault);
-        assert_eq!((outcome.tally.corrupt, outcome.tally.lost), (members, members), "{fault:?} {:?}", outcome.tally);
+        assert_eq!(
+            (outcome.counters.corrupt, outcome.counters.lost),
+            (members, members),
+            "{fault:?} {:?}",
+            outcome.counters
+        );
         assert_eq!(outcome.verdict.exit_code(), 1, "{fault:?}");
     }
 }
@@ -107,7 +117,7 @@ fn every_byte_of_a_line_is_checked() {
 fn untrue_notices_are_caught() {
     for fault in [Fault::GhostJoin, Fault::JoinTwice, Fault::GhostLeave] {
         let outcome = run_with(fault);
-        assert!(outcome.tally.untrue_notices > 0, "{fault:?} {:?}", outcome.tally);
+        assert!(outcome.counters.untrue_notices > 0, "{fault:?} {:?}", outcome.counters);
         assert_eq!(outcome.verdict.exit_code(), 1, "{fault:?}: {}", outcome.verdict.text);
         assert!(outcome.verdict.text.contains("that did not happen"), "{fault:?}: {}", outcome.verdict.text);
     }
@@ -116,15 +126,15 @@ fn untrue_notices_are_caught() {
 #[test]
 fn skipped_lines_are_counted_as_lost_and_as_announced() {
     let outcome = run_with(Fault::Skip(4));
-    let tally = &outcome.tally;
-    assert_eq!((tally.skip_notices, tally.skipped, tally.lost), (ROOMS, 3 * ROOMS, 3 * ROOMS), "{tally:?}");
+    let counters = &outcome.counters;
+    assert_eq!((counters.skip_notices, counters.skipped, counters.lost), (ROOMS, 3 * ROOMS, 3 * ROOMS), "{counters:?}");
     assert!(outcome.verdict.text.contains("announced as skipped"), "{}", outcome.verdict.text);
 }
 
 #[test]
 fn a_lost_join_notice_is_caught() {
     let outcome = run_with(Fault::LoseNotice);
-    assert!(outcome.tally.join_notices < outcome.tally.join_notices_expected, "{:?}", outcome.tally);
+    assert!(outcome.counters.join_notices < outcome.counters.join_notices_expected, "{:?}", outcome.counters);
     assert_eq!(outcome.verdict.exit_code(), 1);
     assert!(outcome.verdict.text.contains("join notices lost"), "{}", outcome.verdict.text);
 }
@@ -132,8 +142,13 @@ fn a_lost_join_notice_is_caught() {
 #[test]
 fn a_server_that_closes_in_mid_run_is_told() {
     let outcome = run_with(Fault::CloseAll(10));
-    assert_eq!((outcome.tally.closed, outcome.verdict.kind), (10, Kind::Unmeasured), "{:?}", outcome.tally);
-    assert!(outcome.tally.delivered >= 40, "what came before is still told: {:?}", outcome.tally);
+    assert_eq!(
+        (outcome.counters.closed, outcome.verdict.kind),
+        (10, VerdictKind::Unmeasured),
+        "{:?}",
+        outcome.counters
+    );
+    assert!(outcome.counters.delivered >= 40, "what came before is still told: {:?}", outcome.counters);
     assert!(outcome.verdict.text.contains("closed every connection in mid-run"), "{}", outcome.verdict.text);
 }
 
@@ -151,7 +166,7 @@ fn lines_on_their_way_at_a_failure_are_not_lost() {
     plan.stop = Stop::After(std::time::Duration::from_secs(60));
     plan.warmup = std::time::Duration::from_secs(60);
     let outcome = run(&plan);
-    assert_eq!((outcome.tally.lost, outcome.window_seconds), (0, 0.0), "{:?}", outcome.tally);
+    assert_eq!((outcome.counters.lost, outcome.window_seconds), (0, 0.0), "{:?}", outcome.counters);
     let table = loadtest::table::table(&outcome);
     assert!(table.contains("ended in warm-up after") && !table.contains("deliveries/s"), "{table}");
 }
@@ -159,7 +174,7 @@ fn lines_on_their_way_at_a_failure_are_not_lost() {
 #[test]
 fn one_connection_closed_is_told() {
     let outcome = run_with(Fault::CloseOne(10));
-    assert_eq!((outcome.verdict.kind, outcome.verdict.exit_code()), (Kind::Unmeasured, 3));
+    assert_eq!((outcome.verdict.kind, outcome.verdict.exit_code()), (VerdictKind::Unmeasured, 3));
     assert!(outcome.verdict.text.contains("in mid-run"), "{}", outcome.verdict.text);
 }
 
@@ -199,9 +214,13 @@ fn a_closed_loop_is_checked_as_well_however_it_is_read() {
                 plan.patience = std::time::Duration::from_secs(30);
             }
             let outcome = run(&plan);
-            let tally = &outcome.tally;
-            assert_eq!((tally.sent, tally.expected), (400, 2000), "{fault:?} {tally:?}");
-            assert_eq!((tally.lost, tally.duplicated, tally.misordered), (lost, duplicated, 0), "{fault:?} {tally:?}");
+            let counters = &outcome.counters;
+            assert_eq!((counters.sent, counters.expected), (400, 2000), "{fault:?} {counters:?}");
+            assert_eq!(
+                (counters.lost, counters.duplicated, counters.misordered),
+                (lost, duplicated, 0),
+                "{fault:?} {counters:?}"
+            );
         }
     }
 }
@@ -226,14 +245,14 @@ fn is_heard(fault: Fault, victim: usize) {
     plan.stop = Stop::Lines(100);
     plan.read_every = std::time::Duration::from_millis(2);
     let outcome = run(&plan);
-    let tally = &outcome.tally;
+    let counters = &outcome.counters;
     let expected = match fault {
         Fault::LoseForOne(_) => (1, 0, 0),
         Fault::Duplicate(_) => (0, 1, 0),
         _ => (1, 0, 1),
     };
-    let found = (tally.lost, tally.duplicated, tally.corrupt);
-    assert_eq!((found, tally.misordered), (expected, 0), "{fault:?} for {victim}: {tally:?}");
+    let found = (counters.lost, counters.duplicated, counters.corrupt);
+    assert_eq!((found, counters.misordered), (expected, 0), "{fault:?} for {victim}: {counters:?}");
     assert_eq!(outcome.verdict.exit_code(), 1);
 }
 
@@ -242,5 +261,5 @@ fn two_threads_share_the_rooms() {
     let mut plan = plan(serve(Fault::LoseForOne(3)));
     plan.threads = 2;
     let outcome = run(&plan);
-    assert_eq!((outcome.tally.sent, outcome.tally.lost, outcome.tally.delivered), (40, ROOMS, 200 - ROOMS));
+    assert_eq!((outcome.counters.sent, outcome.counters.lost, outcome.counters.delivered), (40, ROOMS, 200 - ROOMS));
 }

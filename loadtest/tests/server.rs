@@ -15,7 +15,7 @@ use std::time::Duration;
 use loadtest::plan::{Pacing, Plan, Stop};
 use loadtest::server::Server;
 use loadtest::test_bed::TestBed;
-use loadtest::verdict::Kind;
+use loadtest::verdict::VerdictKind;
 
 /// Builds the server once, in the same profile, into the same directory as this test.
 fn program() -> &'static Path {
@@ -42,10 +42,13 @@ fn plan(target: SocketAddr) -> Plan {
 #[test]
 fn a_paced_run_is_clean() {
     let server = spawn();
-    let tally = common::run(&plan(server.address())).tally;
-    assert_eq!((tally.sent, tally.expected, tally.delivered), (120, 1200, 1200), "{tally:?}");
-    assert_eq!((tally.duplicated, tally.misordered, tally.corrupt, tally.closed, tally.errors), (0, 0, 0, 0, 0));
-    assert_eq!((tally.join_notices, tally.join_notices_expected), (330, 330));
+    let counters = common::run(&plan(server.address())).counters;
+    assert_eq!((counters.sent, counters.expected, counters.delivered), (120, 1200, 1200), "{counters:?}");
+    assert_eq!(
+        (counters.duplicated, counters.misordered, counters.corrupt, counters.closed, counters.errors),
+        (0, 0, 0, 0, 0)
+    );
+    assert_eq!((counters.join_notices, counters.join_notices_expected), (330, 330));
 }
 
 #[test]
@@ -59,9 +62,9 @@ fn a_flood_of_many_senders_is_clean() {
             read_every: Duration::from_millis(read_every),
             ..plan(server.address())
         });
-        let tally = &outcome.tally;
-        assert_eq!((tally.sent, tally.delivered, tally.lost), (3000, 30_000, 0), "{tally:?}");
-        assert_eq!((tally.duplicated, tally.misordered, tally.corrupt), (0, 0, 0), "{tally:?}");
+        let counters = &outcome.counters;
+        assert_eq!((counters.sent, counters.delivered, counters.lost), (3000, 30_000, 0), "{counters:?}");
+        assert_eq!((counters.duplicated, counters.misordered, counters.corrupt), (0, 0, 0), "{counters:?}");
     }
 }
 
@@ -71,8 +74,8 @@ fn a_storm_is_announced_to_all() {
     let storm =
         Plan { connections: 100, rooms: 1, pacing: Pacing::Quiet, stop: Stop::Lines(0), ..plan(server.address()) };
     let outcome = common::run(&storm);
-    assert_eq!(outcome.tally.join_notices, 5050, "{:?}", outcome.tally);
-    assert_eq!(outcome.verdict.kind, Kind::Good, "{}", outcome.verdict.text);
+    assert_eq!(outcome.counters.join_notices, 5050, "{:?}", outcome.counters);
+    assert_eq!(outcome.verdict.kind, VerdictKind::Good, "{}", outcome.verdict.text);
 }
 
 #[test]

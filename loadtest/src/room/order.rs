@@ -3,8 +3,8 @@
 use super::Room;
 use crate::clock::Tick;
 use crate::cursor::{Ahead, Arrival, Stage, Stray};
+use crate::metrics::Metrics;
 use crate::payload::{self, Stamp};
-use crate::sheet::Sheet;
 
 /// A line as it arrived.
 pub(super) struct Line<'a> {
@@ -18,25 +18,25 @@ pub(super) struct Line<'a> {
 
 impl Room {
     /// Moves a member to a place of the log: all lines that end by there have arrived.
-    pub(super) fn pass(&mut self, member: usize, to: usize, now: Tick, sheet: &mut Sheet) {
+    pub(super) fn pass(&mut self, member: usize, to: usize, now: Tick, metrics: &mut Metrics) {
         let timed = self.is_prompt(member);
         let cursor = &mut self.cursors[member];
         let before = cursor.line;
         cursor.at = to;
         // Lines of one batch are planned at the same tick: they are counted together.
         let (mut planned, mut count) = (0, 0);
-        for mark in self.log.since(before).take_while(|mark| mark.end <= to) {
-            if mark.planned != planned && count > 0 {
-                sheet.deliver(now, planned, count, timed);
+        for entry in self.log.entries_from(before).take_while(|entry| entry.end <= to) {
+            if entry.planned != planned && count > 0 {
+                metrics.record_deliveries(now, planned, count, timed);
                 cursor.delivered += count;
                 count = 0;
             }
-            planned = mark.planned;
+            planned = entry.planned;
             count += 1;
             cursor.line += 1;
         }
         if count > 0 {
-            sheet.deliver(now, planned, count, timed);
+            metrics.record_deliveries(now, planned, count, timed);
             cursor.delivered += count;
         }
         self.skip_own(member);
@@ -49,11 +49,11 @@ impl Room {
             return;
         }
         let cursor = &mut self.cursors[member];
-        while let Some(mark) = self.log.mark(cursor.line) {
-            if mark.sender != member || cursor.at != self.log.start_of(cursor.line) {
+        while let Some(entry) = self.log.entry(cursor.line) {
+            if entry.sender != member || cursor.at != self.log.start_of(cursor.line) {
                 break;
             }
-            cursor.at = mark.end;
+            cursor.at = entry.end;
             cursor.line += 1;
         }
     }
@@ -81,23 +81,23 @@ impl Room {
         let target = logged.max(floor + 1);
         let behind = prompt.filter(|line| *line < target).count();
         (self.floor, self.target, self.behind) = (floor, target, behind);
-        self.log.forget(needed);
+        self.log.discard_before(needed);
     }
 
     /// Takes in one line.
-    pub(super) fn line(&mut self, member: usize, said: &Line<'_>, now: Tick, sheet: &mut Sheet) {
+    pub(super) fn line(&mut self, member: usize, said: &Line<'_>, now: Tick, metrics: &mut Metrics) {
         let raw = said.raw;
         let cursor = &self.cursors[member];
         let (at, line, stray) = (cursor.at, cursor.line, cursor.stray.is_some());
         if !stray
-            && let Some(mark) = self.log.mark(line)
-            && self.log.slice(at, mark.end) == raw
+            && let Some(entry) = self.log.entry(line)
+            && self.log.slice(at, entry.end) == raw
         {
-            let end = mark.end;
-            return self.pass(member, end, now, sheet);
+            let end = entry.end;
+            return self.pass(member, end, now, metrics);
         }
         let Some(stamp) = payload::decode(said.text, self.size).filter(|stamp| self.was_sent(stamp, said.by)) else {
-            sheet.tally.corrupt += 1;
+            metrics.counters.corrupt += 1;
             return;
         };
         let sender = stamp.sender as usize;
@@ -105,20 +105,20 @@ impl Room {
         if !stray {
             if line == self.log.lines() && stamp.sequence == self.logged[sender] {
                 self.append(raw, planned, sender, stamp.sequence);
-                self.pass(member, self.log.end(), now, sheet);
-                return self.settle_strays(sheet);
+                self.pass(member, self.log.end(), now, metrics);
+                return self.settle_strays(metrics);
             }
             let next = self.expected(line);
             if stamp.sequence < next[sender] {
-                sheet.tally.duplicated += 1;
+                metrics.counters.duplicated += 1;
                 return;
             }
             self.cursors[member].stray = Some(Box::new(Stray::new(next)));
             self.strays += 1;
         }
         let ahead = Ahead { sender, sequence: stamp.sequence, planned, late: false, raw: raw.to_vec() };
-        self.stray_line(member, ahead, now, sheet);
-        self.settle_strays(sheet);
+        self.stray_line(member, ahead, now, metrics);
+        self.settle_strays(metrics);
     }
 
     /// Whether a line with this stamp was sent to this room, by whom it is said to be.
@@ -141,44 +141,44 @@ impl Room {
     fn expected(&self, line: usize) -> Vec<u32> {
         let mut next = self.logged.clone();
         let mut known = vec![false; next.len()];
-        for mark in self.log.since(line) {
-            if !std::mem::replace(&mut known[mark.sender], true) {
-                next[mark.sender] = mark.sequence;
+        for entry in self.log.entries_from(line) {
+            if !std::mem::replace(&mut known[entry.sender], true) {
+                next[entry.sender] = entry.sequence;
             }
         }
         next
     }
 
     /// Takes in a line of a member that no longer follows the log.
-    fn stray_line(&mut self, member: usize, mut ahead: Ahead, now: Tick, sheet: &mut Sheet) {
+    fn stray_line(&mut self, member: usize, mut ahead: Ahead, now: Tick, metrics: &mut Metrics) {
         let timed = self.is_prompt(member);
         let cursor = &mut self.cursors[member];
         let Some(stray) = cursor.stray.as_mut() else { return };
         match stray.arrive(ahead.sender, ahead.sequence) {
             Arrival::Again => {
-                sheet.tally.duplicated += 1;
+                metrics.counters.duplicated += 1;
                 return;
             }
             Arrival::Late => {
                 ahead.late = true;
-                sheet.tally.misordered += 1;
-                sheet.tally.misordered_sender += 1;
+                metrics.counters.misordered += 1;
+                metrics.counters.misordered_sender += 1;
             }
             Arrival::New => {}
         }
-        sheet.deliver(now, ahead.planned, 1, timed);
+        metrics.record_deliveries(now, ahead.planned, 1, timed);
         cursor.delivered += 1;
         stray.ahead.push_back(ahead);
     }
 
     /// Finds the places of strays' lines in the log, as far as it goes; when no member is left that could
     /// still bring a missing line, the log goes on without it.
-    fn settle_strays(&mut self, sheet: &mut Sheet) {
+    fn settle_strays(&mut self, metrics: &mut Metrics) {
         while self.strays > 0 {
             let present = |member: &usize| self.cursors[*member].stage != Stage::Gone;
             let members: Vec<usize> = (0..self.cursors.len()).filter(present).collect();
             for &member in &members {
-                while self.settle_line(member, sheet) {}
+                while self.settle_line(member, metrics) {}
             }
             let waiting = |member: &usize| {
                 let cursor = &self.cursors[*member];
@@ -193,7 +193,7 @@ impl Room {
     }
 
     /// Gives one line of a stray its place. Returns whether there was one to be given.
-    fn settle_line(&mut self, member: usize, sheet: &mut Sheet) -> bool {
+    fn settle_line(&mut self, member: usize, metrics: &mut Metrics) -> bool {
         let cursor = &mut self.cursors[member];
         let before = cursor.line;
         let leads = self.protocol.echoes() || member >= self.sent.len();
@@ -206,7 +206,7 @@ impl Room {
             Some(place) if place >= before => {
                 cursor.line = place + 1;
                 // All members must be sent the same bytes, also those which say nothing to us.
-                sheet.tally.corrupt += u64::from(self.log.bytes_of(place) != line.raw);
+                metrics.counters.corrupt += u64::from(self.log.line_bytes(place) != line.raw);
             }
             None if due && before == self.log.lines() && leads => {
                 self.gaps.retain(|gap| *gap != key);
@@ -219,8 +219,8 @@ impl Room {
             }
             // Its place is one that the member has passed; a line that came late is counted already.
             Some(_) | None => {
-                sheet.tally.misordered_room += 1;
-                sheet.tally.misordered += u64::from(!line.late);
+                metrics.counters.misordered_room += 1;
+                metrics.counters.misordered += u64::from(!line.late);
             }
         }
         self.place(member, before);

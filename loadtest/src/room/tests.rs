@@ -1,8 +1,8 @@
 //! Faults fed to a room byte by byte, without a socket.
 
 use super::*;
+use crate::metrics::Counters;
 use crate::protocol::Dialect;
-use crate::sheet::Tally;
 
 /// A room of `members` of whom the first two send, all of them inside.
 fn room(members: usize, dialect: Dialect) -> Room {
@@ -36,171 +36,183 @@ fn say(room: &mut Room, count: usize) -> Vec<Vec<u8>> {
     (0..count).map(|_| line(room, &mut text)).collect()
 }
 
-fn feed(room: &mut Room, member: usize, lines: &[&Vec<u8>], sheet: &mut Sheet) {
+fn feed(room: &mut Room, member: usize, lines: &[&Vec<u8>], metrics: &mut Metrics) {
     for line in lines {
-        room.receive(member, line, 2000, sheet);
+        room.receive(member, line, 2000, metrics);
     }
 }
 
-fn account(room: &Room, mut sheet: Sheet) -> Tally {
-    room.account(false, &mut sheet);
-    sheet.tally
+fn account(room: &Room, mut metrics: Metrics) -> Counters {
+    room.account(false, &mut metrics);
+    metrics.counters
 }
 
 #[test]
 fn lines_cut_anywhere_are_put_together() {
-    let (mut room, mut sheet) = (room(3, Dialect::Line), Sheet::default());
+    let (mut room, mut metrics) = (room(3, Dialect::Line), Metrics::default());
     let stream = say(&mut room, 4).concat();
     for (member, step) in [(0, 7), (1, 1), (2, stream.len())] {
         for chunk in stream.chunks(step) {
-            room.receive(member, chunk, 2000, &mut sheet);
+            room.receive(member, chunk, 2000, &mut metrics);
         }
     }
     assert!(room.complete());
     assert_eq!(room.in_flight(), 0);
-    let tally = account(&room, sheet);
-    assert_eq!((tally.expected, tally.delivered, tally.lost, tally.corrupt), (12, 12, 0, 0));
+    let counters = account(&room, metrics);
+    assert_eq!((counters.expected, counters.delivered, counters.lost, counters.corrupt), (12, 12, 0, 0));
 }
 
 #[test]
 fn two_senders_swapped_break_the_rooms_order_alone() {
-    let (mut room, mut sheet) = (room(3, Dialect::Line), Sheet::default());
+    let (mut room, mut metrics) = (room(3, Dialect::Line), Metrics::default());
     let lines = say(&mut room, 4);
     let [a, b, c, d] = &lines[..] else { panic!() };
-    feed(&mut room, 0, &[a, b, c, d], &mut sheet);
-    feed(&mut room, 1, &[b, a, c, d], &mut sheet);
-    feed(&mut room, 2, &[a, b, c, d], &mut sheet);
-    let tally = account(&room, sheet);
-    assert_eq!((tally.misordered_room, tally.misordered_sender, tally.misordered), (1, 0, 1), "{tally:?}");
-    assert_eq!((tally.delivered, tally.lost, tally.duplicated), (12, 0, 0));
+    feed(&mut room, 0, &[a, b, c, d], &mut metrics);
+    feed(&mut room, 1, &[b, a, c, d], &mut metrics);
+    feed(&mut room, 2, &[a, b, c, d], &mut metrics);
+    let counters = account(&room, metrics);
+    assert_eq!((counters.misordered_room, counters.misordered_sender, counters.misordered), (1, 0, 1), "{counters:?}");
+    assert_eq!((counters.delivered, counters.lost, counters.duplicated), (12, 0, 0));
 }
 
 #[test]
 fn the_first_receiver_may_be_the_one_that_is_wronged() {
-    let (mut room, mut sheet) = (room(3, Dialect::Line), Sheet::default());
+    let (mut room, mut metrics) = (room(3, Dialect::Line), Metrics::default());
     let lines = say(&mut room, 6);
     let all: Vec<&Vec<u8>> = lines.iter().collect();
     // The third line is lost for the member who reads first.
-    feed(&mut room, 0, &[&all[..2], &all[3..]].concat(), &mut sheet);
-    feed(&mut room, 1, &all, &mut sheet);
-    feed(&mut room, 2, &all, &mut sheet);
-    let tally = account(&room, sheet);
-    assert_eq!((tally.lost, tally.misordered, tally.duplicated, tally.delivered), (1, 0, 0, 17), "{tally:?}");
+    feed(&mut room, 0, &[&all[..2], &all[3..]].concat(), &mut metrics);
+    feed(&mut room, 1, &all, &mut metrics);
+    feed(&mut room, 2, &all, &mut metrics);
+    let counters = account(&room, metrics);
+    assert_eq!(
+        (counters.lost, counters.misordered, counters.duplicated, counters.delivered),
+        (1, 0, 0, 17),
+        "{counters:?}"
+    );
 }
 
 #[test]
 fn a_line_out_of_another_room_is_nobodys() {
-    let (mut room, mut sheet) = (room(2, Dialect::Line), Sheet::default());
+    let (mut room, mut metrics) = (room(2, Dialect::Line), Metrics::default());
     let lines = say(&mut room, 1);
     let mut other = format!("{}: ", room.member_name(0)).into_bytes();
     payload::encode(&Stamp { room: 4, sender: 0, sequence: 0, planned_us: 0 }, 40, &mut other);
     other.push(b'\n');
-    feed(&mut room, 0, &[&lines[0], &other], &mut sheet);
-    feed(&mut room, 1, &[&other, &lines[0]], &mut sheet);
-    let tally = account(&room, sheet);
-    assert_eq!((tally.corrupt, tally.delivered, tally.lost), (2, 2, 0), "{tally:?}");
+    feed(&mut room, 0, &[&lines[0], &other], &mut metrics);
+    feed(&mut room, 1, &[&other, &lines[0]], &mut metrics);
+    let counters = account(&room, metrics);
+    assert_eq!((counters.corrupt, counters.delivered, counters.lost), (2, 2, 0), "{counters:?}");
 }
 
 #[test]
 fn a_line_must_name_its_sender_and_be_the_same_for_all() {
-    let (mut room, mut sheet) = (room(3, Dialect::Irc), Sheet::default());
+    let (mut room, mut metrics) = (room(3, Dialect::Irc), Metrics::default());
     let line = say(&mut room, 1).remove(0);
     let changed = |from: &str, to: &str| String::from_utf8(line.clone()).unwrap().replace(from, to).into_bytes();
     // Whoever reads first decides what the others are compared with, but not who said it.
-    feed(&mut room, 1, &[&changed("x00000!", "x00001!"), &line], &mut sheet);
-    assert_eq!(sheet.tally.corrupt, 1);
-    feed(&mut room, 2, &[&changed("u@h", "u@i")], &mut sheet);
-    assert_eq!(sheet.tally.corrupt, 2, "{:?}", sheet.tally);
+    feed(&mut room, 1, &[&changed("x00000!", "x00001!"), &line], &mut metrics);
+    assert_eq!(metrics.counters.corrupt, 1);
+    feed(&mut room, 2, &[&changed("u@h", "u@i")], &mut metrics);
+    assert_eq!(metrics.counters.corrupt, 2, "{:?}", metrics.counters);
 }
 
 #[test]
 fn notices_must_be_true_and_are_told_once() {
-    let (mut room, mut sheet) = (room(2, Dialect::Line), Sheet::default());
+    let (mut room, mut metrics) = (room(2, Dialect::Line), Metrics::default());
     let name = room.member_name(1);
     for notice in [format!("{name} has joined\n"), format!("{name} has joined\n"), "ghost has joined\n".into()] {
-        room.receive(0, notice.as_bytes(), 2000, &mut sheet);
+        room.receive(0, notice.as_bytes(), 2000, &mut metrics);
     }
-    room.receive(0, b"ghost has left\n", 2000, &mut sheet);
-    assert_eq!((sheet.tally.join_notices, sheet.tally.untrue_notices), (1, 3));
-    room.receive(0, format!("{name} has left\n").as_bytes(), 2000, &mut sheet);
-    assert_eq!(account(&room, sheet.clone()).untrue_notices, 4, "it is still there");
+    room.receive(0, b"ghost has left\n", 2000, &mut metrics);
+    assert_eq!((metrics.counters.join_notices, metrics.counters.untrue_notices), (1, 3));
+    room.receive(0, format!("{name} has left\n").as_bytes(), 2000, &mut metrics);
+    assert_eq!(account(&room, metrics.clone()).untrue_notices, 4, "it is still there");
     room.gone(1);
-    assert_eq!(account(&room, sheet).untrue_notices, 3);
+    assert_eq!(account(&room, metrics).untrue_notices, 3);
 }
 
 #[test]
 fn a_refusals_reason_may_come_later() {
-    let (mut room, mut sheet) = (room(1, Dialect::Line), Sheet::default());
-    assert_eq!(room.receive(0, b"ERROR\n", 2000, &mut sheet).trouble, None);
-    let heard = room.receive(0, b"your line is too long\n", 2000, &mut sheet);
+    let (mut room, mut metrics) = (room(1, Dialect::Line), Metrics::default());
+    assert_eq!(room.receive(0, b"ERROR\n", 2000, &mut metrics).trouble, None);
+    let heard = room.receive(0, b"your line is too long\n", 2000, &mut metrics);
     assert_eq!(heard.trouble, Some(Trouble::Refused("ERROR: your line is too long".into())));
-    assert_eq!((sheet.tally.errors, room.unexplained(0)), (1, false));
-    room.receive(0, b"ERROR\n", 2000, &mut sheet);
+    assert_eq!((metrics.counters.errors, room.unexplained(0)), (1, false));
+    room.receive(0, b"ERROR\n", 2000, &mut metrics);
     assert!(room.unexplained(0));
 }
 
 #[test]
 fn what_a_run_cut_short_misses_is_in_flight() {
-    let (mut room, mut sheet) = (room(2, Dialect::Line), Sheet::default());
+    let (mut room, mut metrics) = (room(2, Dialect::Line), Metrics::default());
     let lines = say(&mut room, 3);
-    feed(&mut room, 0, &[&lines[0]], &mut sheet);
-    room.account(true, &mut sheet);
-    assert_eq!((sheet.tally.expected, sheet.tally.in_flight, sheet.tally.lost), (6, 5, 0));
+    feed(&mut room, 0, &[&lines[0]], &mut metrics);
+    room.account(true, &mut metrics);
+    assert_eq!((metrics.counters.expected, metrics.counters.in_flight, metrics.counters.lost), (6, 5, 0));
 }
 
 #[test]
 fn a_line_that_comes_very_late_is_late_not_lost() {
-    let (mut room, mut sheet) = (room(1, Dialect::Line), Sheet::default());
+    let (mut room, mut metrics) = (room(1, Dialect::Line), Metrics::default());
     let lines = say(&mut room, 4);
     let [a, b, c, d] = &lines[..] else { panic!() };
-    feed(&mut room, 0, &[a, c, b, d, a], &mut sheet);
-    let tally = account(&room, sheet);
-    assert_eq!((tally.lost, tally.duplicated, tally.delivered), (0, 1, 4), "{tally:?}");
-    assert_eq!((tally.misordered_sender, tally.misordered_room), (1, 0), "there is nobody to disagree with: {tally:?}");
+    feed(&mut room, 0, &[a, c, b, d, a], &mut metrics);
+    let counters = account(&room, metrics);
+    assert_eq!((counters.lost, counters.duplicated, counters.delivered), (0, 1, 4), "{counters:?}");
+    assert_eq!(
+        (counters.misordered_sender, counters.misordered_room),
+        (1, 0),
+        "there is nobody to disagree with: {counters:?}"
+    );
 }
 
 #[test]
 fn senders_without_an_echo_owe_themselves_nothing() {
-    let (mut room, mut sheet) = (room(3, Dialect::Irc), Sheet::default());
+    let (mut room, mut metrics) = (room(3, Dialect::Irc), Metrics::default());
     let lines = say(&mut room, 4);
     let [a, b, c, d] = &lines[..] else { panic!() };
-    feed(&mut room, 0, &[b, d], &mut sheet);
-    feed(&mut room, 1, &[a, c], &mut sheet);
-    feed(&mut room, 2, &[a, b, c, d], &mut sheet);
+    feed(&mut room, 0, &[b, d], &mut metrics);
+    feed(&mut room, 1, &[a, c], &mut metrics);
+    feed(&mut room, 2, &[a, b, c, d], &mut metrics);
     assert!(room.complete());
     assert_eq!(room.in_flight(), 0);
-    let tally = account(&room, sheet);
-    assert_eq!((tally.expected, tally.delivered, tally.lost, tally.misordered), (8, 8, 0, 0), "{tally:?}");
+    let counters = account(&room, metrics);
+    assert_eq!(
+        (counters.expected, counters.delivered, counters.lost, counters.misordered),
+        (8, 8, 0, 0),
+        "{counters:?}"
+    );
 }
 
 #[test]
 fn a_member_that_has_gone_is_owed_nothing_more() {
-    let (mut room, mut sheet) = (room(2, Dialect::Line), Sheet::default());
+    let (mut room, mut metrics) = (room(2, Dialect::Line), Metrics::default());
     let lines = say(&mut room, 3);
-    feed(&mut room, 0, &[&lines[0], &lines[1], &lines[2]], &mut sheet);
-    feed(&mut room, 1, &[&lines[0]], &mut sheet);
+    feed(&mut room, 0, &[&lines[0], &lines[1], &lines[2]], &mut metrics);
+    feed(&mut room, 1, &[&lines[0]], &mut metrics);
     assert_eq!(room.in_flight(), 2);
     assert!(room.gone(1));
     assert_eq!(room.in_flight(), 0);
-    let tally = account(&room, sheet);
-    assert_eq!((tally.expected, tally.delivered, tally.lost), (4, 4, 0), "{tally:?}");
+    let counters = account(&room, metrics);
+    assert_eq!((counters.expected, counters.delivered, counters.lost), (4, 4, 0), "{counters:?}");
 }
 
 #[test]
 fn members_read_now_and_then_hold_the_room_up_before_the_server_must() {
-    let (mut room, mut sheet) = (room(40, Dialect::Line), Sheet::default());
+    let (mut room, mut metrics) = (room(40, Dialect::Line), Metrics::default());
     room.lazy = true;
     room.retarget();
     let stream = say(&mut room, 2000).concat();
     assert!(stream.len() > MOST_UNREAD);
     (0..40).filter(|&member| room.is_prompt(member)).collect::<Vec<_>>().into_iter().for_each(|member| {
-        room.receive(member, &stream, 2000, &mut sheet);
+        room.receive(member, &stream, 2000, &mut metrics);
     });
     assert_eq!(room.in_flight(), 0);
     assert!(room.waits_for_the_lazy());
     (0..40).filter(|&member| !room.is_prompt(member)).collect::<Vec<_>>().into_iter().for_each(|member| {
-        room.receive(member, &stream, 2000, &mut sheet);
+        room.receive(member, &stream, 2000, &mut metrics);
     });
     assert!(!room.waits_for_the_lazy() && room.complete());
-    assert_eq!(sheet.tally.delivered, 80_000);
+    assert_eq!(metrics.counters.delivered, 80_000);
 }

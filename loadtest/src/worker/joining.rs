@@ -23,12 +23,12 @@ impl Worker<'_> {
             self.opened += 1;
             self.underway += 1;
         }
-        let (joined, all) = (self.report.sheet.tally.joined, self.connections.len() as u64);
+        let (joined, all) = (self.report.metrics.counters.joined, self.connections.len() as u64);
         if joined == all {
             let quiet = now() >= self.heard + SILENCE;
             if quiet || self.rooms.iter().all(crate::room::Room::introduced) {
                 self.phase = Phase::Waiting;
-                (self.tell)(Event::Settled);
+                (self.tell)(Event::AllJoined);
             }
         } else if self.out_of_patience() {
             let target = self.share.plan.target;
@@ -52,7 +52,7 @@ impl Worker<'_> {
 
     /// Gives up because the server doesn't let a connection in.
     pub(super) fn refused(&mut self, error: &io::Error) {
-        let (target, joined) = (self.share.plan.target, self.report.sheet.tally.joined);
+        let (target, joined) = (self.share.plan.target, self.report.metrics.counters.joined);
         self.fail(format!("cannot connect to {target} after {joined} connections: {error}"));
     }
 
@@ -79,8 +79,8 @@ impl Worker<'_> {
         connection.pending.extend_from_slice(&heard.answer);
         connection.flush();
         if heard.entered {
-            self.report.sheet.join.record(now.saturating_sub(connection.started), 1);
-            self.report.sheet.tally.joined += 1;
+            self.report.metrics.join.record(now.saturating_sub(connection.started), 1);
+            self.report.metrics.counters.joined += 1;
             self.report.joining.1 = now;
             self.underway = self.underway.saturating_sub(1);
         }

@@ -69,9 +69,9 @@ impl Worker<'_> {
                 Arrived::Bytes(count) => {
                     let now = now();
                     self.heard = now;
-                    let sheet = &mut self.report.sheet;
-                    sheet.read(now, count);
-                    let heard = self.rooms[room].receive(member, &self.buffer[..count], now, sheet);
+                    let metrics = &mut self.report.metrics;
+                    metrics.record_read(now, count);
+                    let heard = self.rooms[room].receive(member, &self.buffer[..count], now, metrics);
                     self.react(index, &heard, now);
                     if self.talk.closed_loop && self.phase == Phase::Talking {
                         self.ready_rooms.push(room);
@@ -95,10 +95,10 @@ impl Worker<'_> {
         if self.phase == Phase::Leaving {
             self.heard = now();
             self.report.leaving.1 = self.heard;
-            self.report.sheet.tally.left += 1;
+            self.report.metrics.counters.left += 1;
             return;
         }
-        self.report.sheet.tally.closed += 1;
+        self.report.metrics.counters.closed += 1;
         self.underway -= usize::from(!inside);
         let target = self.share.plan.target;
         if !inside {

@@ -37,7 +37,7 @@ impl Worker<'_> {
         let end = self.window().map(|length| from + length);
         self.talk = Talk { start, end, ..Talk::default() };
         self.talk.closed_loop = matches!(self.share.plan.pacing, Pacing::Closed { .. });
-        self.report.sheet.begin(start, (from, end.unwrap_or(Tick::MAX)));
+        self.report.metrics.set_window(start, (from, end.unwrap_or(Tick::MAX)));
         self.ready_rooms.extend(0..self.rooms.len());
         self.heard = start;
         self.phase = Phase::Talking;
@@ -65,7 +65,7 @@ impl Worker<'_> {
         if now < self.talk.start {
             return self.wake_at(self.talk.start);
         }
-        if !self.talk.measuring && now >= self.report.sheet.window.0 {
+        if !self.talk.measuring && now >= self.report.metrics.window.0 {
             self.talk.measuring = true;
             self.meter = Meter::start();
         }
@@ -175,12 +175,12 @@ impl Worker<'_> {
         connection.flush();
         let held_back = connection.pending.len();
         let now = now();
-        let sheet = &mut self.report.sheet;
-        if sheet.in_window(planned) {
-            sheet.lag.record(now.saturating_sub(planned), 1);
+        let metrics = &mut self.report.metrics;
+        if metrics.in_window(planned) {
+            metrics.send_lag.record(now.saturating_sub(planned), 1);
         }
-        sheet.tally.writes += 1;
-        sheet.tally.window_writes += u64::from(sheet.in_window(now));
+        metrics.counters.writes += 1;
+        metrics.counters.window_writes += u64::from(metrics.in_window(now));
         if held_back > HELD_BACK {
             let target = self.share.plan.target;
             let option = if self.talk.closed_loop { "--in-flight" } else { "--rate" };
@@ -198,11 +198,11 @@ impl Worker<'_> {
         let written = self.connections.iter().flatten().all(|connection| connection.pending.is_empty());
         if (written && self.rooms.iter().all(crate::room::Room::complete)) || self.out_of_patience() {
             self.take_back_unwritten();
-            if self.report.sheet.window.1 == Tick::MAX {
-                self.report.sheet.window.1 = self.heard;
+            if self.report.metrics.window.1 == Tick::MAX {
+                self.report.metrics.window.1 = self.heard;
             }
             self.meter.stop(&mut self.report.usage);
-            self.report.finished = self.report.finished.max(self.report.sheet.window.1);
+            self.report.finished = self.report.finished.max(self.report.metrics.window.1);
             self.phase = Phase::Waiting;
             (self.tell)(Event::Drained);
         } else {

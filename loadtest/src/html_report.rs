@@ -9,9 +9,9 @@ use crate::machine::{bytes, grouped, micros, short};
 use crate::outcome::{Outcome, Step, TimelineSecond};
 use crate::plot::{Axes, Axis, Series, chart};
 use crate::table::{heading, table};
-use crate::verdict::Kind;
+use crate::verdict::VerdictKind;
 
-const STYLE: &str = include_str!("report.css");
+const STYLE: &str = include_str!("html_report.css");
 
 /// The page.
 ///
@@ -26,9 +26,9 @@ pub fn page(outcome: &Outcome) -> Result<String> {
         escape(&outcome.scenario)
     );
     let class = match outcome.verdict.kind {
-        Kind::Good => "good",
-        Kind::Wrong => "wrong",
-        Kind::Saturated | Kind::Unmeasured => "unmeasured",
+        VerdictKind::Good => "good",
+        VerdictKind::Wrong => "wrong",
+        VerdictKind::Saturated | VerdictKind::Unmeasured => "unmeasured",
     };
     // Writing to a string cannot fail.
     let _ = writeln!(page, "<p class=\"verdict {class}\">{}</p>", escape(&outcome.verdict.text));
@@ -43,19 +43,19 @@ pub fn page(outcome: &Outcome) -> Result<String> {
 
 /// The figures that are looked for first.
 fn cards(page: &mut String, outcome: &Outcome) {
-    let tally = &outcome.tally;
+    let counters = &outcome.counters;
     let mut cards = Vec::new();
-    if tally.sent > 0 && outcome.ended_in_warmup.is_none() {
+    if counters.sent > 0 && outcome.ended_in_warmup.is_none() {
         cards.push(("deliveries a second", short(outcome.deliveries_per_second)));
         cards.push(("latency p50", micros(outcome.latency_us.p50)));
         cards.push(("latency p99", micros(outcome.latency_us.p99)));
-        cards.push(("lost, twice, disordered", grouped(tally.lost + tally.duplicated + tally.misordered)));
+        cards.push(("lost, twice, disordered", grouped(counters.lost + counters.duplicated + counters.misordered)));
     } else {
-        cards.push(("connections", grouped(tally.joined)));
+        cards.push(("connections", grouped(counters.joined)));
         cards.push(("joins a second", short(outcome.join.per_second)));
     }
     if let Some(server) = &outcome.server {
-        if tally.window_delivered > 0 {
+        if counters.window_delivered > 0 {
             cards.push(("server CPU a delivery", format!("{} ns", short(server.cpu_ns_per_delivery))));
         }
         cards.push(("memory a connection", bytes(server.rss_bytes_per_connection)));

@@ -7,7 +7,7 @@ use crate::histogram::Histogram;
 
 /// Everything that is counted. Sums over workers are sums of fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tally {
+pub struct Counters {
     /// Lines sent.
     pub sent: u64,
     /// Deliveries that those lines owe.
@@ -67,7 +67,7 @@ pub struct Tally {
     pub window_writes: u64,
 }
 
-impl Tally {
+impl Counters {
     /// Adds another worker's counts.
     pub fn add(&mut self, other: &Self) {
         let pairs = self.fields().into_iter().zip(other.clone().fields().map(|field| *field));
@@ -111,7 +111,7 @@ impl Tally {
 
 /// One second of talk.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Second {
+pub struct SecondMetrics {
     /// Deliveries received in it.
     pub delivered: u64,
     /// Their latencies.
@@ -120,26 +120,26 @@ pub struct Second {
 
 /// A worker's notes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Sheet {
+pub struct Metrics {
     /// The counts.
-    pub tally: Tally,
+    pub counters: Counters,
     /// Latency of every delivery whose line was planned within the window.
     pub latency: Histogram<3>,
     /// From the start of connecting to being told of the own entry.
     pub join: Histogram<3>,
     /// How late lines were handed to the kernel, measured from their planned time.
-    pub lag: Histogram<3>,
+    pub send_lag: Histogram<3>,
     /// The seconds since the first line, warm-up included.
-    pub seconds: Vec<Second>,
+    pub seconds: Vec<SecondMetrics>,
     /// When the seconds start.
     pub start: Tick,
     /// The measured window.
     pub window: (Tick, Tick),
 }
 
-impl Sheet {
+impl Metrics {
     /// Begins the seconds and sets the window.
-    pub fn begin(&mut self, start: Tick, window: (Tick, Tick)) {
+    pub fn set_window(&mut self, start: Tick, window: (Tick, Tick)) {
         self.start = start;
         self.window = window;
     }
@@ -152,10 +152,10 @@ impl Sheet {
 
     /// Notes `count` deliveries, received now, of lines planned at the same tick. Untimed ones may have lain in
     /// their socket until it suited us: their latency would be ours.
-    pub fn deliver(&mut self, now: Tick, planned: Tick, count: u64, timed: bool) {
-        self.tally.delivered += count;
+    pub fn record_deliveries(&mut self, now: Tick, planned: Tick, count: u64, timed: bool) {
+        self.counters.delivered += count;
         if self.in_window(now) {
-            self.tally.window_delivered += count;
+            self.counters.window_delivered += count;
         }
         let latency = now.saturating_sub(planned);
         if timed && self.in_window(planned) {
@@ -164,7 +164,7 @@ impl Sheet {
         let second = usize::try_from(now.saturating_sub(self.start) / SECOND).unwrap_or(usize::MAX);
         if second < 24 * 3600 {
             if second >= self.seconds.len() {
-                self.seconds.resize_with(second + 1, Second::default);
+                self.seconds.resize_with(second + 1, SecondMetrics::default);
             }
             let second = &mut self.seconds[second];
             second.delivered += count;
@@ -175,26 +175,26 @@ impl Sheet {
     }
 
     /// Notes a read.
-    pub fn read(&mut self, now: Tick, bytes: usize) {
-        self.tally.reads += 1;
-        self.tally.bytes_received += bytes as u64;
+    pub fn record_read(&mut self, now: Tick, bytes: usize) {
+        self.counters.reads += 1;
+        self.counters.bytes_received += bytes as u64;
         if self.in_window(now) {
-            self.tally.window_reads += 1;
-            self.tally.window_bytes += bytes as u64;
+            self.counters.window_reads += 1;
+            self.counters.window_bytes += bytes as u64;
         }
     }
 
     /// Adds another worker's notes.
     pub fn add(&mut self, other: &Self) {
-        self.tally.add(&other.tally);
+        self.counters.add(&other.counters);
         if self.start == 0 {
             (self.start, self.window) = (other.start, other.window);
         }
         self.latency.add(&other.latency);
         self.join.add(&other.join);
-        self.lag.add(&other.lag);
+        self.send_lag.add(&other.send_lag);
         if other.seconds.len() > self.seconds.len() {
-            self.seconds.resize_with(other.seconds.len(), Second::default);
+            self.seconds.resize_with(other.seconds.len(), SecondMetrics::default);
         }
         for (ours, theirs) in self.seconds.iter_mut().zip(&other.seconds) {
             ours.delivered += theirs.delivered;
@@ -209,9 +209,9 @@ mod tests {
 
     #[test]
     fn every_count_is_added() {
-        let json = serde_json::to_value(Tally::default()).unwrap();
+        let json = serde_json::to_value(Counters::default()).unwrap();
         let ones: serde_json::Map<_, _> = json.as_object().unwrap().keys().map(|key| (key.clone(), 1.into())).collect();
-        let mut sum: Tally = serde_json::from_value(ones.into()).unwrap();
+        let mut sum: Counters = serde_json::from_value(ones.into()).unwrap();
         sum.add(&sum.clone());
         let values = serde_json::to_value(sum).unwrap();
         assert!(values.as_object().unwrap().values().all(|value| value == 2), "{values}");

@@ -12,7 +12,7 @@ const RESERVE: usize = 64;
 ///
 /// # Errors
 /// When the limit cannot be read.
-pub fn raise() -> Result<usize> {
+pub fn raise_limit() -> Result<usize> {
     let (_, hard) = Resource::NOFILE.get()?;
     Resource::NOFILE.set(hard, hard)?;
     Ok(usize::try_from(hard).unwrap_or(usize::MAX).saturating_sub(RESERVE))
