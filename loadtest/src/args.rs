@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::protocol::Dialect;
+use crate::protocol::ProtocolKind;
 
 /// Where the load goes, with what, and where the figures go.
 #[derive(Args, Clone, Debug)]
@@ -29,7 +29,7 @@ pub struct Common {
     pub pid: Option<u32>,
     /// What the server speaks
     #[arg(long, value_enum, default_value_t, global = true)]
-    pub protocol: Dialect,
+    pub protocol: ProtocolKind,
     /// Threads of load in each process, each with whole rooms
     #[arg(long, default_value_t = 1, value_name = "N", global = true)]
     pub threads: usize,

@@ -27,13 +27,13 @@ pub(crate) struct Connection {
 
 /// What a read brought.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Arrived {
+pub(crate) enum ReadOutcome {
     /// So many bytes; there may be more if the buffer was filled.
     Bytes(usize),
     /// Nothing for now.
-    Nothing,
+    WouldBlock,
     /// The end: the server closed, or the connection broke.
-    End,
+    Closed,
 }
 
 impl Connection {
@@ -69,7 +69,7 @@ impl Connection {
     ///
     /// # Errors
     /// When it was refused or failed otherwise.
-    pub(crate) fn finish_connecting(&mut self) -> io::Result<bool> {
+    pub(crate) fn check_connected(&mut self) -> io::Result<bool> {
         if let Some(error) = self.stream.take_error()? {
             return Err(error);
         }
@@ -78,14 +78,14 @@ impl Connection {
     }
 
     /// Reads once.
-    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Arrived {
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> ReadOutcome {
         loop {
             match self.stream.read(buffer) {
-                Ok(0) => return Arrived::End,
-                Ok(count) => return Arrived::Bytes(count),
+                Ok(0) => return ReadOutcome::Closed,
+                Ok(count) => return ReadOutcome::Bytes(count),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Arrived::Nothing,
-                Err(_) => return Arrived::End,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return ReadOutcome::WouldBlock,
+                Err(_) => return ReadOutcome::Closed,
             }
         }
     }
@@ -109,7 +109,7 @@ impl Connection {
     }
 
     /// Says that nothing more will be sent; the server is to end the connection.
-    pub(crate) fn end(&mut self) {
+    pub(crate) fn shutdown_write(&mut self) {
         // A connection that is broken already needs no goodbye.
         let _ = self.stream.shutdown(std::net::Shutdown::Write);
     }
@@ -119,7 +119,7 @@ impl Connection {
 const IN_PROGRESS: i32 = 115;
 
 /// The source address of a connection: spread over 127/8 when the server is there, so that ports suffice.
-pub(crate) fn source(target: SocketAddr, number: usize, sources: u8) -> Option<Ipv4Addr> {
+pub(crate) fn source_address(target: SocketAddr, number: usize, sources: u8) -> Option<Ipv4Addr> {
     match target.ip() {
         IpAddr::V4(ip) if ip.is_loopback() && sources > 1 => {
             let last = u8::try_from(number % usize::from(sources)).unwrap_or(0);

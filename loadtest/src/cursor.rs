@@ -14,45 +14,45 @@ pub(crate) struct Cursor {
     /// Bytes of an unfinished line that isn't in the log; empty nearly always.
     pub(crate) partial: Vec<u8>,
     /// What is kept once the member has seen something other than the others.
-    pub(crate) stray: Option<Box<Stray>>,
+    pub(crate) divergence: Option<Box<Divergence>>,
     /// Lines received, each counted once.
     pub(crate) delivered: u64,
     /// What the member does.
-    pub(crate) stage: Stage,
+    pub(crate) state: MemberState,
     /// Whether it was refused, and the reason is still to come.
-    pub(crate) refused: bool,
+    pub(crate) refusal_pending: bool,
     /// The newcomers that it was told of: a bit for each member.
-    newcomers: Vec<u64>,
+    announced: Vec<u64>,
 }
 
 impl Cursor {
     /// Notes that it was told of a newcomer. Returns whether that was new to it.
-    pub(crate) fn introduce(&mut self, newcomer: usize) -> bool {
+    pub(crate) fn record_join_notice(&mut self, newcomer: usize) -> bool {
         let (word, bit) = (newcomer / 64, 1 << (newcomer % 64));
-        if word >= self.newcomers.len() {
-            self.newcomers.resize(word + 1, 0);
+        if word >= self.announced.len() {
+            self.announced.resize(word + 1, 0);
         }
-        let new = self.newcomers[word] & bit == 0;
-        self.newcomers[word] |= bit;
+        let new = self.announced[word] & bit == 0;
+        self.announced[word] |= bit;
         new
     }
 }
 
 /// Where a member is on its way through the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub(crate) enum MemberState {
     /// Not in its room yet.
     #[default]
-    Outside,
+    Joining,
     /// In its room.
-    Inside,
+    Joined,
     /// Its connection has ended.
-    Gone,
+    Left,
 }
 
 /// A line that a stray has received but the log has not.
 #[derive(Debug)]
-pub(crate) struct Ahead {
+pub(crate) struct PendingLine {
     /// Who said it.
     pub(crate) sender: usize,
     /// Which one of its sender's lines it is.
@@ -67,13 +67,13 @@ pub(crate) struct Ahead {
 
 /// The bookkeeping of a member that no longer receives what the others do: every line is checked on its own.
 #[derive(Debug)]
-pub(crate) struct Stray {
+pub(crate) struct Divergence {
     /// The next sequence of each sender.
     pub(crate) next: Vec<u32>,
     /// Lines that were jumped over.
     pub(crate) missing: HashSet<(usize, u32)>,
     /// Lines received that have no place in the log yet.
-    pub(crate) ahead: VecDeque<Ahead>,
+    pub(crate) pending: VecDeque<PendingLine>,
 }
 
 /// What a line means to a stray.
@@ -84,23 +84,23 @@ pub(crate) enum Arrival {
     /// One that had been jumped over.
     Late,
     /// One that had come before.
-    Again,
+    Duplicate,
 }
 
-impl Stray {
+impl Divergence {
     /// A stray that expects these sequences next.
     pub(crate) fn new(next: Vec<u32>) -> Self {
-        Self { next, missing: HashSet::new(), ahead: VecDeque::new() }
+        Self { next, missing: HashSet::new(), pending: VecDeque::new() }
     }
 
     /// Notes a line, and tells how it stands to the lines of the same sender before it.
-    pub(crate) fn arrive(&mut self, sender: usize, sequence: u32) -> Arrival {
+    pub(crate) fn classify(&mut self, sender: usize, sequence: u32) -> Arrival {
         let next = self.next[sender];
         if sequence >= next {
             self.missing.extend((next..sequence).map(|sequence| (sender, sequence)));
             self.next[sender] = sequence + 1;
             return Arrival::New;
         }
-        if self.missing.remove(&(sender, sequence)) { Arrival::Late } else { Arrival::Again }
+        if self.missing.remove(&(sender, sequence)) { Arrival::Late } else { Arrival::Duplicate }
     }
 }

@@ -14,7 +14,7 @@ use mio::{Events, Interest, Poll, Token};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{SECOND, now, thread_cpu, ticks};
-use crate::connection::source;
+use crate::connection::source_address;
 use crate::plan::Impossible;
 
 /// Bytes of the buffer that all sockets are read into: as much as a worker has.
@@ -151,7 +151,7 @@ fn drain(stream: &mut mio::net::TcpStream, buffer: &mut [u8]) -> io::Result<(usi
 
 fn connect(address: SocketAddr, number: usize) -> io::Result<mio::net::TcpStream> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
-    if let Some(source) = source(address, number, SOURCES) {
+    if let Some(source) = source_address(address, number, SOURCES) {
         socket.bind(&SocketAddr::from((source, 0)).into())?;
     }
     socket.connect(&address.into())?;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Tick;
 use crate::payload;
-use crate::protocol::Dialect;
+use crate::protocol::ProtocolKind;
 use crate::worker::HELD_BACK;
 
 /// The most members a room and the most rooms a run can have: what a payload's digits hold.
@@ -49,7 +49,7 @@ pub struct Plan {
     /// The server.
     pub target: SocketAddr,
     /// What it speaks.
-    pub protocol: Dialect,
+    pub protocol: ProtocolKind,
     /// Connections in all, spread evenly over the rooms.
     pub connections: usize,
     /// Rooms.
@@ -150,7 +150,7 @@ impl Plan {
                 self.senders
             ));
         }
-        if self.senders == members && self.pacing != Pacing::Quiet && !self.protocol.protocol().echoes() {
+        if self.senders == members && self.pacing != Pacing::Quiet && !self.protocol.protocol().echoes_to_sender() {
             return no(format!(
                 "--senders {} is every member of a room, but --protocol {} does not tell senders their own lines: \
                  lower it, so that somebody sees them all",

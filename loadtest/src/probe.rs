@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use anyhow::{Context, Result, bail};
 
 use crate::plan::{Impossible, Plan};
-use crate::protocol::{Dialect, Frame};
+use crate::protocol::{Frame, ProtocolKind};
 
 /// How much of a greeting is read.
 const GREETING: usize = 4096;
@@ -27,17 +27,17 @@ pub fn resolve(target: &str) -> Result<SocketAddr> {
 /// # Errors
 /// With one line that says what is wrong and what to do.
 pub fn probe(plan: &Plan) -> Result<()> {
-    let (target, dialect) = (plan.target, plan.protocol);
+    let (target, kind) = (plan.target, plan.protocol);
     let mut stream = match TcpStream::connect_timeout(&target, plan.patience) {
         Ok(stream) => stream,
-        Err(error) if dialect == Dialect::Line => bail!(
+        Err(error) if kind == ProtocolKind::Line => bail!(
             "nothing to measure at {target} ({error}): start the server with `cargo run --release`, \
              or add --spawn to start one for this run"
         ),
         Err(error) => bail!("nothing to measure at {target} ({error}): start the server, or give its --target"),
     };
-    let protocol = dialect.protocol();
-    if !protocol.greets() {
+    let protocol = kind.protocol();
+    if !protocol.server_greets() {
         return Ok(());
     }
     stream.set_read_timeout(Some(plan.patience))?;
@@ -49,20 +49,20 @@ pub fn probe(plan: &Plan) -> Result<()> {
             at += length;
             match frame {
                 Frame::Ready => return Ok(()),
-                Frame::Other => {}
-                _ => bail!("{target} does not speak --protocol {dialect}: it said `{}`", words(&heard)),
+                Frame::Ignored => {}
+                _ => bail!("{target} does not speak --protocol {kind}: it said `{}`", words(&heard)),
             }
         }
         match stream.read(&mut chunk) {
             Ok(count) if count > 0 => heard.extend_from_slice(&chunk[..count]),
             Ok(_) => bail!("{target} closed the connection instead of greeting; it said `{}`", words(&heard)),
             Err(_) => bail!(
-                "{target} took a connection but did not greet in {}: does it speak --protocol {dialect}?",
+                "{target} took a connection but did not greet in {}: does it speak --protocol {kind}?",
                 humantime::format_duration(plan.patience)
             ),
         }
     }
-    bail!("{target} does not speak --protocol {dialect}: it said `{}`", words(&heard))
+    bail!("{target} does not speak --protocol {kind}: it said `{}`", words(&heard))
 }
 
 fn words(heard: &[u8]) -> String {

@@ -13,7 +13,7 @@ mod redis;
 /// A protocol's name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
-pub enum Dialect {
+pub enum ProtocolKind {
     /// Roomcast's own lines, for telnet and nc.
     #[default]
     Line,
@@ -25,7 +25,7 @@ pub enum Dialect {
     Nats,
 }
 
-impl fmt::Display for Dialect {
+impl fmt::Display for ProtocolKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Line => "line",
@@ -36,7 +36,7 @@ impl fmt::Display for Dialect {
     }
 }
 
-impl Dialect {
+impl ProtocolKind {
     /// The protocol itself.
     #[must_use]
     pub fn protocol(self) -> &'static dyn Protocol {
@@ -53,13 +53,13 @@ impl Dialect {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
     /// A line said in the room.
-    Said {
+    Line {
         /// Who said it, where the protocol tells.
-        by: Option<&'a [u8]>,
+        sender: Option<&'a [u8]>,
         /// What was said.
         text: &'a [u8],
     },
-    /// The server is ready for [`Protocol::enter`].
+    /// The server is ready for [`Protocol::encode_join`].
     Ready,
     /// This connection is in its room; said where nobody announces newcomers.
     Entered,
@@ -69,43 +69,43 @@ pub enum Frame<'a> {
     Left(&'a [u8]),
     /// So many lines were left out for this connection.
     Skipped(u64),
-    /// Must be answered with [`Protocol::pong`], or the server closes.
+    /// Must be answered with [`Protocol::encode_pong`], or the server closes.
     Ping(&'a [u8]),
     /// A refusal.
     Error(&'a [u8]),
     /// Of no importance here.
-    Other,
+    Ignored,
     /// Nothing that this protocol says.
-    Alien(&'a [u8]),
+    Unknown(&'a [u8]),
 }
 
 /// A chat protocol, as far as load needs it.
 pub trait Protocol: Send + Sync {
     /// Sent as soon as the connection stands.
-    fn open(&self, name: &str, room: &str, out: &mut Vec<u8>);
+    fn encode_open(&self, name: &str, room: &str, out: &mut Vec<u8>);
 
     /// Sent when the server is [`Frame::Ready`].
-    fn enter(&self, name: &str, room: &str, out: &mut Vec<u8>);
+    fn encode_join(&self, name: &str, room: &str, out: &mut Vec<u8>);
 
     /// Says a line; of the same length for every line of a connection.
-    fn say(&self, room: &str, text: &[u8], out: &mut Vec<u8>);
+    fn encode_line(&self, room: &str, text: &[u8], out: &mut Vec<u8>);
 
     /// The answer to a [`Frame::Ping`].
-    fn pong(&self, token: &[u8], out: &mut Vec<u8>);
+    fn encode_pong(&self, token: &[u8], out: &mut Vec<u8>);
 
     /// The first whole frame and its length; `None` when more bytes are needed.
     fn decode<'a>(&self, bytes: &'a [u8]) -> Option<(usize, Frame<'a>)>;
 
     /// Whether a sender is told its own lines.
-    fn echoes(&self) -> bool {
+    fn echoes_to_sender(&self) -> bool {
         true
     }
 
     /// Whether every member is told of every newcomer, itself included.
-    fn announces(&self) -> bool;
+    fn announces_joins(&self) -> bool;
 
     /// Whether the server speaks first.
-    fn greets(&self) -> bool;
+    fn server_greets(&self) -> bool;
 }
 
 /// Cuts the first line off, without its LF or CR LF; with the length it took.
@@ -116,6 +116,6 @@ fn cut_line(bytes: &[u8]) -> Option<(usize, &[u8])> {
 }
 
 /// Reads a decimal number that is the whole text.
-fn number<T: FromStr>(text: &[u8]) -> Option<T> {
+fn parse_number<T: FromStr>(text: &[u8]) -> Option<T> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }

@@ -92,12 +92,12 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::plan::Stop;
-    use crate::protocol::Dialect;
+    use crate::protocol::ProtocolKind;
 
     pub(crate) fn plan(pacing: Pacing) -> Plan {
         Plan {
             target: ([127, 0, 0, 1], 1234).into(),
-            protocol: Dialect::Line,
+            protocol: ProtocolKind::Line,
             connections: 2,
             rooms: 1,
             senders: 1,

@@ -13,24 +13,24 @@ use crate::clock::{Alarm, SECOND, Tick, now, ticks};
 use crate::connection::Connection;
 use crate::message::{Command, Event, WorkerProgress, WorkerReport};
 use crate::plan::{Share, Stop};
-use crate::room::{Room, Setup};
-use crate::thread_usage::Meter;
+use crate::room::{Room, RoomConfig};
+use crate::thread_usage::UsageMeter;
 
 mod joining;
 mod leaving;
 mod reading;
-mod talking;
+mod sending;
 
-pub(crate) use talking::HELD_BACK;
+pub(crate) use sending::HELD_BACK;
 
 /// Bytes of the one buffer that all connections are read into.
 const BUFFER: usize = 256 * 1024;
 /// Events taken from the poll at once.
 const EVENTS: usize = 1024;
 /// How often progress is told, and deadlines are looked at.
-const TELL: Tick = SECOND / 4;
+const PROGRESS_INTERVAL: Tick = SECOND / 4;
 /// The poll's longest sleep.
-const NAP: Duration = Duration::from_millis(50);
+const MAX_POLL_TIMEOUT: Duration = Duration::from_millis(50);
 
 const WAKE: Token = Token(usize::MAX - 1);
 const ALARM: Token = Token(usize::MAX - 2);
@@ -41,9 +41,9 @@ enum Phase {
     /// Connecting and entering the rooms.
     Joining,
     /// In the rooms, quiet.
-    Waiting,
+    Idle,
     /// Sending lines.
-    Talking,
+    Sending,
     /// All lines are sent; the last ones arrive.
     Draining,
     /// Going.
@@ -61,9 +61,9 @@ pub(crate) struct Worker<'a> {
     /// The connections that are read at once.
     poll: Poll,
     /// The connections that are only read now and then.
-    lazy: Poll,
+    deferred_poll: Poll,
     /// When they are to be read next.
-    lazy_at: Tick,
+    next_deferred_read: Tick,
     /// Wakes the poll for what time makes due.
     alarm: Alarm,
     /// All connections, room by room; none where it isn't opened yet, or has ended.
@@ -73,40 +73,45 @@ pub(crate) struct Worker<'a> {
     /// What every connection is read into.
     buffer: Vec<u8>,
     /// A payload being written.
-    text: Vec<u8>,
+    payload: Vec<u8>,
     /// The results so far.
     report: WorkerReport,
     /// Measures this thread over the window.
-    meter: Meter,
+    meter: UsageMeter,
     /// Connections on their way into their rooms.
-    underway: usize,
+    joining: usize,
     /// Connections that were opened so far.
     opened: usize,
     /// Connections that have ended.
     ended: usize,
     /// Whether talking ended before its time.
-    cut_short: bool,
+    stopped_early: bool,
     /// Whether the final account is made.
-    accounted: bool,
+    counters_finished: bool,
     /// When bytes last arrived.
-    heard: Tick,
+    last_receive: Tick,
     /// When progress was last told.
-    told: Tick,
+    last_progress: Tick,
     /// Where talking is.
-    talk: talking::Talk,
+    sending: sending::SendState,
     /// Rooms in which a line may have come through, so that the next one can be sent.
     ready_rooms: Vec<usize>,
     /// Where events go.
-    tell: &'a dyn Fn(Event),
+    send_event: &'a dyn Fn(Event),
 }
 
 /// Runs one share to its end: from the first connect to the report.
-pub(crate) fn run_worker(share: Share, commands: &Receiver<Command>, waker: &dyn Fn(Arc<Waker>), tell: &dyn Fn(Event)) {
+pub(crate) fn run_worker(
+    share: Share,
+    commands: &Receiver<Command>,
+    waker: &dyn Fn(Arc<Waker>),
+    send_event: &dyn Fn(Event),
+) {
     let failed = |error: &io::Error| {
         let failure = Some(format!("cannot start a worker: {error}"));
-        tell(Event::Finished(Box::new(WorkerReport { failure, ..WorkerReport::default() })));
+        send_event(Event::Finished(Box::new(WorkerReport { failure, ..WorkerReport::default() })));
     };
-    match Worker::new(share, tell) {
+    match Worker::new(share, send_event) {
         Ok(mut worker) => match Waker::new(worker.poll.registry(), WAKE) {
             Ok(handle) => {
                 waker(Arc::new(handle));
@@ -119,7 +124,7 @@ pub(crate) fn run_worker(share: Share, commands: &Receiver<Command>, waker: &dyn
 }
 
 impl<'a> Worker<'a> {
-    fn new(share: Share, tell: &'a dyn Fn(Event)) -> io::Result<Self> {
+    fn new(share: Share, send_event: &'a dyn Fn(Event)) -> io::Result<Self> {
         let poll = Poll::new()?;
         let alarm = Alarm::new()?;
         poll.registry().register(&mut SourceFd(&alarm.as_raw_fd()), ALARM, Interest::READABLE)?;
@@ -127,7 +132,7 @@ impl<'a> Worker<'a> {
         let first = plan.first_connection(share.rooms.start);
         let room = |number: usize| {
             let start = plan.first_connection(number) - first;
-            Room::new(Setup {
+            Room::new(RoomConfig {
                 number,
                 first: share.plan.first_room,
                 connections: start..start + plan.members(number),
@@ -135,7 +140,7 @@ impl<'a> Worker<'a> {
                 size: plan.size,
                 epoch: share.epoch,
                 protocol: plan.protocol.protocol(),
-                lazy: !plan.read_every.is_zero(),
+                deferred_reads: !plan.read_every.is_zero(),
             })
         };
         let rooms = share.rooms.clone().map(room).collect();
@@ -143,25 +148,25 @@ impl<'a> Worker<'a> {
         Ok(Self {
             phase: Phase::Joining,
             poll,
-            lazy: Poll::new()?,
-            lazy_at: 0,
+            deferred_poll: Poll::new()?,
+            next_deferred_read: 0,
             alarm,
             connections,
             rooms,
             buffer: vec![0; BUFFER],
-            text: Vec::new(),
+            payload: Vec::new(),
             report: WorkerReport::default(),
-            meter: Meter::default(),
-            underway: 0,
+            meter: UsageMeter::default(),
+            joining: 0,
             opened: 0,
             ended: 0,
-            cut_short: false,
-            accounted: false,
-            heard: now(),
-            told: 0,
-            talk: talking::Talk::default(),
+            stopped_early: false,
+            counters_finished: false,
+            last_receive: now(),
+            last_progress: 0,
+            sending: sending::SendState::default(),
             ready_rooms: Vec::new(),
-            tell,
+            send_event,
             share,
         })
     }
@@ -170,48 +175,48 @@ impl<'a> Worker<'a> {
         self.report.joining = (now(), now());
         let mut events = Events::with_capacity(EVENTS);
         while self.phase != Phase::Done {
-            self.obey(commands);
-            self.step();
+            self.handle_command(commands);
+            self.advance_phase();
             if self.phase == Phase::Done {
                 break;
             }
-            let polled = self.poll.poll(&mut events, Some(self.nap()));
-            self.serve(&events, polled);
-            self.read_the_lazy(&mut events);
+            let polled = self.poll.poll(&mut events, Some(self.poll_timeout()));
+            self.handle_events(&events, polled);
+            self.read_deferred(&mut events);
         }
-        self.account();
-        (self.tell)(Event::Finished(Box::new(std::mem::take(&mut self.report))));
+        self.finish_counters();
+        (self.send_event)(Event::Finished(Box::new(std::mem::take(&mut self.report))));
     }
 
-    fn nap(&self) -> Duration {
+    fn poll_timeout(&self) -> Duration {
         let read_every = self.share.plan.read_every;
-        if read_every.is_zero() { NAP } else { NAP.min(read_every) }
+        if read_every.is_zero() { MAX_POLL_TIMEOUT } else { MAX_POLL_TIMEOUT.min(read_every) }
     }
 
-    fn obey(&mut self, commands: &Receiver<Command>) {
+    fn handle_command(&mut self, commands: &Receiver<Command>) {
         match commands.try_recv() {
-            Ok(Command::StartSending(start)) => self.begin_talking(start),
+            Ok(Command::StartSending(start)) => self.start_sending(start),
             Ok(Command::Leave) | Err(TryRecvError::Disconnected) if self.phase != Phase::Leaving => {
-                self.begin_leaving();
+                self.start_leaving();
             }
             _ => {}
         }
     }
 
     /// Does what time, not the network, makes due.
-    fn step(&mut self) {
+    fn advance_phase(&mut self) {
         match self.phase {
-            Phase::Joining => self.join_more(),
-            Phase::Talking => self.say_what_is_due(),
-            Phase::Draining => self.look_whether_drained(),
-            Phase::Leaving => self.look_whether_left(),
-            Phase::Waiting | Phase::Done => {}
+            Phase::Joining => self.open_connections(),
+            Phase::Sending => self.send_due_lines(),
+            Phase::Draining => self.check_drained(),
+            Phase::Leaving => self.check_left(),
+            Phase::Idle | Phase::Done => {}
         }
         let now = now();
-        if now >= self.told + TELL {
-            self.told = now;
+        if now >= self.last_progress + PROGRESS_INTERVAL {
+            self.last_progress = now;
             let counters = &self.report.metrics.counters;
-            (self.tell)(Event::Progress(WorkerProgress {
+            (self.send_event)(Event::Progress(WorkerProgress {
                 joined: counters.joined,
                 sent: self.rooms.iter().map(Room::lines_sent).sum(),
                 delivered: counters.delivered,
@@ -221,34 +226,34 @@ impl<'a> Worker<'a> {
     }
 
     /// Writes down what was owed and what is lost, once: before the first member goes, or at a failure.
-    fn account(&mut self) {
-        if !std::mem::replace(&mut self.accounted, true) {
+    fn finish_counters(&mut self) {
+        if !std::mem::replace(&mut self.counters_finished, true) {
             for room in &self.rooms {
-                room.account(self.cut_short, &mut self.report.metrics);
+                room.add_final_counts(self.stopped_early, &mut self.report.metrics);
             }
         }
     }
 
     /// Whether nothing has arrived for as long as the plan waits.
-    fn out_of_patience(&self) -> bool {
-        now() >= self.heard + ticks(self.share.plan.patience)
+    fn timed_out(&self) -> bool {
+        now() >= self.last_receive + ticks(self.share.plan.patience)
     }
 
     /// Gives up, with a line that says why; what was measured is still reported.
     fn fail(&mut self, why: String) {
         self.report.failure.get_or_insert(why);
-        self.stop_talking();
+        self.stop_sending();
         self.phase = Phase::Done;
     }
 
     /// Cuts talking short, if it is going on: the window closes, and lines that were not written were not sent.
-    fn stop_talking(&mut self) {
-        if !matches!(self.phase, Phase::Talking | Phase::Draining) {
+    fn stop_sending(&mut self) {
+        if !matches!(self.phase, Phase::Sending | Phase::Draining) {
             return;
         }
-        self.cut_short = true;
+        self.stopped_early = true;
         self.meter.stop(&mut self.report.usage);
-        self.take_back_unwritten();
+        self.retract_unwritten_lines();
         let now = now();
         let window = &mut self.report.metrics.window;
         window.1 = window.1.min(now).max(window.0);
@@ -256,7 +261,7 @@ impl<'a> Worker<'a> {
     }
 
     /// When the plan stops by itself, measured from the start of talking; `None` when it counts lines.
-    fn window(&self) -> Option<Tick> {
+    fn planned_window(&self) -> Option<Tick> {
         match self.share.plan.stop {
             Stop::After(duration) => Some(ticks(duration)),
             Stop::Lines(_) => None,

@@ -6,21 +6,21 @@ use super::{Frame, Protocol, cut_line};
 pub(super) struct Irc;
 
 impl Protocol for Irc {
-    fn open(&self, name: &str, _room: &str, out: &mut Vec<u8>) {
+    fn encode_open(&self, name: &str, _room: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(format!("NICK {name}\r\nUSER {name} 0 * :{name}\r\n").as_bytes());
     }
 
-    fn enter(&self, _name: &str, room: &str, out: &mut Vec<u8>) {
+    fn encode_join(&self, _name: &str, room: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(format!("JOIN #{room}\r\n").as_bytes());
     }
 
-    fn say(&self, room: &str, text: &[u8], out: &mut Vec<u8>) {
+    fn encode_line(&self, room: &str, text: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(format!("PRIVMSG #{room} :").as_bytes());
         out.extend_from_slice(text);
         out.extend_from_slice(b"\r\n");
     }
 
-    fn pong(&self, token: &[u8], out: &mut Vec<u8>) {
+    fn encode_pong(&self, token: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(b"PONG ");
         out.extend_from_slice(token);
         out.extend_from_slice(b"\r\n");
@@ -31,15 +31,15 @@ impl Protocol for Irc {
         Some((length, classify(line)))
     }
 
-    fn echoes(&self) -> bool {
+    fn echoes_to_sender(&self) -> bool {
         false
     }
 
-    fn announces(&self) -> bool {
+    fn announces_joins(&self) -> bool {
         true
     }
 
-    fn greets(&self) -> bool {
+    fn server_greets(&self) -> bool {
         false
     }
 }
@@ -51,7 +51,7 @@ fn classify(line: &[u8]) -> Frame<'_> {
     if line.starts_with(b"ERROR ") {
         return Frame::Error(line);
     }
-    let Some(rest) = line.strip_prefix(b":") else { return Frame::Alien(line) };
+    let Some(rest) = line.strip_prefix(b":") else { return Frame::Unknown(line) };
     let mut words = rest.splitn(3, |byte| *byte == b' ');
     let source = words.next().unwrap_or_default();
     let nick = source.split(|byte| *byte == b'!').next().unwrap_or_default();
@@ -59,15 +59,15 @@ fn classify(line: &[u8]) -> Frame<'_> {
     let arguments = words.next().unwrap_or_default();
     match command {
         b"PRIVMSG" => match memchr::memmem::find(arguments, b" :") {
-            Some(at) => Frame::Said { by: Some(nick), text: &arguments[at + 2..] },
-            None => Frame::Alien(line),
+            Some(at) => Frame::Line { sender: Some(nick), text: &arguments[at + 2..] },
+            None => Frame::Unknown(line),
         },
         b"JOIN" => Frame::Joined(nick),
         b"PART" | b"QUIT" => Frame::Left(nick),
         b"001" => Frame::Ready,
         // 422 says that there is no message of the day; every other 4xx and 5xx refuses something.
         [b'4' | b'5', _, _] if command != b"422" => Frame::Error(line),
-        _ => Frame::Other,
+        _ => Frame::Ignored,
     }
 }
 
@@ -79,11 +79,11 @@ mod tests {
     fn knows_what_a_server_says() {
         let cases: [(&str, Frame<'_>); 8] = [
             (":s.net 001 u1 :Welcome\r\n", Frame::Ready),
-            (":s.net 422 u1 :no motd\r\n", Frame::Other),
+            (":s.net 422 u1 :no motd\r\n", Frame::Ignored),
             (":s.net 433 * u1 :Nickname in use\r\n", Frame::Error(b":s.net 433 * u1 :Nickname in use")),
             (":u1!u1@127.0.0.1 JOIN :#r1\r\n", Frame::Joined(b"u1")),
             (":u1!u1@127.0.0.1 QUIT :gone\r\n", Frame::Left(b"u1")),
-            (":u1!u1@127.0.0.1 PRIVMSG #r1 :#text here\r\n", Frame::Said { by: Some(b"u1"), text: b"#text here" }),
+            (":u1!u1@127.0.0.1 PRIVMSG #r1 :#text here\r\n", Frame::Line { sender: Some(b"u1"), text: b"#text here" }),
             ("PING :s.net\r\n", Frame::Ping(b":s.net")),
             ("ERROR :Closing link\r\n", Frame::Error(b"ERROR :Closing link")),
         ];

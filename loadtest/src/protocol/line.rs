@@ -1,44 +1,44 @@
 //! Roomcast's own protocol: text lines.
 
-use super::{Frame, Protocol, cut_line, number};
+use super::{Frame, Protocol, cut_line, parse_number};
 
 /// The protocol of lines.
 pub(super) struct Line;
 
 impl Protocol for Line {
-    fn open(&self, _name: &str, _room: &str, _out: &mut Vec<u8>) {}
+    fn encode_open(&self, _name: &str, _room: &str, _out: &mut Vec<u8>) {}
 
-    fn enter(&self, name: &str, room: &str, out: &mut Vec<u8>) {
+    fn encode_join(&self, name: &str, room: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(format!("JOIN {room} {name}\n").as_bytes());
     }
 
-    fn say(&self, _room: &str, text: &[u8], out: &mut Vec<u8>) {
+    fn encode_line(&self, _room: &str, text: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(text);
         out.push(b'\n');
     }
 
-    fn pong(&self, _token: &[u8], _out: &mut Vec<u8>) {}
+    fn encode_pong(&self, _token: &[u8], _out: &mut Vec<u8>) {}
 
     fn decode<'a>(&self, bytes: &'a [u8]) -> Option<(usize, Frame<'a>)> {
         let (length, line) = cut_line(bytes)?;
         // Users' lines first: they are nearly all there is, and no answer of the server looks like one. They end with
         // a bare LF: what is before it belongs to the text.
-        let frame = said(&bytes[..length - 1]).unwrap_or_else(|| classify(line));
+        let frame = decode_user_line(&bytes[..length - 1]).unwrap_or_else(|| classify(line));
         Some((length, frame))
     }
 
-    fn announces(&self) -> bool {
+    fn announces_joins(&self) -> bool {
         true
     }
 
-    fn greets(&self) -> bool {
+    fn server_greets(&self) -> bool {
         true
     }
 }
 
-fn said(line: &[u8]) -> Option<Frame<'_>> {
+fn decode_user_line(line: &[u8]) -> Option<Frame<'_>> {
     let at = memchr::memmem::find(&line[..line.len().min(24)], b": ")?;
-    Some(Frame::Said { by: Some(&line[..at]), text: &line[at + 2..] })
+    Some(Frame::Line { sender: Some(&line[..at]), text: &line[at + 2..] })
 }
 
 fn classify(line: &[u8]) -> Frame<'_> {
@@ -49,17 +49,17 @@ fn classify(line: &[u8]) -> Frame<'_> {
         return Frame::Left(name);
     }
     if let Some(count) = line.strip_prefix(b"*** ").and_then(|rest| rest.strip_suffix(b" lines skipped")) {
-        return number(count).map_or(Frame::Other, Frame::Skipped);
+        return parse_number(count).map_or(Frame::Ignored, Frame::Skipped);
     }
     if let Some(count) = line.strip_prefix(b"*** ").and_then(|rest| rest.strip_suffix(b" line skipped")) {
-        return number(count).map_or(Frame::Other, Frame::Skipped);
+        return parse_number(count).map_or(Frame::Ignored, Frame::Skipped);
     }
     match line {
-        b"Welcome! Use the command:" => Frame::Other,
+        b"Welcome! Use the command:" => Frame::Ignored,
         b"JOIN <ROOMNAME> <USERNAME>" => Frame::Ready,
         b"ERROR" => Frame::Error(line),
-        _ if line.starts_with(b"*** ") => Frame::Other,
-        _ => Frame::Alien(line),
+        _ if line.starts_with(b"*** ") => Frame::Ignored,
+        _ => Frame::Unknown(line),
     }
 }
 
@@ -70,16 +70,16 @@ mod tests {
     #[test]
     fn knows_every_line_of_the_contract() {
         let cases: [(&str, Frame<'_>); 10] = [
-            ("Welcome! Use the command:\n", Frame::Other),
+            ("Welcome! Use the command:\n", Frame::Ignored),
             ("JOIN <ROOMNAME> <USERNAME>\n", Frame::Ready),
             ("u1 has joined\n", Frame::Joined(b"u1")),
             ("u1 has left\r\n", Frame::Left(b"u1")),
-            ("u1: #text\n", Frame::Said { by: Some(b"u1"), text: b"#text" }),
-            ("u1: #text\r\n", Frame::Said { by: Some(b"u1"), text: b"#text\r" }),
+            ("u1: #text\n", Frame::Line { sender: Some(b"u1"), text: b"#text" }),
+            ("u1: #text\r\n", Frame::Line { sender: Some(b"u1"), text: b"#text\r" }),
             ("*** 12 lines skipped\n", Frame::Skipped(12)),
-            ("*** server is shutting down\n", Frame::Other),
+            ("*** server is shutting down\n", Frame::Ignored),
             ("ERROR\n", Frame::Error(b"ERROR")),
-            ("HTTP/1.1 400 Bad Request\r\n", Frame::Alien(b"HTTP/1.1 400 Bad Request")),
+            ("HTTP/1.1 400 Bad Request\r\n", Frame::Unknown(b"HTTP/1.1 400 Bad Request")),
         ];
         for (text, frame) in cases {
             assert_eq!(Line.decode(text.as_bytes()), Some((text.len(), frame)), "{text}");

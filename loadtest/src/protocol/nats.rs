@@ -1,27 +1,27 @@
 //! NATS core: a room is a subject, and a publisher that subscribes is told its own lines.
 
-use super::{Frame, Protocol, cut_line, number};
+use super::{Frame, Protocol, cut_line, parse_number};
 
 /// The NATS protocol.
 pub(super) struct Nats;
 
 impl Protocol for Nats {
-    fn open(&self, _name: &str, _room: &str, _out: &mut Vec<u8>) {}
+    fn encode_open(&self, _name: &str, _room: &str, _out: &mut Vec<u8>) {}
 
-    fn enter(&self, name: &str, room: &str, out: &mut Vec<u8>) {
+    fn encode_join(&self, name: &str, room: &str, out: &mut Vec<u8>) {
         let options =
             format!(r#"{{"verbose":false,"pedantic":false,"name":"{name}","lang":"loadtest","version":"1"}}"#);
         // The answer to PING says that the subscription before it is in force.
         out.extend_from_slice(format!("CONNECT {options}\r\nSUB {room} 1\r\nPING\r\n").as_bytes());
     }
 
-    fn say(&self, room: &str, text: &[u8], out: &mut Vec<u8>) {
+    fn encode_line(&self, room: &str, text: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(format!("PUB {room} {}\r\n", text.len()).as_bytes());
         out.extend_from_slice(text);
         out.extend_from_slice(b"\r\n");
     }
 
-    fn pong(&self, _token: &[u8], out: &mut Vec<u8>) {
+    fn encode_pong(&self, _token: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(b"PONG\r\n");
     }
 
@@ -30,31 +30,31 @@ impl Protocol for Nats {
         let frame = match line {
             b"PONG" => Frame::Entered,
             b"PING" => Frame::Ping(b""),
-            b"+OK" => Frame::Other,
+            b"+OK" => Frame::Ignored,
             _ if line.starts_with(b"INFO ") => Frame::Ready,
             _ if line.starts_with(b"-ERR") => Frame::Error(line),
-            _ if line.starts_with(b"MSG ") => return message(bytes, length, line),
-            _ => Frame::Alien(line),
+            _ if line.starts_with(b"MSG ") => return decode_message(bytes, length, line),
+            _ => Frame::Unknown(line),
         };
         Some((length, frame))
     }
 
-    fn announces(&self) -> bool {
+    fn announces_joins(&self) -> bool {
         false
     }
 
-    fn greets(&self) -> bool {
+    fn server_greets(&self) -> bool {
         true
     }
 }
 
 /// `MSG subject sid size`, then the text and CR LF.
-fn message<'a>(bytes: &'a [u8], head: usize, line: &'a [u8]) -> Option<(usize, Frame<'a>)> {
-    let size = line.rsplit(|byte| *byte == b' ').next().and_then(number::<usize>);
-    let Some(size) = size else { return Some((head, Frame::Alien(line))) };
+fn decode_message<'a>(bytes: &'a [u8], head: usize, line: &'a [u8]) -> Option<(usize, Frame<'a>)> {
+    let size = line.rsplit(|byte| *byte == b' ').next().and_then(parse_number::<usize>);
+    let Some(size) = size else { return Some((head, Frame::Unknown(line))) };
     let text = bytes.get(head..head + size)?;
     bytes.get(head + size..head + size + 2)?;
-    Some((head + size + 2, Frame::Said { by: None, text }))
+    Some((head + size + 2, Frame::Line { sender: None, text }))
 }
 
 #[cfg(test)]
@@ -67,7 +67,7 @@ mod tests {
             ("INFO {}\r\n", Frame::Ready),
             ("PONG\r\n", Frame::Entered),
             ("PING\r\n", Frame::Ping(b"")),
-            ("MSG r1 1 5\r\nhe\nlo\r\n", Frame::Said { by: None, text: b"he\nlo" }),
+            ("MSG r1 1 5\r\nhe\nlo\r\n", Frame::Line { sender: None, text: b"he\nlo" }),
             ("-ERR 'bad'\r\n", Frame::Error(b"-ERR 'bad'")),
         ];
         for (text, frame) in cases {

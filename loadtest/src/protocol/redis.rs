@@ -1,73 +1,73 @@
 //! Redis pub/sub over RESP3, in which a subscriber may publish: a room is a channel.
 
-use super::{Frame, Protocol, cut_line, number};
+use super::{Frame, Protocol, cut_line, parse_number};
 
 /// The Redis protocol.
 pub(super) struct Redis;
 
 impl Protocol for Redis {
-    fn open(&self, _name: &str, room: &str, out: &mut Vec<u8>) {
+    fn encode_open(&self, _name: &str, room: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(format!("HELLO 3\r\nSUBSCRIBE {room}\r\n").as_bytes());
     }
 
-    fn enter(&self, _name: &str, _room: &str, _out: &mut Vec<u8>) {}
+    fn encode_join(&self, _name: &str, _room: &str, _out: &mut Vec<u8>) {}
 
-    fn say(&self, room: &str, text: &[u8], out: &mut Vec<u8>) {
+    fn encode_line(&self, room: &str, text: &[u8], out: &mut Vec<u8>) {
         let (channel, size) = (room.len(), text.len());
         out.extend_from_slice(format!("*3\r\n$7\r\nPUBLISH\r\n${channel}\r\n{room}\r\n${size}\r\n").as_bytes());
         out.extend_from_slice(text);
         out.extend_from_slice(b"\r\n");
     }
 
-    fn pong(&self, _token: &[u8], _out: &mut Vec<u8>) {}
+    fn encode_pong(&self, _token: &[u8], _out: &mut Vec<u8>) {}
 
     fn decode<'a>(&self, bytes: &'a [u8]) -> Option<(usize, Frame<'a>)> {
         let (head, line) = cut_line(bytes)?;
         let frame = match line.first() {
-            Some(b'>') => return push(bytes, head, line),
+            Some(b'>') => return decode_push(bytes, head, line),
             Some(b'-' | b'!') => Frame::Error(line),
-            Some(b'%' | b'*' | b'~' | b'$' | b'=' | b':' | b'+' | b'_' | b'#' | b',') => Frame::Other,
-            _ => Frame::Alien(line),
+            Some(b'%' | b'*' | b'~' | b'$' | b'=' | b':' | b'+' | b'_' | b'#' | b',') => Frame::Ignored,
+            _ => Frame::Unknown(line),
         };
-        Some((skip(bytes)?, frame))
+        Some((value_length(bytes)?, frame))
     }
 
-    fn announces(&self) -> bool {
+    fn announces_joins(&self) -> bool {
         false
     }
 
-    fn greets(&self) -> bool {
+    fn server_greets(&self) -> bool {
         false
     }
 }
 
 /// `>3`, then `message`, channel and text, or `subscribe`, channel and count.
-fn push<'a>(bytes: &'a [u8], head: usize, line: &'a [u8]) -> Option<(usize, Frame<'a>)> {
-    let total = skip(bytes)?;
+fn decode_push<'a>(bytes: &'a [u8], head: usize, line: &'a [u8]) -> Option<(usize, Frame<'a>)> {
+    let total = value_length(bytes)?;
     if line != b">3" {
-        return Some((total, Frame::Other));
+        return Some((total, Frame::Ignored));
     }
-    let (kind_end, kind) = bulk(bytes, head)?;
-    let channel_end = kind_end + skip(&bytes[kind_end..])?;
+    let (kind_end, kind) = bulk_string(bytes, head)?;
+    let channel_end = kind_end + value_length(&bytes[kind_end..])?;
     match kind {
-        b"message" => Some((total, Frame::Said { by: None, text: bulk(bytes, channel_end)?.1 })),
+        b"message" => Some((total, Frame::Line { sender: None, text: bulk_string(bytes, channel_end)?.1 })),
         b"subscribe" => Some((total, Frame::Entered)),
-        _ => Some((total, Frame::Other)),
+        _ => Some((total, Frame::Ignored)),
     }
 }
 
 /// A bulk string at an offset: where it ends, and its text.
-fn bulk(bytes: &[u8], at: usize) -> Option<(usize, &[u8])> {
+fn bulk_string(bytes: &[u8], at: usize) -> Option<(usize, &[u8])> {
     let (head, line) = cut_line(&bytes[at..])?;
-    let size = number::<usize>(line.strip_prefix(b"$")?)?;
+    let size = parse_number::<usize>(line.strip_prefix(b"$")?)?;
     Some((at + head + size + 2, bytes.get(at + head..at + head + size)?))
 }
 
 /// The length of the first value, whatever it is; `None` when it isn't whole yet.
-fn skip(bytes: &[u8]) -> Option<usize> {
+fn value_length(bytes: &[u8]) -> Option<usize> {
     let (mut at, line) = cut_line(bytes)?;
     let (kind, count) = line.split_first()?;
-    let count = || number::<usize>(count).unwrap_or(0);
+    let count = || parse_number::<usize>(count).unwrap_or(0);
     let values = match kind {
         b'$' | b'=' | b'!' => {
             let end = at + count() + 2;
@@ -78,7 +78,7 @@ fn skip(bytes: &[u8]) -> Option<usize> {
         _ => 0,
     };
     for _ in 0..values {
-        at += skip(bytes.get(at..)?)?;
+        at += value_length(bytes.get(at..)?)?;
     }
     Some(at)
 }
@@ -90,10 +90,10 @@ mod tests {
     #[test]
     fn knows_what_a_server_says() {
         let cases: [(&str, Frame<'_>); 5] = [
-            ("%1\r\n$5\r\nproto\r\n:3\r\n", Frame::Other),
+            ("%1\r\n$5\r\nproto\r\n:3\r\n", Frame::Ignored),
             (">3\r\n$9\r\nsubscribe\r\n$2\r\nr1\r\n:1\r\n", Frame::Entered),
-            (">3\r\n$7\r\nmessage\r\n$2\r\nr1\r\n$5\r\nhe\nlo\r\n", Frame::Said { by: None, text: b"he\nlo" }),
-            (":12\r\n", Frame::Other),
+            (">3\r\n$7\r\nmessage\r\n$2\r\nr1\r\n$5\r\nhe\nlo\r\n", Frame::Line { sender: None, text: b"he\nlo" }),
+            (":12\r\n", Frame::Ignored),
             ("-ERR no\r\n", Frame::Error(b"-ERR no")),
         ];
         for (text, frame) in cases {

@@ -2,24 +2,24 @@
 
 use super::Room;
 use crate::clock::Tick;
-use crate::cursor::{Ahead, Arrival, Stage, Stray};
+use crate::cursor::{Arrival, Divergence, MemberState, PendingLine};
 use crate::metrics::Metrics;
 use crate::payload::{self, Stamp};
 
 /// A line as it arrived.
-pub(super) struct Line<'a> {
+pub(super) struct ReceivedLine<'a> {
     /// All its bytes.
     pub(super) raw: &'a [u8],
     /// Who is said to have said it, where the protocol tells.
-    pub(super) by: Option<&'a [u8]>,
+    pub(super) sender: Option<&'a [u8]>,
     /// What was said.
     pub(super) text: &'a [u8],
 }
 
 impl Room {
     /// Moves a member to a place of the log: all lines that end by there have arrived.
-    pub(super) fn pass(&mut self, member: usize, to: usize, now: Tick, metrics: &mut Metrics) {
-        let timed = self.is_prompt(member);
+    pub(super) fn advance(&mut self, member: usize, to: usize, now: Tick, metrics: &mut Metrics) {
+        let timed = self.is_read_immediately(member);
         let cursor = &mut self.cursors[member];
         let before = cursor.line;
         cursor.at = to;
@@ -39,13 +39,13 @@ impl Room {
             metrics.record_deliveries(now, planned, count, timed);
             cursor.delivered += count;
         }
-        self.skip_own(member);
-        self.reach(member, before);
+        self.skip_own_lines(member);
+        self.update_floor(member, before);
     }
 
     /// Where senders aren't told their own lines, their place moves over these by itself.
-    fn skip_own(&mut self, member: usize) {
-        if self.protocol.echoes() || member >= self.sent.len() {
+    fn skip_own_lines(&mut self, member: usize) {
+        if self.protocol.echoes_to_sender() || member >= self.sent.len() {
             return;
         }
         let cursor = &mut self.cursors[member];
@@ -60,85 +60,90 @@ impl Room {
 
     /// Notes that a member came from line `before` to where it is now; raises the floor when it was the last one that
     /// is read at once.
-    fn reach(&mut self, member: usize, before: usize) {
-        if self.is_prompt(member) && before < self.target && self.cursors[member].line >= self.target {
-            self.behind -= 1;
-            if self.behind == 0 {
-                self.retarget();
+    fn update_floor(&mut self, member: usize, before: usize) {
+        if self.is_read_immediately(member)
+            && before < self.floor_target
+            && self.cursors[member].line >= self.floor_target
+        {
+            self.below_target -= 1;
+            if self.below_target == 0 {
+                self.recompute_floor();
             }
         }
     }
 
     /// Sets the floor to what everybody has, and the next target to all that is known.
-    pub(super) fn retarget(&mut self) {
+    pub(super) fn recompute_floor(&mut self) {
         let logged = self.log.lines();
-        let present = |member: &usize| self.cursors[*member].stage != Stage::Gone;
+        let present = |member: &usize| self.cursors[*member].state != MemberState::Left;
         let line = |member: usize| self.cursors[member].line;
         let all = (0..self.cursors.len()).filter(present);
-        let prompt = all.clone().filter(|&member| self.is_prompt(member)).map(line);
+        let immediate = all.clone().filter(|&member| self.is_read_immediately(member)).map(line);
         let needed = all.map(line).min().unwrap_or(logged);
-        let floor = prompt.clone().min().unwrap_or(logged);
+        let floor = immediate.clone().min().unwrap_or(logged);
         let target = logged.max(floor + 1);
-        let behind = prompt.filter(|line| *line < target).count();
-        (self.floor, self.target, self.behind) = (floor, target, behind);
+        let below_target = immediate.filter(|line| *line < target).count();
+        (self.floor, self.floor_target, self.below_target) = (floor, target, below_target);
         self.log.discard_before(needed);
     }
 
     /// Takes in one line.
-    pub(super) fn line(&mut self, member: usize, said: &Line<'_>, now: Tick, metrics: &mut Metrics) {
-        let raw = said.raw;
+    pub(super) fn receive_line(&mut self, member: usize, line: &ReceivedLine<'_>, now: Tick, metrics: &mut Metrics) {
+        let raw = line.raw;
         let cursor = &self.cursors[member];
-        let (at, line, stray) = (cursor.at, cursor.line, cursor.stray.is_some());
-        if !stray
-            && let Some(entry) = self.log.entry(line)
+        let (at, expected, diverged) = (cursor.at, cursor.line, cursor.divergence.is_some());
+        if !diverged
+            && let Some(entry) = self.log.entry(expected)
             && self.log.slice(at, entry.end) == raw
         {
             let end = entry.end;
-            return self.pass(member, end, now, metrics);
+            return self.advance(member, end, now, metrics);
         }
-        let Some(stamp) = payload::decode(said.text, self.size).filter(|stamp| self.was_sent(stamp, said.by)) else {
+        let Some(stamp) =
+            payload::decode(line.text, self.size).filter(|stamp| self.matches_sent_line(stamp, line.sender))
+        else {
             metrics.counters.corrupt += 1;
             return;
         };
         let sender = stamp.sender as usize;
         let planned = self.epoch + stamp.planned_us * 1000;
-        if !stray {
-            if line == self.log.lines() && stamp.sequence == self.logged[sender] {
+        if !diverged {
+            if expected == self.log.lines() && stamp.sequence == self.logged[sender] {
                 self.append(raw, planned, sender, stamp.sequence);
-                self.pass(member, self.log.end(), now, metrics);
-                return self.settle_strays(metrics);
+                self.advance(member, self.log.end(), now, metrics);
+                return self.place_diverged_lines(metrics);
             }
-            let next = self.expected(line);
+            let next = self.expected_sequences(expected);
             if stamp.sequence < next[sender] {
                 metrics.counters.duplicated += 1;
                 return;
             }
-            self.cursors[member].stray = Some(Box::new(Stray::new(next)));
-            self.strays += 1;
+            self.cursors[member].divergence = Some(Box::new(Divergence::new(next)));
+            self.diverged_members += 1;
         }
-        let ahead = Ahead { sender, sequence: stamp.sequence, planned, late: false, raw: raw.to_vec() };
-        self.stray_line(member, ahead, now, metrics);
-        self.settle_strays(metrics);
+        let pending = PendingLine { sender, sequence: stamp.sequence, planned, late: false, raw: raw.to_vec() };
+        self.receive_diverged(member, pending, now, metrics);
+        self.place_diverged_lines(metrics);
     }
 
     /// Whether a line with this stamp was sent to this room, by whom it is said to be.
-    fn was_sent(&self, stamp: &Stamp, by: Option<&[u8]>) -> bool {
+    fn matches_sent_line(&self, stamp: &Stamp, claimed: Option<&[u8]>) -> bool {
         let sender = stamp.sender as usize;
         stamp.room == self.number
             && self.sent.get(sender).is_some_and(|sent| stamp.sequence < *sent)
-            && by.is_none_or(|name| name == self.member_name(sender).as_bytes())
+            && claimed.is_none_or(|name| name == self.member_name(sender).as_bytes())
     }
 
     fn append(&mut self, raw: &[u8], planned: Tick, sender: usize, sequence: u32) {
         self.log.append(raw, planned, sender, sequence);
         self.logged[sender] = self.logged[sender].max(sequence + 1);
         let before = self.cursors[sender].line;
-        self.skip_own(sender);
-        self.reach(sender, before);
+        self.skip_own_lines(sender);
+        self.update_floor(sender, before);
     }
 
     /// What a member at a line of the log expects next from each sender.
-    fn expected(&self, line: usize) -> Vec<u32> {
+    fn expected_sequences(&self, line: usize) -> Vec<u32> {
         let mut next = self.logged.clone();
         let mut known = vec![false; next.len()];
         for entry in self.log.entries_from(line) {
@@ -150,55 +155,55 @@ impl Room {
     }
 
     /// Takes in a line of a member that no longer follows the log.
-    fn stray_line(&mut self, member: usize, mut ahead: Ahead, now: Tick, metrics: &mut Metrics) {
-        let timed = self.is_prompt(member);
+    fn receive_diverged(&mut self, member: usize, mut line: PendingLine, now: Tick, metrics: &mut Metrics) {
+        let timed = self.is_read_immediately(member);
         let cursor = &mut self.cursors[member];
-        let Some(stray) = cursor.stray.as_mut() else { return };
-        match stray.arrive(ahead.sender, ahead.sequence) {
-            Arrival::Again => {
+        let Some(divergence) = cursor.divergence.as_mut() else { return };
+        match divergence.classify(line.sender, line.sequence) {
+            Arrival::Duplicate => {
                 metrics.counters.duplicated += 1;
                 return;
             }
             Arrival::Late => {
-                ahead.late = true;
+                line.late = true;
                 metrics.counters.misordered += 1;
                 metrics.counters.misordered_sender += 1;
             }
             Arrival::New => {}
         }
-        metrics.record_deliveries(now, ahead.planned, 1, timed);
+        metrics.record_deliveries(now, line.planned, 1, timed);
         cursor.delivered += 1;
-        stray.ahead.push_back(ahead);
+        divergence.pending.push_back(line);
     }
 
     /// Finds the places of strays' lines in the log, as far as it goes; when no member is left that could
     /// still bring a missing line, the log goes on without it.
-    fn settle_strays(&mut self, metrics: &mut Metrics) {
-        while self.strays > 0 {
-            let present = |member: &usize| self.cursors[*member].stage != Stage::Gone;
+    fn place_diverged_lines(&mut self, metrics: &mut Metrics) {
+        while self.diverged_members > 0 {
+            let present = |member: &usize| self.cursors[*member].state != MemberState::Left;
             let members: Vec<usize> = (0..self.cursors.len()).filter(present).collect();
             for &member in &members {
-                while self.settle_line(member, metrics) {}
+                while self.place_next_line(member, metrics) {}
             }
             let waiting = |member: &usize| {
                 let cursor = &self.cursors[*member];
-                let ahead = cursor.stray.as_ref().is_some_and(|stray| !stray.ahead.is_empty());
-                ahead && cursor.line == self.log.lines()
+                let has_pending = cursor.divergence.as_ref().is_some_and(|divergence| !divergence.pending.is_empty());
+                has_pending && cursor.line == self.log.lines()
             };
             if members.is_empty() || !members.iter().all(waiting) {
                 return;
             }
-            self.go_past_gap(members[0]);
+            self.skip_gap(members[0]);
         }
     }
 
     /// Gives one line of a stray its place. Returns whether there was one to be given.
-    fn settle_line(&mut self, member: usize, metrics: &mut Metrics) -> bool {
+    fn place_next_line(&mut self, member: usize, metrics: &mut Metrics) -> bool {
         let cursor = &mut self.cursors[member];
         let before = cursor.line;
-        let leads = self.protocol.echoes() || member >= self.sent.len();
-        let Some(stray) = cursor.stray.as_mut() else { return false };
-        let Some(line) = stray.ahead.pop_front() else { return false };
+        let leads = self.protocol.echoes_to_sender() || member >= self.sent.len();
+        let Some(divergence) = cursor.divergence.as_mut() else { return false };
+        let Some(line) = divergence.pending.pop_front() else { return false };
         let key = (line.sender, line.sequence);
         let logged = self.logged[line.sender];
         let due = line.sequence == logged || self.gaps.contains(&key);
@@ -214,7 +219,7 @@ impl Room {
                 self.cursors[member].line = self.log.lines();
             }
             None if due || line.sequence > logged => {
-                stray.ahead.push_front(line);
+                divergence.pending.push_front(line);
                 return false;
             }
             // Its place is one that the member has passed; a line that came late is counted already.
@@ -223,26 +228,28 @@ impl Room {
                 metrics.counters.misordered += u64::from(!line.late);
             }
         }
-        self.place(member, before);
+        self.finish_placing(member, before);
         true
     }
 
     /// Logs a stray's next line although lines before it are missing: nobody has them.
-    fn go_past_gap(&mut self, member: usize) {
+    fn skip_gap(&mut self, member: usize) {
         let cursor = &mut self.cursors[member];
         let before = cursor.line;
-        let Some(line) = cursor.stray.as_mut().and_then(|stray| stray.ahead.pop_front()) else { return };
+        let Some(line) = cursor.divergence.as_mut().and_then(|divergence| divergence.pending.pop_front()) else {
+            return;
+        };
         self.gaps.extend((self.logged[line.sender]..line.sequence).map(|sequence| (line.sender, sequence)));
         self.append(&line.raw, line.planned, line.sender, line.sequence);
         self.cursors[member].line = self.log.lines();
-        self.place(member, before);
+        self.finish_placing(member, before);
     }
 
     /// Puts a stray at the start of its line, and tells the floor.
-    fn place(&mut self, member: usize, before: usize) {
+    fn finish_placing(&mut self, member: usize, before: usize) {
         let cursor = &mut self.cursors[member];
         cursor.at = self.log.start_of(cursor.line);
-        self.skip_own(member);
-        self.reach(member, before);
+        self.skip_own_lines(member);
+        self.update_floor(member, before);
     }
 }

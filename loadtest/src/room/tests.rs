@@ -2,21 +2,21 @@
 
 use super::*;
 use crate::metrics::Counters;
-use crate::protocol::Dialect;
+use crate::protocol::ProtocolKind;
 
 /// A room of `members` of whom the first two send, all of them inside.
-fn room(members: usize, dialect: Dialect) -> Room {
-    let mut room = Room::new(Setup {
+fn room(members: usize, kind: ProtocolKind) -> Room {
+    let mut room = Room::new(RoomConfig {
         number: 3,
         first: 0,
         connections: 0..members,
         senders: members.min(2),
         size: 40,
         epoch: 1000,
-        protocol: dialect.protocol(),
-        lazy: false,
+        protocol: kind.protocol(),
+        deferred_reads: false,
     });
-    (0..members).for_each(|member| _ = room.enter(member));
+    (0..members).for_each(|member| _ = room.mark_joined(member));
     room
 }
 
@@ -24,9 +24,9 @@ fn room(members: usize, dialect: Dialect) -> Room {
 fn say(room: &mut Room, count: usize) -> Vec<Vec<u8>> {
     let mut text = Vec::new();
     let line = |room: &mut Room, text: &mut Vec<u8>| {
-        let sender = room.say(1000, text).unwrap();
+        let sender = room.next_line(1000, text).unwrap();
         let mut line = format!(":{}!u@h PRIVMSG #r :", room.member_name(sender)).into_bytes();
-        if room.protocol.echoes() {
+        if room.protocol.echoes_to_sender() {
             line = format!("{}: ", room.member_name(sender)).into_bytes();
         }
         line.extend_from_slice(text);
@@ -43,20 +43,20 @@ fn feed(room: &mut Room, member: usize, lines: &[&Vec<u8>], metrics: &mut Metric
 }
 
 fn account(room: &Room, mut metrics: Metrics) -> Counters {
-    room.account(false, &mut metrics);
+    room.add_final_counts(false, &mut metrics);
     metrics.counters
 }
 
 #[test]
 fn lines_cut_anywhere_are_put_together() {
-    let (mut room, mut metrics) = (room(3, Dialect::Line), Metrics::default());
+    let (mut room, mut metrics) = (room(3, ProtocolKind::Line), Metrics::default());
     let stream = say(&mut room, 4).concat();
     for (member, step) in [(0, 7), (1, 1), (2, stream.len())] {
         for chunk in stream.chunks(step) {
             room.receive(member, chunk, 2000, &mut metrics);
         }
     }
-    assert!(room.complete());
+    assert!(room.is_complete());
     assert_eq!(room.in_flight(), 0);
     let counters = account(&room, metrics);
     assert_eq!((counters.expected, counters.delivered, counters.lost, counters.corrupt), (12, 12, 0, 0));
@@ -64,7 +64,7 @@ fn lines_cut_anywhere_are_put_together() {
 
 #[test]
 fn two_senders_swapped_break_the_rooms_order_alone() {
-    let (mut room, mut metrics) = (room(3, Dialect::Line), Metrics::default());
+    let (mut room, mut metrics) = (room(3, ProtocolKind::Line), Metrics::default());
     let lines = say(&mut room, 4);
     let [a, b, c, d] = &lines[..] else { panic!() };
     feed(&mut room, 0, &[a, b, c, d], &mut metrics);
@@ -77,7 +77,7 @@ fn two_senders_swapped_break_the_rooms_order_alone() {
 
 #[test]
 fn the_first_receiver_may_be_the_one_that_is_wronged() {
-    let (mut room, mut metrics) = (room(3, Dialect::Line), Metrics::default());
+    let (mut room, mut metrics) = (room(3, ProtocolKind::Line), Metrics::default());
     let lines = say(&mut room, 6);
     let all: Vec<&Vec<u8>> = lines.iter().collect();
     // The third line is lost for the member who reads first.
@@ -94,7 +94,7 @@ fn the_first_receiver_may_be_the_one_that_is_wronged() {
 
 #[test]
 fn a_line_out_of_another_room_is_nobodys() {
-    let (mut room, mut metrics) = (room(2, Dialect::Line), Metrics::default());
+    let (mut room, mut metrics) = (room(2, ProtocolKind::Line), Metrics::default());
     let lines = say(&mut room, 1);
     let mut other = format!("{}: ", room.member_name(0)).into_bytes();
     payload::encode(&Stamp { room: 4, sender: 0, sequence: 0, planned_us: 0 }, 40, &mut other);
@@ -107,7 +107,7 @@ fn a_line_out_of_another_room_is_nobodys() {
 
 #[test]
 fn a_line_must_name_its_sender_and_be_the_same_for_all() {
-    let (mut room, mut metrics) = (room(3, Dialect::Irc), Metrics::default());
+    let (mut room, mut metrics) = (room(3, ProtocolKind::Irc), Metrics::default());
     let line = say(&mut room, 1).remove(0);
     let changed = |from: &str, to: &str| String::from_utf8(line.clone()).unwrap().replace(from, to).into_bytes();
     // Whoever reads first decides what the others are compared with, but not who said it.
@@ -119,7 +119,7 @@ fn a_line_must_name_its_sender_and_be_the_same_for_all() {
 
 #[test]
 fn notices_must_be_true_and_are_told_once() {
-    let (mut room, mut metrics) = (room(2, Dialect::Line), Metrics::default());
+    let (mut room, mut metrics) = (room(2, ProtocolKind::Line), Metrics::default());
     let name = room.member_name(1);
     for notice in [format!("{name} has joined\n"), format!("{name} has joined\n"), "ghost has joined\n".into()] {
         room.receive(0, notice.as_bytes(), 2000, &mut metrics);
@@ -128,33 +128,33 @@ fn notices_must_be_true_and_are_told_once() {
     assert_eq!((metrics.counters.join_notices, metrics.counters.untrue_notices), (1, 3));
     room.receive(0, format!("{name} has left\n").as_bytes(), 2000, &mut metrics);
     assert_eq!(account(&room, metrics.clone()).untrue_notices, 4, "it is still there");
-    room.gone(1);
+    room.mark_left(1);
     assert_eq!(account(&room, metrics).untrue_notices, 3);
 }
 
 #[test]
 fn a_refusals_reason_may_come_later() {
-    let (mut room, mut metrics) = (room(1, Dialect::Line), Metrics::default());
-    assert_eq!(room.receive(0, b"ERROR\n", 2000, &mut metrics).trouble, None);
-    let heard = room.receive(0, b"your line is too long\n", 2000, &mut metrics);
-    assert_eq!(heard.trouble, Some(Trouble::Refused("ERROR: your line is too long".into())));
-    assert_eq!((metrics.counters.errors, room.unexplained(0)), (1, false));
+    let (mut room, mut metrics) = (room(1, ProtocolKind::Line), Metrics::default());
+    assert_eq!(room.receive(0, b"ERROR\n", 2000, &mut metrics).fault, None);
+    let received = room.receive(0, b"your line is too long\n", 2000, &mut metrics);
+    assert_eq!(received.fault, Some(ServerFault::Refused("ERROR: your line is too long".into())));
+    assert_eq!((metrics.counters.errors, room.take_unexplained_refusal(0)), (1, false));
     room.receive(0, b"ERROR\n", 2000, &mut metrics);
-    assert!(room.unexplained(0));
+    assert!(room.take_unexplained_refusal(0));
 }
 
 #[test]
 fn what_a_run_cut_short_misses_is_in_flight() {
-    let (mut room, mut metrics) = (room(2, Dialect::Line), Metrics::default());
+    let (mut room, mut metrics) = (room(2, ProtocolKind::Line), Metrics::default());
     let lines = say(&mut room, 3);
     feed(&mut room, 0, &[&lines[0]], &mut metrics);
-    room.account(true, &mut metrics);
+    room.add_final_counts(true, &mut metrics);
     assert_eq!((metrics.counters.expected, metrics.counters.in_flight, metrics.counters.lost), (6, 5, 0));
 }
 
 #[test]
 fn a_line_that_comes_very_late_is_late_not_lost() {
-    let (mut room, mut metrics) = (room(1, Dialect::Line), Metrics::default());
+    let (mut room, mut metrics) = (room(1, ProtocolKind::Line), Metrics::default());
     let lines = say(&mut room, 4);
     let [a, b, c, d] = &lines[..] else { panic!() };
     feed(&mut room, 0, &[a, c, b, d, a], &mut metrics);
@@ -169,13 +169,13 @@ fn a_line_that_comes_very_late_is_late_not_lost() {
 
 #[test]
 fn senders_without_an_echo_owe_themselves_nothing() {
-    let (mut room, mut metrics) = (room(3, Dialect::Irc), Metrics::default());
+    let (mut room, mut metrics) = (room(3, ProtocolKind::Irc), Metrics::default());
     let lines = say(&mut room, 4);
     let [a, b, c, d] = &lines[..] else { panic!() };
     feed(&mut room, 0, &[b, d], &mut metrics);
     feed(&mut room, 1, &[a, c], &mut metrics);
     feed(&mut room, 2, &[a, b, c, d], &mut metrics);
-    assert!(room.complete());
+    assert!(room.is_complete());
     assert_eq!(room.in_flight(), 0);
     let counters = account(&room, metrics);
     assert_eq!(
@@ -187,12 +187,12 @@ fn senders_without_an_echo_owe_themselves_nothing() {
 
 #[test]
 fn a_member_that_has_gone_is_owed_nothing_more() {
-    let (mut room, mut metrics) = (room(2, Dialect::Line), Metrics::default());
+    let (mut room, mut metrics) = (room(2, ProtocolKind::Line), Metrics::default());
     let lines = say(&mut room, 3);
     feed(&mut room, 0, &[&lines[0], &lines[1], &lines[2]], &mut metrics);
     feed(&mut room, 1, &[&lines[0]], &mut metrics);
     assert_eq!(room.in_flight(), 2);
-    assert!(room.gone(1));
+    assert!(room.mark_left(1));
     assert_eq!(room.in_flight(), 0);
     let counters = account(&room, metrics);
     assert_eq!((counters.expected, counters.delivered, counters.lost), (4, 4, 0), "{counters:?}");
@@ -200,19 +200,19 @@ fn a_member_that_has_gone_is_owed_nothing_more() {
 
 #[test]
 fn members_read_now_and_then_hold_the_room_up_before_the_server_must() {
-    let (mut room, mut metrics) = (room(40, Dialect::Line), Metrics::default());
-    room.lazy = true;
-    room.retarget();
+    let (mut room, mut metrics) = (room(40, ProtocolKind::Line), Metrics::default());
+    room.deferred_reads = true;
+    room.recompute_floor();
     let stream = say(&mut room, 2000).concat();
-    assert!(stream.len() > MOST_UNREAD);
-    (0..40).filter(|&member| room.is_prompt(member)).collect::<Vec<_>>().into_iter().for_each(|member| {
+    assert!(stream.len() > MAX_UNREAD_BYTES);
+    (0..40).filter(|&member| room.is_read_immediately(member)).collect::<Vec<_>>().into_iter().for_each(|member| {
         room.receive(member, &stream, 2000, &mut metrics);
     });
     assert_eq!(room.in_flight(), 0);
-    assert!(room.waits_for_the_lazy());
-    (0..40).filter(|&member| !room.is_prompt(member)).collect::<Vec<_>>().into_iter().for_each(|member| {
+    assert!(room.awaits_deferred_reads());
+    (0..40).filter(|&member| !room.is_read_immediately(member)).collect::<Vec<_>>().into_iter().for_each(|member| {
         room.receive(member, &stream, 2000, &mut metrics);
     });
-    assert!(!room.waits_for_the_lazy() && room.complete());
+    assert!(!room.awaits_deferred_reads() && room.is_complete());
     assert_eq!(metrics.counters.delivered, 80_000);
 }

@@ -7,12 +7,12 @@ use mio::Events;
 
 use super::{ALARM, BUFFER, EVENTS, Phase, WAKE, Worker};
 use crate::clock::{now, ticks};
-use crate::connection::Arrived;
-use crate::room::Trouble;
+use crate::connection::ReadOutcome;
+use crate::room::ServerFault;
 
 impl Worker<'_> {
     /// Serves what a poll found.
-    pub(super) fn serve(&mut self, events: &Events, polled: io::Result<()>) {
+    pub(super) fn handle_events(&mut self, events: &Events, polled: io::Result<()>) {
         match polled {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
             Err(error) => return self.fail(format!("cannot poll: {error}")),
@@ -21,59 +21,59 @@ impl Worker<'_> {
         for event in events {
             if event.token() != WAKE && event.token() != ALARM {
                 let end = event.is_read_closed() || event.is_error();
-                self.turn_to(event.token().0, event.is_writable(), end);
+                self.handle_ready(event.token().0, event.is_writable(), end);
             }
         }
     }
 
     /// Reads the members that are read now and then, when it is time.
-    pub(super) fn read_the_lazy(&mut self, events: &mut Events) {
+    pub(super) fn read_deferred(&mut self, events: &mut Events) {
         let read_every = ticks(self.share.plan.read_every);
-        if read_every == 0 || now() < self.lazy_at {
+        if read_every == 0 || now() < self.next_deferred_read {
             return;
         }
         loop {
-            let polled = self.lazy.poll(events, Some(Duration::ZERO));
-            self.serve(events, polled);
+            let polled = self.deferred_poll.poll(events, Some(Duration::ZERO));
+            self.handle_events(events, polled);
             if events.iter().count() < EVENTS || self.phase == Phase::Done {
                 break;
             }
         }
-        self.lazy_at = now() + read_every;
+        self.next_deferred_read = now() + read_every;
     }
 
     /// Serves one connection.
-    fn turn_to(&mut self, index: usize, writable: bool, end: bool) {
+    fn handle_ready(&mut self, index: usize, writable: bool, end: bool) {
         let Some(connection) = self.connections[index].as_mut() else { return };
         if !connection.connected {
-            match connection.finish_connecting() {
-                Ok(true) => self.greet(index),
+            match connection.check_connected() {
+                Ok(true) => self.send_opening(index),
                 Ok(false) => return,
-                Err(error) => return self.refused(&error),
+                Err(error) => return self.fail_connect(&error),
             }
         } else if writable && !connection.pending.is_empty() {
             connection.flush();
         }
-        self.read(index, end);
+        self.read_connection(index, end);
     }
 
     /// Reads a connection until it has nothing more. A read that leaves room in the buffer took all there was,
     /// unless the connection has ended: then the end is still to be read.
-    fn read(&mut self, index: usize, end: bool) {
+    fn read_connection(&mut self, index: usize, end: bool) {
         while let Some(connection) = self.connections[index].as_mut() {
-            let arrived = connection.read(&mut self.buffer);
+            let outcome = connection.read(&mut self.buffer);
             let (room, member) = (connection.room, connection.member);
-            match arrived {
-                Arrived::Nothing => return,
-                Arrived::End => return self.closed(index),
-                Arrived::Bytes(count) => {
+            match outcome {
+                ReadOutcome::WouldBlock => return,
+                ReadOutcome::Closed => return self.handle_close(index),
+                ReadOutcome::Bytes(count) => {
                     let now = now();
-                    self.heard = now;
+                    self.last_receive = now;
                     let metrics = &mut self.report.metrics;
                     metrics.record_read(now, count);
-                    let heard = self.rooms[room].receive(member, &self.buffer[..count], now, metrics);
-                    self.react(index, &heard, now);
-                    if self.talk.closed_loop && self.phase == Phase::Talking {
+                    let received = self.rooms[room].receive(member, &self.buffer[..count], now, metrics);
+                    self.handle_received(index, &received, now);
+                    if self.sending.closed_loop && self.phase == Phase::Sending {
                         self.ready_rooms.push(room);
                     }
                     if count < BUFFER && !end {
@@ -85,21 +85,21 @@ impl Worker<'_> {
     }
 
     /// Notes the end of a connection.
-    fn closed(&mut self, index: usize) {
+    fn handle_close(&mut self, index: usize) {
         let Some(connection) = self.connections[index].take() else { return };
         self.ended += 1;
-        if self.rooms[connection.room].unexplained(connection.member) {
-            self.trouble(&Trouble::Refused("ERROR".into()));
+        if self.rooms[connection.room].take_unexplained_refusal(connection.member) {
+            self.handle_fault(&ServerFault::Refused("ERROR".into()));
         }
-        let inside = self.rooms[connection.room].gone(connection.member);
+        let inside = self.rooms[connection.room].mark_left(connection.member);
         if self.phase == Phase::Leaving {
-            self.heard = now();
-            self.report.leaving.1 = self.heard;
+            self.last_receive = now();
+            self.report.leaving.1 = self.last_receive;
             self.report.metrics.counters.left += 1;
             return;
         }
         self.report.metrics.counters.closed += 1;
-        self.underway -= usize::from(!inside);
+        self.joining -= usize::from(!inside);
         let target = self.share.plan.target;
         if !inside {
             self.fail(format!("{target} closed a connection before it was in its room"));

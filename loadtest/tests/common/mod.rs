@@ -12,7 +12,7 @@ use std::time::Duration;
 use loadtest::coordinator;
 use loadtest::outcome::Outcome;
 use loadtest::plan::{Pacing, Plan, Stop};
-use loadtest::protocol::Dialect;
+use loadtest::protocol::ProtocolKind;
 
 /// What the server does wrong; where it is about a line, it is the room's line with this number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,7 +248,7 @@ fn replanned(line: &str) -> String {
 pub(crate) fn plan(target: SocketAddr) -> Plan {
     Plan {
         target,
-        protocol: Dialect::Line,
+        protocol: ProtocolKind::Line,
         connections: 10,
         rooms: 2,
         senders: 2,

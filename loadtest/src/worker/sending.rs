@@ -8,14 +8,14 @@ use super::{ALARM, Phase, Worker};
 use crate::clock::{SECOND, Tick, now, ticks};
 use crate::message::Event;
 use crate::plan::{Pacing, Stop};
-use crate::thread_usage::Meter;
+use crate::thread_usage::UsageMeter;
 
 /// What one connection may hold back because the server doesn't read it, before the run is pointless.
 pub(crate) const HELD_BACK: usize = 8 * 1024 * 1024;
 
 /// Where talking is.
 #[derive(Debug, Default)]
-pub(super) struct Talk {
+pub(super) struct SendState {
     /// Whether the arrival of a line makes the next one due.
     pub(super) closed_loop: bool,
     /// When it began.
@@ -25,72 +25,72 @@ pub(super) struct Talk {
     /// Lines planned so far.
     planned: u64,
     /// Deliveries when quiet was last looked for.
-    drain_look: Tick,
+    next_drain_check: Tick,
     /// Whether the effort of the window is being measured.
     measuring: bool,
 }
 
 impl Worker<'_> {
     /// Sets out to talk at a tick.
-    pub(super) fn begin_talking(&mut self, start: Tick) {
+    pub(super) fn start_sending(&mut self, start: Tick) {
         let from = start + ticks(self.share.plan.warmup);
-        let end = self.window().map(|length| from + length);
-        self.talk = Talk { start, end, ..Talk::default() };
-        self.talk.closed_loop = matches!(self.share.plan.pacing, Pacing::Closed { .. });
+        let end = self.planned_window().map(|length| from + length);
+        self.sending = SendState { start, end, ..SendState::default() };
+        self.sending.closed_loop = matches!(self.share.plan.pacing, Pacing::Closed { .. });
         self.report.metrics.set_window(start, (from, end.unwrap_or(Tick::MAX)));
         self.ready_rooms.extend(0..self.rooms.len());
-        self.heard = start;
-        self.phase = Phase::Talking;
-        if let Err(error) = self.part_the_lazy() {
+        self.last_receive = start;
+        self.phase = Phase::Sending;
+        if let Err(error) = self.move_deferred_to_own_poll() {
             self.fail(format!("cannot poll: {error}"));
         }
     }
 
     /// Moves members that are read now and then to their own poll.
-    fn part_the_lazy(&mut self) -> io::Result<()> {
+    fn move_deferred_to_own_poll(&mut self) -> io::Result<()> {
         for (index, connection) in self.connections.iter_mut().enumerate() {
             let Some(connection) = connection else { continue };
-            if !self.rooms[connection.room].is_prompt(connection.member) {
+            if !self.rooms[connection.room].is_read_immediately(connection.member) {
                 self.poll.registry().deregister(connection.stream())?;
                 let interest = Interest::READABLE | Interest::WRITABLE;
-                self.lazy.registry().register(connection.stream(), Token(index), interest)?;
+                self.deferred_poll.registry().register(connection.stream(), Token(index), interest)?;
             }
         }
         Ok(())
     }
 
     /// Sends every line whose time has come, and sets the alarm to the next one's.
-    pub(super) fn say_what_is_due(&mut self) {
+    pub(super) fn send_due_lines(&mut self) {
         let now = now();
-        if now < self.talk.start {
-            return self.wake_at(self.talk.start);
+        if now < self.sending.start {
+            return self.wake_at(self.sending.start);
         }
-        if !self.talk.measuring && now >= self.report.metrics.window.0 {
-            self.talk.measuring = true;
-            self.meter = Meter::start();
+        if !self.sending.measuring && now >= self.report.metrics.window.0 {
+            self.sending.measuring = true;
+            self.meter = UsageMeter::start();
         }
-        let all_said = match self.share.plan.pacing {
-            Pacing::Quiet => self.talk.end.is_none(),
-            Pacing::Open { millilines_per_second } => self.say_planned(now, millilines_per_second),
-            Pacing::Closed { window } => self.say_into_windows(now, window),
+        let all_sent = match self.share.plan.pacing {
+            Pacing::Quiet => self.sending.end.is_none(),
+            Pacing::Open { millilines_per_second } => self.send_scheduled(now, millilines_per_second),
+            Pacing::Closed { window } => self.fill_windows(now, window),
         };
-        let stalled = self.talk.closed_loop && self.out_of_patience();
-        let over = self.talk.end.map_or(all_said, |end| now >= end);
+        let stalled = self.sending.closed_loop && self.timed_out();
+        let over = self.sending.end.map_or(all_sent, |end| now >= end);
         if over || stalled {
             self.report.finished = now;
-            if self.talk.end.is_some() {
+            if self.sending.end.is_some() {
                 self.meter.stop(&mut self.report.usage);
             }
             self.phase = Phase::Draining;
         } else {
-            self.wake_at(self.talk.end.unwrap_or(Tick::MAX));
+            self.wake_at(self.sending.end.unwrap_or(Tick::MAX));
         }
     }
 
     fn wake_at(&mut self, tick: Tick) {
         let next = match self.share.plan.pacing {
-            Pacing::Open { millilines_per_second } if self.talk.start <= now() => {
-                self.planned_at(self.talk.planned, millilines_per_second).min(tick)
+            Pacing::Open { millilines_per_second } if self.sending.start <= now() => {
+                self.planned_at(self.sending.planned, millilines_per_second).min(tick)
             }
             _ => tick,
         };
@@ -105,17 +105,17 @@ impl Worker<'_> {
         let (worker, workers) = self.share.worker;
         let part = u128::from(line) * workers as u128 + worker as u128;
         let offset = part * u128::from(SECOND) * 1000 / (rate * workers as u128);
-        self.talk.start + u64::try_from(offset).unwrap_or(u64::MAX / 2)
+        self.sending.start + u64::try_from(offset).unwrap_or(u64::MAX / 2)
     }
 
     /// The open loop. Returns whether it has said all.
-    fn say_planned(&mut self, now: Tick, millilines: u64) -> bool {
+    fn send_scheduled(&mut self, now: Tick, millilines: u64) -> bool {
         loop {
-            let planned = self.planned_at(self.talk.planned, millilines);
-            let room = usize::try_from(self.talk.planned).unwrap_or(usize::MAX) % self.rooms.len();
+            let planned = self.planned_at(self.sending.planned, millilines);
+            let room = usize::try_from(self.sending.planned).unwrap_or(usize::MAX) % self.rooms.len();
             let enough = match self.share.plan.stop {
-                Stop::Lines(lines) => self.talk.planned >= lines * self.rooms.len() as u64,
-                Stop::After(_) => self.talk.end.is_some_and(|end| planned >= end),
+                Stop::Lines(lines) => self.sending.planned >= lines * self.rooms.len() as u64,
+                Stop::After(_) => self.sending.end.is_some_and(|end| planned >= end),
             };
             if enough {
                 return true;
@@ -123,16 +123,16 @@ impl Worker<'_> {
             if planned > now {
                 return false;
             }
-            self.talk.planned += 1;
-            if let Some(sender) = self.say(room, planned) {
-                self.send(sender, planned);
+            self.sending.planned += 1;
+            if let Some(sender) = self.queue_line(room, planned) {
+                self.flush_sender(sender, planned);
             }
         }
     }
 
     /// The closed loop: each room whose lines came through gets new ones, one write for each sender.
     /// Returns whether it has said all.
-    fn say_into_windows(&mut self, now: Tick, window: usize) -> bool {
+    fn fill_windows(&mut self, now: Tick, window: usize) -> bool {
         let most = match self.share.plan.stop {
             Stop::Lines(lines) => lines,
             Stop::After(_) => u64::MAX,
@@ -140,19 +140,19 @@ impl Worker<'_> {
         let mut rooms = std::mem::take(&mut self.ready_rooms);
         let mut senders = Vec::new();
         for room in rooms.drain(..) {
-            if self.rooms[room].waits_for_the_lazy() {
+            if self.rooms[room].awaits_deferred_reads() {
                 // Reading them makes the room ready again.
-                self.lazy_at = 0;
+                self.next_deferred_read = 0;
                 continue;
             }
             while self.rooms[room].in_flight() < window && self.rooms[room].lines_sent() < most {
-                let Some(sender) = self.say(room, now) else { break };
+                let Some(sender) = self.queue_line(room, now) else { break };
                 if !senders.contains(&sender) {
                     senders.push(sender);
                 }
             }
             for sender in senders.drain(..) {
-                self.send(sender, now);
+                self.flush_sender(sender, now);
             }
         }
         self.ready_rooms = rooms;
@@ -160,17 +160,17 @@ impl Worker<'_> {
     }
 
     /// Puts a room's next line to what its sender's connection is to write.
-    fn say(&mut self, room: usize, planned: Tick) -> Option<usize> {
+    fn queue_line(&mut self, room: usize, planned: Tick) -> Option<usize> {
         let room = &mut self.rooms[room];
-        let member = room.say(planned, &mut self.text)?;
+        let member = room.next_line(planned, &mut self.payload)?;
         let index = room.connections.start + member;
         if let Some(connection) = self.connections[index].as_mut() {
-            self.share.plan.protocol.protocol().say(&room.name, &self.text, &mut connection.pending);
+            self.share.plan.protocol.protocol().encode_line(&room.name, &self.payload, &mut connection.pending);
         }
         Some(index)
     }
 
-    fn send(&mut self, index: usize, planned: Tick) {
+    fn flush_sender(&mut self, index: usize, planned: Tick) {
         let Some(connection) = self.connections[index].as_mut() else { return };
         connection.flush();
         let held_back = connection.pending.len();
@@ -183,47 +183,47 @@ impl Worker<'_> {
         metrics.counters.window_writes += u64::from(metrics.in_window(now));
         if held_back > HELD_BACK {
             let target = self.share.plan.target;
-            let option = if self.talk.closed_loop { "--in-flight" } else { "--rate" };
+            let option = if self.sending.closed_loop { "--in-flight" } else { "--rate" };
             self.fail(format!("{target} reads a sender's lines more slowly than they are sent: lower {option}"));
         }
     }
 
     /// Ends the wait for the last lines: when all are there, or when nothing comes any more.
-    pub(super) fn look_whether_drained(&mut self) {
+    pub(super) fn check_drained(&mut self) {
         let now = now();
-        if now < self.talk.drain_look {
-            return self.wake_at_look();
+        if now < self.sending.next_drain_check {
+            return self.schedule_drain_check();
         }
-        self.talk.drain_look = now + SECOND / 100;
+        self.sending.next_drain_check = now + SECOND / 100;
         let written = self.connections.iter().flatten().all(|connection| connection.pending.is_empty());
-        if (written && self.rooms.iter().all(crate::room::Room::complete)) || self.out_of_patience() {
-            self.take_back_unwritten();
+        if (written && self.rooms.iter().all(crate::room::Room::is_complete)) || self.timed_out() {
+            self.retract_unwritten_lines();
             if self.report.metrics.window.1 == Tick::MAX {
-                self.report.metrics.window.1 = self.heard;
+                self.report.metrics.window.1 = self.last_receive;
             }
             self.meter.stop(&mut self.report.usage);
             self.report.finished = self.report.finished.max(self.report.metrics.window.1);
-            self.phase = Phase::Waiting;
-            (self.tell)(Event::Drained);
+            self.phase = Phase::Idle;
+            (self.send_event)(Event::Drained);
         } else {
-            self.wake_at_look();
+            self.schedule_drain_check();
         }
     }
 
-    fn wake_at_look(&mut self) {
-        if let Err(error) = self.alarm.set(self.talk.drain_look) {
+    fn schedule_drain_check(&mut self) {
+        if let Err(error) = self.alarm.set(self.sending.next_drain_check) {
             self.fail(format!("cannot set the alarm: {error}"));
         }
     }
 
     /// Lines that the server never read were not sent.
-    pub(super) fn take_back_unwritten(&mut self) {
+    pub(super) fn retract_unwritten_lines(&mut self) {
         for connection in self.connections.iter_mut().flatten().filter(|connection| !connection.pending.is_empty()) {
             let room = &mut self.rooms[connection.room];
             let mut line = Vec::new();
-            self.share.plan.protocol.protocol().say(&room.name, &self.text, &mut line);
+            self.share.plan.protocol.protocol().encode_line(&room.name, &self.payload, &mut line);
             let lines = connection.pending.len().div_ceil(line.len());
-            room.unsay(connection.member, u32::try_from(lines).unwrap_or(u32::MAX));
+            room.retract_lines(connection.member, u32::try_from(lines).unwrap_or(u32::MAX));
             connection.pending = Vec::new();
         }
     }
