@@ -5,17 +5,17 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::args::Common;
+use crate::args::CommonArgs;
 use crate::outcome::Outcome;
-use crate::plan::Impossible;
-use crate::probe::resolve;
-use crate::scenario::{Cli, Flood, LimitArgs, Scenario, Steady, Steps};
-use crate::server::find;
+use crate::plan::UsageError;
+use crate::probe::resolve_target;
+use crate::scenario::{Cli, FloodArgs, LimitArgs, Scenario, SteadyArgs, StepArgs};
+use crate::server::find_program;
 use crate::test_bed::{TestBed, with_limit};
 use crate::{compare, html_report, limit, markdown, open_files, ramp, table, worker_pool};
 
 /// Arguments that a spawned server gets where its bound on a sender's rate would be what is measured.
-const UNBOUND: [&str; 2] = ["--rate", "0"];
+const NO_RATE_LIMIT: [&str; 2] = ["--rate", "0"];
 
 /// Does what the arguments say; returns the exit code.
 ///
@@ -35,95 +35,95 @@ pub fn run(cli: &Cli) -> Result<u8> {
             Ok(0)
         }
         Scenario::Compare(files) => compare::compare_files(&files.first, &files.second).map(|(text, good)| {
-            show(&text);
+            print(&text);
             if good { 0 } else { 3 }
         }),
         Scenario::Markdown(args) => markdown::render_files(&args.results).map(|text| {
-            show(&text);
+            print(&text);
             0
         }),
-        Scenario::Limit(args) => bare(args, common),
+        Scenario::Limit(args) => run_limit(args, common),
         Scenario::Steady(args) => {
-            let mut test_bed = test_bed(common, steady_arguments(args))?;
-            finish(common, &with_limit(test_bed.run("steady", &args.plan(common, test_bed.target()))?)?)
+            let mut test_bed = start_test_bed(common, steady_server_arguments(args))?;
+            write_results(common, &with_limit(test_bed.run("steady", &args.plan(common, test_bed.target()))?)?)
         }
-        Scenario::Flood(args) => flood(args, common),
-        Scenario::Step(args) => step(args, common),
+        Scenario::Flood(args) => run_flood(args, common),
+        Scenario::Step(args) => run_step(args, common),
         Scenario::Storm(args) => {
-            let mut test_bed = test_bed(common, &[])?;
+            let mut test_bed = start_test_bed(common, &[])?;
             let plan = args.plan(common, test_bed.target());
-            finish(common, &test_bed.run("storm", &plan)?)
+            write_results(common, &test_bed.run("storm", &plan)?)
         }
         Scenario::Idle(args) => {
-            let mut test_bed = test_bed(common, &[])?;
+            let mut test_bed = start_test_bed(common, &[])?;
             let plan = args.plan(common, test_bed.target());
-            finish(common, &test_bed.run("idle", &plan)?)
+            write_results(common, &test_bed.run("idle", &plan)?)
         }
     }
 }
 
 /// A sender above the server's default bound would be held back by design: then the bound is taken away.
-fn steady_arguments(args: &Steady) -> &'static [&'static str] {
-    let rate = args.total_rate.map_or(args.rate, |total| total.shared(args.rooms));
+fn steady_server_arguments(args: &SteadyArgs) -> &'static [&'static str] {
+    let rate = args.total_rate.map_or(args.rate, |total| total.per_room(args.rooms));
     let bound = 1_000_000 * args.senders.max(1) as u64;
-    if rate.millilines_per_second > bound { &UNBOUND } else { &[] }
+    if rate.millilines_per_second > bound { &NO_RATE_LIMIT } else { &[] }
 }
 
-fn flood(args: &Flood, common: &Common) -> Result<u8> {
-    let mut test_bed = test_bed(common, &UNBOUND)?;
+fn run_flood(args: &FloodArgs, common: &CommonArgs) -> Result<u8> {
+    let mut test_bed = start_test_bed(common, &NO_RATE_LIMIT)?;
     let plan = args.plan(common, test_bed.target());
-    finish(common, &with_limit(test_bed.run("flood", &plan)?)?)
+    write_results(common, &with_limit(test_bed.run("flood", &plan)?)?)
 }
 
-fn step(args: &Steps, common: &Common) -> Result<u8> {
-    let mut test_bed = test_bed(common, &UNBOUND)?;
+fn run_step(args: &StepArgs, common: &CommonArgs) -> Result<u8> {
+    let mut test_bed = start_test_bed(common, &NO_RATE_LIMIT)?;
     let first = args.plan(common, test_bed.target());
     let outcome = ramp::run(args, first, &mut |plan| test_bed.run("step", plan))?;
-    finish(common, &outcome)
+    write_results(common, &outcome)
 }
 
-fn bare(args: &LimitArgs, common: &Common) -> Result<u8> {
+fn run_limit(args: &LimitArgs, common: &CommonArgs) -> Result<u8> {
     // Both ends of every socket are here.
     open_files::check(args.sockets * 2, 1, open_files::raise_limit()?)?;
     let found = limit::measure(args.sockets, args.lines, args.size, args.duration)?;
-    show(&table::limit(&found));
+    print(&table::render_limit(&found));
     if let Some(path) = &common.json {
-        save(path, &serde_json::to_string_pretty(&found)?)?;
+        write_file(path, &serde_json::to_string_pretty(&found)?)?;
     }
     Ok(0)
 }
 
 /// The server that the options name, or one of our own with these arguments and the options' ones.
-fn test_bed(common: &Common, arguments: &[&str]) -> Result<TestBed> {
+fn start_test_bed(common: &CommonArgs, arguments: &[&str]) -> Result<TestBed> {
     // The parser cannot tell: one may stand before the scenario, the other after it.
     if !common.spawn && (common.server.is_some() || !common.server_arg.is_empty()) {
-        bail!(Impossible::new("--server and --server-arg are about a server of our own: add --spawn".into()));
+        bail!(UsageError::new("--server and --server-arg are about a server of our own: add --spawn".into()));
     }
     if !common.spawn {
-        return TestBed::attach(resolve(&common.target)?, common.pid);
+        return TestBed::attach(resolve_target(&common.target)?, common.pid);
     }
     let mut all: Vec<String> = arguments.iter().map(ToString::to_string).collect();
     all.extend(common.server_arg.iter().cloned());
-    TestBed::spawn(&find(common.server.as_deref())?, all)
+    TestBed::spawn(&find_program(common.server.as_deref())?, all)
 }
 
 /// Shows an outcome wherever it is wanted.
-fn finish(common: &Common, outcome: &Outcome) -> Result<u8> {
-    show(&table::table(outcome));
+fn write_results(common: &CommonArgs, outcome: &Outcome) -> Result<u8> {
+    print(&table::render(outcome));
     if let Some(path) = &common.json {
-        save(path, &serde_json::to_string_pretty(outcome)?)?;
+        write_file(path, &serde_json::to_string_pretty(outcome)?)?;
     }
     if let Some(path) = &common.report {
-        save(path, &html_report::page(outcome)?)?;
+        write_file(path, &html_report::render(outcome)?)?;
     }
     Ok(outcome.verdict.exit_code())
 }
 
 /// Prints; whoever reads may have had enough.
-fn show(text: &str) {
+fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-fn save(path: &Path, text: &str) -> Result<()> {
+fn write_file(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -11,7 +11,7 @@ use crate::protocol::ProtocolKind;
 /// Where the load goes, with what, and where the figures go.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "For every scenario")]
-pub struct Common {
+pub struct CommonArgs {
     /// The server: an address and a port
     #[arg(long, default_value = "127.0.0.1:1234", value_name = "HOST:PORT", global = true)]
     pub target: String,
@@ -88,7 +88,7 @@ impl FromStr for Rate {
 impl Rate {
     /// A room's part of a rate for all rooms; at least a line in 1000 seconds.
     #[must_use]
-    pub fn shared(self, rooms: usize) -> Self {
+    pub fn per_room(self, rooms: usize) -> Self {
         Self { millilines_per_second: (self.millilines_per_second / rooms.max(1) as u64).max(1) }
     }
 }

@@ -7,9 +7,9 @@ use std::path::Path;
 use anyhow::{Context, Error, Result};
 use serde_json::Value;
 
-use crate::machine::short;
+use crate::format::si;
 use crate::outcome::Outcome;
-use crate::plan::Impossible;
+use crate::plan::UsageError;
 use crate::table::heading;
 use crate::verdict::VerdictKind;
 
@@ -73,7 +73,7 @@ pub fn compare_files(first: &Path, second: &Path) -> Result<(String, bool)> {
 /// When they are of different work: with what differs.
 pub fn compare(first: &Outcome, second: &Outcome) -> Result<String> {
     if first.scenario != second.scenario {
-        return Err(different(&format!("scenario is {} and {}", first.scenario, second.scenario)));
+        return Err(different_work(&format!("scenario is {} and {}", first.scenario, second.scenario)));
     }
     let value = |outcome: &Outcome, key: &str| outcome.parameters.get(key).cloned().unwrap_or(Value::Null);
     for key in WORK {
@@ -81,7 +81,7 @@ pub fn compare(first: &Outcome, second: &Outcome) -> Result<String> {
         // What `step` reached is its result, not its work.
         let reached = first.scenario == "step" && ["rate", "connections", "rooms"].contains(&key);
         if a != b && !reached {
-            return Err(different(&format!("{key} is {a} and {b}")));
+            return Err(different_work(&format!("{key} is {a} and {b}")));
         }
     }
     let mut text = format!("{}\n", heading(first));
@@ -107,13 +107,13 @@ pub fn compare(first: &Outcome, second: &Outcome) -> Result<String> {
             && (a != 0.0 || b != 0.0)
         {
             let ratio = if a == 0.0 { "-".into() } else { format!("{:.3}", b / a) };
-            let _ = writeln!(text, "  {name:<20} {:>12} {:>12} {ratio:>8}", short(a), short(b));
+            let _ = writeln!(text, "  {name:<20} {:>12} {:>12} {ratio:>8}", si(a), si(b));
         }
     }
     let _ = writeln!(text, "  first:  {}\n  second: {}", first.verdict.text, second.verdict.text);
     Ok(text)
 }
 
-fn different(what: &str) -> Error {
-    Impossible::new(format!("different work cannot be compared: {what}")).into()
+fn different_work(what: &str) -> Error {
+    UsageError::new(format!("different work cannot be compared: {what}")).into()
 }

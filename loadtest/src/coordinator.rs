@@ -99,7 +99,7 @@ pub fn run(plan: &Plan, server: Option<&Process>, on_progress: &mut dyn FnMut(&P
     plan.check()?;
     let mut samples = ServerSamples { before_joins: sample(server), ..ServerSamples::default() };
     // Memory that an earlier run left behind is reused by this one's connections: it is theirs.
-    samples.before_joins.rss = server.map_or(0, Process::fresh_rss);
+    samples.before_joins.rss = server.map_or(0, Process::initial_rss);
     let worker_pool =
         WorkerPool::start(plan.shares(truncate_to_us(now())), plan.processes).context("cannot start the workers")?;
     let progress = vec![WorkerProgress::default(); worker_pool.workers()];
@@ -119,7 +119,7 @@ pub fn run(plan: &Plan, server: Option<&Process>, on_progress: &mut dyn FnMut(&P
         samples.after_joins = sample(server);
         segments = coordinator.run_sending(&mut samples);
     }
-    let interrupted = interrupt::caught();
+    let interrupted = interrupt::caught_signal();
     coordinator.worker_pool.broadcast(Command::Leave);
     while coordinator.reports.len() < coordinator.worker_pool.workers() && coordinator.handle_next_event() {}
     samples.after_leaves = sample(server);
@@ -144,7 +144,7 @@ impl Coordinator<'_> {
     /// Waits until every worker has reached a point. `false` when one of them gave up before.
     fn wait_for_all(&mut self, reached: fn(&Self) -> usize) -> bool {
         while reached(self) < self.worker_pool.workers() {
-            if !self.reports.is_empty() || interrupt::caught().is_some() || !self.handle_next_event() {
+            if !self.reports.is_empty() || interrupt::caught_signal().is_some() || !self.handle_next_event() {
                 return false;
             }
         }
@@ -229,7 +229,7 @@ impl Coordinator<'_> {
         while now() < tick {
             let Some(event) = self.worker_pool.next_event(tick) else { break };
             self.handle_event(event);
-            if !self.reports.is_empty() || interrupt::caught().is_some() {
+            if !self.reports.is_empty() || interrupt::caught_signal().is_some() {
                 return false;
             }
         }

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::machine::{bytes, grouped, micros, short};
+use crate::format::{bytes, micros, si, thousands};
 use crate::outcome::{Outcome, Step, TimelineSecond};
 use crate::plot::{Axes, Axis, Series, chart};
-use crate::table::{heading, table};
+use crate::table::{heading, render as render_table};
 use crate::verdict::VerdictKind;
 
 const STYLE: &str = include_str!("html_report.css");
@@ -17,7 +17,7 @@ const STYLE: &str = include_str!("html_report.css");
 ///
 /// # Errors
 /// When a plot cannot be drawn.
-pub fn page(outcome: &Outcome) -> Result<String> {
+pub fn render(outcome: &Outcome) -> Result<String> {
     let title = escape(&heading(outcome));
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -34,9 +34,9 @@ pub fn page(outcome: &Outcome) -> Result<String> {
     let _ = writeln!(page, "<p class=\"verdict {class}\">{}</p>", escape(&outcome.verdict.text));
     cards(&mut page, outcome);
     plots(&mut page, outcome)?;
-    steps(&mut page, &outcome.steps);
-    let _ = writeln!(page, "<h2>All figures</h2>\n<pre>{}</pre>", escape(&table(outcome)));
-    parameters(&mut page, outcome);
+    step_table(&mut page, &outcome.steps);
+    let _ = writeln!(page, "<h2>All figures</h2>\n<pre>{}</pre>", escape(&render_table(outcome)));
+    parameter_table(&mut page, outcome);
     page.push_str("</main></body></html>\n");
     Ok(page)
 }
@@ -46,17 +46,17 @@ fn cards(page: &mut String, outcome: &Outcome) {
     let counters = &outcome.counters;
     let mut cards = Vec::new();
     if counters.sent > 0 && outcome.ended_in_warmup.is_none() {
-        cards.push(("deliveries a second", short(outcome.deliveries_per_second)));
+        cards.push(("deliveries a second", si(outcome.deliveries_per_second)));
         cards.push(("latency p50", micros(outcome.latency_us.p50)));
         cards.push(("latency p99", micros(outcome.latency_us.p99)));
-        cards.push(("lost, twice, disordered", grouped(counters.lost + counters.duplicated + counters.misordered)));
+        cards.push(("lost, twice, disordered", thousands(counters.lost + counters.duplicated + counters.misordered)));
     } else {
-        cards.push(("connections", grouped(counters.joined)));
-        cards.push(("joins a second", short(outcome.join.per_second)));
+        cards.push(("connections", thousands(counters.joined)));
+        cards.push(("joins a second", si(outcome.join.per_second)));
     }
     if let Some(server) = &outcome.server {
         if counters.window_delivered > 0 {
-            cards.push(("server CPU a delivery", format!("{} ns", short(server.cpu_ns_per_delivery))));
+            cards.push(("server CPU a delivery", format!("{} ns", si(server.cpu_ns_per_delivery))));
         }
         cards.push(("memory a connection", bytes(server.rss_bytes_per_connection)));
     }
@@ -75,7 +75,7 @@ fn plots(page: &mut String, outcome: &Outcome) -> Result<()> {
         };
         let p50 = Series { name: "p50".into(), points: along(|step| step.latency_us.p50) };
         let p99 = Series { name: "p99".into(), points: along(|step| step.latency_us.p99) };
-        let (x, y) = (Axis::linear("deliveries a second", &short), Axis::logarithmic("ms", &short));
+        let (x, y) = (Axis::linear("deliveries a second", &si), Axis::logarithmic("ms", &si));
         let axes = Axes { title: "", x, y };
         figure(page, "Latency at each step", &chart(&axes, &[p50, p99])?);
     }
@@ -85,9 +85,9 @@ fn plots(page: &mut String, outcome: &Outcome) -> Result<()> {
         // Whole nines are named: 90%, 99%, 99.9%.
         let label = |nines: f64| {
             let whole = (nines - nines.round()).abs() < 1e-6;
-            if whole { format!("{}%", trimmed(100.0 * (1.0 - 10_f64.powf(-nines)))) } else { String::new() }
+            if whole { format!("{}%", trim_zeros(100.0 * (1.0 - 10_f64.powf(-nines)))) } else { String::new() }
         };
-        let (x, y) = (Axis::linear("share of deliveries", &label), Axis::logarithmic("ms at most", &short));
+        let (x, y) = (Axis::linear("share of deliveries", &label), Axis::logarithmic("ms at most", &si));
         let axes = Axes { title: "", x, y };
         figure(page, "Latency by percentile", &chart(&axes, &[Series { name: "latency".into(), points }])?);
     }
@@ -97,12 +97,12 @@ fn plots(page: &mut String, outcome: &Outcome) -> Result<()> {
             outcome.timeline.iter().enumerate().map(|(at, second)| (at as f64, value(second))).collect()
         };
         let points = over_time(|second| second.delivered as f64);
-        let (x, y) = (Axis::linear("second", &label), Axis::linear("deliveries", &short));
+        let (x, y) = (Axis::linear("second", &label), Axis::linear("deliveries", &si));
         let axes = Axes { title: "", x, y };
         figure(page, "Deliveries in each second", &chart(&axes, &[Series { name: "deliveries".into(), points }])?);
         let p50 = Series { name: "p50".into(), points: over_time(|second| second.p50 as f64 / 1e3) };
         let p99 = Series { name: "p99".into(), points: over_time(|second| second.p99 as f64 / 1e3) };
-        let axes = Axes { y: Axis::linear("ms", &short), ..axes };
+        let axes = Axes { y: Axis::linear("ms", &si), ..axes };
         figure(page, "Latency in each second", &chart(&axes, &[p50, p99])?);
     }
     Ok(())
@@ -112,23 +112,23 @@ fn figure(page: &mut String, title: &str, svg: &str) {
     let _ = writeln!(page, "<h2>{title}</h2>\n<figure>{svg}</figure>");
 }
 
-fn steps(page: &mut String, steps: &[Step]) {
+fn step_table(page: &mut String, steps: &[Step]) {
     if steps.is_empty() {
         return;
     }
     page.push_str(
-        "<h2>Steps</h2>\n<table><tr><th>connections<th>lines/s a room<th>deliveries/s<th>p50<th>p99\
+        "<h2>StepArgs</h2>\n<table><tr><th>connections<th>lines/s a room<th>deliveries/s<th>p50<th>p99\
          <th>server ns<th class=\"text\">result</tr>\n",
     );
     for step in steps {
-        let cpu = step.cpu_ns_per_delivery.map_or("-".into(), short);
-        let result = if step.trouble.is_empty() { "good" } else { &step.trouble };
+        let cpu = step.cpu_ns_per_delivery.map_or("-".into(), si);
+        let result = if step.problem.is_empty() { "good" } else { &step.problem };
         let _ = writeln!(
             page,
             "<tr><td>{}<td>{}<td>{}<td>{}<td>{}<td>{cpu}<td class=\"text\">{}</tr>",
-            grouped(step.connections),
-            short(step.rate_per_room),
-            short(step.deliveries_per_second),
+            thousands(step.connections),
+            si(step.rate_per_room),
+            si(step.deliveries_per_second),
             micros(step.latency_us.p50),
             micros(step.latency_us.p99),
             escape(result)
@@ -137,7 +137,7 @@ fn steps(page: &mut String, steps: &[Step]) {
     page.push_str("</table>\n");
 }
 
-fn parameters(page: &mut String, outcome: &Outcome) {
+fn parameter_table(page: &mut String, outcome: &Outcome) {
     page.push_str("<h2>Parameters and machine</h2>\n<table class=\"pairs\">\n");
     let mut row = |name: &str, value: &str| {
         let _ = writeln!(page, "<tr><th>{}<td class=\"text\">{}</tr>", escape(name), escape(value));
@@ -156,7 +156,7 @@ fn parameters(page: &mut String, outcome: &Outcome) {
 }
 
 /// A percentage without the zeros that say nothing: 99, 99.9, 99.99.
-fn trimmed(percent: f64) -> String {
+fn trim_zeros(percent: f64) -> String {
     let text = format!("{percent:.4}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

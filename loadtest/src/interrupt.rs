@@ -13,7 +13,7 @@ static SIGNAL: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 ///
 /// # Errors
 /// When the system lets no handler be set.
-pub fn catch() -> io::Result<()> {
+pub fn install_handlers() -> io::Result<()> {
     let signal = SIGNAL.get_or_init(Arc::default);
     for number in [SIGINT, SIGTERM] {
         let value = usize::try_from(number).unwrap_or_default();
@@ -24,19 +24,19 @@ pub fn catch() -> io::Result<()> {
 
 /// The signal that came.
 #[must_use]
-pub fn caught() -> Option<Caught> {
+pub fn caught_signal() -> Option<CaughtSignal> {
     let number = SIGNAL.get()?.load(Ordering::Relaxed);
-    (number > 0).then(|| Caught { number: u8::try_from(number).unwrap_or_default() })
+    (number > 0).then(|| CaughtSignal { number: u8::try_from(number).unwrap_or_default() })
 }
 
 /// A signal that asks to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Caught {
+pub struct CaughtSignal {
     /// Its number.
     number: u8,
 }
 
-impl Caught {
+impl CaughtSignal {
     /// Its name.
     #[must_use]
     pub fn name(self) -> &'static str {

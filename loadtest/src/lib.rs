@@ -23,6 +23,7 @@ pub mod compare;
 mod connection;
 pub mod coordinator;
 mod cursor;
+pub mod format;
 pub mod histogram;
 pub mod html_report;
 pub mod interrupt;

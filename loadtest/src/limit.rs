@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{SECOND, now, thread_cpu, ticks};
 use crate::connection::source_address;
-use crate::plan::Impossible;
+use crate::plan::UsageError;
 
 /// Bytes of the buffer that all sockets are read into: as much as a worker has.
 const BUFFER: usize = 256 * 1024;
@@ -47,7 +47,7 @@ pub struct Limit {
 /// When sockets cannot be had.
 pub fn measure(sockets: usize, lines: usize, line_bytes: usize, duration: Duration) -> Result<Limit> {
     if sockets == 0 || lines == 0 || line_bytes == 0 || duration.is_zero() {
-        return Err(Impossible::new("--sockets, --lines, --size and --duration must all be more than 0".into()).into());
+        return Err(UsageError::new("--sockets, --lines, --size and --duration must all be more than 0".into()).into());
     }
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen")?;
     let address = listener.local_addr()?;
@@ -117,7 +117,7 @@ fn read_rounds(address: SocketAddr, sockets: usize, round_bytes: usize, arrived:
     while ended < sockets {
         poll.poll(&mut events, None)?;
         for event in &events {
-            let (count, end) = drain(&mut streams[event.token().0], &mut buffer)?;
+            let (count, end) = read_all(&mut streams[event.token().0], &mut buffer)?;
             ended += usize::from(end);
             missing -= count;
             if missing == 0 {
@@ -131,7 +131,7 @@ fn read_rounds(address: SocketAddr, sockets: usize, round_bytes: usize, arrived:
 }
 
 /// Reads all that there is: the poll tells of a socket once. Returns how much it was, and whether the end came.
-fn drain(stream: &mut mio::net::TcpStream, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
+fn read_all(stream: &mut mio::net::TcpStream, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
     let mut sum = 0;
     loop {
         match stream.read(buffer) {

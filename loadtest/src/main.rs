@@ -8,19 +8,19 @@ use loadtest::interrupt;
 use loadtest::scenario::Cli;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse_from(with_default(std::env::args_os().collect()));
-    let done = interrupt::catch().map_err(Into::into).and_then(|()| loadtest::app::run(&cli));
-    if let Some(signal) = interrupt::caught() {
-        if let Err(error) = done {
+    let cli = Cli::parse_from(with_default_scenario(std::env::args_os().collect()));
+    let result = interrupt::install_handlers().map_err(Into::into).and_then(|()| loadtest::app::run(&cli));
+    if let Some(signal) = interrupt::caught_signal() {
+        if let Err(error) = result {
             eprintln!("loadtest: {error:#}");
         }
         return signal.exit_code().into();
     }
-    match done {
+    match result {
         Ok(code) => code.into(),
         Err(error) => {
             eprintln!("loadtest: {error:#}");
-            match error.downcast_ref::<loadtest::plan::Impossible>() {
+            match error.downcast_ref::<loadtest::plan::UsageError>() {
                 Some(_) => 2.into(),
                 None => 3.into(),
             }
@@ -29,12 +29,12 @@ fn main() -> ExitCode {
 }
 
 /// Without a scenario it is `steady`: put in where options alone, or nothing, were given.
-fn with_default(mut arguments: Vec<OsString>) -> Vec<OsString> {
-    let asks = |argument: &OsString| ["-h", "--help", "-V", "--version"].iter().any(|word| argument == word);
+fn with_default_scenario(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let asks_for_help = |argument: &OsString| ["-h", "--help", "-V", "--version"].iter().any(|word| argument == word);
     let scenarios = Cli::command();
     let scenario = |argument: &OsString| scenarios.get_subcommands().any(|scenario| argument == scenario.get_name());
     let options = arguments.get(1).is_none_or(|first| first.to_string_lossy().starts_with('-'));
-    if options && !arguments.iter().skip(1).any(|argument| asks(argument) || scenario(argument)) {
+    if options && !arguments.iter().skip(1).any(|argument| asks_for_help(argument) || scenario(argument)) {
         arguments.insert(1, "steady".into());
     }
     arguments

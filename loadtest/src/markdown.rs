@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::machine::{bytes, grouped, micros, short};
+use crate::format::{bytes, micros, si, thousands};
 use crate::outcome::Outcome;
 use crate::table::heading;
 use crate::verdict::VerdictKind;
@@ -16,20 +16,20 @@ use crate::verdict::VerdictKind;
 type Column = (&'static str, fn(&Outcome) -> String);
 
 const COLUMNS: [Column; 9] = [
-    ("deliveries/s", |outcome| talked(outcome, short(outcome.deliveries_per_second))),
+    ("deliveries/s", |outcome| if_sent(outcome, si(outcome.deliveries_per_second))),
     ("CPU a delivery", |outcome| {
-        let ns = outcome.server.as_ref().map(|server| format!("{} ns", short(server.cpu_ns_per_delivery)));
-        talked(outcome, ns.unwrap_or_default())
+        let ns = outcome.server.as_ref().map(|server| format!("{} ns", si(server.cpu_ns_per_delivery)));
+        if_sent(outcome, ns.unwrap_or_default())
     }),
     ("lines/write", |outcome| {
-        outcome.server.as_ref().and_then(|server| server.lines_per_write).map_or(String::new(), short)
+        outcome.server.as_ref().and_then(|server| server.lines_per_write).map_or(String::new(), si)
     }),
     ("x bare writes", |outcome| {
         let distance = outcome.limit.as_ref().and_then(|limit| limit.distance);
-        talked(outcome, distance.map_or(String::new(), |distance| format!("{distance:.2}")))
+        if_sent(outcome, distance.map_or(String::new(), |distance| format!("{distance:.2}")))
     }),
-    ("p50", |outcome| talked(outcome, micros(outcome.latency_us.p50))),
-    ("p99", |outcome| talked(outcome, micros(outcome.latency_us.p99))),
+    ("p50", |outcome| if_sent(outcome, micros(outcome.latency_us.p50))),
+    ("p99", |outcome| if_sent(outcome, micros(outcome.latency_us.p99))),
     ("CPU of all joins", |outcome| match outcome.join.server_cpu_seconds {
         Some(seconds) if outcome.counters.sent == 0 => format!("{seconds:.2} s"),
         _ => String::new(),
@@ -39,7 +39,7 @@ const COLUMNS: [Column; 9] = [
     }),
     ("lost, twice, disordered", |outcome| {
         let counters = &outcome.counters;
-        talked(outcome, [counters.lost, counters.duplicated, counters.misordered].map(grouped).join(", "))
+        if_sent(outcome, [counters.lost, counters.duplicated, counters.misordered].map(thousands).join(", "))
     }),
 ];
 
@@ -52,7 +52,7 @@ pub fn render_files(paths: &[PathBuf]) -> Result<String> {
     for path in paths {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let outcome = serde_json::from_str(&text).with_context(|| format!("{} is not a result", path.display()))?;
-        rows.entry(name(path)).or_default().push(outcome);
+        rows.entry(row_name(path)).or_default().push(outcome);
     }
     let filled = |column: &&Column| rows.values().flatten().any(|outcome| !column.1(outcome).is_empty());
     let columns: Vec<&Column> = COLUMNS.iter().filter(filled).collect();
@@ -65,15 +65,16 @@ pub fn render_files(paths: &[PathBuf]) -> Result<String> {
     let heads: Vec<&str> = columns.iter().map(|column| column.0).collect();
     let _ = writeln!(text, "| | {} |\n|---|{}", heads.join(" | "), "---:|".repeat(heads.len()));
     for (name, rounds) in &rows {
-        let cell =
-            |column: &&Column| rounds.iter().map(|outcome| shown(outcome, column)).collect::<Vec<_>>().join(" / ");
+        let cell = |column: &&Column| {
+            rounds.iter().map(|outcome| render_cell(outcome, column)).collect::<Vec<_>>().join(" / ")
+        };
         let _ = writeln!(text, "| {name} | {} |", columns.iter().map(cell).collect::<Vec<_>>().join(" | "));
     }
     Ok(text)
 }
 
 /// A cell, with the verdict behind its figure where that was not good.
-fn shown(outcome: &Outcome, column: &Column) -> String {
+fn render_cell(outcome: &Outcome, column: &Column) -> String {
     let figure = column.1(outcome);
     match outcome.verdict.kind {
         VerdictKind::Good => figure,
@@ -84,12 +85,12 @@ fn shown(outcome: &Outcome, column: &Column) -> String {
     }
 }
 
-fn talked(outcome: &Outcome, text: String) -> String {
+fn if_sent(outcome: &Outcome, text: String) -> String {
     if outcome.counters.sent > 0 { text } else { String::new() }
 }
 
 /// A file's name without its round.
-fn name(path: &Path) -> String {
+fn row_name(path: &Path) -> String {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     match stem.rsplit_once('-') {
         Some((name, round)) if round.parse::<u32>().is_ok() => name.to_owned(),

@@ -5,9 +5,10 @@ use serde_json::{Map, Value, json};
 
 use crate::clock::SECOND;
 use crate::coordinator::{RunResult, ServerSamples};
+use crate::format::ratio;
 use crate::histogram::Percentiles;
 use crate::limit::Limit;
-use crate::machine::{Machine, ratio};
+use crate::machine::Machine;
 use crate::metrics::Counters;
 use crate::plan::{Pacing, Plan, Stop};
 use crate::process;
@@ -149,7 +150,8 @@ pub struct Step {
     /// CPU nanoseconds of the server for each delivery, when its process is known.
     pub cpu_ns_per_delivery: Option<f64>,
     /// Why it is not good; empty when it is.
-    pub trouble: String,
+    #[serde(rename = "trouble")]
+    pub problem: String,
 }
 
 impl Outcome {
@@ -230,7 +232,8 @@ fn server_figures(samples: &ServerSamples, run: &RunResult) -> ServerFigures {
     let delivered = run.metrics.counters.window_delivered;
     let joined = run.metrics.counters.joined;
     let top = to.rss.max(samples.after_joins.rss);
-    let writes = run.segments.filter(|&count| process::plausible(count, run.metrics.counters.window_reads, delivered));
+    let writes =
+        run.segments.filter(|&count| process::plausible_writes(count, run.metrics.counters.window_reads, delivered));
     ServerFigures {
         cpu_seconds: cpu as f64 / SECOND as f64,
         cpu_share: ratio(cpu, to.at.saturating_sub(from.at)),

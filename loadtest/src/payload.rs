@@ -5,9 +5,9 @@
 //! known beforehand or proven by the sum.
 
 /// Bytes of the fixed part: the smallest payload.
-pub const SMALLEST: usize = 36;
+pub const MIN_SIZE: usize = 36;
 /// The largest payload that fits a line of 20,000 bytes with some room for a protocol's own words.
-pub const LARGEST: usize = 19_000;
+pub const MAX_SIZE: usize = 19_000;
 
 const PADDING: &[u8; 26] = b"abcdefghijklmnopqrstuvwxyz";
 /// Where each number starts, and its digits.
@@ -15,11 +15,11 @@ const ROOM: (usize, usize) = (1, 4);
 const SENDER: (usize, usize) = (6, 4);
 const SEQUENCE: (usize, usize) = (11, 8);
 const PLANNED: (usize, usize) = (20, 10);
-const SUM: (usize, usize) = (31, 4);
+const CHECKSUM: (usize, usize) = (31, 4);
 /// Where there are blanks.
-const BLANKS: [usize; 5] = [5, 10, 19, 30, 35];
+const SPACES: [usize; 5] = [5, 10, 19, 30, 35];
 /// The largest prime below 2^16: no change of a single byte leaves a sum modulo it as it was.
-const PRIME: u64 = 65521;
+const CHECKSUM_MODULUS: u64 = 65521;
 
 /// The numbers that a payload carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,19 +34,19 @@ pub struct Stamp {
     pub planned_us: u64,
 }
 
-/// Appends the payload of `size` bytes (at least [`SMALLEST`]) that carries `stamp`.
+/// Appends the payload of `size` bytes (at least [`MIN_SIZE`]) that carries `stamp`.
 pub fn encode(stamp: &Stamp, size: usize, out: &mut Vec<u8>) {
     let start = out.len();
-    out.resize(start + size.max(SMALLEST), b' ');
+    out.resize(start + size.max(MIN_SIZE), b' ');
     let text = &mut out[start..];
     text[0] = b'#';
     write_hex(text, ROOM, u64::from(stamp.room));
     write_hex(text, SENDER, u64::from(stamp.sender));
     write_hex(text, SEQUENCE, u64::from(stamp.sequence));
     write_hex(text, PLANNED, stamp.planned_us);
-    let sum = sum(text);
-    write_hex(text, SUM, sum);
-    for (byte, pad) in text[SMALLEST..].iter_mut().zip(PADDING.iter().cycle()) {
+    let checksum = checksum(text);
+    write_hex(text, CHECKSUM, checksum);
+    for (byte, pad) in text[MIN_SIZE..].iter_mut().zip(PADDING.iter().cycle()) {
         *byte = *pad;
     }
 }
@@ -54,14 +54,14 @@ pub fn encode(stamp: &Stamp, size: usize, out: &mut Vec<u8>) {
 /// Reads a payload back. `None` when a single byte of it is not as [`encode`] wrote it.
 #[must_use]
 pub fn decode(text: &[u8], size: usize) -> Option<Stamp> {
-    if text.len() != size || size < SMALLEST || text[0] != b'#' {
+    if text.len() != size || size < MIN_SIZE || text[0] != b'#' {
         return None;
     }
-    let padding = text[SMALLEST..].iter().zip(PADDING.iter().cycle());
-    if BLANKS.iter().any(|&at| text[at] != b' ') || padding.into_iter().any(|(byte, pad)| byte != pad) {
+    let padding = text[MIN_SIZE..].iter().zip(PADDING.iter().cycle());
+    if SPACES.iter().any(|&at| text[at] != b' ') || padding.into_iter().any(|(byte, pad)| byte != pad) {
         return None;
     }
-    if read_hex(text, SUM)? != sum(text) {
+    if read_hex(text, CHECKSUM)? != checksum(text) {
         return None;
     }
     Some(Stamp {
@@ -73,8 +73,8 @@ pub fn decode(text: &[u8], size: usize) -> Option<Stamp> {
 }
 
 /// A sum over all numbers.
-fn sum(text: &[u8]) -> u64 {
-    text[..SUM.0].iter().fold(0, |sum, byte| (sum * 257 + u64::from(*byte)) % PRIME)
+fn checksum(text: &[u8]) -> u64 {
+    text[..CHECKSUM.0].iter().fold(0, |sum, byte| (sum * 257 + u64::from(*byte)) % CHECKSUM_MODULUS)
 }
 
 fn write_hex(text: &mut [u8], (at, digits): (usize, usize), mut value: u64) {
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn reads_back_what_it_wrote() {
-        for size in [SMALLEST, 37, 64, 4096] {
+        for size in [MIN_SIZE, 37, 64, 4096] {
             let mut text = Vec::new();
             encode(&STAMP, size, &mut text);
             assert_eq!(text.len(), size);

@@ -13,7 +13,7 @@ use crate::protocol::ProtocolKind;
 use crate::worker::HELD_BACK;
 
 /// The most members a room and the most rooms a run can have: what a payload's digits hold.
-const MOST: usize = 0xffff;
+const MAX_COUNT: usize = 0xffff;
 
 /// When lines are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -97,9 +97,9 @@ pub struct Share {
 
 /// Why something asked for makes no sense: what, its value, and the way out.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Impossible(String);
+pub struct UsageError(String);
 
-impl Impossible {
+impl UsageError {
     /// With one line for the user.
     #[must_use]
     pub fn new(text: String) -> Self {
@@ -107,13 +107,13 @@ impl Impossible {
     }
 }
 
-impl fmt::Display for Impossible {
+impl fmt::Display for UsageError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Impossible {}
+impl std::error::Error for UsageError {}
 
 impl Plan {
     /// Members of one room: they differ by one at most.
@@ -132,64 +132,64 @@ impl Plan {
     ///
     /// # Errors
     /// With one line for the user.
-    pub fn check(&self) -> Result<(), Impossible> {
-        let no = |text: String| Err(Impossible(text));
+    pub fn check(&self) -> Result<(), UsageError> {
+        let error = |text: String| Err(UsageError(text));
         if self.connections == 0 || self.rooms == 0 {
-            return no("--connections and --rooms must be at least 1".into());
+            return error("--connections and --rooms must be at least 1".into());
         }
         if self.rooms > self.connections {
-            return no(format!(
+            return error(format!(
                 "--rooms {} is more than --connections {}: a room needs a member",
                 self.rooms, self.connections
             ));
         }
         let members = self.connections / self.rooms;
         if self.senders > members && self.pacing != Pacing::Quiet {
-            return no(format!(
+            return error(format!(
                 "--senders {} is more than the {members} members of a room: lower it, or raise --connections",
                 self.senders
             ));
         }
         if self.senders == members && self.pacing != Pacing::Quiet && !self.protocol.protocol().echoes_to_sender() {
-            return no(format!(
+            return error(format!(
                 "--senders {} is every member of a room, but --protocol {} does not tell senders their own lines: \
                  lower it, so that somebody sees them all",
                 self.senders, self.protocol
             ));
         }
-        if members >= MOST || self.rooms > MOST {
-            return no(format!("more than {MOST} rooms, or members in one: lower --connections or --rooms"));
+        if members >= MAX_COUNT || self.rooms > MAX_COUNT {
+            return error(format!("more than {MAX_COUNT} rooms, or members in one: lower --connections or --rooms"));
         }
-        if !(payload::SMALLEST..=payload::LARGEST).contains(&self.size) {
-            return no(format!(
+        if !(payload::MIN_SIZE..=payload::MAX_SIZE).contains(&self.size) {
+            return error(format!(
                 "--size {} is not between {} (the marks that are checked) and {}",
                 self.size,
-                payload::SMALLEST,
-                payload::LARGEST
+                payload::MIN_SIZE,
+                payload::MAX_SIZE
             ));
         }
         self.check_pacing()
     }
 
-    fn check_pacing(&self) -> Result<(), Impossible> {
-        let no = |text: &str| Err(Impossible(text.into()));
+    fn check_pacing(&self) -> Result<(), UsageError> {
+        let error = |text: &str| Err(UsageError(text.into()));
         match self.pacing {
-            Pacing::Open { millilines_per_second: 0 } => no("--rate 0 sends nothing: `idle` measures quiet rooms"),
-            Pacing::Closed { window: 0 } => no("--in-flight 0 sends nothing: it must be at least 1"),
+            Pacing::Open { millilines_per_second: 0 } => error("--rate 0 sends nothing: `idle` measures quiet rooms"),
+            Pacing::Closed { window: 0 } => error("--in-flight 0 sends nothing: it must be at least 1"),
             Pacing::Open { .. } | Pacing::Closed { .. } if self.senders == 0 => {
-                no("--senders 0 sends nothing: `idle` measures quiet rooms")
+                error("--senders 0 sends nothing: `idle` measures quiet rooms")
             }
             Pacing::Open { .. } | Pacing::Closed { .. } if self.stop == Stop::After(Duration::ZERO) => {
-                no("--duration 0s measures nothing: give it a second or more")
+                error("--duration 0s measures nothing: give it a second or more")
             }
-            _ if self.patience.is_zero() => no("--patience 0s waits for nothing: give it a second or more"),
+            _ if self.patience.is_zero() => error("--patience 0s waits for nothing: give it a second or more"),
             Pacing::Closed { window } if window.saturating_mul(self.size) > HELD_BACK * self.senders => {
-                Err(Impossible(format!(
+                Err(UsageError(format!(
                     "--in-flight {window} of --size {} is more than {HELD_BACK} bytes a sender: lower one of them",
                     self.size
                 )))
             }
-            _ if self.threads == 0 || self.processes == 0 => no("--threads and --processes must be at least 1"),
+            _ if self.threads == 0 || self.processes == 0 => error("--threads and --processes must be at least 1"),
             _ => Ok(()),
         }
     }

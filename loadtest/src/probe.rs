@@ -5,19 +5,19 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 
 use anyhow::{Context, Result, bail};
 
-use crate::plan::{Impossible, Plan};
+use crate::plan::{Plan, UsageError};
 use crate::protocol::{Frame, ProtocolKind};
 
 /// How much of a greeting is read.
-const GREETING: usize = 4096;
+const MAX_GREETING: usize = 4096;
 
 /// Finds the address that a name and a port stand for.
 ///
 /// # Errors
 /// When it stands for none.
-pub fn resolve(target: &str) -> Result<SocketAddr> {
+pub fn resolve_target(target: &str) -> Result<SocketAddr> {
     let mut addresses = target.to_socket_addrs().map_err(|error| {
-        Impossible::new(format!("--target {target} is not an address with a port ({error}): give HOST:PORT"))
+        UsageError::new(format!("--target {target} is not an address with a port ({error}): give HOST:PORT"))
     })?;
     addresses.next().with_context(|| format!("--target {target} has no address"))
 }
@@ -41,30 +41,30 @@ pub fn probe(plan: &Plan) -> Result<()> {
         return Ok(());
     }
     stream.set_read_timeout(Some(plan.patience))?;
-    let mut heard = Vec::new();
-    let mut chunk = [0; GREETING];
-    while heard.len() < GREETING {
+    let mut received = Vec::new();
+    let mut chunk = [0; MAX_GREETING];
+    while received.len() < MAX_GREETING {
         let mut at = 0;
-        while let Some((length, frame)) = protocol.decode(&heard[at..]) {
+        while let Some((length, frame)) = protocol.decode(&received[at..]) {
             at += length;
             match frame {
                 Frame::Ready => return Ok(()),
                 Frame::Ignored => {}
-                _ => bail!("{target} does not speak --protocol {kind}: it said `{}`", words(&heard)),
+                _ => bail!("{target} does not speak --protocol {kind}: it said `{}`", first_line(&received)),
             }
         }
         match stream.read(&mut chunk) {
-            Ok(count) if count > 0 => heard.extend_from_slice(&chunk[..count]),
-            Ok(_) => bail!("{target} closed the connection instead of greeting; it said `{}`", words(&heard)),
+            Ok(count) if count > 0 => received.extend_from_slice(&chunk[..count]),
+            Ok(_) => bail!("{target} closed the connection instead of greeting; it said `{}`", first_line(&received)),
             Err(_) => bail!(
                 "{target} took a connection but did not greet in {}: does it speak --protocol {kind}?",
                 humantime::format_duration(plan.patience)
             ),
         }
     }
-    bail!("{target} does not speak --protocol {kind}: it said `{}`", words(&heard))
+    bail!("{target} does not speak --protocol {kind}: it said `{}`", first_line(&received))
 }
 
-fn words(heard: &[u8]) -> String {
-    String::from_utf8_lossy(heard).lines().next().unwrap_or_default().chars().take(80).collect()
+fn first_line(received: &[u8]) -> String {
+    String::from_utf8_lossy(received).lines().next().unwrap_or_default().chars().take(80).collect()
 }

@@ -14,7 +14,7 @@ pub struct Process {
     /// Its directory in `/proc`.
     proc: PathBuf,
     /// Its resident memory when it was first looked at: before the first connection of ours.
-    fresh_rss: u64,
+    initial_rss: u64,
 }
 
 /// What a process has used up to some moment.
@@ -41,15 +41,15 @@ impl Process {
     /// # Errors
     /// When there is none, or it is not ours to look at.
     pub fn new(pid: u32) -> io::Result<Self> {
-        let mut process = Self { proc: PathBuf::from(format!("/proc/{pid}")), fresh_rss: 0 };
-        process.fresh_rss = process.sample()?.rss;
+        let mut process = Self { proc: PathBuf::from(format!("/proc/{pid}")), initial_rss: 0 };
+        process.initial_rss = process.sample()?.rss;
         Ok(process)
     }
 
     /// Its resident memory when it was first looked at.
     #[must_use]
-    pub fn fresh_rss(&self) -> u64 {
-        self.fresh_rss
+    pub fn initial_rss(&self) -> u64 {
+        self.initial_rss
     }
 
     /// What it has used by now.
@@ -58,7 +58,7 @@ impl Process {
     /// When it is gone.
     pub fn sample(&self) -> io::Result<Sample> {
         let status = fs::read_to_string(self.proc.join("status"))?;
-        let mut sample = Sample { at: now(), rss: field(&status, "VmRSS:") * 1024, ..Sample::default() };
+        let mut sample = Sample { at: now(), rss: status_field(&status, "VmRSS:") * 1024, ..Sample::default() };
         if sample.rss == 0 {
             // It has ended, though nobody has asked yet how.
             return Err(io::ErrorKind::NotFound.into());
@@ -67,8 +67,8 @@ impl Process {
             let task = task?.path();
             // A thread may end between being listed and being read.
             let Ok(status) = fs::read_to_string(task.join("status")) else { continue };
-            sample.voluntary_switches += field(&status, "voluntary_ctxt_switches:");
-            sample.involuntary_switches += field(&status, "nonvoluntary_ctxt_switches:");
+            sample.voluntary_switches += status_field(&status, "voluntary_ctxt_switches:");
+            sample.involuntary_switches += status_field(&status, "nonvoluntary_ctxt_switches:");
             let schedstat = fs::read_to_string(task.join("schedstat")).unwrap_or_default();
             sample.cpu += first_number(&schedstat);
             sample.waited += schedstat.split_once(' ').map_or(0, |(_, rest)| first_number(rest));
@@ -78,7 +78,7 @@ impl Process {
 }
 
 /// The number after a key at a line's start.
-fn field(status: &str, key: &str) -> u64 {
+fn status_field(status: &str, key: &str) -> u64 {
     status.lines().find_map(|line| line.strip_prefix(key)).map_or(0, first_number)
 }
 
@@ -100,7 +100,7 @@ pub fn segments_sent() -> Option<u64> {
 /// Whether so many segments can be a server's writes. Fewer than reads can't be: then the kernel's count means something
 /// else here. Nor more than lines delivered, but for a few: then another program's are among them.
 #[must_use]
-pub fn plausible(segments: u64, reads: u64, delivered: u64) -> bool {
+pub fn plausible_writes(segments: u64, reads: u64, delivered: u64) -> bool {
     let most = delivered + delivered / 50;
     segments > 0 && segments >= reads / 2 && (delivered == 0 || segments <= most)
 }
@@ -123,8 +123,8 @@ mod tests {
 
     #[test]
     fn a_write_carries_a_line_at_least() {
-        assert!(plausible(1000, 1000, 32_000) && plausible(1010, 1000, 1000));
-        assert!(!plausible(1200, 1000, 1000) && !plausible(400, 1000, 32_000));
+        assert!(plausible_writes(1000, 1000, 32_000) && plausible_writes(1010, 1000, 1000));
+        assert!(!plausible_writes(1200, 1000, 1000) && !plausible_writes(400, 1000, 32_000));
     }
 
     #[test]

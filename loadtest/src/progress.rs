@@ -6,10 +6,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::clock::{SECOND, Tick, now};
 use crate::coordinator::ProgressSnapshot;
-use crate::machine::{grouped, micros, short};
+use crate::format::{micros, si, thousands};
 
 /// How often a line is written where there is no terminal.
-const LINE: Tick = 5 * SECOND;
+const LINE_INTERVAL: Tick = 5 * SECOND;
 
 /// Shows progress on standard error.
 #[derive(Debug)]
@@ -55,8 +55,8 @@ impl ProgressDisplay {
             return;
         }
         let rate = progress.delivered.saturating_sub(self.last.0) as f64 * SECOND as f64 / pause as f64;
-        let (joined, all) = (grouped(progress.joined), grouped(snapshot.connections));
-        let mut text = format!("{joined} of {all} joined, {}/s delivered", short(rate));
+        let (joined, all) = (thousands(progress.joined), thousands(snapshot.connections));
+        let mut text = format!("{joined} of {all} joined, {}/s delivered", si(rate));
         if progress.p99 > 0 {
             text = format!("{text}, p99 {}", micros(progress.p99));
         }
@@ -65,7 +65,7 @@ impl ProgressDisplay {
             bar.set_position(std::time::Duration::from_secs_f64(done).as_millis().try_into().unwrap_or(0));
             bar.set_message(text);
             self.last = (progress.delivered, at);
-        } else if at >= self.written + LINE {
+        } else if at >= self.written + LINE_INTERVAL {
             eprintln!("{phase}: {text}");
             self.written = at;
             self.last = (progress.delivered, at);
@@ -73,7 +73,7 @@ impl ProgressDisplay {
     }
 
     /// Takes the bar away.
-    pub fn end(&self) {
+    pub fn clear(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

@@ -2,26 +2,26 @@
 
 use anyhow::Result;
 
-use crate::machine::{micros, short};
+use crate::format::{micros, si};
 use crate::outcome::{Outcome, Step};
 use crate::plan::{Pacing, Plan};
-use crate::scenario::{Raise, Steps};
+use crate::scenario::{Raise, StepArgs};
 use crate::verdict::{Verdict, VerdictKind};
 
 /// What ended the steps other than a step that was too much.
-type Failure = Option<String>;
+type StopReason = Option<String>;
 
 /// Runs step after step. The outcome is the last good step's, with all steps beside it; when something was lost,
 /// or no step was good, it is that of the step which ended it.
 ///
 /// # Errors
 /// When the first step could not begin.
-pub fn run(args: &Steps, first: Plan, run: &mut dyn FnMut(&Plan) -> Result<Outcome>) -> Result<Outcome> {
-    let begin = Outcome::new("step", &first, &crate::coordinator::RunResult::default()).parameters;
+pub fn run(args: &StepArgs, first: Plan, run: &mut dyn FnMut(&Plan) -> Result<Outcome>) -> Result<Outcome> {
+    let first_parameters = Outcome::new("step", &first, &crate::coordinator::RunResult::default()).parameters;
     let mut plan = first;
     let mut steps: Vec<Step> = Vec::new();
     let mut best: Option<Outcome> = None;
-    let mut failure: Failure = None;
+    let mut failure: StopReason = None;
     for _ in 0..args.steps.max(1) {
         let outcome = match run(&plan) {
             Err(error) if best.is_some() => {
@@ -30,9 +30,9 @@ pub fn run(args: &Steps, first: Plan, run: &mut dyn FnMut(&Plan) -> Result<Outco
             }
             other => other?,
         };
-        let step = judge(args, &plan, &outcome);
-        let good = step.trouble.is_empty();
-        eprintln!("{}", told(&step));
+        let step = evaluate_step(args, &plan, &outcome);
+        let good = step.problem.is_empty();
+        eprintln!("{}", describe_step(&step));
         steps.push(step);
         if !good {
             if outcome.verdict.kind == VerdictKind::Unmeasured {
@@ -44,12 +44,12 @@ pub fn run(args: &Steps, first: Plan, run: &mut dyn FnMut(&Plan) -> Result<Outco
             break;
         }
         best = Some(outcome);
-        plan = args.next(&plan);
+        plan = args.next_plan(&plan);
     }
     let mut outcome = best.unwrap_or_default();
-    outcome.verdict = verdict(args, &outcome, &steps, failure);
+    outcome.verdict = ramp_verdict(args, &outcome, &steps, failure);
     for key in ["rate", "connections", "rooms"] {
-        outcome.parameters.insert(format!("first_{key}"), begin.get(key).cloned().unwrap_or_default());
+        outcome.parameters.insert(format!("first_{key}"), first_parameters.get(key).cloned().unwrap_or_default());
     }
     outcome.parameters.insert("until_p99".into(), args.until_p99.as_secs_f64().into());
     outcome.parameters.insert("raise".into(), if args.raise == Raise::Rate { "rate" } else { "connections" }.into());
@@ -58,13 +58,13 @@ pub fn run(args: &Steps, first: Plan, run: &mut dyn FnMut(&Plan) -> Result<Outco
     Ok(outcome)
 }
 
-fn judge(args: &Steps, plan: &Plan, outcome: &Outcome) -> Step {
+fn evaluate_step(args: &StepArgs, plan: &Plan, outcome: &Outcome) -> Step {
     let rate_per_room = match plan.pacing {
         Pacing::Open { millilines_per_second } => millilines_per_second as f64 / 1e3,
         Pacing::Quiet | Pacing::Closed { .. } => 0.0,
     };
     let late = u128::from(outcome.latency_us.p99) > args.until_p99.as_micros();
-    let trouble = match (&outcome.verdict.kind, late) {
+    let problem = match (&outcome.verdict.kind, late) {
         (VerdictKind::Good, false) => String::new(),
         (VerdictKind::Good, true) => format!("p99 above {}", humantime::format_duration(args.until_p99)),
         _ => outcome.verdict.text.clone(),
@@ -75,37 +75,37 @@ fn judge(args: &Steps, plan: &Plan, outcome: &Outcome) -> Step {
         deliveries_per_second: outcome.deliveries_per_second,
         latency_us: outcome.latency_us,
         cpu_ns_per_delivery: outcome.server.as_ref().map(|server| server.cpu_ns_per_delivery),
-        trouble,
+        problem,
     }
 }
 
-fn told(step: &Step) -> String {
-    let (rate, p99) = (short(step.rate_per_room), micros(step.latency_us.p99));
-    let trouble = if step.trouble.is_empty() { String::new() } else { format!(" - {}", step.trouble) };
-    format!("{} connections, {rate} lines/s a room: p99 {p99}{trouble}", step.connections)
+fn describe_step(step: &Step) -> String {
+    let (rate, p99) = (si(step.rate_per_room), micros(step.latency_us.p99));
+    let problem = if step.problem.is_empty() { String::new() } else { format!(" - {}", step.problem) };
+    format!("{} connections, {rate} lines/s a room: p99 {p99}{problem}", step.connections)
 }
 
-fn verdict(args: &Steps, outcome: &Outcome, steps: &[Step], failure: Failure) -> Verdict {
-    let last_good = steps.iter().rev().find(|step| step.trouble.is_empty());
+fn ramp_verdict(args: &StepArgs, outcome: &Outcome, steps: &[Step], failure: StopReason) -> Verdict {
+    let last_good = steps.iter().rev().find(|step| step.problem.is_empty());
     // A server that fails is not one that has enough: what was good before does not make it so.
     if let Some(failure) = failure {
-        let good = last_good.map_or(String::new(), |step| format!("; the last good step: {}", told(step)));
+        let good = last_good.map_or(String::new(), |step| format!("; the last good step: {}", describe_step(step)));
         return Verdict { kind: VerdictKind::Unmeasured, text: format!("FAILED: {failure}{good}") };
     }
-    let ended = steps.last().filter(|step| !step.trouble.is_empty()).map_or_else(
+    let ended = steps.last().filter(|step| !step.problem.is_empty()).map_or_else(
         || format!("all {} steps were good", steps.len()),
-        |step| format!("the next was not: {}", step.trouble),
+        |step| format!("the next was not: {}", step.problem),
     );
     match (last_good, outcome.verdict.kind) {
         (_, VerdictKind::Wrong) => outcome.verdict.clone(),
         (Some(step), _) => {
-            Verdict { kind: VerdictKind::Good, text: format!("LAST GOOD STEP: {}; {ended}", told(step)) }
+            Verdict { kind: VerdictKind::Good, text: format!("LAST GOOD STEP: {}; {ended}", describe_step(step)) }
         }
         (None, _) => Verdict {
             kind: VerdictKind::Unmeasured,
             text: format!(
                 "NO GOOD STEP: the first was not ({}): lower --rate or --connections, or raise --until-p99 {}",
-                steps.first().map_or("none", |step| &step.trouble),
+                steps.first().map_or("none", |step| &step.problem),
                 humantime::format_duration(args.until_p99)
             ),
         },

@@ -250,7 +250,7 @@ impl Room {
 
     /// Adds the room's final account, before anybody is made to leave. What has not arrived is lost, except where the
     /// run was cut short: then it may have been on its way.
-    pub(crate) fn add_final_counts(&self, cut_short: bool, metrics: &mut Metrics) {
+    pub(crate) fn add_final_counts(&self, stopped_early: bool, metrics: &mut Metrics) {
         let here = |leaver: &&usize| self.cursors[**leaver].state != MemberState::Left;
         metrics.counters.untrue_notices += self.leave_notices.iter().filter(here).count() as u64;
         metrics.counters.sent += self.lines_sent();
@@ -261,7 +261,7 @@ impl Room {
             let owed = self.expected_deliveries(member);
             metrics.counters.expected += owed;
             let missing = owed.saturating_sub(cursor.delivered);
-            *(if cut_short { &mut metrics.counters.in_flight } else { &mut metrics.counters.lost }) += missing;
+            *(if stopped_early { &mut metrics.counters.in_flight } else { &mut metrics.counters.lost }) += missing;
         }
     }
 }

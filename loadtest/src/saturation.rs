@@ -1,57 +1,57 @@
 //! Whether the generator was the bottleneck, or what it was measured with: then its figures say little of the server.
 
-use crate::machine::micros;
+use crate::format::micros;
 use crate::outcome::{GeneratorFigures, Outcome, ServerFigures};
 use crate::plan::{Pacing, Plan};
 
 /// A worker that computes or waits for a CPU for more of the window than this cannot be trusted to have kept up.
-const BUSY: f64 = 0.95;
+const MAX_BUSY_SHARE: f64 = 0.95;
 /// Cores that a server must use, or wait for, before a busy generator in a closed loop is believed to have been kept
 /// busy by it.
-const SERVER_BUSY: f64 = 0.9;
+const MIN_SERVER_CORES: f64 = 0.9;
 /// A closed loop's worker that waits for a CPU for more of the window than this, and longer than it computes, holds the
 /// loop up. (An open loop tells by how late it sends.)
-const STARVED: f64 = 0.3;
+const MAX_WAITED_SHARE: f64 = 0.3;
 /// A side that used and waited for less of a core in a closed loop waited for the other's lines much of the time.
-const IDLE: f64 = 0.7;
+const IDLE_SHARE: f64 = 0.7;
 /// Lateness of the generator's own sends, in microseconds, that a machine shared with the server may well cause: mostly,
 /// and at times, when both wait for a slice or two of the scheduler's.
-const LAG_US: (u64, u64) = (1000, 5000);
+const MAX_SEND_LAG_US: (u64, u64) = (1000, 5000);
 /// A window that is shorter, in seconds, says nothing about who was busy.
-const SHORTEST: f64 = 0.1;
+const MIN_WINDOW_SECONDS: f64 = 0.1;
 
 /// Why the generator was the bottleneck, if it was.
 #[must_use]
 pub fn saturation(plan: &Plan, outcome: &Outcome) -> Option<String> {
     match plan.pacing {
-        _ if outcome.window_seconds < SHORTEST => None,
-        Pacing::Open { .. } => paced(outcome),
-        Pacing::Closed { .. } => looped(outcome),
+        _ if outcome.window_seconds < MIN_WINDOW_SECONDS => None,
+        Pacing::Open { .. } => open_loop_saturation(outcome),
+        Pacing::Closed { .. } => closed_loop_saturation(outcome),
         Pacing::Quiet => None,
     }
 }
 
 /// Whether a closed loop left both sides time: with more lines in flight more would have gone through.
-pub(crate) fn idle(plan: &Plan, outcome: &Outcome) -> bool {
-    let server = outcome.server.as_ref().is_some_and(|server| wanted(server) < IDLE);
+pub(crate) fn both_sides_idle(plan: &Plan, outcome: &Outcome) -> bool {
+    let server = outcome.server.as_ref().is_some_and(|server| cores_demanded(server) < IDLE_SHARE);
     let closed = matches!(plan.pacing, Pacing::Closed { .. });
-    closed && server && outcome.window_seconds >= SHORTEST && outcome.generator.busy_share < IDLE
+    closed && server && outcome.window_seconds >= MIN_WINDOW_SECONDS && outcome.generator.busy_share < IDLE_SHARE
 }
 
 /// Cores that a server used or waited for.
-fn wanted(server: &ServerFigures) -> f64 {
+fn cores_demanded(server: &ServerFigures) -> f64 {
     server.cpu_share + server.waited_share
 }
 
 /// An open loop must have had time, and its own lateness must not be what is measured.
-fn paced(outcome: &Outcome) -> Option<String> {
+fn open_loop_saturation(outcome: &Outcome) -> Option<String> {
     let (lag, latency) = (&outcome.send_lag_us, &outcome.latency_us);
-    if outcome.generator.busy_share > BUSY {
-        return Some(format!("{}: {}", told(&outcome.generator), way_out(&outcome.generator)));
+    if outcome.generator.busy_share > MAX_BUSY_SHARE {
+        return Some(format!("{}: {}", describe_load(&outcome.generator), remedy(&outcome.generator)));
     }
-    let (quantile, lag) = if lag.p50 > LAG_US.0 && lag.p50 * 3 > latency.p50 {
+    let (quantile, lag) = if lag.p50 > MAX_SEND_LAG_US.0 && lag.p50 * 3 > latency.p50 {
         ("p50", lag.p50)
-    } else if lag.p99 > LAG_US.1 && lag.p99 * 2 > latency.p99 {
+    } else if lag.p99 > MAX_SEND_LAG_US.1 && lag.p99 * 2 > latency.p99 {
         ("p99", lag.p99)
     } else {
         return None;
@@ -60,20 +60,20 @@ fn paced(outcome: &Outcome) -> Option<String> {
 }
 
 /// A closed loop keeps somebody busy: it should be the server.
-fn looped(outcome: &Outcome) -> Option<String> {
+fn closed_loop_saturation(outcome: &Outcome) -> Option<String> {
     let generator = &outcome.generator;
-    let starved = generator.waited_share > STARVED.max(generator.cpu_share);
-    if generator.busy_share <= BUSY && !starved {
+    let starved = generator.waited_share > MAX_WAITED_SHARE.max(generator.cpu_share);
+    if generator.busy_share <= MAX_BUSY_SHARE && !starved {
         return None;
     }
     match &outcome.server {
-        Some(server) if wanted(server) >= SERVER_BUSY => None,
-        Some(_) => Some(format!("{} while the server had time: {}", told(generator), way_out(generator))),
-        None => Some(format!("{}: give --pid to tell whether the server was as busy", told(generator))),
+        Some(server) if cores_demanded(server) >= MIN_SERVER_CORES => None,
+        Some(_) => Some(format!("{} while the server had time: {}", describe_load(generator), remedy(generator))),
+        None => Some(format!("{}: give --pid to tell whether the server was as busy", describe_load(generator))),
     }
 }
 
-fn told(generator: &GeneratorFigures) -> String {
+fn describe_load(generator: &GeneratorFigures) -> String {
     let percent = generator.cpu_share * 100.0;
     let text = format!("the generator's busiest thread computed for {percent:.0} % of the window");
     match generator.busy_share - generator.cpu_share {
@@ -82,8 +82,12 @@ fn told(generator: &GeneratorFigures) -> String {
     }
 }
 
-fn way_out(generator: &GeneratorFigures) -> &'static str {
-    if generator.cpu_share > BUSY { "add --threads or --processes" } else { "give it a CPU, or lower the load" }
+fn remedy(generator: &GeneratorFigures) -> &'static str {
+    if generator.cpu_share > MAX_BUSY_SHARE {
+        "add --threads or --processes"
+    } else {
+        "give it a CPU, or lower the load"
+    }
 }
 
 #[cfg(test)]
@@ -165,11 +169,11 @@ pub(crate) mod tests {
     #[test]
     fn a_closed_loop_that_leaves_both_sides_time_is_told() {
         let mut outcome = waiting(0.4, 0.1);
-        assert!(!idle(&plan(CLOSED), &outcome), "nothing is known of the server");
+        assert!(!both_sides_idle(&plan(CLOSED), &outcome), "nothing is known of the server");
         outcome.server = Some(server(0.5, 0.1));
-        assert!(idle(&plan(CLOSED), &outcome) && !idle(&plan(OPEN), &outcome));
+        assert!(both_sides_idle(&plan(CLOSED), &outcome) && !both_sides_idle(&plan(OPEN), &outcome));
         outcome.server = Some(server(1.2, 0.0));
-        assert!(!idle(&plan(CLOSED), &outcome));
+        assert!(!both_sides_idle(&plan(CLOSED), &outcome));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::args::Common;
+use crate::args::CommonArgs;
 use crate::plan::{Pacing, Plan, Stop};
 
 mod flood;
@@ -15,11 +15,11 @@ mod steady;
 mod step;
 mod storm;
 
-pub use flood::Flood;
-pub use idle::Idle;
-pub use steady::Steady;
-pub use step::{Raise, Steps};
-pub use storm::Storm;
+pub use flood::FloodArgs;
+pub use idle::IdleArgs;
+pub use steady::SteadyArgs;
+pub use step::{Raise, StepArgs};
+pub use storm::StormArgs;
 
 /// Opens thousands of chat connections, and checks that every line arrives once and in order.
 ///
@@ -32,7 +32,7 @@ pub struct Cli {
     pub scenario: Scenario,
     /// What all scenarios share.
     #[command(flatten)]
-    pub common: Common,
+    pub common: CommonArgs,
 }
 
 const EXIT_CODES: &str = "\
@@ -48,15 +48,15 @@ Exit codes: 0 good; 1 something was lost, came twice or out of order; 2 wrong us
 #[derive(Debug, Subcommand)]
 pub enum Scenario {
     /// Rooms that talk at a fixed pace: latency, and whether all arrives
-    Steady(Steady),
+    Steady(SteadyArgs),
     /// As many lines as go through with so many in flight: what a busy room can do
-    Flood(Flood),
+    Flood(FloodArgs),
     /// A higher rate, or more connections, step by step, until it is too much
-    Step(Steps),
+    Step(StepArgs),
     /// Everybody joins at once, then everybody leaves
-    Storm(Storm),
+    Storm(StormArgs),
     /// Quiet connections: memory for each
-    Idle(Idle),
+    Idle(IdleArgs),
     /// No server: what this machine can write at all
     Limit(LimitArgs),
     /// Two results of --json side by side
@@ -106,7 +106,7 @@ pub struct MarkdownArgs {
 }
 
 /// The frame of every plan: what the common options say.
-fn frame(common: &Common, target: SocketAddr) -> Plan {
+fn base_plan(common: &CommonArgs, target: SocketAddr) -> Plan {
     Plan {
         target,
         protocol: common.protocol,

@@ -14,14 +14,14 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::clock::{SECOND, now};
 use crate::interrupt;
-use crate::plan::Impossible;
+use crate::plan::UsageError;
 
 /// How long a server may take to stop before it is killed.
-const GRACE: u64 = 10 * SECOND;
+const STOP_TIMEOUT: u64 = 10 * SECOND;
 /// How long a server may take to say where it listens.
-const GREETING: u64 = 10 * SECOND;
+const START_TIMEOUT: u64 = 10 * SECOND;
 /// How often signals are looked for while it does.
-const NAP: Duration = Duration::from_millis(50);
+const SIGNAL_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A running server; it is stopped when this is dropped.
 #[derive(Debug)]
@@ -49,12 +49,12 @@ impl Server {
             .with_context(|| format!("cannot start the server {}", program.display()))?;
         let out = child.stdout.take().context("a server without standard output")?;
         let mut server = Self { child, address: (Ipv4Addr::LOCALHOST, 0).into() };
-        let first = first_line(out);
+        let first = read_first_line(out);
         if let Some(port) = first.rsplit(':').next().and_then(|port| port.trim().parse().ok()) {
             server.address.set_port(port);
             return Ok(server);
         }
-        match (server.ended_soon(), first.as_str()) {
+        match (server.wait_exit_status(), first.as_str()) {
             (Some(how), _) => bail!("{} {how} instead of listening; it said `{first}`", program.display()),
             (None, "") => bail!("{} did not say where it listens", program.display()),
             (None, _) => bail!("{} did not say where it listens, but `{first}`", program.display()),
@@ -62,18 +62,18 @@ impl Server {
     }
 
     /// How it ended, if it has: `ended with exit status: 1`.
-    pub fn ended(&mut self) -> Option<String> {
+    pub fn exit_status(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok()??;
         Some(format!("ended with {status}"))
     }
 
     /// How it ended, if it does so within a second: its output and its connections end a moment before it does.
-    pub fn ended_soon(&mut self) -> Option<String> {
+    pub fn wait_exit_status(&mut self) -> Option<String> {
         let deadline = now() + SECOND;
-        while self.ended().is_none() && now() < deadline {
+        while self.exit_status().is_none() && now() < deadline {
             thread::sleep(Duration::from_millis(5));
         }
-        self.ended()
+        self.exit_status()
     }
 
     /// Where it listens.
@@ -93,7 +93,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         let asked = pid.is_some_and(|pid| kill_process(pid, Signal::TERM).is_ok());
-        let deadline = now() + GRACE;
+        let deadline = now() + STOP_TIMEOUT;
         while asked && now() < deadline {
             if let Ok(Some(_)) = self.child.try_wait() {
                 return;
@@ -107,16 +107,16 @@ impl Drop for Server {
 
 /// The first line that a server prints; empty when none comes in time. Whatever else it prints is read as well, so that
 /// it never waits for us.
-fn first_line(out: ChildStdout) -> String {
-    let (tell, told) = channel();
+fn read_first_line(out: ChildStdout) -> String {
+    let (line_sender, first_line) = channel();
     thread::spawn(move || {
         let mut lines = BufReader::new(out).lines();
-        let _ = tell.send(lines.next().and_then(io::Result::ok).unwrap_or_default());
+        let _ = line_sender.send(lines.next().and_then(io::Result::ok).unwrap_or_default());
         lines.for_each(drop);
     });
-    let deadline = now() + GREETING;
-    while now() < deadline && interrupt::caught().is_none() {
-        match told.recv_timeout(NAP) {
+    let deadline = now() + START_TIMEOUT;
+    while now() < deadline && interrupt::caught_signal().is_none() {
+        match first_line.recv_timeout(SIGNAL_CHECK_INTERVAL) {
             Ok(line) => return line,
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {}
@@ -129,10 +129,10 @@ fn first_line(out: ChildStdout) -> String {
 ///
 /// # Errors
 /// When there is none and it cannot be built.
-pub fn find(given: Option<&Path>) -> Result<PathBuf> {
+pub fn find_program(given: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = given {
         if !path.is_file() {
-            return Err(Impossible::new(format!("--server {} is not a file", path.display())).into());
+            return Err(UsageError::new(format!("--server {} is not a file", path.display())).into());
         }
         return Ok(path.to_owned());
     }

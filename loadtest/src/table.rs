@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::format::{bytes, micros, si, thousands};
 use crate::limit::Limit;
-use crate::machine::{bytes, grouped, micros, short};
 use crate::metrics::Counters;
 use crate::outcome::{Outcome, PhaseFigures, ServerFigures, Step};
 
@@ -12,42 +12,42 @@ use crate::outcome::{Outcome, PhaseFigures, ServerFigures, Step};
 struct Table(String);
 
 impl Table {
-    fn row(&mut self, name: &str, words: &str) {
+    fn row(&mut self, name: &str, text: &str) {
         // Writing to a string cannot fail.
-        let _ = writeln!(self.0, "  {name:<13} {words}");
+        let _ = writeln!(self.0, "  {name:<13} {text}");
     }
 }
 
 /// The whole table, the verdict last.
 #[must_use]
-pub fn table(outcome: &Outcome) -> String {
+pub fn render(outcome: &Outcome) -> String {
     let mut table = Table::default();
     let _ = writeln!(table.0, "{}", heading(outcome));
     let counters = &outcome.counters;
     phase_row(&mut table, "joined", &outcome.join);
     if counters.join_notices > 0 {
-        let (seen, owed) = (grouped(counters.join_notices), grouped(counters.join_notices_expected));
-        let mut words = format!("{seen} of {owed} joins, {} leaves seen", grouped(counters.leave_notices));
+        let (seen, owed) = (thousands(counters.join_notices), thousands(counters.join_notices_expected));
+        let mut text = format!("{seen} of {owed} joins, {} leaves seen", thousands(counters.leave_notices));
         if counters.untrue_notices > 0 {
-            let _ = write!(words, ", {} untrue", grouped(counters.untrue_notices));
+            let _ = write!(text, ", {} untrue", thousands(counters.untrue_notices));
         }
-        table.row("notices", &words);
+        table.row("notices", &text);
     }
     if counters.sent > 0 {
-        talk(&mut table, outcome);
+        sending_rows(&mut table, outcome);
     }
-    checks(&mut table, counters);
+    check_rows(&mut table, counters);
     phase_row(&mut table, "left", &outcome.leave);
     if let Some(figures) = &outcome.server {
-        server(&mut table, figures, outcome);
+        server_rows(&mut table, figures, outcome);
     }
     if counters.window_delivered > 0 {
-        generator(&mut table, outcome);
+        generator_rows(&mut table, outcome);
     }
     if let Some(limit) = &outcome.limit {
-        limit_row(&mut table, limit);
+        limit_rows(&mut table, limit);
     }
-    steps(&mut table, &outcome.steps);
+    step_rows(&mut table, &outcome.steps);
     let _ = writeln!(table.0, "{}", outcome.verdict.text);
     table.0
 }
@@ -81,30 +81,31 @@ fn phase_row(table: &mut Table, name: &str, phase: &PhaseFigures) {
     if phase.count == 0 || phase.seconds == 0.0 {
         return;
     }
-    let (count, rate) = (grouped(phase.count), short(phase.per_second));
-    let mut words = format!("{count} in {:.2} s ({rate}/s)", phase.seconds);
+    let (count, rate) = (thousands(phase.count), si(phase.per_second));
+    let mut text = format!("{count} in {:.2} s ({rate}/s)", phase.seconds);
     if phase.latency_us.max > 0 {
         let took = &phase.latency_us;
-        let _ = write!(words, ", each p50 {} p99 {}", micros(took.p50), micros(took.p99));
+        let _ = write!(text, ", each p50 {} p99 {}", micros(took.p50), micros(took.p99));
     }
     if let Some(cpu) = phase.server_cpu_seconds {
-        let _ = write!(words, ", server CPU {cpu:.2} s");
+        let _ = write!(text, ", server CPU {cpu:.2} s");
     }
-    table.row(name, &words);
+    table.row(name, &text);
 }
 
-fn talk(table: &mut Table, outcome: &Outcome) {
+fn sending_rows(table: &mut Table, outcome: &Outcome) {
     let counters = &outcome.counters;
-    let (sent, expected, delivered) = (grouped(counters.sent), grouped(counters.expected), grouped(counters.delivered));
-    let mut words = format!("{sent} sent, {expected} deliveries expected, {delivered} delivered");
+    let (sent, expected, delivered) =
+        (thousands(counters.sent), thousands(counters.expected), thousands(counters.delivered));
+    let mut text = format!("{sent} sent, {expected} deliveries expected, {delivered} delivered");
     if counters.in_flight > 0 {
-        let _ = write!(words, ", {} in flight at the end", grouped(counters.in_flight));
+        let _ = write!(text, ", {} in flight at the end", thousands(counters.in_flight));
     }
-    table.row("lines", &words);
+    table.row("lines", &text);
     if let Some(seconds) = outcome.ended_in_warmup {
         return table.row("", &format!("ended in warm-up after {seconds:.1} s: nothing was measured"));
     }
-    let (rate, volume) = (short(outcome.deliveries_per_second), bytes(outcome.bytes_per_second));
+    let (rate, volume) = (si(outcome.deliveries_per_second), bytes(outcome.bytes_per_second));
     table.row("throughput", &format!("{rate} deliveries/s, {volume}/s over {:.1} s", outcome.window_seconds));
     let took = &outcome.latency_us;
     let figures = [took.p50, took.p90, took.p99, took.p999, took.max].map(micros);
@@ -115,58 +116,58 @@ fn talk(table: &mut Table, outcome: &Outcome) {
     }
 }
 
-fn checks(table: &mut Table, counters: &Counters) {
+fn check_rows(table: &mut Table, counters: &Counters) {
     table.row(
         "checks",
         &format!(
             "{} lost, {} duplicated, {} out of sender's order, {} out of room's order, {} corrupt",
-            grouped(counters.lost),
-            grouped(counters.duplicated),
-            grouped(counters.misordered_sender),
-            grouped(counters.misordered_room),
-            grouped(counters.corrupt)
+            thousands(counters.lost),
+            thousands(counters.duplicated),
+            thousands(counters.misordered_sender),
+            thousands(counters.misordered_room),
+            thousands(counters.corrupt)
         ),
     );
     table.row(
         "troubles",
         &format!(
             "{} unexpected closes, {} ERROR lines, {} skip notices ({} lines)",
-            grouped(counters.closed),
-            grouped(counters.errors),
-            grouped(counters.skip_notices),
-            grouped(counters.skipped)
+            thousands(counters.closed),
+            thousands(counters.errors),
+            thousands(counters.skip_notices),
+            thousands(counters.skipped)
         ),
     );
 }
 
-fn server(table: &mut Table, figures: &ServerFigures, outcome: &Outcome) {
+fn server_rows(table: &mut Table, figures: &ServerFigures, outcome: &Outcome) {
     let (rss, each) = (bytes(figures.rss_bytes as f64), bytes(figures.rss_bytes_per_connection));
-    let mut words = format!("RSS {rss}, {each} a connection");
+    let mut text = format!("RSS {rss}, {each} a connection");
     if outcome.window_seconds == 0.0 {
-        return table.row("server", &words);
+        return table.row("server", &text);
     }
-    let _ = write!(words, "; CPU {:.2} s ({:.0} % of a core)", figures.cpu_seconds, figures.cpu_share * 100.0);
+    let _ = write!(text, "; CPU {:.2} s ({:.0} % of a core)", figures.cpu_seconds, figures.cpu_share * 100.0);
     if outcome.counters.window_delivered > 0 {
-        let _ = write!(words, ", {} ns a delivery", short(figures.cpu_ns_per_delivery));
+        let _ = write!(text, ", {} ns a delivery", si(figures.cpu_ns_per_delivery));
     }
-    table.row("server", &words);
+    table.row("server", &text);
     let [slept, aside] = figures.context_switches;
-    let mut words = format!("{} context switches ({} not asked for)", grouped(slept + aside), grouped(aside));
+    let mut text = format!("{} context switches ({} not asked for)", thousands(slept + aside), thousands(aside));
     if let Some(lines) = figures.lines_per_write {
-        let _ = write!(words, ", {} lines a write", short(lines));
+        let _ = write!(text, ", {} lines a write", si(lines));
     }
-    table.row("", &words);
+    table.row("", &text);
 }
 
-fn generator(table: &mut Table, outcome: &Outcome) {
+fn generator_rows(table: &mut Table, outcome: &Outcome) {
     let figures = &outcome.generator;
     table.row(
         "generator",
         &format!(
             "CPU {:.2} s, {} ns a delivery, {} lines a read{}",
             figures.cpu_seconds,
-            short(figures.cpu_ns_per_delivery),
-            short(figures.lines_per_read),
+            si(figures.cpu_ns_per_delivery),
+            si(figures.lines_per_read),
             if figures.saturated { ": SATURATED" } else { "" }
         ),
     );
@@ -183,7 +184,7 @@ fn generator(table: &mut Table, outcome: &Outcome) {
 }
 
 /// What bare writes cost, and how far the server is from it.
-fn limit_row(table: &mut Table, limit: &Limit) {
+fn limit_rows(table: &mut Table, limit: &Limit) {
     table.row(
         "limit",
         &format!(
@@ -191,32 +192,32 @@ fn limit_row(table: &mut Table, limit: &Limit) {
             limit.lines_per_write, limit.line_bytes, limit.sockets
         ),
     );
-    let (cost, rate) = (short(limit.cpu_ns_per_delivery), short(limit.deliveries_per_second));
-    let mut words = format!("{cost} ns a delivery, {rate} deliveries/s");
+    let (cost, rate) = (si(limit.cpu_ns_per_delivery), si(limit.deliveries_per_second));
+    let mut text = format!("{cost} ns a delivery, {rate} deliveries/s");
     match limit.distance {
-        Some(distance) if distance < 1.0 => words.push_str("; the server costs no more than that, within the noise"),
-        Some(distance) => _ = write!(words, "; the server costs {distance:.2} times that"),
+        Some(distance) if distance < 1.0 => text.push_str("; the server costs no more than that, within the noise"),
+        Some(distance) => _ = write!(text, "; the server costs {distance:.2} times that"),
         None => {}
     }
-    table.row("", &words);
+    table.row("", &text);
 }
 
 /// The limit alone.
 #[must_use]
-pub fn limit(limit: &Limit) -> String {
+pub fn render_limit(limit: &Limit) -> String {
     let mut table = Table::default();
-    limit_row(&mut table, limit);
+    limit_rows(&mut table, limit);
     table.0
 }
 
-fn steps(table: &mut Table, steps: &[Step]) {
+fn step_rows(table: &mut Table, steps: &[Step]) {
     for (at, step) in steps.iter().enumerate() {
-        let rate = short(step.rate_per_room);
+        let rate = si(step.rate_per_room);
         let (p50, p99) = (micros(step.latency_us.p50), micros(step.latency_us.p99));
-        let cpu = step.cpu_ns_per_delivery.map_or(String::new(), |ns| format!("  {} ns", short(ns)));
-        let good = if step.trouble.is_empty() { "good" } else { &step.trouble };
-        let through = short(step.deliveries_per_second);
-        let connections = grouped(step.connections);
+        let cpu = step.cpu_ns_per_delivery.map_or(String::new(), |ns| format!("  {} ns", si(ns)));
+        let good = if step.problem.is_empty() { "good" } else { &step.problem };
+        let through = si(step.deliveries_per_second);
+        let connections = thousands(step.connections);
         table.row(
             &format!("step {}", at + 1),
             &format!("{connections:>6} connections {rate:>8} lines/s  {through:>8} deliveries/s  p50 {p50:>8}  p99 {p99:>8}{cpu}  {good}"),

@@ -17,7 +17,7 @@ use crate::verdict::VerdictKind;
 use crate::{interrupt, limit, open_files};
 
 /// How long bare writes are measured beside a run.
-const LIMIT: Duration = Duration::from_secs(1);
+const LIMIT_DURATION: Duration = Duration::from_secs(1);
 
 /// The server and the means to measure it.
 #[derive(Debug)]
@@ -78,9 +78,9 @@ impl TestBed {
         let mut progress = ProgressDisplay::new();
         let mut run: RunResult =
             coordinator::run(plan, self.process.as_ref(), &mut |snapshot| progress.show(snapshot))?;
-        progress.end();
+        progress.clear();
         // A run that failed may have been left by a server that is about to end: that would be why.
-        let end = if run.failure.is_some() { Server::ended_soon } else { Server::ended };
+        let end = if run.failure.is_some() { Server::wait_exit_status } else { Server::exit_status };
         if let Some(how) = self.server.as_mut().and_then(end) {
             let before = run.failure.take().map_or(String::new(), |failure| format!(": {failure}"));
             run.failure = Some(format!("the spawned server {how}{before}"));
@@ -99,7 +99,7 @@ impl TestBed {
 /// When the limit of open files cannot be read.
 pub fn with_limit(mut outcome: Outcome) -> Result<Outcome> {
     // After a failure there is no whole run to be compared with anything.
-    let whole = outcome.verdict.kind != VerdictKind::Unmeasured && interrupt::caught().is_none();
+    let whole = outcome.verdict.kind != VerdictKind::Unmeasured && interrupt::caught_signal().is_none();
     let Some(figures) = outcome.server.as_ref().filter(|_| whole) else {
         return Ok(outcome);
     };
@@ -109,7 +109,7 @@ pub fn with_limit(mut outcome: Outcome) -> Result<Outcome> {
     let max_connections = open_files::raise_limit()? / 2;
     let sockets = usize::try_from(outcome.connections())?.min(max_connections);
     let lines = (1..4096_usize).find(|&count| count as f64 + 0.5 > lines).unwrap_or(4096);
-    let mut found = match limit::measure(sockets, lines, line_bytes.max(1), LIMIT) {
+    let mut found = match limit::measure(sockets, lines, line_bytes.max(1), LIMIT_DURATION) {
         Ok(found) => found,
         Err(error) => {
             eprintln!("loadtest: no limit beside this run: {error:#}");

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::machine::grouped;
+use crate::format::thousands;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
-use crate::saturation::{idle, saturation};
+use crate::saturation::{both_sides_idle, saturation};
 
 /// What a run comes to; the numbers are the program's exit codes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,35 +35,36 @@ impl Verdict {
     /// Judges a run that ended early with `failure`, or at its end.
     #[must_use]
     pub fn new(plan: &Plan, failure: Option<&str>, outcome: &Outcome) -> Self {
-        let wrongs = wrongs(outcome);
-        let by_then = if wrongs.is_empty() { String::new() } else { format!("; by then {}", wrongs.join(", ")) };
+        let violations = violations(outcome);
+        let violations_so_far =
+            if violations.is_empty() { String::new() } else { format!("; by then {}", violations.join(", ")) };
         let verdict = |kind, text| Self { kind, text };
         if let Some(failure) = failure {
-            return verdict(VerdictKind::Unmeasured, format!("FAILED: {failure}{by_then}"));
+            return verdict(VerdictKind::Unmeasured, format!("FAILED: {failure}{violations_so_far}"));
         }
         // What was refused is not on its way to anybody: it is told before what is missing.
         if outcome.counters.errors > 0 {
-            let count = grouped(outcome.counters.errors);
+            let count = thousands(outcome.counters.errors);
             let first = outcome.refusal.as_ref().map_or(String::new(), |words| format!(", first with `{words}`"));
             return verdict(
                 VerdictKind::Unmeasured,
-                format!("FAILED: {} refused {count} times{first}{by_then}", plan.target),
+                format!("FAILED: {} refused {count} times{first}{violations_so_far}", plan.target),
             );
         }
-        if !wrongs.is_empty() {
-            return verdict(VerdictKind::Wrong, format!("WRONG: {}", wrongs.join(", ")));
+        if !violations.is_empty() {
+            return verdict(VerdictKind::Wrong, format!("WRONG: {}", violations.join(", ")));
         }
         if outcome.counters.closed > 0 {
-            let count = grouped(outcome.counters.closed);
+            let count = thousands(outcome.counters.closed);
             return verdict(
                 VerdictKind::Unmeasured,
                 format!("FAILED: {} closed {count} connections in mid-run", plan.target),
             );
         }
-        if let Some(why) = saturation(plan, outcome) {
-            return verdict(VerdictKind::Saturated, format!("SATURATED: {why}"));
+        if let Some(reason) = saturation(plan, outcome) {
+            return verdict(VerdictKind::Saturated, format!("SATURATED: {reason}"));
         }
-        verdict(VerdictKind::Good, good(plan, outcome))
+        verdict(VerdictKind::Good, good_text(plan, outcome))
     }
 
     /// The program's exit code.
@@ -77,25 +78,25 @@ impl Verdict {
     }
 }
 
-fn good(plan: &Plan, outcome: &Outcome) -> String {
+fn good_text(plan: &Plan, outcome: &Outcome) -> String {
     let counters = &outcome.counters;
-    if counters.sent > 0 && idle(plan, outcome) {
-        let count = grouped(counters.delivered);
+    if counters.sent > 0 && both_sides_idle(plan, outcome) {
+        let count = thousands(counters.delivered);
         return format!(
             "GOOD: {count} deliveries in order, but neither side was busy: raise --in-flight for the highest rate"
         );
     }
     if counters.sent > 0 {
-        return format!("GOOD: {} deliveries, each once and in its room's order", grouped(counters.delivered));
+        return format!("GOOD: {} deliveries, each once and in its room's order", thousands(counters.delivered));
     }
-    format!("GOOD: {} connections in and out", grouped(counters.joined))
+    format!("GOOD: {} connections in and out", thousands(counters.joined))
 }
 
 /// What must never happen, where it did.
-fn wrongs(outcome: &Outcome) -> Vec<String> {
+fn violations(outcome: &Outcome) -> Vec<String> {
     let counters = &outcome.counters;
     let skipped = if counters.skipped > 0 {
-        format!(" ({} announced as skipped)", grouped(counters.skipped))
+        format!(" ({} announced as skipped)", thousands(counters.skipped))
     } else {
         String::new()
     };
@@ -105,17 +106,17 @@ fn wrongs(outcome: &Outcome) -> Vec<String> {
     // Notices are owed to those who came in: when not all did, that is told instead.
     let missing = if outcome.join.count == outcome.connections() { missing } else { 0 };
     [
-        (counters.lost, format!("of {} deliveries {lost}{skipped}", grouped(counters.expected))),
+        (counters.lost, format!("of {} deliveries {lost}{skipped}", thousands(counters.expected))),
         (counters.duplicated, "delivered more than once".into()),
         (counters.misordered_sender, "out of their sender's order".into()),
         (counters.misordered_room, "out of their room's common order".into()),
         (counters.corrupt, "lines that nobody sent".into()),
         (counters.untrue_notices, "notices of joins or leaves that did not happen, or told twice".into()),
-        (missing, format!("of {} join notices lost", grouped(counters.join_notices_expected))),
+        (missing, format!("of {} join notices lost", thousands(counters.join_notices_expected))),
     ]
     .into_iter()
     .filter(|(count, _)| *count > 0)
-    .map(|(count, what)| format!("{} {what}", grouped(count)))
+    .map(|(count, what)| format!("{} {what}", thousands(count)))
     .collect()
 }
 

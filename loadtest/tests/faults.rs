@@ -167,7 +167,7 @@ fn lines_on_their_way_at_a_failure_are_not_lost() {
     plan.warmup = std::time::Duration::from_secs(60);
     let outcome = run(&plan);
     assert_eq!((outcome.counters.lost, outcome.window_seconds), (0, 0.0), "{:?}", outcome.counters);
-    let table = loadtest::table::table(&outcome);
+    let table = loadtest::table::render(&outcome);
     assert!(table.contains("ended in warm-up after") && !table.contains("deliveries/s"), "{table}");
 }
 

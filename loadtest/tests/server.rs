@@ -122,10 +122,10 @@ fn a_signal_stops_the_run_and_the_server_but_not_the_table() {
 #[test]
 fn a_server_that_ends_is_told_with_its_status() {
     let mut server = spawn();
-    assert_eq!(server.ended(), None);
+    assert_eq!(server.exit_status(), None);
     let pid = server.pid().to_string();
     assert!(Command::new("kill").args(["-s", "KILL", &pid]).status().unwrap().success());
-    let how = std::iter::repeat_with(|| server.ended()).find_map(|how| how).unwrap();
+    let how = std::iter::repeat_with(|| server.exit_status()).find_map(|how| how).unwrap();
     assert!(how.contains("signal: 9"), "{how}");
 }
 

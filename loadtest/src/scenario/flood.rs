@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::frame;
-use crate::args::Common;
+use super::base_plan;
+use crate::args::CommonArgs;
 use crate::plan::{Pacing, Plan, Stop};
 
 /// Closed loop: each room has so many lines in flight; one is in flight until those have it that are read at once.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Example: loadtest flood --spawn --connections 2000 --rooms 200 --in-flight 4")]
-pub struct Flood {
+pub struct FloodArgs {
     /// Connections in all
     #[arg(long, default_value_t = 200, value_name = "C")]
     pub connections: usize,
@@ -43,10 +43,10 @@ pub struct Flood {
     pub warmup: Duration,
 }
 
-impl Flood {
+impl FloodArgs {
     /// The plan.
     #[must_use]
-    pub fn plan(&self, common: &Common, target: SocketAddr) -> Plan {
+    pub fn plan(&self, common: &CommonArgs, target: SocketAddr) -> Plan {
         Plan {
             connections: self.connections,
             rooms: self.rooms,
@@ -56,7 +56,7 @@ impl Flood {
             stop: self.lines.map_or(Stop::After(self.duration), Stop::Lines),
             warmup: self.lines.map_or(self.warmup, |_| Duration::ZERO),
             read_every: self.read_every,
-            ..frame(common, target)
+            ..base_plan(common, target)
         }
     }
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::frame;
-use crate::args::Common;
+use super::base_plan;
+use crate::args::CommonArgs;
 use crate::plan::{Plan, Stop};
 
 /// Nobody talks: what each connection costs in memory, and what they all cost in CPU while nothing happens.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Example: loadtest idle --spawn --connections 15000 --rooms 1500")]
-pub struct Idle {
+pub struct IdleArgs {
     /// Connections in all
     #[arg(long, default_value_t = 15_000, value_name = "C")]
     pub connections: usize,
@@ -24,11 +24,11 @@ pub struct Idle {
     pub duration: Duration,
 }
 
-impl Idle {
+impl IdleArgs {
     /// The plan.
     #[must_use]
-    pub fn plan(&self, common: &Common, target: SocketAddr) -> Plan {
+    pub fn plan(&self, common: &CommonArgs, target: SocketAddr) -> Plan {
         let stop = Stop::After(self.duration);
-        Plan { connections: self.connections, rooms: self.rooms, stop, ..frame(common, target) }
+        Plan { connections: self.connections, rooms: self.rooms, stop, ..base_plan(common, target) }
     }
 }

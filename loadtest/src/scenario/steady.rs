@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::frame;
-use crate::args::{Common, Rate};
+use super::base_plan;
+use crate::args::{CommonArgs, Rate};
 use crate::plan::{Pacing, Plan, Stop};
 
 /// Open loop: lines are sent when they are planned, and latency counts from then, whatever holds them up.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Example: loadtest steady --connections 5000 --rooms 500 --rate 5/s --duration 30s")]
-pub struct Steady {
+pub struct SteadyArgs {
     /// Connections in all
     #[arg(long, default_value_t = 1000, value_name = "C")]
     pub connections: usize,
@@ -42,11 +42,11 @@ pub struct Steady {
     pub warmup: Duration,
 }
 
-impl Steady {
+impl SteadyArgs {
     /// The plan.
     #[must_use]
-    pub fn plan(&self, common: &Common, target: SocketAddr) -> Plan {
-        let rate = self.total_rate.map_or(self.rate, |total| total.shared(self.rooms));
+    pub fn plan(&self, common: &CommonArgs, target: SocketAddr) -> Plan {
+        let rate = self.total_rate.map_or(self.rate, |total| total.per_room(self.rooms));
         Plan {
             connections: self.connections,
             rooms: self.rooms,
@@ -55,7 +55,7 @@ impl Steady {
             pacing: Pacing::Open { millilines_per_second: rate.millilines_per_second },
             stop: self.lines.map_or(Stop::After(self.duration), Stop::Lines),
             warmup: self.lines.map_or(self.warmup, |_| Duration::ZERO),
-            ..frame(common, target)
+            ..base_plan(common, target)
         }
     }
 }

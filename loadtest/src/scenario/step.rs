@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::frame;
-use crate::args::{Common, Rate};
+use super::base_plan;
+use crate::args::{CommonArgs, Rate};
 use crate::plan::{Pacing, Plan, Stop};
 
 /// What rises from step to step.
@@ -22,7 +22,7 @@ pub enum Raise {
 /// Each step is a run of its own, paced as `steady` is; the first that isn't good ends it.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Example: loadtest step --spawn --connections 500 --rooms 5 --rate 50/s --until-p99 50ms")]
-pub struct Steps {
+pub struct StepArgs {
     /// What rises from step to step
     #[arg(long, value_enum, default_value_t)]
     pub raise: Raise,
@@ -58,10 +58,10 @@ pub struct Steps {
     pub warmup: Duration,
 }
 
-impl Steps {
+impl StepArgs {
     /// The plan of the first step.
     #[must_use]
-    pub fn plan(&self, common: &Common, target: SocketAddr) -> Plan {
+    pub fn plan(&self, common: &CommonArgs, target: SocketAddr) -> Plan {
         Plan {
             connections: self.connections,
             rooms: self.rooms,
@@ -70,13 +70,13 @@ impl Steps {
             pacing: Pacing::Open { millilines_per_second: self.rate.millilines_per_second },
             stop: Stop::After(self.duration),
             warmup: self.warmup,
-            ..frame(common, target)
+            ..base_plan(common, target)
         }
     }
 
     /// The plan of the step after a plan.
     #[must_use]
-    pub fn next(&self, plan: &Plan) -> Plan {
+    pub fn next_plan(&self, plan: &Plan) -> Plan {
         let more = |value: usize| value + (value * usize::try_from(self.more).unwrap_or(0) / 100).max(1);
         let mut next = plan.clone();
         if let (Raise::Rate, Pacing::Open { millilines_per_second: rate }) = (self.raise, plan.pacing) {
