@@ -8,6 +8,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::clock::Tick;
 
+/// Bytes that one connection may have yet to write: a server that leaves more of them unread cannot be measured.
+pub(crate) const MAX_PENDING_BYTES: usize = 8 * 1024 * 1024;
+
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Connection {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Tick;
+use crate::connection::MAX_PENDING_BYTES;
 use crate::payload;
 use crate::protocol::ProtocolKind;
-use crate::worker::HELD_BACK;
 
 /// The most members a room and the most rooms a run can have: what a payload's digits hold.
 const MAX_COUNT: usize = 0xffff;
@@ -183,9 +183,9 @@ impl Plan {
                 error("--duration 0s measures nothing: give it a second or more")
             }
             _ if self.patience.is_zero() => error("--patience 0s waits for nothing: give it a second or more"),
-            Pacing::Closed { window } if window.saturating_mul(self.size) > HELD_BACK * self.senders => {
+            Pacing::Closed { window } if window.saturating_mul(self.size) > MAX_PENDING_BYTES * self.senders => {
                 Err(UsageError(format!(
-                    "--in-flight {window} of --size {} is more than {HELD_BACK} bytes a sender: lower one of them",
+                    "--in-flight {window} of --size {} is more than {MAX_PENDING_BYTES} bytes a sender: lower one of them",
                     self.size
                 )))
             }

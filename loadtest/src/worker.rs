@@ -21,8 +21,6 @@ mod leaving;
 mod reading;
 mod sending;
 
-pub(crate) use sending::HELD_BACK;
-
 /// Bytes of the one buffer that all connections are read into.
 const BUFFER: usize = 256 * 1024;
 /// Events taken from the poll at once.

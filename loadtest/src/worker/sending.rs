@@ -6,12 +6,10 @@ use mio::{Interest, Token};
 
 use super::{ALARM, Phase, Worker};
 use crate::clock::{SECOND, Tick, now, ticks};
+use crate::connection::MAX_PENDING_BYTES;
 use crate::message::Event;
 use crate::plan::{Pacing, Stop};
 use crate::thread_usage::UsageMeter;
-
-/// What one connection may hold back because the server doesn't read it, before the run is pointless.
-pub(crate) const HELD_BACK: usize = 8 * 1024 * 1024;
 
 /// Where talking is.
 #[derive(Debug, Default)]
@@ -173,7 +171,7 @@ impl Worker<'_> {
     fn flush_sender(&mut self, index: usize, planned: Tick) {
         let Some(connection) = self.connections[index].as_mut() else { return };
         connection.flush();
-        let held_back = connection.pending.len();
+        let pending_bytes = connection.pending.len();
         let now = now();
         let metrics = &mut self.report.metrics;
         if metrics.in_window(planned) {
@@ -181,7 +179,7 @@ impl Worker<'_> {
         }
         metrics.counters.writes += 1;
         metrics.counters.window_writes += u64::from(metrics.in_window(now));
-        if held_back > HELD_BACK {
+        if pending_bytes > MAX_PENDING_BYTES {
             let target = self.share.plan.target;
             let option = if self.sending.closed_loop { "--in-flight" } else { "--rate" };
             self.fail(format!("{target} reads a sender's lines more slowly than they are sent: lower {option}"));
