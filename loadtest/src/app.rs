@@ -6,12 +6,12 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use crate::args::CommonArgs;
-use crate::outcome::Outcome;
 use crate::plan::UsageError;
 use crate::probe::resolve_target;
 use crate::scenario::{Cli, FloodArgs, LimitArgs, Scenario, SteadyArgs, StepArgs};
 use crate::server::find_program;
 use crate::test_bed::{TestBed, with_limit};
+use crate::test_result::TestResult;
 use crate::{compare, html_report, limit, markdown, open_files, ramp, table, worker_pool};
 
 /// Arguments that a spawned server gets where its bound on a sender's rate would be what is measured.
@@ -78,8 +78,8 @@ fn run_flood(args: &FloodArgs, common: &CommonArgs) -> Result<u8> {
 fn run_step(args: &StepArgs, common: &CommonArgs) -> Result<u8> {
     let mut test_bed = start_test_bed(common, &NO_RATE_LIMIT)?;
     let first = args.plan(common, test_bed.target());
-    let outcome = ramp::run(args, first, &mut |plan| test_bed.run("step", plan))?;
-    write_results(common, &outcome)
+    let result = ramp::run(args, first, &mut |plan| test_bed.run("step", plan))?;
+    write_results(common, &result)
 }
 
 fn run_limit(args: &LimitArgs, common: &CommonArgs) -> Result<u8> {
@@ -108,15 +108,15 @@ fn start_test_bed(common: &CommonArgs, arguments: &[&str]) -> Result<TestBed> {
 }
 
 /// Shows an outcome wherever it is wanted.
-fn write_results(common: &CommonArgs, outcome: &Outcome) -> Result<u8> {
-    print(&table::render(outcome));
+fn write_results(common: &CommonArgs, result: &TestResult) -> Result<u8> {
+    print(&table::render(result));
     if let Some(path) = &common.json {
-        write_file(path, &serde_json::to_string_pretty(outcome)?)?;
+        write_file(path, &serde_json::to_string_pretty(result)?)?;
     }
     if let Some(path) = &common.report {
-        write_file(path, &html_report::render(outcome)?)?;
+        write_file(path, &html_report::render(result)?)?;
     }
-    Ok(outcome.verdict.exit_code())
+    Ok(result.verdict.exit_code())
 }
 
 /// Prints; whoever reads may have had enough.

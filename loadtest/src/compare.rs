@@ -8,9 +8,9 @@ use anyhow::{Context, Error, Result};
 use serde_json::Value;
 
 use crate::format::si;
-use crate::outcome::Outcome;
 use crate::plan::UsageError;
 use crate::table::heading;
+use crate::test_result::TestResult;
 use crate::verdict::VerdictKind;
 
 /// The parameters that make the work; the others say where and by whom it is done.
@@ -58,12 +58,12 @@ const FIGURES: [(&str, &str); 17] = [
 /// # Errors
 /// When one cannot be read, or they are of different work: then with what differs.
 pub fn compare_files(first: &Path, second: &Path) -> Result<(String, bool)> {
-    let read = |path: &Path| -> Result<Outcome> {
+    let read = |path: &Path| -> Result<TestResult> {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         serde_json::from_str(&text).with_context(|| format!("{} is not a result of --json", path.display()))
     };
     let (first, second) = (read(first)?, read(second)?);
-    let good = [&first, &second].iter().all(|outcome| outcome.verdict.kind == VerdictKind::Good);
+    let good = [&first, &second].iter().all(|result| result.verdict.kind == VerdictKind::Good);
     Ok((compare(&first, &second)?, good))
 }
 
@@ -71,32 +71,32 @@ pub fn compare_files(first: &Path, second: &Path) -> Result<(String, bool)> {
 ///
 /// # Errors
 /// When they are of different work: with what differs.
-pub fn compare(first: &Outcome, second: &Outcome) -> Result<String> {
-    if first.scenario != second.scenario {
-        return Err(different_work(&format!("scenario is {} and {}", first.scenario, second.scenario)));
+pub fn compare(first: &TestResult, second: &TestResult) -> Result<String> {
+    if first.outcome.scenario != second.outcome.scenario {
+        return Err(different_work(&format!("scenario is {} and {}", first.outcome.scenario, second.outcome.scenario)));
     }
-    let value = |outcome: &Outcome, key: &str| outcome.parameters.get(key).cloned().unwrap_or(Value::Null);
+    let value = |result: &TestResult, key: &str| result.outcome.parameters.get(key).cloned().unwrap_or(Value::Null);
     for key in WORK {
         let (a, b) = (value(first, key), value(second, key));
         // What `step` reached is its result, not its work.
-        let reached = first.scenario == "step" && ["rate", "connections", "rooms"].contains(&key);
+        let reached = first.outcome.scenario == "step" && ["rate", "connections", "rooms"].contains(&key);
         if a != b && !reached {
             return Err(different_work(&format!("{key} is {a} and {b}")));
         }
     }
-    let mut text = format!("{}\n", heading(first));
+    let mut text = format!("{}\n", heading(&first.outcome));
     for key in ["protocol", "threads", "processes"] {
         let (a, b) = (value(first, key), value(second, key));
         if a != b {
             let _ = writeln!(text, "  {key} differs: {a} and {b}");
         }
     }
-    if first.machine != second.machine {
+    if first.outcome.machine != second.outcome.machine {
         text.push_str("  the machines differ: only ratios within one machine mean much\n");
     }
     let _ = writeln!(text, "  {:<20} {:>12} {:>12} {:>8}", "", "first", "second", "ratio");
-    for (name, outcome) in [("first", first), ("second", second)] {
-        if outcome.verdict.kind != VerdictKind::Good {
+    for (name, result) in [("first", first), ("second", second)] {
+        if result.verdict.kind != VerdictKind::Good {
             let _ = writeln!(text, "  the {name} was not good: its figures are no measurement");
         }
     }

@@ -34,7 +34,7 @@ pub struct ProgressSnapshot {
 
 /// All that came out of a run.
 #[derive(Clone, Debug, Default)]
-pub struct RunResult {
+pub struct RunRecord {
     /// All workers' notes.
     pub metrics: Metrics,
     /// Why it ended early: the first worker's line.
@@ -95,7 +95,7 @@ struct Coordinator<'a> {
 ///
 /// # Errors
 /// When it could not begin.
-pub fn run(plan: &Plan, server: Option<&Process>, on_progress: &mut dyn FnMut(&ProgressSnapshot)) -> Result<RunResult> {
+pub fn run(plan: &Plan, server: Option<&Process>, on_progress: &mut dyn FnMut(&ProgressSnapshot)) -> Result<RunRecord> {
     plan.check()?;
     let mut samples = ServerSamples { before_joins: sample(server), ..ServerSamples::default() };
     // Memory that an earlier run left behind is reused by this one's connections: it is theirs.
@@ -249,8 +249,8 @@ fn merge_reports(
     reports: Vec<WorkerReport>,
     server: Option<ServerSamples>,
     segments: Option<u64>,
-) -> RunResult {
-    let mut run = RunResult { server, ..RunResult::default() };
+) -> RunRecord {
+    let mut run = RunRecord { server, ..RunRecord::default() };
     let span = |spans: &mut dyn Iterator<Item = (Tick, Tick)>| {
         let (mut from, mut to) = (Tick::MAX, 0);
         spans.filter(|span| span.0 > 0).for_each(|span| (from, to) = (from.min(span.0), to.max(span.1)));

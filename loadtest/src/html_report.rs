@@ -9,6 +9,7 @@ use crate::format::{bytes, micros, si, thousands};
 use crate::outcome::{Outcome, Step, TimelineSecond};
 use crate::plot::{Axes, Axis, Series, chart};
 use crate::table::{heading, render as render_table};
+use crate::test_result::TestResult;
 use crate::verdict::VerdictKind;
 
 const STYLE: &str = include_str!("html_report.css");
@@ -17,7 +18,8 @@ const STYLE: &str = include_str!("html_report.css");
 ///
 /// # Errors
 /// When a plot cannot be drawn.
-pub fn render(outcome: &Outcome) -> Result<String> {
+pub fn render(result: &TestResult) -> Result<String> {
+    let TestResult { outcome, verdict } = result;
     let title = escape(&heading(outcome));
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -25,17 +27,17 @@ pub fn render(outcome: &Outcome) -> Result<String> {
          <style>{STYLE}</style></head><body><main>\n<h1>{}</h1>\n<p class=\"work\">{title}</p>\n",
         escape(&outcome.scenario)
     );
-    let class = match outcome.verdict.kind {
+    let class = match verdict.kind {
         VerdictKind::Good => "good",
         VerdictKind::Wrong => "wrong",
         VerdictKind::Saturated | VerdictKind::Unmeasured => "unmeasured",
     };
     // Writing to a string cannot fail.
-    let _ = writeln!(page, "<p class=\"verdict {class}\">{}</p>", escape(&outcome.verdict.text));
+    let _ = writeln!(page, "<p class=\"verdict {class}\">{}</p>", escape(&verdict.text));
     cards(&mut page, outcome);
     plots(&mut page, outcome)?;
     step_table(&mut page, &outcome.steps);
-    let _ = writeln!(page, "<h2>All figures</h2>\n<pre>{}</pre>", escape(&render_table(outcome)));
+    let _ = writeln!(page, "<h2>All figures</h2>\n<pre>{}</pre>", escape(&render_table(result)));
     parameter_table(&mut page, outcome);
     page.push_str("</main></body></html>\n");
     Ok(page)

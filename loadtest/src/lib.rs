@@ -49,6 +49,7 @@ pub mod scenario;
 pub mod server;
 pub mod table;
 pub mod test_bed;
+pub mod test_result;
 mod thread_usage;
 pub mod verdict;
 mod worker;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use crate::format::{bytes, micros, si, thousands};
 use crate::outcome::Outcome;
 use crate::table::heading;
+use crate::test_result::TestResult;
 use crate::verdict::VerdictKind;
 
 /// A column: its head, and its cell, empty where there is nothing to be told.
@@ -48,35 +49,34 @@ const COLUMNS: [Column; 9] = [
 /// # Errors
 /// When one cannot be read.
 pub fn render_files(paths: &[PathBuf]) -> Result<String> {
-    let mut rows: BTreeMap<String, Vec<Outcome>> = BTreeMap::new();
+    let mut rows: BTreeMap<String, Vec<TestResult>> = BTreeMap::new();
     for path in paths {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let outcome = serde_json::from_str(&text).with_context(|| format!("{} is not a result", path.display()))?;
-        rows.entry(row_name(path)).or_default().push(outcome);
+        let result = serde_json::from_str(&text).with_context(|| format!("{} is not a result", path.display()))?;
+        rows.entry(row_name(path)).or_default().push(result);
     }
-    let filled = |column: &&Column| rows.values().flatten().any(|outcome| !column.1(outcome).is_empty());
+    let filled = |column: &&Column| rows.values().flatten().any(|result| !column.1(&result.outcome).is_empty());
     let columns: Vec<&Column> = COLUMNS.iter().filter(filled).collect();
     let mut text = String::new();
     if let Some(first) = rows.values().flatten().next() {
-        let work = heading(first);
+        let work = heading(&first.outcome);
         let work = work.rsplit_once(" (").map_or(work.as_str(), |(work, _)| work);
         let _ = writeln!(text, "{work}\n");
     }
     let heads: Vec<&str> = columns.iter().map(|column| column.0).collect();
     let _ = writeln!(text, "| | {} |\n|---|{}", heads.join(" | "), "---:|".repeat(heads.len()));
     for (name, rounds) in &rows {
-        let cell = |column: &&Column| {
-            rounds.iter().map(|outcome| render_cell(outcome, column)).collect::<Vec<_>>().join(" / ")
-        };
+        let cell =
+            |column: &&Column| rounds.iter().map(|result| render_cell(result, column)).collect::<Vec<_>>().join(" / ");
         let _ = writeln!(text, "| {name} | {} |", columns.iter().map(cell).collect::<Vec<_>>().join(" | "));
     }
     Ok(text)
 }
 
 /// A cell, with the verdict behind its figure where that was not good.
-fn render_cell(outcome: &Outcome, column: &Column) -> String {
-    let figure = column.1(outcome);
-    match outcome.verdict.kind {
+fn render_cell(result: &TestResult, column: &Column) -> String {
+    let figure = column.1(&result.outcome);
+    match result.verdict.kind {
         VerdictKind::Good => figure,
         VerdictKind::Unmeasured => "failed".into(),
         _ if figure.is_empty() => figure,

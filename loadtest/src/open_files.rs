@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_room_stays_in_one_process() {
-        let mut plan = crate::saturation::tests::plan(crate::plan::Pacing::Quiet);
+        let mut plan = crate::plan::tests::plan(crate::plan::Pacing::Quiet);
         (plan.connections, plan.rooms, plan.processes) = (300, 1, 3);
         let error = check_plan(&plan, 100).unwrap_err().to_string();
         assert!(error.contains("--rooms 1 makes one of --processes 3 open 300 files"), "{error}");

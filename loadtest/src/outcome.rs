@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::clock::SECOND;
-use crate::coordinator::{RunResult, ServerSamples};
+use crate::coordinator::{RunRecord, ServerSamples};
 use crate::format::ratio;
 use crate::histogram::Percentiles;
 use crate::limit::Limit;
@@ -12,8 +12,6 @@ use crate::machine::Machine;
 use crate::metrics::Counters;
 use crate::plan::{Pacing, Plan, Stop};
 use crate::process;
-use crate::saturation::saturation;
-use crate::verdict::Verdict;
 
 /// The outcome of one run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -61,8 +59,6 @@ pub struct Outcome {
     pub latency_curve: Vec<(f64, u64)>,
     /// The steps of `step`.
     pub steps: Vec<Step>,
-    /// Whether the run can be relied on.
-    pub verdict: Verdict,
 }
 
 /// All members' way in, or out.
@@ -157,7 +153,7 @@ pub struct Step {
 impl Outcome {
     /// What a run of a plan came to.
     #[must_use]
-    pub fn new(scenario: &str, plan: &Plan, run: &RunResult) -> Self {
+    pub fn new(scenario: &str, plan: &Plan, run: &RunRecord) -> Self {
         let counters = run.metrics.counters.clone();
         let seconds = run.window as f64 / SECOND as f64;
         let per_second = |count: u64| if run.window == 0 { 0.0 } else { count as f64 / seconds };
@@ -189,8 +185,6 @@ impl Outcome {
             outcome.join.server_cpu_seconds = cpu(samples.before_joins.cpu, samples.after_joins.cpu);
             outcome.leave.server_cpu_seconds = cpu(samples.window_end.cpu, samples.after_leaves.cpu);
         }
-        outcome.generator.saturated = saturation(plan, &outcome).is_some();
-        outcome.verdict = Verdict::new(plan, run.failure.as_deref(), &outcome);
         outcome
     }
 }
@@ -209,7 +203,7 @@ fn phase_figures(count: u64, time: u64) -> PhaseFigures {
     PhaseFigures { count, seconds, per_second, ..PhaseFigures::default() }
 }
 
-fn generator_figures(run: &RunResult) -> GeneratorFigures {
+fn generator_figures(run: &RunRecord) -> GeneratorFigures {
     let cpu: u64 = run.thread_usages.iter().map(|usage| usage.cpu).sum();
     let most = |part: fn(&crate::message::ThreadUsage) -> u64| {
         run.thread_usages.iter().map(|usage| ratio(part(usage), usage.wall)).fold(0.0, f64::max)
@@ -226,7 +220,7 @@ fn generator_figures(run: &RunResult) -> GeneratorFigures {
     }
 }
 
-fn server_figures(samples: &ServerSamples, run: &RunResult) -> ServerFigures {
+fn server_figures(samples: &ServerSamples, run: &RunRecord) -> ServerFigures {
     let (from, to) = (&samples.window_start, &samples.window_end);
     let cpu = to.cpu.saturating_sub(from.cpu);
     let delivered = run.metrics.counters.window_delivered;
@@ -250,7 +244,7 @@ fn server_figures(samples: &ServerSamples, run: &RunResult) -> ServerFigures {
     }
 }
 
-fn timeline(run: &RunResult) -> Vec<TimelineSecond> {
+fn timeline(run: &RunRecord) -> Vec<TimelineSecond> {
     let second = |second: &crate::metrics::SecondMetrics| TimelineSecond {
         delivered: second.delivered,
         p50: second.latency.quantile(0.5),

@@ -217,3 +217,30 @@ impl Share {
         self.plan.first_connection(self.rooms.end) - self.plan.first_connection(self.rooms.start)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Returns a plan of two connections in one room.
+    pub(crate) fn plan(pacing: Pacing) -> Plan {
+        Plan {
+            target: ([127, 0, 0, 1], 1234).into(),
+            protocol: ProtocolKind::Line,
+            connections: 2,
+            rooms: 1,
+            senders: 1,
+            size: 64,
+            pacing,
+            stop: Stop::Lines(1),
+            warmup: Duration::ZERO,
+            read_every: Duration::ZERO,
+            patience: Duration::ZERO,
+            connecting: 1,
+            sources: 1,
+            first_room: 0,
+            threads: 1,
+            processes: 1,
+        }
+    }
+}

@@ -6,6 +6,7 @@ use crate::format::{micros, si};
 use crate::outcome::{Outcome, Step};
 use crate::plan::{Pacing, Plan};
 use crate::scenario::{Raise, StepArgs};
+use crate::test_result::TestResult;
 use crate::verdict::{Verdict, VerdictKind};
 
 /// What ended the steps other than a step that was too much.
@@ -16,58 +17,65 @@ type StopReason = Option<String>;
 ///
 /// # Errors
 /// When the first step could not begin.
-pub fn run(args: &StepArgs, first: Plan, run: &mut dyn FnMut(&Plan) -> Result<Outcome>) -> Result<Outcome> {
-    let first_parameters = Outcome::new("step", &first, &crate::coordinator::RunResult::default()).parameters;
+pub fn run(args: &StepArgs, first: Plan, run: &mut dyn FnMut(&Plan) -> Result<TestResult>) -> Result<TestResult> {
+    let first_parameters = Outcome::new("step", &first, &crate::coordinator::RunRecord::default()).parameters;
     let mut plan = first;
     let mut steps: Vec<Step> = Vec::new();
-    let mut best: Option<Outcome> = None;
+    let mut best: Option<TestResult> = None;
     let mut failure: StopReason = None;
     for _ in 0..args.steps.max(1) {
-        let outcome = match run(&plan) {
+        let result = match run(&plan) {
             Err(error) if best.is_some() => {
                 failure = Some(format!("no further step: {error:#}"));
                 break;
             }
             other => other?,
         };
-        let step = evaluate_step(args, &plan, &outcome);
+        let step = evaluate_step(args, &plan, &result);
         let good = step.problem.is_empty();
         eprintln!("{}", describe_step(&step));
         steps.push(step);
         if !good {
-            if outcome.verdict.kind == VerdictKind::Unmeasured {
-                failure = Some(outcome.verdict.text.trim_start_matches("FAILED: ").to_owned());
+            if result.verdict.kind == VerdictKind::Unmeasured {
+                failure = Some(result.verdict.text.trim_start_matches("FAILED: ").to_owned());
             }
-            if best.is_none() || outcome.verdict.kind == VerdictKind::Wrong {
-                best = Some(outcome);
+            if best.is_none() || result.verdict.kind == VerdictKind::Wrong {
+                best = Some(result);
             }
             break;
         }
-        best = Some(outcome);
+        best = Some(result);
         plan = args.next_plan(&plan);
     }
-    let mut outcome = best.unwrap_or_default();
-    outcome.verdict = ramp_verdict(args, &outcome, &steps, failure);
+    let mut result = best.unwrap_or_default();
+    result.verdict = ramp_verdict(args, &result, &steps, failure);
     for key in ["rate", "connections", "rooms"] {
-        outcome.parameters.insert(format!("first_{key}"), first_parameters.get(key).cloned().unwrap_or_default());
+        result
+            .outcome
+            .parameters
+            .insert(format!("first_{key}"), first_parameters.get(key).cloned().unwrap_or_default());
     }
-    outcome.parameters.insert("until_p99".into(), args.until_p99.as_secs_f64().into());
-    outcome.parameters.insert("raise".into(), if args.raise == Raise::Rate { "rate" } else { "connections" }.into());
-    outcome.parameters.insert("more".into(), args.more.into());
-    outcome.steps = steps;
-    Ok(outcome)
+    result.outcome.parameters.insert("until_p99".into(), args.until_p99.as_secs_f64().into());
+    result
+        .outcome
+        .parameters
+        .insert("raise".into(), if args.raise == Raise::Rate { "rate" } else { "connections" }.into());
+    result.outcome.parameters.insert("more".into(), args.more.into());
+    result.outcome.steps = steps;
+    Ok(result)
 }
 
-fn evaluate_step(args: &StepArgs, plan: &Plan, outcome: &Outcome) -> Step {
+fn evaluate_step(args: &StepArgs, plan: &Plan, result: &TestResult) -> Step {
+    let outcome = &result.outcome;
     let rate_per_room = match plan.pacing {
         Pacing::Open { millilines_per_second } => millilines_per_second as f64 / 1e3,
         Pacing::Quiet | Pacing::Closed { .. } => 0.0,
     };
     let late = u128::from(outcome.latency_us.p99) > args.until_p99.as_micros();
-    let problem = match (&outcome.verdict.kind, late) {
+    let problem = match (&result.verdict.kind, late) {
         (VerdictKind::Good, false) => String::new(),
         (VerdictKind::Good, true) => format!("p99 above {}", humantime::format_duration(args.until_p99)),
-        _ => outcome.verdict.text.clone(),
+        _ => result.verdict.text.clone(),
     };
     Step {
         connections: plan.connections as u64,
@@ -85,7 +93,7 @@ fn describe_step(step: &Step) -> String {
     format!("{} connections, {rate} lines/s a room: p99 {p99}{problem}", step.connections)
 }
 
-fn ramp_verdict(args: &StepArgs, outcome: &Outcome, steps: &[Step], failure: StopReason) -> Verdict {
+fn ramp_verdict(args: &StepArgs, result: &TestResult, steps: &[Step], failure: StopReason) -> Verdict {
     let last_good = steps.iter().rev().find(|step| step.problem.is_empty());
     // A server that fails is not one that has enough: what was good before does not make it so.
     if let Some(failure) = failure {
@@ -96,8 +104,8 @@ fn ramp_verdict(args: &StepArgs, outcome: &Outcome, steps: &[Step], failure: Sto
         || format!("all {} steps were good", steps.len()),
         |step| format!("the next was not: {}", step.problem),
     );
-    match (last_good, outcome.verdict.kind) {
-        (_, VerdictKind::Wrong) => outcome.verdict.clone(),
+    match (last_good, result.verdict.kind) {
+        (_, VerdictKind::Wrong) => result.verdict.clone(),
         (Some(step), _) => {
             Verdict { kind: VerdictKind::Good, text: format!("LAST GOOD STEP: {}; {ended}", describe_step(step)) }
         }

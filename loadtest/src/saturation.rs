@@ -92,32 +92,8 @@ fn remedy(generator: &GeneratorFigures) -> &'static str {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::plan::Stop;
-    use crate::protocol::ProtocolKind;
-
-    pub(crate) fn plan(pacing: Pacing) -> Plan {
-        Plan {
-            target: ([127, 0, 0, 1], 1234).into(),
-            protocol: ProtocolKind::Line,
-            connections: 2,
-            rooms: 1,
-            senders: 1,
-            size: 64,
-            pacing,
-            stop: Stop::Lines(1),
-            warmup: Duration::ZERO,
-            read_every: Duration::ZERO,
-            patience: Duration::ZERO,
-            connecting: 1,
-            sources: 1,
-            first_room: 0,
-            threads: 1,
-            processes: 1,
-        }
-    }
+    use crate::plan::tests::plan;
 
     /// An outcome of a generator that computed for this share of the window.
     pub(crate) fn busy(share: f64) -> Outcome {

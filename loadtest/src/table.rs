@@ -6,6 +6,7 @@ use crate::format::{bytes, micros, si, thousands};
 use crate::limit::Limit;
 use crate::metrics::Counters;
 use crate::outcome::{Outcome, PhaseFigures, ServerFigures, Step};
+use crate::test_result::TestResult;
 
 /// Rows of a name and some words, under headings.
 #[derive(Debug, Default)]
@@ -20,7 +21,8 @@ impl Table {
 
 /// The whole table, the verdict last.
 #[must_use]
-pub fn render(outcome: &Outcome) -> String {
+pub fn render(result: &TestResult) -> String {
+    let TestResult { outcome, verdict } = result;
     let mut table = Table::default();
     let _ = writeln!(table.0, "{}", heading(outcome));
     let counters = &outcome.counters;
@@ -48,7 +50,7 @@ pub fn render(outcome: &Outcome) -> String {
         limit_rows(&mut table, limit);
     }
     step_rows(&mut table, &outcome.steps);
-    let _ = writeln!(table.0, "{}", outcome.verdict.text);
+    let _ = writeln!(table.0, "{}", verdict.text);
     table.0
 }
 

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::coordinator::{self, RunResult};
-use crate::outcome::Outcome;
+use crate::coordinator::{self, RunRecord};
 use crate::plan::Plan;
 use crate::probe::probe;
 use crate::process::Process;
 use crate::progress::ProgressDisplay;
 use crate::server::Server;
+use crate::test_result::TestResult;
 use crate::verdict::VerdictKind;
 use crate::{interrupt, limit, open_files};
 
@@ -71,12 +71,12 @@ impl TestBed {
     ///
     /// # Errors
     /// When it could not begin.
-    pub fn run(&mut self, scenario: &str, plan: &Plan) -> Result<Outcome> {
+    pub fn run(&mut self, scenario: &str, plan: &Plan) -> Result<TestResult> {
         plan.check()?;
         open_files::check_plan(plan, self.max_connections)?;
         probe(plan)?;
         let mut progress = ProgressDisplay::new();
-        let mut run: RunResult =
+        let mut run: RunRecord =
             coordinator::run(plan, self.process.as_ref(), &mut |snapshot| progress.show(snapshot))?;
         progress.clear();
         // A run that failed may have been left by a server that is about to end: that would be why.
@@ -85,11 +85,11 @@ impl TestBed {
             let before = run.failure.take().map_or(String::new(), |failure| format!(": {failure}"));
             run.failure = Some(format!("the spawned server {how}{before}"));
         }
-        let mut outcome = Outcome::new(scenario, plan, &run);
+        let mut result = TestResult::new(scenario, plan, &run);
         if self.server.is_some() {
-            outcome.parameters.insert("server_arguments".into(), self.arguments.clone().into());
+            result.outcome.parameters.insert("server_arguments".into(), self.arguments.clone().into());
         }
-        Ok(outcome)
+        Ok(result)
     }
 }
 
@@ -97,26 +97,26 @@ impl TestBed {
 ///
 /// # Errors
 /// When the limit of open files cannot be read.
-pub fn with_limit(mut outcome: Outcome) -> Result<Outcome> {
+pub fn with_limit(mut result: TestResult) -> Result<TestResult> {
     // After a failure there is no whole run to be compared with anything.
-    let whole = outcome.verdict.kind != VerdictKind::Unmeasured && interrupt::caught_signal().is_none();
-    let Some(figures) = outcome.server.as_ref().filter(|_| whole) else {
-        return Ok(outcome);
+    let whole = result.verdict.kind != VerdictKind::Unmeasured && interrupt::caught_signal().is_none();
+    let Some(figures) = result.outcome.server.as_ref().filter(|_| whole) else {
+        return Ok(result);
     };
-    let Some(lines) = figures.lines_per_write else { return Ok(outcome) };
-    let delivered = outcome.counters.window_delivered.max(1);
-    let line_bytes = usize::try_from(outcome.counters.window_bytes / delivered)?;
+    let Some(lines) = figures.lines_per_write else { return Ok(result) };
+    let delivered = result.outcome.counters.window_delivered.max(1);
+    let line_bytes = usize::try_from(result.outcome.counters.window_bytes / delivered)?;
     let max_connections = open_files::raise_limit()? / 2;
-    let sockets = usize::try_from(outcome.connections())?.min(max_connections);
+    let sockets = usize::try_from(result.outcome.connections())?.min(max_connections);
     let lines = (1..4096_usize).find(|&count| count as f64 + 0.5 > lines).unwrap_or(4096);
     let mut found = match limit::measure(sockets, lines, line_bytes.max(1), LIMIT_DURATION) {
         Ok(found) => found,
         Err(error) => {
             eprintln!("loadtest: no limit beside this run: {error:#}");
-            return Ok(outcome);
+            return Ok(result);
         }
     };
     found.distance = Some(figures.cpu_ns_per_delivery / found.cpu_ns_per_delivery);
-    outcome.limit = Some(found);
-    Ok(outcome)
+    result.outcome.limit = Some(found);
+    Ok(result)
 }

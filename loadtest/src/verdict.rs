@@ -123,7 +123,8 @@ fn violations(outcome: &Outcome) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::saturation::tests::{OPEN, busy, plan};
+    use crate::plan::tests::plan;
+    use crate::saturation::tests::{OPEN, busy};
 
     #[test]
     fn a_busy_generator_is_not_believed() {

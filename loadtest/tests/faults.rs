@@ -14,81 +14,98 @@ fn a_clean_run_is_clean() {
     let mut plan = plan(serve(Fault::None));
     plan.patience = std::time::Duration::from_secs(30);
     plan.pacing = Pacing::Closed { window: 2 };
-    let outcome = run(&plan);
-    let counters = &outcome.counters;
+    let result = run(&plan);
+    let counters = &result.outcome.counters;
     assert_eq!((counters.sent, counters.expected, counters.delivered), (40, 200, 200), "{counters:?}");
     assert_eq!((counters.lost, counters.duplicated, counters.misordered, counters.corrupt), (0, 0, 0, 0));
     assert_eq!((counters.join_notices, counters.join_notices_expected), (30, 30));
-    assert_eq!((outcome.verdict.kind, outcome.verdict.exit_code()), (VerdictKind::Good, 0), "{}", outcome.verdict.text);
-    assert!(outcome.latency_us.p50 >= 1 && outcome.latency_us.max >= outcome.latency_us.p99, "{outcome:?}");
+    assert_eq!((result.verdict.kind, result.verdict.exit_code()), (VerdictKind::Good, 0), "{}", result.verdict.text);
+    assert!(
+        result.outcome.latency_us.p50 >= 1 && result.outcome.latency_us.max >= result.outcome.latency_us.p99,
+        "{result:?}"
+    );
 }
 
 #[test]
 fn a_line_lost_for_one_member_is_caught() {
-    let outcome = run_with(Fault::LoseForOne(5));
-    assert_eq!((outcome.counters.lost, outcome.counters.delivered), (ROOMS, 200 - ROOMS));
-    assert_eq!((outcome.counters.duplicated, outcome.counters.misordered), (0, 0));
-    assert_eq!(outcome.verdict.exit_code(), 1);
-    assert!(outcome.verdict.text.contains("2 of 200 deliveries lost"), "{}", outcome.verdict.text);
+    let result = run_with(Fault::LoseForOne(5));
+    assert_eq!((result.outcome.counters.lost, result.outcome.counters.delivered), (ROOMS, 200 - ROOMS));
+    assert_eq!((result.outcome.counters.duplicated, result.outcome.counters.misordered), (0, 0));
+    assert_eq!(result.verdict.exit_code(), 1);
+    assert!(result.verdict.text.contains("2 of 200 deliveries lost"), "{}", result.verdict.text);
 }
 
 #[test]
 fn a_line_lost_for_all_is_caught_and_the_order_goes_on() {
-    let outcome = run_with(Fault::LoseForAll(5));
-    assert_eq!((outcome.counters.lost, outcome.counters.delivered), (5 * ROOMS, 200 - 5 * ROOMS));
-    assert_eq!((outcome.counters.duplicated, outcome.counters.misordered), (0, 0));
-    assert_eq!(outcome.verdict.exit_code(), 1);
+    let result = run_with(Fault::LoseForAll(5));
+    assert_eq!((result.outcome.counters.lost, result.outcome.counters.delivered), (5 * ROOMS, 200 - 5 * ROOMS));
+    assert_eq!((result.outcome.counters.duplicated, result.outcome.counters.misordered), (0, 0));
+    assert_eq!(result.verdict.exit_code(), 1);
 }
 
 #[test]
 fn the_last_line_lost_is_caught() {
-    let outcome = run_with(Fault::LoseForOne(20));
-    assert_eq!(outcome.counters.lost, ROOMS);
-    assert_eq!(outcome.verdict.exit_code(), 1);
+    let result = run_with(Fault::LoseForOne(20));
+    assert_eq!(result.outcome.counters.lost, ROOMS);
+    assert_eq!(result.verdict.exit_code(), 1);
 }
 
 #[test]
 fn a_duplicate_is_caught() {
-    let outcome = run_with(Fault::Duplicate(7));
-    assert_eq!((outcome.counters.duplicated, outcome.counters.lost, outcome.counters.misordered), (ROOMS, 0, 0));
-    assert_eq!((outcome.counters.delivered, outcome.verdict.exit_code()), (200, 1));
-    assert!(outcome.verdict.text.contains("more than once"), "{}", outcome.verdict.text);
+    let result = run_with(Fault::Duplicate(7));
+    assert_eq!(
+        (result.outcome.counters.duplicated, result.outcome.counters.lost, result.outcome.counters.misordered),
+        (ROOMS, 0, 0)
+    );
+    assert_eq!((result.outcome.counters.delivered, result.verdict.exit_code()), (200, 1));
+    assert!(result.verdict.text.contains("more than once"), "{}", result.verdict.text);
 }
 
 #[test]
 fn a_duplicate_for_all_is_caught() {
-    let outcome = run_with(Fault::DuplicateForAll(7));
-    assert_eq!((outcome.counters.duplicated, outcome.counters.lost, outcome.counters.misordered), (5 * ROOMS, 0, 0));
+    let result = run_with(Fault::DuplicateForAll(7));
+    assert_eq!(
+        (result.outcome.counters.duplicated, result.outcome.counters.lost, result.outcome.counters.misordered),
+        (5 * ROOMS, 0, 0)
+    );
 }
 
 #[test]
 fn two_lines_swapped_for_one_member_are_caught() {
-    let outcome = run_with(Fault::Swap(9));
-    let counters = &outcome.counters;
+    let result = run_with(Fault::Swap(9));
+    let counters = &result.outcome.counters;
     assert_eq!((counters.misordered, counters.misordered_room), (ROOMS, ROOMS), "{counters:?}");
     assert_eq!((counters.lost, counters.duplicated), (0, 0), "{counters:?}");
-    assert_eq!(outcome.verdict.exit_code(), 1);
+    assert_eq!(result.verdict.exit_code(), 1);
 }
 
 #[test]
 fn two_lines_of_one_sender_swapped_are_caught() {
     let mut plan = plan(serve(Fault::Swap(9)));
     plan.senders = 1;
-    let outcome = run(&plan);
+    let result = run(&plan);
     assert_eq!(
-        (outcome.counters.misordered_sender, outcome.counters.misordered),
+        (result.outcome.counters.misordered_sender, result.outcome.counters.misordered),
         (ROOMS, ROOMS),
         "{:?}",
-        outcome.counters
+        result.outcome.counters
     );
-    assert_eq!((outcome.counters.lost, outcome.counters.duplicated, outcome.verdict.exit_code()), (0, 0, 1));
+    assert_eq!(
+        (result.outcome.counters.lost, result.outcome.counters.duplicated, result.verdict.exit_code()),
+        (0, 0, 1)
+    );
 }
 
 #[test]
 fn a_changed_letter_is_caught() {
-    let outcome = run_with(Fault::Corrupt(4));
-    assert_eq!((outcome.counters.corrupt, outcome.counters.lost), (ROOMS, ROOMS), "{:?}", outcome.counters);
-    assert_eq!(outcome.verdict.exit_code(), 1);
+    let result = run_with(Fault::Corrupt(4));
+    assert_eq!(
+        (result.outcome.counters.corrupt, result.outcome.counters.lost),
+        (ROOMS, ROOMS),
+        "{:?}",
+        result.outcome.counters
+    );
+    assert_eq!(result.verdict.exit_code(), 1);
 }
 
 #[test]
@@ -102,62 +119,66 @@ fn every_byte_of_a_line_is_checked() {
         (Fault::CrLfForAll(4), all),
         (Fault::Front(4), all),
     ] {
-        let outcome = run_with(fault);
+        let result = run_with(fault);
         assert_eq!(
-            (outcome.counters.corrupt, outcome.counters.lost),
+            (result.outcome.counters.corrupt, result.outcome.counters.lost),
             (members, members),
             "{fault:?} {:?}",
-            outcome.counters
+            result.outcome.counters
         );
-        assert_eq!(outcome.verdict.exit_code(), 1, "{fault:?}");
+        assert_eq!(result.verdict.exit_code(), 1, "{fault:?}");
     }
 }
 
 #[test]
 fn untrue_notices_are_caught() {
     for fault in [Fault::GhostJoin, Fault::JoinTwice, Fault::GhostLeave] {
-        let outcome = run_with(fault);
-        assert!(outcome.counters.untrue_notices > 0, "{fault:?} {:?}", outcome.counters);
-        assert_eq!(outcome.verdict.exit_code(), 1, "{fault:?}: {}", outcome.verdict.text);
-        assert!(outcome.verdict.text.contains("that did not happen"), "{fault:?}: {}", outcome.verdict.text);
+        let result = run_with(fault);
+        assert!(result.outcome.counters.untrue_notices > 0, "{fault:?} {:?}", result.outcome.counters);
+        assert_eq!(result.verdict.exit_code(), 1, "{fault:?}: {}", result.verdict.text);
+        assert!(result.verdict.text.contains("that did not happen"), "{fault:?}: {}", result.verdict.text);
     }
 }
 
 #[test]
 fn skipped_lines_are_counted_as_lost_and_as_announced() {
-    let outcome = run_with(Fault::Skip(4));
-    let counters = &outcome.counters;
+    let result = run_with(Fault::Skip(4));
+    let counters = &result.outcome.counters;
     assert_eq!((counters.skip_notices, counters.skipped, counters.lost), (ROOMS, 3 * ROOMS, 3 * ROOMS), "{counters:?}");
-    assert!(outcome.verdict.text.contains("announced as skipped"), "{}", outcome.verdict.text);
+    assert!(result.verdict.text.contains("announced as skipped"), "{}", result.verdict.text);
 }
 
 #[test]
 fn a_lost_join_notice_is_caught() {
-    let outcome = run_with(Fault::LoseNotice);
-    assert!(outcome.counters.join_notices < outcome.counters.join_notices_expected, "{:?}", outcome.counters);
-    assert_eq!(outcome.verdict.exit_code(), 1);
-    assert!(outcome.verdict.text.contains("join notices lost"), "{}", outcome.verdict.text);
+    let result = run_with(Fault::LoseNotice);
+    assert!(
+        result.outcome.counters.join_notices < result.outcome.counters.join_notices_expected,
+        "{:?}",
+        result.outcome.counters
+    );
+    assert_eq!(result.verdict.exit_code(), 1);
+    assert!(result.verdict.text.contains("join notices lost"), "{}", result.verdict.text);
 }
 
 #[test]
 fn a_server_that_closes_in_mid_run_is_told() {
-    let outcome = run_with(Fault::CloseAll(10));
+    let result = run_with(Fault::CloseAll(10));
     assert_eq!(
-        (outcome.counters.closed, outcome.verdict.kind),
+        (result.outcome.counters.closed, result.verdict.kind),
         (10, VerdictKind::Unmeasured),
         "{:?}",
-        outcome.counters
+        result.outcome.counters
     );
-    assert!(outcome.counters.delivered >= 40, "what came before is still told: {:?}", outcome.counters);
-    assert!(outcome.verdict.text.contains("closed every connection in mid-run"), "{}", outcome.verdict.text);
+    assert!(result.outcome.counters.delivered >= 40, "what came before is still told: {:?}", result.outcome.counters);
+    assert!(result.verdict.text.contains("closed every connection in mid-run"), "{}", result.verdict.text);
 }
 
 #[test]
 fn a_server_that_keeps_leavers_is_told() {
-    let outcome = run_with(Fault::KeepOpen);
-    assert_eq!((outcome.verdict.exit_code(), outcome.leave.count), (3, 0));
-    assert!(outcome.verdict.text.contains("kept 10 of 10 connections open"), "{}", outcome.verdict.text);
-    assert_eq!(run_with(Fault::None).leave.count, 10);
+    let result = run_with(Fault::KeepOpen);
+    assert_eq!((result.verdict.exit_code(), result.outcome.leave.count), (3, 0));
+    assert!(result.verdict.text.contains("kept 10 of 10 connections open"), "{}", result.verdict.text);
+    assert_eq!(run_with(Fault::None).outcome.leave.count, 10);
 }
 
 #[test]
@@ -165,17 +186,22 @@ fn lines_on_their_way_at_a_failure_are_not_lost() {
     let mut plan = plan(serve(Fault::CloseAll(10)));
     plan.stop = Stop::After(std::time::Duration::from_secs(60));
     plan.warmup = std::time::Duration::from_secs(60);
-    let outcome = run(&plan);
-    assert_eq!((outcome.counters.lost, outcome.window_seconds), (0, 0.0), "{:?}", outcome.counters);
-    let table = loadtest::table::render(&outcome);
+    let result = run(&plan);
+    assert_eq!(
+        (result.outcome.counters.lost, result.outcome.window_seconds),
+        (0, 0.0),
+        "{:?}",
+        result.outcome.counters
+    );
+    let table = loadtest::table::render(&result);
     assert!(table.contains("ended in warm-up after") && !table.contains("deliveries/s"), "{table}");
 }
 
 #[test]
 fn one_connection_closed_is_told() {
-    let outcome = run_with(Fault::CloseOne(10));
-    assert_eq!((outcome.verdict.kind, outcome.verdict.exit_code()), (VerdictKind::Unmeasured, 3));
-    assert!(outcome.verdict.text.contains("in mid-run"), "{}", outcome.verdict.text);
+    let result = run_with(Fault::CloseOne(10));
+    assert_eq!((result.verdict.kind, result.verdict.exit_code()), (VerdictKind::Unmeasured, 3));
+    assert!(result.verdict.text.contains("in mid-run"), "{}", result.verdict.text);
 }
 
 #[test]
@@ -186,18 +212,18 @@ fn refusals_and_strangers_are_told() {
         (Fault::Silent, "let 0 of 10 into their rooms"),
     ];
     for (fault, words) in cases {
-        let outcome = run_with(fault);
-        assert_eq!(outcome.verdict.exit_code(), 3, "{fault:?}");
-        assert!(outcome.verdict.text.contains(words), "{fault:?}: {}", outcome.verdict.text);
+        let result = run_with(fault);
+        assert_eq!(result.verdict.exit_code(), 3, "{fault:?}");
+        assert!(result.verdict.text.contains(words), "{fault:?}: {}", result.verdict.text);
     }
 }
 
 #[test]
 fn nobody_there_is_told() {
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let outcome = run(&plan(address));
-    assert_eq!(outcome.verdict.exit_code(), 3);
-    assert!(outcome.verdict.text.contains("cannot connect"), "{}", outcome.verdict.text);
+    let result = run(&plan(address));
+    assert_eq!(result.verdict.exit_code(), 3);
+    assert!(result.verdict.text.contains("cannot connect"), "{}", result.verdict.text);
 }
 
 #[test]
@@ -213,8 +239,8 @@ fn a_closed_loop_is_checked_as_well_however_it_is_read() {
             if fault == Fault::None {
                 plan.patience = std::time::Duration::from_secs(30);
             }
-            let outcome = run(&plan);
-            let counters = &outcome.counters;
+            let result = run(&plan);
+            let counters = &result.outcome.counters;
             assert_eq!((counters.sent, counters.expected), (400, 2000), "{fault:?} {counters:?}");
             assert_eq!(
                 (counters.lost, counters.duplicated, counters.misordered),
@@ -244,8 +270,8 @@ fn is_heard(fault: Fault, victim: usize) {
     plan.pacing = Pacing::Closed { window: 8 };
     plan.stop = Stop::Lines(100);
     plan.read_every = std::time::Duration::from_millis(2);
-    let outcome = run(&plan);
-    let counters = &outcome.counters;
+    let result = run(&plan);
+    let counters = &result.outcome.counters;
     let expected = match fault {
         Fault::LoseForOne(_) => (1, 0, 0),
         Fault::Duplicate(_) => (0, 1, 0),
@@ -253,13 +279,16 @@ fn is_heard(fault: Fault, victim: usize) {
     };
     let found = (counters.lost, counters.duplicated, counters.corrupt);
     assert_eq!((found, counters.misordered), (expected, 0), "{fault:?} for {victim}: {counters:?}");
-    assert_eq!(outcome.verdict.exit_code(), 1);
+    assert_eq!(result.verdict.exit_code(), 1);
 }
 
 #[test]
 fn two_threads_share_the_rooms() {
     let mut plan = plan(serve(Fault::LoseForOne(3)));
     plan.threads = 2;
-    let outcome = run(&plan);
-    assert_eq!((outcome.counters.sent, outcome.counters.lost, outcome.counters.delivered), (40, ROOMS, 200 - ROOMS));
+    let result = run(&plan);
+    assert_eq!(
+        (result.outcome.counters.sent, result.outcome.counters.lost, result.outcome.counters.delivered),
+        (40, ROOMS, 200 - ROOMS)
+    );
 }

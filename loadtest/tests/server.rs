@@ -42,7 +42,7 @@ fn plan(target: SocketAddr) -> Plan {
 #[test]
 fn a_paced_run_is_clean() {
     let server = spawn();
-    let counters = common::run(&plan(server.address())).counters;
+    let counters = common::run(&plan(server.address())).outcome.counters;
     assert_eq!((counters.sent, counters.expected, counters.delivered), (120, 1200, 1200), "{counters:?}");
     assert_eq!(
         (counters.duplicated, counters.misordered, counters.corrupt, counters.closed, counters.errors),
@@ -55,14 +55,14 @@ fn a_paced_run_is_clean() {
 fn a_flood_of_many_senders_is_clean() {
     let server = spawn();
     for read_every in [0, 2] {
-        let outcome = common::run(&Plan {
+        let result = common::run(&Plan {
             senders: 10,
             pacing: Pacing::Closed { window: 32 },
             stop: Stop::Lines(500),
             read_every: Duration::from_millis(read_every),
             ..plan(server.address())
         });
-        let counters = &outcome.counters;
+        let counters = &result.outcome.counters;
         assert_eq!((counters.sent, counters.delivered, counters.lost), (3000, 30_000, 0), "{counters:?}");
         assert_eq!((counters.duplicated, counters.misordered, counters.corrupt), (0, 0, 0), "{counters:?}");
     }
@@ -73,9 +73,9 @@ fn a_storm_is_announced_to_all() {
     let server = spawn();
     let storm =
         Plan { connections: 100, rooms: 1, pacing: Pacing::Quiet, stop: Stop::Lines(0), ..plan(server.address()) };
-    let outcome = common::run(&storm);
-    assert_eq!(outcome.counters.join_notices, 5050, "{:?}", outcome.counters);
-    assert_eq!(outcome.verdict.kind, VerdictKind::Good, "{}", outcome.verdict.text);
+    let result = common::run(&storm);
+    assert_eq!(result.outcome.counters.join_notices, 5050, "{:?}", result.outcome.counters);
+    assert_eq!(result.verdict.kind, VerdictKind::Good, "{}", result.verdict.text);
 }
 
 #[test]
@@ -142,8 +142,8 @@ fn a_server_that_ends_in_mid_run_is_told_with_its_status() {
         }
         assert!(Command::new("kill").arg(&pid).status().unwrap().success());
     });
-    let outcome = test_bed.run("steady", &plan).unwrap();
+    let result = test_bed.run("steady", &plan).unwrap();
     killer.join().unwrap();
-    let text = &outcome.verdict.text;
+    let text = &result.verdict.text;
     assert!(text.starts_with("FAILED: the spawned server ended with exit status: 0: "), "{text}");
 }

@@ -10,9 +10,9 @@ use std::thread;
 use std::time::Duration;
 
 use loadtest::coordinator;
-use loadtest::outcome::Outcome;
 use loadtest::plan::{Pacing, Plan, Stop};
 use loadtest::protocol::ProtocolKind;
+use loadtest::test_result::TestResult;
 
 /// What the server does wrong; where it is about a line, it is the room's line with this number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -267,12 +267,12 @@ pub(crate) fn plan(target: SocketAddr) -> Plan {
 }
 
 /// Runs a plan without watching.
-pub(crate) fn run(plan: &Plan) -> Outcome {
+pub(crate) fn run(plan: &Plan) -> TestResult {
     let run = coordinator::run(plan, None, &mut |_| ()).unwrap();
-    Outcome::new("steady", plan, &run)
+    TestResult::new("steady", plan, &run)
 }
 
 /// Runs the usual plan against a server with a fault.
-pub(crate) fn run_with(fault: Fault) -> Outcome {
+pub(crate) fn run_with(fault: Fault) -> TestResult {
     run(&plan(serve(fault)))
 }
