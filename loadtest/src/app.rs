@@ -64,9 +64,8 @@ pub fn run(cli: &Cli) -> Result<u8> {
 
 /// A sender above the server's default bound would be held back by design: then the bound is taken away.
 fn steady_server_arguments(args: &SteadyArgs) -> &'static [&'static str] {
-    let rate = args.total_rate.map_or(args.rate, |total| total.per_room(args.rooms));
-    let bound = 1_000_000 * args.senders.max(1) as u64;
-    if rate.millilines_per_second > bound { &NO_RATE_LIMIT } else { &[] }
+    let bound = 1_000_000 * args.sending.senders.max(1) as u64;
+    if args.rate_per_room().millilines_per_second > bound { &NO_RATE_LIMIT } else { &[] }
 }
 
 fn run_flood(args: &FloodArgs, common: &CommonArgs) -> Result<u8> {

@@ -1,22 +1,22 @@
 //! The scenarios: each a subcommand with its own defaults, and the plan that it stands for.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::args::CommonArgs;
-use crate::plan::{Pacing, Plan, Stop};
 
 mod flood;
 mod idle;
+mod load;
 mod steady;
 mod step;
 mod storm;
 
 pub use flood::FloodArgs;
 pub use idle::IdleArgs;
+pub use load::{LineCountArgs, RoomArgs, SendArgs};
 pub use steady::SteadyArgs;
 pub use step::{Raise, StepArgs};
 pub use storm::StormArgs;
@@ -103,26 +103,4 @@ pub struct MarkdownArgs {
     /// Results; NAME-1.json and NAME-2.json are two rounds of one row
     #[arg(required = true, value_name = "FILE")]
     pub results: Vec<PathBuf>,
-}
-
-/// The frame of every plan: what the common options say.
-fn base_plan(common: &CommonArgs, target: SocketAddr) -> Plan {
-    Plan {
-        target,
-        protocol: common.protocol,
-        connections: 0,
-        rooms: 0,
-        senders: 0,
-        size: 64,
-        pacing: Pacing::Quiet,
-        stop: Stop::Lines(0),
-        warmup: Duration::ZERO,
-        read_every: Duration::ZERO,
-        patience: common.patience,
-        connecting: common.connecting.max(1),
-        sources: common.sources,
-        first_room: common.first_room,
-        threads: common.threads,
-        processes: common.processes,
-    }
 }

@@ -1,34 +1,32 @@
-//! Quiet connections.
+//! The scenario `idle`: connections that send nothing.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::base_plan;
+use super::load::RoomArgs;
 use crate::args::CommonArgs;
 use crate::plan::{Plan, Stop};
 
-/// Nobody talks: what each connection costs in memory, and what they all cost in CPU while nothing happens.
+/// No lines are sent: measures the memory of each connection, and the server's CPU time while nothing happens.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Example: loadtest idle --spawn --connections 15000 --rooms 1500")]
+#[command(mut_arg("connections", |arg| arg.default_value("15000")))]
+#[command(mut_arg("rooms", |arg| arg.default_value("1500")))]
 pub struct IdleArgs {
-    /// Connections in all
-    #[arg(long, default_value_t = 15_000, value_name = "C")]
-    pub connections: usize,
-    /// Rooms that they are spread over
-    #[arg(long, default_value_t = 1500, value_name = "R")]
-    pub rooms: usize,
-    /// How long to stay
+    /// The connections and rooms.
+    #[command(flatten)]
+    pub rooms: RoomArgs,
+    /// Time that the connections stay in their rooms
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration, value_name = "TIME")]
     pub duration: Duration,
 }
 
 impl IdleArgs {
-    /// The plan.
+    /// Returns the plan that these options describe.
     #[must_use]
     pub fn plan(&self, common: &CommonArgs, target: SocketAddr) -> Plan {
-        let stop = Stop::After(self.duration);
-        Plan { connections: self.connections, rooms: self.rooms, stop, ..base_plan(common, target) }
+        Plan { stop: Stop::After(self.duration), ..self.rooms.plan(common, target) }
     }
 }

@@ -1,80 +1,63 @@
-//! A higher rate, or more connections, step by step.
+//! The scenario `step`: runs of `steady` with a rising load.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::base_plan;
+use super::load::{RoomArgs, SendArgs};
 use crate::args::{CommonArgs, Rate};
-use crate::plan::{Pacing, Plan, Stop};
+use crate::plan::{Pacing, Plan};
 
-/// What rises from step to step.
+/// The quantity that rises from step to step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Raise {
-    /// The lines a second in each room.
+    /// The rate of lines in each room.
     #[default]
     Rate,
-    /// The connections, and the rooms with them.
+    /// The number of connections, with the same number of members in each room.
     Connections,
 }
 
-/// Each step is a run of its own, paced as `steady` is; the first that isn't good ends it.
+/// Each step is a run of its own, paced like `steady`. The first step that is not good ends the scenario.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Example: loadtest step --spawn --connections 500 --rooms 5 --rate 50/s --until-p99 50ms")]
+#[command(mut_arg("connections", |arg| arg.default_value("500").help("Connections in total, in the first step")))]
+#[command(mut_arg("rooms", |arg| arg.default_value("5").help("Rooms in the first step")))]
+#[command(mut_arg("duration", |arg| arg.default_value("3s").help("Length of each step's measured window")))]
 pub struct StepArgs {
-    /// What rises from step to step
+    /// Quantity that rises from step to step
     #[arg(long, value_enum, default_value_t)]
     pub raise: Raise,
-    /// Connections in all, in the first step
-    #[arg(long, default_value_t = 500, value_name = "C")]
-    pub connections: usize,
-    /// Rooms that they are spread over, in the first step
-    #[arg(long, default_value_t = 5, value_name = "R")]
-    pub rooms: usize,
-    /// Members of each room that talk, in turn
-    #[arg(long, default_value_t = 1, value_name = "S")]
-    pub senders: usize,
-    /// Lines in each room, in the first step
+    /// The connections and rooms of the first step.
+    #[command(flatten)]
+    pub rooms: RoomArgs,
+    /// The senders and times of each step.
+    #[command(flatten)]
+    pub sending: SendArgs,
+    /// Rate of lines in each room, in the first step
     #[arg(long, default_value = "50/s", value_name = "RATE")]
     pub rate: Rate,
-    /// Percent that each step adds to the one before
+    /// Percentage that each step adds to the previous one
     #[arg(long, default_value_t = 60, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub more: u64,
-    /// A step with a higher 99th percentile of latency is not good
+    /// Highest 99th percentile of latency at which a step is good
     #[arg(long, default_value = "50ms", value_parser = humantime::parse_duration, value_name = "TIME")]
     pub until_p99: Duration,
-    /// At most so many steps
+    /// Highest number of steps
     #[arg(long, default_value_t = 15, value_name = "N")]
     pub steps: usize,
-    /// Bytes of a line's text
-    #[arg(long, default_value_t = 64, value_name = "BYTES")]
-    pub size: usize,
-    /// How long to measure each step
-    #[arg(long, default_value = "3s", value_parser = humantime::parse_duration, value_name = "TIME")]
-    pub duration: Duration,
-    /// How long to talk before measuring
-    #[arg(long, default_value = "1s", value_parser = humantime::parse_duration, value_name = "TIME")]
-    pub warmup: Duration,
 }
 
 impl StepArgs {
-    /// The plan of the first step.
+    /// Returns the plan of the first step.
     #[must_use]
     pub fn plan(&self, common: &CommonArgs, target: SocketAddr) -> Plan {
-        Plan {
-            connections: self.connections,
-            rooms: self.rooms,
-            senders: self.senders,
-            size: self.size,
-            pacing: Pacing::Open { millilines_per_second: self.rate.millilines_per_second },
-            stop: Stop::After(self.duration),
-            warmup: self.warmup,
-            ..base_plan(common, target)
-        }
+        let plan = self.sending.apply(self.rooms.plan(common, target));
+        Plan { pacing: Pacing::Open { millilines_per_second: self.rate.millilines_per_second }, ..plan }
     }
 
-    /// The plan of the step after a plan.
+    /// Returns the plan of the step that follows a plan.
     #[must_use]
     pub fn next_plan(&self, plan: &Plan) -> Plan {
         let more = |value: usize| value + (value * usize::try_from(self.more).unwrap_or(0) / 100).max(1);
@@ -84,7 +67,7 @@ impl StepArgs {
             next.pacing = Pacing::Open { millilines_per_second };
         } else {
             next.connections = more(plan.connections);
-            // As many members a room as before.
+            // The number of members of a room stays the same.
             next.rooms = (next.connections * plan.rooms / plan.connections).max(1);
         }
         next

@@ -1,29 +1,28 @@
-//! Everybody joins at once, then everybody leaves.
+//! The scenario `storm`: all connections join at once, then all leave at once.
 
 use std::net::SocketAddr;
 
 use clap::Args;
 
-use super::base_plan;
+use super::load::RoomArgs;
 use crate::args::CommonArgs;
 use crate::plan::Plan;
 
-/// Each newcomer is announced to all members: n of them in one room are told n (n + 1) / 2 times.
+/// The server announces each join to all members: n joins in one room cause n (n + 1) / 2 notices.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Example: loadtest storm --spawn --connections 2000 --rooms 1")]
+#[command(mut_arg("connections", |arg| arg.default_value("2000")))]
+#[command(mut_arg("rooms", |arg| arg.default_value("1")))]
 pub struct StormArgs {
-    /// Connections in all
-    #[arg(long, default_value_t = 2000, value_name = "C")]
-    pub connections: usize,
-    /// Rooms that they are spread over
-    #[arg(long, default_value_t = 1, value_name = "R")]
-    pub rooms: usize,
+    /// The connections and rooms.
+    #[command(flatten)]
+    pub rooms: RoomArgs,
 }
 
 impl StormArgs {
-    /// The plan.
+    /// Returns the plan that these options describe.
     #[must_use]
     pub fn plan(&self, common: &CommonArgs, target: SocketAddr) -> Plan {
-        Plan { connections: self.connections, rooms: self.rooms, ..base_plan(common, target) }
+        self.rooms.plan(common, target)
     }
 }
