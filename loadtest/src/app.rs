@@ -1,29 +1,31 @@
-//! The program: from arguments to exit code.
+//! The program: runs the scenario that the arguments name and returns the exit code.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use serde::Serialize;
 
 use crate::args::CommonArgs;
-use crate::plan::UsageError;
+use crate::plan::{Plan, UsageError};
 use crate::probe::resolve_target;
-use crate::scenario::{Cli, FloodArgs, LimitArgs, Scenario, SteadyArgs, StepArgs};
+use crate::scenario::{Cli, LimitArgs, Scenario, SteadyArgs, StepArgs};
 use crate::server::find_program;
 use crate::test_bed::{TestBed, with_limit};
 use crate::test_result::TestResult;
 use crate::{compare, html_report, limit, markdown, open_files, ramp, table, worker_pool};
 
-/// Arguments that a spawned server gets where its bound on a sender's rate would be what is measured.
+/// Arguments of a spawned server whose rate limit would hide what the scenario measures.
 const NO_RATE_LIMIT: [&str; 2] = ["--rate", "0"];
 
-/// Does what the arguments say; returns the exit code.
+/// Runs the scenario that the arguments name and returns the exit code.
 ///
 /// # Errors
-/// With one line for the user; the exit code is 3 then.
+/// Returns one line for the user. The exit code is 2 for a [`UsageError`] and 3 for any other error.
 pub fn run(cli: &Cli) -> Result<u8> {
     let common = &cli.common;
-    // A file that can't be written is told before the run, not after it.
+    // A file that cannot be written is reported before the run, so that no run is wasted.
     for path in common.json.iter().chain(&common.report) {
         let open = std::fs::OpenOptions::new().append(true).create(true).open(path);
         open.with_context(|| format!("cannot write {}", path.display()))?;
@@ -34,44 +36,51 @@ pub fn run(cli: &Cli) -> Result<u8> {
             worker_pool::run_child_process()?;
             Ok(0)
         }
-        Scenario::Compare(files) => compare::compare_files(&files.first, &files.second).map(|(text, good)| {
+        Scenario::Compare(files) => {
+            let (text, good) = compare::compare_files(&files.first, &files.second)?;
             print(&text);
-            if good { 0 } else { 3 }
-        }),
-        Scenario::Markdown(args) => markdown::render_files(&args.results).map(|text| {
-            print(&text);
-            0
-        }),
+            Ok(if good { 0 } else { 3 })
+        }
+        Scenario::Markdown(args) => {
+            print(&markdown::render_files(&args.results)?);
+            Ok(0)
+        }
         Scenario::Limit(args) => run_limit(args, common),
         Scenario::Steady(args) => {
-            let mut test_bed = start_test_bed(common, steady_server_arguments(args))?;
-            write_results(common, &with_limit(test_bed.run("steady", &args.plan(common, test_bed.target()))?)?)
+            let result = run_plan(common, "steady", steady_server_arguments(args), |target| args.plan(common, target))?;
+            write_results(common, &with_limit(result)?)
         }
-        Scenario::Flood(args) => run_flood(args, common),
+        Scenario::Flood(args) => {
+            let result = run_plan(common, "flood", &NO_RATE_LIMIT, |target| args.plan(common, target))?;
+            write_results(common, &with_limit(result)?)
+        }
         Scenario::Step(args) => run_step(args, common),
         Scenario::Storm(args) => {
-            let mut test_bed = start_test_bed(common, &[])?;
-            let plan = args.plan(common, test_bed.target());
-            write_results(common, &test_bed.run("storm", &plan)?)
+            write_results(common, &run_plan(common, "storm", &[], |target| args.plan(common, target))?)
         }
         Scenario::Idle(args) => {
-            let mut test_bed = start_test_bed(common, &[])?;
-            let plan = args.plan(common, test_bed.target());
-            write_results(common, &test_bed.run("idle", &plan)?)
+            write_results(common, &run_plan(common, "idle", &[], |target| args.plan(common, target))?)
         }
     }
 }
 
-/// A sender above the server's default bound would be held back by design: then the bound is taken away.
+/// Returns the arguments that turn the spawned server's rate limit off where the plan sends at more than the default
+/// limit.
 fn steady_server_arguments(args: &SteadyArgs) -> &'static [&'static str] {
     let bound = 1_000_000 * args.sending.senders.max(1) as u64;
     if args.rate_per_room().millilines_per_second > bound { &NO_RATE_LIMIT } else { &[] }
 }
 
-fn run_flood(args: &FloodArgs, common: &CommonArgs) -> Result<u8> {
-    let mut test_bed = start_test_bed(common, &NO_RATE_LIMIT)?;
-    let plan = args.plan(common, test_bed.target());
-    write_results(common, &with_limit(test_bed.run("flood", &plan)?)?)
+/// Runs one plan on a test bed of its own, whose server is started with `arguments` if it is started here.
+fn run_plan(
+    common: &CommonArgs,
+    scenario: &str,
+    arguments: &[&str],
+    plan: impl FnOnce(SocketAddr) -> Plan,
+) -> Result<TestResult> {
+    let mut test_bed = start_test_bed(common, arguments)?;
+    let plan = plan(test_bed.target());
+    test_bed.run(scenario, &plan)
 }
 
 fn run_step(args: &StepArgs, common: &CommonArgs) -> Result<u8> {
@@ -82,21 +91,20 @@ fn run_step(args: &StepArgs, common: &CommonArgs) -> Result<u8> {
 }
 
 fn run_limit(args: &LimitArgs, common: &CommonArgs) -> Result<u8> {
-    // Both ends of every socket are here.
+    // This process holds both ends of every socket.
     open_files::check(args.sockets * 2, 1, open_files::raise_limit()?)?;
     let found = limit::measure(args.sockets, args.lines, args.size, args.duration)?;
     print(&table::render_limit(&found));
-    if let Some(path) = &common.json {
-        write_file(path, &serde_json::to_string_pretty(&found)?)?;
-    }
+    write_json(common, &found)?;
     Ok(0)
 }
 
-/// The server that the options name, or one of our own with these arguments and the options' ones.
+/// Returns a test bed for the server that the options name, or for one that is spawned with `arguments` and the
+/// arguments of the options.
 fn start_test_bed(common: &CommonArgs, arguments: &[&str]) -> Result<TestBed> {
-    // The parser cannot tell: one may stand before the scenario, the other after it.
+    // The parser cannot check this: --spawn may precede the scenario and --server follow it.
     if !common.spawn && (common.server.is_some() || !common.server_arg.is_empty()) {
-        bail!(UsageError::new("--server and --server-arg are about a server of our own: add --spawn".into()));
+        bail!(UsageError::new("--server and --server-arg describe a spawned server: add --spawn".into()));
     }
     if !common.spawn {
         return TestBed::attach(resolve_target(&common.target)?, common.pid);
@@ -106,21 +114,27 @@ fn start_test_bed(common: &CommonArgs, arguments: &[&str]) -> Result<TestBed> {
     TestBed::spawn(&find_program(common.server.as_deref())?, all)
 }
 
-/// Shows an outcome wherever it is wanted.
+/// Prints a result as a table, writes it to the files that the options name, and returns the exit code.
 fn write_results(common: &CommonArgs, result: &TestResult) -> Result<u8> {
     print(&table::render(result));
-    if let Some(path) = &common.json {
-        write_file(path, &serde_json::to_string_pretty(result)?)?;
-    }
+    write_json(common, result)?;
     if let Some(path) = &common.report {
         write_file(path, &html_report::render(result)?)?;
     }
     Ok(result.verdict.exit_code())
 }
 
-/// Prints; whoever reads may have had enough.
+/// Prints a text. A closed standard output, as after `| head`, is no error.
 fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Writes a value to the file of `--json`, where that option is given.
+fn write_json(common: &CommonArgs, value: &impl Serialize) -> Result<()> {
+    match &common.json {
+        Some(path) => write_file(path, &serde_json::to_string_pretty(value)?),
+        None => Ok(()),
+    }
 }
 
 fn write_file(path: &Path, text: &str) -> Result<()> {

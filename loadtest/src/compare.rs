@@ -1,10 +1,9 @@
 //! Two results side by side, if they are of the same work.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Error, Result};
 use serde_json::Value;
 
 use crate::format::si;
@@ -58,11 +57,7 @@ const FIGURES: [(&str, &str); 17] = [
 /// # Errors
 /// When one cannot be read, or they are of different work: then with what differs.
 pub fn compare_files(first: &Path, second: &Path) -> Result<(String, bool)> {
-    let read = |path: &Path| -> Result<TestResult> {
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{} is not a result of --json", path.display()))
-    };
-    let (first, second) = (read(first)?, read(second)?);
+    let (first, second) = (TestResult::read(first)?, TestResult::read(second)?);
     let good = [&first, &second].iter().all(|result| result.verdict.kind == VerdictKind::Good);
     Ok((compare(&first, &second)?, good))
 }

@@ -11,6 +11,9 @@ use crate::clock::Tick;
 /// Bytes that one connection may have yet to write: a server that leaves more of them unread cannot be measured.
 pub(crate) const MAX_PENDING_BYTES: usize = 8 * 1024 * 1024;
 
+/// Bytes of the buffer into which a thread reads all of its sockets.
+pub(crate) const READ_BUFFER_BYTES: usize = 256 * 1024;
+
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Connection {

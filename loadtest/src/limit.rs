@@ -14,11 +14,9 @@ use mio::{Events, Interest, Poll, Token};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{SECOND, now, thread_cpu, ticks};
-use crate::connection::source_address;
+use crate::connection::{READ_BUFFER_BYTES, source_address};
 use crate::plan::UsageError;
 
-/// Bytes of the buffer that all sockets are read into: as much as a worker has.
-const BUFFER: usize = 256 * 1024;
 /// Rounds before measuring: buffers grow, threads find their CPU.
 const WARMUP_ROUNDS: u64 = 20;
 /// Source addresses to spread the sockets over.
@@ -112,7 +110,7 @@ fn read_rounds(address: SocketAddr, sockets: usize, round_bytes: usize, arrived:
         streams.push(stream);
     }
     let mut events = Events::with_capacity(1024);
-    let mut buffer = vec![0; BUFFER];
+    let mut buffer = vec![0; READ_BUFFER_BYTES];
     let (mut ended, mut missing) = (0, round_bytes);
     while ended < sockets {
         poll.poll(&mut events, None)?;
@@ -172,7 +170,7 @@ mod tests {
 
     #[test]
     fn writes_may_be_larger_than_the_buffer() {
-        let lines = 3 * BUFFER / 1024;
+        let lines = 3 * READ_BUFFER_BYTES / 1024;
         assert!(measure(2, lines, 1024, Duration::from_millis(1)).is_ok());
     }
 

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::format::{bytes, micros, si, thousands};
 use crate::outcome::Outcome;
@@ -51,9 +50,7 @@ const COLUMNS: [Column; 9] = [
 pub fn render_files(paths: &[PathBuf]) -> Result<String> {
     let mut rows: BTreeMap<String, Vec<TestResult>> = BTreeMap::new();
     for path in paths {
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let result = serde_json::from_str(&text).with_context(|| format!("{} is not a result", path.display()))?;
-        rows.entry(row_name(path)).or_default().push(result);
+        rows.entry(row_name(path)).or_default().push(TestResult::read(path)?);
     }
     let filled = |column: &&Column| rows.values().flatten().any(|result| !column.1(&result.outcome).is_empty());
     let columns: Vec<&Column> = COLUMNS.iter().filter(filled).collect();

@@ -27,6 +27,13 @@ pub enum Event {
     Finished(Box<WorkerReport>),
 }
 
+impl Event {
+    /// Returns the last event of a worker that failed without results.
+    pub(crate) fn failed(failure: &str) -> Self {
+        Self::Finished(Box::new(WorkerReport { failure: Some(failure.into()), ..WorkerReport::default() }))
+    }
+}
+
 /// How far a worker is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerProgress {

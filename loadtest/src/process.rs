@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -69,12 +69,19 @@ impl Process {
             let Ok(status) = fs::read_to_string(task.join("status")) else { continue };
             sample.voluntary_switches += status_field(&status, "voluntary_ctxt_switches:");
             sample.involuntary_switches += status_field(&status, "nonvoluntary_ctxt_switches:");
-            let schedstat = fs::read_to_string(task.join("schedstat")).unwrap_or_default();
-            sample.cpu += first_number(&schedstat);
-            sample.waited += schedstat.split_once(' ').map_or(0, |(_, rest)| first_number(rest));
+            let (cpu, waited) = thread_times(&task);
+            sample.cpu += cpu;
+            sample.waited += waited;
         }
         Ok(sample)
     }
+}
+
+/// Returns the time that a thread ran, and the time that it was ready without a CPU, in nanoseconds. `thread` is its
+/// directory in `/proc`. Both times are 0 for a thread that has ended.
+pub(crate) fn thread_times(thread: &Path) -> (u64, u64) {
+    let text = fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
+    (first_number(&text), text.split_once(' ').map_or(0, |(_, rest)| first_number(rest)))
 }
 
 /// The number after a key at a line's start.

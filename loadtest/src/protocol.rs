@@ -115,6 +115,15 @@ fn cut_line(bytes: &[u8]) -> Option<(usize, &[u8])> {
     Some((end + 1, line.strip_suffix(b"\r").unwrap_or(line)))
 }
 
+/// Asserts that each text is decoded as one frame of its whole length.
+#[cfg(test)]
+fn assert_decodes(protocol: &dyn Protocol, cases: &[(&str, Frame<'_>)]) {
+    for (text, frame) in cases {
+        let (length, found) = protocol.decode(text.as_bytes()).unwrap_or_else(|| panic!("no frame in {text:?}"));
+        assert_eq!((length, &found), (text.len(), frame), "{text:?}");
+    }
+}
+
 /// Reads a decimal number that is the whole text.
 fn parse_number<T: FromStr>(text: &[u8]) -> Option<T> {
     std::str::from_utf8(text).ok()?.parse().ok()

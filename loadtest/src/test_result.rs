@@ -1,5 +1,9 @@
 //! The result of a run, as `--json` keeps it: an outcome and the verdict on it.
 
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::coordinator::RunRecord;
@@ -26,5 +30,14 @@ impl TestResult {
         outcome.generator.saturated = saturation(plan, &outcome).is_some();
         let verdict = Verdict::new(plan, run.failure.as_deref(), &outcome);
         Self { outcome, verdict }
+    }
+
+    /// Reads a result that `--json` wrote.
+    ///
+    /// # Errors
+    /// Fails when the file cannot be read or holds no result.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is not a result of --json", path.display()))
     }
 }

@@ -1,9 +1,10 @@
 //! What a thread uses of the CPUs over a stretch of time.
 
-use std::fs;
+use std::path::Path;
 
 use crate::clock::{Tick, now, thread_cpu};
 use crate::message::ThreadUsage;
+use crate::process::thread_times;
 
 /// Measures the calling thread from [`UsageMeter::start`] to [`UsageMeter::stop`].
 #[derive(Debug, Default)]
@@ -25,8 +26,7 @@ impl UsageMeter {
     }
 }
 
-/// How long this thread was ready to run without a CPU, in nanoseconds: the second number of its schedstat.
+/// Returns the time in nanoseconds in which the calling thread was ready without a CPU.
 fn thread_wait() -> u64 {
-    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or(0)
+    thread_times(Path::new("/proc/thread-self")).1
 }

@@ -10,7 +10,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::clock::{Alarm, SECOND, Tick, now, ticks};
-use crate::connection::Connection;
+use crate::connection::{Connection, READ_BUFFER_BYTES};
 use crate::message::{Command, Event, WorkerProgress, WorkerReport};
 use crate::plan::{Share, Stop};
 use crate::room::{Room, RoomConfig};
@@ -21,8 +21,6 @@ mod leaving;
 mod reading;
 mod sending;
 
-/// Bytes of the one buffer that all connections are read into.
-const BUFFER: usize = 256 * 1024;
 /// Events taken from the poll at once.
 const EVENTS: usize = 1024;
 /// How often progress is told, and deadlines are looked at.
@@ -105,10 +103,7 @@ pub(crate) fn run_worker(
     waker: &dyn Fn(Arc<Waker>),
     send_event: &dyn Fn(Event),
 ) {
-    let failed = |error: &io::Error| {
-        let failure = Some(format!("cannot start a worker: {error}"));
-        send_event(Event::Finished(Box::new(WorkerReport { failure, ..WorkerReport::default() })));
-    };
+    let failed = |error: &io::Error| send_event(Event::failed(&format!("cannot start a worker: {error}")));
     match Worker::new(share, send_event) {
         Ok(mut worker) => match Waker::new(worker.poll.registry(), WAKE) {
             Ok(handle) => {
@@ -151,7 +146,7 @@ impl<'a> Worker<'a> {
             alarm,
             connections,
             rooms,
-            buffer: vec![0; BUFFER],
+            buffer: vec![0; READ_BUFFER_BYTES],
             payload: Vec::new(),
             report: WorkerReport::default(),
             meter: UsageMeter::default(),

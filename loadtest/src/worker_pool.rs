@@ -11,7 +11,7 @@ use std::thread;
 use mio::Waker;
 
 use crate::clock::{Tick, now};
-use crate::message::{Command, Event, WorkerReport};
+use crate::message::{Command, Event};
 use crate::plan::Share;
 use crate::worker::run_worker;
 
@@ -116,9 +116,8 @@ struct PanicReporter {
 impl Drop for PanicReporter {
     fn drop(&mut self) {
         if thread::panicking() {
-            let failure = Some("a worker panicked: what it measured is missing".to_owned());
-            let report = WorkerReport { failure, ..WorkerReport::default() };
-            let _ = self.events_out.send((self.number, Event::Finished(Box::new(report))));
+            let event = Event::failed("a worker panicked: its measurements are missing");
+            let _ = self.events_out.send((self.number, event));
         }
     }
 }
@@ -167,9 +166,7 @@ fn read_child_events(events: ChildStdout, mut workers: HashSet<usize>, events_ou
         }
     }
     for worker in workers {
-        let failure = Some("a worker process ended before its time".to_owned());
-        let _ =
-            events_out.send((worker, Event::Finished(Box::new(WorkerReport { failure, ..WorkerReport::default() }))));
+        let _ = events_out.send((worker, Event::failed("a worker process ended before its workers finished")));
     }
 }
 

@@ -230,7 +230,7 @@ fn wrong_usage_is_exit_code_2() {
         (&["steady", "--target", "foo"][..], "--target foo is not an address with a port"),
         (&["limit", "--sockets", "0"], "--sockets, --lines"),
         (&["flood", "--in-flight", "1000000"], "--in-flight 1000000 of --size 64 is more than 8388608 bytes a sender"),
-        (&["steady", "--server", "/bin/true"], "are about a server of our own: add --spawn"),
+        (&["steady", "--server", "/bin/true"], "describe a spawned server: add --spawn"),
         (&["steady", "--spawn", "--server", "/nowhere"], "--server /nowhere is not a file"),
     ] {
         let output = loadtest(arguments);

@@ -73,11 +73,12 @@ fn classify(line: &[u8]) -> Frame<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::assert_decodes;
     use super::*;
 
     #[test]
     fn knows_what_a_server_says() {
-        let cases: [(&str, Frame<'_>); 8] = [
+        let cases = [
             (":s.net 001 u1 :Welcome\r\n", Frame::Ready),
             (":s.net 422 u1 :no motd\r\n", Frame::Ignored),
             (":s.net 433 * u1 :Nickname in use\r\n", Frame::Error(b":s.net 433 * u1 :Nickname in use")),
@@ -87,8 +88,6 @@ mod tests {
             ("PING :s.net\r\n", Frame::Ping(b":s.net")),
             ("ERROR :Closing link\r\n", Frame::Error(b"ERROR :Closing link")),
         ];
-        for (text, frame) in cases {
-            assert_eq!(Irc.decode(text.as_bytes()), Some((text.len(), frame)), "{text}");
-        }
+        assert_decodes(&Irc, &cases);
     }
 }

@@ -59,20 +59,19 @@ fn decode_message<'a>(bytes: &'a [u8], head: usize, line: &'a [u8]) -> Option<(u
 
 #[cfg(test)]
 mod tests {
+    use super::super::assert_decodes;
     use super::*;
 
     #[test]
     fn knows_what_a_server_says() {
-        let cases: [(&str, Frame<'_>); 5] = [
+        let cases = [
             ("INFO {}\r\n", Frame::Ready),
             ("PONG\r\n", Frame::Entered),
             ("PING\r\n", Frame::Ping(b"")),
             ("MSG r1 1 5\r\nhe\nlo\r\n", Frame::Line { sender: None, text: b"he\nlo" }),
             ("-ERR 'bad'\r\n", Frame::Error(b"-ERR 'bad'")),
         ];
-        for (text, frame) in cases {
-            assert_eq!(Nats.decode(text.as_bytes()), Some((text.len(), frame)), "{text}");
-        }
+        assert_decodes(&Nats, &cases);
         assert_eq!(Nats.decode(b"MSG r1 1 5\r\nhello\r"), None);
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use mio::Events;
 
-use super::{ALARM, BUFFER, EVENTS, Phase, WAKE, Worker};
+use super::{ALARM, EVENTS, Phase, WAKE, Worker};
 use crate::clock::{now, ticks};
-use crate::connection::ReadOutcome;
+use crate::connection::{READ_BUFFER_BYTES, ReadOutcome};
 use crate::room::ServerFault;
 
 impl Worker<'_> {
@@ -76,7 +76,7 @@ impl Worker<'_> {
                     if self.sending.closed_loop && self.phase == Phase::Sending {
                         self.ready_rooms.push(room);
                     }
-                    if count < BUFFER && !end {
+                    if count < READ_BUFFER_BYTES && !end {
                         return;
                     }
                 }

@@ -4,7 +4,7 @@ use std::io;
 
 use mio::{Interest, Token};
 
-use super::{ALARM, Phase, Worker};
+use super::{Phase, Worker};
 use crate::clock::{SECOND, Tick, now, ticks};
 use crate::connection::MAX_PENDING_BYTES;
 use crate::message::Event;
@@ -92,8 +92,12 @@ impl Worker<'_> {
             }
             _ => tick,
         };
-        if let Err(error) = self.alarm.set(next) {
-            self.fail(format!("cannot set alarm {}: {error}", ALARM.0));
+        self.set_alarm(next);
+    }
+
+    fn set_alarm(&mut self, tick: Tick) {
+        if let Err(error) = self.alarm.set(tick) {
+            self.fail(format!("cannot set the alarm: {error}"));
         }
     }
 
@@ -190,7 +194,7 @@ impl Worker<'_> {
     pub(super) fn check_drained(&mut self) {
         let now = now();
         if now < self.sending.next_drain_check {
-            return self.schedule_drain_check();
+            return self.set_alarm(self.sending.next_drain_check);
         }
         self.sending.next_drain_check = now + SECOND / 100;
         let written = self.connections.iter().flatten().all(|connection| connection.pending.is_empty());
@@ -204,13 +208,7 @@ impl Worker<'_> {
             self.phase = Phase::Idle;
             (self.send_event)(Event::Drained);
         } else {
-            self.schedule_drain_check();
-        }
-    }
-
-    fn schedule_drain_check(&mut self) {
-        if let Err(error) = self.alarm.set(self.sending.next_drain_check) {
-            self.fail(format!("cannot set the alarm: {error}"));
+            self.set_alarm(self.sending.next_drain_check);
         }
     }
 
