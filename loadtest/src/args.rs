@@ -1,4 +1,4 @@
-//! The options that all scenarios share, and how a rate is written.
+//! The options that all scenarios share, and the syntax of a rate.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -8,47 +8,48 @@ use clap::Args;
 
 use crate::protocol::ProtocolKind;
 
-/// Where the load goes, with what, and where the figures go.
+/// The server to load, the shape of the load generator, and the files for the results.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "For every scenario")]
 pub struct CommonArgs {
-    /// The server: an address and a port
+    /// Address and port of the server
     #[arg(long, default_value = "127.0.0.1:1234", value_name = "HOST:PORT", global = true)]
     pub target: String,
-    /// Start the release server on a free port of this machine, and stop it at the end
+    /// Start a release build of Roomcast on a free port of this machine, and stop it after the run
     #[arg(long, global = true, conflicts_with_all = ["target", "pid", "protocol"])]
     pub spawn: bool,
-    /// The server's program for --spawn [default: `roomcast` beside this program, else it is built]
+    /// Program to start for --spawn [default: `roomcast` beside this program, otherwise a new build]
     #[arg(long, value_name = "PATH", global = true)]
     pub server: Option<PathBuf>,
-    /// One more argument for the spawned server; may be repeated
+    /// Argument for the spawned server; may be repeated
     #[arg(long, value_name = "ARG", allow_hyphen_values = true, global = true)]
     pub server_arg: Vec<String>,
-    /// The server's process on this machine, to measure its CPU and memory [with --spawn: known]
+    /// Process ID of the server on this machine, to measure its CPU time and memory [with --spawn: known]
     #[arg(long, global = true)]
     pub pid: Option<u32>,
-    /// What the server speaks
+    /// Protocol of the server
     #[arg(long, value_enum, default_value_t, global = true)]
     pub protocol: ProtocolKind,
-    /// Threads of load in each process, each with whole rooms
+    /// Load threads in each process; a room stays within one thread
     #[arg(long, default_value_t = 1, value_name = "N", global = true)]
     pub threads: usize,
-    /// Processes of load: each may open as many connections as the system lets one process open files
+    /// Load processes; each opens at most as many connections as its limit of open files allows
     #[arg(long, default_value_t = 1, value_name = "N", global = true)]
     pub processes: usize,
-    /// Local addresses 127.0.0.1 to 127.0.0.N to connect from when the server is at 127.x.x.x: each has its own ports
+    /// Number of local addresses, from 127.0.0.1 on, to connect from when the server is at 127.x.x.x; each address has
+    /// its own ports
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=250), global = true)]
     pub sources: u8,
-    /// The number of the first room, so that two loads on one server have rooms of their own
+    /// Number of the first room; two loads on one server need different rooms
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u16), global = true)]
     pub first_room: u16,
-    /// Connections that may be on their way into their rooms at once, per thread
+    /// Highest number of connections that are joining at the same time, per thread
     #[arg(long, default_value_t = 128, value_name = "N", global = true)]
     pub connecting: usize,
-    /// How long the server may stay silent before what is missing counts as lost
+    /// Time without any byte from the server after which missing deliveries count as lost
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration, value_name = "TIME", global = true)]
     pub patience: Duration,
-    /// Write every figure, parameter and version to a file
+    /// Write every figure, parameter and version to a JSON file
     #[arg(long, value_name = "FILE", global = true)]
     pub json: Option<PathBuf>,
     /// Write one self-contained HTML page with plots
@@ -56,7 +57,7 @@ pub struct CommonArgs {
     pub report: Option<PathBuf>,
 }
 
-/// Lines per second, to a thousandth.
+/// A rate in lines per second, with a resolution of a thousandth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// Lines per 1000 seconds.
@@ -66,7 +67,7 @@ pub struct Rate {
 impl FromStr for Rate {
     type Err = String;
 
-    /// Reads `5/s`, `0.5/s`, `300/m` or just `5`, which is `5/s`.
+    /// Parses `5/s`, `0.5/s`, `300/m` or `5`, which means `5/s`.
     fn from_str(text: &str) -> Result<Self, String> {
         let (number, unit) = text.split_once('/').unwrap_or((text, "s"));
         let seconds = match unit {
@@ -77,16 +78,16 @@ impl FromStr for Rate {
         };
         let number: f64 = number.trim().parse().map_err(|_| "a rate is like 5/s, 0.5/s or 300/m")?;
         if !(0.0..=1e9).contains(&number) {
-            return Err("a rate is between 0 and 1000000000/s".into());
+            return Err("a rate must be between 0 and 1000000000/s".into());
         }
-        // A duration is the one conversion from fractions that the standard library rounds and checks.
+        // `Duration` is the standard library's only conversion from fractions that rounds and checks the range.
         let each = Duration::try_from_secs_f64(number / seconds).map_err(|error| error.to_string())?;
         Ok(Self { millilines_per_second: u64::try_from(each.as_millis()).unwrap_or(u64::MAX) })
     }
 }
 
 impl Rate {
-    /// A room's part of a rate for all rooms; at least a line in 1000 seconds.
+    /// Returns the rate of one room where `self` is the rate of all rooms; at least one line in 1000 seconds.
     #[must_use]
     pub fn per_room(self, rooms: usize) -> Self {
         Self { millilines_per_second: (self.millilines_per_second / rooms.max(1) as u64).max(1) }
@@ -98,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_as_people_write_them() {
+    fn rate_is_parsed_with_each_unit() {
         let millilines = |text: &str| text.parse::<Rate>().map(|rate| rate.millilines_per_second);
         assert_eq!(millilines("5/s"), Ok(5000));
         assert_eq!(millilines("0.5/s"), Ok(500));

@@ -1,4 +1,4 @@
-//! Time: one clock that all processes of a run share, CPU clocks, and an alarm finer than a millisecond.
+//! The clock that all processes of a run share, CPU clocks, and an alarm with a resolution below a millisecond.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -9,31 +9,31 @@ use rustix::time::{
     timerfd_settime,
 };
 
-/// Nanoseconds of the machine's monotonic clock: the same in every process, so that a start can be agreed on.
+/// Nanoseconds of the machine's monotonic clock. All processes read the same clock, so they can agree on a start time.
 pub type Tick = u64;
 
 /// Nanoseconds in a second.
 pub const SECOND: Tick = 1_000_000_000;
 
-/// Now, on the clock that every process of this machine shares.
+/// Returns the current time on the clock that all processes of this machine share.
 #[must_use]
 pub fn now() -> Tick {
     nanoseconds(clock_gettime(ClockId::Monotonic))
 }
 
-/// The CPU time that the calling thread has used, in nanoseconds.
+/// Returns the CPU time that the calling thread has used, in nanoseconds.
 #[must_use]
 pub fn thread_cpu() -> u64 {
     nanoseconds(clock_gettime(ClockId::ThreadCPUTime))
 }
 
-/// A duration in nanoseconds.
+/// Returns a duration in nanoseconds.
 #[must_use]
 pub fn ticks(duration: Duration) -> Tick {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Sleeps until `tick`; returns at once when it is past.
+/// Sleeps until `tick`; returns immediately when it is past.
 pub fn sleep_until(tick: Tick) {
     std::thread::sleep(Duration::from_nanos(tick.saturating_sub(now())));
 }
@@ -42,30 +42,30 @@ fn nanoseconds(time: Timespec) -> u64 {
     u64::try_from(time.tv_sec).unwrap_or(0) * SECOND + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
 
-/// Wakes a poll at a tick. A poll's own timeout counts whole milliseconds, which would
-/// add up to a millisecond to every latency.
+/// Wakes a poll at a tick. A poll's own timeout counts whole milliseconds, which would add up to a millisecond to every
+/// latency.
 #[derive(Debug)]
 pub struct Alarm {
-    /// The kernel's timer; readable once it has gone off.
+    /// The kernel's timer; readable after it has expired.
     timer: OwnedFd,
-    /// The tick it is set to, so that setting it again to the same costs nothing.
+    /// The tick that the timer is set to. Setting it to the same tick again needs no system call.
     set_to: Tick,
 }
 
 impl Alarm {
-    /// An alarm that is not set.
+    /// Returns an alarm that is not set.
     ///
     /// # Errors
-    /// When the kernel has no timer to give, as with too few file descriptors.
+    /// Fails when the kernel cannot create a timer, for example at the limit of open files.
     pub fn new() -> io::Result<Self> {
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
         Ok(Self { timer, set_to: 0 })
     }
 
-    /// Sets the alarm to a tick, also a past one: then it goes off at once.
+    /// Sets the alarm to a tick. An alarm in the past expires immediately.
     ///
     /// # Errors
-    /// Never in practice: the kernel only refuses a malformed time.
+    /// Never fails in practice: the kernel rejects malformed times only.
     pub fn set(&mut self, tick: Tick) -> io::Result<()> {
         if tick == self.set_to {
             return Ok(());

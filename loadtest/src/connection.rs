@@ -1,4 +1,4 @@
-//! One connection to the server: a socket and what it has yet to write. Reading needs no memory of its own.
+//! A connection to the server: a socket and its unwritten bytes. Reads use the buffer of the thread.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -8,42 +8,42 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::clock::Tick;
 
-/// Bytes that one connection may have yet to write: a server that leaves more of them unread cannot be measured.
+/// The most unwritten bytes of one connection. A server that leaves more of them unread cannot be measured.
 pub(crate) const MAX_PENDING_BYTES: usize = 8 * 1024 * 1024;
 
 /// Bytes of the buffer into which a thread reads all of its sockets.
 pub(crate) const READ_BUFFER_BYTES: usize = 256 * 1024;
 
-/// A connection.
+/// A connection to the server.
 #[derive(Debug)]
 pub(crate) struct Connection {
     /// The socket.
     stream: TcpStream,
-    /// Its room, in its worker's numbering.
+    /// The index of the connection's room in its worker.
     pub(crate) room: usize,
-    /// Its place in the room.
+    /// The index of the connection among the members of its room.
     pub(crate) member: usize,
-    /// When it began to connect.
+    /// The tick at which connecting started.
     pub(crate) started: Tick,
-    /// Whether it stands: until then nothing can be written.
+    /// Whether the connection is established. Nothing is written before.
     pub(crate) connected: bool,
-    /// Bytes that the socket did not take yet.
+    /// Bytes that the socket has not accepted yet.
     pub(crate) pending: Vec<u8>,
 }
 
-/// What a read brought.
+/// The outcome of a read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ReadOutcome {
-    /// So many bytes; there may be more if the buffer was filled.
+    /// The number of bytes read. More bytes may follow where the buffer is full.
     Bytes(usize),
-    /// Nothing for now.
+    /// No bytes are available.
     WouldBlock,
-    /// The end: the server closed, or the connection broke.
+    /// The server closed the connection, or it broke.
     Closed,
 }
 
 impl Connection {
-    /// Begins to connect, from the given source address if there is one.
+    /// Starts to connect, from the source address if one is given.
     pub(crate) fn open(
         target: SocketAddr,
         source: Option<Ipv4Addr>,
@@ -66,15 +66,15 @@ impl Connection {
         Ok(Self { stream, room, member, started, connected: false, pending: Vec::new() })
     }
 
-    /// The socket, to be registered with a poll.
+    /// Returns the socket, for registration with a poll.
     pub(crate) fn stream(&mut self) -> &mut TcpStream {
         &mut self.stream
     }
 
-    /// Whether the connection stands by now.
+    /// Checks whether the connection is established.
     ///
     /// # Errors
-    /// When it was refused or failed otherwise.
+    /// Fails when the connection was refused or broke.
     pub(crate) fn check_connected(&mut self) -> io::Result<bool> {
         if let Some(error) = self.stream.take_error()? {
             return Err(error);
@@ -83,7 +83,7 @@ impl Connection {
         Ok(self.connected)
     }
 
-    /// Reads once.
+    /// Reads once into `buffer`.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> ReadOutcome {
         loop {
             match self.stream.read(buffer) {
@@ -96,8 +96,8 @@ impl Connection {
         }
     }
 
-    /// Writes what is pending, as far as the socket takes it; memory is given back once all is written.
-    /// What a broken connection doesn't take stays pending: reading finds the end.
+    /// Writes the pending bytes as far as the socket accepts them. Frees a large buffer after the last byte. The bytes
+    /// of a broken connection stay pending: a read reports the close.
     pub(crate) fn flush(&mut self) {
         let mut written = 0;
         while self.connected && written < self.pending.len() {
@@ -114,17 +114,18 @@ impl Connection {
         }
     }
 
-    /// Says that nothing more will be sent; the server is to end the connection.
+    /// Shuts the sending side down, which asks the server to close the connection.
     pub(crate) fn shutdown_write(&mut self) {
-        // A connection that is broken already needs no goodbye.
+        // A shutdown of a broken connection fails, and needs no handling.
         let _ = self.stream.shutdown(std::net::Shutdown::Write);
     }
 }
 
-/// `EINPROGRESS` on Linux: a non-blocking connect has begun.
+/// `EINPROGRESS` on Linux: a non-blocking connect has started.
 const IN_PROGRESS: i32 = 115;
 
-/// The source address of a connection: spread over 127/8 when the server is there, so that ports suffice.
+/// Returns the source address of a connection. Loads on 127/8 spread over several addresses, because each has its own
+/// ports.
 pub(crate) fn source_address(target: SocketAddr, number: usize, sources: u8) -> Option<Ipv4Addr> {
     match target.ip() {
         IpAddr::V4(ip) if ip.is_loopback() && sources > 1 => {

@@ -1,32 +1,32 @@
-//! How far one member is in its room's common order, and what is known of it once it has left that order.
+//! The position of one member in its room's common order, and its state after it has diverged from that order.
 
 use std::collections::{HashSet, VecDeque};
 
 use crate::clock::Tick;
 
-/// A member's place.
+/// A member's position and state.
 #[derive(Debug, Default)]
 pub(crate) struct Cursor {
-    /// The next byte of the log to be received.
+    /// The offset in the log of the next byte that the member should receive.
     pub(crate) at: usize,
     /// The line that this byte belongs to.
     pub(crate) line: usize,
-    /// Bytes of an unfinished line that isn't in the log; empty nearly always.
+    /// Bytes of an unfinished line that is not in the log; nearly always empty.
     pub(crate) partial: Vec<u8>,
-    /// What is kept once the member has seen something other than the others.
+    /// The state of a member that has received other bytes than the log has.
     pub(crate) divergence: Option<Box<Divergence>>,
-    /// Lines received, each counted once.
+    /// Distinct lines that the member has received.
     pub(crate) delivered: u64,
-    /// What the member does.
+    /// The phase of the member's connection.
     pub(crate) state: MemberState,
-    /// Whether it was refused, and the reason is still to come.
+    /// Whether the server has refused the member without a reason so far.
     pub(crate) refusal_pending: bool,
-    /// The newcomers that it was told of: a bit for each member.
+    /// The members whose join notices this member has received: one bit for each.
     announced: Vec<u64>,
 }
 
 impl Cursor {
-    /// Notes that it was told of a newcomer. Returns whether that was new to it.
+    /// Records the join notice of a member. Returns whether it is the first one.
     pub(crate) fn record_join_notice(&mut self, newcomer: usize) -> bool {
         let (word, bit) = (newcomer / 64, 1 << (newcomer % 64));
         if word >= self.announced.len() {
@@ -38,7 +38,7 @@ impl Cursor {
     }
 }
 
-/// Where a member is on its way through the run.
+/// The phase of a member's connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum MemberState {
     /// Not in its room yet.
@@ -50,50 +50,50 @@ pub(crate) enum MemberState {
     Left,
 }
 
-/// A line that a stray has received but the log has not.
+/// A line that a diverged member has received but the log does not have.
 #[derive(Debug)]
 pub(crate) struct PendingLine {
-    /// Who said it.
+    /// The index of the sender.
     pub(crate) sender: usize,
-    /// Which one of its sender's lines it is.
+    /// The line's number among the lines of its sender.
     pub(crate) sequence: u32,
-    /// When it was planned.
+    /// The tick for which the line was planned.
     pub(crate) planned: Tick,
-    /// Whether a later line of its sender came before it.
+    /// Whether it arrived after a later line of the same sender.
     pub(crate) late: bool,
-    /// Its bytes.
+    /// The line's bytes.
     pub(crate) raw: Vec<u8>,
 }
 
-/// The bookkeeping of a member that no longer receives what the others do: every line is checked on its own.
+/// The state of a member that has diverged from the common order: each of its lines is checked on its own.
 #[derive(Debug)]
 pub(crate) struct Divergence {
-    /// The next sequence of each sender.
+    /// The next sequence number of each sender.
     pub(crate) next: Vec<u32>,
-    /// Lines that were jumped over.
+    /// Lines that the member has not received although later lines of the same sender arrived.
     pub(crate) missing: HashSet<(usize, u32)>,
-    /// Lines received that have no place in the log yet.
+    /// Lines received that have no position in the log yet.
     pub(crate) pending: VecDeque<PendingLine>,
 }
 
-/// What a line means to a stray.
+/// The relation of a diverged member's line to earlier ones of its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arrival {
-    /// The next one of its sender, or one after a gap.
+    /// The next line of its sender, or one after a gap.
     New,
-    /// One that had been jumped over.
+    /// A missing line that arrives after a later one.
     Late,
-    /// One that had come before.
+    /// A line that the member has received before.
     Duplicate,
 }
 
 impl Divergence {
-    /// A stray that expects these sequences next.
+    /// Returns the state of a member that expects these sequence numbers next.
     pub(crate) fn new(next: Vec<u32>) -> Self {
         Self { next, missing: HashSet::new(), pending: VecDeque::new() }
     }
 
-    /// Notes a line, and tells how it stands to the lines of the same sender before it.
+    /// Records a line, and returns its relation to the earlier lines of the same sender.
     pub(crate) fn classify(&mut self, sender: usize, sequence: u32) -> Arrival {
         let next = self.next[sender];
         if sequence >= next {

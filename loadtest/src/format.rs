@@ -1,12 +1,12 @@
 //! Numbers as text for people: counts, SI prefixes, bytes and durations.
 
-/// A share of something; 0 of nothing.
+/// Returns `part / whole`, and 0 where `whole` is 0.
 #[must_use]
 pub fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-/// A count with thousands set apart: `1,234,567`.
+/// Returns a count with separated thousands: `1,234,567`.
 #[must_use]
 pub fn thousands(count: u64) -> String {
     let digits = count.to_string();
@@ -20,7 +20,7 @@ pub fn thousands(count: u64) -> String {
     text
 }
 
-/// A number to three significant digits with a metric prefix: `1.23 M`.
+/// Returns a number with three significant digits and an SI prefix: `1.23 M`.
 #[must_use]
 pub fn si(number: f64) -> String {
     let (value, prefix) = match number.abs() {
@@ -39,7 +39,7 @@ pub fn si(number: f64) -> String {
     }
 }
 
-/// Bytes in binary units: `1.5 KiB`.
+/// Returns a number of bytes in binary units: `1.50 KiB`.
 #[must_use]
 pub fn bytes(count: f64) -> String {
     let units = ["B", "KiB", "MiB", "GiB"];
@@ -50,7 +50,7 @@ pub fn bytes(count: f64) -> String {
     if unit == 0 { format!("{value:.0} B") } else { format!("{value:.2} {}", units[unit]) }
 }
 
-/// Microseconds as a person says them: `980 µs`, `12.3 ms`, `1.50 s`.
+/// Returns a number of microseconds in the unit that fits: `980 µs`, `12.3 ms`, `1.50 s`.
 #[must_use]
 pub fn micros(us: u64) -> String {
     match us {
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_as_people_read_them() {
+    fn numbers_have_three_digits_and_a_unit() {
         assert_eq!(thousands(1_234_567), "1,234,567");
         assert_eq!(thousands(12), "12");
         assert_eq!(si(7_312_000.0), "7.31 M");

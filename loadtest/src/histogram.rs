@@ -1,4 +1,4 @@
-//! Durations counted in an HDR histogram: microseconds, of which at least one is counted, up to an hour.
+//! HDR histograms of durations from 1 microsecond to 1 hour.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,74 +7,75 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::clock::Tick;
 
-/// An hour: longer waits count as one.
+/// One hour: longer durations count as one hour.
 const LONGEST_US: u64 = 3_600_000_000;
 
-/// A histogram of durations that keeps `DIGITS` significant digits. Costs memory only once something is recorded.
+/// A histogram of durations with `DIGITS` significant digits. It allocates memory at the first record.
 #[derive(Clone, Debug, Default)]
 pub struct Histogram<const DIGITS: u8>(Option<hdrhistogram::Histogram<u64>>);
 
-/// The percentiles that a report shows, in microseconds.
+/// The percentiles that reports show, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Percentiles {
-    /// Half of all were at most this.
+    /// The median.
     pub p50: u64,
-    /// 9 in 10.
+    /// The 90th percentile.
     pub p90: u64,
-    /// 99 in 100.
+    /// The 99th percentile.
     pub p99: u64,
-    /// 999 in 1000.
+    /// The 99.9th percentile.
     pub p999: u64,
-    /// The longest.
+    /// The maximum.
     pub max: u64,
 }
 
 impl<const DIGITS: u8> Histogram<DIGITS> {
-    /// Counts a duration `count` times.
+    /// Records a duration `count` times.
     pub fn record(&mut self, duration: Tick, count: u64) {
         if self.0.is_none() {
             self.0 = hdrhistogram::Histogram::new_with_bounds(1, LONGEST_US, DIGITS).ok();
         }
         if let Some(histogram) = &mut self.0 {
-            // Rounded up: a latency is never told better than it was.
+            // Rounding up ensures that no latency is reported as shorter than it was.
             histogram.saturating_record_n(duration.div_ceil(1000), count);
         }
     }
 
-    /// Counts all that another histogram counted.
+    /// Adds all records of another histogram.
     pub fn add(&mut self, other: &Self) {
         match (&mut self.0, &other.0) {
-            // Both have the same bounds, so there is nothing that would not fit.
+            // Both histograms have the same bounds, so adding cannot fail.
             (Some(ours), Some(theirs)) => _ = ours.add(theirs),
             (ours @ None, Some(theirs)) => *ours = Some(theirs.clone()),
             (_, None) => {}
         }
     }
 
-    /// How many durations were counted.
+    /// Returns the number of recorded durations.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.0.as_ref().map_or(0, hdrhistogram::Histogram::len)
     }
 
-    /// The duration in microseconds that a share (0.99) of all did not exceed.
+    /// Returns the duration in microseconds that the given share of all durations does not exceed; 0.99 is the 99th
+    /// percentile.
     #[must_use]
     pub fn quantile(&self, share: f64) -> u64 {
         self.0.as_ref().map_or(0, |histogram| histogram.value_at_quantile(share))
     }
 
-    /// Points for a plot, ever denser towards 1: a share, and the microseconds that it did not exceed.
+    /// Returns points for a plot, at rising density towards 1: a share, and the microseconds that it does not exceed.
     #[must_use]
     pub fn curve(&self) -> Vec<(f64, u64)> {
         let points = 60;
         let count = self.count();
         let shares = (0..=points).map(|point| 1.0 - 10_f64.powf(-f64::from(point) / 12.0));
-        // Beyond one in `count` there is nothing to be told.
+        // Shares above 1 - 1/count have no durations of their own.
         let told = shares.take_while(|share| (1.0 - share) * count as f64 >= 1.0);
         told.map(|share| (share, self.quantile(share))).collect()
     }
 
-    /// The usual percentiles.
+    /// Returns the percentiles that reports show.
     #[must_use]
     pub fn percentiles(&self) -> Percentiles {
         Percentiles {
@@ -87,7 +88,7 @@ impl<const DIGITS: u8> Histogram<DIGITS> {
     }
 }
 
-/// The V2 encoding that all HDR histogram libraries share, in base64: what other tools can read, too.
+/// Serializes as base64 of the V2 encoding, which all HDR histogram libraries read.
 impl<const DIGITS: u8> Serialize for Histogram<DIGITS> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut bytes = Vec::new();
@@ -113,7 +114,7 @@ impl<'de, const DIGITS: u8> Deserialize<'de> for Histogram<DIGITS> {
 mod tests {
     use super::*;
 
-    /// 1 to 1000 milliseconds, once each.
+    /// Returns a histogram of 1 to 1000 milliseconds, each recorded once.
     fn thousand() -> Histogram<3> {
         let mut histogram = Histogram::default();
         (1..=1000).for_each(|ms| histogram.record(ms * 1_000_000, 1));
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_of_known_input() {
+    fn percentiles_match_known_input() {
         let found = thousand().percentiles();
         assert!(close(found.p50, 500_000), "{found:?}");
         assert!(close(found.p90, 900_000), "{found:?}");
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn merging_and_serializing_keep_every_count() {
+    fn merging_and_serializing_keep_all_counts() {
         let mut both = thousand();
         both.add(&thousand());
         let text = serde_json::to_string(&both).unwrap();
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fraction_of_a_microsecond_counts_as_one() {
+    fn fraction_of_a_microsecond_counts_as_one() {
         let mut histogram = Histogram::<3>::default();
         histogram.record(1, 3);
         assert_eq!(histogram.percentiles(), Percentiles { p50: 1, p90: 1, p99: 1, p999: 1, max: 1 });

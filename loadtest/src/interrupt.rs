@@ -1,4 +1,5 @@
-//! SIGINT and SIGTERM: noted here, looked at wherever the program waits, so that what it started is stopped.
+//! SIGINT and SIGTERM. The handlers store the signal; every wait of the program checks for it, so that the program
+//! stops the processes that it started.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,13 +7,13 @@ use std::sync::{Arc, OnceLock};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-/// The signal that came, or 0. Relaxed: nothing else is told by it.
+/// The number of the caught signal, or 0. All accesses are relaxed, since no other data is published with it.
 static SIGNAL: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 
-/// From now on the signals end nothing, but are noted.
+/// Installs handlers that store SIGINT and SIGTERM in place of ending the program.
 ///
 /// # Errors
-/// When the system lets no handler be set.
+/// Fails when the system rejects a handler.
 pub fn install_handlers() -> io::Result<()> {
     let signal = SIGNAL.get_or_init(Arc::default);
     for number in [SIGINT, SIGTERM] {
@@ -22,28 +23,28 @@ pub fn install_handlers() -> io::Result<()> {
     Ok(())
 }
 
-/// The signal that came.
+/// Returns the signal that was caught, if any.
 #[must_use]
 pub fn caught_signal() -> Option<CaughtSignal> {
     let number = SIGNAL.get()?.load(Ordering::Relaxed);
     (number > 0).then(|| CaughtSignal { number: u8::try_from(number).unwrap_or_default() })
 }
 
-/// A signal that asks to stop.
+/// A signal that asks the program to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CaughtSignal {
-    /// Its number.
+    /// The signal's number.
     number: u8,
 }
 
 impl CaughtSignal {
-    /// Its name.
+    /// Returns the signal's name.
     #[must_use]
     pub fn name(self) -> &'static str {
         if i32::from(self.number) == SIGINT { "SIGINT" } else { "SIGTERM" }
     }
 
-    /// The exit code of a program that it stopped, as shells have it.
+    /// Returns the exit code of a program that this signal stopped, by the convention of shells.
     #[must_use]
     pub fn exit_code(self) -> u8 {
         128 + self.number

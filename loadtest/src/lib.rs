@@ -1,19 +1,19 @@
 //! A load generator for Roomcast that checks every line's arrival.
 //!
 //! ```text
-//! app ─► scenario ─► plan ─► stand ─► conductor ─► crew ─► worker (a thread: one poll, one buffer, whole rooms)
-//!                              │            │                    ├─► connection   a socket
-//!                              │            ▼                    └─► room         who sends next; every delivery checked
-//!                              │           run                         └─► log    the room's common order
-//!                              ▼
-//!                           outcome ─► table, JSON, report, verdict
+//! app ─► scenario ─► plan ─► test_bed ─► coordinator ─► worker_pool ─► worker (a thread: one poll, one buffer, whole rooms)
+//!                               │            │                           ├─► connection   one socket
+//!                               │            ▼                           └─► room         composes lines, checks deliveries
+//!                               │        run record                            └─► room_log   the room's common order
+//!                               ▼
+//!               outcome, verdict = test result ─► table, JSON, html_report
 //! ```
 //!
-//! A scenario is a [`plan::Plan`], a value; one engine runs every plan. A line is taken apart and checked when the
-//! first member of its room receives it; all others are compared with that member's bytes, which proves the same
-//! order at a memory comparison's cost. Latency counts from the planned time of sending, for every delivery.
+//! A scenario describes a [`plan::Plan`]; the same coordinator and workers run every plan. A line is decoded and checked
+//! when the first member of its room receives it. The bytes of all other members are compared with that member's bytes,
+//! which proves the same order at the cost of a memory comparison. Latency counts from the planned time of each line.
 #![forbid(unsafe_code)]
-// Figures are for people: 52 bits of a count are enough for them.
+// Figures are shown to people: the 52 bits of a float suffice for them.
 #![allow(clippy::cast_precision_loss)]
 
 pub mod app;

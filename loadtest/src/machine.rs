@@ -1,11 +1,11 @@
-//! The machine that a run was made on, and the numbers of a human's scale.
+//! The machine that runs a test.
 
 use std::fs;
 use std::thread::available_parallelism;
 
 use serde::{Deserialize, Serialize};
 
-/// What a figure depends on besides the programs.
+/// The properties of a machine that figures depend on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     /// CPUs that this program may use.
@@ -19,7 +19,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// This machine; what the system doesn't tell stays empty.
+    /// Returns this machine's properties. A property that the system does not report stays empty.
     #[must_use]
     pub fn here() -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_machine_has_a_core() {
+    fn this_machine_has_at_least_one_core() {
         assert!(Machine::here().cores >= 1);
     }
 }

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Without a scenario it is `steady`: put in where options alone, or nothing, were given.
+/// Inserts the scenario `steady` where the arguments name no scenario and do not ask for help.
 fn with_default_scenario(mut arguments: Vec<OsString>) -> Vec<OsString> {
     let asks_for_help = |argument: &OsString| ["-h", "--help", "-V", "--version"].iter().any(|word| argument == word);
     let scenarios = Cli::command();

@@ -1,29 +1,29 @@
-//! What a run's conductor and its workers tell each other; as JSON lines where they are different processes.
+//! The messages between a run's coordinator and its workers. Between processes they are JSON lines.
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Tick;
 use crate::metrics::Metrics;
 
-/// To a worker.
+/// A command to a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
-    /// Talk from this tick on.
+    /// Start sending at this tick.
     StartSending(Tick),
-    /// Leave, and report.
+    /// Leave all rooms, and report.
     Leave,
 }
 
-/// From a worker.
+/// An event from a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Event {
-    /// How far it is; a few times a second.
+    /// The worker's progress, sent a few times per second.
     Progress(WorkerProgress),
-    /// All its connections are in their rooms, and have been told so.
+    /// All connections of the worker are in their rooms and have received the join notices of the others.
     AllJoined,
-    /// It has sent all lines, and what can be expected has arrived.
+    /// The worker has sent all lines, and all deliveries that can be expected have arrived.
     Drained,
-    /// It is done, after [`Command::Leave`] or because it cannot go on.
+    /// The worker's last event, after [`Command::Leave`] or a failure.
     Finished(Box<WorkerReport>),
 }
 
@@ -34,46 +34,46 @@ impl Event {
     }
 }
 
-/// How far a worker is.
+/// A worker's progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerProgress {
-    /// Connections in their rooms.
+    /// Connections that are in their rooms.
     pub joined: u64,
     /// Lines sent.
     pub sent: u64,
     /// Deliveries received.
     pub delivered: u64,
-    /// The 99th percentile of latency in microseconds, since the start.
+    /// The 99th percentile of latency in microseconds, since the start of the run.
     pub p99: u64,
 }
 
 /// A worker's results.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct WorkerReport {
-    /// Counts and latencies.
+    /// The counters and latencies.
     pub metrics: Metrics,
-    /// Why it could not go on, in one line.
+    /// The reason for a failure, in one line.
     pub failure: Option<String>,
-    /// What the server said when it first refused something.
+    /// The server's text at its first refusal.
     pub refusal: Option<String>,
-    /// From the first connect to the last entry.
+    /// From the first connect to the last join.
     pub joining: (Tick, Tick),
-    /// From the first goodbye to the last end of a connection.
+    /// From the first shutdown of a connection to the last close by the server.
     pub leaving: (Tick, Tick),
-    /// When the last line of the window was sent, or the window's end if that was later; when it was
-    /// cut short, if it was.
+    /// The tick at which sending ended: the later one of the last line and the window's end, or the tick of an early
+    /// stop.
     pub finished: Tick,
-    /// What the worker's thread used during the measured window.
+    /// The CPU use of the worker's thread during the measured window.
     pub usage: ThreadUsage,
 }
 
-/// What a thread used.
+/// The CPU use of one thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThreadUsage {
     /// CPU time in nanoseconds.
     pub cpu: u64,
-    /// Time in nanoseconds in which it could have run but no CPU was free.
+    /// Time in nanoseconds in which the thread was ready to run but had no CPU.
     pub waited: u64,
-    /// Nanoseconds that the window lasted.
+    /// Length of the window in nanoseconds.
     pub wall: u64,
 }

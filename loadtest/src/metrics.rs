@@ -1,61 +1,61 @@
-//! What one worker writes down while it works: counts, latencies, and what happened in each second.
+//! The metrics that one worker records: counters, latencies, and figures for each second.
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{SECOND, Tick};
 use crate::histogram::Histogram;
 
-/// Everything that is counted. Sums over workers are sums of fields.
+/// All counters. The counters of several workers are added field by field.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Lines sent.
     pub sent: u64,
-    /// Deliveries that those lines owe.
+    /// Deliveries that those lines should cause.
     pub expected: u64,
-    /// Deliveries that arrived, each line counted once a member.
+    /// Deliveries that arrived; each line counts once for each member.
     pub delivered: u64,
-    /// Deliveries that had not arrived when the run was cut short: they may have been on their way.
+    /// Deliveries that had not arrived when the run stopped early: they may have been in transit.
     #[serde(default)]
     pub in_flight: u64,
-    /// Deliveries that did not arrive.
+    /// Deliveries that never arrived.
     pub lost: u64,
     /// Deliveries that arrived more than once.
     pub duplicated: u64,
-    /// Deliveries out of order in either of the two senses below.
+    /// Deliveries that are out of the sender's order or out of the room's order.
     pub misordered: u64,
     /// Deliveries that arrived after a later line of the same sender.
     pub misordered_sender: u64,
-    /// Deliveries at another place than in the room's common order.
+    /// Deliveries at another position than in the room's common order.
     pub misordered_room: u64,
-    /// Lines that nobody sent, to this room, in this form.
+    /// Lines that no member of this room has sent in this form.
     pub corrupt: u64,
-    /// Connections that the server ended before their time.
+    /// Connections that the server closed during the run.
     pub closed: u64,
-    /// Refusals.
+    /// `ERROR` lines and other refusals.
     pub errors: u64,
-    /// Notices that lines were skipped.
+    /// Notices about skipped lines.
     pub skip_notices: u64,
-    /// Lines that these notices speak of: part of what is lost.
+    /// Lines that skip notices announce as skipped; they are included in `lost`.
     pub skipped: u64,
-    /// Connections that the server ended after they had said goodbye.
+    /// Connections that the server closed after the generator had shut down their sending side.
     #[serde(default)]
     pub left: u64,
-    /// Connections that entered their room.
+    /// Connections that joined their room.
     pub joined: u64,
-    /// Notices of newcomers owed: each member is told of itself and of all who come after it.
+    /// Join notices that are expected: each member receives its own notice and those of all later members.
     pub join_notices_expected: u64,
-    /// Notices of newcomers that arrived.
+    /// Join notices that arrived.
     pub join_notices: u64,
-    /// Notices of joins and leaves that did not happen, or were told before.
+    /// Join and leave notices that are wrong or repeated.
     #[serde(default)]
     pub untrue_notices: u64,
-    /// Notices of leaving that arrived.
+    /// Leave notices that arrived.
     pub leave_notices: u64,
     /// Bytes received.
     pub bytes_received: u64,
-    /// Reads that returned something.
+    /// Reads that returned data.
     pub reads: u64,
-    /// Writes of one line or more.
+    /// Writes of at least one line.
     pub writes: u64,
     /// Deliveries received within the measured window.
     pub window_delivered: u64,
@@ -68,7 +68,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Adds another worker's counts.
+    /// Adds the counters of another worker.
     pub fn add(&mut self, other: &Self) {
         let pairs = self.fields().into_iter().zip(other.clone().fields().map(|field| *field));
         for (field, more) in pairs {
@@ -109,49 +109,49 @@ impl Counters {
     }
 }
 
-/// One second of talk.
+/// The figures of one second of sending.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct SecondMetrics {
-    /// Deliveries received in it.
+    /// Deliveries received in this second.
     pub delivered: u64,
-    /// Their latencies.
+    /// The latencies of those deliveries.
     pub latency: Histogram<2>,
 }
 
-/// A worker's notes.
+/// The metrics of one worker, or the sum of several workers.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Metrics {
     /// The counts.
     pub counters: Counters,
-    /// Latency of every delivery whose line was planned within the window.
+    /// Latency of every timed delivery whose line was planned within the window.
     pub latency: Histogram<3>,
-    /// From the start of connecting to being told of the own entry.
+    /// Time from the start of connecting to the notice of the connection's own join.
     pub join: Histogram<3>,
-    /// How late lines were handed to the kernel, measured from their planned time.
+    /// Time from a line's planned time to its write to the socket.
     pub send_lag: Histogram<3>,
-    /// The seconds since the first line, warm-up included.
+    /// The seconds from the first line on, warm-up included.
     pub seconds: Vec<SecondMetrics>,
-    /// When the seconds start.
+    /// The tick at which the first second starts.
     pub start: Tick,
-    /// The measured window.
+    /// The measured window: from its first tick to the one after its last.
     pub window: (Tick, Tick),
 }
 
 impl Metrics {
-    /// Begins the seconds and sets the window.
+    /// Sets the start of the seconds and the measured window.
     pub fn set_window(&mut self, start: Tick, window: (Tick, Tick)) {
         self.start = start;
         self.window = window;
     }
 
-    /// Whether a tick lies in the measured window.
+    /// Returns whether a tick lies in the measured window.
     #[must_use]
     pub fn in_window(&self, tick: Tick) -> bool {
         (self.window.0..self.window.1).contains(&tick)
     }
 
-    /// Notes `count` deliveries, received now, of lines planned at the same tick. Untimed ones may have lain in
-    /// their socket until it suited us: their latency would be ours.
+    /// Records `count` deliveries, received at `now`, of lines that were planned at the same tick. The latency of
+    /// untimed deliveries is not recorded: the generator itself may have left them unread.
     pub fn record_deliveries(&mut self, now: Tick, planned: Tick, count: u64, timed: bool) {
         self.counters.delivered += count;
         if self.in_window(now) {
@@ -174,7 +174,7 @@ impl Metrics {
         }
     }
 
-    /// Notes a read.
+    /// Records a read of some bytes.
     pub fn record_read(&mut self, now: Tick, bytes: usize) {
         self.counters.reads += 1;
         self.counters.bytes_received += bytes as u64;
@@ -184,7 +184,7 @@ impl Metrics {
         }
     }
 
-    /// Adds another worker's notes.
+    /// Adds the metrics of another worker.
     pub fn add(&mut self, other: &Self) {
         self.counters.add(&other.counters);
         if self.start == 0 {
@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_count_is_added() {
+    fn every_counter_is_added() {
         let json = serde_json::to_value(Counters::default()).unwrap();
         let ones: serde_json::Map<_, _> = json.as_object().unwrap().keys().map(|key| (key.clone(), 1.into())).collect();
         let mut sum: Counters = serde_json::from_value(ones.into()).unwrap();

@@ -1,27 +1,27 @@
-//! Open files: as many as the system allows, and a clear word when they are too few.
+//! The limit of open files: raised as far as the system allows, and checked before a run.
 
 use anyhow::{Result, bail};
 use rlimit::Resource;
 
 use crate::plan::{Plan, Share};
 
-/// Files that are not connections: polls, timers, pipes, standard streams, a report.
+/// Files other than connections: polls, timers, pipes, standard streams, result files.
 const RESERVE: usize = 64;
 
-/// Raises the soft limit to the hard one; returns how many connections a process may open.
+/// Raises the soft limit to the hard limit. Returns how many connections one process may open.
 ///
 /// # Errors
-/// When the limit cannot be read.
+/// Fails when the limit cannot be read or set.
 pub fn raise_limit() -> Result<usize> {
     let (_, hard) = Resource::NOFILE.get()?;
     Resource::NOFILE.set(hard, hard)?;
     Ok(usize::try_from(hard).unwrap_or(usize::MAX).saturating_sub(RESERVE))
 }
 
-/// Checks that each process may open its share of a plan's connections.
+/// Checks that each process may open the connections of its shares.
 ///
 /// # Errors
-/// With the number that is possible, and the way out.
+/// Names the option, the number of files that are allowed, and the remedy.
 pub fn check_plan(plan: &Plan, possible: usize) -> Result<()> {
     let shares: Vec<usize> = plan.shares(0).iter().map(Share::connections).collect();
     let size = shares.len().div_ceil(plan.processes).max(1);
@@ -37,10 +37,10 @@ pub fn check_plan(plan: &Plan, possible: usize) -> Result<()> {
     check(plan.connections, plan.processes, possible)
 }
 
-/// Checks that each of `processes` processes may open its share of connections.
+/// Checks that each of `processes` processes may open its part of the connections.
 ///
 /// # Errors
-/// With the number that is possible, and the way out.
+/// Names the option, the number of files that are allowed, and the remedy.
 pub fn check(connections: usize, processes: usize, possible: usize) -> Result<()> {
     if connections.div_ceil(processes) > possible {
         let needed = connections.div_ceil(possible.max(1));
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_room_stays_in_one_process() {
+    fn plan_with_more_members_in_a_room_than_open_files_is_refused() {
         let mut plan = crate::plan::tests::plan(crate::plan::Pacing::Quiet);
         (plan.connections, plan.rooms, plan.processes) = (300, 1, 3);
         let error = check_plan(&plan, 100).unwrap_err().to_string();
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn says_how_many_processes_are_needed() {
+    fn refusal_names_the_number_of_processes_needed() {
         assert!(check(100, 1, 100).is_ok());
         assert!(check(200, 2, 100).is_ok());
         let error = check(250, 2, 100).unwrap_err().to_string();

@@ -1,36 +1,36 @@
-//! What a line of load says: who sent it, which one it is, when it was planned; then padding up to the size asked for.
+//! The text of a line of load: its room, sender, number and planned time, then padding up to the size.
 //!
-//! `#rrrr ssss qqqqqqqq tttttttttt cccc abcdef…`: room, sender, sequence, planned microseconds and a sum over all of
-//! these in hexadecimal, each of a fixed width, so that every line of a run is equally long and every byte of it is
-//! known beforehand or proven by the sum.
+//! `#rrrr ssss qqqqqqqq tttttttttt cccc abcdef…`: room, sender, sequence, planned microseconds, and a checksum over all
+//! of these, in hexadecimal digits. Each field has a fixed width, so that all lines of a run have the same length.
+//! Every byte is either constant or covered by the checksum.
 
-/// Bytes of the fixed part: the smallest payload.
+/// Bytes of the fixed part, which is the smallest payload.
 pub const MIN_SIZE: usize = 36;
-/// The largest payload that fits a line of 20,000 bytes with some room for a protocol's own words.
+/// The largest payload: a line of 20,000 bytes also holds the protocol's own text.
 pub const MAX_SIZE: usize = 19_000;
 
 const PADDING: &[u8; 26] = b"abcdefghijklmnopqrstuvwxyz";
-/// Where each number starts, and its digits.
+/// The offset of each number, and its digits.
 const ROOM: (usize, usize) = (1, 4);
 const SENDER: (usize, usize) = (6, 4);
 const SEQUENCE: (usize, usize) = (11, 8);
 const PLANNED: (usize, usize) = (20, 10);
 const CHECKSUM: (usize, usize) = (31, 4);
-/// Where there are blanks.
+/// The offsets of the spaces.
 const SPACES: [usize; 5] = [5, 10, 19, 30, 35];
-/// The largest prime below 2^16: no change of a single byte leaves a sum modulo it as it was.
+/// The largest prime below 2^16. A change of any single byte changes a sum modulo a prime.
 const CHECKSUM_MODULUS: u64 = 65521;
 
 /// The numbers that a payload carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    /// The room it was sent to, counted over the whole run: a line that leaks into another room is seen.
+    /// The number of the room in the whole run. It reveals lines that arrive in another room.
     pub room: u32,
-    /// The sender's place among its room's members.
+    /// The sender's index among the members of its room.
     pub sender: u32,
-    /// How many lines this sender sent before.
+    /// The number of lines that this sender sent before.
     pub sequence: u32,
-    /// Microseconds from the run's epoch to the planned time of sending.
+    /// Microseconds from the run's epoch to the planned time.
     pub planned_us: u64,
 }
 
@@ -51,7 +51,7 @@ pub fn encode(stamp: &Stamp, size: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Reads a payload back. `None` when a single byte of it is not as [`encode`] wrote it.
+/// Decodes a payload. Returns `None` when any byte differs from the output of [`encode`].
 #[must_use]
 pub fn decode(text: &[u8], size: usize) -> Option<Stamp> {
     if text.len() != size || size < MIN_SIZE || text[0] != b'#' {
@@ -72,7 +72,7 @@ pub fn decode(text: &[u8], size: usize) -> Option<Stamp> {
     })
 }
 
-/// A sum over all numbers.
+/// Returns a checksum over all numbers.
 fn checksum(text: &[u8]) -> u64 {
     text[..CHECKSUM.0].iter().fold(0, |sum, byte| (sum * 257 + u64::from(*byte)) % CHECKSUM_MODULUS)
 }
@@ -102,7 +102,7 @@ mod tests {
     const STAMP: Stamp = Stamp { room: 0xfe01, sender: 0xabc, sequence: 0xdead_beef, planned_us: 0xff_1234_5678 };
 
     #[test]
-    fn reads_back_what_it_wrote() {
+    fn decoding_returns_the_encoded_stamp() {
         for size in [MIN_SIZE, 37, 64, 4096] {
             let mut text = Vec::new();
             encode(&STAMP, size, &mut text);
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn notices_any_changed_byte() {
+    fn payload_with_a_changed_byte_is_rejected() {
         let mut text = Vec::new();
         encode(&STAMP, 64, &mut text);
         for at in 0..text.len() {

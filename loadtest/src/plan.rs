@@ -1,4 +1,4 @@
-//! What a run does, as a value: how many, where, who sends, at which pace, until when.
+//! The plan of a run as a value: target, rooms, senders, pacing and duration.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,68 +12,69 @@ use crate::connection::MAX_PENDING_BYTES;
 use crate::payload;
 use crate::protocol::ProtocolKind;
 
-/// The most members a room and the most rooms a run can have: what a payload's digits hold.
+/// The highest number of members in a room, and of rooms in a run: the payload has four hexadecimal digits for each.
 const MAX_COUNT: usize = 0xffff;
 
-/// When lines are sent.
+/// The rule by which lines are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pacing {
-    /// Nobody talks.
+    /// No lines are sent.
     Quiet,
-    /// Open loop: each room's lines are planned at equal distances, whatever becomes of the earlier ones.
+    /// Open loop: the lines of each room are planned at equal intervals, independently of earlier deliveries.
     Open {
         /// Lines per 1000 seconds in each room.
         millilines_per_second: u64,
     },
-    /// Closed loop: a line is in flight until every member that is read at once has it.
+    /// Closed loop: a line is in flight until every member that is read immediately has received it.
     Closed {
         /// Lines in flight in each room.
         window: usize,
     },
 }
 
-/// When sending ends.
+/// The end of sending.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stop {
-    /// After this much measured time.
+    /// Stop after this measured time.
     After(Duration),
-    /// After this many lines in each room.
+    /// Stop after this many lines in each room.
     Lines(u64),
 }
 
-/// A run.
+/// The plan of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// The server.
     pub target: SocketAddr,
-    /// What it speaks.
+    /// The server's protocol.
     pub protocol: ProtocolKind,
-    /// Connections in all, spread evenly over the rooms.
+    /// Connections in total, spread evenly over the rooms.
     pub connections: usize,
     /// Rooms.
     pub rooms: usize,
-    /// How many of each room's members talk, in turn.
+    /// Members of each room that send lines, in turn.
     pub senders: usize,
     /// Bytes of a line's text.
     pub size: usize,
-    /// When lines are sent.
+    /// The rule by which lines are sent.
     pub pacing: Pacing,
-    /// When sending ends.
+    /// The end of sending.
     pub stop: Stop,
-    /// Time of sending before the measured window; its lines are checked like all others.
+    /// Time of sending before the measured window. Its lines are checked like all others.
     pub warmup: Duration,
-    /// How often members that don't pace the load are read: zero for at once. Reading several batches in one call
-    /// is cheaper, so that the generator leaves the CPU to the server; those members' latency is not counted then.
+    /// Interval at which members that do not pace the load are read; zero reads every member immediately. One read of
+    /// several batches costs the generator less CPU, which leaves more to the server. The latency of those members is
+    /// not recorded.
     pub read_every: Duration,
-    /// How long the connections may be silent (joining, at the end, leaving) before what is missing counts as lost.
+    /// Time without any byte from the server after which missing joins, deliveries or closes count as lost.
     pub patience: Duration,
-    /// Connections that may be on their way into their rooms at once, per thread.
+    /// Highest number of connections that are joining at the same time, per thread.
     pub connecting: usize,
-    /// Source addresses to spread over when the server is on this machine: each has its own ports.
+    /// Number of source addresses for a server on this machine; each address has its own ports.
     pub sources: u8,
-    /// The number that the first room is named by.
+    /// The number in the name of the first room.
     #[serde(default)]
     pub first_room: u16,
     /// Threads in each process.
@@ -82,25 +83,25 @@ pub struct Plan {
     pub processes: usize,
 }
 
-/// One worker's part of a plan: some of the rooms, whole, so that nothing about a room is shared.
+/// One worker's part of a plan. It holds whole rooms, so that workers share no state of a room.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Share {
     /// The whole plan.
     pub plan: Plan,
-    /// This worker's rooms.
+    /// The rooms of this worker.
     pub rooms: Range<usize>,
-    /// Which worker it is, of how many: open loops start staggered.
+    /// The worker's index, and the number of workers. Open loops start staggered by the index.
     pub worker: (usize, usize),
-    /// The tick that planned times count from.
+    /// The tick from which planned times count.
     pub epoch: Tick,
 }
 
-/// Why something asked for makes no sense: what, its value, and the way out.
+/// An error in the arguments. Its line names the option, the value and the remedy.
 #[derive(Debug, PartialEq, Eq)]
 pub struct UsageError(String);
 
 impl UsageError {
-    /// With one line for the user.
+    /// Returns an error with one line for the user.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(text)
@@ -116,22 +117,22 @@ impl fmt::Display for UsageError {
 impl std::error::Error for UsageError {}
 
 impl Plan {
-    /// Members of one room: they differ by one at most.
+    /// Returns the number of members of a room. Two rooms differ by at most one member.
     #[must_use]
     pub fn members(&self, room: usize) -> usize {
         self.connections / self.rooms + usize::from(room < self.connections % self.rooms)
     }
 
-    /// The number of a room's first connection, counted over the whole run.
+    /// Returns the number of a room's first connection in the whole run.
     #[must_use]
     pub fn first_connection(&self, room: usize) -> usize {
         room * (self.connections / self.rooms) + room.min(self.connections % self.rooms)
     }
 
-    /// Says what makes the plan impossible, before anything is opened.
+    /// Checks the plan before any connection is opened.
     ///
     /// # Errors
-    /// With one line for the user.
+    /// Returns one line for the user.
     pub fn check(&self) -> Result<(), UsageError> {
         let error = |text: String| Err(UsageError(text));
         if self.connections == 0 || self.rooms == 0 {
@@ -139,7 +140,7 @@ impl Plan {
         }
         if self.rooms > self.connections {
             return error(format!(
-                "--rooms {} is more than --connections {}: a room needs a member",
+                "--rooms {} is more than --connections {}: every room needs a member",
                 self.rooms, self.connections
             ));
         }
@@ -162,7 +163,7 @@ impl Plan {
         }
         if !(payload::MIN_SIZE..=payload::MAX_SIZE).contains(&self.size) {
             return error(format!(
-                "--size {} is not between {} (the marks that are checked) and {}",
+                "--size {} is not between {} (the fields that are checked) and {}",
                 self.size,
                 payload::MIN_SIZE,
                 payload::MAX_SIZE
@@ -194,7 +195,7 @@ impl Plan {
         }
     }
 
-    /// Cuts the plan into one share per worker; workers without a room are left out.
+    /// Splits the plan into one share for each worker. Workers without a room get no share.
     #[must_use]
     pub fn shares(&self, epoch: Tick) -> Vec<Share> {
         let workers = (self.threads * self.processes).min(self.rooms);
@@ -211,7 +212,7 @@ impl Plan {
 }
 
 impl Share {
-    /// Connections of this worker.
+    /// Returns the number of connections of this worker.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.plan.first_connection(self.rooms.end) - self.plan.first_connection(self.rooms.start)

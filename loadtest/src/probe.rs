@@ -1,4 +1,4 @@
-//! A look at the server before the load: is there one, and does it speak the protocol?
+//! A check before the load: the server accepts a connection and speaks the protocol.
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -8,13 +8,13 @@ use anyhow::{Context, Result, bail};
 use crate::plan::{Plan, UsageError};
 use crate::protocol::{Frame, ProtocolKind};
 
-/// How much of a greeting is read.
+/// The most bytes of a greeting that are read.
 const MAX_GREETING: usize = 4096;
 
-/// Finds the address that a name and a port stand for.
+/// Resolves a host name and a port to an address.
 ///
 /// # Errors
-/// When it stands for none.
+/// Fails when the text is not an address with a port, or has no address.
 pub fn resolve_target(target: &str) -> Result<SocketAddr> {
     let mut addresses = target.to_socket_addrs().map_err(|error| {
         UsageError::new(format!("--target {target} is not an address with a port ({error}): give HOST:PORT"))
@@ -22,10 +22,10 @@ pub fn resolve_target(target: &str) -> Result<SocketAddr> {
     addresses.next().with_context(|| format!("--target {target} has no address"))
 }
 
-/// Connects once, and reads the greeting where the protocol has one.
+/// Opens one connection, and reads the greeting where the protocol has one.
 ///
 /// # Errors
-/// With one line that says what is wrong and what to do.
+/// Returns one line that names the problem and the remedy.
 pub fn probe(plan: &Plan) -> Result<()> {
     let (target, kind) = (plan.target, plan.protocol);
     let mut stream = match TcpStream::connect_timeout(&target, plan.patience) {
@@ -55,9 +55,11 @@ pub fn probe(plan: &Plan) -> Result<()> {
         }
         match stream.read(&mut chunk) {
             Ok(count) if count > 0 => received.extend_from_slice(&chunk[..count]),
-            Ok(_) => bail!("{target} closed the connection instead of greeting; it said `{}`", first_line(&received)),
+            Ok(_) => {
+                bail!("{target} closed the connection instead of greeting; its text was `{}`", first_line(&received))
+            }
             Err(_) => bail!(
-                "{target} took a connection but did not greet in {}: does it speak --protocol {kind}?",
+                "{target} accepted a connection but did not greet in {}: does it speak --protocol {kind}?",
                 humantime::format_duration(plan.patience)
             ),
         }

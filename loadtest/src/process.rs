@@ -1,4 +1,4 @@
-//! What a server's process uses, as the kernel tells it in `/proc`.
+//! The resources that a server's process uses, as `/proc` reports them.
 
 use std::fs;
 use std::io;
@@ -11,16 +11,16 @@ use crate::clock::{Tick, now};
 /// A running process.
 #[derive(Clone, Debug)]
 pub struct Process {
-    /// Its directory in `/proc`.
+    /// The process's directory in `/proc`.
     proc: PathBuf,
-    /// Its resident memory when it was first looked at: before the first connection of ours.
+    /// The process's resident memory before the first connection of this program.
     initial_rss: u64,
 }
 
-/// What a process has used up to some moment.
+/// The resources that a process has used up to a tick.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
-    /// The moment.
+    /// The tick of the sample.
     pub at: Tick,
     /// CPU time of all its threads in nanoseconds.
     pub cpu: u64,
@@ -31,41 +31,41 @@ pub struct Sample {
     pub rss: u64,
     /// How often a thread went to sleep.
     pub voluntary_switches: u64,
-    /// How often a thread had to make room for another.
+    /// How often the scheduler preempted a thread.
     pub involuntary_switches: u64,
 }
 
 impl Process {
-    /// The process with this id.
+    /// Returns the process with an id, and samples its memory.
     ///
     /// # Errors
-    /// When there is none, or it is not ours to look at.
+    /// Fails when the process does not exist or cannot be read.
     pub fn new(pid: u32) -> io::Result<Self> {
         let mut process = Self { proc: PathBuf::from(format!("/proc/{pid}")), initial_rss: 0 };
         process.initial_rss = process.sample()?.rss;
         Ok(process)
     }
 
-    /// Its resident memory when it was first looked at.
+    /// Returns the process's resident memory at the first sample.
     #[must_use]
     pub fn initial_rss(&self) -> u64 {
         self.initial_rss
     }
 
-    /// What it has used by now.
+    /// Returns the resources that the process has used until now.
     ///
     /// # Errors
-    /// When it is gone.
+    /// Fails when the process has ended.
     pub fn sample(&self) -> io::Result<Sample> {
         let status = fs::read_to_string(self.proc.join("status"))?;
         let mut sample = Sample { at: now(), rss: status_field(&status, "VmRSS:") * 1024, ..Sample::default() };
         if sample.rss == 0 {
-            // It has ended, though nobody has asked yet how.
+            // A process without memory has ended, but its parent has not read its exit status yet.
             return Err(io::ErrorKind::NotFound.into());
         }
         for task in fs::read_dir(self.proc.join("task"))? {
             let task = task?.path();
-            // A thread may end between being listed and being read.
+            // A thread may end between the listing and the read.
             let Ok(status) = fs::read_to_string(task.join("status")) else { continue };
             sample.voluntary_switches += status_field(&status, "voluntary_ctxt_switches:");
             sample.involuntary_switches += status_field(&status, "nonvoluntary_ctxt_switches:");
@@ -84,7 +84,7 @@ pub(crate) fn thread_times(thread: &Path) -> (u64, u64) {
     (first_number(&text), text.split_once(' ').map_or(0, |(_, rest)| first_number(rest)))
 }
 
-/// The number after a key at a line's start.
+/// Returns the number after a key at the start of a line, or 0.
 fn status_field(status: &str, key: &str) -> u64 {
     status.lines().find_map(|line| line.strip_prefix(key)).map_or(0, first_number)
 }
@@ -93,8 +93,8 @@ fn first_number(text: &str) -> u64 {
     text.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0)
 }
 
-/// How many TCP segments with data this machine has sent so far: on the loopback device one for each write of up
-/// to 64 KiB. The only count of a server's writes that can be had from outside; it counts all programs.
+/// Returns how many TCP segments with data this machine has sent. On the loopback device each write of up to 64 KiB is
+/// one segment. No other count of a server's writes is available to other processes; it includes all programs.
 #[must_use]
 pub fn segments_sent() -> Option<u64> {
     let text = fs::read_to_string("/proc/net/netstat").ok()?;
@@ -104,8 +104,9 @@ pub fn segments_sent() -> Option<u64> {
     values.split(' ').nth(at)?.parse().ok()
 }
 
-/// Whether so many segments can be a server's writes. Fewer than reads can't be: then the kernel's count means something
-/// else here. Nor more than lines delivered, but for a few: then another program's are among them.
+/// Returns whether the number of segments can be the number of a server's writes. Fewer segments than half of the reads
+/// show that the kernel counts differently. More segments than delivered lines show that other programs sent some of
+/// them.
 #[must_use]
 pub fn plausible_writes(segments: u64, reads: u64, delivered: u64) -> bool {
     let most = delivered + delivered / 50;
@@ -117,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sees_its_own_process_work() {
+    fn sample_counts_the_cpu_time_and_memory_of_a_process() {
         let process = Process::new(std::process::id()).unwrap();
         let before = process.sample().unwrap();
         let mut sum = 0_u64;
@@ -129,13 +130,13 @@ mod tests {
     }
 
     #[test]
-    fn a_write_carries_a_line_at_least() {
+    fn writes_are_plausible_between_reads_and_deliveries() {
         assert!(plausible_writes(1000, 1000, 32_000) && plausible_writes(1010, 1000, 1000));
         assert!(!plausible_writes(1200, 1000, 1000) && !plausible_writes(400, 1000, 32_000));
     }
 
     #[test]
-    fn a_missing_process_is_an_error() {
+    fn missing_process_is_an_error() {
         assert!(Process::new(u32::MAX).is_err());
     }
 }

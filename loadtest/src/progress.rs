@@ -1,4 +1,4 @@
-//! How a run is going, while it goes: a bar on a terminal, a line now and then elsewhere.
+//! The display of a run's progress: a bar on a terminal, otherwise a line at an interval.
 
 use std::io::{IsTerminal, stderr};
 
@@ -8,17 +8,17 @@ use crate::clock::{SECOND, Tick, now};
 use crate::coordinator::ProgressSnapshot;
 use crate::format::{micros, si, thousands};
 
-/// How often a line is written where there is no terminal.
+/// Interval of the lines where standard error is no terminal.
 const LINE_INTERVAL: Tick = 5 * SECOND;
 
 /// Shows progress on standard error.
 #[derive(Debug)]
 pub struct ProgressDisplay {
-    /// The bar, on a terminal.
+    /// The bar; `None` where standard error is no terminal.
     bar: Option<ProgressBar>,
-    /// When the last line was written, elsewhere.
+    /// The tick of the last line.
     written: Tick,
-    /// Deliveries and time at the last look, for the rate.
+    /// The deliveries and tick of the last update, from which the rate is computed.
     last: (u64, Tick),
 }
 
@@ -29,7 +29,7 @@ impl Default for ProgressDisplay {
 }
 
 impl ProgressDisplay {
-    /// Begins to show.
+    /// Creates the display, and shows the bar on a terminal.
     #[must_use]
     pub fn new() -> Self {
         let bar = stderr().is_terminal().then(|| {
@@ -41,7 +41,7 @@ impl ProgressDisplay {
         Self { bar, written: now(), last: (0, now()) }
     }
 
-    /// Shows a moment.
+    /// Shows a snapshot.
     pub fn show(&mut self, snapshot: &ProgressSnapshot) {
         let progress = &snapshot.progress;
         let (phase, done) = match snapshot.sending {
@@ -72,7 +72,7 @@ impl ProgressDisplay {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn clear(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

@@ -1,4 +1,4 @@
-//! What the generator must know of a protocol: how to enter a room, how to say a line, and what arrived.
+//! Chat protocols: how to join a room, how to send a line, and how to decode the server's bytes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,18 +10,18 @@ mod line;
 mod nats;
 mod redis;
 
-/// A protocol's name.
+/// The protocols that the generator speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum ProtocolKind {
-    /// Roomcast's own lines, for telnet and nc.
+    /// Roomcast's own text lines
     #[default]
     Line,
-    /// Internet Relay Chat (RFC 1459): a room is a channel.
+    /// Internet Relay Chat (RFC 1459); a room is a channel
     Irc,
-    /// Redis pub/sub (RESP3, so that a subscriber may publish): a room is a channel.
+    /// Redis pub/sub over RESP3, in which a subscriber may publish; a room is a channel
     Redis,
-    /// NATS core: a room is a subject.
+    /// NATS core; a room is a subject
     Nats,
 }
 
@@ -37,7 +37,7 @@ impl fmt::Display for ProtocolKind {
 }
 
 impl ProtocolKind {
-    /// The protocol itself.
+    /// Returns the implementation of the protocol.
     #[must_use]
     pub fn protocol(self) -> &'static dyn Protocol {
         match self {
@@ -49,66 +49,66 @@ impl ProtocolKind {
     }
 }
 
-/// One thing that a server said.
+/// One message of a server.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
-    /// A line said in the room.
+    /// A user's line.
     Line {
-        /// Who said it, where the protocol tells.
+        /// The sender's name, where the protocol tells it.
         sender: Option<&'a [u8]>,
-        /// What was said.
+        /// The line's text.
         text: &'a [u8],
     },
-    /// The server is ready for [`Protocol::encode_join`].
+    /// The server accepts the bytes of [`Protocol::encode_join`].
     Ready,
-    /// This connection is in its room; said where nobody announces newcomers.
+    /// This connection is in its room; used by protocols without join notices.
     Entered,
-    /// Somebody came in.
+    /// A member with this name joined.
     Joined(&'a [u8]),
-    /// Somebody went.
+    /// A member with this name left.
     Left(&'a [u8]),
-    /// So many lines were left out for this connection.
+    /// This many lines were skipped for this connection.
     Skipped(u64),
-    /// Must be answered with [`Protocol::encode_pong`], or the server closes.
+    /// A ping. The server closes the connection unless [`Protocol::encode_pong`] answers it.
     Ping(&'a [u8]),
     /// A refusal.
     Error(&'a [u8]),
-    /// Of no importance here.
+    /// A message that the generator ignores.
     Ignored,
-    /// Nothing that this protocol says.
+    /// Bytes that are no message of this protocol.
     Unknown(&'a [u8]),
 }
 
-/// A chat protocol, as far as load needs it.
+/// The part of a chat protocol that generating load needs.
 pub trait Protocol: Send + Sync {
-    /// Sent as soon as the connection stands.
+    /// Appends the bytes that a client sends when the connection is established.
     fn encode_open(&self, name: &str, room: &str, out: &mut Vec<u8>);
 
-    /// Sent when the server is [`Frame::Ready`].
+    /// Appends the bytes that a client sends after [`Frame::Ready`] to join a room.
     fn encode_join(&self, name: &str, room: &str, out: &mut Vec<u8>);
 
-    /// Says a line; of the same length for every line of a connection.
+    /// Appends a line. All lines of one connection with texts of one length have the same length.
     fn encode_line(&self, room: &str, text: &[u8], out: &mut Vec<u8>);
 
-    /// The answer to a [`Frame::Ping`].
+    /// Appends the answer to a [`Frame::Ping`].
     fn encode_pong(&self, token: &[u8], out: &mut Vec<u8>);
 
-    /// The first whole frame and its length; `None` when more bytes are needed.
+    /// Decodes the first frame. Returns its length and content, or `None` when more bytes are needed.
     fn decode<'a>(&self, bytes: &'a [u8]) -> Option<(usize, Frame<'a>)>;
 
-    /// Whether a sender is told its own lines.
+    /// Returns whether the server sends a sender its own lines.
     fn echoes_to_sender(&self) -> bool {
         true
     }
 
-    /// Whether every member is told of every newcomer, itself included.
+    /// Returns whether the server announces each join to every member, the new one included.
     fn announces_joins(&self) -> bool;
 
-    /// Whether the server speaks first.
+    /// Returns whether the server sends the first bytes.
     fn server_greets(&self) -> bool;
 }
 
-/// Cuts the first line off, without its LF or CR LF; with the length it took.
+/// Returns the length of the first line, and the line without its LF or CR LF.
 fn cut_line(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let end = memchr::memchr(b'\n', bytes)?;
     let line = &bytes[..end];
@@ -124,7 +124,7 @@ fn assert_decodes(protocol: &dyn Protocol, cases: &[(&str, Frame<'_>)]) {
     }
 }
 
-/// Reads a decimal number that is the whole text.
+/// Parses a text that consists of a decimal number.
 fn parse_number<T: FromStr>(text: &[u8]) -> Option<T> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }

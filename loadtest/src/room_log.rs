@@ -1,66 +1,66 @@
-//! A room's common order: the bytes that its members receive, as whoever was first saw them.
+//! A room's common order: the bytes that its members receive, as they first arrive at any member.
 //!
-//! Every member must be sent the same bytes. So the first to receive a line has it taken apart and checked, and all
-//! others are only compared with it: a comparison of memory, which is both cheaper than reading the line again and
-//! stricter, as it covers the order of all the room's lines and every byte of them.
+//! The server must send every member the same bytes. The first member that receives a line has it decoded and checked;
+//! the bytes of all other members are compared with the log. A comparison of memory is cheaper than decoding the line
+//! again. It is also stricter, because it covers the order of all lines and every byte.
 
 use std::collections::VecDeque;
 
 use crate::clock::Tick;
 
-/// Bytes of lines that everybody has, kept until moving the rest is cheap beside them.
+/// Bytes of discarded lines that the log keeps until moving the rest is cheap in comparison.
 const COMPACT_BYTES: usize = 64 * 1024;
 
 /// One line of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LogEntry {
-    /// Where its bytes end, counted from the start of the run.
+    /// The offset of the line's end, counted from the start of the run.
     pub(crate) end: usize,
-    /// When it was planned to be sent.
+    /// The tick for which the line was planned.
     pub(crate) planned: Tick,
-    /// Who said it: a place among the room's senders.
+    /// The sender's index among the room's senders.
     pub(crate) sender: usize,
-    /// Which one of its sender's lines it is.
+    /// The line's number among the lines of its sender.
     pub(crate) sequence: u32,
 }
 
-/// The lines of one room in their common order; those that every member has are forgotten.
+/// The lines of one room in their common order. Lines that every member has received are discarded.
 #[derive(Debug, Default)]
 pub(crate) struct RoomLog {
-    /// The bytes kept.
+    /// The bytes of the kept lines.
     bytes: Vec<u8>,
-    /// Where those begin, counted from the start of the run.
+    /// The offset of the first kept byte, counted from the start of the run.
     base: usize,
     /// The lines kept.
     entries: VecDeque<LogEntry>,
-    /// The number of the first of them.
+    /// The number of the first kept line.
     first: usize,
-    /// Where the first of them begins.
+    /// The offset of the first kept line.
     first_start: usize,
 }
 
 impl RoomLog {
-    /// Where the log ends, in bytes.
+    /// Returns the offset of the log's end.
     pub(crate) fn end(&self) -> usize {
         self.base + self.bytes.len()
     }
 
-    /// Bytes of lines that somebody still needs.
+    /// Returns the bytes of lines that at least one member has not received.
     pub(crate) fn retained_bytes(&self) -> usize {
         self.end() - self.first_start
     }
 
-    /// How many lines were ever logged.
+    /// Returns how many lines were ever appended.
     pub(crate) fn lines(&self) -> usize {
         self.first + self.entries.len()
     }
 
-    /// A line by its number, if it is still kept.
+    /// Returns a line by its number, if it is kept.
     pub(crate) fn entry(&self, line: usize) -> Option<&LogEntry> {
         self.entries.get(line.checked_sub(self.first)?)
     }
 
-    /// Where a line starts; for the line to come next, the end of the log.
+    /// Returns the offset of a line's start; for the next line to be appended, the offset of the log's end.
     pub(crate) fn start_of(&self, line: usize) -> usize {
         match line.checked_sub(self.first) {
             None | Some(0) => self.first_start,
@@ -68,17 +68,17 @@ impl RoomLog {
         }
     }
 
-    /// The bytes between two places.
+    /// Returns the bytes between two offsets.
     pub(crate) fn slice(&self, from: usize, to: usize) -> &[u8] {
         &self.bytes[from - self.base..to - self.base]
     }
 
-    /// The bytes of a kept line.
+    /// Returns the bytes of a kept line.
     pub(crate) fn line_bytes(&self, line: usize) -> &[u8] {
         self.slice(self.start_of(line), self.start_of(line + 1))
     }
 
-    /// How many bytes of `chunk` are as the log has them from `at` on.
+    /// Returns how many leading bytes of `chunk` match the log from offset `at` on.
     pub(crate) fn matching_prefix(&self, at: usize, chunk: &[u8]) -> usize {
         let ours = &self.bytes[at - self.base..];
         let length = ours.len().min(chunk.len());
@@ -89,24 +89,24 @@ impl RoomLog {
         ours.iter().zip(theirs).position(|(a, b)| a != b).unwrap_or(length)
     }
 
-    /// Adds a line; its end is set here.
+    /// Appends a line.
     pub(crate) fn append(&mut self, raw: &[u8], planned: Tick, sender: usize, sequence: u32) {
         self.bytes.extend_from_slice(raw);
         self.entries.push_back(LogEntry { end: self.end(), planned, sender, sequence });
     }
 
-    /// The lines from a number on.
+    /// Returns the kept lines from a number on.
     pub(crate) fn entries_from(&self, line: usize) -> impl Iterator<Item = &LogEntry> {
         self.entries.iter().skip(line.saturating_sub(self.first))
     }
 
-    /// The number of a kept line.
+    /// Returns the number of a kept line.
     pub(crate) fn find(&self, sender: usize, sequence: u32) -> Option<usize> {
         let at = self.entries.iter().position(|entry| entry.sender == sender && entry.sequence == sequence)?;
         Some(self.first + at)
     }
 
-    /// Forgets the lines before `line`: every member has them.
+    /// Discards the lines before `line`, which every member has received.
     pub(crate) fn discard_before(&mut self, line: usize) {
         let count = line.saturating_sub(self.first).min(self.entries.len());
         if count == 0 {
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_what_somebody_still_needs() {
+    fn log_keeps_lines_that_are_not_discarded() {
         let mut log = RoomLog::default();
         for sequence in 0..4 {
             log.append(b"line\n", 7, 0, sequence);

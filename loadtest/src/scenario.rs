@@ -1,4 +1,4 @@
-//! The scenarios: each a subcommand with its own defaults, and the plan that it stands for.
+//! The command line: one subcommand for each scenario, with its own defaults.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,58 +21,58 @@ pub use steady::SteadyArgs;
 pub use step::{Raise, StepArgs};
 pub use storm::StormArgs;
 
-/// Opens thousands of chat connections, and checks that every line arrives once and in order.
+/// Opens thousands of chat connections and checks that every line arrives once and in order
 ///
-/// Without a scenario: a modest `steady`.
+/// Without a subcommand, `steady` runs with its defaults.
 #[derive(Debug, Parser)]
 #[command(version, about, after_help = EXIT_CODES, subcommand_required = true)]
 pub struct Cli {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub scenario: Scenario,
-    /// What all scenarios share.
+    /// The options that all scenarios share.
     #[command(flatten)]
     pub common: CommonArgs,
 }
 
 const EXIT_CODES: &str = "\
 Examples:
-  loadtest --spawn                      a modest `steady` against a server of its own
-  loadtest flood --spawn --json a.json  the throughput of one busy room
-  loadtest compare a.json b.json        two results side by side
+  loadtest --spawn                      `steady` with a server that is started for the run
+  loadtest flood --spawn --json a.json  throughput of one busy room
+  loadtest compare a.json b.json        compare two results
 
-Exit codes: 0 good; 1 something was lost, came twice or out of order; 2 wrong usage;
-3 it could not be measured, or the generator itself was the bottleneck.";
+Exit codes: 0 good; 1 lines were lost, duplicated, misordered or corrupt; 2 wrong usage;
+3 the run failed, or the generator was the bottleneck.";
 
-/// A scenario.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Scenario {
-    /// Rooms that talk at a fixed pace: latency, and whether all arrives
+    /// Send at a fixed rate, and measure latency
     Steady(SteadyArgs),
-    /// As many lines as go through with so many in flight: what a busy room can do
+    /// Send as many lines as --in-flight allows, and measure throughput
     Flood(FloodArgs),
-    /// A higher rate, or more connections, step by step, until it is too much
+    /// Raise the rate or the connections step by step, until a step is not good
     Step(StepArgs),
-    /// Everybody joins at once, then everybody leaves
+    /// Join all connections at once, then leave with all at once
     Storm(StormArgs),
-    /// Quiet connections: memory for each
+    /// Open quiet connections, and measure the memory of each
     Idle(IdleArgs),
-    /// No server: what this machine can write at all
+    /// Measure bare writes without a server: the highest throughput that this machine allows
     Limit(LimitArgs),
-    /// Two results of --json side by side
+    /// Compare two results of --json
     Compare(CompareArgs),
-    /// Results of --json as a Markdown table
+    /// Render results of --json as a Markdown table
     Markdown(MarkdownArgs),
-    /// Load on behalf of another process, over pipes
+    /// Generate load for another process, over pipes
     #[command(name = crate::worker_pool::SUBCOMMAND, hide = true)]
     Worker,
 }
 
-/// Bare writes.
+/// The options of `limit`.
 #[derive(Args, Debug)]
 #[command(after_help = "Example: loadtest limit --sockets 1000 --lines 32")]
 pub struct LimitArgs {
-    /// Sockets to write to in turn
+    /// Sockets to write to, in turn
     #[arg(long, default_value_t = 200, value_name = "N")]
     pub sockets: usize,
     /// Lines in each write
@@ -81,26 +81,26 @@ pub struct LimitArgs {
     /// Bytes of each line
     #[arg(long, default_value_t = 78, value_name = "BYTES")]
     pub size: usize,
-    /// How long to measure
+    /// Length of the measurement
     #[arg(long, default_value = "2s", value_parser = humantime::parse_duration, value_name = "TIME")]
     pub duration: Duration,
 }
 
-/// Two results.
+/// The options of `compare`.
 #[derive(Args, Debug)]
 #[command(after_help = "Example: loadtest compare before.json after.json")]
 pub struct CompareArgs {
-    /// The first result: what the second is measured by
+    /// First result: the base of the ratios
     pub first: PathBuf,
     /// The second result
     pub second: PathBuf,
 }
 
-/// Some results.
+/// The options of `markdown`.
 #[derive(Args, Debug)]
 #[command(after_help = "Example: loadtest markdown redis-1.json redis-2.json roomcast-1.json roomcast-2.json")]
 pub struct MarkdownArgs {
-    /// Results; NAME-1.json and NAME-2.json are two rounds of one row
+    /// Results; NAME-1.json and NAME-2.json are two rounds of the row NAME
     #[arg(required = true, value_name = "FILE")]
     pub results: Vec<PathBuf>,
 }

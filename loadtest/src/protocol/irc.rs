@@ -1,4 +1,4 @@
-//! IRC (RFC 1459, 2812): a room is a channel. A sender is not told its own lines.
+//! IRC (RFC 1459, RFC 2812): a room is a channel. A server does not send a sender its own lines.
 
 use super::{Frame, Protocol, cut_line};
 
@@ -65,7 +65,7 @@ fn classify(line: &[u8]) -> Frame<'_> {
         b"JOIN" => Frame::Joined(nick),
         b"PART" | b"QUIT" => Frame::Left(nick),
         b"001" => Frame::Ready,
-        // 422 says that there is no message of the day; every other 4xx and 5xx refuses something.
+        // 422 reports a missing message of the day. All other 4xx and 5xx replies are refusals.
         [b'4' | b'5', _, _] if command != b"422" => Frame::Error(line),
         _ => Frame::Ignored,
     }
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_what_a_server_says() {
+    fn every_kind_of_message_is_decoded() {
         let cases = [
             (":s.net 001 u1 :Welcome\r\n", Frame::Ready),
             (":s.net 422 u1 :no motd\r\n", Frame::Ignored),

@@ -2,7 +2,7 @@
 
 use super::{Frame, Protocol, cut_line, parse_number};
 
-/// The protocol of lines.
+/// The protocol of Roomcast.
 pub(super) struct Line;
 
 impl Protocol for Line {
@@ -21,8 +21,8 @@ impl Protocol for Line {
 
     fn decode<'a>(&self, bytes: &'a [u8]) -> Option<(usize, Frame<'a>)> {
         let (length, line) = cut_line(bytes)?;
-        // Users' lines first: they are nearly all there is, and no answer of the server looks like one. They end with
-        // a bare LF: what is before it belongs to the text.
+        // User lines are decoded first, because nearly all lines are user lines, and no message of the server looks
+        // like one. User lines end with a bare LF: a CR before it belongs to the text.
         let frame = decode_user_line(&bytes[..length - 1]).unwrap_or_else(|| classify(line));
         Some((length, frame))
     }
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_every_line_of_the_contract() {
+    fn every_kind_of_message_is_decoded() {
         let cases = [
             ("Welcome! Use the command:\n", Frame::Ignored),
             ("JOIN <ROOMNAME> <USERNAME>\n", Frame::Ready),

@@ -1,4 +1,4 @@
-//! NATS core: a room is a subject, and a publisher that subscribes is told its own lines.
+//! NATS core: a room is a subject. A server sends a publisher that subscribes its own lines.
 
 use super::{Frame, Protocol, cut_line, parse_number};
 
@@ -11,7 +11,7 @@ impl Protocol for Nats {
     fn encode_join(&self, name: &str, room: &str, out: &mut Vec<u8>) {
         let options =
             format!(r#"{{"verbose":false,"pedantic":false,"name":"{name}","lang":"loadtest","version":"1"}}"#);
-        // The answer to PING says that the subscription before it is in force.
+        // The reply to PING confirms the subscription before it.
         out.extend_from_slice(format!("CONNECT {options}\r\nSUB {room} 1\r\nPING\r\n").as_bytes());
     }
 
@@ -48,7 +48,7 @@ impl Protocol for Nats {
     }
 }
 
-/// `MSG subject sid size`, then the text and CR LF.
+/// Decodes `MSG subject sid size`, the text and CR LF. `head` is the length of the first line.
 fn decode_message<'a>(bytes: &'a [u8], head: usize, line: &'a [u8]) -> Option<(usize, Frame<'a>)> {
     let size = line.rsplit(|byte| *byte == b' ').next().and_then(parse_number::<usize>);
     let Some(size) = size else { return Some((head, Frame::Unknown(line))) };
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_what_a_server_says() {
+    fn every_kind_of_message_is_decoded() {
         let cases = [
             ("INFO {}\r\n", Frame::Ready),
             ("PONG\r\n", Frame::Entered),

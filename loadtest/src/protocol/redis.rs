@@ -41,7 +41,7 @@ impl Protocol for Redis {
     }
 }
 
-/// `>3`, then `message`, channel and text, or `subscribe`, channel and count.
+/// Decodes a push: `>3`, then either `message`, channel and text, or `subscribe`, channel and count.
 fn decode_push<'a>(bytes: &'a [u8], head: usize, line: &'a [u8]) -> Option<(usize, Frame<'a>)> {
     let total = value_length(bytes)?;
     if line != b">3" {
@@ -56,14 +56,14 @@ fn decode_push<'a>(bytes: &'a [u8], head: usize, line: &'a [u8]) -> Option<(usiz
     }
 }
 
-/// A bulk string at an offset: where it ends, and its text.
+/// Returns the end and the text of the bulk string at an offset.
 fn bulk_string(bytes: &[u8], at: usize) -> Option<(usize, &[u8])> {
     let (head, line) = cut_line(&bytes[at..])?;
     let size = parse_number::<usize>(line.strip_prefix(b"$")?)?;
     Some((at + head + size + 2, bytes.get(at + head..at + head + size)?))
 }
 
-/// The length of the first value, whatever it is; `None` when it isn't whole yet.
+/// Returns the length of the first value of any type; `None` when it is incomplete.
 fn value_length(bytes: &[u8]) -> Option<usize> {
     let (mut at, line) = cut_line(bytes)?;
     let (kind, count) = line.split_first()?;
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_what_a_server_says() {
+    fn every_kind_of_message_is_decoded() {
         let cases = [
             ("%1\r\n$5\r\nproto\r\n:3\r\n", Frame::Ignored),
             (">3\r\n$9\r\nsubscribe\r\n$2\r\nr1\r\n:1\r\n", Frame::Entered),
