@@ -1,4 +1,4 @@
-//! A run from outside: all in, then talk, then all out; the server's process is looked at in between.
+//! The coordinator of a run: joins, sending and leaves of all workers, with samples of the server's process in between.
 
 use std::time::Duration;
 
@@ -12,93 +12,93 @@ use crate::plan::{Pacing, Plan, Stop};
 use crate::process::{Process, Sample, segments_sent};
 use crate::worker_pool::WorkerPool;
 
-/// From the decision to talk to the first line: time for all processes to hear of it.
+/// Time from the start command to the first line, in which the command reaches all processes.
 const START_DELAY: Tick = SECOND / 20;
-/// How long other programs' traffic is watched before talking.
+/// Time for which the traffic of other programs is measured before sending.
 const BACKGROUND_WINDOW: Tick = SECOND / 10;
-/// The share of it beside which the server's writes can still be counted.
+/// The largest share of that traffic at which the server's writes can still be counted.
 const MAX_BACKGROUND_SHARE: f64 = 0.02;
-/// Longer than any worker stays silent: they tell their progress four times a second.
+/// Time without any event after which the workers count as stuck. They send progress four times per second.
 const EVENT_TIMEOUT: Tick = 30 * SECOND;
 
-/// What is going on, for whoever watches.
+/// A snapshot of a run's progress.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProgressSnapshot {
-    /// Connections that the run will have.
+    /// The number of connections of the run.
     pub connections: u64,
-    /// The sum of all workers' progress; the highest of their percentiles.
+    /// The sum of all workers' progress, with the highest of their percentiles.
     pub progress: WorkerProgress,
-    /// Seconds since talking began, and how many it lasts; `None` before.
+    /// Seconds since sending started, and its planned seconds; `None` before.
     pub sending: Option<(f64, f64)>,
 }
 
-/// All that came out of a run.
+/// The raw data of a run.
 #[derive(Clone, Debug, Default)]
 pub struct RunRecord {
-    /// All workers' notes.
+    /// The metrics of all workers.
     pub metrics: Metrics,
-    /// Why it ended early: the first worker's line.
+    /// The reason of an early end: the first failure of a worker, or a signal.
     pub failure: Option<String>,
-    /// What the server said when it first refused something.
+    /// The server's text at its first refusal.
     pub refusal: Option<String>,
-    /// From the first line to the end of talking, in nanoseconds.
+    /// Nanoseconds from the first line to the end of sending.
     pub sending_time: Tick,
-    /// What each worker's thread used in the window.
+    /// The CPU use of each worker's thread in the window.
     pub thread_usages: Vec<ThreadUsage>,
-    /// From the first connect to the last entry, in nanoseconds.
+    /// Nanoseconds from the first connect to the last join.
     pub joining: Tick,
-    /// From the first goodbye to the last end, in nanoseconds.
+    /// Nanoseconds from the first shutdown to the last close.
     pub leaving: Tick,
-    /// The measured window, in nanoseconds.
+    /// Length of the measured window in nanoseconds.
     pub window: Tick,
-    /// The server's process, if it is known.
+    /// Samples of the server's process, where it is known.
     pub server: Option<ServerSamples>,
-    /// Segments with data that the machine sent in the window, this program's own left out; `None` where other
-    /// programs sent too many of them to tell.
+    /// Segments with data that this machine sent in the window, without the generator's own. `None` where other
+    /// programs sent too many to tell them apart.
     pub segments: Option<u64>,
 }
 
-/// The server's process at the run's turns.
+/// Samples of the server's process between the phases of a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ServerSamples {
     /// Before the first connection.
     pub before_joins: Sample,
-    /// When all were in.
+    /// After the last join.
     pub after_joins: Sample,
     /// At the start of the measured window.
     pub window_start: Sample,
-    /// At its end.
+    /// At the end of the measured window.
     pub window_end: Sample,
-    /// When all were out.
+    /// After the last close.
     pub after_leaves: Sample,
 }
 
-/// A run in progress.
+/// The state of a run.
 struct Coordinator<'a> {
     plan: &'a Plan,
     worker_pool: WorkerPool,
     server: Option<&'a Process>,
     on_progress: &'a mut dyn FnMut(&ProgressSnapshot),
-    /// Each worker's last words.
+    /// The latest progress of each worker.
     progress: Vec<WorkerProgress>,
-    /// Reports of the workers that are done.
+    /// The reports of the workers that have finished.
     reports: Vec<WorkerReport>,
-    /// How many workers are all in.
+    /// The number of workers whose connections have all joined.
     all_joined: usize,
-    /// How many workers have nothing more to expect.
+    /// The number of workers that expect no more deliveries.
     drained: usize,
-    /// When talking began.
+    /// The tick at which sending started.
     sending_since: Option<Tick>,
 }
 
-/// Runs a plan to its end. A run that fails on its way still returns what it measured.
+/// Runs a plan to its end. A run that fails still returns its measurements.
 ///
 /// # Errors
-/// When it could not begin.
+/// Fails when the plan is invalid or the workers cannot be started.
 pub fn run(plan: &Plan, server: Option<&Process>, on_progress: &mut dyn FnMut(&ProgressSnapshot)) -> Result<RunRecord> {
     plan.check()?;
     let mut samples = ServerSamples { before_joins: sample(server), ..ServerSamples::default() };
-    // Memory that an earlier run left behind is reused by this one's connections: it is theirs.
+    // The server reuses memory of an earlier run for this run's connections, so memory counts from the first sample.
     samples.before_joins.rss = server.map_or(0, Process::initial_rss);
     let worker_pool =
         WorkerPool::start(plan.shares(truncate_to_us(now())), plan.processes).context("cannot start the workers")?;
@@ -131,7 +131,7 @@ pub fn run(plan: &Plan, server: Option<&Process>, on_progress: &mut dyn FnMut(&P
     Ok(run)
 }
 
-/// A tick cut to whole microseconds, in which lines tell when they were planned.
+/// Truncates a tick to whole microseconds, the resolution of planned times in lines.
 fn truncate_to_us(tick: Tick) -> Tick {
     tick - tick % 1000
 }
@@ -141,7 +141,7 @@ fn sample(server: Option<&Process>) -> Sample {
 }
 
 impl Coordinator<'_> {
-    /// Waits until every worker has reached a point. `false` when one of them gave up before.
+    /// Waits until every worker has reached a point. Returns `false` when a worker has finished before.
     fn wait_for_all(&mut self, reached: fn(&Self) -> usize) -> bool {
         while reached(self) < self.worker_pool.workers() {
             if !self.reports.is_empty() || interrupt::caught_signal().is_some() || !self.handle_next_event() {
@@ -151,7 +151,7 @@ impl Coordinator<'_> {
         true
     }
 
-    /// Notes the next event. `false` when there is none for longer than workers are ever silent.
+    /// Handles the next event. Returns `false` when none arrives within [`EVENT_TIMEOUT`].
     fn handle_next_event(&mut self) -> bool {
         let Some(event) = self.worker_pool.next_event(now() + EVENT_TIMEOUT) else { return false };
         self.handle_event(event);
@@ -186,7 +186,8 @@ impl Coordinator<'_> {
         ProgressSnapshot { connections: self.plan.connections as u64, progress, sending }
     }
 
-    /// Talk, and what the server's process uses in the window. Returns the segments sent in it.
+    /// Runs the phase of sending, and samples the server's process at both ends of the window. Returns the segments
+    /// sent within the window.
     fn run_sending(&mut self, samples: &mut ServerSamples) -> Option<u64> {
         if self.plan.pacing == Pacing::Quiet && self.plan.stop == Stop::Lines(0) {
             (samples.window_start, samples.window_end) = (samples.after_joins, samples.after_joins);
@@ -202,7 +203,7 @@ impl Coordinator<'_> {
         }
         samples.window_start = sample(self.server);
         let segments = segments_sent();
-        // The window closes on time, or when all lines of a counted run are through, or when a worker gives up.
+        // The window closes on time, or when all lines of a counted run have arrived, or when a worker fails.
         match self.plan.stop {
             Stop::After(duration) => self.handle_events_until(from + ticks(duration)),
             Stop::Lines(_) => self.wait_for_all(|coordinator| coordinator.drained),
@@ -217,14 +218,15 @@ impl Coordinator<'_> {
         )
     }
 
-    /// Segments that other programs send in [`LISTENING`], while ours are quiet; `Some(0)` where nobody counts them.
+    /// Returns the segments that other programs send within [`BACKGROUND_WINDOW`], while the generator is idle;
+    /// `Some(0)` where the kernel does not count them.
     fn measure_background(&mut self) -> Option<u64> {
         let before = segments_sent();
         self.handle_events_until(now() + BACKGROUND_WINDOW).then_some(())?;
         Some(before.and_then(|before| Some(segments_sent()?.saturating_sub(before))).unwrap_or(0))
     }
 
-    /// Notes what is told until a tick. `false` when a worker gave up.
+    /// Handles events until a tick. Returns `false` when a worker has finished.
     fn handle_events_until(&mut self, tick: Tick) -> bool {
         while now() < tick {
             let Some(event) = self.worker_pool.next_event(tick) else { break };
@@ -238,7 +240,7 @@ impl Coordinator<'_> {
     }
 }
 
-/// The segments of a window, unless more than [`OTHERS`] of them were likely not the server's.
+/// Returns the segments of a window; `None` when other programs sent more than [`MAX_BACKGROUND_SHARE`] of them.
 fn server_segments(segments: u64, background: u64, window: Tick) -> Option<u64> {
     let others = background as f64 * window as f64 / BACKGROUND_WINDOW as f64;
     (others <= segments as f64 * MAX_BACKGROUND_SHARE).then_some(segments)
@@ -272,7 +274,7 @@ fn merge_reports(
     }
     let missing = plan.shares(0).len().saturating_sub(run.thread_usages.len());
     if missing > 0 {
-        run.failure.get_or_insert(format!("{missing} workers never reported"));
+        run.failure.get_or_insert(format!("{missing} workers sent no report"));
     }
     run.segments = segments.map(|count| count.saturating_sub(run.metrics.counters.window_writes));
     run
@@ -283,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn writes_are_not_counted_beside_others() {
+    fn writes_are_not_counted_with_other_traffic() {
         assert_eq!(server_segments(1000, 0, SECOND), Some(1000));
         assert_eq!(server_segments(1000, 2, SECOND), Some(1000));
         assert_eq!(server_segments(1000, 3, SECOND), None);

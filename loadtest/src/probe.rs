@@ -50,13 +50,13 @@ pub fn probe(plan: &Plan) -> Result<()> {
             match frame {
                 Frame::Ready => return Ok(()),
                 Frame::Ignored => {}
-                _ => bail!("{target} does not speak --protocol {kind}: it said `{}`", first_line(&received)),
+                _ => bail!("{target} does not speak --protocol {kind}: it sent `{}`", first_line(&received)),
             }
         }
         match stream.read(&mut chunk) {
             Ok(count) if count > 0 => received.extend_from_slice(&chunk[..count]),
             Ok(_) => {
-                bail!("{target} closed the connection instead of greeting; its text was `{}`", first_line(&received))
+                bail!("{target} closed the connection instead of greeting; it sent `{}`", first_line(&received))
             }
             Err(_) => bail!(
                 "{target} accepted a connection but did not greet in {}: does it speak --protocol {kind}?",
@@ -64,7 +64,7 @@ pub fn probe(plan: &Plan) -> Result<()> {
             ),
         }
     }
-    bail!("{target} does not speak --protocol {kind}: it said `{}`", first_line(&received))
+    bail!("{target} does not speak --protocol {kind}: it sent `{}`", first_line(&received))
 }
 
 fn first_line(received: &[u8]) -> String {

@@ -46,8 +46,8 @@ impl ProgressDisplay {
         let progress = &snapshot.progress;
         let (phase, done) = match snapshot.sending {
             None => ("joining", progress.joined as f64 / snapshot.connections.max(1) as f64),
-            Some((_, 0.0)) => ("talking", 0.0),
-            Some((at, length)) => ("talking", (at / length).min(1.0)),
+            Some((_, 0.0)) => ("sending", 0.0),
+            Some((at, length)) => ("sending", (at / length).min(1.0)),
         };
         let at = now();
         let pause = at.saturating_sub(self.last.1);

@@ -1,6 +1,6 @@
-//! A room as its members see it: sends in turn, checks every delivery, and knows what everybody has.
+//! A room as the generator sees it: composes the senders' lines in turn, and checks every delivery to every member.
 //!
-//! No socket here: bytes go in with the member that received them, so that each fault can be tested on its own.
+//! A room uses no socket. Received bytes are passed in with the member's index, so that each fault can be tested alone.
 
 use std::ops::Range;
 
@@ -14,95 +14,95 @@ use crate::room_log::RoomLog;
 mod order;
 mod receiver;
 
-/// One in so many members is read at once where the others are read now and then.
+/// One in this many members is read immediately where reads are deferred.
 const IMMEDIATE_EVERY: usize = 32;
 
-/// Bytes that a member may have yet to read: well within what servers hold back for one.
+/// The most bytes that may wait to be read for a member; far less than servers buffer for one peer.
 const MAX_UNREAD_BYTES: usize = 64 * 1024;
 
-/// One room.
+/// A room: its members' positions, its common order and its lines in flight.
 pub(crate) struct Room {
-    /// Its number in the whole run, which its lines carry.
+    /// The room's number in the whole run, which its lines carry.
     number: u32,
-    /// Its name.
+    /// The room's name.
     pub(crate) name: String,
     /// Bytes of a line's text.
     size: usize,
     /// The tick that planned times count from.
     epoch: Tick,
-    /// How frames are read.
+    /// The protocol that decodes received bytes.
     protocol: &'static dyn Protocol,
-    /// Its members' connections, in its worker's numbering.
+    /// The connections of the members, by their index in the worker.
     pub(crate) connections: Range<usize>,
-    /// Where each member is.
+    /// The position of each member.
     cursors: Vec<Cursor>,
-    /// The common order.
+    /// The room's common order.
     log: RoomLog,
-    /// How many lines each sender has sent.
+    /// For each sender, the number of its lines sent.
     sent: Vec<u32>,
-    /// How many lines of each sender the log has.
+    /// For each sender, the number of its lines in the log.
     logged: Vec<u32>,
-    /// Lines that the log went past because no member had them, should they still come.
+    /// Lines that the log skipped because no member had received them. They may still arrive.
     gaps: Vec<(usize, u32)>,
-    /// Lines sent by all of them.
+    /// Lines sent by all senders together.
     total_sent: usize,
-    /// Whose turn it is to send.
+    /// The sender of the next line.
     next_sender: usize,
-    /// Whether only some members are read at once.
+    /// Whether most members are read at an interval only.
     deferred_reads: bool,
-    /// Lines that every member has which is read at once.
+    /// Lines that every member that is read immediately has received.
     floor: usize,
-    /// The line count that everybody must reach for the floor to rise.
+    /// The number of lines that each of these members must reach before the floor rises.
     floor_target: usize,
-    /// How many members have not reached it.
+    /// The number of these members that have not reached it.
     below_target: usize,
-    /// How many members have left the common order.
+    /// Members that have diverged from the common order.
     diverged_members: usize,
-    /// Newcomers' notices received by all members.
+    /// Join notices that all members together have received.
     join_notices: u64,
-    /// Who is said to have left, before the room's account is made.
+    /// The subjects of all leave notices. [`Room::add_final_counts`] checks that they have left.
     leave_notices: Vec<usize>,
 }
 
-/// What a chunk of bytes told a member, besides lines.
+/// The content of received bytes, apart from lines.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
-    /// The server waits for the connection to enter its room.
+    /// The server expects the connection to join its room.
     pub(crate) ready: bool,
-    /// The connection is in its room now.
+    /// The connection joined its room.
     pub(crate) entered: bool,
-    /// What must be sent back.
+    /// Bytes to send in reply.
     pub(crate) reply: Vec<u8>,
-    /// A refusal, or words of another protocol: the first of them.
+    /// The first fault of the server.
     pub(crate) fault: Option<ServerFault>,
 }
 
-/// Something that should not have been said.
+/// A fault of the server.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ServerFault {
-    /// The server refused.
+    /// The server refused the connection or a line.
     Refused(String),
-    /// It does not speak the protocol.
+    /// The server sent bytes that are no message of the protocol.
     UnknownFrame(String),
 }
 
-/// What [`Room::new`] needs to know.
+/// The parameters of a room.
 pub(crate) struct RoomConfig {
     /// The room's number in the whole run.
     pub(crate) number: usize,
-    /// The number that the run's first room is named by.
+    /// The number in the name of the run's first room.
     pub(crate) first: u16,
-    /// Its members' connections.
+    /// The connections of the members, by their index in the worker.
     pub(crate) connections: Range<usize>,
-    /// How many of them send.
+    /// The number of members that send.
     pub(crate) senders: usize,
     /// Bytes of a line's text.
     pub(crate) size: usize,
     /// The tick that planned times count from.
     pub(crate) epoch: Tick,
-    /// How frames are read.
+    /// The protocol that decodes received bytes.
     pub(crate) protocol: &'static dyn Protocol,
-    /// Whether only some members are read at once.
+    /// Whether most members are read at an interval only.
     pub(crate) deferred_reads: bool,
 }
 
@@ -132,7 +132,8 @@ impl Room {
             leave_notices: Vec::new(),
         };
         if !room.protocol.echoes_to_sender() {
-            // A sender that isn't told its own lines cannot know the order around them: it never leads.
+            // A sender that receives no echo cannot know the order around its own lines. It counts as diverged from the
+            // start, and never appends to the log.
             room.diverged_members = room.sent.len();
             let divergence = || Some(Box::new(Divergence::new(room.sent.clone())));
             room.cursors[..room.diverged_members].iter_mut().for_each(|cursor| cursor.divergence = divergence());
@@ -141,8 +142,9 @@ impl Room {
         room
     }
 
-    /// Whether a member is read at once: it paces a closed loop, and its latency is measured. Senders are, the last
-    /// member, and some between, so that early and late places in the server's order are among them.
+    /// Returns whether a member is read immediately. Such a member paces a closed loop, and its latency is measured.
+    /// The senders, the last member and some members in between are read immediately, so that the sample includes
+    /// members that the server writes to early and late.
     pub(crate) fn is_read_immediately(&self, member: usize) -> bool {
         !self.deferred_reads
             || member < self.sent.len()
@@ -150,13 +152,13 @@ impl Room {
             || member % IMMEDIATE_EVERY == IMMEDIATE_EVERY - 1
     }
 
-    /// Lines that a member which is read at once has yet to receive.
+    /// Returns the number of lines that some member that is read immediately has not received.
     pub(crate) fn in_flight(&self) -> usize {
         self.total_sent.saturating_sub(self.floor)
     }
 
-    /// Whether members that are read now and then have so much to be read that more lines would try the server's
-    /// patience with them: what it then leaves out would be our doing.
+    /// Returns whether the unread bytes of deferred members exceed [`MAX_UNREAD_BYTES`]. With more of them the server
+    /// might drop lines because of the generator.
     pub(crate) fn awaits_deferred_reads(&mut self) -> bool {
         if self.deferred_reads && self.log.retained_bytes() > MAX_UNREAD_BYTES {
             self.recompute_floor();
@@ -164,28 +166,29 @@ impl Room {
         self.deferred_reads && self.log.retained_bytes() > MAX_UNREAD_BYTES
     }
 
-    /// Lines sent so far.
+    /// Returns the number of lines sent.
     pub(crate) fn lines_sent(&self) -> u64 {
         self.total_sent as u64
     }
 
-    /// Whether a member was refused without a reason so far; asked once.
+    /// Returns whether the server has refused a member without a reason so far, and resets the mark.
     pub(crate) fn take_unexplained_refusal(&mut self, member: usize) -> bool {
         std::mem::take(&mut self.cursors[member].refusal_pending)
     }
 
-    /// Whether all notices of newcomers are there, where the protocol has them.
+    /// Returns whether all join notices have arrived, or the protocol has none.
     pub(crate) fn all_joins_announced(&self) -> bool {
         !self.protocol.announces_joins() || self.join_notices >= self.expected_join_notices()
     }
 
-    /// The notices of newcomers owed: each member is told of itself and all after it.
+    /// Returns the number of expected join notices: each member receives its own and those of all later members.
     fn expected_join_notices(&self) -> u64 {
         let members = self.cursors.len() as u64;
         members * (members + 1) / 2
     }
 
-    /// Appends the next line, planned at a tick, to what its sender is to write. `None` when no sender is left.
+    /// Writes the payload of the next line, planned at a tick, to `text`. Returns its sender, or `None` when no sender
+    /// is left.
     pub(crate) fn next_line(&mut self, planned: Tick, text: &mut Vec<u8>) -> Option<usize> {
         let senders = self.sent.len();
         let sender = (0..senders)
@@ -205,7 +208,7 @@ impl Room {
         Some(sender)
     }
 
-    /// Takes back lines that a sender never got to write.
+    /// Subtracts lines that a sender's connection did not write.
     pub(crate) fn retract_lines(&mut self, sender: usize, lines: u32) {
         let lines = lines.min(self.sent[sender]);
         self.sent[sender] -= lines;
@@ -219,12 +222,12 @@ impl Room {
         new
     }
 
-    /// The name under which a member enters; of the same length for all, so that all lines are equally long.
+    /// Returns a member's name. All names have the same length, so that all lines have the same length.
     pub(crate) fn member_name(&self, member: usize) -> String {
         format!("u{:05}x{member:05}", self.number)
     }
 
-    /// Ends a member: nothing more is owed to it. Returns whether it had been in the room.
+    /// Marks a member as left: it expects no more deliveries. Returns whether it was in the room.
     pub(crate) fn mark_left(&mut self, member: usize) -> bool {
         let cursor = &mut self.cursors[member];
         let inside = cursor.state == MemberState::Joined;
@@ -234,12 +237,12 @@ impl Room {
         inside
     }
 
-    /// Whether every line has arrived at every member that is left.
+    /// Returns whether every line has arrived at every member that has not left.
     pub(crate) fn is_complete(&self) -> bool {
         (0..self.cursors.len()).all(|member| self.expected_deliveries(member) == self.cursors[member].delivered)
     }
 
-    /// The lines that a member must have received once all have arrived.
+    /// Returns the number of deliveries that a member should have received when all have arrived.
     fn expected_deliveries(&self, member: usize) -> u64 {
         match self.cursors[member].state {
             MemberState::Left | MemberState::Joining => self.cursors[member].delivered,
@@ -248,8 +251,8 @@ impl Room {
         }
     }
 
-    /// Adds the room's final account, before anybody is made to leave. What has not arrived is lost, except where the
-    /// run was cut short: then it may have been on its way.
+    /// Adds the room's expected, lost and in-flight deliveries, before the members leave. Missing deliveries are lost,
+    /// except in a run that stopped early: then they may have been in transit.
     pub(crate) fn add_final_counts(&self, stopped_early: bool, metrics: &mut Metrics) {
         let here = |leaver: &&usize| self.cursors[**leaver].state != MemberState::Left;
         metrics.counters.untrue_notices += self.leave_notices.iter().filter(here).count() as u64;

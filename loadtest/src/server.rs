@@ -1,4 +1,4 @@
-//! The server beside the load: found or built, started on a free port, stopped at the end.
+//! A server for the run: found or built, started on a free port, and stopped at the end.
 
 use std::io::{self, BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,34 +16,35 @@ use crate::clock::{SECOND, now};
 use crate::interrupt;
 use crate::plan::UsageError;
 
-/// How long a server may take to stop before it is killed.
+/// Time after which a server that does not stop is killed.
 const STOP_TIMEOUT: u64 = 10 * SECOND;
-/// How long a server may take to say where it listens.
+/// Time within which a server must print its address.
 const START_TIMEOUT: u64 = 10 * SECOND;
-/// How often signals are looked for while it does.
+/// Interval at which signals are checked during that time.
 const SIGNAL_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A running server; it is stopped when this is dropped.
+/// A running server. Dropping it stops the server.
 #[derive(Debug)]
 pub struct Server {
-    /// Its process.
+    /// The server's process.
     child: Child,
-    /// Where it listens.
+    /// The address that the server listens on.
     address: SocketAddr,
 }
 
 impl Server {
-    /// Starts a server on a free port of this machine with some more arguments.
+    /// Starts a server on a free port of this machine with additional arguments.
     ///
     /// # Errors
-    /// When it does not start, or does not say where it listens.
+    /// Fails when the server does not start or does not print its address.
     pub fn spawn(program: &Path, arguments: &[String]) -> Result<Self> {
         let mut child = Command::new(program)
             .arg("0")
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            // The terminal's Ctrl-C is for us: it would end the server before we have seen the end.
+            // A process group of its own keeps the terminal's Ctrl-C from the server: the run must end before the
+            // server does.
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start the server {}", program.display()))?;
@@ -55,19 +56,19 @@ impl Server {
             return Ok(server);
         }
         match (server.wait_exit_status(), first.as_str()) {
-            (Some(how), _) => bail!("{} {how} instead of listening; it said `{first}`", program.display()),
-            (None, "") => bail!("{} did not say where it listens", program.display()),
-            (None, _) => bail!("{} did not say where it listens, but `{first}`", program.display()),
+            (Some(how), _) => bail!("{} {how} instead of listening; it printed `{first}`", program.display()),
+            (None, "") => bail!("{} printed no address to connect to", program.display()),
+            (None, _) => bail!("{} printed no address but `{first}`", program.display()),
         }
     }
 
-    /// How it ended, if it has: `ended with exit status: 1`.
+    /// Returns how the server ended, if it has ended: `ended with exit status: 1`.
     pub fn exit_status(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok()??;
         Some(format!("ended with {status}"))
     }
 
-    /// How it ended, if it does so within a second: its output and its connections end a moment before it does.
+    /// Returns how the server ended, if it ends within a second. Its output and connections close a moment earlier.
     pub fn wait_exit_status(&mut self) -> Option<String> {
         let deadline = now() + SECOND;
         while self.exit_status().is_none() && now() < deadline {
@@ -76,13 +77,13 @@ impl Server {
         self.exit_status()
     }
 
-    /// Where it listens.
+    /// Returns the address that the server listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its process id.
+    /// Returns the server's process ID.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -105,8 +106,8 @@ impl Drop for Server {
     }
 }
 
-/// The first line that a server prints; empty when none comes in time. Whatever else it prints is read as well, so that
-/// it never waits for us.
+/// Returns the first line that a server prints, or an empty string when none arrives in time. A thread reads all later
+/// output, so that the server never blocks on a full pipe.
 fn read_first_line(out: ChildStdout) -> String {
     let (line_sender, first_line) = channel();
     thread::spawn(move || {
@@ -125,10 +126,10 @@ fn read_first_line(out: ChildStdout) -> String {
     String::new()
 }
 
-/// The server's program: the one given, else the one beside this program, else a release build.
+/// Returns the path of the server's program: the given one, the one beside this program, or a new release build.
 ///
 /// # Errors
-/// When there is none and it cannot be built.
+/// Fails when the given path is no file, or the build fails.
 pub fn find_program(given: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = given {
         if !path.is_file() {
@@ -140,12 +141,13 @@ pub fn find_program(given: Option<&Path>) -> Result<PathBuf> {
     if beside.is_file() {
         return Ok(beside);
     }
-    eprintln!("no server beside this program: building it with `cargo build --release -p roomcast`");
+    eprintln!("no `roomcast` beside this program: building it with `cargo build --release -p roomcast`");
     let status = Command::new("cargo").args(["build", "--release", "-p", "roomcast"]).status();
     if !status.context("cannot run cargo: give --server PATH")?.success() {
         bail!("the server does not build: give --server PATH");
     }
-    let target = beside.parent().and_then(Path::parent).context("no target directory")?;
+    let target =
+        beside.parent().and_then(Path::parent).context("the program is in no target directory: give --server PATH")?;
     let built = target.join("release").join("roomcast");
     if !built.is_file() {
         bail!("the build left no {}: give --server PATH", built.display());
@@ -158,8 +160,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_that_ends_at_once_is_told_with_its_status() {
+    fn server_that_ends_at_once_is_reported_with_its_status() {
         let error = Server::spawn(Path::new("/bin/false"), &[]).unwrap_err().to_string();
-        assert_eq!(error, "/bin/false ended with exit status: 1 instead of listening; it said ``");
+        assert_eq!(error, "/bin/false ended with exit status: 1 instead of listening; it printed ``");
     }
 }

@@ -1,4 +1,4 @@
-//! A stand: a server, and the means to measure it run after run.
+//! A test bed: a server and the means to run several plans against it.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,61 +16,64 @@ use crate::test_result::TestResult;
 use crate::verdict::VerdictKind;
 use crate::{interrupt, limit, open_files};
 
-/// How long bare writes are measured beside a run.
+/// Time for which bare writes are measured after a run.
 const LIMIT_DURATION: Duration = Duration::from_secs(1);
 
-/// The server and the means to measure it.
+/// A server and the means to run plans against it.
 #[derive(Debug)]
 pub struct TestBed {
     target: SocketAddr,
     process: Option<Process>,
     /// Connections that one process may open.
     max_connections: usize,
-    /// What a server started here was told besides its port.
+    /// The arguments of a spawned server.
     arguments: Vec<String>,
-    /// The server, if it was started here: it lives as long as this.
+    /// The spawned server, which stops when the test bed is dropped; `None` for an attached one.
     server: Option<Server>,
 }
 
 impl TestBed {
-    /// With a server of our own on a free port of this machine.
+    /// Starts a server on a free port of this machine.
     ///
     /// # Errors
-    /// When it does not start, or does not say where it listens.
+    /// Fails when the server does not start or does not print its address.
     pub fn spawn(program: &Path, arguments: Vec<String>) -> Result<Self> {
-        // The server is to have as many files as we have.
+        // The server inherits the raised limit of open files.
         open_files::raise_limit()?;
         let server = Server::spawn(program, &arguments)?;
         let test_bed = Self::attach(server.address(), Some(server.pid()))?;
         Ok(Self { arguments, server: Some(server), ..test_bed })
     }
 
-    /// With a server that runs already; its process, if it is here and known.
+    /// Attaches to a running server. `pid` is its process on this machine, if known.
     ///
     /// # Errors
-    /// When the process cannot be looked at.
+    /// Fails when the process cannot be read.
     pub fn attach(target: SocketAddr, pid: Option<u32>) -> Result<Self> {
         let max_connections = open_files::raise_limit()?;
-        let process = pid.map(|pid| Process::new(pid).with_context(|| format!("--pid {pid} cannot be looked at")));
+        let process = pid.map(|pid| {
+            Process::new(pid)
+                .with_context(|| format!("--pid {pid} cannot be read: give the ID of a running process of this user"))
+        });
         Ok(Self { target, process: process.transpose()?, max_connections, arguments: Vec::new(), server: None })
     }
 
-    /// Where the server listens.
+    /// Returns the server's address.
     #[must_use]
     pub fn target(&self) -> SocketAddr {
         self.target
     }
 
-    /// The server, if it was started here.
+    /// Returns the spawned server, if there is one.
     #[must_use]
     pub fn server(&self) -> Option<&Server> {
         self.server.as_ref()
     }
 
-    /// Runs a plan, and tells what it came to.
+    /// Runs a plan and judges it.
     ///
     /// # Errors
-    /// When it could not begin.
+    /// Fails when the plan is invalid or the server does not accept connections.
     pub fn run(&mut self, scenario: &str, plan: &Plan) -> Result<TestResult> {
         plan.check()?;
         open_files::check_plan(plan, self.max_connections)?;
@@ -79,7 +82,7 @@ impl TestBed {
         let mut run: RunRecord =
             coordinator::run(plan, self.process.as_ref(), &mut |snapshot| progress.show(snapshot))?;
         progress.clear();
-        // A run that failed may have been left by a server that is about to end: that would be why.
+        // A server that is about to end may be the cause of a failure, so its exit status is awaited then.
         let end = if run.failure.is_some() { Server::wait_exit_status } else { Server::exit_status };
         if let Some(how) = self.server.as_mut().and_then(end) {
             let before = run.failure.take().map_or(String::new(), |failure| format!(": {failure}"));
@@ -93,12 +96,12 @@ impl TestBed {
     }
 }
 
-/// Measures bare writes of as many lines as the server put in one write, and the distance to them.
+/// Measures bare writes with as many lines as the server put into one write, and adds them to the result.
 ///
 /// # Errors
-/// When the limit of open files cannot be read.
+/// Fails when the limit of open files cannot be read.
 pub fn with_limit(mut result: TestResult) -> Result<TestResult> {
-    // After a failure there is no whole run to be compared with anything.
+    // A failed run has no figures to compare with bare writes.
     let whole = result.verdict.kind != VerdictKind::Unmeasured && interrupt::caught_signal().is_none();
     let Some(figures) = result.outcome.server.as_ref().filter(|_| whole) else {
         return Ok(result);
@@ -112,7 +115,7 @@ pub fn with_limit(mut result: TestResult) -> Result<TestResult> {
     let mut found = match limit::measure(sockets, lines, line_bytes.max(1), LIMIT_DURATION) {
         Ok(found) => found,
         Err(error) => {
-            eprintln!("loadtest: no limit beside this run: {error:#}");
+            eprintln!("loadtest: cannot measure the limit after this run: {error:#}");
             return Ok(result);
         }
     };

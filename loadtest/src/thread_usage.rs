@@ -1,4 +1,4 @@
-//! What a thread uses of the CPUs over a stretch of time.
+//! The CPU use of a thread over a period.
 
 use std::path::Path;
 
@@ -11,12 +11,12 @@ use crate::process::thread_times;
 pub(crate) struct UsageMeter(Option<(Tick, u64, u64)>);
 
 impl UsageMeter {
-    /// Starts measuring.
+    /// Starts the measurement.
     pub(crate) fn start() -> Self {
         Self(Some((now(), thread_cpu(), thread_wait())))
     }
 
-    /// Writes down what was used since the start; nothing when it never started or was stopped before.
+    /// Stores the CPU use since the start. Does nothing where no measurement is running.
     pub(crate) fn stop(&mut self, usage: &mut ThreadUsage) {
         if let Some((start, cpu, wait)) = self.0.take() {
             usage.wall = now().saturating_sub(start);

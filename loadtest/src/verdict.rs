@@ -58,7 +58,7 @@ impl Verdict {
             let count = thousands(outcome.counters.closed);
             return verdict(
                 VerdictKind::Unmeasured,
-                format!("FAILED: {} closed {count} connections in mid-run", plan.target),
+                format!("FAILED: {} closed {count} connections during the run", plan.target),
             );
         }
         if let Some(reason) = saturation(plan, outcome) {

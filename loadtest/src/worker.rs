@@ -1,4 +1,4 @@
-//! One thread of load: its connections, its rooms, one poll and one buffer for all of them.
+//! A worker: one thread with its connections, its rooms, one poll and one read buffer.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -21,82 +21,82 @@ mod leaving;
 mod reading;
 mod sending;
 
-/// Events taken from the poll at once.
+/// The most events taken from a poll at a time.
 const EVENTS: usize = 1024;
-/// How often progress is told, and deadlines are looked at.
+/// Interval of progress events.
 const PROGRESS_INTERVAL: Tick = SECOND / 4;
-/// The poll's longest sleep.
+/// The longest timeout of the poll.
 const MAX_POLL_TIMEOUT: Duration = Duration::from_millis(50);
 
 const WAKE: Token = Token(usize::MAX - 1);
 const ALARM: Token = Token(usize::MAX - 2);
 
-/// What the worker is about.
+/// The phases of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Connecting and entering the rooms.
+    /// Opening connections and joining rooms.
     Joining,
-    /// In the rooms, quiet.
+    /// All members have joined; nothing is sent.
     Idle,
     /// Sending lines.
     Sending,
-    /// All lines are sent; the last ones arrive.
+    /// All lines are sent; the last deliveries arrive.
     Draining,
-    /// Going.
+    /// The sending sides are shut down; the server closes the connections.
     Leaving,
-    /// Done.
+    /// The worker has finished.
     Done,
 }
 
-/// A worker.
+/// A worker's state.
 pub(crate) struct Worker<'a> {
-    /// What is to be done.
+    /// The worker's part of the plan.
     share: Share,
-    /// What is being done.
+    /// The current phase.
     phase: Phase,
-    /// The connections that are read at once.
+    /// Polls the connections that are read immediately.
     poll: Poll,
-    /// The connections that are only read now and then.
+    /// Polls the connections that are read at an interval.
     deferred_poll: Poll,
-    /// When they are to be read next.
+    /// The tick of the next read of those connections.
     next_deferred_read: Tick,
-    /// Wakes the poll for what time makes due.
+    /// Wakes the poll at the next planned time.
     alarm: Alarm,
-    /// All connections, room by room; none where it isn't opened yet, or has ended.
+    /// All connections, in the order of their rooms; `None` before the connect and after the close.
     connections: Vec<Option<Connection>>,
-    /// The rooms.
+    /// The worker's rooms.
     rooms: Vec<Room>,
-    /// What every connection is read into.
+    /// The buffer into which every connection is read.
     buffer: Vec<u8>,
-    /// A payload being written.
+    /// The payload of the line that is being composed.
     payload: Vec<u8>,
     /// The results so far.
     report: WorkerReport,
-    /// Measures this thread over the window.
+    /// Measures this thread's CPU use over the window.
     meter: UsageMeter,
-    /// Connections on their way into their rooms.
+    /// Connections that are opened but have not joined.
     joining: usize,
-    /// Connections that were opened so far.
+    /// Connections opened so far.
     opened: usize,
-    /// Connections that have ended.
+    /// Connections closed so far.
     ended: usize,
-    /// Whether talking ended before its time.
+    /// Whether sending stopped before its planned end.
     stopped_early: bool,
-    /// Whether the final account is made.
+    /// Whether the final counts of the rooms have been added.
     counters_finished: bool,
-    /// When bytes last arrived.
+    /// The tick of the last received bytes.
     last_receive: Tick,
-    /// When progress was last told.
+    /// The tick of the last progress event.
     last_progress: Tick,
-    /// Where talking is.
+    /// The state of sending.
     sending: sending::SendState,
-    /// Rooms in which a line may have come through, so that the next one can be sent.
+    /// Rooms that have received a line since their window was last filled.
     ready_rooms: Vec<usize>,
-    /// Where events go.
+    /// Sends an event to the coordinator.
     send_event: &'a dyn Fn(Event),
 }
 
-/// Runs one share to its end: from the first connect to the report.
+/// Runs one share from the first connect to the report.
 pub(crate) fn run_worker(
     share: Share,
     commands: &Receiver<Command>,
@@ -196,7 +196,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Does what time, not the network, makes due.
+    /// Runs the part of the current phase that depends on time.
     fn advance_phase(&mut self) {
         match self.phase {
             Phase::Joining => self.open_connections(),
@@ -218,7 +218,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Writes down what was owed and what is lost, once: before the first member goes, or at a failure.
+    /// Adds the final counts of all rooms once: before the first member leaves, or at a failure.
     fn finish_counters(&mut self) {
         if !std::mem::replace(&mut self.counters_finished, true) {
             for room in &self.rooms {
@@ -227,19 +227,19 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Whether nothing has arrived for as long as the plan waits.
+    /// Returns whether no byte has arrived for the plan's patience.
     fn timed_out(&self) -> bool {
         now() >= self.last_receive + ticks(self.share.plan.patience)
     }
 
-    /// Gives up, with a line that says why; what was measured is still reported.
+    /// Ends the run with a failure. Its measurements are still reported.
     fn fail(&mut self, why: String) {
         self.report.failure.get_or_insert(why);
         self.stop_sending();
         self.phase = Phase::Done;
     }
 
-    /// Cuts talking short, if it is going on: the window closes, and lines that were not written were not sent.
+    /// Stops sending early: closes the window and subtracts the lines that were not written.
     fn stop_sending(&mut self) {
         if !matches!(self.phase, Phase::Sending | Phase::Draining) {
             return;
@@ -253,7 +253,7 @@ impl<'a> Worker<'a> {
         self.report.finished = now;
     }
 
-    /// When the plan stops by itself, measured from the start of talking; `None` when it counts lines.
+    /// Returns the length of the measured window; `None` where the plan stops after a number of lines.
     fn planned_window(&self) -> Option<Tick> {
         match self.share.plan.stop {
             Stop::After(duration) => Some(ticks(duration)),

@@ -1,4 +1,4 @@
-//! The workers of a run, wherever they are: threads of this process, or threads of others that are told by pipes.
+//! The workers of a run: threads of this process, or threads of child processes that are controlled through pipes.
 
 use std::collections::HashSet;
 use std::io::{self, BufRead, BufReader, Write};
@@ -15,32 +15,32 @@ use crate::message::{Command, Event};
 use crate::plan::Share;
 use crate::worker::run_worker;
 
-/// The hidden subcommand that a child process is started with.
+/// The hidden subcommand of a child process.
 pub const SUBCOMMAND: &str = "worker";
 
 /// All workers of a run.
 pub(crate) struct WorkerPool {
-    /// How to reach them.
+    /// The connections to the workers.
     links: Vec<Link>,
-    /// What they tell: who, and what.
+    /// The workers' events, each with the worker's number.
     events: Receiver<(usize, Event)>,
-    /// How many there are.
+    /// The number of workers.
     workers: usize,
 }
 
-/// A way to one worker or several.
+/// The connection to one worker, or to the workers of one child process.
 enum Link {
-    /// A thread here.
+    /// A worker that is a thread of this process.
     Thread { commands: Sender<Command>, waker: Arc<OnceLock<Arc<Waker>>> },
-    /// A process with some threads.
+    /// A child process with several workers.
     Process { child: Child, commands: ChildStdin },
 }
 
 impl WorkerPool {
-    /// Starts the shares: as threads if all are to be in one process, else in `processes` children.
+    /// Starts one worker for each share: as threads of this process, or spread over `processes` child processes.
     ///
     /// # Errors
-    /// When a process cannot be started.
+    /// Fails when a process cannot be started.
     pub(crate) fn start(shares: Vec<Share>, processes: usize) -> io::Result<Self> {
         let (events_out, events) = mpsc::channel();
         let workers = shares.len();
@@ -54,12 +54,12 @@ impl WorkerPool {
         Ok(Self { links, events, workers })
     }
 
-    /// How many workers there are.
+    /// Returns the number of workers.
     pub(crate) fn workers(&self) -> usize {
         self.workers
     }
 
-    /// Tells all of them something. A worker that is gone has said so, and is told nothing.
+    /// Sends a command to all workers. A worker that has finished ignores it.
     pub(crate) fn broadcast(&mut self, command: Command) {
         for link in &mut self.links {
             match link {
@@ -77,13 +77,13 @@ impl WorkerPool {
         }
     }
 
-    /// The next event before a deadline, if there is one.
+    /// Returns the next event before a deadline, if there is one.
     pub(crate) fn next_event(&self, deadline: Tick) -> Option<(usize, Event)> {
         let wait = std::time::Duration::from_nanos(deadline.saturating_sub(now()));
         self.events.recv_timeout(wait).ok()
     }
 
-    /// Passes all events on until every worker is done: what a child process does.
+    /// Writes all events of a child process to `out` until every worker has finished.
     fn forward(self, out: &mut impl Write) -> io::Result<()> {
         let mut left = 0;
         while left < self.workers {
@@ -96,7 +96,7 @@ impl WorkerPool {
 }
 
 impl Drop for WorkerPool {
-    /// Children end when their standard input does.
+    /// Closes the standard input of each child process, which ends it, and waits for it.
     fn drop(&mut self) {
         for link in self.links.drain(..) {
             if let Link::Process { mut child, commands } = link {
@@ -107,7 +107,7 @@ impl Drop for WorkerPool {
     }
 }
 
-/// Says in a worker's name that it panicked, lest it be waited for.
+/// Sends a failure when its worker's thread panics, so that the coordinator does not wait for it.
 struct PanicReporter {
     number: usize,
     events_out: Sender<(usize, Event)>,
@@ -127,7 +127,7 @@ fn start_thread((number, share): (usize, Share), events_out: &Sender<(usize, Eve
     let waker = Arc::new(OnceLock::new());
     let (thread_waker, events_out) = (Arc::clone(&waker), events_out.clone());
     thread::spawn(move || {
-        // Nobody is left to hear it when sending fails.
+        // Sending fails only when the coordinator has ended.
         let panic_reporter = PanicReporter { number, events_out: events_out.clone() };
         let events_out = |event| _ = events_out.send((number, event));
         run_worker(share, &commands_in, &|waker| _ = thread_waker.set(waker), &events_out);
@@ -141,10 +141,10 @@ fn start_process(shares: &[(usize, Share)], events_out: &Sender<(usize, Event)>)
         .arg(SUBCOMMAND)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        // The terminal's Ctrl-C is for us: we tell the children.
+        // A process group of its own keeps the terminal's Ctrl-C from the child: the parent sends it a command instead.
         .process_group(0)
         .spawn()?;
-    let broken = || io::Error::other("a worker process without pipes");
+    let broken = || io::Error::other("a worker process has no pipes");
     let mut commands = child.stdin.take().ok_or_else(broken)?;
     let events = child.stdout.take().ok_or_else(broken)?;
     write_line(&mut commands, &shares)?;
@@ -154,7 +154,8 @@ fn start_process(shares: &[(usize, Share)], events_out: &Sender<(usize, Event)>)
     Ok(Link::Process { child, commands })
 }
 
-/// Reads a child's events; when it ends before its workers did, says so in their name.
+/// Forwards the events of a child process. When the child ends early, sends a failure for each worker that has not
+/// finished.
 fn read_child_events(events: ChildStdout, mut workers: HashSet<usize>, events_out: &Sender<(usize, Event)>) {
     for line in BufReader::new(events).lines() {
         let Ok(event) = line.and_then(|line| Ok(serde_json::from_str::<(usize, Event)>(&line)?)) else { break };
@@ -170,10 +171,11 @@ fn read_child_events(events: ChildStdout, mut workers: HashSet<usize>, events_ou
     }
 }
 
-/// A child process: its shares come as the first line of standard input, then commands; events go to standard output.
+/// Runs a child process: reads its shares from the first line of standard input, then commands, and writes events to
+/// standard output.
 ///
 /// # Errors
-/// When its parent is gone, or is not one of ours.
+/// Fails when standard input holds no shares, or when standard output is closed.
 pub fn run_child_process() -> io::Result<()> {
     let mut input = BufReader::new(io::stdin()).lines();
     let first = input.next().ok_or_else(|| io::Error::other("no plan on standard input"))??;
@@ -188,7 +190,7 @@ pub fn run_child_process() -> io::Result<()> {
             let Some(command) = line.ok().and_then(|line| serde_json::from_str(&line).ok()) else { break };
             workers_here.broadcast(command);
         }
-        // The parent is gone: so are its commands.
+        // The end of standard input means that the parent has ended.
         workers_here.broadcast(Command::Leave);
     });
     WorkerPool { links: Vec::new(), events, workers }.forward(&mut io::stdout().lock())
@@ -206,14 +208,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_worker_that_panics_has_left() {
+    fn panicking_worker_sends_a_failure() {
         let (events_out, events) = mpsc::channel();
         let panicked = thread::spawn(move || {
             let _panic_reporter = PanicReporter { number: 7, events_out };
-            panic!("as the test wants it");
+            panic!("panic of the test");
         });
         assert!(panicked.join().is_err());
-        let Ok((7, Event::Finished(report))) = events.recv() else { panic!("not a word") };
+        let Ok((7, Event::Finished(report))) = events.recv() else { panic!("no event") };
         assert!(report.failure.is_some_and(|words| words.contains("a worker panicked")));
     }
 }

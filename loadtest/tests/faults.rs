@@ -170,7 +170,7 @@ fn a_server_that_closes_in_mid_run_is_told() {
         result.outcome.counters
     );
     assert!(result.outcome.counters.delivered >= 40, "what came before is still told: {:?}", result.outcome.counters);
-    assert!(result.verdict.text.contains("closed every connection in mid-run"), "{}", result.verdict.text);
+    assert!(result.verdict.text.contains("closed every connection during the run"), "{}", result.verdict.text);
 }
 
 #[test]
@@ -201,15 +201,15 @@ fn lines_on_their_way_at_a_failure_are_not_lost() {
 fn one_connection_closed_is_told() {
     let result = run_with(Fault::CloseOne(10));
     assert_eq!((result.verdict.kind, result.verdict.exit_code()), (VerdictKind::Unmeasured, 3));
-    assert!(result.verdict.text.contains("in mid-run"), "{}", result.verdict.text);
+    assert!(result.verdict.text.contains("during the run"), "{}", result.verdict.text);
 }
 
 #[test]
 fn refusals_and_strangers_are_told() {
     let cases = [
-        (Fault::Refuse, "refused a connection: it said `ERROR"),
-        (Fault::Http, "does not speak --protocol line: it said `HTTP/1.1 400"),
-        (Fault::Silent, "let 0 of 10 into their rooms"),
+        (Fault::Refuse, "refused a connection: it sent `ERROR"),
+        (Fault::Http, "does not speak --protocol line: it sent `HTTP/1.1 400"),
+        (Fault::Silent, "0 of 10 connections joined"),
     ];
     for (fault, words) in cases {
         let result = run_with(fault);
@@ -253,7 +253,7 @@ fn a_closed_loop_is_checked_as_well_however_it_is_read() {
 
 #[test]
 fn whoever_is_wronged_is_heard() {
-    // The sender, one that is read now and then, and the last, which is read at once; in mid-run and at the end.
+    // The sender, one that is read now and then, and the last, which is read at once; during the run and at the end.
     let faults = [50, 100].map(|at| [Fault::LoseForOne(at), Fault::Duplicate(at), Fault::Rename(at)]);
     std::thread::scope(|scope| {
         for victim in [0, 3, 40] {

@@ -107,7 +107,7 @@ fn a_signal_stops_the_run_and_the_server_but_not_the_table() {
         let children = format!("/proc/{pid}/task/{pid}/children");
         // Its first words about talking come once the server runs and all are in.
         let mut words = BufReader::new(program.stderr.take().unwrap()).lines();
-        assert!(words.any(|line| line.unwrap().contains("talking")));
+        assert!(words.any(|line| line.unwrap().contains("sending")));
         let server = std::fs::read_to_string(children).unwrap().trim().to_owned();
         assert!(Path::new("/proc").join(&server).join("status").is_file(), "{server}");
         assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());

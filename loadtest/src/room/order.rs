@@ -1,4 +1,4 @@
-//! The check of order: members follow the room's log; whoever leaves it is checked line by line.
+//! The check of order: members follow the room's log, and the lines of a diverged member are checked one by one.
 
 use super::Room;
 use crate::clock::Tick;
@@ -6,24 +6,24 @@ use crate::cursor::{Arrival, Divergence, MemberState, PendingLine};
 use crate::metrics::Metrics;
 use crate::payload::{self, Stamp};
 
-/// A line as it arrived.
+/// A received line.
 pub(super) struct ReceivedLine<'a> {
-    /// All its bytes.
+    /// All bytes of the line.
     pub(super) raw: &'a [u8],
-    /// Who is said to have said it, where the protocol tells.
+    /// The sender's name, where the protocol tells it.
     pub(super) sender: Option<&'a [u8]>,
-    /// What was said.
+    /// The text of the line.
     pub(super) text: &'a [u8],
 }
 
 impl Room {
-    /// Moves a member to a place of the log: all lines that end by there have arrived.
+    /// Moves a member to an offset of the log, and records the lines that end before it as delivered.
     pub(super) fn advance(&mut self, member: usize, to: usize, now: Tick, metrics: &mut Metrics) {
         let timed = self.is_read_immediately(member);
         let cursor = &mut self.cursors[member];
         let before = cursor.line;
         cursor.at = to;
-        // Lines of one batch are planned at the same tick: they are counted together.
+        // Lines of one batch are planned at the same tick, and are recorded together.
         let (mut planned, mut count) = (0, 0);
         for entry in self.log.entries_from(before).take_while(|entry| entry.end <= to) {
             if entry.planned != planned && count > 0 {
@@ -43,7 +43,7 @@ impl Room {
         self.update_floor(member, before);
     }
 
-    /// Where senders aren't told their own lines, their place moves over these by itself.
+    /// Moves a sender without an echo past its own lines in the log.
     fn skip_own_lines(&mut self, member: usize) {
         if self.protocol.echoes_to_sender() || member >= self.sent.len() {
             return;
@@ -58,8 +58,8 @@ impl Room {
         }
     }
 
-    /// Notes that a member came from line `before` to where it is now; raises the floor when it was the last one that
-    /// is read at once.
+    /// Updates the floor after a member moved on from line `before`. The floor rises when the last member that is read
+    /// immediately reaches the target.
     fn update_floor(&mut self, member: usize, before: usize) {
         if self.is_read_immediately(member)
             && before < self.floor_target
@@ -72,7 +72,8 @@ impl Room {
         }
     }
 
-    /// Sets the floor to what everybody has, and the next target to all that is known.
+    /// Sets the floor to the lines that every member that is read immediately has, and the target to the end of the
+    /// log. Discards the lines that every member has.
     pub(super) fn recompute_floor(&mut self) {
         let logged = self.log.lines();
         let present = |member: &usize| self.cursors[*member].state != MemberState::Left;
@@ -87,7 +88,7 @@ impl Room {
         self.log.discard_before(needed);
     }
 
-    /// Takes in one line.
+    /// Checks one line of a member.
     pub(super) fn receive_line(&mut self, member: usize, line: &ReceivedLine<'_>, now: Tick, metrics: &mut Metrics) {
         let raw = line.raw;
         let cursor = &self.cursors[member];
@@ -126,7 +127,7 @@ impl Room {
         self.place_diverged_lines(metrics);
     }
 
-    /// Whether a line with this stamp was sent to this room, by whom it is said to be.
+    /// Returns whether a line with this stamp was sent to this room, by the sender that the protocol names.
     fn matches_sent_line(&self, stamp: &Stamp, claimed: Option<&[u8]>) -> bool {
         let sender = stamp.sender as usize;
         stamp.room == self.number
@@ -142,7 +143,7 @@ impl Room {
         self.update_floor(sender, before);
     }
 
-    /// What a member at a line of the log expects next from each sender.
+    /// Returns the sequence number that a member at a line of the log expects next from each sender.
     fn expected_sequences(&self, line: usize) -> Vec<u32> {
         let mut next = self.logged.clone();
         let mut known = vec![false; next.len()];
@@ -154,7 +155,7 @@ impl Room {
         next
     }
 
-    /// Takes in a line of a member that no longer follows the log.
+    /// Checks a line of a diverged member, and queues it for a position in the log.
     fn receive_diverged(&mut self, member: usize, mut line: PendingLine, now: Tick, metrics: &mut Metrics) {
         let timed = self.is_read_immediately(member);
         let cursor = &mut self.cursors[member];
@@ -176,8 +177,8 @@ impl Room {
         divergence.pending.push_back(line);
     }
 
-    /// Finds the places of strays' lines in the log, as far as it goes; when no member is left that could
-    /// still bring a missing line, the log goes on without it.
+    /// Finds the positions of diverged members' lines in the log, as far as possible. When no present member can still
+    /// receive a missing line, the log continues without it.
     fn place_diverged_lines(&mut self, metrics: &mut Metrics) {
         while self.diverged_members > 0 {
             let present = |member: &usize| self.cursors[*member].state != MemberState::Left;
@@ -197,7 +198,7 @@ impl Room {
         }
     }
 
-    /// Gives one line of a stray its place. Returns whether there was one to be given.
+    /// Finds the position of a diverged member's next line. Returns whether one was found.
     fn place_next_line(&mut self, member: usize, metrics: &mut Metrics) -> bool {
         let cursor = &mut self.cursors[member];
         let before = cursor.line;
@@ -210,7 +211,7 @@ impl Room {
         match self.log.find(line.sender, line.sequence) {
             Some(place) if place >= before => {
                 cursor.line = place + 1;
-                // All members must be sent the same bytes, also those which say nothing to us.
+                // The server must send all members the same bytes, including members without an echo.
                 metrics.counters.corrupt += u64::from(self.log.line_bytes(place) != line.raw);
             }
             None if due && before == self.log.lines() && leads => {
@@ -222,7 +223,7 @@ impl Room {
                 divergence.pending.push_front(line);
                 return false;
             }
-            // Its place is one that the member has passed; a line that came late is counted already.
+            // The member has already passed the line's position. A late line has been counted before.
             Some(_) | None => {
                 metrics.counters.misordered_room += 1;
                 metrics.counters.misordered += u64::from(!line.late);
@@ -232,7 +233,8 @@ impl Room {
         true
     }
 
-    /// Logs a stray's next line although lines before it are missing: nobody has them.
+    /// Appends a diverged member's next line to the log although earlier lines of its sender are missing for every
+    /// member.
     fn skip_gap(&mut self, member: usize) {
         let cursor = &mut self.cursors[member];
         let before = cursor.line;
@@ -245,7 +247,7 @@ impl Room {
         self.finish_placing(member, before);
     }
 
-    /// Puts a stray at the start of its line, and tells the floor.
+    /// Moves a diverged member to the start of its line, and updates the floor.
     fn finish_placing(&mut self, member: usize, before: usize) {
         let cursor = &mut self.cursors[member];
         cursor.at = self.log.start_of(cursor.line);

@@ -1,4 +1,4 @@
-//! What a member received, byte for byte: compared with the log, and taken apart where that doesn't know it.
+//! Received bytes: compared with the log, and decoded where they differ from it or extend it.
 
 use super::order::ReceivedLine;
 use super::{Received, Room, ServerFault};
@@ -7,7 +7,7 @@ use crate::metrics::Metrics;
 use crate::protocol::Frame;
 
 impl Room {
-    /// Takes in what a member received.
+    /// Processes bytes that a member received.
     pub(crate) fn receive(&mut self, member: usize, chunk: &[u8], now: Tick, metrics: &mut Metrics) -> Received {
         let mut received = Received::default();
         let cursor = &mut self.cursors[member];
@@ -27,7 +27,7 @@ impl Room {
             self.decode_frames(member, &chunk[same..], now, metrics, &mut received);
             return received;
         }
-        // Something else came within a line: go back to where that line starts.
+        // Bytes within a line differ from the log: decoding restarts at the start of that line.
         let cursor = &mut self.cursors[member];
         let start = self.log.start_of(cursor.line);
         let mut bytes = self.log.slice(start, from + same).to_vec();
@@ -37,7 +37,7 @@ impl Room {
         received
     }
 
-    /// Reads bytes frame by frame, and keeps the unfinished rest.
+    /// Decodes frame by frame, and keeps an unfinished frame for the next bytes.
     fn decode_frames(
         &mut self,
         member: usize,
@@ -60,7 +60,7 @@ impl Room {
         self.cursors[member].partial = bytes[at..].to_vec();
     }
 
-    /// Takes in a newcomer's notice, which everybody is told once. Returns whether the member itself is in now.
+    /// Records a join notice, of which each member should receive one. Returns whether it announces the member itself.
     fn on_join_notice(&mut self, member: usize, name: &[u8], metrics: &mut Metrics) -> bool {
         let newcomer = self.member_named(name);
         let Some(newcomer) = newcomer.filter(|newcomer| self.cursors[member].record_join_notice(*newcomer)) else {
@@ -72,8 +72,8 @@ impl Room {
         newcomer == member && self.mark_joined(member)
     }
 
-    /// Takes in a leaver's notice. It may come before the end of the leaver's own connection is seen: whether it was
-    /// true is looked at in the room's account.
+    /// Records a leave notice. It may precede the close of the leaver's own connection, so [`Room::add_final_counts`]
+    /// checks it.
     fn on_leave_notice(&mut self, name: &[u8], metrics: &mut Metrics) {
         match self.member_named(name) {
             Some(leaver) => {
@@ -84,14 +84,14 @@ impl Room {
         }
     }
 
-    /// The member with a name.
+    /// Returns the member with a name.
     fn member_named(&self, name: &[u8]) -> Option<usize> {
         let digits = std::str::from_utf8(name).ok()?.rsplit_once('x')?.1;
         let member = digits.parse().ok().filter(|member| *member < self.cursors.len())?;
         (self.member_name(member).as_bytes() == name).then_some(member)
     }
 
-    /// Takes in anything but a line.
+    /// Processes a frame that is not a line.
     fn handle_frame(&mut self, member: usize, frame: &Frame<'_>, metrics: &mut Metrics, received: &mut Received) {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).chars().take(80).collect::<String>();
         match frame {
@@ -107,7 +107,7 @@ impl Room {
             Frame::Error(words) => {
                 metrics.counters.errors += 1;
                 if *words == b"ERROR" {
-                    // The next line gives the reason; it may come with other bytes.
+                    // The next line gives the reason. It may arrive with later bytes.
                     self.cursors[member].refusal_pending = true;
                 } else {
                     received.fault.get_or_insert(ServerFault::Refused(text(words)));

@@ -4,7 +4,7 @@ use super::*;
 use crate::metrics::Counters;
 use crate::protocol::ProtocolKind;
 
-/// A room of `members` of whom the first two send, all of them inside.
+/// Returns a room whose members have all joined. The first two members send.
 fn room(members: usize, kind: ProtocolKind) -> Room {
     let mut room = Room::new(RoomConfig {
         number: 3,
@@ -20,7 +20,7 @@ fn room(members: usize, kind: ProtocolKind) -> Room {
     room
 }
 
-/// Sends `count` lines in turn; what the server makes of each.
+/// Sends `count` lines in turn. Returns the bytes that the server makes of each.
 fn say(room: &mut Room, count: usize) -> Vec<Vec<u8>> {
     let mut text = Vec::new();
     let line = |room: &mut Room, text: &mut Vec<u8>| {
@@ -48,7 +48,7 @@ fn account(room: &Room, mut metrics: Metrics) -> Counters {
 }
 
 #[test]
-fn lines_cut_anywhere_are_put_together() {
+fn line_split_at_any_byte_is_reassembled() {
     let (mut room, mut metrics) = (room(3, ProtocolKind::Line), Metrics::default());
     let stream = say(&mut room, 4).concat();
     for (member, step) in [(0, 7), (1, 1), (2, stream.len())] {
@@ -63,7 +63,7 @@ fn lines_cut_anywhere_are_put_together() {
 }
 
 #[test]
-fn two_senders_swapped_break_the_rooms_order_alone() {
+fn swapped_lines_of_two_senders_break_only_the_room_order() {
     let (mut room, mut metrics) = (room(3, ProtocolKind::Line), Metrics::default());
     let lines = say(&mut room, 4);
     let [a, b, c, d] = &lines[..] else { panic!() };
@@ -76,11 +76,11 @@ fn two_senders_swapped_break_the_rooms_order_alone() {
 }
 
 #[test]
-fn the_first_receiver_may_be_the_one_that_is_wronged() {
+fn loss_at_the_first_receiver_is_counted() {
     let (mut room, mut metrics) = (room(3, ProtocolKind::Line), Metrics::default());
     let lines = say(&mut room, 6);
     let all: Vec<&Vec<u8>> = lines.iter().collect();
-    // The third line is lost for the member who reads first.
+    // The third line is lost for the member that is read first.
     feed(&mut room, 0, &[&all[..2], &all[3..]].concat(), &mut metrics);
     feed(&mut room, 1, &all, &mut metrics);
     feed(&mut room, 2, &all, &mut metrics);
@@ -93,7 +93,7 @@ fn the_first_receiver_may_be_the_one_that_is_wronged() {
 }
 
 #[test]
-fn a_line_out_of_another_room_is_nobodys() {
+fn line_from_another_room_is_corrupt() {
     let (mut room, mut metrics) = (room(2, ProtocolKind::Line), Metrics::default());
     let lines = say(&mut room, 1);
     let mut other = format!("{}: ", room.member_name(0)).into_bytes();
@@ -106,11 +106,11 @@ fn a_line_out_of_another_room_is_nobodys() {
 }
 
 #[test]
-fn a_line_must_name_its_sender_and_be_the_same_for_all() {
+fn line_with_another_sender_or_other_bytes_is_corrupt() {
     let (mut room, mut metrics) = (room(3, ProtocolKind::Irc), Metrics::default());
     let line = say(&mut room, 1).remove(0);
     let changed = |from: &str, to: &str| String::from_utf8(line.clone()).unwrap().replace(from, to).into_bytes();
-    // Whoever reads first decides what the others are compared with, but not who said it.
+    // The first receiver's bytes become the log, but the stamp decides which sender is valid.
     feed(&mut room, 1, &[&changed("x00000!", "x00001!"), &line], &mut metrics);
     assert_eq!(metrics.counters.corrupt, 1);
     feed(&mut room, 2, &[&changed("u@h", "u@i")], &mut metrics);
@@ -118,7 +118,7 @@ fn a_line_must_name_its_sender_and_be_the_same_for_all() {
 }
 
 #[test]
-fn notices_must_be_true_and_are_told_once() {
+fn wrong_and_repeated_notices_are_untrue() {
     let (mut room, mut metrics) = (room(2, ProtocolKind::Line), Metrics::default());
     let name = room.member_name(1);
     for notice in [format!("{name} has joined\n"), format!("{name} has joined\n"), "ghost has joined\n".into()] {
@@ -127,13 +127,13 @@ fn notices_must_be_true_and_are_told_once() {
     room.receive(0, b"ghost has left\n", 2000, &mut metrics);
     assert_eq!((metrics.counters.join_notices, metrics.counters.untrue_notices), (1, 3));
     room.receive(0, format!("{name} has left\n").as_bytes(), 2000, &mut metrics);
-    assert_eq!(account(&room, metrics.clone()).untrue_notices, 4, "it is still there");
+    assert_eq!(account(&room, metrics.clone()).untrue_notices, 4, "the member has not left");
     room.mark_left(1);
     assert_eq!(account(&room, metrics).untrue_notices, 3);
 }
 
 #[test]
-fn a_refusals_reason_may_come_later() {
+fn reason_of_a_refusal_may_arrive_in_a_later_chunk() {
     let (mut room, mut metrics) = (room(1, ProtocolKind::Line), Metrics::default());
     assert_eq!(room.receive(0, b"ERROR\n", 2000, &mut metrics).fault, None);
     let received = room.receive(0, b"your line is too long\n", 2000, &mut metrics);
@@ -144,7 +144,7 @@ fn a_refusals_reason_may_come_later() {
 }
 
 #[test]
-fn what_a_run_cut_short_misses_is_in_flight() {
+fn missing_lines_of_a_stopped_run_are_in_flight() {
     let (mut room, mut metrics) = (room(2, ProtocolKind::Line), Metrics::default());
     let lines = say(&mut room, 3);
     feed(&mut room, 0, &[&lines[0]], &mut metrics);
@@ -153,22 +153,18 @@ fn what_a_run_cut_short_misses_is_in_flight() {
 }
 
 #[test]
-fn a_line_that_comes_very_late_is_late_not_lost() {
+fn very_late_line_is_misordered_but_not_lost() {
     let (mut room, mut metrics) = (room(1, ProtocolKind::Line), Metrics::default());
     let lines = say(&mut room, 4);
     let [a, b, c, d] = &lines[..] else { panic!() };
     feed(&mut room, 0, &[a, c, b, d, a], &mut metrics);
     let counters = account(&room, metrics);
     assert_eq!((counters.lost, counters.duplicated, counters.delivered), (0, 1, 4), "{counters:?}");
-    assert_eq!(
-        (counters.misordered_sender, counters.misordered_room),
-        (1, 0),
-        "there is nobody to disagree with: {counters:?}"
-    );
+    assert_eq!((counters.misordered_sender, counters.misordered_room), (1, 0), "no other member exists: {counters:?}");
 }
 
 #[test]
-fn senders_without_an_echo_owe_themselves_nothing() {
+fn sender_without_echo_expects_no_own_lines() {
     let (mut room, mut metrics) = (room(3, ProtocolKind::Irc), Metrics::default());
     let lines = say(&mut room, 4);
     let [a, b, c, d] = &lines[..] else { panic!() };
@@ -186,7 +182,7 @@ fn senders_without_an_echo_owe_themselves_nothing() {
 }
 
 #[test]
-fn a_member_that_has_gone_is_owed_nothing_more() {
+fn member_that_left_expects_no_more_lines() {
     let (mut room, mut metrics) = (room(2, ProtocolKind::Line), Metrics::default());
     let lines = say(&mut room, 3);
     feed(&mut room, 0, &[&lines[0], &lines[1], &lines[2]], &mut metrics);
@@ -199,7 +195,7 @@ fn a_member_that_has_gone_is_owed_nothing_more() {
 }
 
 #[test]
-fn members_read_now_and_then_hold_the_room_up_before_the_server_must() {
+fn unread_bytes_of_deferred_members_pause_sending() {
     let (mut room, mut metrics) = (room(40, ProtocolKind::Line), Metrics::default());
     room.deferred_reads = true;
     room.recompute_floor();

@@ -1,4 +1,4 @@
-//! Into the rooms: so many at once, each told how, until all have been announced.
+//! The phase of joining: opens a bounded number of connections at a time until all members have joined.
 
 use std::io;
 
@@ -10,11 +10,11 @@ use crate::connection::{Connection, source_address};
 use crate::message::Event;
 use crate::room::{Received, ServerFault};
 
-/// How long notices of newcomers may be silent before the missing ones count as lost.
+/// Time without any byte after which missing join notices count as lost.
 const NOTICE_TIMEOUT: Tick = SECOND;
 
 impl Worker<'_> {
-    /// Opens as many connections as may be on their way, and looks whether all are in.
+    /// Opens connections up to the bound of joining ones, and checks whether all have joined.
     pub(super) fn open_connections(&mut self) {
         while self.joining < self.share.plan.connecting && self.opened < self.connections.len() {
             if let Err(error) = self.open(self.opened) {
@@ -32,7 +32,9 @@ impl Worker<'_> {
             }
         } else if self.timed_out() {
             let target = self.share.plan.target;
-            self.fail(format!("{target} let {joined} of {all} into their rooms, and then nothing more happened"));
+            self.fail(format!(
+                "{joined} of {all} connections joined, then {target} sent nothing: raise --patience if it is slow"
+            ));
         }
     }
 
@@ -44,19 +46,19 @@ impl Worker<'_> {
         let from = source_address(plan.target, number, plan.sources);
         let mut connection = Connection::open(plan.target, from, (room, member), now())?;
         let interest = Interest::READABLE | Interest::WRITABLE;
-        // All are read at once until talking begins: what they are told of their entry is timed.
+        // All connections are read immediately until sending starts, because the time of each join is measured.
         self.poll.registry().register(connection.stream(), Token(index), interest)?;
         self.connections[index] = Some(connection);
         Ok(())
     }
 
-    /// Gives up because the server doesn't let a connection in.
+    /// Ends the run because the server does not accept a connection.
     pub(super) fn fail_connect(&mut self, error: &io::Error) {
         let (target, joined) = (self.share.plan.target, self.report.metrics.counters.joined);
         self.fail(format!("cannot connect to {target} after {joined} connections: {error}"));
     }
 
-    /// Says what a protocol says first.
+    /// Sends the first bytes of the protocol.
     pub(super) fn send_opening(&mut self, index: usize) {
         let Some(connection) = self.connections[index].as_mut() else { return };
         let room = &self.rooms[connection.room];
@@ -65,7 +67,7 @@ impl Worker<'_> {
         connection.flush();
     }
 
-    /// Does what the words of the server ask for.
+    /// Reacts to received frames: sends join and reply bytes, counts a join, and handles a fault.
     pub(super) fn handle_received(&mut self, index: usize, received: &Received, now: Tick) {
         if !(received.ready || received.entered || received.fault.is_some() || !received.reply.is_empty()) {
             return;
@@ -89,7 +91,7 @@ impl Worker<'_> {
         }
     }
 
-    /// A refusal ends the run while joining; words of another protocol end it at any time.
+    /// Ends the run at a refusal while joining, and at an unknown frame in any phase but leaving.
     pub(super) fn handle_fault(&mut self, fault: &ServerFault) {
         let (target, protocol) = (self.share.plan.target, self.share.plan.protocol);
         if let ServerFault::Refused(words) = fault {
@@ -97,10 +99,10 @@ impl Worker<'_> {
         }
         match fault {
             ServerFault::UnknownFrame(words) if self.phase != Phase::Leaving => {
-                self.fail(format!("{target} does not speak --protocol {protocol}: it said `{words}`"));
+                self.fail(format!("{target} does not speak --protocol {protocol}: it sent `{words}`"));
             }
             ServerFault::Refused(words) if self.phase == Phase::Joining => {
-                self.fail(format!("{target} refused a connection: it said `{words}`"));
+                self.fail(format!("{target} refused a connection: it sent `{words}`"));
             }
             _ => {}
         }

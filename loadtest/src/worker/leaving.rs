@@ -1,10 +1,10 @@
-//! Out of the rooms: all at once, until the server has ended every connection.
+//! The phase of leaving: shuts all connections down at once, and waits until the server has closed them.
 
 use super::{Phase, Worker};
 use crate::clock::now;
 
 impl Worker<'_> {
-    /// Says goodbye on every connection.
+    /// Shuts the sending side of every connection down.
     pub(super) fn start_leaving(&mut self) {
         self.stop_sending();
         self.phase = Phase::Leaving;
@@ -16,7 +16,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Done when the server has ended all connections, or keeps some for longer than the plan waits.
+    /// Finishes when the server has closed all connections, or has not closed some within the plan's patience.
     pub(super) fn check_left(&mut self) {
         let (ended, opened) = (self.ended, self.opened);
         if ended == opened {
@@ -24,7 +24,7 @@ impl Worker<'_> {
         } else if self.timed_out() {
             let (target, patience) = (self.share.plan.target, humantime::format_duration(self.share.plan.patience));
             let kept = opened - ended;
-            self.fail(format!("{target} kept {kept} of {opened} connections open for {patience} after their goodbye"));
+            self.fail(format!("{target} kept {kept} of {opened} connections open for {patience} after their sending side was shut down"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What connections have to say: polled, read into the one buffer, and given to their rooms.
+//! Reading: polls the connections, reads them into the shared buffer, and passes the bytes to their rooms.
 
 use std::io;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::connection::{READ_BUFFER_BYTES, ReadOutcome};
 use crate::room::ServerFault;
 
 impl Worker<'_> {
-    /// Serves what a poll found.
+    /// Handles the events of a poll.
     pub(super) fn handle_events(&mut self, events: &Events, polled: io::Result<()>) {
         match polled {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
@@ -26,7 +26,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Reads the members that are read now and then, when it is time.
+    /// Reads the deferred connections when their interval has passed.
     pub(super) fn read_deferred(&mut self, events: &mut Events) {
         let read_every = ticks(self.share.plan.read_every);
         if read_every == 0 || now() < self.next_deferred_read {
@@ -42,7 +42,7 @@ impl Worker<'_> {
         self.next_deferred_read = now() + read_every;
     }
 
-    /// Serves one connection.
+    /// Handles one connection that is ready.
     fn handle_ready(&mut self, index: usize, writable: bool, end: bool) {
         let Some(connection) = self.connections[index].as_mut() else { return };
         if !connection.connected {
@@ -57,8 +57,8 @@ impl Worker<'_> {
         self.read_connection(index, end);
     }
 
-    /// Reads a connection until it has nothing more. A read that leaves room in the buffer took all there was,
-    /// unless the connection has ended: then the end is still to be read.
+    /// Reads a connection until no bytes are available. A read that does not fill the buffer has returned all bytes;
+    /// only a closed connection is read once more, to receive its end.
     fn read_connection(&mut self, index: usize, end: bool) {
         while let Some(connection) = self.connections[index].as_mut() {
             let outcome = connection.read(&mut self.buffer);
@@ -84,7 +84,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Notes the end of a connection.
+    /// Records the close of a connection.
     fn handle_close(&mut self, index: usize) {
         let Some(connection) = self.connections[index].take() else { return };
         self.ended += 1;
@@ -104,7 +104,7 @@ impl Worker<'_> {
         if !inside {
             self.fail(format!("{target} closed a connection before it was in its room"));
         } else if self.ended == self.connections.len() {
-            self.fail(format!("{target} closed every connection in mid-run"));
+            self.fail(format!("{target} closed every connection during the run"));
         }
     }
 }

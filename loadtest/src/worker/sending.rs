@@ -1,4 +1,4 @@
-//! Talk: lines are sent when their pace makes them due; then what was sent arrives.
+//! The phases of sending and draining: lines are sent when they are due, then the last deliveries arrive.
 
 use std::io;
 
@@ -11,25 +11,25 @@ use crate::message::Event;
 use crate::plan::{Pacing, Stop};
 use crate::thread_usage::UsageMeter;
 
-/// Where talking is.
+/// The state of sending.
 #[derive(Debug, Default)]
 pub(super) struct SendState {
     /// Whether the arrival of a line makes the next one due.
     pub(super) closed_loop: bool,
-    /// When it began.
+    /// The tick at which sending starts.
     start: Tick,
-    /// When it ends, if time ends it.
+    /// The tick at which sending ends, where a duration ends it.
     end: Option<Tick>,
     /// Lines planned so far.
     planned: u64,
-    /// Deliveries when quiet was last looked for.
+    /// The tick of the next check whether all deliveries have arrived.
     next_drain_check: Tick,
-    /// Whether the effort of the window is being measured.
+    /// Whether the CPU use of the window is being measured.
     measuring: bool,
 }
 
 impl Worker<'_> {
-    /// Sets out to talk at a tick.
+    /// Enters the phase of sending, whose first line is due at a tick.
     pub(super) fn start_sending(&mut self, start: Tick) {
         let from = start + ticks(self.share.plan.warmup);
         let end = self.planned_window().map(|length| from + length);
@@ -44,7 +44,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Moves members that are read now and then to their own poll.
+    /// Moves the members whose reads are deferred to their own poll.
     fn move_deferred_to_own_poll(&mut self) -> io::Result<()> {
         for (index, connection) in self.connections.iter_mut().enumerate() {
             let Some(connection) = connection else { continue };
@@ -57,7 +57,7 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Sends every line whose time has come, and sets the alarm to the next one's.
+    /// Sends every line that is due, and sets the alarm to the next one.
     pub(super) fn send_due_lines(&mut self) {
         let now = now();
         if now < self.sending.start {
@@ -101,7 +101,8 @@ impl Worker<'_> {
         }
     }
 
-    /// When an open loop's line is planned: the rooms take turns at equal distances, and so do the workers.
+    /// Returns the planned time of a line in an open loop. The rooms take turns at equal intervals, and the workers are
+    /// staggered.
     fn planned_at(&self, line: u64, millilines: u64) -> Tick {
         let rate = u128::from(millilines) * self.rooms.len() as u128;
         let (worker, workers) = self.share.worker;
@@ -110,7 +111,7 @@ impl Worker<'_> {
         self.sending.start + u64::try_from(offset).unwrap_or(u64::MAX / 2)
     }
 
-    /// The open loop. Returns whether it has said all.
+    /// Sends the due lines of an open loop. Returns whether all lines have been sent.
     fn send_scheduled(&mut self, now: Tick, millilines: u64) -> bool {
         loop {
             let planned = self.planned_at(self.sending.planned, millilines);
@@ -132,8 +133,8 @@ impl Worker<'_> {
         }
     }
 
-    /// The closed loop: each room whose lines came through gets new ones, one write for each sender.
-    /// Returns whether it has said all.
+    /// Fills the windows of a closed loop: each room with free capacity gets new lines, and each sender writes once.
+    /// Returns whether all lines have been sent.
     fn fill_windows(&mut self, now: Tick, window: usize) -> bool {
         let most = match self.share.plan.stop {
             Stop::Lines(lines) => lines,
@@ -143,7 +144,7 @@ impl Worker<'_> {
         let mut senders = Vec::new();
         for room in rooms.drain(..) {
             if self.rooms[room].awaits_deferred_reads() {
-                // Reading them makes the room ready again.
+                // Reading the deferred members makes the room ready again.
                 self.next_deferred_read = 0;
                 continue;
             }
@@ -161,7 +162,7 @@ impl Worker<'_> {
         most != u64::MAX && self.rooms.iter().all(|room| room.lines_sent() >= most)
     }
 
-    /// Puts a room's next line to what its sender's connection is to write.
+    /// Appends a room's next line to the pending bytes of its sender's connection. Returns that connection's index.
     fn queue_line(&mut self, room: usize, planned: Tick) -> Option<usize> {
         let room = &mut self.rooms[room];
         let member = room.next_line(planned, &mut self.payload)?;
@@ -186,11 +187,13 @@ impl Worker<'_> {
         if pending_bytes > MAX_PENDING_BYTES {
             let target = self.share.plan.target;
             let option = if self.sending.closed_loop { "--in-flight" } else { "--rate" };
-            self.fail(format!("{target} reads a sender's lines more slowly than they are sent: lower {option}"));
+            self.fail(format!(
+                "{target} reads a sender's lines more slowly than the generator sends them: lower {option}"
+            ));
         }
     }
 
-    /// Ends the wait for the last lines: when all are there, or when nothing comes any more.
+    /// Ends the phase of draining when all deliveries have arrived, or none arrives within the plan's patience.
     pub(super) fn check_drained(&mut self) {
         let now = now();
         if now < self.sending.next_drain_check {
@@ -212,7 +215,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Lines that the server never read were not sent.
+    /// Subtracts the lines that no socket has accepted: they count as not sent.
     pub(super) fn retract_unwritten_lines(&mut self) {
         for connection in self.connections.iter_mut().flatten().filter(|connection| !connection.pending.is_empty()) {
             let room = &mut self.rooms[connection.room];
