@@ -1,4 +1,4 @@
-//! Two results side by side, if they are of the same work.
+//! The comparison of two results of the same work.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::table::heading;
 use crate::test_result::TestResult;
 use crate::verdict::VerdictKind;
 
-/// The parameters that make the work; the others say where and by whom it is done.
+/// The parameters that define the work. The others describe the server and the generator.
 const WORK: [&str; 15] = [
     "connections",
     "rooms",
@@ -31,7 +31,7 @@ const WORK: [&str; 15] = [
     "first_rooms",
 ];
 
-/// What is compared: its name, and where it is in the JSON.
+/// The figures that are compared: their names, and their pointers into the JSON.
 const FIGURES: [(&str, &str); 17] = [
     ("deliveries/s", "/deliveries_per_second"),
     ("latency p50 µs", "/latency_us/p50"),
@@ -52,20 +52,20 @@ const FIGURES: [(&str, &str); 17] = [
     ("lost", "/lost"),
 ];
 
-/// Compares two files. Returns the text, and whether both were good.
+/// Compares two files. Returns the text, and whether both results are good.
 ///
 /// # Errors
-/// When one cannot be read, or they are of different work: then with what differs.
+/// Fails when a file cannot be read, or when the two results differ in a parameter of the work.
 pub fn compare_files(first: &Path, second: &Path) -> Result<(String, bool)> {
     let (first, second) = (TestResult::read(first)?, TestResult::read(second)?);
     let good = [&first, &second].iter().all(|result| result.verdict.kind == VerdictKind::Good);
     Ok((compare(&first, &second)?, good))
 }
 
-/// Compares two outcomes.
+/// Compares two results.
 ///
 /// # Errors
-/// When they are of different work: with what differs.
+/// Fails when the two results differ in a parameter of the work, and names it.
 pub fn compare(first: &TestResult, second: &TestResult) -> Result<String> {
     if first.outcome.scenario != second.outcome.scenario {
         return Err(different_work(&format!("scenario is {} and {}", first.outcome.scenario, second.outcome.scenario)));
@@ -73,7 +73,7 @@ pub fn compare(first: &TestResult, second: &TestResult) -> Result<String> {
     let value = |result: &TestResult, key: &str| result.outcome.parameters.get(key).cloned().unwrap_or(Value::Null);
     for key in WORK {
         let (a, b) = (value(first, key), value(second, key));
-        // What `step` reached is its result, not its work.
+        // In `step`, these parameters are a result of the run.
         let reached = first.outcome.scenario == "step" && ["rate", "connections", "rooms"].contains(&key);
         if a != b && !reached {
             return Err(different_work(&format!("{key} is {a} and {b}")));
@@ -87,12 +87,12 @@ pub fn compare(first: &TestResult, second: &TestResult) -> Result<String> {
         }
     }
     if first.outcome.machine != second.outcome.machine {
-        text.push_str("  the machines differ: only ratios within one machine mean much\n");
+        text.push_str("  the machines differ: compare only ratios that were measured on one machine\n");
     }
     let _ = writeln!(text, "  {:<20} {:>12} {:>12} {:>8}", "", "first", "second", "ratio");
     for (name, result) in [("first", first), ("second", second)] {
         if result.verdict.kind != VerdictKind::Good {
-            let _ = writeln!(text, "  the {name} was not good: its figures are no measurement");
+            let _ = writeln!(text, "  the {name} result is not good: its figures measure nothing");
         }
     }
     let (a, b) = (serde_json::to_value(first)?, serde_json::to_value(second)?);

@@ -1,4 +1,4 @@
-//! One self-contained HTML page: verdict, figures, plots, parameters.
+//! The report of a run as one self-contained HTML page: verdict, figures, plots, parameters.
 
 use std::fmt::Write as _;
 
@@ -14,10 +14,10 @@ use crate::verdict::VerdictKind;
 
 const STYLE: &str = include_str!("html_report.css");
 
-/// The page.
+/// Renders the page.
 ///
 /// # Errors
-/// When a plot cannot be drawn.
+/// Fails when a plot cannot be drawn.
 pub fn render(result: &TestResult) -> Result<String> {
     let TestResult { outcome, verdict } = result;
     let title = escape(&heading(outcome));
@@ -43,7 +43,7 @@ pub fn render(result: &TestResult) -> Result<String> {
     Ok(page)
 }
 
-/// The figures that are looked for first.
+/// Adds the most important figures.
 fn cards(page: &mut String, outcome: &Outcome) {
     let counters = &outcome.counters;
     let mut cards = Vec::new();
@@ -84,7 +84,7 @@ fn plots(page: &mut String, outcome: &Outcome) -> Result<()> {
     if outcome.latency_curve.len() > 1 {
         let nines = |share: f64| -(1.0 - share).log10();
         let points = outcome.latency_curve.iter().map(|&(share, us)| (nines(share), us as f64 / 1e3)).collect();
-        // Whole nines are named: 90%, 99%, 99.9%.
+        // Only whole numbers of nines have a label: 90%, 99%, 99.9%.
         let label = |nines: f64| {
             let whole = (nines - nines.round()).abs() < 1e-6;
             if whole { format!("{}%", trim_zeros(100.0 * (1.0 - 10_f64.powf(-nines)))) } else { String::new() }
@@ -157,7 +157,7 @@ fn parameter_table(page: &mut String, outcome: &Outcome) {
     page.push_str("</table>\n");
 }
 
-/// A percentage without the zeros that say nothing: 99, 99.9, 99.99.
+/// Returns a percentage without trailing zeros: 99, 99.9, 99.99.
 fn trim_zeros(percent: f64) -> String {
     let text = format!("{percent:.4}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

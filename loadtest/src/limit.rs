@@ -1,7 +1,7 @@
-//! The machine's own ceiling: bare writes of some lines to many sockets, with no server in between.
+//! The machine's limit: bare writes of lines to many sockets, without a server.
 //!
-//! One thread writes, round by round; another reads as the workers do, and tells when a round has arrived. Only the
-//! writing thread's CPU time counts: what a server would spend if writing were all it did.
+//! One thread writes in rounds. Another thread reads like a worker, and reports the arrival of each round. Only the CPU
+//! time of the writing thread counts: it is what a server would use if it only wrote.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -17,32 +17,32 @@ use crate::clock::{SECOND, now, thread_cpu, ticks};
 use crate::connection::{READ_BUFFER_BYTES, source_address};
 use crate::plan::UsageError;
 
-/// Rounds before measuring: buffers grow, threads find their CPU.
+/// Rounds before the measurement, in which buffers grow and the scheduler places the threads.
 const WARMUP_ROUNDS: u64 = 20;
-/// Source addresses to spread the sockets over.
+/// Number of source addresses of the sockets.
 const SOURCES: u8 = 8;
 
-/// What bare writes cost.
+/// The cost of bare writes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Limit {
-    /// Sockets written to in turn.
+    /// Sockets that are written to in turn.
     pub sockets: usize,
     /// Lines in each write.
     pub lines_per_write: usize,
     /// Bytes of each line.
     pub line_bytes: usize,
-    /// Lines delivered a second.
+    /// Lines delivered per second.
     pub deliveries_per_second: f64,
-    /// CPU nanoseconds of the writing thread for each line delivered.
+    /// CPU nanoseconds of the writing thread per delivered line.
     pub cpu_ns_per_delivery: f64,
-    /// The server's CPU nanoseconds a delivery over this; where there is a server.
+    /// The server's CPU time per delivery divided by the one of bare writes, where there is a server.
     pub distance: Option<f64>,
 }
 
-/// Measures for a duration.
+/// Measures bare writes for a duration.
 ///
 /// # Errors
-/// When sockets cannot be had.
+/// Fails when the sockets cannot be opened.
 pub fn measure(sockets: usize, lines: usize, line_bytes: usize, duration: Duration) -> Result<Limit> {
     if sockets == 0 || lines == 0 || line_bytes == 0 || duration.is_zero() {
         return Err(UsageError::new("--sockets, --lines, --size and --duration must all be more than 0".into()).into());
@@ -54,7 +54,8 @@ pub fn measure(sockets: usize, lines: usize, line_bytes: usize, duration: Durati
     let reader = thread::spawn(move || read_rounds(address, sockets, round_bytes, &arrived));
     let mut peers = Vec::with_capacity(sockets);
     for _ in 0..sockets {
-        let (peer, _) = listener.accept().context("cannot accept: too many --sockets for the open files allowed?")?;
+        let (peer, _) =
+            listener.accept().context("cannot accept a connection: lower --sockets, or raise the limit (ulimit -n)")?;
         peer.set_nodelay(true)?;
         peers.push(peer);
     }
@@ -76,7 +77,7 @@ pub fn measure(sockets: usize, lines: usize, line_bytes: usize, duration: Durati
     })
 }
 
-/// Writes rounds; returns how many were measured, and their CPU and wall time.
+/// Writes rounds. Returns the number of measured rounds, and their CPU and wall time.
 fn write_rounds(
     peers: &mut [TcpStream],
     lines: &[u8],
@@ -100,7 +101,7 @@ fn write_rounds(
     }
 }
 
-/// Reads all sockets until they end, and tells when each round has arrived.
+/// Reads all sockets until they are closed, and reports the arrival of each round.
 fn read_rounds(address: SocketAddr, sockets: usize, round_bytes: usize, arrived: &Sender<()>) -> io::Result<()> {
     let mut poll = Poll::new()?;
     let mut streams = Vec::with_capacity(sockets);
@@ -120,7 +121,7 @@ fn read_rounds(address: SocketAddr, sockets: usize, round_bytes: usize, arrived:
             missing -= count;
             if missing == 0 {
                 missing = round_bytes;
-                // The writer has all rounds that it wants, and is about to close.
+                // Sending fails only when the writer has finished its last round.
                 let _ = arrived.send(());
             }
         }
@@ -128,7 +129,8 @@ fn read_rounds(address: SocketAddr, sockets: usize, round_bytes: usize, arrived:
     Ok(())
 }
 
-/// Reads all that there is: the poll tells of a socket once. Returns how much it was, and whether the end came.
+/// Reads all available bytes, since the poll is edge-triggered. Returns their number, and whether the socket was
+/// closed.
 fn read_all(stream: &mut mio::net::TcpStream, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
     let mut sum = 0;
     loop {
@@ -162,20 +164,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn measures_bare_writes() {
+    fn bare_writes_have_a_cost_and_a_rate() {
         let limit = measure(3, 2, 64, Duration::from_millis(20)).unwrap();
         assert_eq!((limit.sockets, limit.lines_per_write, limit.line_bytes), (3, 2, 64));
         assert!(limit.cpu_ns_per_delivery > 0.0 && limit.deliveries_per_second > 0.0, "{limit:?}");
     }
 
     #[test]
-    fn writes_may_be_larger_than_the_buffer() {
+    fn write_larger_than_the_read_buffer_is_measured() {
         let lines = 3 * READ_BUFFER_BYTES / 1024;
         assert!(measure(2, lines, 1024, Duration::from_millis(1)).is_ok());
     }
 
     #[test]
-    fn nothing_is_not_measured() {
+    fn measurement_without_sockets_is_refused() {
         assert!(measure(0, 1, 64, Duration::from_millis(1)).is_err());
     }
 }

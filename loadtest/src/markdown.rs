@@ -1,4 +1,4 @@
-//! Results as a Markdown table: a row for each name, all its rounds in each cell.
+//! Results as a Markdown table: one row per name, with all rounds in each cell.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use crate::table::heading;
 use crate::test_result::TestResult;
 use crate::verdict::VerdictKind;
 
-/// A column: its head, and its cell, empty where there is nothing to be told.
+/// A column: its head, and the function that renders its cell. Cells without a figure are empty.
 type Column = (&'static str, fn(&Outcome) -> String);
 
 const COLUMNS: [Column; 9] = [
@@ -43,10 +43,10 @@ const COLUMNS: [Column; 9] = [
     }),
 ];
 
-/// A table of files: `redis-1.json` and `redis-2.json` are two rounds of the row `redis`.
+/// Renders files as a table: `redis-1.json` and `redis-2.json` are two rounds of the row `redis`.
 ///
 /// # Errors
-/// When one cannot be read.
+/// Fails when a file cannot be read.
 pub fn render_files(paths: &[PathBuf]) -> Result<String> {
     let mut rows: BTreeMap<String, Vec<TestResult>> = BTreeMap::new();
     for path in paths {
@@ -70,7 +70,7 @@ pub fn render_files(paths: &[PathBuf]) -> Result<String> {
     Ok(text)
 }
 
-/// A cell, with the verdict behind its figure where that was not good.
+/// Renders a cell: its figure, followed by the verdict where that is not good.
 fn render_cell(result: &TestResult, column: &Column) -> String {
     let figure = column.1(&result.outcome);
     match result.verdict.kind {
@@ -86,7 +86,7 @@ fn if_sent(outcome: &Outcome, text: String) -> String {
     if outcome.counters.sent > 0 { text } else { String::new() }
 }
 
-/// A file's name without its round.
+/// Returns a file's name without its round.
 fn row_name(path: &Path) -> String {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     match stem.rsplit_once('-') {

@@ -1,4 +1,4 @@
-//! What a run comes to: every figure that is shown, in the form in which it is kept as JSON.
+//! The outcome of a run: every figure that reports show, in the form that `--json` keeps.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -20,138 +20,139 @@ pub struct Outcome {
     pub version: String,
     /// The scenario's name.
     pub scenario: String,
-    /// Every parameter.
+    /// Every parameter of the run.
     pub parameters: Map<String, Value>,
-    /// Where it was run.
+    /// The machine of the run.
     pub machine: Machine,
-    /// Every count.
+    /// Every counter.
     #[serde(flatten)]
     pub counters: Counters,
-    /// How long the measured window was.
+    /// Length of the measured window in seconds.
     pub window_seconds: f64,
-    /// After how many seconds of talk the run ended, if that was before the window.
+    /// Seconds from the first line to the end of a run that ended during the warm-up.
     #[serde(default)]
     pub ended_in_warmup: Option<f64>,
-    /// What the server said when it first refused something.
+    /// The server's text at its first refusal.
     #[serde(default)]
     pub refusal: Option<String>,
-    /// Deliveries received in it, a second.
+    /// Deliveries per second in the window.
     pub deliveries_per_second: f64,
-    /// Bytes received in it, a second.
+    /// Bytes received per second in the window.
     pub bytes_per_second: f64,
-    /// From a line's planned time to each member's receiving it.
+    /// Time from a line's planned time to its arrival at a member.
     pub latency_us: Percentiles,
-    /// From a line's planned time to its being handed to the kernel: the generator's own lateness.
+    /// Time from a line's planned time to its write to the socket: the generator's own delay.
     pub send_lag_us: Percentiles,
-    /// Entering the rooms.
+    /// The phase of joining.
     pub join: PhaseFigures,
-    /// Leaving them.
+    /// The phase of leaving.
     pub leave: PhaseFigures,
-    /// The server's process, when its id is known.
+    /// The figures of the server's process, where its ID is known.
     pub server: Option<ServerFigures>,
-    /// This program.
+    /// The figures of the generator.
     pub generator: GeneratorFigures,
-    /// What the machine itself can do, for comparison.
+    /// The cost of bare writes on this machine, for comparison.
     pub limit: Option<Limit>,
-    /// Second by second.
+    /// The figures of each second.
     pub timeline: Vec<TimelineSecond>,
-    /// Latency at many shares of deliveries, for the plot: share and microseconds.
+    /// Points of the latency plot: a share of the deliveries, and the microseconds that it does not exceed.
     pub latency_curve: Vec<(f64, u64)>,
     /// The steps of `step`.
     pub steps: Vec<Step>,
 }
 
-/// All members' way in, or out.
+/// The figures of joining or leaving.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct PhaseFigures {
-    /// How many.
+    /// The number of members.
     pub count: u64,
-    /// From the first to the last.
+    /// Seconds from the first to the last.
     pub seconds: f64,
-    /// How many a second.
+    /// Members per second.
     pub per_second: f64,
-    /// How long each took, where each can be told.
+    /// The duration of each join; not known for leaves.
     pub latency_us: Percentiles,
-    /// CPU seconds of the server meanwhile, when its process is known.
+    /// CPU seconds of the server during the phase, where its process is known.
     pub server_cpu_seconds: Option<f64>,
 }
 
-/// What the server's process used.
+/// The figures of the server's process.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ServerFigures {
     /// CPU seconds in the measured window.
     pub cpu_seconds: f64,
-    /// Those for each second of the window.
+    /// CPU seconds per second of the window.
     pub cpu_share: f64,
-    /// Seconds in which its threads were ready without a CPU, for each second of the window.
+    /// Seconds in which threads of the server were ready without a CPU, per second of the window.
     #[serde(default)]
     pub waited_share: f64,
-    /// CPU nanoseconds in the window for each delivery in it.
+    /// CPU nanoseconds per delivery in the window.
     pub cpu_ns_per_delivery: f64,
-    /// Resident memory at the window's end.
+    /// Resident memory at the end of the window.
     pub rss_bytes: u64,
-    /// What resident memory grew by for each connection.
+    /// Growth of resident memory per connection.
     pub rss_bytes_per_connection: f64,
-    /// Context switches in the window, asked for by the server (it slept) and not (it was put aside).
+    /// Context switches in the window: voluntary ones, in which a thread slept, and involuntary ones, in which it was
+    /// preempted.
     pub context_switches: [u64; 2],
-    /// Writes in the window: segments that left the machine's sockets less the generator's own. Other programs' traffic
-    /// adds to it; a server without `TCP_NODELAY` has small writes merged into one segment.
+    /// Writes in the window: the segments that the machine sent without the generator's own. They include the traffic
+    /// of other programs. Without `TCP_NODELAY` the kernel merges small writes into one segment.
     pub writes: Option<u64>,
-    /// Deliveries for each of these.
+    /// Deliveries per write.
     pub lines_per_write: Option<f64>,
 }
 
-/// What the generator used in the measured window.
+/// The figures of the generator in the measured window.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct GeneratorFigures {
-    /// CPU seconds of its workers.
+    /// CPU seconds of all workers.
     pub cpu_seconds: f64,
-    /// The busiest worker's CPU time as a share of the window.
+    /// CPU time of the busiest worker as a share of the window.
     pub cpu_share: f64,
-    /// CPU nanoseconds for each delivery.
+    /// CPU nanoseconds per delivery.
     pub cpu_ns_per_delivery: f64,
-    /// The share of the window in which the worker that waited most was ready but had no CPU.
+    /// The largest share of the window in which a worker was ready without a CPU.
     pub waited_share: f64,
-    /// The share of the window in which the worker with the least time left computed or waited for a CPU.
+    /// The largest share of the window in which a worker computed or was ready without a CPU.
     #[serde(default)]
     pub busy_share: f64,
-    /// Deliveries for each read.
+    /// Deliveries per read.
     pub lines_per_read: f64,
-    /// Whether it was the bottleneck: then the figures say little about the server.
+    /// Whether the generator was the bottleneck. The figures do not describe the server then.
     pub saturated: bool,
 }
 
-/// One second of talk.
+/// The figures of one second of sending.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct TimelineSecond {
     /// Deliveries received.
     pub delivered: u64,
-    /// Half of them took at most this.
+    /// The median of their latency in microseconds.
     pub p50: u64,
-    /// 99 in 100 of them.
+    /// The 99th percentile of their latency in microseconds.
     pub p99: u64,
 }
 
-/// One step of `step`.
+/// The figures of one step of `step`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Step {
     /// Connections.
     pub connections: u64,
-    /// Lines a second in each room.
+    /// Lines per second in each room.
     pub rate_per_room: f64,
-    /// Deliveries a second.
+    /// Deliveries per second.
     pub deliveries_per_second: f64,
     /// Latency.
     pub latency_us: Percentiles,
-    /// CPU nanoseconds of the server for each delivery, when its process is known.
+    /// CPU nanoseconds of the server per delivery, where its process is known.
     pub cpu_ns_per_delivery: Option<f64>,
-    /// Why it is not good; empty when it is.
+    /// The reason that the step is not good; empty for a good step.
     #[serde(rename = "trouble")]
     pub problem: String,
 }
 
 impl Outcome {
-    /// What a run of a plan came to.
+    /// Computes the figures of a run of a plan.
     #[must_use]
     pub fn new(scenario: &str, plan: &Plan, run: &RunRecord) -> Self {
         let counters = run.metrics.counters.clone();
@@ -178,7 +179,7 @@ impl Outcome {
             ..Self::default()
         };
         outcome.join.latency_us = run.metrics.join.percentiles();
-        // A process that is gone can't be told about.
+        // A process that has ended has no last sample.
         if let Some(samples) = run.server.as_ref().filter(|samples| samples.window_end.at > 0) {
             outcome.server = Some(server_figures(samples, run));
             let cpu = |from: u64, to: u64| Some(to.saturating_sub(from) as f64 / SECOND as f64);
@@ -190,7 +191,7 @@ impl Outcome {
 }
 
 impl Outcome {
-    /// The connections that the run was to have.
+    /// Returns the planned number of connections.
     #[must_use]
     pub fn connections(&self) -> u64 {
         self.parameters.get("connections").and_then(Value::as_u64).unwrap_or(0)
@@ -250,13 +251,13 @@ fn timeline(run: &RunRecord) -> Vec<TimelineSecond> {
         p50: second.latency.quantile(0.5),
         p99: second.latency.quantile(0.99),
     };
-    // What arrived after the window came in part of a second, and was not sent in it.
+    // Deliveries after the window fill only a part of a second, so their second is left out.
     let whole = run.metrics.window.1.saturating_sub(run.metrics.start) / SECOND;
     let whole = usize::try_from(whole).unwrap_or(usize::MAX).max(1);
     run.metrics.seconds.iter().take(whole).map(second).collect()
 }
 
-/// Every parameter of a plan under the name of its option.
+/// Returns every parameter of a plan under the name of its option.
 fn parameters(plan: &Plan) -> Map<String, Value> {
     let (rate, window) = match plan.pacing {
         Pacing::Quiet => (Value::Null, Value::Null),

@@ -9,20 +9,20 @@ use plotters::style::{FontFamily, FontStyle};
 
 /// A chart's size in pixels.
 const SIZE: (u32, u32) = (860, 320);
-/// What a letter of the key takes in width, and a line of it in height.
+/// Width of a letter and height of a line in the key, in pixels.
 const LETTER: (u32, u32) = (8, 22);
-/// The stroke before a name in the key, with a gap on either side.
+/// Start and end of the stroke before a name in the key, in pixels.
 const STROKE: (i32, i32) = (8, 26);
-/// Where the key begins, from the top: beside the highest mark, or below a title.
+/// Top of the key in pixels: level with the highest mark, or below a title.
 const KEY_TOP: i32 = 22;
-/// Marks on an axis, about.
+/// Approximate number of marks on an axis.
 const MARKS: f64 = 6.0;
-/// From so many powers of ten on, only these are marked.
+/// From this many powers of ten on, an axis marks only powers of ten.
 const MANY_DECADES: f64 = 3.0;
 const INK: RGBColor = RGBColor(31, 35, 40);
 const GREY: RGBColor = RGBColor(110, 118, 129);
 const GRID: RGBColor = RGBColor(234, 238, 242);
-/// Told apart also by who sees no red and green: these differ in brightness as well.
+/// Colors that also differ in brightness, for readers who do not distinguish red from green.
 const COLORS: [RGBColor; 6] = [
     RGBColor(9, 105, 218),
     RGBColor(207, 34, 46),
@@ -32,70 +32,71 @@ const COLORS: [RGBColor; 6] = [
     RGBColor(110, 118, 129),
 ];
 
-/// Some points under a name.
+/// A named series of points.
 #[derive(Clone, Debug)]
 pub struct Series {
-    /// What the line shows.
+    /// The name of the series.
     pub name: String,
-    /// Its points.
+    /// The points of the series.
     pub points: Vec<(f64, f64)>,
 }
 
-/// How one axis is to be read.
+/// The description of an axis.
 #[derive(Clone, Copy)]
 pub struct Axis<'a> {
-    /// What it counts, with the unit.
+    /// The quantity, with its unit.
     pub name: &'a str,
-    /// Whether equal distances are equal ratios, as durations and sizes are best seen.
+    /// Whether equal distances are equal ratios, which suits durations and sizes.
     pub logarithmic: bool,
-    /// What a place on it is called.
+    /// Returns the label of a value.
     pub label: &'a dyn Fn(f64) -> String,
-    /// The values that are marked, all of which a horizontal axis covers; none for round numbers.
+    /// The values that are marked. A horizontal axis covers all of them. An empty list marks round numbers.
     pub marks: &'a [f64],
 }
 
-/// How a chart is to be read.
+/// The description of a chart.
 #[derive(Clone, Copy)]
 pub struct Axes<'a> {
-    /// What it shows; empty where the text around it says so.
+    /// The title; empty where the text around the chart names it.
     pub title: &'a str,
-    /// Along.
+    /// The horizontal axis.
     pub x: Axis<'a>,
-    /// Up.
+    /// The vertical axis.
     pub y: Axis<'a>,
 }
 
 impl<'a> Axis<'a> {
-    /// Equal distances are equal differences; it begins at nothing if it is the vertical one.
+    /// Returns a linear axis. A vertical one starts at 0.
     #[must_use]
     pub fn linear(name: &'a str, label: &'a dyn Fn(f64) -> String) -> Self {
         Self { name, logarithmic: false, label, marks: &[] }
     }
 
-    /// Equal distances are equal ratios.
+    /// Returns a logarithmic axis.
     #[must_use]
     pub fn logarithmic(name: &'a str, label: &'a dyn Fn(f64) -> String) -> Self {
         Self { logarithmic: true, ..Self::linear(name, label) }
     }
 
-    /// With marks at these values.
+    /// Returns the axis with marks at these values.
     #[must_use]
     pub fn marked(self, marks: &'a [f64]) -> Self {
         Self { marks, ..self }
     }
 
-    /// Where a value is drawn: charts are linear inside.
+    /// Returns the position of a value. The chart's own axes are linear, so a logarithmic axis maps values to
+    /// logarithms.
     fn place(&self, value: f64) -> f64 {
         if self.logarithmic { value.log10() } else { value }
     }
 
-    /// The value that is drawn at a place, without the last digits that powers get wrong.
+    /// Returns the value at a position, without the rounding error of the power.
     fn value(&self, place: f64) -> f64 {
         let value = if self.logarithmic { 10_f64.powf(place) } else { place };
         format!("{value:.9e}").parse().unwrap_or(value)
     }
 
-    /// The marks between two places, as places.
+    /// Returns the positions of the marks between two positions.
     fn marks(&self, from: f64, to: f64) -> Vec<f64> {
         let all = match (self.marks, self.logarithmic) {
             ([], true) => decades(from, to),
@@ -107,7 +108,7 @@ impl<'a> Axis<'a> {
     }
 }
 
-/// An axis as it is drawn: linear, with its own marks.
+/// A linear axis of the chart, with its marks.
 struct Scale {
     line: RangedCoordf64,
     marks: Vec<f64>,
@@ -136,7 +137,7 @@ impl Ranged for Scale {
     }
 }
 
-/// Round numbers at equal distances.
+/// Returns round numbers at equal distances.
 fn round(from: f64, to: f64) -> Vec<f64> {
     let rough = (to - from) / MARKS;
     let power = 10_f64.powf(rough.log10().floor());
@@ -147,7 +148,7 @@ fn round(from: f64, to: f64) -> Vec<f64> {
     marks.take_while(|&mark| mark <= to + step * 1e-9).collect()
 }
 
-/// Powers of ten, given as powers; 2 and 5 times these as well where there are few.
+/// Returns the powers of ten between two exponents as exponents, and twice and five times these where there are few.
 fn decades(from: f64, to: f64) -> Vec<f64> {
     let times: &[f64] = if to - from > MANY_DECADES { &[1.0] } else { &[1.0, 2.0, 5.0] };
     let powers = std::iter::successors(Some(from.floor()), |power| Some(power + 1.0));
@@ -157,17 +158,17 @@ fn decades(from: f64, to: f64) -> Vec<f64> {
         .collect()
 }
 
-/// Draws the series.
+/// Draws the series as SVG.
 ///
 /// # Errors
-/// When they cannot be drawn: never for finite numbers.
+/// Fails when the chart cannot be drawn, which does not happen with finite numbers.
 pub fn chart(axes: &Axes<'_>, series: &[Series]) -> Result<String> {
     let mut svg = String::new();
     draw(&mut svg, axes, series).map_err(|error| anyhow!("cannot draw: {error}"))?;
     Ok(svg)
 }
 
-/// The least and the greatest of some places.
+/// Returns the lowest and the highest position.
 fn span(places: impl Iterator<Item = f64>) -> (f64, f64) {
     let (from, to) = places.fold((f64::INFINITY, f64::NEG_INFINITY), |(from, to), at| (from.min(at), to.max(at)));
     match from <= to {
@@ -184,7 +185,7 @@ fn font(color: RGBColor) -> TextStyle<'static> {
 
 fn draw(svg: &mut String, axes: &Axes<'_>, series: &[Series]) -> Result<(), Box<dyn std::error::Error>> {
     let place = |&(x, y): &(f64, f64)| (axes.x.place(x), axes.y.place(y));
-    // A logarithm has no place for nothing.
+    // Zero has no logarithm, so it has no position.
     let places = |series: &Series| -> Vec<(f64, f64)> {
         series.points.iter().map(place).filter(|place| place.0.is_finite() && place.1.is_finite()).collect()
     };
@@ -192,7 +193,7 @@ fn draw(svg: &mut String, axes: &Axes<'_>, series: &[Series]) -> Result<(), Box<
     let marks = axes.x.marks.iter().map(|&value| axes.x.place(value));
     let x = span(lines.iter().flatten().map(|place| place.0).chain(marks));
     let y = span(lines.iter().flatten().map(|place| place.1));
-    // Some room above and below; an axis that is not logarithmic begins at nothing.
+    // A logarithmic axis gets a margin above and below; a linear axis starts at 0.
     let y = if axes.y.logarithmic { (y.0 - 0.1, y.1 + 0.1) } else { (0.0, y.1.max(f64::MIN_POSITIVE) * 1.08) };
     let mut root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
@@ -224,7 +225,7 @@ fn draw(svg: &mut String, axes: &Axes<'_>, series: &[Series]) -> Result<(), Box<
     Ok(())
 }
 
-/// The key stands beside the plot, where no line can be under it; one line needs none.
+/// Returns the width of the key, which stands beside the plot. A single series needs no key.
 fn key_width(series: &[Series]) -> u32 {
     let longest = series.iter().map(|series| series.name.chars().count()).max().unwrap_or(0);
     let letters = u32::try_from(longest).unwrap_or(0) * LETTER.0;
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_are_round_numbers() {
+    fn default_marks_are_round_numbers() {
         assert_eq!(round(0.0, 11.0), [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]);
         assert_eq!(round(3.0, 6.0), [3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0]);
         let values = |from: f64, to: f64| -> Vec<f64> {
@@ -265,13 +266,13 @@ mod tests {
     }
 
     #[test]
-    fn given_marks_are_kept_to_the_range() {
+    fn given_marks_outside_the_range_are_left_out() {
         let axis = axis(true).marked(&[1.0, 10.0, 100.0]);
         assert_eq!(axis.marks(0.0, 1.0), [0.0, 1.0]);
     }
 
     #[test]
-    fn every_line_is_drawn_and_named_if_there_are_several() {
+    fn several_series_are_drawn_and_named() {
         let series = |name: &str| Series { name: name.into(), points: vec![(10.0, 1.0), (1000.0, 100.0), (0.0, 0.0)] };
         let axes = Axes { title: "a title", x: axis(true), y: axis(true) };
         let svg = chart(&axes, &[series("alpha"), series("beta")]).unwrap();
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_drawn_without_points() {
+    fn empty_chart_can_be_drawn() {
         let axes = Axes { title: "", x: axis(false), y: axis(true) };
         assert!(chart(&axes, &[]).is_ok());
         assert!(chart(&axes, &[Series { name: "one".into(), points: vec![(1.0, 1.0)] }]).is_ok());

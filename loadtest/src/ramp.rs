@@ -1,4 +1,4 @@
-//! Steps upwards, until one isn't good.
+//! The scenario `step`: runs with a rising load until a step is not good.
 
 use anyhow::Result;
 
@@ -9,14 +9,14 @@ use crate::scenario::{Raise, StepArgs};
 use crate::test_result::TestResult;
 use crate::verdict::{Verdict, VerdictKind};
 
-/// What ended the steps other than a step that was too much.
+/// The reason that ended the steps, where it is not a step that exceeded a bound.
 type StopReason = Option<String>;
 
-/// Runs step after step. The outcome is the last good step's, with all steps beside it; when something was lost,
-/// or no step was good, it is that of the step which ended it.
+/// Runs step after step. The result is the one of the last good step, with the figures of all steps. When deliveries
+/// were wrong, or no step was good, it is the result of the step that ended the scenario.
 ///
 /// # Errors
-/// When the first step could not begin.
+/// Fails when the first step cannot run.
 pub fn run(args: &StepArgs, first: Plan, run: &mut dyn FnMut(&Plan) -> Result<TestResult>) -> Result<TestResult> {
     let first_parameters = Outcome::new("step", &first, &crate::coordinator::RunRecord::default()).parameters;
     let mut plan = first;
@@ -95,14 +95,14 @@ fn describe_step(step: &Step) -> String {
 
 fn ramp_verdict(args: &StepArgs, result: &TestResult, steps: &[Step], failure: StopReason) -> Verdict {
     let last_good = steps.iter().rev().find(|step| step.problem.is_empty());
-    // A server that fails is not one that has enough: what was good before does not make it so.
+    // A failure is no overload: earlier good steps do not make the run good.
     if let Some(failure) = failure {
         let good = last_good.map_or(String::new(), |step| format!("; the last good step: {}", describe_step(step)));
         return Verdict { kind: VerdictKind::Unmeasured, text: format!("FAILED: {failure}{good}") };
     }
     let ended = steps.last().filter(|step| !step.problem.is_empty()).map_or_else(
         || format!("all {} steps were good", steps.len()),
-        |step| format!("the next was not: {}", step.problem),
+        |step| format!("the next step was not good: {}", step.problem),
     );
     match (last_good, result.verdict.kind) {
         (_, VerdictKind::Wrong) => result.verdict.clone(),
@@ -112,7 +112,7 @@ fn ramp_verdict(args: &StepArgs, result: &TestResult, steps: &[Step], failure: S
         (None, _) => Verdict {
             kind: VerdictKind::Unmeasured,
             text: format!(
-                "NO GOOD STEP: the first was not ({}): lower --rate or --connections, or raise --until-p99 {}",
+                "NO GOOD STEP: the first step was not good ({}): lower --rate or --connections, or raise --until-p99 {}",
                 steps.first().map_or("none", |step| &step.problem),
                 humantime::format_duration(args.until_p99)
             ),

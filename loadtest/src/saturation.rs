@@ -1,26 +1,26 @@
-//! Whether the generator was the bottleneck, or what it was measured with: then its figures say little of the server.
+//! Decides whether the generator was the bottleneck. The figures do not describe the server then.
 
 use crate::format::micros;
 use crate::outcome::{GeneratorFigures, Outcome, ServerFigures};
 use crate::plan::{Pacing, Plan};
 
-/// A worker that computes or waits for a CPU for more of the window than this cannot be trusted to have kept up.
+/// The largest share of the window that a worker may compute or wait for a CPU. A busier worker may not have kept up.
 const MAX_BUSY_SHARE: f64 = 0.95;
-/// Cores that a server must use, or wait for, before a busy generator in a closed loop is believed to have been kept
-/// busy by it.
+/// Cores that a server must use or wait for in a closed loop with a busy generator. Below it, the generator was busy
+/// for another reason than the server's deliveries.
 const MIN_SERVER_CORES: f64 = 0.9;
-/// A closed loop's worker that waits for a CPU for more of the window than this, and longer than it computes, holds the
-/// loop up. (An open loop tells by how late it sends.)
+/// The largest share of the window that a worker of a closed loop may wait for a CPU, if it also waits longer than it
+/// computes. More of it delays the loop. In an open loop the send lag shows the delay.
 const MAX_WAITED_SHARE: f64 = 0.3;
-/// A side that used and waited for less of a core in a closed loop waited for the other's lines much of the time.
+/// Cores below which a side of a closed loop spent much of its time waiting for lines of the other side.
 const IDLE_SHARE: f64 = 0.7;
-/// Lateness of the generator's own sends, in microseconds, that a machine shared with the server may well cause: mostly,
-/// and at times, when both wait for a slice or two of the scheduler's.
+/// Send lag in microseconds that a machine shared with the server may cause: the median and the 99th percentile. Both
+/// processes wait for a time slice or two of the scheduler then.
 const MAX_SEND_LAG_US: (u64, u64) = (1000, 5000);
-/// A window that is shorter, in seconds, says nothing about who was busy.
+/// The shortest window in seconds for which a decision is possible.
 const MIN_WINDOW_SECONDS: f64 = 0.1;
 
-/// Why the generator was the bottleneck, if it was.
+/// Returns the reason why the generator was the bottleneck, if it was.
 #[must_use]
 pub fn saturation(plan: &Plan, outcome: &Outcome) -> Option<String> {
     match plan.pacing {
@@ -31,19 +31,19 @@ pub fn saturation(plan: &Plan, outcome: &Outcome) -> Option<String> {
     }
 }
 
-/// Whether a closed loop left both sides time: with more lines in flight more would have gone through.
+/// Returns whether both sides of a closed loop had idle time. More lines in flight would raise the throughput then.
 pub(crate) fn both_sides_idle(plan: &Plan, outcome: &Outcome) -> bool {
     let server = outcome.server.as_ref().is_some_and(|server| cores_demanded(server) < IDLE_SHARE);
     let closed = matches!(plan.pacing, Pacing::Closed { .. });
     closed && server && outcome.window_seconds >= MIN_WINDOW_SECONDS && outcome.generator.busy_share < IDLE_SHARE
 }
 
-/// Cores that a server used or waited for.
+/// Returns the cores that a server used or waited for.
 fn cores_demanded(server: &ServerFigures) -> f64 {
     server.cpu_share + server.waited_share
 }
 
-/// An open loop must have had time, and its own lateness must not be what is measured.
+/// Checks an open loop: its workers must have had time, and its latency must not consist of the send lag.
 fn open_loop_saturation(outcome: &Outcome) -> Option<String> {
     let (lag, latency) = (&outcome.send_lag_us, &outcome.latency_us);
     if outcome.generator.busy_share > MAX_BUSY_SHARE {
@@ -56,10 +56,10 @@ fn open_loop_saturation(outcome: &Outcome) -> Option<String> {
     } else {
         return None;
     };
-    Some(format!("the generator itself sent late ({quantile} {}): lower the rate, or give it a CPU", micros(lag)))
+    Some(format!("the generator sent late ({quantile} {}): lower the rate, or give the generator a CPU", micros(lag)))
 }
 
-/// A closed loop keeps somebody busy: it should be the server.
+/// Checks a closed loop, in which one side is always busy: it should be the server.
 fn closed_loop_saturation(outcome: &Outcome) -> Option<String> {
     let generator = &outcome.generator;
     let starved = generator.waited_share > MAX_WAITED_SHARE.max(generator.cpu_share);
@@ -68,8 +68,8 @@ fn closed_loop_saturation(outcome: &Outcome) -> Option<String> {
     }
     match &outcome.server {
         Some(server) if cores_demanded(server) >= MIN_SERVER_CORES => None,
-        Some(_) => Some(format!("{} while the server had time: {}", describe_load(generator), remedy(generator))),
-        None => Some(format!("{}: give --pid to tell whether the server was as busy", describe_load(generator))),
+        Some(_) => Some(format!("{} while the server was not busy: {}", describe_load(generator), remedy(generator))),
+        None => Some(format!("{}: give --pid to show whether the server was busy too", describe_load(generator))),
     }
 }
 
@@ -86,7 +86,7 @@ fn remedy(generator: &GeneratorFigures) -> &'static str {
     if generator.cpu_share > MAX_BUSY_SHARE {
         "add --threads or --processes"
     } else {
-        "give it a CPU, or lower the load"
+        "give the generator a CPU, or lower the load"
     }
 }
 
@@ -95,12 +95,12 @@ pub(crate) mod tests {
     use super::*;
     use crate::plan::tests::plan;
 
-    /// An outcome of a generator that computed for this share of the window.
+    /// Returns an outcome of a generator that computed for a share of the window.
     pub(crate) fn busy(share: f64) -> Outcome {
         waiting(share, 0.0)
     }
 
-    /// One that also waited for a CPU.
+    /// Returns an outcome of a generator that also waited for a CPU.
     fn waiting(cpu: f64, waited: f64) -> Outcome {
         let mut outcome = Outcome { window_seconds: 1.0, ..Outcome::default() };
         outcome.generator.cpu_share = cpu;
@@ -117,35 +117,38 @@ pub(crate) mod tests {
     const CLOSED: Pacing = Pacing::Closed { window: 1 };
 
     #[test]
-    fn a_closed_loop_keeps_both_sides_busy() {
+    fn closed_loop_is_saturated_unless_the_server_was_busy() {
         let mut outcome = busy(0.99);
         assert!(saturation(&plan(CLOSED), &outcome).is_some_and(|why| why.contains("give --pid")));
         outcome.server = Some(server(0.8, 0.0));
-        assert!(saturation(&plan(CLOSED), &outcome).is_some_and(|why| why.contains("while the server had time")));
+        assert!(saturation(&plan(CLOSED), &outcome).is_some_and(|why| why.contains("while the server was not busy")));
         outcome.server = Some(server(0.95, 0.0));
         assert_eq!(saturation(&plan(CLOSED), &outcome), None);
     }
 
     #[test]
-    fn a_generator_without_a_cpu_is_as_busy_as_one_that_computes() {
+    fn waiting_for_a_cpu_counts_as_busy() {
         let mut outcome = waiting(0.3, 0.68);
-        assert!(saturation(&plan(OPEN), &outcome).is_some_and(|why| why.contains("waited 68 % for a CPU: give it")));
+        assert!(
+            saturation(&plan(OPEN), &outcome)
+                .is_some_and(|why| why.contains("waited 68 % for a CPU: give the generator a CPU"))
+        );
         outcome.server = Some(server(0.4, 0.1));
-        assert!(saturation(&plan(CLOSED), &outcome).is_some_and(|why| why.contains("while the server had time")));
+        assert!(saturation(&plan(CLOSED), &outcome).is_some_and(|why| why.contains("while the server was not busy")));
         outcome.server = Some(server(0.6, 0.4));
-        assert_eq!(saturation(&plan(CLOSED), &outcome), None, "both shared what there was");
+        assert_eq!(saturation(&plan(CLOSED), &outcome), None, "both sides shared the CPUs");
         let mut outcome = Outcome { server: Some(server(0.3, 0.0)), ..waiting(0.2, 0.6) };
         assert!(saturation(&plan(CLOSED), &outcome).is_some_and(|why| why.contains("and waited 60 % for a CPU while")));
         outcome.server = Some(server(0.6, 0.35));
         assert_eq!(saturation(&plan(CLOSED), &outcome), None);
         let outcome = Outcome { server: Some(server(0.5, 0.1)), ..waiting(0.35, 0.25) };
-        assert_eq!(saturation(&plan(CLOSED), &outcome), None, "a machine of two cores with others on it");
+        assert_eq!(saturation(&plan(CLOSED), &outcome), None, "two cores shared with other programs");
     }
 
     #[test]
-    fn a_closed_loop_that_leaves_both_sides_time_is_told() {
+    fn closed_loop_with_two_idle_sides_is_detected() {
         let mut outcome = waiting(0.4, 0.1);
-        assert!(!both_sides_idle(&plan(CLOSED), &outcome), "nothing is known of the server");
+        assert!(!both_sides_idle(&plan(CLOSED), &outcome), "the server's process is not known");
         outcome.server = Some(server(0.5, 0.1));
         assert!(both_sides_idle(&plan(CLOSED), &outcome) && !both_sides_idle(&plan(OPEN), &outcome));
         outcome.server = Some(server(1.2, 0.0));
@@ -153,7 +156,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn late_sends_are_not_the_servers_latency() {
+    fn open_loop_with_late_sends_is_saturated() {
         let mut outcome = busy(0.1);
         (outcome.send_lag_us.p99, outcome.latency_us.p99) = (30_000, 40_000);
         assert!(saturation(&plan(OPEN), &outcome).is_some_and(|why| why.contains("sent late (p99 30 ms)")));
@@ -163,11 +166,11 @@ pub(crate) mod tests {
         assert!(saturation(&plan(OPEN), &outcome).is_some_and(|why| why.contains("sent late (p50 2")));
         (outcome.send_lag_us.p50, outcome.send_lag_us.p99) = (900, 4500);
         (outcome.latency_us.p50, outcome.latency_us.p99) = (1000, 5000);
-        assert_eq!(saturation(&plan(OPEN), &outcome), None, "the machine's own unrest");
+        assert_eq!(saturation(&plan(OPEN), &outcome), None, "lag below the bounds");
     }
 
     #[test]
-    fn a_moment_says_nothing() {
+    fn very_short_window_is_never_saturated() {
         let outcome = Outcome { window_seconds: 0.02, ..busy(1.0) };
         assert_eq!(saturation(&plan(OPEN), &outcome), None);
     }

@@ -1,4 +1,4 @@
-//! The figures of a run for a person at a terminal.
+//! The figures of a run as a table for a terminal.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use crate::metrics::Counters;
 use crate::outcome::{Outcome, PhaseFigures, ServerFigures, Step};
 use crate::test_result::TestResult;
 
-/// Rows of a name and some words, under headings.
+/// Rows of a name and a text, under a heading.
 #[derive(Debug, Default)]
 struct Table(String);
 
@@ -19,7 +19,7 @@ impl Table {
     }
 }
 
-/// The whole table, the verdict last.
+/// Renders the whole table. Its last line is the verdict.
 #[must_use]
 pub fn render(result: &TestResult) -> String {
     let TestResult { outcome, verdict } = result;
@@ -54,7 +54,7 @@ pub fn render(result: &TestResult) -> String {
     table.0
 }
 
-/// What was run, in a line.
+/// Returns a line that describes the run's scenario and parameters.
 #[must_use]
 pub fn heading(outcome: &Outcome) -> String {
     let value = |key: &str| {
@@ -114,7 +114,7 @@ fn sending_rows(table: &mut Table, outcome: &Outcome) {
     let [p50, p90, p99, p999, max] = figures;
     table.row("latency", &format!("p50 {p50}  p90 {p90}  p99 {p99}  p99.9 {p999}  max {max}"));
     if outcome.parameters.get("read_every").and_then(serde_json::Value::as_f64).is_some_and(|every| every > 0.0) {
-        table.row("", "(latency of the members that are read at once: see --read-every)");
+        table.row("", "(latency of the members that are read immediately: see --read-every)");
     }
 }
 
@@ -185,7 +185,7 @@ fn generator_rows(table: &mut Table, outcome: &Outcome) {
     );
 }
 
-/// What bare writes cost, and how far the server is from it.
+/// Adds the cost of bare writes, and the ratio of the server's cost to it.
 fn limit_rows(table: &mut Table, limit: &Limit) {
     table.row(
         "limit",
@@ -204,7 +204,7 @@ fn limit_rows(table: &mut Table, limit: &Limit) {
     table.row("", &text);
 }
 
-/// The limit alone.
+/// Renders the cost of bare writes alone.
 #[must_use]
 pub fn render_limit(limit: &Limit) -> String {
     let mut table = Table::default();

@@ -1,4 +1,4 @@
-//! Whether a run's figures can be relied on, in one line, and the exit code that says so.
+//! The verdict on a run: whether its figures can be relied on, in one line, and the program's exit code.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,32 +7,32 @@ use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::saturation::{both_sides_idle, saturation};
 
-/// What a run comes to; the numbers are the program's exit codes.
+/// The kinds of verdict. Each has an exit code.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VerdictKind {
-    /// Everything arrived once and in order, and the generator was not the bottleneck.
+    /// Every line arrived once and in order, and the generator was not the bottleneck.
     #[default]
     Good,
-    /// Something was lost, came twice, came out of order, or was never sent.
+    /// Lines or notices were lost, duplicated, misordered or corrupt.
     Wrong,
-    /// The generator itself was the bottleneck.
+    /// The generator was the bottleneck.
     Saturated,
-    /// It could not be measured.
+    /// The run failed.
     Unmeasured,
 }
 
 /// A verdict and its reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// What it comes to.
+    /// The kind of the verdict.
     pub kind: VerdictKind,
-    /// One line for a person.
+    /// The verdict in one line.
     pub text: String,
 }
 
 impl Verdict {
-    /// Judges a run that ended early with `failure`, or at its end.
+    /// Judges a run, which may have ended early with `failure`.
     #[must_use]
     pub fn new(plan: &Plan, failure: Option<&str>, outcome: &Outcome) -> Self {
         let violations = violations(outcome);
@@ -42,7 +42,7 @@ impl Verdict {
         if let Some(failure) = failure {
             return verdict(VerdictKind::Unmeasured, format!("FAILED: {failure}{violations_so_far}"));
         }
-        // What was refused is not on its way to anybody: it is told before what is missing.
+        // Refused lines are not in transit. The refusal explains missing deliveries, so it comes first.
         if outcome.counters.errors > 0 {
             let count = thousands(outcome.counters.errors);
             let first = outcome.refusal.as_ref().map_or(String::new(), |words| format!(", first with `{words}`"));
@@ -67,7 +67,7 @@ impl Verdict {
         verdict(VerdictKind::Good, good_text(plan, outcome))
     }
 
-    /// The program's exit code.
+    /// Returns the program's exit code.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self.kind {
@@ -89,10 +89,10 @@ fn good_text(plan: &Plan, outcome: &Outcome) -> String {
     if counters.sent > 0 {
         return format!("GOOD: {} deliveries, each once and in its room's order", thousands(counters.delivered));
     }
-    format!("GOOD: {} connections in and out", thousands(counters.joined))
+    format!("GOOD: {} connections joined and left", thousands(counters.joined))
 }
 
-/// What must never happen, where it did.
+/// Describes the violations of the guarantees, with their number.
 fn violations(outcome: &Outcome) -> Vec<String> {
     let counters = &outcome.counters;
     let skipped = if counters.skipped > 0 {
@@ -100,18 +100,18 @@ fn violations(outcome: &Outcome) -> Vec<String> {
     } else {
         String::new()
     };
-    // What was refused was not taken on, and is no loss.
+    // The server did not accept refused lines, so it did not lose them.
     let lost = if counters.errors > 0 { "missing" } else { "lost" };
     let missing = counters.join_notices_expected.saturating_sub(counters.join_notices);
-    // Notices are owed to those who came in: when not all did, that is told instead.
+    // Missing notices are reported only where all members joined; a failure reports missing members.
     let missing = if outcome.join.count == outcome.connections() { missing } else { 0 };
     [
         (counters.lost, format!("of {} deliveries {lost}{skipped}", thousands(counters.expected))),
         (counters.duplicated, "delivered more than once".into()),
         (counters.misordered_sender, "out of their sender's order".into()),
         (counters.misordered_room, "out of their room's common order".into()),
-        (counters.corrupt, "lines that nobody sent".into()),
-        (counters.untrue_notices, "notices of joins or leaves that did not happen, or told twice".into()),
+        (counters.corrupt, "lines that no member sent".into()),
+        (counters.untrue_notices, "join or leave notices that were wrong or repeated".into()),
         (missing, format!("of {} join notices lost", thousands(counters.join_notices_expected))),
     ]
     .into_iter()
@@ -127,7 +127,7 @@ mod tests {
     use crate::saturation::tests::{OPEN, busy};
 
     #[test]
-    fn a_busy_generator_is_not_believed() {
+    fn busy_generator_is_a_saturated_verdict() {
         let verdict = Verdict::new(&plan(OPEN), None, &busy(0.97));
         assert_eq!((verdict.kind, verdict.exit_code()), (VerdictKind::Saturated, 3));
         assert!(verdict.text.starts_with("SATURATED: the generator's busiest thread computed for 97 %"), "{verdict:?}");
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_with_its_words_before_what_is_missing() {
+    fn refusal_with_its_text_precedes_missing_deliveries() {
         let mut outcome = busy(0.1);
         (outcome.counters.errors, outcome.counters.expected, outcome.counters.lost) = (3, 1000, 7);
         outcome.refusal = Some("ERROR: too long".into());
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn every_wrong_is_named() {
+    fn every_violation_is_named() {
         let mut outcome = busy(0.1);
         outcome.counters.expected = 1000;
         outcome.counters.lost = 7;

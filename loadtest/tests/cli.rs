@@ -1,5 +1,5 @@
-//! The program as a user meets it: its exit codes, its lines of complaint, its files.
-#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+//! The program as a user runs it: exit codes, messages and files.
+#![allow(clippy::unwrap_used, reason = "a test stops at the first error")]
 
 mod common;
 
@@ -13,7 +13,7 @@ fn loadtest(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_loadtest")).args(arguments).output().unwrap()
 }
 
-/// A short run of 12 members in 3 rooms against a server, with some more arguments.
+/// Runs 12 members in 3 rooms for a short time, with additional arguments.
 fn short(scenario: &str, target: SocketAddr, more: &[&str]) -> Output {
     let target = target.to_string();
     let shape = ["--connections", "12", "--rooms", "3", "--lines", "10", "--patience", "700ms"];
@@ -36,7 +36,7 @@ fn json(path: &Path) -> serde_json::Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// A directory of this test's own.
+/// Returns a directory that only this test uses.
 fn scratch(name: &str) -> std::path::PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&path).unwrap();
@@ -44,7 +44,7 @@ fn scratch(name: &str) -> std::path::PathBuf {
 }
 
 #[test]
-fn a_clean_run_writes_its_table_its_json_and_its_page() {
+fn good_run_writes_a_table_a_json_file_and_a_page() {
     let directory = scratch("clean");
     let (result, page) = (directory.join("a.json"), directory.join("a.html"));
     let files = ["--json", result.to_str().unwrap(), "--report", page.to_str().unwrap()];
@@ -70,7 +70,7 @@ fn a_clean_run_writes_its_table_its_json_and_its_page() {
 }
 
 #[test]
-fn a_servers_process_is_measured() {
+fn server_process_given_by_pid_is_measured() {
     let directory = scratch("process");
     let result = directory.join("a.json");
     let pid = std::process::id().to_string();
@@ -83,14 +83,14 @@ fn a_servers_process_is_measured() {
 }
 
 #[test]
-fn loss_is_exit_code_1() {
+fn lost_lines_give_exit_code_1() {
     let output = short("steady", serve(Fault::LoseForOne(3)), &["--rate", "100/s"]);
     assert_eq!(code(&output), 1, "{}", text(&output));
     assert!(text(&output).contains("WRONG: 3 of 120 deliveries lost"), "{}", text(&output));
 }
 
 #[test]
-fn several_processes_share_the_work() {
+fn rooms_are_spread_over_several_processes() {
     let output =
         short("flood", serve(Fault::LoseForOne(3)), &["--in-flight", "2", "--processes", "2", "--threads", "2"]);
     assert_eq!(code(&output), 1, "{}{}", text(&output), error(&output));
@@ -98,18 +98,18 @@ fn several_processes_share_the_work() {
 }
 
 #[test]
-fn storms_and_idleness_are_measured() {
+fn storm_and_idle_are_measured() {
     let target = serve(Fault::None).to_string();
     let output = loadtest(&["storm", "--target", &target, "--connections", "20"]);
     assert_eq!(code(&output), 0, "{}", text(&output));
     assert!(text(&output).contains("210 of 210 joins"), "{}", text(&output));
     let output = loadtest(&["idle", "--target", &target, "--connections", "20", "--rooms", "4", "--duration", "10ms"]);
     assert_eq!(code(&output), 0, "{}", text(&output));
-    assert!(text(&output).contains("GOOD: 20 connections in and out"), "{}", text(&output));
+    assert!(text(&output).contains("GOOD: 20 connections joined and left"), "{}", text(&output));
 }
 
 #[test]
-fn steps_end_at_the_last_good_one() {
+fn step_reports_the_last_good_step() {
     let target = serve(Fault::None).to_string();
     let shape = ["--connections", "6", "--rooms", "2", "--rate", "20/s", "--duration", "200ms", "--warmup", "0s"];
     let bounds = ["--steps", "2", "--until-p99", "1h"];
@@ -122,7 +122,7 @@ fn steps_end_at_the_last_good_one() {
 }
 
 #[test]
-fn a_step_that_fails_is_a_failure_though_others_were_good() {
+fn failing_step_is_a_failure_after_good_steps() {
     let target = serve(Fault::CloseAll(9)).to_string();
     let shape = ["--connections", "2", "--rooms", "1", "--rate", "20/s", "--duration", "200ms", "--warmup", "0s"];
     let output = loadtest(&[&["step", "--target", &target, "--until-p99", "1h"], &shape[..]].concat());
@@ -135,14 +135,14 @@ fn a_step_that_fails_is_a_failure_though_others_were_good() {
 }
 
 #[test]
-fn the_limit_needs_no_server() {
+fn limit_needs_no_server() {
     let output = loadtest(&["limit", "--sockets", "4", "--lines", "2", "--duration", "20ms"]);
     assert_eq!(code(&output), 0);
     assert!(text(&output).contains("bare writes of 2 lines of 78 bytes to 4 sockets:"), "{}", text(&output));
 }
 
 #[test]
-fn nonsense_is_refused_in_one_line() {
+fn invalid_plan_is_refused_in_one_line() {
     let target = serve(Fault::None).to_string();
     let refuse = |arguments: &[&str], words: &str| {
         let output = loadtest(&[&["steady", "--target", &target], arguments].concat());
@@ -160,7 +160,7 @@ fn nonsense_is_refused_in_one_line() {
 }
 
 #[test]
-fn too_few_files_are_told_with_the_way_out() {
+fn too_low_limit_of_open_files_is_reported_with_a_remedy() {
     let target = serve(Fault::None).to_string();
     let command = "ulimit -n 200; exec \"$0\" idle --connections 1000 --rooms 10 --target \"$1\"";
     let output = Command::new("sh").args(["-c", command, env!("CARGO_BIN_EXE_loadtest"), &target]).output().unwrap();
@@ -169,7 +169,7 @@ fn too_few_files_are_told_with_the_way_out() {
 }
 
 #[test]
-fn nobody_there_and_strangers_are_told_with_the_way_out() {
+fn missing_server_and_other_protocols_are_reported_with_a_remedy() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let output = short("steady", free, &[]);
     assert_eq!(code(&output), 3);
@@ -184,7 +184,7 @@ fn nobody_there_and_strangers_are_told_with_the_way_out() {
 }
 
 #[test]
-fn two_results_are_compared_if_their_work_is_the_same() {
+fn compare_accepts_only_results_of_the_same_work() {
     let directory = scratch("compare");
     let target = serve(Fault::None);
     let run = |name: &str, window: &str| {
@@ -206,7 +206,7 @@ fn two_results_are_compared_if_their_work_is_the_same() {
 }
 
 #[test]
-fn a_result_that_was_not_good_is_not_shown_as_one() {
+fn result_that_is_not_good_is_marked() {
     let directory = scratch("bad");
     let (good, bad) = (directory.join("good-1.json"), directory.join("bad-1.json"));
     let run = |fault: Fault, path: &Path| {
@@ -221,11 +221,11 @@ fn a_result_that_was_not_good_is_not_shown_as_one() {
     assert!(cells[1..].iter().all(|cell| cell.ends_with("(wrong)")), "{row}");
     let output = loadtest(&["compare", files[0], files[1]]);
     assert_eq!(code(&output), 3, "{}", text(&output));
-    assert!(text(&output).contains("the second was not good"), "{}", text(&output));
+    assert!(text(&output).contains("the second result is not good"), "{}", text(&output));
 }
 
 #[test]
-fn wrong_usage_is_exit_code_2() {
+fn wrong_usage_gives_exit_code_2() {
     for (arguments, words) in [
         (&["steady", "--target", "foo"][..], "--target foo is not an address with a port"),
         (&["limit", "--sockets", "0"], "--sockets, --lines"),
@@ -240,7 +240,7 @@ fn wrong_usage_is_exit_code_2() {
 }
 
 #[test]
-fn a_file_that_cannot_be_written_is_told_first() {
+fn unwritable_file_is_reported_before_the_run() {
     let output = short("steady", serve(Fault::None), &["--json", "/nowhere/a.json"]);
     assert_eq!((code(&output), text(&output).as_str()), (3, ""), "{}", error(&output));
     assert!(error(&output).contains("cannot write /nowhere/a.json"), "{}", error(&output));

@@ -1,16 +1,16 @@
-//! A server that does wrong is caught each time, and the verdict says at what.
+//! Runs against a server with one fault each: the counters show the fault, and the verdict names it.
 
 mod common;
 
-use common::{Fault, plan, run, run_with, serve, serve_wronging};
+use common::{Fault, plan, run, run_with, serve, serve_with_victim};
 use loadtest::plan::{Pacing, Stop};
 use loadtest::verdict::VerdictKind;
 
-/// The rooms of the usual plan, which share the fault.
+/// The rooms of the usual plan. The fault occurs in each of them.
 const ROOMS: u64 = 2;
 
 #[test]
-fn a_clean_run_is_clean() {
+fn run_without_fault_is_good() {
     let mut plan = plan(serve(Fault::None));
     plan.patience = std::time::Duration::from_secs(30);
     plan.pacing = Pacing::Closed { window: 2 };
@@ -27,7 +27,7 @@ fn a_clean_run_is_clean() {
 }
 
 #[test]
-fn a_line_lost_for_one_member_is_caught() {
+fn line_lost_for_one_member_is_counted() {
     let result = run_with(Fault::LoseForOne(5));
     assert_eq!((result.outcome.counters.lost, result.outcome.counters.delivered), (ROOMS, 200 - ROOMS));
     assert_eq!((result.outcome.counters.duplicated, result.outcome.counters.misordered), (0, 0));
@@ -36,7 +36,7 @@ fn a_line_lost_for_one_member_is_caught() {
 }
 
 #[test]
-fn a_line_lost_for_all_is_caught_and_the_order_goes_on() {
+fn line_lost_for_all_members_is_counted_and_later_lines_are_in_order() {
     let result = run_with(Fault::LoseForAll(5));
     assert_eq!((result.outcome.counters.lost, result.outcome.counters.delivered), (5 * ROOMS, 200 - 5 * ROOMS));
     assert_eq!((result.outcome.counters.duplicated, result.outcome.counters.misordered), (0, 0));
@@ -44,14 +44,14 @@ fn a_line_lost_for_all_is_caught_and_the_order_goes_on() {
 }
 
 #[test]
-fn the_last_line_lost_is_caught() {
+fn loss_of_the_last_line_is_counted() {
     let result = run_with(Fault::LoseForOne(20));
     assert_eq!(result.outcome.counters.lost, ROOMS);
     assert_eq!(result.verdict.exit_code(), 1);
 }
 
 #[test]
-fn a_duplicate_is_caught() {
+fn duplicate_for_one_member_is_counted() {
     let result = run_with(Fault::Duplicate(7));
     assert_eq!(
         (result.outcome.counters.duplicated, result.outcome.counters.lost, result.outcome.counters.misordered),
@@ -62,7 +62,7 @@ fn a_duplicate_is_caught() {
 }
 
 #[test]
-fn a_duplicate_for_all_is_caught() {
+fn duplicate_for_all_members_is_counted() {
     let result = run_with(Fault::DuplicateForAll(7));
     assert_eq!(
         (result.outcome.counters.duplicated, result.outcome.counters.lost, result.outcome.counters.misordered),
@@ -71,7 +71,7 @@ fn a_duplicate_for_all_is_caught() {
 }
 
 #[test]
-fn two_lines_swapped_for_one_member_are_caught() {
+fn swapped_lines_of_two_senders_are_counted() {
     let result = run_with(Fault::Swap(9));
     let counters = &result.outcome.counters;
     assert_eq!((counters.misordered, counters.misordered_room), (ROOMS, ROOMS), "{counters:?}");
@@ -80,7 +80,7 @@ fn two_lines_swapped_for_one_member_are_caught() {
 }
 
 #[test]
-fn two_lines_of_one_sender_swapped_are_caught() {
+fn swapped_lines_of_one_sender_are_counted() {
     let mut plan = plan(serve(Fault::Swap(9)));
     plan.senders = 1;
     let result = run(&plan);
@@ -97,7 +97,7 @@ fn two_lines_of_one_sender_swapped_are_caught() {
 }
 
 #[test]
-fn a_changed_letter_is_caught() {
+fn changed_letter_is_counted_as_corrupt() {
     let result = run_with(Fault::Corrupt(4));
     assert_eq!(
         (result.outcome.counters.corrupt, result.outcome.counters.lost),
@@ -109,7 +109,7 @@ fn a_changed_letter_is_caught() {
 }
 
 #[test]
-fn every_byte_of_a_line_is_checked() {
+fn any_changed_part_of_a_line_is_counted_as_corrupt() {
     let all = 5 * ROOMS;
     for (fault, members) in [
         (Fault::Rename(4), ROOMS),
@@ -131,12 +131,12 @@ fn every_byte_of_a_line_is_checked() {
 }
 
 #[test]
-fn untrue_notices_are_caught() {
+fn wrong_and_repeated_notices_are_counted() {
     for fault in [Fault::GhostJoin, Fault::JoinTwice, Fault::GhostLeave] {
         let result = run_with(fault);
         assert!(result.outcome.counters.untrue_notices > 0, "{fault:?} {:?}", result.outcome.counters);
         assert_eq!(result.verdict.exit_code(), 1, "{fault:?}: {}", result.verdict.text);
-        assert!(result.verdict.text.contains("that did not happen"), "{fault:?}: {}", result.verdict.text);
+        assert!(result.verdict.text.contains("that were wrong or repeated"), "{fault:?}: {}", result.verdict.text);
     }
 }
 
@@ -149,7 +149,7 @@ fn skipped_lines_are_counted_as_lost_and_as_announced() {
 }
 
 #[test]
-fn a_lost_join_notice_is_caught() {
+fn lost_join_notice_is_counted() {
     let result = run_with(Fault::LoseNotice);
     assert!(
         result.outcome.counters.join_notices < result.outcome.counters.join_notices_expected,
@@ -161,7 +161,7 @@ fn a_lost_join_notice_is_caught() {
 }
 
 #[test]
-fn a_server_that_closes_in_mid_run_is_told() {
+fn server_that_closes_all_connections_is_reported() {
     let result = run_with(Fault::CloseAll(10));
     assert_eq!(
         (result.outcome.counters.closed, result.verdict.kind),
@@ -169,12 +169,16 @@ fn a_server_that_closes_in_mid_run_is_told() {
         "{:?}",
         result.outcome.counters
     );
-    assert!(result.outcome.counters.delivered >= 40, "what came before is still told: {:?}", result.outcome.counters);
+    assert!(
+        result.outcome.counters.delivered >= 40,
+        "earlier deliveries are still counted: {:?}",
+        result.outcome.counters
+    );
     assert!(result.verdict.text.contains("closed every connection during the run"), "{}", result.verdict.text);
 }
 
 #[test]
-fn a_server_that_keeps_leavers_is_told() {
+fn server_that_keeps_connections_open_is_reported() {
     let result = run_with(Fault::KeepOpen);
     assert_eq!((result.verdict.exit_code(), result.outcome.leave.count), (3, 0));
     assert!(result.verdict.text.contains("kept 10 of 10 connections open"), "{}", result.verdict.text);
@@ -182,7 +186,7 @@ fn a_server_that_keeps_leavers_is_told() {
 }
 
 #[test]
-fn lines_on_their_way_at_a_failure_are_not_lost() {
+fn lines_in_transit_at_a_failure_are_not_lost() {
     let mut plan = plan(serve(Fault::CloseAll(10)));
     plan.stop = Stop::After(std::time::Duration::from_secs(60));
     plan.warmup = std::time::Duration::from_secs(60);
@@ -198,14 +202,14 @@ fn lines_on_their_way_at_a_failure_are_not_lost() {
 }
 
 #[test]
-fn one_connection_closed_is_told() {
+fn one_closed_connection_is_reported() {
     let result = run_with(Fault::CloseOne(10));
     assert_eq!((result.verdict.kind, result.verdict.exit_code()), (VerdictKind::Unmeasured, 3));
     assert!(result.verdict.text.contains("during the run"), "{}", result.verdict.text);
 }
 
 #[test]
-fn refusals_and_strangers_are_told() {
+fn refusals_and_other_protocols_are_reported() {
     let cases = [
         (Fault::Refuse, "refused a connection: it sent `ERROR"),
         (Fault::Http, "does not speak --protocol line: it sent `HTTP/1.1 400"),
@@ -219,7 +223,7 @@ fn refusals_and_strangers_are_told() {
 }
 
 #[test]
-fn nobody_there_is_told() {
+fn missing_server_is_reported() {
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let result = run(&plan(address));
     assert_eq!(result.verdict.exit_code(), 3);
@@ -227,7 +231,7 @@ fn nobody_there_is_told() {
 }
 
 #[test]
-fn a_closed_loop_is_checked_as_well_however_it_is_read() {
+fn closed_loop_is_checked_with_immediate_and_deferred_reads() {
     for read_every in [0, 2] {
         for (fault, lost, duplicated) in
             [(Fault::None, 0, 0), (Fault::LoseForOne(50), 2, 0), (Fault::Duplicate(50), 0, 2)]
@@ -252,20 +256,21 @@ fn a_closed_loop_is_checked_as_well_however_it_is_read() {
 }
 
 #[test]
-fn whoever_is_wronged_is_heard() {
-    // The sender, one that is read now and then, and the last, which is read at once; during the run and at the end.
+fn fault_is_counted_at_any_member() {
+    // The first sender, a member whose reads are deferred, and the last member, which is read immediately; each during
+    // the run and at its end.
     let faults = [50, 100].map(|at| [Fault::LoseForOne(at), Fault::Duplicate(at), Fault::Rename(at)]);
     std::thread::scope(|scope| {
         for victim in [0, 3, 40] {
             for fault in faults.into_iter().flatten() {
-                scope.spawn(move || is_heard(fault, victim));
+                scope.spawn(move || assert_fault_is_counted(fault, victim));
             }
         }
     });
 }
 
-fn is_heard(fault: Fault, victim: usize) {
-    let mut plan = plan(serve_wronging(fault, victim));
+fn assert_fault_is_counted(fault: Fault, victim: usize) {
+    let mut plan = plan(serve_with_victim(fault, victim));
     (plan.connections, plan.rooms) = (40, 1);
     plan.pacing = Pacing::Closed { window: 8 };
     plan.stop = Stop::Lines(100);
@@ -283,7 +288,7 @@ fn is_heard(fault: Fault, victim: usize) {
 }
 
 #[test]
-fn two_threads_share_the_rooms() {
+fn rooms_are_spread_over_two_threads() {
     let mut plan = plan(serve(Fault::LoseForOne(3)));
     plan.threads = 2;
     let result = run(&plan);

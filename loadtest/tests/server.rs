@@ -1,6 +1,6 @@
-//! The real server, built and started on a free port: what this tool is for.
+//! Runs against the real server, which is built and started on a free port.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "a test stops at the first error")]
 
 mod common;
 
@@ -17,7 +17,7 @@ use loadtest::server::Server;
 use loadtest::test_bed::TestBed;
 use loadtest::verdict::VerdictKind;
 
-/// Builds the server once, in the same profile, into the same directory as this test.
+/// Builds the server once, in this test's profile and target directory, and returns its path.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
@@ -40,7 +40,7 @@ fn plan(target: SocketAddr) -> Plan {
 }
 
 #[test]
-fn a_paced_run_is_clean() {
+fn paced_run_is_good() {
     let server = spawn();
     let counters = common::run(&plan(server.address())).outcome.counters;
     assert_eq!((counters.sent, counters.expected, counters.delivered), (120, 1200, 1200), "{counters:?}");
@@ -52,7 +52,7 @@ fn a_paced_run_is_clean() {
 }
 
 #[test]
-fn a_flood_of_many_senders_is_clean() {
+fn flood_of_many_senders_is_good() {
     let server = spawn();
     for read_every in [0, 2] {
         let result = common::run(&Plan {
@@ -69,7 +69,7 @@ fn a_flood_of_many_senders_is_clean() {
 }
 
 #[test]
-fn a_storm_is_announced_to_all() {
+fn storm_announces_each_join_to_all_members() {
     let server = spawn();
     let storm =
         Plan { connections: 100, rooms: 1, pacing: Pacing::Quiet, stop: Stop::Lines(0), ..plan(server.address()) };
@@ -79,7 +79,7 @@ fn a_storm_is_announced_to_all() {
 }
 
 #[test]
-fn the_program_spawns_and_stops_a_server() {
+fn program_spawns_and_stops_a_server() {
     let server = program().to_str().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_loadtest"))
         .args(["--spawn", "flood", "--server", server, "--connections", "20", "--lines", "50"])
@@ -89,12 +89,12 @@ fn the_program_spawns_and_stops_a_server() {
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(text.contains("50 sent, 1,000 deliveries expected, 1,000 delivered"), "{text}");
     assert!(text.contains("0 lost, 0 duplicated") && text.contains("server        RSS"), "{text}");
-    // Other programs' traffic keeps the server's writes from being counted: then there is nothing to compare.
+    // Where other programs' traffic hides the server's writes, no bare writes are measured.
     assert_eq!(text.contains("lines a write"), text.contains("bare writes of"), "{text}");
 }
 
 #[test]
-fn a_signal_stops_the_run_and_the_server_but_not_the_table() {
+fn signal_stops_the_run_and_the_server_and_prints_the_table() {
     for (signal, code) in [("TERM", 143), ("INT", 130)] {
         let mut program = Command::new(env!("CARGO_BIN_EXE_loadtest"))
             .args(["steady", "--spawn", "--server", program().to_str().unwrap(), "--connections", "20"])
@@ -105,7 +105,7 @@ fn a_signal_stops_the_run_and_the_server_but_not_the_table() {
             .unwrap();
         let pid = program.id().to_string();
         let children = format!("/proc/{pid}/task/{pid}/children");
-        // Its first words about talking come once the server runs and all are in.
+        // The first progress line of the phase of sending shows that the server runs and all members have joined.
         let mut words = BufReader::new(program.stderr.take().unwrap()).lines();
         assert!(words.any(|line| line.unwrap().contains("sending")));
         let server = std::fs::read_to_string(children).unwrap().trim().to_owned();
@@ -115,12 +115,12 @@ fn a_signal_stops_the_run_and_the_server_but_not_the_table() {
         let text = String::from_utf8(output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(code), "{text}");
         assert!(text.contains(&format!("FAILED: stopped by SIG{signal} after")) && text.contains(" sent, "), "{text}");
-        assert!(!Path::new("/proc").join(&server).exists(), "the server is still there");
+        assert!(!Path::new("/proc").join(&server).exists(), "the server still runs");
     }
 }
 
 #[test]
-fn a_server_that_ends_is_told_with_its_status() {
+fn exit_status_of_a_killed_server_is_returned() {
     let mut server = spawn();
     assert_eq!(server.exit_status(), None);
     let pid = server.pid().to_string();
@@ -130,7 +130,7 @@ fn a_server_that_ends_is_told_with_its_status() {
 }
 
 #[test]
-fn a_server_that_ends_in_mid_run_is_told_with_its_status() {
+fn server_that_ends_during_the_run_is_reported_with_its_status() {
     let mut test_bed = TestBed::spawn(program(), Vec::new()).unwrap();
     let plan = Plan { stop: Stop::After(Duration::from_secs(60)), ..plan(test_bed.target()) };
     let pid = test_bed.server().unwrap().pid().to_string();

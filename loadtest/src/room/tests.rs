@@ -21,7 +21,7 @@ fn room(members: usize, kind: ProtocolKind) -> Room {
 }
 
 /// Sends `count` lines in turn. Returns the bytes that the server makes of each.
-fn say(room: &mut Room, count: usize) -> Vec<Vec<u8>> {
+fn send_lines(room: &mut Room, count: usize) -> Vec<Vec<u8>> {
     let mut text = Vec::new();
     let line = |room: &mut Room, text: &mut Vec<u8>| {
         let sender = room.next_line(1000, text).unwrap();
@@ -42,7 +42,7 @@ fn feed(room: &mut Room, member: usize, lines: &[&Vec<u8>], metrics: &mut Metric
     }
 }
 
-fn account(room: &Room, mut metrics: Metrics) -> Counters {
+fn final_counters(room: &Room, mut metrics: Metrics) -> Counters {
     room.add_final_counts(false, &mut metrics);
     metrics.counters
 }
@@ -50,7 +50,7 @@ fn account(room: &Room, mut metrics: Metrics) -> Counters {
 #[test]
 fn line_split_at_any_byte_is_reassembled() {
     let (mut room, mut metrics) = (room(3, ProtocolKind::Line), Metrics::default());
-    let stream = say(&mut room, 4).concat();
+    let stream = send_lines(&mut room, 4).concat();
     for (member, step) in [(0, 7), (1, 1), (2, stream.len())] {
         for chunk in stream.chunks(step) {
             room.receive(member, chunk, 2000, &mut metrics);
@@ -58,19 +58,19 @@ fn line_split_at_any_byte_is_reassembled() {
     }
     assert!(room.is_complete());
     assert_eq!(room.in_flight(), 0);
-    let counters = account(&room, metrics);
+    let counters = final_counters(&room, metrics);
     assert_eq!((counters.expected, counters.delivered, counters.lost, counters.corrupt), (12, 12, 0, 0));
 }
 
 #[test]
 fn swapped_lines_of_two_senders_break_only_the_room_order() {
     let (mut room, mut metrics) = (room(3, ProtocolKind::Line), Metrics::default());
-    let lines = say(&mut room, 4);
+    let lines = send_lines(&mut room, 4);
     let [a, b, c, d] = &lines[..] else { panic!() };
     feed(&mut room, 0, &[a, b, c, d], &mut metrics);
     feed(&mut room, 1, &[b, a, c, d], &mut metrics);
     feed(&mut room, 2, &[a, b, c, d], &mut metrics);
-    let counters = account(&room, metrics);
+    let counters = final_counters(&room, metrics);
     assert_eq!((counters.misordered_room, counters.misordered_sender, counters.misordered), (1, 0, 1), "{counters:?}");
     assert_eq!((counters.delivered, counters.lost, counters.duplicated), (12, 0, 0));
 }
@@ -78,13 +78,13 @@ fn swapped_lines_of_two_senders_break_only_the_room_order() {
 #[test]
 fn loss_at_the_first_receiver_is_counted() {
     let (mut room, mut metrics) = (room(3, ProtocolKind::Line), Metrics::default());
-    let lines = say(&mut room, 6);
+    let lines = send_lines(&mut room, 6);
     let all: Vec<&Vec<u8>> = lines.iter().collect();
     // The third line is lost for the member that is read first.
     feed(&mut room, 0, &[&all[..2], &all[3..]].concat(), &mut metrics);
     feed(&mut room, 1, &all, &mut metrics);
     feed(&mut room, 2, &all, &mut metrics);
-    let counters = account(&room, metrics);
+    let counters = final_counters(&room, metrics);
     assert_eq!(
         (counters.lost, counters.misordered, counters.duplicated, counters.delivered),
         (1, 0, 0, 17),
@@ -95,20 +95,20 @@ fn loss_at_the_first_receiver_is_counted() {
 #[test]
 fn line_from_another_room_is_corrupt() {
     let (mut room, mut metrics) = (room(2, ProtocolKind::Line), Metrics::default());
-    let lines = say(&mut room, 1);
+    let lines = send_lines(&mut room, 1);
     let mut other = format!("{}: ", room.member_name(0)).into_bytes();
     payload::encode(&Stamp { room: 4, sender: 0, sequence: 0, planned_us: 0 }, 40, &mut other);
     other.push(b'\n');
     feed(&mut room, 0, &[&lines[0], &other], &mut metrics);
     feed(&mut room, 1, &[&other, &lines[0]], &mut metrics);
-    let counters = account(&room, metrics);
+    let counters = final_counters(&room, metrics);
     assert_eq!((counters.corrupt, counters.delivered, counters.lost), (2, 2, 0), "{counters:?}");
 }
 
 #[test]
 fn line_with_another_sender_or_other_bytes_is_corrupt() {
     let (mut room, mut metrics) = (room(3, ProtocolKind::Irc), Metrics::default());
-    let line = say(&mut room, 1).remove(0);
+    let line = send_lines(&mut room, 1).remove(0);
     let changed = |from: &str, to: &str| String::from_utf8(line.clone()).unwrap().replace(from, to).into_bytes();
     // The first receiver's bytes become the log, but the stamp decides which sender is valid.
     feed(&mut room, 1, &[&changed("x00000!", "x00001!"), &line], &mut metrics);
@@ -127,9 +127,9 @@ fn wrong_and_repeated_notices_are_untrue() {
     room.receive(0, b"ghost has left\n", 2000, &mut metrics);
     assert_eq!((metrics.counters.join_notices, metrics.counters.untrue_notices), (1, 3));
     room.receive(0, format!("{name} has left\n").as_bytes(), 2000, &mut metrics);
-    assert_eq!(account(&room, metrics.clone()).untrue_notices, 4, "the member has not left");
+    assert_eq!(final_counters(&room, metrics.clone()).untrue_notices, 4, "the member has not left");
     room.mark_left(1);
-    assert_eq!(account(&room, metrics).untrue_notices, 3);
+    assert_eq!(final_counters(&room, metrics).untrue_notices, 3);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn reason_of_a_refusal_may_arrive_in_a_later_chunk() {
 #[test]
 fn missing_lines_of_a_stopped_run_are_in_flight() {
     let (mut room, mut metrics) = (room(2, ProtocolKind::Line), Metrics::default());
-    let lines = say(&mut room, 3);
+    let lines = send_lines(&mut room, 3);
     feed(&mut room, 0, &[&lines[0]], &mut metrics);
     room.add_final_counts(true, &mut metrics);
     assert_eq!((metrics.counters.expected, metrics.counters.in_flight, metrics.counters.lost), (6, 5, 0));
@@ -155,10 +155,10 @@ fn missing_lines_of_a_stopped_run_are_in_flight() {
 #[test]
 fn very_late_line_is_misordered_but_not_lost() {
     let (mut room, mut metrics) = (room(1, ProtocolKind::Line), Metrics::default());
-    let lines = say(&mut room, 4);
+    let lines = send_lines(&mut room, 4);
     let [a, b, c, d] = &lines[..] else { panic!() };
     feed(&mut room, 0, &[a, c, b, d, a], &mut metrics);
-    let counters = account(&room, metrics);
+    let counters = final_counters(&room, metrics);
     assert_eq!((counters.lost, counters.duplicated, counters.delivered), (0, 1, 4), "{counters:?}");
     assert_eq!((counters.misordered_sender, counters.misordered_room), (1, 0), "no other member exists: {counters:?}");
 }
@@ -166,14 +166,14 @@ fn very_late_line_is_misordered_but_not_lost() {
 #[test]
 fn sender_without_echo_expects_no_own_lines() {
     let (mut room, mut metrics) = (room(3, ProtocolKind::Irc), Metrics::default());
-    let lines = say(&mut room, 4);
+    let lines = send_lines(&mut room, 4);
     let [a, b, c, d] = &lines[..] else { panic!() };
     feed(&mut room, 0, &[b, d], &mut metrics);
     feed(&mut room, 1, &[a, c], &mut metrics);
     feed(&mut room, 2, &[a, b, c, d], &mut metrics);
     assert!(room.is_complete());
     assert_eq!(room.in_flight(), 0);
-    let counters = account(&room, metrics);
+    let counters = final_counters(&room, metrics);
     assert_eq!(
         (counters.expected, counters.delivered, counters.lost, counters.misordered),
         (8, 8, 0, 0),
@@ -184,13 +184,13 @@ fn sender_without_echo_expects_no_own_lines() {
 #[test]
 fn member_that_left_expects_no_more_lines() {
     let (mut room, mut metrics) = (room(2, ProtocolKind::Line), Metrics::default());
-    let lines = say(&mut room, 3);
+    let lines = send_lines(&mut room, 3);
     feed(&mut room, 0, &[&lines[0], &lines[1], &lines[2]], &mut metrics);
     feed(&mut room, 1, &[&lines[0]], &mut metrics);
     assert_eq!(room.in_flight(), 2);
     assert!(room.mark_left(1));
     assert_eq!(room.in_flight(), 0);
-    let counters = account(&room, metrics);
+    let counters = final_counters(&room, metrics);
     assert_eq!((counters.expected, counters.delivered, counters.lost), (4, 4, 0), "{counters:?}");
 }
 
@@ -199,7 +199,7 @@ fn unread_bytes_of_deferred_members_pause_sending() {
     let (mut room, mut metrics) = (room(40, ProtocolKind::Line), Metrics::default());
     room.deferred_reads = true;
     room.recompute_floor();
-    let stream = say(&mut room, 2000).concat();
+    let stream = send_lines(&mut room, 2000).concat();
     assert!(stream.len() > MAX_UNREAD_BYTES);
     (0..40).filter(|&member| room.is_read_immediately(member)).collect::<Vec<_>>().into_iter().for_each(|member| {
         room.receive(member, &stream, 2000, &mut metrics);

@@ -1,6 +1,6 @@
-//! A small chat server of our own that can be told to do wrong, and plans for short runs against it.
-#![allow(dead_code, reason = "each test program uses its part")]
-#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+//! A small chat server with selectable faults, and plans for short runs against it.
+#![allow(dead_code, reason = "each test program uses only a part")]
+#![allow(clippy::unwrap_used, reason = "a test stops at the first error")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -14,64 +14,64 @@ use loadtest::plan::{Pacing, Plan, Stop};
 use loadtest::protocol::ProtocolKind;
 use loadtest::test_result::TestResult;
 
-/// What the server does wrong; where it is about a line, it is the room's line with this number.
+/// The server's fault. A number is the number of the affected line in its room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Nothing.
+    /// No fault.
     None,
-    /// One member isn't sent a line.
+    /// One member does not receive a line.
     LoseForOne(u64),
-    /// Nobody is sent a line.
+    /// No member receives a line.
     LoseForAll(u64),
-    /// One member is sent a line twice.
+    /// One member receives a line twice.
     Duplicate(u64),
-    /// All members are sent a line twice.
+    /// All members receive a line twice.
     DuplicateForAll(u64),
-    /// One member is sent a line after the one that follows it.
+    /// One member receives a line after the line that follows it.
     Swap(u64),
-    /// A line arrives with one letter changed.
+    /// One member receives a line with a changed letter.
     Corrupt(u64),
-    /// A line arrives at one member under another name.
+    /// One member receives a line with another sender's name.
     Rename(u64),
-    /// A line arrives at all members under another name.
+    /// All members receive a line with another sender's name.
     RenameForAll(u64),
-    /// A line arrives at one member with another planned time.
+    /// One member receives a line with another planned time.
     Planned(u64),
-    /// A line arrives at one member with another end.
+    /// One member receives a line that ends in CR LF.
     CrLf(u64),
-    /// A line arrives at all members with another end.
+    /// All members receive a line that ends in CR LF.
     CrLfForAll(u64),
-    /// A line arrives at all members with words in front.
+    /// All members receive a line with additional text at its start.
     Front(u64),
-    /// Somebody is told of a newcomer who doesn't exist.
+    /// A member receives a join notice of a member that does not exist.
     GhostJoin,
-    /// Somebody is told of a newcomer twice.
+    /// A member receives a join notice twice.
     JoinTwice,
-    /// Somebody is told that a member has left who has not.
+    /// A member receives a leave notice of a member that has not left.
     GhostLeave,
-    /// All connections are closed at a line.
+    /// The server closes all connections at a line.
     CloseAll(u64),
-    /// One connection is closed at a line.
+    /// The server closes one connection at a line.
     CloseOne(u64),
-    /// One member is told that lines were skipped, instead of being sent three of them.
+    /// One member receives a skip notice in place of three lines.
     Skip(u64),
-    /// One newcomer isn't announced to somebody.
+    /// Some members do not receive a join notice.
     LoseNotice,
-    /// Everybody gets an `ERROR` for an answer.
+    /// The server answers every join with `ERROR`.
     Refuse,
-    /// It speaks HTTP.
+    /// The server speaks HTTP.
     Http,
-    /// It takes connections and says nothing.
+    /// The server accepts connections and sends nothing.
     Silent,
-    /// It never ends a connection.
+    /// The server never closes a connection.
     KeepOpen,
 }
 
-/// What happens to the server: by connection.
-enum Happening {
-    Came(usize, TcpStream),
-    Said(usize, String),
-    Went(usize),
+/// An event of a connection, by its number.
+enum ServerEvent {
+    Connected(usize, TcpStream),
+    Line(usize, String),
+    Closed(usize),
 }
 
 /// A member of a room.
@@ -79,50 +79,50 @@ struct Member {
     stream: TcpStream,
     room: Option<String>,
     name: String,
-    /// A line held back to come after the next one.
+    /// A line that is held back until the next one.
     held: Option<String>,
-    /// Lines still to be left out.
+    /// The number of lines still to be skipped.
     skipping: u64,
 }
 
-/// Starts a server on a free port whose faults strike a room's last member. It ends with the test program.
+/// Starts a server on a free port whose faults affect a room's last member. The server ends with the test program.
 pub(crate) fn serve(fault: Fault) -> SocketAddr {
-    serve_wronging(fault, usize::MAX)
+    serve_with_victim(fault, usize::MAX)
 }
 
-/// Starts a server whose faults strike the member at a place of each room, or the last if there are fewer.
-pub(crate) fn serve_wronging(fault: Fault, victim: usize) -> SocketAddr {
+/// Starts a server whose faults affect the member at an index of each room, or the last one in smaller rooms.
+pub(crate) fn serve_with_victim(fault: Fault, victim: usize) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
-    let (tell, happenings) = channel();
-    thread::spawn(move || hub(&happenings, fault, victim));
+    let (event_sender, events) = channel();
+    thread::spawn(move || run_server(&events, fault, victim));
     thread::spawn(move || {
         for (number, stream) in listener.incoming().enumerate() {
             let stream = stream.unwrap();
-            let tell = tell.clone();
-            tell.send(Happening::Came(number, stream.try_clone().unwrap())).unwrap();
-            thread::spawn(move || listen(number, stream, &tell));
+            let event_sender = event_sender.clone();
+            event_sender.send(ServerEvent::Connected(number, stream.try_clone().unwrap())).unwrap();
+            thread::spawn(move || read_lines(number, stream, &event_sender));
         }
     });
     address
 }
 
-fn listen(number: usize, stream: TcpStream, tell: &Sender<Happening>) {
+fn read_lines(number: usize, stream: TcpStream, event_sender: &Sender<ServerEvent>) {
     for line in BufReader::new(stream).lines() {
         let Ok(line) = line else { break };
-        let _ = tell.send(Happening::Said(number, line));
+        let _ = event_sender.send(ServerEvent::Line(number, line));
     }
-    let _ = tell.send(Happening::Went(number));
+    let _ = event_sender.send(ServerEvent::Closed(number));
 }
 
-/// One thread owns all that the server knows, so that all that it does is in one order.
-fn hub(happenings: &Receiver<Happening>, fault: Fault, victim: usize) {
+/// Handles all events in one thread, so that the server's actions have one order.
+fn run_server(events: &Receiver<ServerEvent>, fault: Fault, victim: usize) {
     let mut members: BTreeMap<usize, Member> = BTreeMap::new();
     let mut lines: BTreeMap<String, u64> = BTreeMap::new();
     let mut kept = Vec::new();
-    for happening in happenings {
-        match happening {
-            Happening::Came(number, mut stream) => {
+    for event in events {
+        match event {
+            ServerEvent::Connected(number, mut stream) => {
                 let greeting = match fault {
                     Fault::Http => "HTTP/1.1 400 Bad Request\r\n\r\n",
                     Fault::Silent => "",
@@ -132,7 +132,7 @@ fn hub(happenings: &Receiver<Happening>, fault: Fault, victim: usize) {
                 let member = Member { stream, room: None, name: String::new(), held: None, skipping: 0 };
                 members.insert(number, member);
             }
-            Happening::Said(number, line) => match members.get(&number).and_then(|member| member.room.clone()) {
+            ServerEvent::Line(number, line) => match members.get(&number).and_then(|member| member.room.clone()) {
                 None => join(&mut members, number, &line, fault),
                 Some(room) => {
                     let count = lines.entry(room.clone()).or_default();
@@ -141,7 +141,7 @@ fn hub(happenings: &Receiver<Happening>, fault: Fault, victim: usize) {
                     broadcast(&mut members, &room, &line, *count, (fault, victim));
                 }
             },
-            Happening::Went(number) => {
+            ServerEvent::Closed(number) => {
                 let Some(member) = members.remove(&number) else { continue };
                 if fault == Fault::KeepOpen {
                     kept.push(member.stream);
@@ -159,7 +159,7 @@ fn hub(happenings: &Receiver<Happening>, fault: Fault, victim: usize) {
 fn join(members: &mut BTreeMap<usize, Member>, number: usize, line: &str, fault: Fault) {
     let Some(member) = members.get_mut(&number) else { return };
     if fault == Fault::Refuse {
-        let _ = member.stream.write_all(b"ERROR\nthe house is full\n");
+        let _ = member.stream.write_all(b"ERROR\nthe server is full\n");
         return;
     }
     let words: Vec<&str> = line.split(' ').collect();
@@ -185,7 +185,7 @@ fn join(members: &mut BTreeMap<usize, Member>, number: usize, line: &str, fault:
     }
 }
 
-/// Sends a room's line number `count` to its members; the fault strikes one of them, or all.
+/// Sends a room's line number `count` to its members. The fault affects one of them or all.
 fn broadcast(
     members: &mut BTreeMap<usize, Member>,
     room: &str,
@@ -232,19 +232,19 @@ fn broadcast(
     }
 }
 
-/// A line under a name of the same length that nobody has.
+/// Returns a line with another sender's name of the same length.
 fn renamed(line: &str) -> String {
     line.replacen('u', "v", 1)
 }
 
-/// A line whose planned time has another last digit.
+/// Returns a line whose planned time has another last digit.
 fn replanned(line: &str) -> String {
     let at = line.find('#').unwrap() + 29;
     let digit = if &line[at..=at] == "7" { "6" } else { "7" };
     format!("{}{digit}{}", &line[..at], &line[at + 1..])
 }
 
-/// A plan for two rooms of five in which two members talk, 20 lines a room.
+/// Returns a plan for two rooms of five members. Two members of each send; each room has 20 lines.
 pub(crate) fn plan(target: SocketAddr) -> Plan {
     Plan {
         target,
@@ -266,7 +266,7 @@ pub(crate) fn plan(target: SocketAddr) -> Plan {
     }
 }
 
-/// Runs a plan without watching.
+/// Runs a plan without a display of its progress.
 pub(crate) fn run(plan: &Plan) -> TestResult {
     let run = coordinator::run(plan, None, &mut |_| ()).unwrap();
     TestResult::new("steady", plan, &run)
