@@ -1,13 +1,13 @@
 #!/bin/bash
-# Roomcast beside the design that it came from and other servers on the same work: each that is installed is started
-# with its limits off on a free port of this machine, loaded, and stopped; in turn, in two rounds, so that a disturbance
-# hits all of them.
-# Writes a Markdown table for each scenario to standard output, and every result to a directory. Its exit code is 1
-# when a server did not start or a run was not good; that run's cells say so instead of showing figures.
+# Compares Roomcast with its original design and with other servers on the same work. The script starts each server
+# that is installed, with its limits off, on a free port of this machine, loads it and stops it. The servers take turns
+# in two rounds, so that a disturbance of the machine affects all of them.
+# It writes a Markdown table for each scenario to standard output, and every result to a directory. The exit code is 1
+# when a server did not start or a run was not good; the cells of such a run name the verdict.
 #
-#   loadtest/compare.sh            about ten minutes
-#   QUICK=1 loadtest/compare.sh    about one
-#   ONLY="roomcast redis" RESULTS=/some/where loadtest/compare.sh
+#   loadtest/compare.sh            takes about ten minutes
+#   QUICK=1 loadtest/compare.sh    takes about one minute
+#   ONLY="roomcast redis" RESULTS=results loadtest/compare.sh
 #
 # Debian: apt install inspircd redis-server nats-server
 set -euo pipefail
@@ -18,7 +18,7 @@ ONLY=${ONLY:-roomcast original inspircd redis nats}
 RESULTS=${RESULTS:-$(mktemp -d)}
 PROGRAMS=${CARGO_TARGET_DIR:-target}/release
 SECONDS_EACH=${SECONDS_EACH:-$([[ ${QUICK:-} ]] && echo 1 || echo 5)}
-# A scenario's name and its arguments.
+# Each scenario: its name and the arguments of loadtest.
 SCENARIOS=(
   "busy-room flood --connections 200 --in-flight 32 --duration ${SECONDS_EACH}s"
   "paced-room steady --connections 500 --rooms 1 --rate 200/s --duration ${SECONDS_EACH}s"
@@ -42,7 +42,7 @@ stop() {
 }
 trap 'stop; rm -rf "$WORK"' EXIT
 
-say() { echo "$*" >&2; }
+log() { echo "$*" >&2; }
 
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
@@ -52,7 +52,7 @@ free_port() {
     port=$((20000 + RANDOM % 10000))
     listens "$port" || { echo "$port"; return; }
   done
-  say "no free port"; return 1
+  log "no free port"; return 1
 }
 
 installed() {
@@ -73,7 +73,7 @@ protocol() {
   esac
 }
 
-# Limits off: connections, rates, queues, pings, name lookups.
+# Writes a configuration without limits on connections, rates and queues, and without pings and name lookups.
 inspircd_config() {
   cat <<EOF
 <config format="xml">
@@ -119,7 +119,7 @@ write_deadline: "60s"
 EOF
 }
 
-# Starts a server; leaves its process in PID and its port in PORT.
+# Starts a server. Sets PID to its process and PORT to its port.
 start() {
   PORT=$(free_port)
   case $1 in
@@ -139,7 +139,7 @@ start() {
     kill -0 "$PID" 2>/dev/null || break
     sleep 0.1
   done
-  say "$1 did not start:"; tail -5 "$WORK/log" >&2
+  log "$1 did not start:"; tail -5 "$WORK/log" >&2
   return 1
 }
 
@@ -149,9 +149,9 @@ reversed() {
   echo "$words"
 }
 
-# Results of another time would end up in this one's table.
+# Results of an earlier run would appear in the tables of this one.
 if compgen -G "$RESULTS/*/*.json" >/dev/null; then
-  say "RESULTS=$RESULTS has results already: empty it, or name another directory"; exit 2
+  log "RESULTS=$RESULTS already has results: empty it, or name another directory"; exit 2
 fi
 BAD=0
 cargo build --release --quiet -p roomcast -p loadtest --bins --examples
@@ -161,15 +161,15 @@ for round in $(seq "$ROUNDS"); do
   for scenario in "${SCENARIOS[@]}"; do
     read -r name arguments <<<"$scenario"
     mkdir -p "$RESULTS/$name"
-    # Forth and back, so that none is always the first.
+    # The second round runs in reverse, so that no server is always the first.
     order=$ONLY
-    # shellcheck disable=SC2086 # the names are words
+    # shellcheck disable=SC2086 # split into names
     ((round % 2)) || order=$(reversed $ONLY)
     for server in $order; do
-      installed "$server" || { say "$server is not installed: left out"; continue; }
+      installed "$server" || { log "$server is not installed: skipped"; continue; }
       start "$server" || { BAD=1; stop; continue; }
-      say "round $round, $name: $server"
-      # shellcheck disable=SC2086 # the arguments are words
+      log "round $round, $name: $server"
+      # shellcheck disable=SC2086 # split into arguments
       "$PROGRAMS/loadtest" $arguments --target "127.0.0.1:$PORT" --pid "$PID" --protocol "$(protocol "$server")" \
         --connecting 1000 --json "$RESULTS/$name/$server-$round.json" | tail -1 >&2 || BAD=1
       stop
@@ -187,5 +187,5 @@ for scenario in "${SCENARIOS[@]}"; do
   fi
   echo
 done
-say "every result: $RESULTS"
+log "all results: $RESULTS"
 exit "$BAD"
