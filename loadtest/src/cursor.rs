@@ -27,8 +27,8 @@ pub(crate) struct Cursor {
 
 impl Cursor {
     /// Records the join notice of a member. Returns whether it is the first one.
-    pub(crate) fn record_join_notice(&mut self, newcomer: usize) -> bool {
-        let (word, bit) = (newcomer / 64, 1 << (newcomer % 64));
+    pub(crate) fn record_join_notice(&mut self, joined: usize) -> bool {
+        let (word, bit) = (joined / 64, 1 << (joined % 64));
         if word >= self.announced.len() {
             self.announced.resize(word + 1, 0);
         }

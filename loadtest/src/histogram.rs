@@ -71,8 +71,8 @@ impl<const DIGITS: u8> Histogram<DIGITS> {
         let count = self.count();
         let shares = (0..=points).map(|point| 1.0 - 10_f64.powf(-f64::from(point) / 12.0));
         // Shares above 1 - 1/count have no durations of their own.
-        let told = shares.take_while(|share| (1.0 - share) * count as f64 >= 1.0);
-        told.map(|share| (share, self.quantile(share))).collect()
+        let resolved = shares.take_while(|share| (1.0 - share) * count as f64 >= 1.0);
+        resolved.map(|share| (share, self.quantile(share))).collect()
     }
 
     /// Returns the percentiles that reports show.

@@ -153,8 +153,8 @@ impl Plan {
         }
         if self.senders == members && self.pacing != Pacing::Quiet && !self.protocol.protocol().echoes_to_sender() {
             return error(format!(
-                "--senders {} is every member of a room, but --protocol {} does not tell senders their own lines: \
-                 lower it, so that somebody sees them all",
+                "--senders {} is every member of a room, but --protocol {} does not send senders their own lines: \
+                 lower it, so that one member receives all lines",
                 self.senders, self.protocol
             ));
         }

@@ -261,9 +261,9 @@ impl Room {
             metrics.counters.join_notices_expected += self.expected_join_notices();
         }
         for (member, cursor) in self.cursors.iter().enumerate() {
-            let owed = self.expected_deliveries(member);
-            metrics.counters.expected += owed;
-            let missing = owed.saturating_sub(cursor.delivered);
+            let expected = self.expected_deliveries(member);
+            metrics.counters.expected += expected;
+            let missing = expected.saturating_sub(cursor.delivered);
             *(if stopped_early { &mut metrics.counters.in_flight } else { &mut metrics.counters.lost }) += missing;
         }
     }

@@ -28,8 +28,8 @@ pub fn render(result: &TestResult) -> String {
     let counters = &outcome.counters;
     phase_row(&mut table, "joined", &outcome.join);
     if counters.join_notices > 0 {
-        let (seen, owed) = (thousands(counters.join_notices), thousands(counters.join_notices_expected));
-        let mut text = format!("{seen} of {owed} joins, {} leaves seen", thousands(counters.leave_notices));
+        let (seen, expected) = (thousands(counters.join_notices), thousands(counters.join_notices_expected));
+        let mut text = format!("{seen} of {expected} joins, {} leaves seen", thousands(counters.leave_notices));
         if counters.untrue_notices > 0 {
             let _ = write!(text, ", {} untrue", thousands(counters.untrue_notices));
         }

@@ -62,14 +62,14 @@ impl Room {
 
     /// Records a join notice, of which each member should receive one. Returns whether it announces the member itself.
     fn on_join_notice(&mut self, member: usize, name: &[u8], metrics: &mut Metrics) -> bool {
-        let newcomer = self.member_named(name);
-        let Some(newcomer) = newcomer.filter(|newcomer| self.cursors[member].record_join_notice(*newcomer)) else {
+        let subject = self.member_named(name);
+        let Some(subject) = subject.filter(|subject| self.cursors[member].record_join_notice(*subject)) else {
             metrics.counters.untrue_notices += 1;
             return false;
         };
         metrics.counters.join_notices += 1;
         self.join_notices += 1;
-        newcomer == member && self.mark_joined(member)
+        subject == member && self.mark_joined(member)
     }
 
     /// Records a leave notice. It may precede the close of the leaver's own connection, so [`Room::add_final_counts`]
