@@ -11,7 +11,7 @@ mod record;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
-use loadtest::machine::short;
+use loadtest::format::si;
 use loadtest::plot::{Axes, Axis, Series};
 use models::locks::{GlobalLock, RoomLocks, ShardLocks};
 use models::ours::{IN_FLIGHT, InMemoryServer, chat_line, sender, user_name};
@@ -193,7 +193,7 @@ fn write_results(found: &[Figure]) -> anyhow::Result<()> {
     let mut rows = Vec::new();
     for threads in THREADS {
         for members in MEMBERS {
-            let cells = DESIGNS.map(|design| figure(design, threads, members).map_or("-".into(), short));
+            let cells = DESIGNS.map(|design| figure(design, threads, members).map_or("-".into(), si));
             rows.push([vec![threads.to_string(), members.to_string()], cells.to_vec()].concat());
         }
     }
@@ -208,7 +208,7 @@ fn write_results(found: &[Figure]) -> anyhow::Result<()> {
         let axes = Axes {
             title: &format!("Fan-out in memory from {threads} thread{}", if threads == 1 { "" } else { "s" }),
             x: Axis::logarithmic("members", &record::whole).marked(&marks),
-            y: Axis::logarithmic("deliveries / s", &short),
+            y: Axis::logarithmic("deliveries / s", &si),
         };
         report.add_plot(&format!("{threads}-threads"), &axes, &series)?;
     }

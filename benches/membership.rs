@@ -111,7 +111,7 @@ fn write_results(found: &[Figure]) -> anyhow::Result<()> {
     report.write(found)
 }
 
-/// Returns nanoseconds with a unit that keeps the number short.
+/// Returns nanoseconds with a unit that keeps the number si.
 fn duration(ns: f64) -> String {
     let (value, unit) = match ns {
         ..1e3 => (ns, "ns"),
@@ -119,7 +119,7 @@ fn duration(ns: f64) -> String {
         ..1e9 => (ns / 1e6, "ms"),
         _ => (ns / 1e9, "s"),
     };
-    format!("{} {unit}", loadtest::machine::short(value))
+    format!("{} {unit}", loadtest::format::si(value))
 }
 
 fn main() -> anyhow::Result<()> {

@@ -13,8 +13,8 @@ mod record;
 
 use anyhow::Result;
 use command_line::Mode;
+use loadtest::format::{bytes, si};
 use loadtest::interrupt;
-use loadtest::machine::{bytes, short};
 use loadtest::plot::{Axes, Axis, Series};
 use measure::{Cost, Memory, Shape, Throughput};
 use record::{Report, whole};
@@ -86,9 +86,9 @@ fn add_throughput(report: &mut Report, found: &[Throughput]) -> Result<()> {
             it.workers.to_string(),
             format!("{} × {}", it.shape.rooms, it.shape.members),
             it.shape.in_flight.to_string(),
-            short(it.deliveries_per_second),
-            format!("{} ns", short(it.cpu_ns_per_delivery)),
-            it.lines_per_write.map_or("-".into(), short),
+            si(it.deliveries_per_second),
+            format!("{} ns", si(it.cpu_ns_per_delivery)),
+            it.lines_per_write.map_or("-".into(), si),
             format!("{:.1} / {:.1} ms", it.latency_p50_us as f64 / 1e3, it.latency_p99_us as f64 / 1e3),
             if it.saturated { "generator" } else { "" }.into(),
         ]
@@ -116,7 +116,7 @@ fn add_throughput(report: &mut Report, found: &[Throughput]) -> Result<()> {
     let axes = Axes {
         title: "One busy room over loopback",
         x: Axis::logarithmic("members", &whole).marked(&marks),
-        y: Axis::linear("deliveries / s", &short),
+        y: Axis::linear("deliveries / s", &si),
     };
     report.add_plot("throughput", &axes, &series)
 }
@@ -129,11 +129,11 @@ fn add_cost(report: &mut Report, found: &[Cost]) -> Result<()> {
     let row = |it: &Cost| {
         vec![
             it.in_flight.to_string(),
-            it.lines_per_write.map_or("-".into(), short),
-            short(it.deliveries_per_second),
-            format!("{} ns", short(it.cpu_ns_per_delivery)),
-            it.limit_cpu_ns_per_delivery.map_or("-".into(), |limit| format!("{} ns", short(limit))),
-            it.limit_cpu_ns_per_delivery.map_or("-".into(), |limit| short(it.cpu_ns_per_delivery / limit)),
+            it.lines_per_write.map_or("-".into(), si),
+            si(it.deliveries_per_second),
+            format!("{} ns", si(it.cpu_ns_per_delivery)),
+            it.limit_cpu_ns_per_delivery.map_or("-".into(), |limit| format!("{} ns", si(limit))),
+            it.limit_cpu_ns_per_delivery.map_or("-".into(), |limit| si(it.cpu_ns_per_delivery / limit)),
         ]
     };
     let header = ["in flight", "lines / write", "deliveries / s", "CPU / delivery", "limit", "ratio"];
@@ -149,7 +149,7 @@ fn add_cost(report: &mut Report, found: &[Cost]) -> Result<()> {
     let axes = Axes {
         title: "CPU a delivery",
         x: Axis::logarithmic("lines per write", &whole).marked(&marks),
-        y: Axis::logarithmic("ns of CPU", &short),
+        y: Axis::logarithmic("ns of CPU", &si),
     };
     report.add_plot("cost", &axes, &series)
 }
@@ -159,7 +159,7 @@ fn add_memory(report: &mut Report, found: &[Memory]) -> Result<()> {
         .add_paragraph("**Memory by quiet connections**, in rooms of ten: the growth of the server's resident memory.");
     let row = |it: &Memory| {
         let each = bytes(it.rss_bytes_per_connection);
-        vec![it.connections.to_string(), bytes(it.rss_bytes as f64), each, short(it.joins_per_second)]
+        vec![it.connections.to_string(), bytes(it.rss_bytes as f64), each, si(it.joins_per_second)]
     };
     report.add_table(
         &["connections", "resident", "each connection", "joins / s"],
@@ -170,14 +170,14 @@ fn add_memory(report: &mut Report, found: &[Memory]) -> Result<()> {
     let axes = Axes {
         title: "Memory of quiet connections",
         x: Axis::linear("connections", &whole).marked(&marks),
-        y: Axis::linear("resident MiB", &short),
+        y: Axis::linear("resident MiB", &si),
     };
     report.add_plot("memory", &axes, &[Series { name: "resident".into(), points }])
 }
 
 fn main() -> Result<()> {
     // An interrupted run fails and stops its server.
-    interrupt::catch()?;
+    interrupt::install_handlers()?;
     match Mode::read(std::env::args().skip(1), "scalability") {
         Mode::Nothing => Ok(()),
         Mode::List => {

@@ -2,11 +2,12 @@
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use loadtest::outcome::{Outcome, ServerFigures};
 use loadtest::plan::Plan;
+use loadtest::result::ServerFigures;
 use loadtest::scenario::{Cli, Scenario};
-use loadtest::stand::{Stand, limited};
-use loadtest::verdict::Kind;
+use loadtest::test_bed::{TestBed, with_limit};
+use loadtest::test_result::TestResult;
+use loadtest::verdict::VerdictKind;
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -64,22 +65,22 @@ pub(crate) struct Memory {
 
 /// Measures all shapes on a server for each number of workers, for `time` each.
 pub(crate) fn throughput(workers: &[usize], shapes: &[Shape], time: &str) -> Result<Vec<Throughput>> {
-    let stand = |&workers: &usize| Ok((workers, stand(&["--workers", &workers.to_string()])?));
-    let mut stands = workers.iter().map(stand).collect::<Result<Vec<_>>>()?;
+    let test_bed = |&workers: &usize| Ok((workers, test_bed(&["--workers", &workers.to_string()])?));
+    let mut test_beds = workers.iter().map(test_bed).collect::<Result<Vec<_>>>()?;
     let mut found = Vec::new();
     for shape in shapes {
-        for (workers, stand) in &mut stands {
-            let outcome = flood(stand, *shape, time)?;
-            let server = server(&outcome)?;
+        for (workers, test_bed) in &mut test_beds {
+            let result = flood(test_bed, *shape, time)?;
+            let server = server(&result)?;
             found.push(Throughput {
                 workers: *workers,
                 shape: *shape,
-                deliveries_per_second: outcome.deliveries_per_second,
+                deliveries_per_second: result.outcome.deliveries_per_second,
                 cpu_ns_per_delivery: server.cpu_ns_per_delivery,
                 lines_per_write: server.lines_per_write,
-                latency_p50_us: outcome.latency_us.p50,
-                latency_p99_us: outcome.latency_us.p99,
-                saturated: outcome.verdict.kind == Kind::Saturated,
+                latency_p50_us: result.outcome.latency_us.p50,
+                latency_p99_us: result.outcome.latency_us.p99,
+                saturated: result.verdict.kind == VerdictKind::Saturated,
             });
         }
     }
@@ -88,23 +89,23 @@ pub(crate) fn throughput(workers: &[usize], shapes: &[Shape], time: &str) -> Res
 
 /// Measures one room for each number of lines in flight, and bare writes of as many lines after each run.
 pub(crate) fn cost(in_flight: &[usize], members: usize, time: &str) -> Result<Vec<Cost>> {
-    let mut stand = stand(&[])?;
+    let mut test_bed = test_bed(&[])?;
     let mut measure = |in_flight: usize| {
         let shape = Shape { rooms: 1, members, in_flight };
-        let mut outcome = flood(&mut stand, shape, time)?;
+        let mut result = flood(&mut test_bed, shape, time)?;
         for _ in 1..TRIES {
-            if server(&outcome)?.lines_per_write.is_none() {
-                outcome = flood(&mut stand, shape, time)?;
+            if server(&result)?.lines_per_write.is_none() {
+                result = flood(&mut test_bed, shape, time)?;
             }
         }
-        let outcome = limited(outcome)?;
-        let server = server(&outcome)?;
+        let result = with_limit(result)?;
+        let server = server(&result)?;
         Ok(Cost {
             in_flight,
             lines_per_write: server.lines_per_write,
-            deliveries_per_second: outcome.deliveries_per_second,
+            deliveries_per_second: result.outcome.deliveries_per_second,
             cpu_ns_per_delivery: server.cpu_ns_per_delivery,
-            limit_cpu_ns_per_delivery: outcome.limit.as_ref().map(|limit| limit.cpu_ns_per_delivery),
+            limit_cpu_ns_per_delivery: result.outcome.limit.as_ref().map(|limit| limit.cpu_ns_per_delivery),
         })
     };
     in_flight.iter().map(|&in_flight| measure(in_flight)).collect()
@@ -113,44 +114,44 @@ pub(crate) fn cost(in_flight: &[usize], members: usize, time: &str) -> Result<Ve
 /// Measures each number of quiet connections on a server of its own.
 pub(crate) fn memory(connections: &[usize]) -> Result<Vec<Memory>> {
     let measure = |&connections: &usize| {
-        let mut stand = stand(&[])?;
+        let mut test_bed = test_bed(&[])?;
         let rooms = connections / FEW;
         let command = format!("idle --connections {connections} --rooms {rooms} --duration 1s");
-        let outcome = run(&mut stand, &command)?;
-        let server = server(&outcome)?;
+        let result = run(&mut test_bed, &command)?;
+        let server = server(&result)?;
         Ok(Memory {
             connections,
             rss_bytes: server.rss_bytes,
             rss_bytes_per_connection: server.rss_bytes_per_connection,
-            joins_per_second: outcome.join.per_second,
+            joins_per_second: result.outcome.join.per_second,
         })
     };
     connections.iter().map(measure).collect()
 }
 
 /// Starts a server without a rate limit.
-fn stand(arguments: &[&str]) -> Result<Stand> {
+fn test_bed(arguments: &[&str]) -> Result<TestBed> {
     let all = ["--rate", "0"].iter().chain(arguments).map(ToString::to_string);
-    Stand::spawn(Path::new(SERVER), all.collect())
+    TestBed::spawn(Path::new(SERVER), all.collect())
 }
 
-fn flood(stand: &mut Stand, shape: Shape, time: &str) -> Result<Outcome> {
+fn flood(test_bed: &mut TestBed, shape: Shape, time: &str) -> Result<TestResult> {
     let Shape { rooms, members, in_flight } = shape;
     let connections = rooms * members;
     let command = format!(
         "flood --connections {connections} --rooms {rooms} --in-flight {in_flight} --warmup 500ms --duration {time}"
     );
-    run(stand, &command)
+    run(test_bed, &command)
 }
 
 /// Runs `loadtest` with these arguments. Fails if a line was lost or nothing was measured.
-fn run(stand: &mut Stand, command: &str) -> Result<Outcome> {
+fn run(test_bed: &mut TestBed, command: &str) -> Result<TestResult> {
     let cli = Cli::try_parse_from(["loadtest"].into_iter().chain(command.split(' ')))?;
-    let (scenario, plan) = plan(&cli, stand.target())?;
-    let outcome = stand.run(scenario, &plan)?;
-    match outcome.verdict.kind {
-        Kind::Good | Kind::Saturated => Ok(outcome),
-        Kind::Wrong | Kind::Unmeasured => bail!("loadtest {command}: {}", outcome.verdict.text),
+    let (scenario, plan) = plan(&cli, test_bed.target())?;
+    let result = test_bed.run(scenario, &plan)?;
+    match result.verdict.kind {
+        VerdictKind::Good | VerdictKind::Saturated => Ok(result),
+        VerdictKind::Wrong | VerdictKind::Unmeasured => bail!("loadtest {command}: {}", result.verdict.text),
     }
 }
 
@@ -162,6 +163,6 @@ fn plan(cli: &Cli, target: SocketAddr) -> Result<(&'static str, Plan)> {
     }
 }
 
-fn server(outcome: &Outcome) -> Result<&ServerFigures> {
-    outcome.server.as_ref().context("the server's process cannot be looked at")
+fn server(result: &TestResult) -> Result<&ServerFigures> {
+    result.outcome.server.as_ref().context("the server's process cannot be looked at")
 }
