@@ -88,7 +88,7 @@ al has left
 25> /last 0
 *** /last: N is a number from 1 to 65535; write: /last [N]
 26> /time on
-*** /time works with the line editor: /ui on
+*** /time works with the input line: /ui on
 27> /ui on
 *** /ui needs a telnet client, such as telnet or PuTTY
 carol: /etc/passwd

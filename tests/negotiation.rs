@@ -125,7 +125,7 @@ fn timing_mark_is_answered_after_the_output_before_it() {
     for _ in 0..LINES {
         alice.expect_line(&format!("bob: {line}"));
     }
-    let rest = alice.read_bytes(TIMING_MARK.len() + "bob: last\n".len());
+    let rest = alice.read_bytes(TIMING_MARK.len() + "bob: last\r\n".len());
     assert!(rest.windows(3).any(|bytes| bytes == TIMING_MARK), "{}", rest.escape_ascii());
 }
 

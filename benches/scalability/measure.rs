@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use loadtest::plan::Plan;
 use loadtest::outcome::ServerFigures;
+use loadtest::plan::Plan;
 use loadtest::scenario::{Cli, Scenario};
 use loadtest::test_bed::{TestBed, with_limit};
 use loadtest::test_result::TestResult;

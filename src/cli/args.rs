@@ -20,8 +20,8 @@ const DEFAULT_PORT: u16 = 1234;
 /// Users connect with `telnet HOST PORT`, send `JOIN <ROOMNAME> <USERNAME>`, and from then on every line goes
 /// to everybody in the room. SIGINT, SIGTERM and SIGHUP end the server gracefully, a second one at once.
 ///
-/// Without encryption, and on every interface unless --bind or --listen says otherwise: whoever reaches the
-/// port can join and read along.
+/// It listens on every interface unless it is told otherwise, and without encryption: whoever reaches the port can
+/// join and read along.
 ///
 /// Times are written as 500ms, 30s or 1min, sizes as 20000, 64KiB or 1MiB. Every flag is a variable, too.
 #[derive(Debug, clap::Parser)]

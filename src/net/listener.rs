@@ -2,7 +2,8 @@
 
 use crate::config::{ListenAddress, NetworkSettings};
 use crate::net::options::set_tcp_options;
-use crate::net::{BoundAddress, PeerAddress, Stream};
+use crate::net::socket::from_unix;
+use crate::net::{BoundAddress, PeerAddress};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use std::fs::{self, Permissions};
 use std::io;
@@ -10,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 /// Connections that the kernel may queue until they are accepted; it cuts this to `somaxconn`.
 const ACCEPT_QUEUE: i32 = 4096;
@@ -80,16 +81,16 @@ impl Listener {
     ///
     /// # Errors
     /// What the system reports, as when no descriptor is left; the connection may still be in the queue then.
-    pub(crate) async fn accept(&self, dead_timeout: impl Fn() -> Duration) -> io::Result<(Stream, PeerAddress)> {
+    pub(crate) async fn accept(&self, dead_timeout: impl Fn() -> Duration) -> io::Result<(TcpStream, PeerAddress)> {
         match &self.io {
             Listening::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 set_tcp_options(&SockRef::from(&stream), dead_timeout());
-                Ok((Stream::Tcp(stream), PeerAddress::from_tcp(address)))
+                Ok((stream, PeerAddress::from_tcp(address)))
             }
             Listening::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Stream::Unix(stream), PeerAddress::Unix))
+                Ok((from_unix(stream)?, PeerAddress::Unix))
             }
         }
     }

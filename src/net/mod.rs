@@ -15,4 +15,4 @@ pub(crate) use address::PeerAddress;
 pub(crate) use linger::linger_close;
 pub use listener::ListenError;
 pub(crate) use listener::Listener;
-pub(crate) use socket::{Socket, Stream};
+pub(crate) use socket::Socket;

@@ -5,6 +5,7 @@ use crate::peer::byte_sink::ByteSink;
 use socket2::SockRef;
 use std::io;
 use std::net::Shutdown;
+use std::os::fd::OwnedFd;
 use std::task::{Context, Poll, ready};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -14,40 +15,27 @@ use tokio::net::{TcpStream, UnixStream};
 /// moment longer than its connection, and a place is free only when its descriptor is.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    stream: Stream,
+    /// Any stream socket. What is used of tokio's type, readiness and reads, is the same for TCP and Unix sockets; an
+    /// enum of both would cost each quiet peer 8 bytes.
+    stream: TcpStream,
     _permit: Permit,
-}
-
-/// A stream that the runtime watches. (tokio's `AsyncFd` over one type for both is deprecated for want of I/O safety.)
-#[derive(Debug)]
-pub(crate) enum Stream {
-    /// A TCP stream.
-    Tcp(TcpStream),
-    /// A Unix stream.
-    Unix(UnixStream),
 }
 
 impl Socket {
     /// Returns a socket that counts as `permit` until its descriptor is closed.
-    pub(crate) fn new(stream: Stream, permit: Permit) -> Self {
+    pub(crate) fn new(stream: TcpStream, permit: Permit) -> Self {
         Self { stream, _permit: permit }
     }
 
     /// Waits until the socket may be readable. An error is found again, and named, by the read.
     pub(crate) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
-        let _ = ready!(match &self.stream {
-            Stream::Tcp(stream) => stream.poll_read_ready(context),
-            Stream::Unix(stream) => stream.poll_read_ready(context),
-        });
+        let _ = ready!(self.stream.poll_read_ready(context));
         Poll::Ready(())
     }
 
     /// Waits until the socket may take bytes.
     pub(crate) fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
-        let _ = ready!(match &self.stream {
-            Stream::Tcp(stream) => stream.poll_write_ready(context),
-            Stream::Unix(stream) => stream.poll_write_ready(context),
-        });
+        let _ = ready!(self.stream.poll_write_ready(context));
         Poll::Ready(())
     }
 
@@ -56,31 +44,27 @@ impl Socket {
     /// # Errors
     /// `WouldBlock` when there are none now; anything else ends the connection.
     pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        match &self.stream {
-            Stream::Tcp(stream) => stream.try_read(buffer),
-            Stream::Unix(stream) => stream.try_read(buffer),
-        }
+        self.stream.try_read(buffer)
     }
 
     /// Returns whether the socket has a peer; one that was reset has none.
     pub(crate) fn is_connected(&self) -> bool {
-        self.stream.as_socket().peer_addr().is_ok()
+        SockRef::from(&self.stream).peer_addr().is_ok()
     }
 
     /// Ends this side's output; fails when the peer is gone already.
     pub(crate) fn shutdown_output(&self) -> io::Result<()> {
-        self.stream.as_socket().shutdown(Shutdown::Write)
+        SockRef::from(&self.stream).shutdown(Shutdown::Write)
     }
 }
 
-impl Stream {
-    /// Returns the stream for system calls that the runtime does not offer.
-    pub(super) fn as_socket(&self) -> SockRef<'_> {
-        match self {
-            Self::Tcp(stream) => SockRef::from(stream),
-            Self::Unix(stream) => SockRef::from(stream),
-        }
-    }
+/// Registers a Unix stream as a stream of the type that [`Socket`] has.
+///
+/// # Errors
+/// When the system can't watch the descriptor.
+pub(super) fn from_unix(stream: UnixStream) -> io::Result<TcpStream> {
+    let descriptor = OwnedFd::from(stream.into_std()?);
+    TcpStream::from_std(descriptor.into())
 }
 
 impl ByteSink for Socket {
@@ -88,10 +72,9 @@ impl ByteSink for Socket {
     /// delivery. The runtime is asked only when the socket takes nothing, so that it reports when that changes.
     /// (A Rust program gets an error for a broken pipe, and no signal.)
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match (self.stream.as_socket().send(bytes), &self.stream) {
-            (Err(error), Stream::Tcp(stream)) if error.kind() == io::ErrorKind::WouldBlock => stream.try_write(bytes),
-            (Err(error), Stream::Unix(stream)) if error.kind() == io::ErrorKind::WouldBlock => stream.try_write(bytes),
-            (done, _) => done,
+        match SockRef::from(&self.stream).send(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.try_write(bytes),
+            done => done,
         }
     }
 }
@@ -108,7 +91,8 @@ mod tests {
         let permits = Permits::new(1);
         let (ours, mut theirs) = BlockingStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        let socket = Socket::new(Stream::Unix(UnixStream::from_std(ours).unwrap()), permits.try_acquire().unwrap());
+        let socket =
+            Socket::new(from_unix(UnixStream::from_std(ours).unwrap()).unwrap(), permits.try_acquire().unwrap());
         assert_eq!(socket.try_write(b"hi").unwrap(), 2);
         assert!(permits.try_acquire().is_none());
         drop(socket);

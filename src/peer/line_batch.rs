@@ -108,8 +108,8 @@ pub(crate) struct BatchOffset {
 #[derive(Debug)]
 pub(crate) struct EncodedBatch {
     lf: LineBatch,
-    /// Made for the first peer whose lines end in CR LF.
-    cr_lf: OnceLock<LineBatch>,
+    /// Made for the first peer whose lines end in CR LF. Boxed: most batches have none.
+    cr_lf: OnceLock<Box<LineBatch>>,
 }
 
 impl EncodedBatch {
@@ -127,7 +127,7 @@ impl EncodedBatch {
     pub(crate) fn whole(&self, route: Route) -> &LineBatch {
         match route {
             Route::DirectLf | Route::Buffered => &self.lf,
-            Route::DirectCrLf => self.cr_lf.get_or_init(|| self.lf.with_cr_lf()),
+            Route::DirectCrLf => self.cr_lf.get_or_init(|| Box::new(self.lf.with_cr_lf())),
         }
     }
 

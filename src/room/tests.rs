@@ -538,7 +538,7 @@ fn whisper_with_duplicate_names_reaches_a_member_of_that_name_or_none() {
     let before = peers.each_ref().map(|peer| text(peer));
     assert!(members[0].send_whisper(UserName::parse("dora").unwrap(), "psst"));
     assert!((1..4).all(|at| text(&peers[at]) == before[at]), "no member has that name");
-    assert!(text(&peers[0]).ends_with("*** nobody here is called dora: /who lists who is\n"));
+    assert!(text(&peers[0]).ends_with("*** no member here is called dora: /who lists the members\n"));
 }
 
 #[tokio::test]

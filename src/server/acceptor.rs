@@ -1,13 +1,14 @@
 //! The acceptor: one task a listener, which no error ends and none makes spin.
 
 use crate::connection::{Connection, ServerContext};
-use crate::net::{Listener, PeerAddress, Socket, Stream, linger_close};
+use crate::net::{Listener, PeerAddress, Socket, linger_close};
 use crate::peer::byte_sink::ByteSink;
 use crate::server::admission::{Admission, Admitted};
 use crate::text::messages;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -53,7 +54,7 @@ impl Acceptor {
     }
 
     /// Serves or refuses an accepted connection.
-    fn start(&self, stream: Stream, address: PeerAddress) {
+    fn start(&self, stream: TcpStream, address: PeerAddress) {
         match self.admission.admit() {
             Admitted::Serve(id, permit) => {
                 let socket = Socket::new(stream, permit);
