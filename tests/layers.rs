@@ -36,9 +36,6 @@ const ROOTS: [&str; 2] = ["lib.rs", "main.rs"];
 /// The least number of lines in the documentation at the top of a folder's `mod.rs`.
 const FOLDER_DOC_LINES: usize = 3;
 
-/// Folders whose shorter documentation is accepted.
-const SHORTER_DOC: [&str; 5] = ["config", "connection", "peer", "room", "server"];
-
 /// One import from a folder into another.
 #[derive(Clone, Debug)]
 struct Edge {
@@ -188,9 +185,7 @@ fn folders_import_each_other_without_a_circle() {
 
 #[test]
 fn each_folder_has_a_documentation_of_its_content() {
-    let mut documented = sources();
-    documented.retain(|(file, _)| !SHORTER_DOC.contains(&module_of(file).join("/").as_str()));
-    let undocumented = undocumented_folders(&documented);
+    let undocumented = undocumented_folders(&sources());
     assert!(undocumented.is_empty(), "folders with a short documentation:\n{}", undocumented.join("\n"));
 }
 

@@ -150,6 +150,7 @@ fn stopped_reader_is_closed_at_the_drain_deadline() {
     fill_backlog(&mut alice, 1_500);
     server.begin_shutdown();
     server.wait_for_exit();
+    common::wait_until("no task of the server is left", || server.alive_tasks() == 0);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Client, DEADLINE, ServerProcess, read_lines_and_skip_notices};
+use common::{Client, DEADLINE, ServerProcess, TestServer, read_lines_and_skip_notices, test_settings};
 use std::sync::mpsc;
 use std::thread;
 
@@ -72,5 +72,35 @@ fn stopped_reader_among_ten_misses_20_mb_in_bounded_memory() {
 fn stopped_reader_among_a_hundred_misses_200_mb_in_bounded_memory() {
     for workers in ["1", "2", "4"] {
         one_member_does_not_read(100, 10_500, workers);
+    }
+}
+
+/// A slow reader switches its input line on and off while its backlog ends in a line that is half written.
+#[test]
+fn input_line_switched_by_a_slow_reader_tears_no_line() {
+    const LINES: usize = 600;
+    let server = TestServer::start_with(test_settings(|settings| {
+        settings.live.rate = 0;
+        settings.live.backlog = 64 << 20;
+    }));
+    let (mut bob, mut alice) = server.join_pair("room", "bob", "alice");
+    // Its lines end in CR LF from now on.
+    alice.send("hello\r\n");
+    bob.expect_line("alice: hello");
+    let text = "x".repeat(19_000);
+    for number in 0..LINES {
+        bob.send(format!("{number:04} {text}\n"));
+        bob.expect_line(&format!("bob: {number:04} {text}"));
+        // The socket is full long before the middle.
+        if number == LINES / 2 {
+            alice.send("/ui on\r\n/ui off\r\n/ui on\r\n");
+        }
+    }
+    bob.send("last\n");
+    let seen = alice.read_until_bytes("bob: last\r\n");
+    let seen = String::from_utf8_lossy(&seen);
+    for number in 0..LINES {
+        let line = format!("bob: {number:04} {text}\r\n");
+        assert_eq!(seen.matches(&line).count(), 1, "line {number} is there once, whole");
     }
 }

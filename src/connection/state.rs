@@ -355,3 +355,6 @@ impl Outstanding {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

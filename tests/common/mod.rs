@@ -74,6 +74,11 @@ impl TestServer {
         self.stop.take();
     }
 
+    /// Returns how many tasks of the server's runtime have not ended.
+    pub fn alive_tasks(&self) -> usize {
+        self.runtime.metrics().num_alive_tasks()
+    }
+
     /// Waits until the server has ended.
     pub fn wait_for_exit(&mut self) {
         if let Some(done) = self.done.take() {
