@@ -1,7 +1,7 @@
 //! Peers: one connection's output as rooms and its own task share it, without a lock that is waited for.
 //!
 //! The write lock, the output buffer, routes, events and the shared encodings of lines live here. Nothing here
-//! knows a room, a protocol or a socket: bytes leave through a [`ByteSink`](byte_sink::ByteSink).
+//! knows a room, a protocol or a socket: bytes leave through a [`ByteSink`].
 
 mod atomic_slot;
 pub mod byte_sink;
