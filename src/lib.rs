@@ -1,78 +1,186 @@
 //! Roomcast: a lock-free sharded multi-room chat server for telnet, nc and programs.
 //!
-//! # The way of a line
+//! The program `roomcast` turns its arguments into [`Settings`] and runs a [`Server`]. The other public modules are
+//! public for the program, the tests and the benches; they promise no stable interface.
 //!
-//! ```text
-//! server ──► connection ──► session ──► room's inbox ──► delivery pass ──► socket
-//!  accept     telnet,        pure:       lock-free        one at a time     written directly
-//!  permits    lines,         a line in,  queue with a     a room; reads     └► backlog, only if it
-//!             commands       effects out byte budget      the snapshot         would block; drained
-//!                                                                              by the connection
+//! # Example
+//!
+//! A server on a free port, and two clients:
+//!
+//! ```
+//! use roomcast::{BoundAddress, Server, Settings};
+//! use std::io::{BufRead, BufReader, Write};
+//! use std::net::TcpStream;
+//! use tokio::runtime::Runtime;
+//! use tokio::sync::oneshot;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut settings = Settings::default();
+//! settings.network.listen = vec!["tcp://127.0.0.1:0".parse()?];
+//!
+//! let runtime = Runtime::new()?;
+//! let server = runtime.block_on(async { Server::bind(&settings, 100) })?;
+//! let BoundAddress::Tcp(address) = server.addresses().remove(0) else { unreachable!("the settings name TCP") };
+//! let (stop, stopped) = oneshot::channel::<()>();
+//! let running = runtime.spawn(server.run(async { drop(stopped.await) }));
+//!
+//! let mut alice = TcpStream::connect(address)?;
+//! let mut alice_sees = BufReader::new(alice.try_clone()?).lines();
+//! alice.write_all(b"JOIN lobby alice\n")?;
+//! assert_eq!(alice_sees.next().unwrap()?, "Welcome! Use the command:");
+//! assert_eq!(alice_sees.next().unwrap()?, "JOIN <ROOMNAME> <USERNAME>");
+//! assert_eq!(alice_sees.next().unwrap()?, "alice has joined");
+//!
+//! let mut bob = TcpStream::connect(address)?;
+//! let mut bob_sees = BufReader::new(bob.try_clone()?).lines().skip(2);
+//! bob.write_all(b"JOIN lobby bob\nhello\n")?;
+//! assert_eq!(bob_sees.next().unwrap()?, "bob has joined");
+//! assert_eq!(bob_sees.next().unwrap()?, "bob: hello");
+//! assert_eq!(alice_sees.next().unwrap()?, "bob has joined");
+//! assert_eq!(alice_sees.next().unwrap()?, "bob: hello");
+//!
+//! stop.send(()).unwrap();
+//! assert_eq!(alice_sees.next().unwrap()?, "*** server is shutting down");
+//! assert!(alice_sees.next().is_none(), "the server closes the connection");
+//! drop((alice, alice_sees, bob, bob_sees));
+//! runtime.block_on(running)?;
+//! # Ok(())
+//! # }
 //! ```
 //!
-//! - **[`server`](Server)** listens, accepts, refuses what is too much, and ends in good order.
-//! - **connection**: one task. It reads into a buffer of its worker thread, takes [`telnet`]'s commands
-//!   out of the bytes, cuts [`lines`], keeps memory only for an unfinished one, does what
-//!   [commands](command) ask for, and ends for one named [reason](close::CloseReason).
-//! - **[`session`]** says what a line means, without any I/O; its [`text`] is made safe once, here.
-//! - **[`registry`]**: rooms by name. What it hands out is an `Arc<Room>` inside a
-//!   [`Membership`](registry::Membership), whose drop is the leaving.
-//! - **[`room`]**: an inbox, a [roster](roster::Roster), its [`history`], and a pass. Whoever pushes the
-//!   first operation into a quiet room starts its pass; a quiet room has no task.
-//! - **pass**: takes all that is in the inbox as one batch (`batch.rs`), applies the batch's joins and
-//!   leaves in **one** copy of the roster, lays the lines end to end in one buffer, and hands that
-//!   buffer to every [peer](peer::Peer) with one write each that never blocks (`delivery.rs`). What
-//!   comes meanwhile is the next batch: under load a write carries many lines, and a quiet room waits
-//!   for no timer. That next batch is gathered between deliveries, and its newcomers are let in and
-//!   told at once: a join into a room of 10,000 does not wait for a pass to end.
-//! - **[`piece`]**: a batch is laid out at most twice, with LF and, if somebody is a network virtual
-//!   terminal, with CR LF. A peer that has the line [`editor`] gets neither: what passes leave for it
-//!   is drawn by its own connection, around the line that is being typed.
+//! # The path of a line
 //!
-//! # Guarantees, and what keeps them
+//! ```text
+//! listener ──► connection ──► protocol ──► room inbox ──► delivery pass ──► peer ──────► socket
+//!  accept       one task:      pure:        lock-free      one at a time     write lock   written directly;
+//!  admission    reads, runs    telnet,      queue with     per room, reads   and route    output buffer only
+//!               commands       lines,       a byte         the snapshot of                if the write would block
+//!                              JOIN,        capacity       the members                    or if the connection
+//!                              commands                                                   encodes the lines
+//! ```
 //!
-//! 1. **One order per room**, membership included: one pass at a time (`inbox.rs`: who moves
-//!    `pending` from 0 runs it). Held by `tests/order.rs` and `tests/churn.rs`.
-//! 2. **A sender's lines keep their order**: one task reads them, one queue takes them.
-//! 3. **Nobody waits for a slow reader**, and its memory is bounded: the rules above
-//!    [`outbox`]'s `OutputBuffer`. A peer holds at most its backlog, as much again that came late while
-//!    its backlog was being written, one read (64 KiB) that waits, and one parcel; with the line
-//!    editor also what was drawn (a few 100 KiB). Held by `tests/slow_reader.rs`, `tests/bounds.rs`.
-//! 4. **Joins and leaves never hold a broadcast up, nor it them**: a pass reads a snapshot
-//!    ([`roster`]), a join is an operation in the inbox, which a pass looks at between deliveries.
-//! 5. **What a peer types harms nobody**: not another's terminal ([`text`]), and no line passes for
-//!    another's or the server's ([`name`], [`wire`]). Bad input harms its sender alone. Held by
-//!    `tests/attacks.rs` and `tests/hostile.rs`.
+//! - The **acceptor** (`src/server/acceptor.rs`) accepts connections, and the **admission** (`src/server/admission.rs`)
+//!   refuses those beyond the maximum.
+//! - A **connection** (`src/connection/`) is one task. It reads into a buffer of its worker thread, keeps memory only
+//!   for an unfinished line, and ends for one named reason (`src/connection/close_reason.rs`). Its state is one enum
+//!   with named transitions (`src/connection/state.rs`).
+//! - The **protocol** (`src/protocol/`) decodes telnet commands, line ends, the JOIN line and chat commands, without
+//!   I/O. [`text::sanitize`] makes the text of a line safe once, before the line is encoded for a room.
+//! - A **room** ([`room`]) is an inbox, a [roster](room::roster::Roster) and a [history](room::history::History). The
+//!   first operation in a quiet room makes a pass due; a quiet room has no task and no timer.
+//! - A **pass** (`src/room/passes.rs`) takes everything in the inbox as one batch (`src/room/batch.rs`), applies the
+//!   batch's joins and leaves in **one** copy of the roster, concatenates the lines in one buffer, and writes that
+//!   buffer to every member with one non-blocking write each (`src/room/fanout.rs`). Lines that arrive during a pass
+//!   form the next batch, so under load each write carries many lines. The next batch is gathered between deliveries,
+//!   and its joiners get their first lines at once: a join into a room of 10,000 does not wait for a pass to end.
+//! - A **peer** ([`peer`]) is a connection's output. A batch has at most two shared encodings, LF and CR LF
+//!   ([`peer::line_batch`]), and a pass writes the one that the peer's [route](peer::route::Route) names. For a peer
+//!   with the input line a pass appends the lines to the output buffer, and the peer's own task draws them around the
+//!   line that is being typed.
+//!
+//! # Layers
+//!
+//! A folder of `src` imports only folders of lower layers, and no two folders import each other. `tests/layers.rs`
+//! checks that.
+//!
+//! ```text
+//! 6  server/  composition: acceptor, admission, shutdown    cli/  arguments, logging, signals, exit messages
+//! 4  connection/  event loop, state, input, commands, telnet, input line, output, close, timers
+//! 3  net/  sockets, listeners, lingering close    protocol/  telnet, lines, JOIN, commands    terminal/  line editor
+//! 2  room/  registry, membership, inbox, passes, batch, fan-out, roster, history, replay
+//! 1  peer/  route, line batch, write lock, deferred list, output buffer, events
+//! 0  config/  settings    text/  names, sanitizing, messages    limits/  permits, rates    metrics/  counters
+//! ```
+//!
+//! # Guarantees
+//!
+//! 1. **One order per room.** Every member of a room sees the same lines in the same order, joins and leaves included,
+//!    from its own `has joined` to its end: one pass at a time runs in a room. Implemented in `src/room/inbox.rs` (the
+//!    thread that moves `pending` from 0 has to run the pass) and `src/room/batch.rs`; tested by `tests/order.rs`,
+//!    `tests/churn.rs` and `tests/moves.rs`.
+//! 2. **A sender's lines keep their order.** One task reads them, and one queue holds them. Implemented in
+//!    `src/connection/input.rs` and `src/connection/lines.rs`; tested by `tests/order.rs` and `tests/commands.rs`.
+//! 3. **No member waits for a slow reader, and the memory of each peer is bounded.** The rules stand above
+//!    `OutputBuffer` in `src/peer/output_buffer.rs`. A peer holds at most its backlog, as many bytes again in the
+//!    deferred list, one read (64 KiB), and the lines that its room's inbox had no capacity for; with the input line
+//!    also what the editor drew (about 256 KiB). Tested by `tests/slow_reader.rs` and `tests/bounds.rs`.
+//! 4. **A broadcast takes no lock; joins and leaves never delay a broadcast, and a broadcast never delays a join.** A
+//!    pass reads a snapshot (`src/room/roster.rs`), and a join is an operation in the inbox, which a pass gathers
+//!    between deliveries (`src/room/passes.rs`). Tested by `joiner_during_a_pass_is_admitted_before_its_end` in
+//!    `src/room/tests.rs`, and by `tests/counts.rs`.
+//! 5. **A member's text harms no other member's terminal, and no line of a user passes for another user's line or for
+//!    the server's.** Implemented in `src/text/sanitize.rs`, `src/text/names.rs` and `src/text/messages.rs`; tested by
+//!    `tests/attacks.rs`.
+//! 6. **Bad input ends at most the connection that sent it.** Implemented in `src/protocol/` and
+//!    `src/connection/close.rs`; tested by `tests/hostile.rs`.
+//! 7. **A shutdown is graceful.** Each room sends its notice as its last line, output buffers are flushed until the
+//!    drain time is over, and the program exits with 0. Implemented in `src/server/mod.rs` and
+//!    `src/cli/os_signals.rs`; tested by `tests/shutdown.rs`.
 //!
 //! # What takes a lock
 //!
+//! No lock is on the path of a line from a sender's task through a running pass to the members' sockets.
+//!
 //! | what | lock | when |
 //! |---|---|---|
-//! | a line inside a pass, to every member's socket | none | — |
-//! | who may write to a peer | none: an atomic is swapped (`turn.rs`, `sync.rs`); who fails leaves its piece and goes on | each delivery |
+//! | a batch's delivery to a member's socket | none | each delivery |
+//! | the write lock of a peer | none that is waited for: an atomic swap; a thread that fails to take it leaves its lines in the deferred list (`src/peer/write_lock.rs`) | each delivery, each write of the connection |
 //! | a room's roster | none: arc-swap | each pass, `/who`, `/rooms` |
-//! | a batch with CR LF | none that is waited for: the pass that runs lays it out | the first NVT of a pass |
-//! | a room's inbox | none: crossbeam's unbounded queue; for the instant in which another thread is between claiming a place and filling it, a receiver spins | each operation |
-//! | a room's history | none: whoever runs its pass has it (an atomic is swapped) | each pass |
-//! | rooms by name | a shard's read-write lock (`DashMap`) | join, `/rooms`, removal of an empty room, shutdown; never a line |
-//! | starting a quiet room's pass | tokio's own list of tasks, a sharded mutex; a sleeping worker's mutex when one has to be woken | the first line into a quiet room; not one that comes while it is busy |
-//! | timers | tokio's timer wheel, a mutex | login, a backlog, a sender beyond its rate |
-//! | the log (`-v`) | the log writer's queue, which drops what it can't take; stdout's lock is taken by the writer's own thread | a connection opens or ends |
+//! | a batch's encoding with CR LF | a `OnceLock` that one thread at a time uses: the pass that runs | the first CR LF peer of a pass |
+//! | a room's inbox | none: crossbeam's unbounded queue. The receiver spins for the instant between a sender's claim of a place and its filling; a sender spins at the border of two blocks | each operation |
+//! | a room's history | none: an atomic swap; the pass that runs holds it | the first and the last batch of a busy time |
+//! | the live settings | none: arc-swap | each read, timer and command |
+//! | the counters | none: atomics, in shards of their own cache lines | each pass, each poll in which a connection writes |
+//! | connection permits, the count of tasks (`TaskTracker`) | none: atomics | a connection opens or ends, a pass is started |
+//! | rooms by name | a shard's read-write lock (`DashMap`) | a join, `/rooms`, the removal of an empty room, shutdown |
+//! | the cancellation tokens for shutdown | one mutex for each of the two tokens, shared by all connections (tokio-util) | a connection is accepted, waits for its JOIN line, joins, or closes |
+//! | the start of a quiet room's pass | tokio's list of tasks, a sharded mutex; a mutex of the scheduler where a sleeping worker has to be woken | the first operation in a quiet room |
+//! | a socket's readiness | tokio's mutex for this socket, shared by the connection's task and the I/O driver | a connection waits for input or for a full socket, the driver reports one |
+//! | the list of sockets | tokio's mutex | a connection opens or ends |
+//! | timers | tokio's timer wheel, a mutex | a login, a backlog, a sender beyond its rate, a close |
+//! | memory | the allocator's own locks | an allocation: at most two for a line, none for a delivery (`tests/allocations.rs`) |
+//! | the log (`-v`) | the queue of the log's writer, which drops what exceeds its capacity; the writer's own thread takes the lock of stdout | a connection opens or ends; with `-vvv` each pass |
 //!
-//! All of these are held for an instant, none across an `await`, and none while a socket is written.
+//! Each of these locks is held for an instant: none across an `await`, and none during a write to a socket.
 //!
-//! # Races, and their answers
+//! # Races
 //!
-//! 1. *A join meets the removal of the empty room*: both happen under the room's shard lock, and the
-//!    removal looks at the roster and the inbox's queue there (`registry.rs`, and its test).
-//!    `tests/membership.rs`.
-//! 2. *Two writers on one socket*, a pass and the connection: `turn.rs`, modelled in `tests/loom.rs`.
-//! 3. *A name taken between check and join*, or `/nick`: only the pass gives names (`batch.rs`). Who
-//!    leaves before it knows which of two names it has gives both up.
-//!    `tests/membership.rs`.
-//! 4. *A peer closed inside a pass*: the pass only tells it; its connection ends itself. A mass exit
-//!    is a batch like any other (`room.rs`'s tests count its writes).
-//! 5. *A pass that lasts*: it breathes every 128 deliveries (`room.rs`, and its test).
+//! 1. *A join meets the removal of an empty room.* The registry sends the join while it holds the room's shard lock.
+//!    It removes a room under the same lock, and only if roster and queue are both empty (`src/room/registry.rs`). A
+//!    listing holds no guard of the map once it has returned. Tested by
+//!    `room_with_a_join_in_its_queue_stays_in_the_registry` and `listing_rooms_locks_nothing_while_its_caller_joins`
+//!    in `src/room/registry/tests.rs`, and by `tests/membership.rs`.
+//! 2. *Two threads write to one socket.* Every byte passes the peer's write lock, those of the input line included
+//!    (`src/peer/write_lock.rs`, `src/peer/mod.rs`). A route changes under that lock. Tested by `tests/loom.rs`, which
+//!    runs the write lock in every interleaving, and by `src/peer/output_buffer/tests.rs`.
+//! 3. *A name is taken between its check and the join.* Only a pass gives names, at a join and at a rename
+//!    (`src/room/operations.rs`). A membership that is dropped while a rename is pending sends a leave for both names
+//!    (`src/room/membership.rs`). Tested by `tests/membership.rs`, `tests/moves.rs` and
+//!    `membership_dropped_with_a_rename_pending_leaves_under_either_name` in `src/room/registry/tests.rs`.
+//! 4. *A peer closes during a pass.* The pass raises an event, and the connection ends itself (`src/peer/mod.rs`,
+//!    `src/connection/close.rs`). A mass exit is one batch with one copy of the roster. Tested by
+//!    `many_leaves_in_one_batch_cost_one_copy_and_one_write_each` in `src/room/tests.rs`, and by
+//!    `mass_exit_reaches_the_remaining_member` in `tests/membership.rs`.
+//! 5. *A pass takes long.* It charges all work of one poll to one slice, yields when the slice is used up, and gathers
+//!    joiners every few deliveries (`src/room/passes.rs`). Tested by `long_pass_yields_to_other_tasks`,
+//!    `passes_of_a_refilling_room_yield_on_one_slice` and `joiner_during_a_pass_is_admitted_before_its_end` in
+//!    `src/room/tests.rs`.
+//! 6. *An event of a previous room comes late.* A room raises its events in the slot of the membership, and a
+//!    connection's two memberships have different slots (`src/peer/events.rs`, `src/connection/state.rs`). Tested by
+//!    `room_events_are_seen_in_their_own_slot_only` in `src/peer/events.rs`,
+//!    `rooms_raise_events_in_the_slot_of_the_membership` in `src/room/registry/tests.rs`, and by `tests/moves.rs`.
+//! 7. *A connection or a pass panics.* The panic ends that connection (`src/connection/event_loop.rs`) or that room
+//!    (`src/room/pass_token.rs`) and no other, is logged with its cause, and releases everything. Input buffers are
+//!    taken out of their thread-local while they are in use, so no input is left in them for the next connection
+//!    (`src/connection/input.rs`). Tested by `panic_in_a_pass_closes_its_room_and_no_other` and
+//!    `panic_in_a_pass_without_a_runtime_closes_its_room` in `src/room/registry/tests.rs`.
+//! 8. *No thread runs a pass that is due.* The obligation is a token that runs the rest of the passes when it is
+//!    dropped (`src/room/pass_token.rs`), so a [`Membership`](room::membership::Membership) may be dropped outside a
+//!    runtime. Tested by `membership_dropped_outside_a_runtime_leaves_its_room`,
+//!    `passes_of_a_runtime_that_shuts_down_are_run_to_their_end` and
+//!    `pass_that_is_dropped_between_two_slices_goes_on_where_it_was` in `src/room/registry/tests.rs`.
+//! 9. *A permit is free before its descriptor.* The permit lives beside the socket and is dropped after it
+//!    (`src/net/socket.rs`, with its test), because a pass keeps a peer alive a moment longer than its connection.
 
 pub mod config;
 mod connection;
