@@ -138,7 +138,7 @@
 //! | a socket's readiness | tokio's mutex for this socket, shared by the connection's task and the I/O driver | a connection waits for input or for a full socket, the driver reports one |
 //! | the list of sockets | tokio's mutex | a connection opens or ends |
 //! | timers | tokio's timer wheel, a mutex | a login, a backlog, a sender beyond its rate, a close |
-//! | memory | the allocator's own locks | an allocation: at most two for a line, none for a delivery (`tests/allocations.rs`) |
+//! | memory | the allocator's own locks | an allocation: a few for a line, none for each delivery (`tests/allocations.rs` has the bound) |
 //! | the log (`-v`) | the queue of the log's writer, which drops what exceeds its capacity; the writer's own thread takes the lock of stdout | a connection opens or ends; with `-vvv` each pass |
 //!
 //! Each of these locks is held for an instant: none across an `await`, and none during a write to a socket.
