@@ -1,7 +1,7 @@
 //! Listeners: TCP or Unix sockets that accept connections.
 
 use crate::config::{ListenAddress, NetworkSettings};
-use crate::net::options::set_tcp_options;
+use crate::net::socket_options::set_tcp_options;
 use crate::net::socket::from_unix;
 use crate::net::{BoundAddress, PeerAddress};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};

@@ -7,7 +7,7 @@ mod address;
 pub(crate) mod codec;
 mod linger;
 mod listener;
-mod options;
+mod socket_options;
 mod socket;
 
 pub use address::BoundAddress;

@@ -8,7 +8,7 @@ mod fanout;
 pub mod history;
 pub(crate) mod inbox;
 pub mod membership;
-mod operations;
+mod batch_operations;
 mod pass_token;
 mod passes;
 pub mod registry;
