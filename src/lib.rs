@@ -154,7 +154,7 @@
 //!    (`src/peer/write_lock.rs`, `src/peer/mod.rs`). A route changes under that lock. Tested by `tests/loom.rs`, which
 //!    runs the write lock in every interleaving with at most 3 preemptions, and by `src/peer/output_buffer/tests.rs`.
 //! 3. *A name is taken between its check and the join.* Only a pass gives names, at a join and at a rename
-//!    (`src/room/operations.rs`). A membership that is dropped while a rename is pending sends a leave for both names
+//!    (`src/room/batch_operations.rs`). A membership that is dropped while a rename is pending sends a leave for both names
 //!    (`src/room/membership.rs`). Tested by `tests/membership.rs`, `tests/moves.rs` and
 //!    `membership_dropped_with_a_rename_pending_leaves_under_either_name` in `src/room/registry/tests.rs`.
 //! 4. *A peer closes during a pass.* The pass raises an event, and the connection ends itself (`src/peer/mod.rs`,

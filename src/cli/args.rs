@@ -6,14 +6,11 @@ use roomcast::config::units::{
     parse_dead_timeout, parse_duration, parse_duration_or_zero, parse_size, show_duration, show_size,
 };
 use roomcast::config::{
-    ListenAddress, LiveSettings, NetworkSettings, RoomSettings, Settings, SettingsError, SlowReader,
+    DEFAULT_PORT, ListenAddress, LiveSettings, NetworkSettings, RoomSettings, Settings, SettingsError, SlowReader,
 };
 use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
-
-/// The port that is served when none is given.
-const DEFAULT_PORT: u16 = 1234;
 
 /// A multi-room chat server for telnet, nc and programs.
 ///

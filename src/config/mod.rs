@@ -10,7 +10,7 @@ pub mod units;
 
 pub use listen::{ListenAddress, ListenAddressError};
 pub use live::Live;
-pub use settings::{LiveSettings, NetworkSettings, RoomSettings, Settings, SettingsError, SlowReader};
+pub use settings::{DEFAULT_PORT, LiveSettings, NetworkSettings, RoomSettings, Settings, SettingsError, SlowReader};
 
 /// Open files kept back from connections: listeners, the runtime's own, standard streams, and connections
 /// that are told `server is full` before they are closed.

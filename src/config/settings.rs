@@ -6,6 +6,9 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
 
+/// The port that is served when none is given.
+pub const DEFAULT_PORT: u16 = 1234;
+
 /// The shortest bound of a line that lets every JOIN line through, in bytes: the word, two names of 20 bytes,
 /// two blanks and a CR.
 const MIN_MAX_LINE: usize = 47;
@@ -117,7 +120,7 @@ pub enum SettingsError {
 impl Default for NetworkSettings {
     fn default() -> Self {
         Self {
-            listen: vec![ListenAddress::Tcp { ip: None, port: 1234 }],
+            listen: vec![ListenAddress::Tcp { ip: None, port: DEFAULT_PORT }],
             socket_mode: None,
             workers: None,
             max_connections: None,

@@ -63,12 +63,12 @@ impl Connection {
     }
 
     async fn close_gracefully(&mut self, reason: CloseReason) -> u64 {
-        let has_joined = self.state.member().is_some();
+        let has_joined = self.state.admitted_membership().is_some();
         let is_lost = matches!(reason, CloseReason::Lost(_));
         let peer_may_send = !self.input_closed && !is_lost;
         self.input_closed = true;
         self.shutdown = None;
-        for deadline in [Deadline::Login, Deadline::RateLimit, Deadline::Close] {
+        for deadline in [Deadline::Login, Deadline::RateLimit, Deadline::ReadGrace] {
             self.deadlines.clear(deadline);
         }
         if is_lost {
@@ -89,7 +89,7 @@ impl Connection {
     /// line to it, so that the peer gets all that was said until then before it is told why.
     async fn leave_rooms(&mut self) {
         if let Some((bytes, lines)) = self.take_blocked_lines()
-            && let Some(membership) = self.state.member()
+            && let Some(membership) = self.state.admitted_membership()
         {
             membership.send_final_lines(bytes, lines);
         }
@@ -122,11 +122,11 @@ impl Connection {
         while self.output_status != OutputStatus::Empty {
             if progress && !at_shutdown {
                 let deadline = (Instant::now() + FLUSH_STALL).min(start + FLUSH_TOTAL);
-                self.deadlines.set(Deadline::Close, deadline);
+                self.deadlines.set(Deadline::Flush, deadline);
             }
             progress = match self.next_event().await {
                 Event::Writable => self.drain_output(),
-                Event::Deadline(Deadline::Close) => return,
+                Event::Deadline(Deadline::Flush) => return,
                 Event::Raised(events) => {
                     if events.contains(PeerEvents::OUTPUT_BLOCKED) {
                         self.output_status = OutputStatus::Waiting;

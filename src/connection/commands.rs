@@ -31,7 +31,7 @@ impl Connection {
         line: &[u8],
         lines: &mut LineEncoder,
     ) -> Result<(), CloseReason> {
-        let Some(membership) = self.state.member() else {
+        let Some(membership) = self.state.admitted_membership() else {
             return Ok(());
         };
         let (room, user) = (membership.room(), membership.user());
@@ -126,7 +126,7 @@ impl Connection {
 
     /// Asks another room for admission.
     fn switch_rooms(&mut self, room: RoomName, user: UserName) -> Result<(), CloseReason> {
-        let Some(slot) = self.state.member().map(|membership| membership.slot().other()) else {
+        let Some(slot) = self.state.admitted_membership().map(|membership| membership.slot().other()) else {
             return Ok(());
         };
         let peer: Arc<Peer<dyn ByteSink>> = Arc::clone(&self.peer) as _;

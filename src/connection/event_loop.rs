@@ -1,7 +1,7 @@
 //! The event loop: waits for the next event of a connection and does what it asks for.
 
 use super::close_reason::CloseReason;
-use super::state::{Refusal, RoomEnd, RoomOutcome};
+use super::state::{MembershipEnd, Refusal, RoomOutcome};
 use super::timers::Deadline;
 use super::{Connection, OutputStatus};
 use crate::connection::close::ConnectionSummary;
@@ -122,9 +122,9 @@ impl Connection {
         }
         if let Some(end) = end {
             return Err(match end {
-                RoomEnd::NameTaken => CloseReason::NameTaken,
-                RoomEnd::Shutdown => CloseReason::Shutdown,
-                RoomEnd::RoomFailed => CloseReason::RoomFailed,
+                MembershipEnd::NameTaken => CloseReason::NameTaken,
+                MembershipEnd::Shutdown => CloseReason::Shutdown,
+                MembershipEnd::RoomFailed => CloseReason::RoomFailed,
             });
         }
         if events.contains(PeerEvents::WRITE_FAILED) {
@@ -167,7 +167,7 @@ impl Connection {
             Deadline::Login => Err(CloseReason::LoginTimeout(live.login_timeout)),
             Deadline::Stall => Err(CloseReason::Stalled(live.stall_timeout)),
             Deadline::RateLimit => self.resume_input(),
-            Deadline::Close => Err(CloseReason::Lost(io::ErrorKind::BrokenPipe)),
+            Deadline::ReadGrace | Deadline::Flush => Err(CloseReason::Lost(io::ErrorKind::BrokenPipe)),
         }
     }
 

@@ -9,7 +9,7 @@ use super::telnet::Negotiation;
 use super::timers::Deadline;
 use crate::limits::rate::RateLimit;
 use crate::net::codec::Codec;
-use crate::protocol::join::JoinError;
+use crate::protocol::join::{JoinError, TLS_HELLO};
 use crate::protocol::line_decoder::LineTooLong;
 use crate::protocol::telnet::{IAC, Item, SubnegotiationTooLong};
 use bytes::{Buf, Bytes};
@@ -21,9 +21,6 @@ use std::time::Instant;
 
 /// The most that one read takes, in bytes.
 const READ_BYTES: usize = 64 << 10;
-
-/// How a TLS client begins: a handshake record (RFC 8446, section 5.1).
-const TLS_HELLO: &[u8] = &[0x16, 3];
 
 thread_local! {
     /// The buffers of the connection that this worker thread is serving now; a quiet connection has none. They are

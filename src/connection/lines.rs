@@ -72,7 +72,7 @@ impl Connection {
             if self.context.live.get().commands { commands::parse(&text) } else { Ok(ParsedLine::Chat(&text)) };
         match parsed {
             Ok(ParsedLine::Chat(text)) => {
-                if let Some(membership) = self.state.member() {
+                if let Some(membership) = self.state.admitted_membership() {
                     lines.add(|out| messages::push_chat(out, &membership.user(), text));
                 }
             }
@@ -116,7 +116,7 @@ impl Connection {
         blocked: Option<Box<BlockedInput>>,
     ) -> Option<Box<BlockedInput>> {
         let mut blocked = blocked.map(|blocked| *blocked).unwrap_or_default();
-        if let Some(membership) = self.state.member()
+        if let Some(membership) = self.state.admitted_membership()
             && let Err(bytes) = membership.send_lines(bytes, count)
         {
             blocked.lines = Some((bytes, count));

@@ -9,6 +9,7 @@ mod commands;
 mod event_loop;
 mod input;
 mod input_line;
+mod input_pause;
 mod lines;
 mod output;
 mod state;
@@ -59,21 +60,6 @@ enum OutputStatus {
     Contended,
 }
 
-/// Why a connection reads no input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum InputPause {
-    /// A room has not answered yet.
-    Room,
-    /// The room's inbox is full.
-    InboxFull,
-    /// Another thread held the write lock when the connection had output of its own.
-    OutputContended,
-    /// The peer has to read what its input line drew.
-    OutputFull,
-    /// The peer has used up a rate.
-    RateLimit,
-}
-
 /// Output of the connection's own that waits for the write lock, in order.
 #[derive(Debug, Default)]
 struct PendingOutput(VecDeque<OutputOp>);
@@ -97,7 +83,8 @@ pub(crate) struct Connection {
     /// How much of its rate the peer has used.
     rate: RateLimiter,
     deadlines: Deadlines,
-    /// Completes when the server begins to end; `None` once the peer asked for a room, which tells it then.
+    /// Completes when the server begins to end; `None` after the JOIN line: from then on the room's SHUTDOWN event
+    /// replaces it.
     shutdown: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     output_status: OutputStatus,
     /// Whether input has ended, or is of no interest any more.
@@ -132,26 +119,5 @@ impl Connection {
             address,
             context,
         })
-    }
-
-    /// Returns why input is paused; `None` when it is read. This is the one place that decides.
-    fn input_pause(&self) -> Option<InputPause> {
-        if self.state.awaits_room() {
-            Some(InputPause::Room)
-        } else if self.blocked_input.is_some() {
-            Some(InputPause::InboxFull)
-        } else if self.pending_output.is_some() {
-            Some(InputPause::OutputContended)
-        } else if self.input_line.as_ref().is_some_and(|input_line| input_line.is_full()) {
-            Some(InputPause::OutputFull)
-        } else if self.deadlines.is_set(Deadline::RateLimit) {
-            Some(InputPause::RateLimit)
-        } else {
-            None
-        }
-    }
-
-    fn is_input_paused(&self) -> bool {
-        self.input_pause().is_some()
     }
 }

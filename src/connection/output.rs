@@ -28,7 +28,7 @@ impl Connection {
         self.drain_output();
     }
 
-    /// Notes that bytes wait to be written. More of them give the peer no more time to read.
+    /// Notes that bytes wait to be written. Additional bytes do not extend the stall deadline.
     pub(super) fn begin_draining(&mut self) {
         self.output_status = OutputStatus::Waiting;
         if !self.deadlines.is_set(Deadline::Stall) {
@@ -48,7 +48,8 @@ impl Connection {
     }
 
     /// Adds pending output, and what the input line drew, to the output buffer; returns false while another thread
-    /// holds the write lock. No line may be encoded before that: the editor has drawn what it goes by.
+    /// holds the write lock. No line may be encoded before that: the editor computes each update of the screen from what
+    /// it drew before.
     fn apply_pending_output(&mut self, metrics: &mut MetricsDelta) -> bool {
         let drawn = self.input_line.as_mut().map(|input_line| input_line.take_drawn()).unwrap_or_default();
         if !drawn.is_empty() {
@@ -111,8 +112,8 @@ impl Connection {
     /// Starts the time in which a peer that can't be written to any more is still read: what it sent before its end
     /// is delivered, and the read finds that end; but the peer must not stay a member for long.
     pub(super) fn start_read_grace(&mut self) {
-        if !self.deadlines.is_set(Deadline::Close) {
-            self.deadlines.set(Deadline::Close, Instant::now() + READ_GRACE);
+        if !self.deadlines.is_set(Deadline::ReadGrace) {
+            self.deadlines.set(Deadline::ReadGrace, Instant::now() + READ_GRACE);
         }
     }
 }

@@ -46,23 +46,23 @@ pub(super) enum ConnectionState {
     /// A member of a room that is about to send the server's notice.
     AwaitingShutdown(Membership),
     /// The room refused the peer, or has sent its last line: the connection has to end.
-    RoomEnded {
+    MembershipEnded {
         /// The membership that ended, for the log.
         membership: Membership,
         /// Whether the room had admitted the peer.
         was_member: bool,
         /// Other memberships of which a last line may follow.
-        outstanding: Outstanding,
+        outstanding: OutstandingEvents,
     },
     /// The connection ends, and rooms have not sent their last line to it yet.
-    Leaving(Outstanding),
+    Leaving(OutstandingEvents),
     /// The connection ends, and no line of a room follows.
     Left,
 }
 
 /// The memberships of a connection that ends of which a last line may follow, by slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Outstanding([Option<LastEvent>; 2]);
+pub(super) struct OutstandingEvents([Option<LastEvent>; 2]);
 
 /// Which event is the last of a membership that was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub(super) struct RoomOutcome {
     /// Whether the room's inbox takes lines again.
     pub(super) inbox_ready: bool,
     /// Why the connection has to end.
-    pub(super) end: Option<RoomEnd>,
+    pub(super) end: Option<MembershipEnd>,
 }
 
 /// What a room refused to a connection that goes on.
@@ -99,7 +99,7 @@ pub(super) enum Refusal {
 
 /// Why a room ends a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RoomEnd {
+pub(super) enum MembershipEnd {
     /// A member of the room has the name of the JOIN line.
     NameTaken,
     /// The server is shutting down.
@@ -112,21 +112,21 @@ impl ConnectionState {
     /// Returns the membership of the room that the peer is in, or has asked for with its JOIN line.
     pub(super) fn membership(&self) -> Option<&Membership> {
         match self {
-            Self::Joining(membership) | Self::RoomEnded { membership, .. } => Some(membership),
-            _ => self.member(),
+            Self::Joining(membership) | Self::MembershipEnded { membership, .. } => Some(membership),
+            _ => self.admitted_membership(),
         }
     }
 
     /// Returns the membership of the room that admitted the peer.
-    pub(super) fn member(&self) -> Option<&Membership> {
+    pub(super) fn admitted_membership(&self) -> Option<&Membership> {
         match self {
             Self::Joined(current)
             | Self::AwaitingReply(current)
             | Self::SwitchingRooms { current, .. }
             | Self::LeavingPrevious { current, .. }
             | Self::AwaitingShutdown(current)
-            | Self::RoomEnded { membership: current, was_member: true, .. } => Some(current),
-            Self::NotJoined | Self::Joining(_) | Self::RoomEnded { .. } | Self::Leaving(_) | Self::Left => None,
+            | Self::MembershipEnded { membership: current, was_member: true, .. } => Some(current),
+            Self::NotJoined | Self::Joining(_) | Self::MembershipEnded { .. } | Self::Leaving(_) | Self::Left => None,
         }
     }
 
@@ -171,15 +171,15 @@ impl ConnectionState {
             Self::Joined(current) | Self::SwitchingRooms { current, .. } => *self = Self::AwaitingShutdown(current),
             other => *self = other,
         }
-        self.member().is_some()
+        self.admitted_membership().is_some()
     }
 
     /// The connection ends: gives up all memberships. At most one last line of each room follows.
     pub(super) fn begin_leaving(&mut self) {
-        let mut outstanding = Outstanding::default();
+        let mut outstanding = OutstandingEvents::default();
         match mem::replace(self, Self::Left) {
             Self::NotJoined | Self::Left => {}
-            Self::Leaving(others) | Self::RoomEnded { outstanding: others, .. } => outstanding = others,
+            Self::Leaving(others) | Self::MembershipEnded { outstanding: others, .. } => outstanding = others,
             Self::Joining(membership) => outstanding.expect(membership.slot(), LastEvent::RefusalOrRemoval),
             Self::Joined(current) | Self::AwaitingReply(current) | Self::AwaitingShutdown(current) => {
                 outstanding.expect(current.slot(), LastEvent::Removal);
@@ -209,7 +209,7 @@ impl ConnectionState {
                 }
                 return outcome;
             }
-            Self::RoomEnded { outstanding, .. } => {
+            Self::MembershipEnded { outstanding, .. } => {
                 outstanding.handle(slot, events);
                 return outcome;
             }
@@ -223,7 +223,7 @@ impl ConnectionState {
         }
         if events.contains(PeerEvents::ROOM_CLOSED) && !self.begin_awaiting_shutdown() {
             self.end_membership();
-            outcome.end = Some(RoomEnd::Shutdown);
+            outcome.end = Some(MembershipEnd::Shutdown);
         }
         if events.contains(PeerEvents::RENAMED) {
             self.on_renamed();
@@ -232,7 +232,7 @@ impl ConnectionState {
             self.on_request_done();
         }
         if events.intersects(PeerEvents::LEFT_ROOM | PeerEvents::SHUTDOWN | PeerEvents::ROOM_FAILED) {
-            self.on_room_end(slot, events, &mut outcome);
+            self.on_membership_end(slot, events, &mut outcome);
         }
         outcome.inbox_ready = events.contains(PeerEvents::INBOX_READY);
         outcome
@@ -260,7 +260,7 @@ impl ConnectionState {
             Self::Joining(membership) => {
                 *self = Self::Joining(membership);
                 self.end_membership();
-                outcome.end = Some(RoomEnd::NameTaken);
+                outcome.end = Some(MembershipEnd::NameTaken);
             }
             Self::SwitchingRooms { current, next } if next.slot() == slot => {
                 outcome.refused = Some(Refusal::NameTakenThere(next.room(), next.user()));
@@ -293,8 +293,8 @@ impl ConnectionState {
 
     /// The room that the peer is in, or asked for with its JOIN line, sends nothing more.
     fn end_membership(&mut self) {
-        let was_member = self.member().is_some();
-        let mut outstanding = Outstanding::default();
+        let was_member = self.admitted_membership().is_some();
+        let mut outstanding = OutstandingEvents::default();
         let membership = match mem::replace(self, Self::Left) {
             Self::Joining(membership)
             | Self::Joined(membership)
@@ -313,11 +313,11 @@ impl ConnectionState {
                 return;
             }
         };
-        *self = Self::RoomEnded { membership, was_member, outstanding };
+        *self = Self::MembershipEnded { membership, was_member, outstanding };
     }
 
     /// No line of the room in `slot` follows.
-    fn on_room_end(&mut self, slot: MembershipSlot, events: PeerEvents, outcome: &mut RoomOutcome) {
+    fn on_membership_end(&mut self, slot: MembershipSlot, events: PeerEvents, outcome: &mut RoomOutcome) {
         match mem::replace(self, Self::Left) {
             Self::LeavingPrevious { current, previous } if previous == slot => *self = Self::Joined(current),
             Self::SwitchingRooms { current, next } if next.slot() == slot => {
@@ -328,13 +328,13 @@ impl ConnectionState {
                 *self = other;
                 self.end_membership();
                 let is_shutdown = events.contains(PeerEvents::SHUTDOWN);
-                outcome.end = Some(if is_shutdown { RoomEnd::Shutdown } else { RoomEnd::RoomFailed });
+                outcome.end = Some(if is_shutdown { MembershipEnd::Shutdown } else { MembershipEnd::RoomFailed });
             }
         }
     }
 }
 
-impl Outstanding {
+impl OutstandingEvents {
     fn expect(&mut self, slot: MembershipSlot, last: LastEvent) {
         self.0[slot as usize] = Some(last);
     }

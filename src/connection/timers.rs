@@ -14,11 +14,14 @@ pub(crate) enum Deadline {
     Stall,
     /// Not before this may the next line be taken.
     RateLimit,
-    /// The end of hearing a peer out, or of its farewell.
-    Close,
+    /// The end of the time in which a peer that can't be written to is still read.
+    ReadGrace,
+    /// The end of the final flush.
+    Flush,
 }
 
-const KINDS: [Deadline; 4] = [Deadline::Login, Deadline::Stall, Deadline::RateLimit, Deadline::Close];
+const KINDS: [Deadline; 5] =
+    [Deadline::Login, Deadline::Stall, Deadline::RateLimit, Deadline::ReadGrace, Deadline::Flush];
 
 /// The deadlines of one connection. Costs a pointer while none is set: most peers have none.
 #[derive(Debug, Default)]
@@ -103,8 +106,8 @@ mod tests {
         deadlines.set(Deadline::Login, start + Duration::from_secs(1));
         deadlines.set(Deadline::RateLimit, start + Duration::from_secs(2));
         deadlines.set(Deadline::RateLimit, start + Duration::from_secs(9));
-        deadlines.set(Deadline::Close, start + Duration::from_secs(4));
-        deadlines.clear(Deadline::Close);
+        deadlines.set(Deadline::Flush, start + Duration::from_secs(4));
+        deadlines.clear(Deadline::Flush);
         for (kind, second) in [(Deadline::Login, 1), (Deadline::Stall, 3), (Deadline::RateLimit, 9)] {
             assert!(deadlines.is_set(kind));
             assert_eq!(poll_fn(|context| deadlines.poll(context)).await, kind);

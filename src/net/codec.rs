@@ -4,6 +4,10 @@ use std::collections::VecDeque;
 
 /// Transforms a connection's bytes both ways. It belongs to the connection's task; a delivery pass never calls it.
 ///
+/// The input line is the codec in use. It stands between telnet and the lines, so the telnet decoder takes commands
+/// out before it. A codec of a transport, such as TLS, has its place between the socket and telnet: it decodes what a
+/// read gives, and encodes all that leaves the output buffer.
+///
 /// A peer with a codec has [`Route::Buffered`](crate::peer::route::Route): passes leave shared lines in its
 /// output buffer, and its task encodes them under the peer's write lock.
 pub(crate) trait Codec: Send {

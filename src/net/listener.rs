@@ -1,8 +1,8 @@
 //! Listeners: TCP or Unix sockets that accept connections.
 
 use crate::config::{ListenAddress, NetworkSettings};
-use crate::net::socket_options::set_tcp_options;
 use crate::net::socket::from_unix;
+use crate::net::socket_options::set_tcp_options;
 use crate::net::{BoundAddress, PeerAddress};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use std::fs::{self, Permissions};

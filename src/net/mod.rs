@@ -7,8 +7,8 @@ mod address;
 pub(crate) mod codec;
 mod linger;
 mod listener;
-mod socket_options;
 mod socket;
+mod socket_options;
 
 pub use address::BoundAddress;
 pub(crate) use address::PeerAddress;

@@ -68,7 +68,7 @@ pub(super) fn from_unix(stream: UnixStream) -> io::Result<TcpStream> {
 }
 
 impl ByteSink for Socket {
-    /// Writes straight to the system: what the runtime notes of a socket is one more place in memory for each
+    /// Writes straight to the system: the runtime's readiness of a socket would cost one more access to memory on each
     /// delivery. The runtime is asked only when the socket takes nothing, so that it reports when that changes.
     /// (A Rust program gets an error for a broken pipe, and no signal.)
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {

@@ -67,13 +67,16 @@ pub(crate) fn parse_join(line: &[u8]) -> Result<JoinRequest, JoinError> {
     })
 }
 
+/// How a TLS client begins: a handshake record (RFC 8446, section 5.1).
+pub(crate) const TLS_HELLO: &[u8] = &[0x16, 3];
+
 /// Returns the error for a line that is not a JOIN line: HTTP, SSH or TLS if the line looks like it.
 fn identify_other_protocol(text: &str) -> JoinError {
     let is_http_version = |word: &str| ["HTTP/1.0", "HTTP/1.1", "HTTP/2.0"].contains(&word);
     match text {
         _ if text.trim_end().rsplit(' ').next().is_some_and(is_http_version) => JoinError::Http,
         _ if text.starts_with("SSH-") => JoinError::Ssh,
-        _ if text.starts_with("\u{16}\u{3}") => JoinError::Tls,
+        _ if text.as_bytes().starts_with(TLS_HELLO) => JoinError::Tls,
         _ => JoinError::NotJoin,
     }
 }

@@ -4,11 +4,11 @@
 //! modules turn the operations of an inbox into batches of lines that every member gets.
 
 mod batch;
+mod batch_operations;
 mod fanout;
 pub mod history;
 pub(crate) mod inbox;
 pub mod membership;
-mod batch_operations;
 mod pass_token;
 mod passes;
 pub mod registry;

@@ -1,10 +1,9 @@
 //! The acceptor: one task a listener, which no error ends and none makes spin.
 
 use crate::connection::{Connection, ServerContext};
-use crate::net::{Listener, PeerAddress, Socket, linger_close};
-use crate::peer::byte_sink::ByteSink;
+use crate::net::{Listener, PeerAddress, Socket};
 use crate::server::admission::{Admission, Admitted};
-use crate::text::messages;
+use crate::server::refusal::refuse;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,20 +63,10 @@ impl Acceptor {
             }
             Admitted::Refuse(permit) => {
                 info!(%address, "refused: the server is full");
-                self.refuse(Socket::new(stream, permit));
+                let abort = self.context.abort.clone();
+                self.tasks.spawn(refuse(Socket::new(stream, permit), abort));
             }
             Admitted::Drop => info!(%address, "refused: the server is full"),
-        }
-    }
-
-    /// Tells the peer why, in the one write that a new socket always takes, and closes.
-    fn refuse(&self, socket: Socket) {
-        let text = messages::error_lines(&"server is full: try again later");
-        if socket.try_write(text.as_bytes()).is_ok() {
-            let abort = self.context.abort.clone();
-            self.tasks.spawn(async move {
-                abort.run_until_cancelled(linger_close(&socket, true)).await;
-            });
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Admission: which accepted connections are served, and what the others are told.
+//! Admission: which accepted connections are served, and which are refused because the server is full.
 
 use crate::config::RESERVED_FILES;
 use crate::limits::permits::{Permit, Permits};

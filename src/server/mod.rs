@@ -4,6 +4,7 @@
 
 mod acceptor;
 mod admission;
+mod refusal;
 
 use crate::config::{Live, Settings};
 use crate::connection::ServerContext;

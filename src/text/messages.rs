@@ -16,6 +16,9 @@ pub(crate) const WELCOME: &str = "Welcome! Use the command:\nJOIN <ROOMNAME> <US
 /// The last line of every room when the server shuts down.
 pub(crate) const SHUTTING_DOWN: &str = "*** server is shutting down\n";
 
+/// The reason that a connection beyond the bound on connections gets.
+pub(crate) const SERVER_FULL: &str = "server is full: try again later";
+
 /// Appends `user: text`, a chat line.
 pub(crate) fn push_chat(out: &mut Vec<u8>, user: &UserName, text: &str) {
     push_line(out, &[user.as_str(), ": ", text]);

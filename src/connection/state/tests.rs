@@ -31,7 +31,7 @@ const B: MembershipSlot = MembershipSlot::B;
 fn joined() -> ConnectionState {
     let mut state = ConnectionState::NotJoined;
     state.begin_joining(membership("a", A));
-    assert!(state.awaits_room() && state.member().is_none());
+    assert!(state.awaits_room() && state.admitted_membership().is_none());
     assert!(state.handle_room_events(A, PeerEvents::JOINED).admitted);
     assert!(!state.awaits_room());
     state
@@ -45,7 +45,7 @@ fn switching() -> ConnectionState {
 }
 
 fn room(state: &ConnectionState) -> String {
-    state.member().unwrap().room().as_str().to_owned()
+    state.admitted_membership().unwrap().room().as_str().to_owned()
 }
 
 #[test]
@@ -115,20 +115,20 @@ fn a_member_that_leaves_is_not_done_when_its_rename_is_refused() {
 #[test]
 fn a_refused_join_and_a_shut_down_room_leave_nothing_outstanding() {
     for (event, end) in [
-        (PeerEvents::NAME_TAKEN, RoomEnd::NameTaken),
-        (PeerEvents::ROOM_CLOSED, RoomEnd::Shutdown),
-        (PeerEvents::ROOM_FAILED, RoomEnd::RoomFailed),
+        (PeerEvents::NAME_TAKEN, MembershipEnd::NameTaken),
+        (PeerEvents::ROOM_CLOSED, MembershipEnd::Shutdown),
+        (PeerEvents::ROOM_FAILED, MembershipEnd::RoomFailed),
     ] {
         let mut state = ConnectionState::NotJoined;
         state.begin_joining(membership("a", A));
         assert_eq!(state.handle_room_events(A, event).end, Some(end));
-        assert!(state.membership().is_some() && state.member().is_none(), "the log names the room");
+        assert!(state.membership().is_some() && state.admitted_membership().is_none(), "the log names the room");
         state.begin_leaving();
         assert!(matches!(state, ConnectionState::Left));
     }
     let mut state = joined();
-    assert_eq!(state.handle_room_events(A, PeerEvents::SHUTDOWN).end, Some(RoomEnd::Shutdown));
-    assert!(state.member().is_some(), "the room's notice has told it");
+    assert_eq!(state.handle_room_events(A, PeerEvents::SHUTDOWN).end, Some(MembershipEnd::Shutdown));
+    assert!(state.admitted_membership().is_some(), "the room's notice has told it");
     state.begin_leaving();
     assert!(matches!(state, ConnectionState::Left));
 }
@@ -142,7 +142,7 @@ fn a_shutdown_in_the_middle_of_a_switch_leaves_nothing_outstanding() {
     ] {
         let mut state = switching();
         let ends = order.map(|(slot, events)| state.handle_room_events(slot, events).end);
-        assert!(ends.contains(&Some(RoomEnd::Shutdown)));
+        assert!(ends.contains(&Some(MembershipEnd::Shutdown)));
         state.begin_leaving();
         assert!(matches!(state, ConnectionState::Left), "{state:?}");
     }
