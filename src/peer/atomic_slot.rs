@@ -1,34 +1,39 @@
-//! The synchronisation that [`crate::peer::write_lock`] is built from, in one place so that `tests/loom.rs`
-//! can put loom's in its stead.
+//! An atomic slot: holds at most one value, and gives it to one thread at a time without blocking the others.
 
 use crossbeam_utils::atomic::AtomicCell;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Nobody has the slot, and nothing is in it.
+/// The slot is free and holds no value.
 const EMPTY: u8 = 0;
-/// Nobody has the slot, and a value is in it.
+/// The slot is free and holds a value.
 const FULL: u8 = 1;
-/// A thread has the slot.
+/// A thread has taken the slot.
 const TAKEN: u8 = 2;
 
-/// What one thread at a time can have: a value, or the right to put one there. Lock-free.
+/// A value, or the right to store one, that one thread at a time takes. Lock-free.
 ///
-/// Taking, whether it succeeds or not, and putting back are swaps of one atomic with `AcqRel`:
-/// [`crate::peer::write_lock`] says what relies on that. Who has the slot alone touches the value.
+/// [`AtomicSlot::take`] and [`AtomicSlot::put`] each swap one atomic with `AcqRel`, and a `take` that fails
+/// swaps it, too. The release sequence that these swaps form is what [`crate::peer::write_lock`] relies on.
 pub(crate) struct AtomicSlot<T> {
+    /// `EMPTY`, `FULL` or `TAKEN`.
     state: AtomicU8,
-    /// Costs a pointer as long as there is nothing to keep.
+    /// The value while the state is `FULL`. Only the thread that has taken the slot accesses the value. The box
+    /// keeps an empty slot as small as a pointer.
     value: AtomicCell<Option<Box<T>>>,
 }
 
 impl<T> AtomicSlot<T> {
+    /// Returns a free slot without a value.
     pub(crate) fn new() -> Self {
         Self { state: AtomicU8::new(EMPTY), value: AtomicCell::new(None) }
     }
 
-    /// Takes the slot and what is in it; `None` while another thread has it.
-    #[allow(clippy::option_option, reason = "whether it was free, and whether anything is in it")]
+    /// Takes the slot and its value. Returns `None` while another thread has taken the slot.
+    #[allow(clippy::option_option, reason = "the outer option is the slot, the inner one its value")]
     pub(crate) fn take(&self) -> Option<Option<Box<T>>> {
+        // AcqRel: the acquire pairs with the swap in `put` and makes the value visible. The release pairs with
+        // the swap in `put`, too: the holder's `put` reads what a failed `take` wrote, and so sees all that the
+        // failed thread did before.
         match self.state.swap(TAKEN, Ordering::AcqRel) {
             TAKEN => None,
             FULL => Some(self.value.take()),
@@ -36,30 +41,14 @@ impl<T> AtomicSlot<T> {
         }
     }
 
-    /// Gives the slot back, with something in it or not.
+    /// Stores `value`, if there is one, and frees the slot. Only the thread that has taken the slot may call it.
     pub(crate) fn put(&self, value: Option<Box<T>>) {
         let state = if value.is_some() { FULL } else { EMPTY };
         if value.is_some() {
             self.value.store(value);
         }
+        // AcqRel: the release pairs with the swap of the next `take` and makes the value visible to it. The
+        // acquire pairs with the swap of each `take` that failed since this thread took the slot.
         self.state.swap(state, Ordering::AcqRel);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slot_takes_no_lock_and_one_thread_at_a_time() {
-        assert!(AtomicCell::<Option<Box<String>>>::is_lock_free());
-        let slot = AtomicSlot::new();
-        for value in [None, Some(Box::new('a')), Some(Box::new('b')), None] {
-            assert!(slot.take().is_some());
-            assert!(slot.take().is_none());
-            slot.put(value.clone());
-            assert_eq!(slot.take(), Some(value));
-            slot.put(None);
-        }
     }
 }

@@ -221,3 +221,6 @@ impl<S: ?Sized> fmt::Debug for Peer<S> {
         f.debug_struct("Peer").field("id", &self.id).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

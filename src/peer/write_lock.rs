@@ -1,41 +1,47 @@
-//! Turns: who may write to a peer's socket now, when several want to.
+//! A peer's write lock: a delegation lock (flat combining) that never makes a thread wait.
 //!
-//! A peer is written by its room's delivery pass, and by its own connection when it drains a
-//! backlog or answers. Nobody may wait for the other, and no item may be lost or overtaken:
+//! Two kinds of threads write to a peer: the delivery pass of its room, and its own connection, which drains the
+//! output buffer and adds replies. A thread that fails to take the lock delegates its item to the holder. No item
+//! is lost, and no item overtakes an earlier item of the same thread:
 //!
-//! 1. Whoever gets the turn takes in what came deferred, then does its own work.
-//! 2. Whoever fails to get the turn leaves its item in the late list.
-//! 3. **Both look again at the end**, the one after releasing, the other after leaving its item:
-//!    while there is something late and the turn is free, take it and go to 1.
+//! 1. A thread that takes the lock MUST first apply all deferred items, and then do its own work.
+//! 2. A thread that fails to take the lock MUST append its item to the deferred list.
+//! 3. **Each thread MUST look again at the end**, the holder after it has released the lock, the other thread
+//!    after it has deferred its item: while the list has an item and the lock is free, take the lock and apply
+//!    the list (rule 1).
 //!
-//! Without 3 a item left between the holder's last look and its release would lie there until
-//! somebody wrote next. With it: if the leaver's second try comes after the release, it succeeds.
-//! If it comes before, it fails; but a failed try swaps the slot, too, and the release, which is
-//! the next swap of the slot, reads what that try wrote. So the release acquires the leaver's
-//! item, and the holder's look behind it finds it. That needs every move of the slot to be a
-//! read-modify-write with `AcqRel`: with less, both could miss (Dekker's pattern).
+//! Without rule 3 an item that is deferred between the holder's last look at the list and the release would stay
+//! in the list until the next write to the peer.
 //!
-//! Having the turn is having the state, which is there only while something is on it: it is taken
-//! out of its slot and put back. `tests/loom.rs`
-//! runs this very file under loom, which tries the interleavings of all that is below; the slot
-//! and the late list are stand-ins there, since loom can't see into crossbeam and arc-swap.
+//! Rule 3 applies every item. The thread that deferred the item tries the lock once more. If that try comes after
+//! the release, it succeeds. If the try comes before the release, it fails, but a failed try swaps the slot's
+//! state, too. The release is the next swap of the state, reads what the failed try wrote, and so acquires the
+//! item: the holder's next look at the list finds it. This argument requires every change of the slot's state to
+//! be a read-modify-write with `AcqRel`. With weaker orderings both threads could miss the item (Dekker's
+//! pattern).
+//!
+//! A panic of the holder releases the lock and keeps the state. The holder then skips rule 3, so an item that
+//! another thread deferred meanwhile stays in the list until the next operation on the lock.
+//!
+//! To hold the lock is to have the state, which moves out of the atomic slot and back. `tests/loom.rs` runs this
+//! file under loom, with replacements of the atomic slot and the deferred list.
 
 use crate::peer::atomic_slot::AtomicSlot;
 use crate::peer::deferred_list::{Deferrable, DeferredList};
 
-/// What one thread at a time works on, if there is anything; the others leave their items there.
+/// The state that the lock guards. It exists only while there is something to keep.
 pub(crate) type LockState<D> = Option<Box<D>>;
 
-/// A state that one thread at a time works at, and what the others left for it.
+/// A state that one thread at a time changes, and the items that other threads deferred meanwhile.
 pub(crate) struct WriteLock<D, T> {
-    /// What the holder of the turn works on.
+    /// The state while the lock is free.
     state: AtomicSlot<D>,
-    /// Pieces left by those who found the turn taken.
+    /// Items of threads that failed to take the lock.
     deferred: DeferredList<T>,
 }
 
-/// The state in somebody's hands. It is put back however its holder's work ends, even in a
-/// panic: that must not mute the peer.
+/// The lock while a thread holds it. Its drop releases the lock, in a panic as well: a panic must not end the
+/// peer's output.
 struct LockGuard<'a, D> {
     slot: &'a AtomicSlot<D>,
     state: LockState<D>,
@@ -48,47 +54,49 @@ impl<D> Drop for LockGuard<'_, D> {
 }
 
 impl<D, T: Deferrable> WriteLock<D, T> {
+    /// Returns a free lock without a state.
     pub(crate) fn new() -> Self {
         Self { state: AtomicSlot::new(), deferred: DeferredList::new() }
     }
 
-    /// Works `item` in with `accept` now, or leaves it to whoever holds the turn.
+    /// Applies `item` with `apply` if the lock is free, and otherwise defers it.
     ///
-    /// `limit` bounds the weight of what lies in the late list. `accept` is called once for every
-    /// item that this call took in, others' late ones among them.
-    pub(crate) fn apply_or_defer(&self, item: &T, limit: usize, mut accept: impl FnMut(&mut LockState<D>, &T)) {
-        if self.with_lock(&mut accept, |state, accept| accept(state, item)).is_none() {
+    /// `limit` bounds the weight of the deferred list. Calls `apply` once for each item that this call applies,
+    /// the deferred items of other threads included.
+    pub(crate) fn apply_or_defer(&self, item: &T, limit: usize, mut apply: impl FnMut(&mut LockState<D>, &T)) {
+        if self.with_lock(&mut apply, |state, apply| apply(state, item)).is_none() {
             self.deferred.push(item, limit);
         }
-        self.drain_deferred(accept);
+        self.drain_deferred(apply);
     }
 
-    /// Does `work` if the turn is free, after taking in with `accept` what came deferred.
+    /// Applies all deferred items with `apply` and then does `work`. Returns `None` if another thread holds the
+    /// lock.
     pub(crate) fn try_with<R>(
         &self,
-        mut accept: impl FnMut(&mut LockState<D>, &T),
+        mut apply: impl FnMut(&mut LockState<D>, &T),
         work: impl FnOnce(&mut LockState<D>) -> R,
     ) -> Option<R> {
-        let done = self.with_lock(&mut accept, |state, _| work(state));
-        self.drain_deferred(accept);
-        done
+        let result = self.with_lock(&mut apply, |state, _| work(state));
+        self.drain_deferred(apply);
+        result
     }
 
-    /// Rule 1, if nobody has the turn.
+    /// Takes the lock and follows rule 1. Returns `None` if another thread holds the lock.
     fn with_lock<A: FnMut(&mut LockState<D>, &T), R>(
         &self,
-        accept: &mut A,
+        apply: &mut A,
         work: impl FnOnce(&mut LockState<D>, &mut A) -> R,
     ) -> Option<R> {
-        let mut held = LockGuard { slot: &self.state, state: self.state.take()? };
+        let mut guard = LockGuard { slot: &self.state, state: self.state.take()? };
         for item in &self.deferred.take() {
-            accept(&mut held.state, item);
+            apply(&mut guard.state, item);
         }
-        Some(work(&mut held.state, accept))
+        Some(work(&mut guard.state, apply))
     }
 
-    /// Rule 3: no turn is held here.
-    fn drain_deferred(&self, mut accept: impl FnMut(&mut LockState<D>, &T)) {
-        while !self.deferred.is_empty() && self.with_lock(&mut accept, |_, _| ()).is_some() {}
+    /// Follows rule 3. The calling thread must not hold the lock.
+    fn drain_deferred(&self, mut apply: impl FnMut(&mut LockState<D>, &T)) {
+        while !self.deferred.is_empty() && self.with_lock(&mut apply, |_, _| ()).is_some() {}
     }
 }
