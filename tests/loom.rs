@@ -1,203 +1,182 @@
-//! The write lock under loom, which runs it in every interleaving of its steps.
+//! The write lock, the atomic slot and the deferred list under loom, which runs the interleavings of their steps
+//! and the values that their orderings let a load return.
 //!
-//! The test includes `src/peer/write_lock.rs` itself. Loom can't see into crossbeam's cell and arc-swap's
-//! pointer, so a slot and a deferred list of this file replace them: their flags are loom's atomics, with
-//! no stronger orderings than the real ones. The locked state is a list of the items applied to it, in
-//! place of an output buffer.
+//! The test includes the three files of `src/peer` themselves. `loom/sync.rs` replaces only the primitives that
+//! they import from `src/peer/sync.rs`, with orderings that are no stronger. The locked state is a list of the
+//! items applied to it, in place of an output buffer.
+//!
+//! The models fail when the code is wrong. Each of these changes makes at least one of them fail:
+//!
+//! | change | message of the failure |
+//! |---|---|
+//! | rule 3 of the write lock is left out, for the holder, the other thread or both | an item was still deferred |
+//! | `AtomicSlot::put` swaps with `Release`, or `take` with `Acquire` | an item was still deferred |
+//! | `take` swaps only a free slot | an item was still deferred |
+//! | `put` swaps with `Acquire`, or `take` with `Release` | causality violation |
+//! | `put` frees the slot before it stores the value | causality violation, or a missing item |
+//! | the guard does not put the state back in a panic | the lock was not released |
+//! | the holder works before it applies deferred items (rule 1) | items out of order |
+//! | the deferred list returns its newest item first | items out of order |
+//! | a full deferred list drops an item without recording it | an item is neither applied nor recorded as lost |
 
 #![allow(clippy::expect_used, clippy::unwrap_used, unreachable_pub)]
-#![allow(clippy::option_option, clippy::trivially_copy_pass_by_ref, reason = "as the real ones have it")]
 
-#[allow(dead_code)]
+#[path = "../src/peer/atomic_slot.rs"]
+mod atomic_slot;
+#[path = "../src/peer/deferred_list.rs"]
+mod deferred_list;
+#[path = "loom/sync.rs"]
+mod sync;
 #[path = "../src/peer/write_lock.rs"]
 mod write_lock;
 
-/// The module path from which `write_lock.rs` imports its parts.
+/// The module path from which the three files import each other and their primitives.
 mod peer {
-    pub(crate) use super::{atomic_slot, deferred_list};
+    pub(crate) use super::{atomic_slot, deferred_list, sync};
 }
 
-/// Replaces the atomic slot.
-mod atomic_slot {
-    use loom::sync::atomic::{AtomicU8, Ordering};
-    use std::sync::Mutex;
-
-    pub struct AtomicSlot<T> {
-        /// As in the real slot: 0 is empty, 1 full, 2 taken.
-        state: AtomicU8,
-        /// Never contended: only the thread that has changed the state accesses the value.
-        value: Mutex<Option<Box<T>>>,
-    }
-
-    impl<T> AtomicSlot<T> {
-        pub fn new() -> Self {
-            Self { state: AtomicU8::new(0), value: Mutex::new(None) }
-        }
-
-        pub fn take(&self) -> Option<Option<Box<T>>> {
-            match self.state.swap(2, Ordering::AcqRel) {
-                2 => None,
-                1 => Some(self.value.try_lock().unwrap().take()),
-                _ => Some(None),
-            }
-        }
-
-        pub fn put(&self, value: Option<Box<T>>) {
-            let state = u8::from(value.is_some());
-            *self.value.try_lock().unwrap() = value;
-            self.state.swap(state, Ordering::AcqRel);
-        }
-    }
-}
-
-/// Replaces the lock-free deferred list.
-mod deferred_list {
-    use loom::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::Mutex;
-
-    pub trait Deferrable: Clone {}
-
-    impl Deferrable for usize {}
-
-    pub struct DeferredList<T> {
-        /// The number of the newest item, counted from 1, or 0 for an empty list. Replaces the real list's head.
-        newest: AtomicUsize,
-        /// Every item ever pushed, with the number of the item before it.
-        items: Mutex<Vec<(T, usize)>>,
-    }
-
-    impl<T: Deferrable> DeferredList<T> {
-        pub fn new() -> Self {
-            Self { newest: AtomicUsize::new(0), items: Mutex::new(Vec::new()) }
-        }
-
-        pub fn push(&self, item: &T, _limit: usize) {
-            let own = {
-                let mut items = self.items.try_lock().unwrap();
-                items.push((item.clone(), 0));
-                items.len()
-            };
-            let mut before = self.newest.load(Ordering::Acquire);
-            loop {
-                self.items.try_lock().unwrap()[own - 1].1 = before;
-                match self.newest.compare_exchange(before, own, Ordering::AcqRel, Ordering::Acquire) {
-                    Ok(_) => return,
-                    Err(newer) => before = newer,
-                }
-            }
-        }
-
-        pub fn is_empty(&self) -> bool {
-            self.newest.load(Ordering::Acquire) == 0
-        }
-
-        pub fn take(&self) -> Vec<T> {
-            let mut taken = Vec::new();
-            if self.is_empty() {
-                return taken;
-            }
-            let mut at = self.newest.swap(0, Ordering::AcqRel);
-            let items = self.items.try_lock().unwrap();
-            while at > 0 {
-                let (item, before) = &items[at - 1];
-                taken.push(item.clone());
-                at = *before;
-            }
-            taken.reverse();
-            taken
-        }
-    }
-}
-
+use deferred_list::Deferrable;
 use loom::sync::Arc;
-use loom::thread;
+use loom::thread::{self, JoinHandle};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use write_lock::{LockState, WriteLock};
 
-type TestLock = WriteLock<Vec<usize>, usize>;
+/// How often loom preempts threads in one execution. With 5 the models take 20 seconds, with 4 they take 3.
+const PREEMPTIONS: usize = 4;
 
-/// Appends an item to the state, and creates the state for the first one.
-fn accept(state: &mut LockState<Vec<usize>>, item: &usize) {
-    state.get_or_insert_default().push(*item);
+/// An item of weight 1. The tens of its id are its sender, the ones are its number.
+#[derive(Clone, Debug, PartialEq)]
+struct Item {
+    id: usize,
+    /// How many items after this one were dropped.
+    lost: usize,
 }
 
-fn apply_or_defer(lock: &TestLock, item: usize) {
-    lock.apply_or_defer(&item, usize::MAX, accept);
+impl Deferrable for Item {
+    fn weight(&self) -> usize {
+        1
+    }
+
+    fn record_loss(&mut self, lost: &Self) {
+        self.lost += 1 + lost.lost;
+    }
+}
+
+type TestLock = WriteLock<Vec<Item>, Item>;
+
+/// Appends an item to the state, and creates the state for the first one.
+fn append(state: &mut LockState<Vec<Item>>, item: &Item) {
+    state.get_or_insert_default().push(item.clone());
 }
 
 /// Removes the state and returns its items.
-fn clear(state: &mut LockState<Vec<usize>>) -> Vec<usize> {
+fn clear(state: &mut LockState<Vec<Item>>) -> Vec<Item> {
     state.take().map_or_else(Vec::new, |state| *state)
 }
 
-/// Returns the state's items after all other threads have ended.
-fn state(lock: &TestLock) -> Vec<usize> {
-    lock.try_with(|_, item| panic!("{item} was still deferred"), clear).expect("the lock is still held")
+/// Applies or defers the items, in order.
+fn send(lock: &TestLock, ids: &[usize], limit: usize) {
+    for &id in ids {
+        lock.apply_or_defer(&Item { id, lost: 0 }, limit, append);
+    }
 }
 
-fn model(check: impl Fn() + Sync + Send + 'static) {
+/// Sends the items from another thread.
+fn spawn_sender(lock: &Arc<TestLock>, ids: &'static [usize], limit: usize) -> JoinHandle<()> {
+    let lock = Arc::clone(lock);
+    thread::spawn(move || send(&lock, ids, limit))
+}
+
+/// Returns the state's items after all other threads have ended.
+fn items(lock: &TestLock) -> Vec<Item> {
+    let deferred = |_: &mut LockState<Vec<Item>>, item: &Item| panic!("an item was still deferred: {item:?}");
+    lock.try_with(deferred, clear).expect("the lock was not released")
+}
+
+fn ids(items: &[Item]) -> Vec<usize> {
+    items.iter().map(|item| item.id).collect()
+}
+
+/// Returns the ids of one sender's items.
+fn ids_of(sender: usize, items: &[Item]) -> Vec<usize> {
+    ids(items).into_iter().filter(|id| id / 10 == sender).collect()
+}
+
+/// Runs a check with a lock of its own in every execution that loom explores.
+fn model(check: impl Fn(&Arc<TestLock>) + Sync + Send + 'static) {
     let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.check(check);
+    model.preemption_bound = Some(PREEMPTIONS);
+    model.check(move || check(&Arc::new(WriteLock::new())));
 }
 
 /// Two delivery passes write to one peer, as during a move between rooms.
 #[test]
-fn two_writers_lose_nothing_and_keep_their_own_order() {
-    model(|| {
-        let lock: Arc<TestLock> = Arc::new(WriteLock::new());
-        let other = {
-            let lock = Arc::clone(&lock);
-            thread::spawn(move || [10, 11].into_iter().for_each(|item| apply_or_defer(&lock, item)))
-        };
-        for item in [20, 21] {
-            apply_or_defer(&lock, item);
-        }
+fn two_senders_lose_no_item_and_keep_their_order() {
+    model(|lock| {
+        let other = spawn_sender(lock, &[10, 11], usize::MAX);
+        send(lock, &[20, 21], usize::MAX);
         other.join().unwrap();
-        let state = state(&lock);
-        assert_eq!(state.len(), 4, "an item is missing or doubled: {state:?}");
-        for writer in [1, 2] {
-            let own: Vec<usize> = state.iter().copied().filter(|item| item / 10 == writer).collect();
-            assert_eq!(own, [writer * 10, writer * 10 + 1]);
-        }
+        let items = items(lock);
+        assert_eq!(items.len(), 4, "an item is missing or doubled: {items:?}");
+        assert_eq!(ids_of(1, &items), [10, 11]);
+        assert_eq!(ids_of(2, &items), [20, 21]);
     });
 }
 
 /// A delivery pass writes while the connection drains: an item that the drain missed must be in the state
 /// when both have ended.
 #[test]
-fn writer_and_drainer_leave_no_item_deferred() {
-    model(|| {
-        let lock: Arc<TestLock> = Arc::new(WriteLock::new());
-        let other = {
-            let lock = Arc::clone(&lock);
-            thread::spawn(move || [1, 2].into_iter().for_each(|item| apply_or_defer(&lock, item)))
-        };
-        let drained = lock.try_with(accept, clear).unwrap_or_default();
-        other.join().unwrap();
-        let mut all = drained;
-        all.extend(state(&lock));
-        assert_eq!(all, [1, 2]);
+fn sender_and_drainer_leave_no_item_deferred() {
+    model(|lock| {
+        let sender = spawn_sender(lock, &[1, 2], usize::MAX);
+        let mut all = lock.try_with(append, clear).unwrap_or_default();
+        sender.join().unwrap();
+        all.extend(items(lock));
+        assert_eq!(ids(&all), [1, 2]);
     });
 }
 
 /// Three delivery passes write to one peer.
 #[test]
-fn three_writers_lose_nothing() {
-    model(|| {
-        let lock: Arc<TestLock> = Arc::new(WriteLock::new());
-        let others: Vec<_> = [1, 2]
-            .into_iter()
-            .map(|item| {
-                let lock = Arc::clone(&lock);
-                thread::spawn(move || apply_or_defer(&lock, item))
-            })
-            .collect();
-        apply_or_defer(&lock, 3);
+fn three_senders_lose_no_item() {
+    model(|lock| {
+        let others = [spawn_sender(lock, &[1], usize::MAX), spawn_sender(lock, &[2], usize::MAX)];
+        send(lock, &[3], usize::MAX);
         for other in others {
             other.join().unwrap();
         }
-        let mut state = state(&lock);
-        state.sort_unstable();
-        assert_eq!(state, [1, 2, 3]);
+        let mut ids = ids(&items(lock));
+        ids.sort_unstable();
+        assert_eq!(ids, [1, 2, 3]);
+    });
+}
+
+/// The deferred list is full after one item: the others are dropped, and each is recorded in the item before it.
+#[test]
+fn every_item_is_applied_or_recorded_as_lost() {
+    model(|lock| {
+        let other = spawn_sender(lock, &[10, 11, 12], 1);
+        let mut all = lock.try_with(append, clear).unwrap_or_default();
+        send(lock, &[20], 1);
+        other.join().unwrap();
+        all.extend(items(lock));
+        let lost: usize = all.iter().map(|item| item.lost).sum();
+        assert_eq!(all.len() + lost, 4, "an item is neither applied nor recorded as lost: {all:?}");
+        assert!(ids(&all).is_sorted_by(|one, next| one / 10 != next / 10 || one < next), "{all:?}");
+    });
+}
+
+/// The holder panics at its work while a delivery pass writes. The lock is free afterwards and the state is kept.
+/// An item that was deferred meanwhile is applied by the next operation.
+#[test]
+fn panic_of_the_holder_releases_the_lock_and_loses_no_item() {
+    model(|lock| {
+        send(lock, &[10], usize::MAX);
+        let sender = spawn_sender(lock, &[11, 12], usize::MAX);
+        let result = catch_unwind(AssertUnwindSafe(|| lock.try_with(append, |_| resume_unwind(Box::new(())))));
+        assert!(matches!(result, Err(_) | Ok(None::<()>)), "the work panics wherever it runs");
+        sender.join().unwrap();
+        let items = lock.try_with(append, clear).expect("the lock was not released");
+        assert_eq!(ids(&items), [10, 11, 12]);
     });
 }

@@ -1,7 +1,6 @@
 //! An atomic slot: holds at most one value, and gives it to one thread at a time without blocking the others.
 
-use crossbeam_utils::atomic::AtomicCell;
-use std::sync::atomic::{AtomicU8, Ordering};
+use crate::peer::sync::{AtomicCell, AtomicU8, Ordering};
 
 /// The slot is free and holds no value.
 const EMPTY: u8 = 0;

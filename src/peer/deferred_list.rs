@@ -2,7 +2,7 @@
 //!
 //! An empty list is one null pointer. Most peers never need their list, and no memory is allocated for it then.
 
-use arc_swap::ArcSwapOption;
+use crate::peer::sync::ArcSwapOption;
 use std::sync::Arc;
 
 /// An item that a thread can defer.

@@ -11,6 +11,7 @@ pub mod line_batch;
 mod output;
 mod output_buffer;
 pub mod route;
+mod sync;
 mod waiting_output;
 mod write_lock;
 

@@ -24,7 +24,7 @@
 //! another thread deferred meanwhile stays in the list until the next operation on the lock.
 //!
 //! To hold the lock is to have the state, which moves out of the atomic slot and back. `tests/loom.rs` runs this
-//! file under loom, with replacements of the atomic slot and the deferred list.
+//! file, the atomic slot and the deferred list under loom.
 
 use crate::peer::atomic_slot::AtomicSlot;
 use crate::peer::deferred_list::{Deferrable, DeferredList};

@@ -1,7 +1,7 @@
 //! Tests of the atomic slot.
 
 use crate::peer::atomic_slot::AtomicSlot;
-use crossbeam_utils::atomic::AtomicCell;
+use crate::peer::sync::AtomicCell;
 
 #[test]
 fn slot_uses_no_lock() {
