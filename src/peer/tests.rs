@@ -1,4 +1,377 @@
-//! Tests of the peer, the atomic slot and the deferred list.
+//! Tests of the peer: contention for the write lock, failures, routes, events and counts.
 
 mod atomic_slot;
 mod deferred_list;
+
+use super::*;
+use bytes::Bytes;
+use line_batch::count_lines;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Barrier, Mutex};
+use std::task::Waker;
+use std::thread;
+
+/// A function that a pipe calls in its next write, while the writer holds the write lock.
+type WriteHook = Box<dyn FnOnce() + Send>;
+
+/// A sink that accepts as many bytes as it is allowed to, and then would block. It panics if two threads write at
+/// the same time.
+#[derive(Default)]
+struct Pipe {
+    allowed: AtomicUsize,
+    broken: AtomicBool,
+    written: Mutex<Vec<u8>>,
+    hook: Mutex<Option<WriteHook>>,
+}
+
+impl Pipe {
+    fn allow(&self, bytes: usize) {
+        self.allowed.store(bytes, Ordering::Relaxed);
+    }
+
+    fn set_broken(&self, broken: bool) {
+        self.broken.store(broken, Ordering::Relaxed);
+    }
+
+    fn in_next_write(&self, hook: impl FnOnce() + Send + 'static) {
+        *self.hook.try_lock().unwrap() = Some(Box::new(hook));
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.written.try_lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl ByteSink for Pipe {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let hook = self.hook.try_lock().unwrap().take();
+        if let Some(hook) = hook {
+            hook();
+        }
+        let mut written = self.written.try_lock().expect("two threads write at the same time");
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let count = self.allowed.load(Ordering::Relaxed).min(bytes.len());
+        if count == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.allowed.fetch_sub(count, Ordering::Relaxed);
+        written.extend(&bytes[..count]);
+        Ok(count)
+    }
+}
+
+type TestPeer = Peer<Pipe>;
+
+/// More bytes than any test writes.
+const UNLIMITED: usize = usize::MAX / 2;
+
+/// Returns a peer with this backlog whose pipe accepts `allowed` bytes.
+fn peer(limit: usize, allowed: usize) -> Arc<TestPeer> {
+    let peer = Peer::new(PeerId(1), limit, SlowReader::Skip, Pipe::default());
+    peer.sink.allow(allowed);
+    Arc::new(peer)
+}
+
+fn batch(text: &str) -> LineBatch {
+    LineBatch::new(Bytes::copy_from_slice(text.as_bytes()), count_lines(text.as_bytes()))
+}
+
+impl TestPeer {
+    /// Delivers lines as a pass does that chose them for the route of LF, and returns what that counted.
+    fn deliver_text(&self, text: &str) -> MetricsDelta {
+        let mut metrics = MetricsDelta::default();
+        self.deliver(&batch(text), &mut metrics);
+        metrics
+    }
+
+    /// Applies output of the connection while no other thread holds the lock.
+    fn apply_ops<const N: usize>(&self, ops: [OutputOp; N]) -> usize {
+        let mut ops = VecDeque::from(ops);
+        let encoded = self.apply(&mut ops, &mut MetricsDelta::default()).expect("the lock is free");
+        assert!(ops.is_empty(), "an operation was not applied: {ops:?}");
+        encoded
+    }
+
+    /// Writes all that waits.
+    fn drain_all(&self) {
+        self.sink.allow(UNLIMITED);
+        let mut metrics = MetricsDelta::default();
+        while let Some((DrainStatus::Progress(_), _)) = self.drain(Some(&mut in_brackets), &mut metrics) {}
+        assert_eq!(self.drain(None, &mut metrics), Some((DrainStatus::Empty, 0)));
+    }
+
+    fn has_buffer(&self) -> bool {
+        self.with_buffer(&mut MetricsDelta::default(), |buffer| buffer.is_some()).expect("the lock is free")
+    }
+
+    fn raised(&self) -> PeerEvents {
+        self.take_events(&Context::from_waker(Waker::noop()))
+    }
+
+    fn close_and_count(&self) -> u64 {
+        self.close(&mut MetricsDelta::default()).expect("the lock is free")
+    }
+}
+
+/// Encodes each line as `[line]` without a line end, as no direct route does.
+fn in_brackets(lines: &[u8], out: &mut VecDeque<u8>) {
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        out.push_back(b'[');
+        out.extend(&line[..line.len() - 1]);
+        out.push_back(b']');
+    }
+}
+
+/// Returns the number of lost lines that a notice tells; `None` for any other line.
+fn told_by_notice(line: &str) -> Option<u64> {
+    line.strip_prefix("*** ")?.split(' ').next()?.parse().ok()
+}
+
+#[test]
+fn batches_deferred_during_a_write_are_bounded_and_the_rest_is_told() {
+    const SENT: u64 = 100;
+    const LINE: usize = "0000000\n".len();
+    let peer = peer(8 * LINE + 1, UNLIMITED);
+    let other = Arc::clone(&peer);
+    peer.sink.in_next_write(move || {
+        // A delivery that waited for the lock would never return, since the write that holds it waits here.
+        let sender = thread::spawn(move || {
+            for id in 0..SENT {
+                other.deliver_text(&format!("{id:07}\n"));
+            }
+        });
+        sender.join().unwrap();
+    });
+    let metrics = peer.deliver_text("first\n");
+    let deferred: Vec<String> = (0..8).map(|id| format!("{id:07}\n")).collect();
+    let expected = format!("first\n{}", deferred.concat());
+    assert_eq!(peer.sink.text(), expected, "the holder writes what the limit allowed to be deferred");
+    assert_eq!((metrics.writes, metrics.deliveries), (9, 1));
+    assert_eq!(peer.raised(), PeerEvents::OUTPUT_BLOCKED, "the connection has a notice to write");
+    peer.drain_all();
+    assert_eq!(peer.sink.text(), expected + "*** 92 lines skipped\n");
+    assert_eq!(peer.close_and_count(), 1 + 8 + 1);
+}
+
+#[test]
+fn notice_counts_the_lines_of_dropped_batches_in_their_place() {
+    let [first, second] = ["a", "b"].map(|byte| byte.repeat(29) + "\n");
+    let peer = peer(first.len() + second.len(), UNLIMITED);
+    let (other, deferred) = (Arc::clone(&peer), [first.clone(), second.clone(), "c\nd\ne\n".into(), "f\n".into()]);
+    peer.sink.in_next_write(move || {
+        for text in &deferred {
+            other.deliver_text(text);
+        }
+    });
+    peer.deliver_text("holder\n");
+    peer.deliver_text("last\n");
+    peer.drain_all();
+    assert_eq!(peer.sink.text(), format!("holder\n{first}{second}*** 4 lines skipped\nlast\n"));
+}
+
+#[test]
+fn connection_keeps_its_output_while_another_thread_holds_the_lock() {
+    let peer = peer(100, UNLIMITED);
+    let other = Arc::clone(&peer);
+    peer.sink.in_next_write(move || {
+        let (mut ops, mut metrics) = (VecDeque::from([OutputOp::Lines(b"reply\n".to_vec())]), MetricsDelta::default());
+        assert_eq!(other.apply(&mut ops, &mut metrics), None);
+        assert_eq!(ops.len(), 1, "the connection applies the operation again later");
+        assert_eq!(other.drain(None, &mut metrics), None);
+        assert_eq!(other.close(&mut metrics), None);
+        assert_eq!(metrics, MetricsDelta::default());
+    });
+    peer.deliver_text("line\n");
+    assert_eq!(peer.sink.text(), "line\n");
+}
+
+#[test]
+fn broken_sink_raises_write_failed_once_and_keeps_nothing() {
+    let peer = peer(100, UNLIMITED);
+    peer.sink.set_broken(true);
+    assert_eq!(peer.deliver_text("a\n").writes, 1);
+    assert_eq!(peer.raised(), PeerEvents::WRITE_FAILED);
+    peer.sink.set_broken(false);
+    assert_eq!(peer.deliver_text("b\n").writes, 0, "a peer whose write failed is written to no more");
+    peer.apply_ops([OutputOp::Lines(b"c\n".to_vec()), OutputOp::Encoded(b"d".to_vec())]);
+    assert_eq!(peer.raised(), PeerEvents::NONE);
+    peer.drain_all();
+    assert_eq!((peer.sink.text().as_str(), peer.close_and_count()), ("", 0));
+}
+
+#[test]
+fn backlog_is_lost_when_the_sink_breaks() {
+    let peer = peer(100, 2);
+    peer.deliver_text("a\nb\n");
+    peer.sink.set_broken(true);
+    assert_eq!(peer.drain(None, &mut MetricsDelta::default()), Some((DrainStatus::Failed, 0)));
+    peer.sink.set_broken(false);
+    peer.deliver_text("c\n");
+    peer.drain_all();
+    assert_eq!((peer.sink.text().as_str(), peer.close_and_count()), ("a\n", 1));
+}
+
+#[test]
+fn batch_chosen_for_the_old_route_is_delivered_for_the_new_route() {
+    let text = "a\n\nb\n";
+    for (old, new, expected) in [
+        (Route::DirectLf, Route::DirectCrLf, "a\r\n\r\nb\r\n"),
+        (Route::DirectCrLf, Route::DirectLf, "a\n\nb\n"),
+        (Route::DirectLf, Route::Buffered, "[a][][b]"),
+        (Route::DirectCrLf, Route::Buffered, "[a][][b]"),
+        (Route::Buffered, Route::DirectCrLf, "a\r\n\r\nb\r\n"),
+    ] {
+        let shared = EncodedBatch::new(Bytes::from_static(text.as_bytes()), 3);
+        for allowed in 0..=expected.len() {
+            let peer = peer(100, allowed);
+            peer.apply_ops([OutputOp::Route(old)]);
+            let chosen = shared.whole(peer.route());
+            peer.apply_ops([OutputOp::Route(new)]);
+            peer.deliver(chosen, &mut MetricsDelta::default());
+            let direct = new != Route::Buffered && allowed == expected.len();
+            assert_eq!(peer.has_buffer(), !direct, "{old:?} to {new:?}: the delivery writes if the pipe accepts all");
+            peer.drain_all();
+            assert_eq!(peer.sink.text(), expected, "{old:?} to {new:?}, {allowed} bytes at first");
+            assert_eq!(peer.close_and_count(), 3);
+        }
+    }
+}
+
+#[test]
+fn batch_deferred_before_a_route_change_goes_out_on_the_old_route() {
+    let peer = peer(100, 0);
+    // The batch is deferred as by a thread that found the lock taken.
+    peer.write_lock.apply_or_defer(&batch("holder\n"), 100, |buffer, batch| {
+        if batch.lf() == b"holder\n" {
+            peer.deliver_text("deferred\n");
+        }
+        peer.put(buffer, batch, &mut MetricsDelta::default());
+    });
+    peer.drain_all();
+    peer.apply_ops([OutputOp::Route(Route::DirectCrLf)]);
+    peer.deliver_text("late\n");
+    assert_eq!(peer.sink.text(), "holder\ndeferred\nlate\r\n");
+}
+
+#[test]
+fn operations_are_applied_in_order_and_encoded_bytes_precede_waiting_lines() {
+    let peer = peer(100, 3);
+    peer.deliver_text("one\ntwo\n");
+    assert_eq!(peer.raised(), PeerEvents::OUTPUT_BLOCKED);
+    let encoded = peer.apply_ops([
+        OutputOp::Raw(b"<raw>".to_vec()),
+        OutputOp::Encoded(b"<echo>".to_vec()),
+        OutputOp::Lines(b"reply\n".to_vec()),
+        OutputOp::Encoded(b"<more>".to_vec()),
+    ]);
+    assert_eq!(encoded, "\n<echo><more>".len(), "the rest of the begun line, and the encoded bytes");
+    peer.deliver_text("three\n");
+    assert_eq!(peer.raised(), PeerEvents::NONE, "the connection knows of the backlog");
+    peer.drain_all();
+    assert_eq!(peer.sink.text(), "one\n<echo><more>two\n<raw>reply\nthree\n");
+}
+
+#[test]
+fn operations_that_leave_no_output_leave_no_buffer() {
+    let peer = peer(100, UNLIMITED);
+    assert_eq!(peer.apply_ops([OutputOp::Route(Route::DirectCrLf)]), 0);
+    assert!(!peer.has_buffer());
+    assert_eq!(peer.route(), Route::DirectCrLf);
+    peer.apply_ops([OutputOp::Lines(b"reply\n".to_vec())]);
+    assert!(peer.has_buffer());
+    peer.drain_all();
+    assert!(!peer.has_buffer());
+}
+
+#[test]
+fn lost_line_raises_too_slow_only_if_slow_readers_are_closed() {
+    for (slow_reader, too_slow) in [(SlowReader::Kick, true), (SlowReader::Skip, false)] {
+        let peer = Peer::new(PeerId(1), 4, slow_reader, Pipe::default());
+        assert_eq!(peer.deliver_text("abc\n").would_blocks, 1);
+        assert_eq!(peer.raised(), PeerEvents::OUTPUT_BLOCKED, "the backlog is full, but no line is lost");
+        peer.deliver_text("lost\n");
+        assert_eq!(peer.raised().contains(PeerEvents::TOO_SLOW), too_slow, "{slow_reader:?}");
+    }
+}
+
+#[test]
+fn written_lines_are_counted_once_across_buffers() {
+    let peer = peer(8, UNLIMITED);
+    let mut expected = 0;
+    for round in 0..3 {
+        peer.deliver_text("a\nb\n");
+        assert!(!peer.has_buffer(), "round {round}: all lines were written at once");
+        peer.sink.allow(3);
+        // Two lines are kept, and two exceed the limit.
+        peer.deliver_text("12345\nabc\ndef\nghi\n");
+        assert!(peer.has_buffer());
+        peer.drain_all();
+        assert!(!peer.has_buffer(), "round {round}: all lines were written by the connection");
+        expected += 2 + 2 + 1;
+    }
+    assert_eq!(count_lines(peer.sink.text().as_bytes()), expected);
+    peer.sink.allow(2);
+    peer.deliver_text("c\nd\n");
+    assert_eq!(peer.close_and_count(), expected + 1, "the waiting line is lost with the buffer");
+    peer.deliver_text("e\n");
+    assert_eq!(peer.close_and_count(), expected + 1, "a closed peer accepts no line");
+}
+
+/// The lines that one sender of the concurrent test sends.
+const LINES_OF_A_SENDER: u64 = 5_000;
+
+/// Drains the peer and applies a reply now and then until the senders end; returns how many replies it applied.
+fn run_connection(peer: &TestPeer, senders_done: &AtomicUsize) -> u64 {
+    let (mut ops, mut replies, mut metrics) = (VecDeque::new(), 0, MetricsDelta::default());
+    for round in 0_usize.. {
+        peer.sink.allow(round * 7_919 % 97);
+        peer.drain(None, &mut metrics);
+        if ops.is_empty() && round % 5 == 0 {
+            ops.push_back(OutputOp::Lines(format!("R {replies}\n").into_bytes()));
+            replies += 1;
+        }
+        peer.apply(&mut ops, &mut metrics);
+        // Acquire: pairs with the Release of each sender.
+        if senders_done.load(Ordering::Acquire) == 2 && ops.is_empty() {
+            break;
+        }
+    }
+    replies
+}
+
+/// Two passes deliver while the connection drains and applies: each line is written or told as skipped, and each
+/// sender's lines keep their order.
+#[test]
+fn concurrent_deliveries_and_drains_account_for_each_line() {
+    let (peer, start, senders_done) = (peer(256, 0), Barrier::new(3), AtomicUsize::new(0));
+    let replies = thread::scope(|scope| {
+        for sender in ["A", "B"] {
+            let (peer, start, senders_done) = (&peer, &start, &senders_done);
+            scope.spawn(move || {
+                start.wait();
+                for number in 0..LINES_OF_A_SENDER {
+                    peer.deliver_text(&format!("{sender} {number}\n"));
+                }
+                // Release: pairs with the Acquire in `run_connection`.
+                senders_done.fetch_add(1, Ordering::Release);
+            });
+        }
+        start.wait();
+        run_connection(&peer, &senders_done)
+    });
+    peer.drain_all();
+    let text = peer.sink.text();
+    let numbers_of = |sender: &str| -> Vec<u64> {
+        text.lines().filter_map(|line| line.strip_prefix(sender)?.trim_start().parse().ok()).collect()
+    };
+    let (from_a, from_b) = (numbers_of("A"), numbers_of("B"));
+    assert!(from_a.is_sorted_by(|one, next| one < next) && from_b.is_sorted_by(|one, next| one < next));
+    assert!(numbers_of("R").into_iter().eq(0..replies), "no reply is lost");
+    let written = (from_a.len() + from_b.len()) as u64;
+    let skipped: u64 = text.lines().filter_map(told_by_notice).sum();
+    assert_eq!(written + skipped, 2 * LINES_OF_A_SENDER, "{written} lines written, {skipped} skipped");
+    assert_eq!(peer.close_and_count(), count_lines(text.as_bytes()), "notices and replies are counted, too");
+}
