@@ -43,7 +43,7 @@ struct Edge {
     place: String,
     from: String,
     to: String,
-    /// What is imported: `crate::room::Room`.
+    /// The imported path: `crate::room::Room`.
     path: String,
 }
 

@@ -99,7 +99,7 @@ fn input_line_switched_by_a_slow_reader_tears_no_line() {
     bob.send("last\n");
     let seen = alice.read_until_bytes("bob: last\r\n");
     let seen = String::from_utf8_lossy(&seen);
-    // What the input line draws stands before a line, never in it.
+    // The input line draws before a line, never in it.
     let lines: Vec<&str> = seen.split("\r\n").filter_map(|row| row.find("bob: ").map(|start| &row[start..])).collect();
     let expected: Vec<String> = (0..LINES).map(|number| format!("bob: {number:04} {text}")).collect();
     assert!(lines == expected, "each line is there once, whole and in order");

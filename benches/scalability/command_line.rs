@@ -1,6 +1,6 @@
 //! The command line of a bench without a harness: the options of libtest and criterion.
 
-/// What the bench must do.
+/// The tasks of the bench.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// Nothing: the filter names another bench.

@@ -31,7 +31,7 @@ pub enum ListenAddressError {
     /// The scheme is unknown, or there is none.
     #[error("no listener's URL; write tcp://ADDR:PORT or unix:PATH")]
     Scheme,
-    /// What follows `tcp://` is no address with a port; holds it.
+    /// The text after `tcp://` is no address with a port; holds it.
     #[error("{0:?} is no IP address and port; write tcp://127.0.0.1:1234, tcp://[::1]:1234 or tcp://:1234")]
     Address(String),
     /// No path follows `unix:`.

@@ -16,15 +16,15 @@ const MIN_MAX_LINE: usize = 47;
 /// All settings of a server. [`Settings::default`] is the one table of defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// What a restart alone can change about listening and threads.
+    /// Listeners and threads: a restart alone can change them.
     pub network: NetworkSettings,
-    /// What a restart alone can change about rooms.
+    /// Settings of each room: a restart alone can change them.
     pub rooms: RoomSettings,
-    /// What can be swapped while the server runs.
+    /// Settings that can be swapped while the server runs.
     pub live: LiveSettings,
 }
 
-/// Where the server listens, and with how much.
+/// Listeners, threads and the bound on connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkSettings {
     /// One listener each.
@@ -37,7 +37,7 @@ pub struct NetworkSettings {
     pub max_connections: Option<NonZeroUsize>,
 }
 
-/// What each room has.
+/// The settings of each room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoomSettings {
     /// The bound of a room's inbox, in bytes of lines that are not yet passed on.
@@ -50,7 +50,7 @@ pub struct RoomSettings {
     pub allow_duplicate_names: bool,
 }
 
-/// What can be swapped while the server runs.
+/// Settings that can be swapped while the server runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LiveSettings {
     /// The longest line, in bytes before its LF.
@@ -63,7 +63,7 @@ pub struct LiveSettings {
     pub burst: NonZeroU32,
     /// The bound of a peer's backlog, in bytes of lines that it has not read.
     pub backlog: usize,
-    /// What becomes of lines beyond the backlog.
+    /// The treatment of lines beyond the backlog.
     pub slow_reader: SlowReader,
     /// How long a peer with a backlog may take no byte of it.
     pub stall_timeout: Duration,
@@ -75,7 +75,7 @@ pub struct LiveSettings {
     pub drain: Duration,
 }
 
-/// What becomes of the lines for which a slow reader's backlog has no capacity.
+/// The treatment of lines for which a slow reader's backlog has no capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlowReader {
     /// They are dropped and counted; the peer is told how many, where they are missing.

@@ -20,7 +20,7 @@ pub(crate) enum CloseReason {
     /// The JOIN line did not come in time.
     #[error("login timeout")]
     LoginTimeout(Duration),
-    /// Somebody in the room has the name.
+    /// Another member of the room has the name.
     #[error("name taken")]
     NameTaken,
     /// A line was longer than this many bytes.
@@ -50,7 +50,7 @@ pub(crate) enum CloseReason {
 }
 
 impl CloseReason {
-    /// What the peer is told after `ERROR`: what was wrong and the way out. `None` when it ended
+    /// Returns the line that follows `ERROR`: the mistake and the way out. `None` when it ended
     /// the connection itself, or was told already.
     #[must_use]
     pub(crate) fn to_peer(self, joined: bool) -> Option<String> {

@@ -37,16 +37,8 @@ impl Connection {
         let (room, user) = (membership.room(), membership.user());
         match command {
             Command::Help => self.reply_with(commands::push_help),
-            Command::Who => {
-                let mut reply = Vec::new();
-                membership.list_members(|total, names| replies::push_who(&mut reply, total, names));
-                self.reply(reply);
-            }
-            Command::Rooms => {
-                let rooms = self.context.registry.rooms();
-                self.reply_with(|out| replies::push_rooms(out, rooms.into_iter()));
-                self.charge_lines(LISTING_COST);
-            }
+            Command::Who => self.list_members(),
+            Command::Rooms => self.list_rooms(),
             Command::Join { room: wanted, .. } if wanted == room => {
                 self.reply_with(|out| replies::push_already_here(out, &room));
             }
@@ -63,13 +55,7 @@ impl Connection {
                     self.block_command(line);
                 }
             }
-            Command::Last(count) => {
-                self.state.begin_request(|membership| {
-                    membership.request_history(count);
-                    true
-                });
-                self.charge_lines(LISTING_COST);
-            }
+            Command::Last(count) => self.request_history(count),
             Command::Quit(text) => {
                 if let Some(text) = text {
                     lines.add(|out| messages::push_chat(out, &user, text));
@@ -82,6 +68,31 @@ impl Connection {
             Command::Color(on) => self.switch_style("color", |style| &mut style.color, on),
         }
         Ok(())
+    }
+
+    /// Answers with the members of the room.
+    fn list_members(&self) {
+        if let Some(membership) = self.state.admitted_membership() {
+            let mut reply = Vec::new();
+            membership.list_members(|total, names| replies::push_who(&mut reply, total, names));
+            self.reply(reply);
+        }
+    }
+
+    /// Answers with the rooms of the server.
+    fn list_rooms(&mut self) {
+        let rooms = self.context.registry.rooms();
+        self.reply_with(|out| replies::push_rooms(out, rooms.into_iter()));
+        self.charge_lines(LISTING_COST);
+    }
+
+    /// Asks the room for its last `count` lines.
+    fn request_history(&mut self, count: u16) {
+        self.state.begin_request(|membership| {
+            membership.request_history(count);
+            true
+        });
+        self.charge_lines(LISTING_COST);
     }
 
     /// Sends lines to this peer alone. They reach it as a room's lines do, and like those they are within its

@@ -16,7 +16,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use tracing::{debug, error};
 
-/// What happened.
+/// One event of a connection.
 pub(super) enum Event {
     /// Rooms or passes raised these.
     Raised(PeerEvents),

@@ -117,7 +117,7 @@ impl Connection {
             self.decode_telnet(input, lines, turn)?;
             self.charge_telnet_commands(turn.now);
             self.show_drawn();
-            // What paused input may have ended just now: no event would resume it then.
+            // The cause of a pause may have ended just now: no event would resume input then.
             if input.is_empty() || self.is_input_paused() {
                 return Ok(());
             }

@@ -24,7 +24,7 @@ const NO_TERMINAL: &str = "/ui needs a telnet client, such as telnet or PuTTY";
 /// One peer's input line: the codec between its keys and screen and the lines of its room.
 pub(super) struct InputLine {
     editor: Box<Editor>,
-    /// What the editor drew and the output buffer does not have yet.
+    /// Bytes that the editor drew and the output buffer does not have yet.
     drawn: Vec<u8>,
     /// Encoded bytes in the output buffer when it was last asked.
     unwritten: usize,

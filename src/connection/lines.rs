@@ -26,7 +26,7 @@ pub(super) struct LineEncoder {
     lines: u32,
 }
 
-/// What the room's inbox had no capacity for.
+/// Input for which the room's inbox had no capacity.
 #[derive(Debug, Default)]
 pub(super) struct BlockedInput {
     /// Lines.

@@ -36,7 +36,7 @@ use timers::{Deadline, Deadlines};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// What all connections share.
+/// The values that all connections share.
 #[derive(Debug)]
 pub(crate) struct ServerContext {
     /// The settings in force.
@@ -49,7 +49,7 @@ pub(crate) struct ServerContext {
     pub(crate) abort: CancellationToken,
 }
 
-/// What the connection knows of its output buffer.
+/// The state of the output buffer, as far as the connection knows.
 #[derive(Debug, PartialEq, Eq)]
 enum OutputStatus {
     /// Nothing waits.

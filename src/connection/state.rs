@@ -1,8 +1,13 @@
 //! The state of a connection: where it stands with its rooms, as one enum with named transitions.
 
+mod outcome;
+mod outstanding;
+
+pub(super) use outcome::{MembershipEnd, Refusal, RoomOutcome};
+
 use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::room::membership::Membership;
-use crate::text::names::{RoomName, UserName};
+use outstanding::{LastEvent, OutstandingEvents};
 use std::mem;
 
 /// Where a connection stands. Each transition is a method; no other code changes the state.
@@ -58,54 +63,6 @@ pub(super) enum ConnectionState {
     Leaving(OutstandingEvents),
     /// The connection ends, and no line of a room follows.
     Left,
-}
-
-/// The memberships of a connection that ends of which a last line may follow, by slot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct OutstandingEvents([Option<LastEvent>; 2]);
-
-/// Which event is the last of a membership that was dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LastEvent {
-    /// The room admitted the peer: it removes it.
-    Removal,
-    /// The room may still refuse the peer; then it has nothing to remove.
-    RefusalOrRemoval,
-}
-
-/// What a room's events ask of the connection.
-#[derive(Debug, Default)]
-pub(super) struct RoomOutcome {
-    /// What the room refused.
-    pub(super) refused: Option<Refusal>,
-    /// Whether the room admitted the peer.
-    pub(super) admitted: bool,
-    /// Whether the room's inbox takes lines again.
-    pub(super) inbox_ready: bool,
-    /// Why the connection has to end.
-    pub(super) end: Option<MembershipEnd>,
-}
-
-/// What a room refused to a connection that goes on.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// A member of the other room has the name.
-    NameTakenThere(RoomName, UserName),
-    /// A member of the same room has the name.
-    NameTakenHere(UserName),
-    /// A pass of the other room panicked.
-    RoomFailed(RoomName),
-}
-
-/// Why a room ends a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum MembershipEnd {
-    /// A member of the room has the name of the JOIN line.
-    NameTaken,
-    /// The server is shutting down.
-    Shutdown,
-    /// A pass of the room panicked.
-    RoomFailed,
 }
 
 impl ConnectionState {
@@ -180,17 +137,17 @@ impl ConnectionState {
         match mem::replace(self, Self::Left) {
             Self::NotJoined | Self::Left => {}
             Self::Leaving(others) | Self::MembershipEnded { outstanding: others, .. } => outstanding = others,
-            Self::Joining(membership) => outstanding.expect(membership.slot(), LastEvent::RefusalOrRemoval),
+            Self::Joining(membership) => outstanding.add(membership.slot(), LastEvent::RefusalOrRemoval),
             Self::Joined(current) | Self::AwaitingReply(current) | Self::AwaitingShutdown(current) => {
-                outstanding.expect(current.slot(), LastEvent::Removal);
+                outstanding.add(current.slot(), LastEvent::Removal);
             }
             Self::SwitchingRooms { current, next } => {
-                outstanding.expect(next.slot(), LastEvent::RefusalOrRemoval);
-                outstanding.expect(current.slot(), LastEvent::Removal);
+                outstanding.add(next.slot(), LastEvent::RefusalOrRemoval);
+                outstanding.add(current.slot(), LastEvent::Removal);
             }
             Self::LeavingPrevious { current, previous } => {
-                outstanding.expect(previous, LastEvent::Removal);
-                outstanding.expect(current.slot(), LastEvent::Removal);
+                outstanding.add(previous, LastEvent::Removal);
+                outstanding.add(current.slot(), LastEvent::Removal);
             }
         }
         if !outstanding.is_empty() {
@@ -301,11 +258,11 @@ impl ConnectionState {
             | Self::AwaitingReply(membership)
             | Self::AwaitingShutdown(membership) => membership,
             Self::SwitchingRooms { current, next } => {
-                outstanding.expect(next.slot(), LastEvent::RefusalOrRemoval);
+                outstanding.add(next.slot(), LastEvent::RefusalOrRemoval);
                 current
             }
             Self::LeavingPrevious { current, previous } => {
-                outstanding.expect(previous, LastEvent::Removal);
+                outstanding.add(previous, LastEvent::Removal);
                 current
             }
             other => {
@@ -330,28 +287,6 @@ impl ConnectionState {
                 let is_shutdown = events.contains(PeerEvents::SHUTDOWN);
                 outcome.end = Some(if is_shutdown { MembershipEnd::Shutdown } else { MembershipEnd::RoomFailed });
             }
-        }
-    }
-}
-
-impl OutstandingEvents {
-    fn expect(&mut self, slot: MembershipSlot, last: LastEvent) {
-        self.0[slot as usize] = Some(last);
-    }
-
-    fn is_empty(self) -> bool {
-        self.0 == [None, None]
-    }
-
-    fn handle(&mut self, slot: MembershipSlot, events: PeerEvents) {
-        let removal = PeerEvents::LEFT_ROOM | PeerEvents::SHUTDOWN | PeerEvents::ROOM_FAILED;
-        let last = match self.0[slot as usize] {
-            Some(LastEvent::Removal) => removal,
-            Some(LastEvent::RefusalOrRemoval) => removal | PeerEvents::NAME_TAKEN | PeerEvents::ROOM_CLOSED,
-            None => return,
-        };
-        if events.intersects(last) {
-            self.0[slot as usize] = None;
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 /// The columns of a window whose size the peer has not told: the editor's own default.
 const UNKNOWN_WIDTH: u16 = 0;
 
-/// What is known of a peer's telnet.
+/// The telnet state of a peer.
 #[derive(Debug)]
 pub(super) struct Negotiation {
     pub(super) decoder: Decoder,

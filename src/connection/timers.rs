@@ -1,11 +1,11 @@
-//! Deadlines: what a connection waits for, and how long; nothing while it waits for nothing.
+//! Deadlines of a connection; without one they cost a pointer and no timer.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// What has to happen in time.
+/// The events that have a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Deadline {
     /// The JOIN line.

@@ -38,7 +38,7 @@ enum Listening {
 pub struct ListenError {
     /// The address.
     pub address: BoundAddress,
-    /// What the system reported; the message holds it already, so it is no source.
+    /// The system's error; the message holds it already, so it is no source.
     pub error: io::Error,
 }
 
@@ -80,7 +80,7 @@ impl Listener {
     /// from.
     ///
     /// # Errors
-    /// What the system reports, as when no descriptor is left; the connection may still be in the queue then.
+    /// The system's error, as when no descriptor is left; the connection may still be in the queue then.
     pub(crate) async fn accept(&self, dead_timeout: impl Fn() -> Duration) -> io::Result<(TcpStream, PeerAddress)> {
         match &self.io {
             Listening::Tcp(listener) => {

@@ -52,11 +52,11 @@ pub struct Peer<S: ?Sized = dyn ByteSink> {
     id: PeerId,
     /// The bound of the backlog, and of what is deferred while another thread holds the lock, in bytes.
     limit: u32,
-    /// What happens to lines beyond the backlog's limit.
+    /// The treatment of lines beyond the backlog's limit.
     slow_reader: SlowReader,
     /// How lines reach the peer. Changed under the write lock.
     route: AtomicRoute,
-    /// What the connection's task is to look at.
+    /// Events for the connection's task.
     events: EventMailbox,
     /// Serialises all writes; guards the output buffer, which is there only while something waits.
     write_lock: WriteLock<OutputBuffer, LineBatch>,
@@ -105,7 +105,7 @@ impl<S: ByteSink + ?Sized> Peer<S> {
     }
 
     /// Writes lines to the socket or appends them to the output buffer. Never waits: while another thread holds
-    /// the write lock, that thread is left the lines. Called by delivery passes.
+    /// the write lock, that thread delivers the lines. Called by delivery passes.
     pub fn deliver(&self, batch: &LineBatch, metrics: &mut MetricsDelta) {
         metrics.deliveries += batch.lines();
         self.write_lock.apply_or_defer(batch, self.limit(), |buffer, batch| self.put(buffer, batch, metrics));

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 /// Encodes whole lines, each with its LF, for a peer of [`Route::Buffered`].
 pub(crate) type Encode<'a> = &'a mut dyn FnMut(&[u8], &mut VecDeque<u8>);
 
-/// What putting lines into an output buffer did.
+/// The effects of putting lines into an output buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PutOutcome {
     /// Calls of the sink.

@@ -36,7 +36,7 @@ pub(crate) fn put(
     buffer.insert(Box::new(OutputBuffer::new(settings))).keep_unwritten(batch, written)
 }
 
-/// What of a peer's output waits to be written. The holder of the peer's write lock works on it.
+/// The part of a peer's output that waits to be written. The holder of the peer's write lock works on it.
 ///
 /// 1. Bytes MUST leave in the order in which they were put, but for [`OutputOp::Encoded`].
 /// 2. No write MUST overtake waiting bytes or a gap that is not yet told.
@@ -123,7 +123,7 @@ impl OutputBuffer {
                 }
             }
             OutputOp::Encoded(bytes) => {
-                // What looks like a line end in these bytes will be counted as one.
+                // Bytes in here that look like line ends will be counted as such when they are thrown away.
                 self.lines += count_lines(&bytes);
                 self.encoded.extend(bytes);
             }

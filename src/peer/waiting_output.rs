@@ -13,7 +13,7 @@ pub(super) struct WaitingOutput {
     segments: VecDeque<Segment>,
 }
 
-/// What a segment of the waiting output is.
+/// The kinds of segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SegmentKind {
     /// Whole lines, each with its LF, to be encoded for the peer's route.

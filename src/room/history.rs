@@ -84,8 +84,8 @@ impl History {
         let from = self.text.len() - bytes;
         let mut rest = &self.text.make_contiguous()[from..];
         lengths.map(move |length| {
-            let (line, behind) = rest.split_at(*length as usize);
-            rest = behind;
+            let (line, after) = rest.split_at(*length as usize);
+            rest = after;
             &line[..line.len() - 1]
         })
     }

@@ -21,7 +21,7 @@ pub(super) struct Admission {
     next_id: AtomicU64,
 }
 
-/// What becomes of an accepted connection.
+/// The decision on an accepted connection.
 pub(super) enum Admitted {
     /// It is served, under this number.
     Serve(PeerId, Permit),

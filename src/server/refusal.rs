@@ -1,4 +1,4 @@
-//! Refusal: what a connection is told that the full server does not serve.
+//! Refusal: the answer to a connection that the full server does not serve.
 
 use crate::net::{Socket, linger_close};
 use crate::peer::byte_sink::ByteSink;

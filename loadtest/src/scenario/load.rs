@@ -19,7 +19,7 @@ pub struct RoomArgs {
     pub rooms: usize,
 }
 
-/// What the senders of a room send, and for how long.
+/// The lines that the senders of a room send, and the duration.
 #[derive(Args, Clone, Debug)]
 pub struct SendArgs {
     /// Members of each room that send lines, in turn

@@ -5,6 +5,7 @@ use crate::config::{RoomSettings, SlowReader};
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::{Peer, PeerId};
 use crate::room::registry::Registry;
+use crate::text::names::{RoomName, UserName};
 use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 

@@ -84,7 +84,7 @@ pub(crate) enum CommandError<'a> {
         word: &'static str,
         /// The arguments that the command takes, as the help shows them.
         arguments: &'static str,
-        /// What is wrong with the arguments.
+        /// The mistake in the arguments.
         error: ArgumentError,
     },
     /// The command with this word takes no arguments, and the line has some.
@@ -92,7 +92,7 @@ pub(crate) enum CommandError<'a> {
     TakesNoArguments(&'static str),
 }
 
-/// What is wrong with the arguments of a command.
+/// A mistake in the arguments of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum ArgumentError {
     /// A required argument is missing.

@@ -14,7 +14,7 @@ pub(super) struct CommandSpec {
     pub(super) word: &'static str,
     /// The arguments, as the help shows them; empty for a command without arguments.
     pub(super) arguments: &'static str,
-    /// What the command does, as the help shows it.
+    /// The effect of the command, as the help shows it.
     pub(super) summary: &'static str,
     /// Parses the arguments, given without the blanks around them.
     pub(super) parse: fn(&str) -> Result<Command<'_>, ArgumentError>,
