@@ -152,7 +152,7 @@
 //!    in `src/room/registry/tests.rs`, and by `tests/membership.rs`.
 //! 2. *Two threads write to one socket.* Every byte passes the peer's write lock, those of the input line included
 //!    (`src/peer/write_lock.rs`, `src/peer/mod.rs`). A route changes under that lock. Tested by `tests/loom.rs`, which
-//!    runs the write lock in every interleaving with at most 3 preemptions, and by `src/peer/output_buffer/tests.rs`.
+//!    runs the write lock in every interleaving with at most 4 preemptions, and by `src/peer/output_buffer/tests.rs`.
 //! 3. *A name is taken between its check and the join.* Only a pass gives names, at a join and at a rename
 //!    (`src/room/batch_operations.rs`). A membership that is dropped while a rename is pending sends a leave for both names
 //!    (`src/room/membership.rs`). Tested by `tests/membership.rs`, `tests/moves.rs` and
