@@ -49,6 +49,19 @@ fn connection_beyond_the_maximum_gets_an_error() {
 }
 
 /// The accept loop waits while no descriptor is free, and continues when one is.
+/// More of them than the server closes lingeringly at a time, each of which waits.
+#[test]
+fn each_connection_of_a_burst_beyond_the_maximum_is_told() {
+    let server = TestServer::start_with(test_settings(|settings| {
+        settings.network.max_connections = NonZeroUsize::new(1);
+    }));
+    let _member = server.join("room", "alice");
+    let refused: Vec<Client> = (0..100).map(|_| Client::connect_raw(server.address)).collect();
+    for mut client in refused {
+        assert_eq!(client.read_to_end(), ["ERROR", "server is full: try again later"]);
+    }
+}
+
 #[test]
 fn server_without_free_descriptors_accepts_again_after_one_is_free() {
     let server = ServerProcess::start(&["-v"]);

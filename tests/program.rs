@@ -113,7 +113,11 @@ fn bounds_are_printed_only_when_asked_for() {
 fn wrong_listener_is_one_line_and_exit_code_2() {
     expect_refusal(&["--listen", "telnet://127.0.0.1:2323"], 2, "this build has no telnet:// listener");
     expect_refusal(&["--listen", "tcp://nowhere"], 2, "--listen");
-    expect_refusal(&["4000", "--listen", "tcp://127.0.0.1:0"], 2, "--listen and a port contradict each other");
+    expect_refusal(
+        &["4000", "--listen", "tcp://127.0.0.1:0"],
+        2,
+        "--listen and a port (an argument or ROOMCAST_PORT) contradict each other",
+    );
     expect_refusal(&["--socket-mode", "0600"], 2, "add --listen unix:PATH");
     expect_refusal(&["--replay", "200"], 2, "--replay 200 is more than --history 100");
     expect_refusal(&["--max-line", "10"], 2, "--max-line 10 is too small for a JOIN line");

@@ -208,8 +208,8 @@ impl Args {
 impl NetworkArgs {
     fn into_settings(self) -> Result<NetworkSettings, SettingsError> {
         let listen = match (self.listen.is_empty(), self.port, self.bind.is_empty()) {
-            (false, Some(_), _) => return Err(SettingsError::Listen("a port")),
-            (false, None, false) => return Err(SettingsError::Listen("--bind")),
+            (false, Some(_), _) => return Err(SettingsError::Listen("a port (an argument or ROOMCAST_PORT)")),
+            (false, None, false) => return Err(SettingsError::Listen("--bind (or ROOMCAST_BIND)")),
             (false, None, true) => self.listen,
             (true, port, true) => vec![ListenAddress::Tcp { ip: None, port: port.unwrap_or(DEFAULT_PORT) }],
             (true, port, false) => {
@@ -287,8 +287,14 @@ mod tests {
         let urls = ["tcp://127.0.0.1:0", "unix:/run/roomcast"];
         let listen = settings(&["--listen", urls[0], "--listen", urls[1]]).network.listen;
         assert_eq!(listen.iter().map(ToString::to_string).collect::<Vec<_>>(), urls);
-        assert!(contradiction(&["4000", "--listen", urls[0]]).starts_with("--listen and a port contradict"));
-        assert!(contradiction(&["--bind", "::1", "--listen", urls[0]]).starts_with("--listen and --bind contradict"));
+        assert!(
+            contradiction(&["4000", "--listen", urls[0]])
+                .starts_with("--listen and a port (an argument or ROOMCAST_PORT) contradict")
+        );
+        assert!(
+            contradiction(&["--bind", "::1", "--listen", urls[0]])
+                .starts_with("--listen and --bind (or ROOMCAST_BIND) contradict")
+        );
     }
 
     #[test]

@@ -20,8 +20,13 @@ impl Live {
         **self.0.load()
     }
 
-    /// Puts other settings in force. A connection sees them at its next read, timer or command; its
-    /// backlog bound and socket options stay those of its start.
+    /// Returns whether lines that begin like a command are commands.
+    pub(crate) fn commands(&self) -> bool {
+        self.0.load().commands
+    }
+
+    /// Puts other settings in force. A connection sees them at its next read, timer or command; its bounds on a line and
+    /// on its backlog, its login deadline and its socket options stay those of its start.
     pub fn replace(&self, settings: LiveSettings) {
         self.0.store(settings.into());
     }

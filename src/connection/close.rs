@@ -1,4 +1,4 @@
-//! The close of a connection: it leaves its room, tells its peer why, and loses nobody's line by it.
+//! The close of a connection: it delivers the lines that it took, leaves its room, and tells its peer the reason.
 
 use super::close_reason::CloseReason;
 use super::event_loop::Event;
@@ -14,10 +14,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::info;
 
-/// How long a peer that is closed may take no byte of what it is owed.
+/// How long a peer that is closed may take no byte of its output buffer.
 const FLUSH_STALL: Duration = Duration::from_secs(2);
 
-/// How long a peer that is closed may take for all that it is owed.
+/// How long a peer that is closed may take for its whole output buffer.
 const FLUSH_TOTAL: Duration = Duration::from_secs(30);
 
 /// How a connection went, for the log.

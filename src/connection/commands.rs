@@ -5,9 +5,9 @@ use super::close_reason::CloseReason;
 use super::lines::LineEncoder;
 use crate::limits::rate::RateLimit;
 use crate::metrics::counters::MetricsDelta;
-use crate::peer::Peer;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::line_batch::{EncodedBatch, count_lines};
+use crate::peer::{OutputOp, Peer};
 use crate::protocol::commands::{self, Command};
 use crate::room::registry::ShuttingDown;
 use crate::terminal::line_style::LineStyle;
@@ -22,9 +22,9 @@ use tokio::time::Instant;
 const LISTING_COST: u32 = 20;
 
 impl Connection {
-    /// Obeys a member's command, which `line` asked for. The lines before it are in the room's inbox; what the
+    /// Runs a member's command, which `line` asked for. The lines before it are in the room's inbox; what the
     /// command says to the room is added to `lines`.
-    #[allow(clippy::needless_pass_by_value, reason = "a command is obeyed once")]
+    #[allow(clippy::needless_pass_by_value, reason = "a command is run once")]
     pub(super) fn run_command(
         &mut self,
         command: Command<'_>,
@@ -71,7 +71,7 @@ impl Connection {
     }
 
     /// Answers with the members of the room.
-    fn list_members(&self) {
+    fn list_members(&mut self) {
         if let Some(membership) = self.state.admitted_membership() {
             let mut reply = Vec::new();
             membership.list_members(|total, names| replies::push_who(&mut reply, total, names));
@@ -97,8 +97,11 @@ impl Connection {
 
     /// Sends lines to this peer alone. They reach it as a room's lines do, and like those they are within its
     /// backlog's bound: a peer that asks on and on and reads nothing must not fill the memory.
-    pub(super) fn reply(&self, lines: Vec<u8>) {
-        if !lines.is_empty() {
+    pub(super) fn reply(&mut self, lines: Vec<u8>) {
+        if let Some(pending) = &mut self.pending_output {
+            // Earlier output waits for the write lock, and must not be overtaken.
+            pending.0.push_back(OutputOp::Reply(lines));
+        } else if !lines.is_empty() {
             let mut metrics = MetricsDelta::default();
             let count = count_lines(&lines);
             self.peer.deliver_batch(&EncodedBatch::new(Bytes::from(lines), count), &mut metrics);
@@ -107,14 +110,14 @@ impl Connection {
     }
 
     /// Sends the lines that `push` appends, as [`Connection::reply`] does.
-    pub(super) fn reply_with(&self, push: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn reply_with(&mut self, push: impl FnOnce(&mut Vec<u8>)) {
         let mut lines = Vec::new();
         push(&mut lines);
         self.reply(lines);
     }
 
     /// Sends one line of the server's own, as [`Connection::reply`] does.
-    pub(super) fn reply_line(&self, text: &impl Display) {
+    pub(super) fn reply_line(&mut self, text: &impl Display) {
         self.reply_with(|out| replies::push_reply(out, text));
     }
 

@@ -7,8 +7,8 @@ use super::{Connection, OutputStatus};
 use crate::connection::close::ConnectionSummary;
 use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::text::names::{RoomName, UserName};
+use crate::text::panics::panic_message;
 use crate::text::{messages, replies};
-use std::any::Any;
 use std::future::poll_fn;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,7 +24,7 @@ pub(super) enum Event {
     Deadline(Deadline),
     /// The server begins to end.
     Shutdown,
-    /// The socket takes bytes, and some wait.
+    /// The socket takes bytes and some wait, or output waits for the write lock.
     Writable,
     /// The socket may have input.
     Readable,
@@ -97,7 +97,9 @@ impl Connection {
                 return Poll::Pending;
             }
             OutputStatus::Waiting => {
-                if self.peer.sink().poll_writable(context).is_ready() {
+                // Output that waited for the write lock alone does not wait for the socket.
+                let is_writable = self.peer.sink().poll_writable(context).is_ready();
+                if is_writable || self.pending_output.is_some() {
                     return Poll::Ready(Event::Writable);
                 }
             }
@@ -186,11 +188,6 @@ fn poll_catching_panic<F: Future + ?Sized>(
 ) -> Poll<Result<F::Output, String>> {
     match catch_unwind(AssertUnwindSafe(|| future.poll(context))) {
         Ok(poll) => poll.map(Ok),
-        Err(payload) => Poll::Ready(Err(panic_message(&*payload))),
+        Err(payload) => Poll::Ready(Err(panic_message(&*payload).to_owned())),
     }
-}
-
-fn panic_message(payload: &(dyn Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }

@@ -35,9 +35,9 @@ struct Scratch {
     lines: LineEncoder,
 }
 
-/// One turn of reading: when it is, and the rate that is in force.
+/// The time of a read, and the rate that is in force.
 #[derive(Clone, Copy)]
-struct Turn {
+struct InputClock {
     now: Instant,
     limit: RateLimit,
 }
@@ -109,23 +109,28 @@ impl Connection {
 
     fn decode_input(&mut self, input: &mut &[u8], lines: &mut LineEncoder) -> Result<(), CloseReason> {
         let live = self.context.live.get();
-        let turn = Turn { now: Instant::now(), limit: RateLimit::new(live.rate, live.burst) };
+        let clock = InputClock { now: Instant::now(), limit: RateLimit::new(live.rate, live.burst) };
         if self.telnet.is_none() && memchr(IAC, input).is_some() {
-            self.telnet = Some(Box::new(Negotiation::new(turn.now)));
+            self.telnet = Some(Box::new(Negotiation::new(clock.now)));
         }
         loop {
-            self.decode_telnet(input, lines, turn)?;
-            self.charge_telnet_commands(turn.now);
+            self.decode_telnet(input, lines, clock)?;
+            self.charge_telnet_commands(clock.now);
             self.show_drawn();
-            // The cause of a pause may have ended just now: no event would resume input then.
+            // A pause may have ended in this call, and no event follows that would resume input.
             if input.is_empty() || self.is_input_paused() {
                 return Ok(());
             }
         }
     }
 
-    /// Takes telnet's commands out of `input` and obeys them; hands on the data between them.
-    fn decode_telnet(&mut self, input: &mut &[u8], lines: &mut LineEncoder, turn: Turn) -> Result<(), CloseReason> {
+    /// Takes telnet's commands out of `input` and runs them; hands on the data between them.
+    fn decode_telnet(
+        &mut self,
+        input: &mut &[u8],
+        lines: &mut LineEncoder,
+        clock: InputClock,
+    ) -> Result<(), CloseReason> {
         while !input.is_empty() && !self.is_input_paused() {
             let before = *input;
             let item = match &mut self.telnet {
@@ -136,9 +141,9 @@ impl Connection {
             match item {
                 None => {}
                 Some(Err(SubnegotiationTooLong)) => return Err(CloseReason::BadTelnet),
-                Some(Ok(Item::Command(command))) => self.handle_telnet_command(command, turn.now),
+                Some(Ok(Item::Command(command))) => self.handle_telnet_command(command, clock.now),
                 Some(Ok(Item::Data(mut data))) => {
-                    self.decode_lines(&mut data, lines, turn)?;
+                    self.decode_lines(&mut data, lines, clock)?;
                     // Data that has to wait is put back.
                     *input = &before[before.len() - input.len() - data.len()..];
                     if data == [IAC]
@@ -153,15 +158,20 @@ impl Connection {
     }
 
     /// Cuts `data` into lines, and handles each, until something pauses input.
-    fn decode_lines(&mut self, data: &mut &[u8], lines: &mut LineEncoder, turn: Turn) -> Result<(), CloseReason> {
+    fn decode_lines(
+        &mut self,
+        data: &mut &[u8],
+        lines: &mut LineEncoder,
+        clock: InputClock,
+    ) -> Result<(), CloseReason> {
         while !data.is_empty() && !self.is_input_paused() {
-            if let Err(later) = self.rate.check(&turn.limit, turn.now) {
+            if let Err(later) = self.rate.check(&clock.limit, clock.now) {
                 self.deadlines.set(Deadline::RateLimit, later.into());
                 break;
             }
-            if let Some(line) = self.next_line(data, turn.now)? {
+            if let Some(line) = self.next_line(data, clock.now)? {
                 self.note_nvt();
-                self.rate.spend(&turn.limit, turn.now);
+                self.rate.spend(&clock.limit, clock.now);
                 self.lines_in += 1;
                 self.handle_line(&line, lines)?;
             }
@@ -176,7 +186,7 @@ impl Connection {
     fn next_line<'a>(&mut self, data: &mut &'a [u8], now: Instant) -> Result<Option<Cow<'a, [u8]>>, CloseReason> {
         let Some(input_line) = self.input_line.as_deref_mut() else {
             let line = self.line_decoder.next_line(data).transpose();
-            return line.map_err(|LineTooLong| CloseReason::LineTooLong(self.context.live.get().max_line));
+            return line.map_err(|LineTooLong| CloseReason::LineTooLong(self.line_decoder.max_line()));
         };
         let (mut line, mut echo) = (Vec::new(), input_line.take_drawn());
         let keys = &data[..data.len().min(KEYS_AT_A_TIME)];

@@ -11,10 +11,6 @@ use crate::text::replies;
 use std::collections::VecDeque;
 use std::time::{Instant, SystemTime};
 
-/// Encoded bytes that are not written, beyond which the peer's keys wait: what it types is drawn whether it reads
-/// or not.
-const MAX_UNWRITTEN: usize = 256 << 10;
-
 /// Bytes of keys that are processed before they are charged.
 pub(super) const KEYS_AT_A_TIME: usize = 1 << 10;
 
@@ -26,8 +22,6 @@ pub(super) struct InputLine {
     editor: Box<Editor>,
     /// Bytes that the editor drew and the output buffer does not have yet.
     drawn: Vec<u8>,
-    /// Encoded bytes in the output buffer when it was last asked.
-    unwritten: usize,
 }
 
 impl InputLine {
@@ -35,7 +29,7 @@ impl InputLine {
     fn open(columns: u16, max_line: usize) -> Self {
         let mut drawn = Vec::new();
         let editor = Editor::open(&mut drawn, columns, max_line);
-        Self { editor, drawn, unwritten: 0 }
+        Self { editor, drawn }
     }
 
     /// Returns how arriving lines are shown.
@@ -43,22 +37,17 @@ impl InputLine {
         &mut self.editor.style
     }
 
-    /// Returns whether the peer has to read before it may type more.
-    pub(super) fn is_full(&self) -> bool {
-        self.drawn.len() + self.unwritten > MAX_UNWRITTEN
+    /// Returns how many bytes the editor drew that the output buffer does not have yet.
+    pub(super) fn drawn_len(&self) -> usize {
+        self.drawn.len()
     }
 
-    /// Notes how many encoded bytes wait in the output buffer.
-    pub(super) fn set_unwritten(&mut self, bytes: usize) {
-        self.unwritten = bytes;
-    }
-
-    /// Takes what the editor drew.
+    /// Takes the bytes that the editor drew.
     pub(super) fn take_drawn(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.drawn)
     }
 
-    /// Puts back what the editor drew.
+    /// Puts back the bytes that the editor drew.
     pub(super) fn set_drawn(&mut self, drawn: Vec<u8>) {
         self.drawn = drawn;
     }
@@ -125,9 +114,10 @@ impl Connection {
     fn open_input_line(&mut self) {
         let telnet = self.telnet.get_or_insert_with(|| Box::new(Negotiation::new(Instant::now())));
         let (offer, columns) = (telnet.decoder.enable_options(), telnet.columns);
-        self.add_output([OutputOp::Encoded(offer)]);
-        self.reply_with(|out| replies::push_switched(out, "ui", true));
+        let mut answer = Vec::new();
+        replies::push_switched(&mut answer, "ui", true);
         let max_line = self.context.live.get().max_line.min(terminal::MAX_LINE);
+        self.add_output([OutputOp::Encoded(offer), OutputOp::Reply(answer)]);
         self.input_line = Some(Box::new(InputLine::open(columns, max_line)));
         self.add_output([OutputOp::Route(Route::Buffered)]);
     }
@@ -152,7 +142,7 @@ impl Connection {
 
     /// Writes what the input line drew.
     pub(super) fn show_drawn(&mut self) {
-        if self.input_line.as_ref().is_some_and(|input_line| !input_line.drawn.is_empty()) {
+        if self.input_line.as_ref().is_some_and(|input_line| input_line.drawn_len() > 0) {
             self.begin_draining();
             self.drain_output();
         }

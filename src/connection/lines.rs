@@ -59,7 +59,7 @@ impl BlockedInput {
 }
 
 impl Connection {
-    /// Does what a line asks for: joins with it, encodes it for the room, or obeys it.
+    /// Does what a line asks for: joins with it, encodes it for the room, or runs it as a command.
     pub(super) fn handle_line(&mut self, line: &[u8], lines: &mut LineEncoder) -> Result<(), CloseReason> {
         if matches!(self.state, ConnectionState::NotJoined) {
             let request = parse_join(line).map_err(CloseReason::BadJoin)?;
@@ -68,8 +68,7 @@ impl Connection {
         let text = sanitize::sanitize(line);
         #[cfg(test)]
         super::tests::panic_if_asked(&text);
-        let parsed =
-            if self.context.live.get().commands { commands::parse(&text) } else { Ok(ParsedLine::Chat(&text)) };
+        let parsed = if self.context.live.commands() { commands::parse(&text) } else { Ok(ParsedLine::Chat(&text)) };
         match parsed {
             Ok(ParsedLine::Chat(text)) => {
                 if let Some(membership) = self.state.admitted_membership() {
@@ -142,7 +141,7 @@ impl Connection {
         blocked.command
     }
 
-    /// Takes the lines that are blocked, for a connection that ends.
+    /// Takes the lines that are blocked, for a connection that ends; a blocked command is dropped.
     pub(super) fn take_blocked_lines(&mut self) -> Option<EncodedLines> {
         self.blocked_input.take().and_then(|blocked| blocked.lines)
     }

@@ -1,4 +1,4 @@
-//! Connections: one task each, which reads its peer's lines, obeys its commands, and ends for one named reason.
+//! Connections: one task each, which reads its peer's lines, runs its commands, and ends for one named reason.
 //!
 //! The event loop, the state, input, commands, telnet, the input line, output and the end of a connection live here.
 //! Rooms, sockets and the meaning of bytes are the layers' below; nothing below knows a connection.
@@ -87,6 +87,8 @@ pub(crate) struct Connection {
     /// replaces it.
     shutdown: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     output_status: OutputStatus,
+    /// Encoded bytes in the output buffer when it was last asked.
+    unwritten: u32,
     /// Whether input has ended, or is of no interest any more.
     input_closed: bool,
     /// Lines that the peer sent.
@@ -114,6 +116,7 @@ impl Connection {
             deadlines,
             shutdown: Some(Box::pin(context.shutdown.clone().cancelled_owned())),
             output_status: OutputStatus::Empty,
+            unwritten: 0,
             input_closed: false,
             lines_in: 0,
             address,

@@ -15,7 +15,7 @@ const STRETCHES: usize = 8;
 const READ_GRACE: Duration = Duration::from_secs(5);
 
 impl Connection {
-    /// Sends lines of the server's own to this peer, after all that is due and whatever its backlog's bound.
+    /// Sends lines of the server's own to this peer, after all output that waits and whatever its backlog's bound.
     pub(super) fn send_notice(&mut self, lines: &str) {
         self.add_output([OutputOp::Lines(lines.into())]);
     }
@@ -104,9 +104,7 @@ impl Connection {
     }
 
     fn note_unwritten(&mut self, encoded: usize) {
-        if let Some(input_line) = &mut self.input_line {
-            input_line.set_unwritten(encoded);
-        }
+        self.unwritten = u32::try_from(encoded).unwrap_or(u32::MAX);
     }
 
     /// Starts the time in which a peer that can't be written to any more is still read: what it sent before its end

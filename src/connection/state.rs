@@ -20,7 +20,7 @@ use std::mem;
 ///                           │ (the other room is closed)
 ///                           ▼
 ///                    AwaitingShutdown
-/// any of these ─► RoomEnded (the room refuses the JOIN line, shuts down or fails)
+/// any of these ─► MembershipEnded (the room refuses the JOIN line, shuts down or fails)
 /// any of these ─► Leaving ─► Left
 /// ```
 #[derive(Debug)]
@@ -170,6 +170,7 @@ impl ConnectionState {
                 outstanding.handle(slot, events);
                 return outcome;
             }
+            _ if !self.uses_slot(slot) => return outcome,
             _ => {}
         }
         if events.contains(PeerEvents::JOINED) {
@@ -193,6 +194,18 @@ impl ConnectionState {
         }
         outcome.inbox_ready = events.contains(PeerEvents::INBOX_READY);
         outcome
+    }
+
+    /// Returns whether a membership of the connection has this slot. A room that failed may raise its event twice, and
+    /// the second one must end no other membership.
+    fn uses_slot(&self, slot: MembershipSlot) -> bool {
+        let current = self.membership().is_some_and(|membership| membership.slot() == slot);
+        current
+            || match self {
+                Self::SwitchingRooms { next, .. } => next.slot() == slot,
+                Self::LeavingPrevious { previous, .. } => *previous == slot,
+                _ => false,
+            }
     }
 
     /// A room admitted the peer: one that comes from another room leaves that. Returns whether the peer was waiting.

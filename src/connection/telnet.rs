@@ -3,7 +3,6 @@
 use super::Connection;
 use super::timers::Deadline;
 use crate::peer::OutputOp;
-use crate::peer::route::Route;
 use crate::protocol::telnet::{Decoder, TelnetBudget, TelnetCommand, TelnetOption};
 use crate::text::replies;
 use std::time::Instant;
@@ -75,8 +74,8 @@ impl Connection {
     /// Gives the peer's lines CR LF once it shows that it is a network virtual terminal (RFC 854).
     pub(super) fn note_nvt(&mut self) {
         let has_commands = self.telnet.as_ref().is_some_and(|telnet| telnet.decoder.is_nvt());
-        if (has_commands || self.line_decoder.is_nvt()) && self.peer.route() == Route::DirectLf {
-            self.add_output([OutputOp::Route(Route::DirectCrLf)]);
+        if has_commands || self.line_decoder.is_nvt() {
+            self.peer.end_lines_in_cr_lf();
         }
     }
 

@@ -8,7 +8,7 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use std::fs::{self, Permissions};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -19,10 +19,11 @@ const ACCEPT_QUEUE: i32 = 4096;
 /// A socket that listens.
 #[derive(Debug)]
 pub(crate) struct Listener {
+    /// Removes the socket's file at the end, and while the socket still listens: a server that starts meanwhile finds
+    /// the path in use, or free.
+    _file: Option<SocketFile>,
     io: Listening,
     address: BoundAddress,
-    /// Removes the socket's file at the end.
-    _file: Option<SocketFile>,
 }
 
 /// A listening socket that the runtime watches.
@@ -44,12 +45,29 @@ pub struct ListenError {
 
 /// The file of a Unix listener.
 #[derive(Debug)]
-struct SocketFile(PathBuf);
+struct SocketFile {
+    path: PathBuf,
+    /// Device and inode: another server may have put its own file in the place.
+    identity: Option<(u64, u64)>,
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), identity: identity(path) }
+    }
+}
+
+/// Returns the device and inode of a file, if it is there.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // A file that is gone already needs no removal.
-        let _ = fs::remove_file(&self.0);
+        if self.identity.is_some() && identity(&self.path) == self.identity {
+            // A file that is gone by now needs no removal.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -99,7 +117,7 @@ impl Listener {
 fn hint(address: &BoundAddress, error: &io::Error) -> String {
     match (address, error.kind()) {
         (BoundAddress::Tcp(_), io::ErrorKind::AddrInUse) => {
-            "the port is in use, choose another one: roomcast <PORT>".to_owned()
+            "the port is in use, choose another one: roomcast <PORT>, or another URL for --listen".to_owned()
         }
         (BoundAddress::Tcp(_), io::ErrorKind::PermissionDenied) => {
             "not allowed, ports below 1024 need a privilege: choose another one: roomcast <PORT>".to_owned()
@@ -162,7 +180,7 @@ fn listen_on_unix(path: &Path, mode: Option<u32>) -> io::Result<Listener> {
     remove_stale_socket(path, &address)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&address)?;
-    let file = SocketFile(path.to_owned());
+    let file = SocketFile::new(path);
     if let Some(mode) = mode {
         fs::set_permissions(path, Permissions::from_mode(mode))?;
     }
@@ -245,6 +263,17 @@ mod tests {
         assert_eq!(fs::read_to_string(&file).unwrap(), "kept");
         fs::remove_file(file).unwrap();
         fs::remove_file(used).unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_file_of_another_server_is_not_removed() {
+        let path = socket_path("other");
+        let listener = Listener::bind(&ListenAddress::Unix(path.clone()), None).unwrap();
+        fs::remove_file(&path).unwrap();
+        let _other = UnixListener::bind(&path).unwrap();
+        drop(listener);
+        assert!(path.exists());
+        fs::remove_file(path).unwrap();
     }
 
     #[tokio::test]

@@ -15,8 +15,8 @@ use tokio::net::{TcpStream, UnixStream};
 /// moment longer than its connection, and a place is free only when its descriptor is.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    /// Any stream socket. What is used of tokio's type, readiness and reads, is the same for TCP and Unix sockets; an
-    /// enum of both would cost each quiet peer 8 bytes.
+    /// Any stream socket. The server uses only readiness and reads of tokio's type, which are the same for TCP and Unix
+    /// sockets; an enum of both would cost each quiet peer 8 bytes.
     stream: TcpStream,
     _permit: Permit,
 }

@@ -4,7 +4,7 @@ use socket2::{SockRef, TcpKeepalive};
 use std::time::Duration;
 use tracing::debug;
 
-/// Sets what every TCP connection needs. What the system refuses is left as it is: a connection without
+/// Sets what every TCP connection needs. An option that the system refuses keeps its value: a connection without
 /// keepalive is better than none, and one that is gone already is found by its first read.
 pub(super) fn set_tcp_options(socket: &SockRef<'_>, dead_timeout: Duration) {
     // A machine that is gone is noticed while nothing is sent …

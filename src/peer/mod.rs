@@ -105,10 +105,20 @@ impl<S: ByteSink + ?Sized> Peer<S> {
     }
 
     /// Writes lines to the socket or appends them to the output buffer. Never waits: while another thread holds
-    /// the write lock, that thread delivers the lines. Called by delivery passes.
+    /// the write lock, that thread delivers the lines. Called by delivery passes, and by the connection for replies.
     pub fn deliver(&self, batch: &LineBatch, metrics: &mut MetricsDelta) {
         metrics.deliveries += batch.lines();
         self.write_lock.apply_or_defer(batch, self.limit(), |buffer, batch| self.put(buffer, batch, metrics));
+    }
+
+    /// Ends the peer's lines in CR LF from now on, if they end in LF. Called by the connection.
+    ///
+    /// It takes no lock: both routes are direct, so a batch that is delivered meanwhile may have either line end, and
+    /// what answers the peer comes later.
+    pub(crate) fn end_lines_in_cr_lf(&self) {
+        if self.route() == Route::DirectLf {
+            self.route.set(Route::DirectCrLf);
+        }
     }
 
     /// Raises events for the connection and wakes its task.
@@ -145,7 +155,7 @@ impl<S: ByteSink + ?Sized> Peer<S> {
             let Some(buffer) = state else {
                 return (DrainStatus::Empty, 0);
             };
-            let status = buffer.drain(encode, &self.sink);
+            let status = buffer.drain(self.route(), encode, &self.sink);
             let encoded = buffer.encoded_len();
             self.release_if_empty(state);
             (status, encoded)

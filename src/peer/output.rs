@@ -49,7 +49,9 @@ pub(crate) enum OutputOp {
     /// Whole lines from the server itself, each with its LF: kept whatever the backlog's bound, since they are
     /// short and few (a welcome, an error).
     Lines(Vec<u8>),
-    /// Bytes that are no lines, after all that is due: dropped where they exceed the backlog's bound, since a peer
+    /// Whole lines that the peer asked for, each with its LF: kept within the backlog's bound, as a room's lines are.
+    Reply(Vec<u8>),
+    /// Bytes that are no lines, after all output that waits: dropped where they exceed the backlog's bound, since a peer
     /// can ask for them on and on (telnet's answers).
     Raw(Vec<u8>),
     /// Bytes that are encoded already: they go out before all waiting lines, and are never cut (an echo).

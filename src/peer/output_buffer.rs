@@ -13,7 +13,7 @@ use std::io;
 
 /// The most bytes of lines that are encoded at a time: a slow reader's waiting lines stay lines, which are shorter,
 /// until they are about to be written.
-const ENCODED_AT_A_TIME: usize = 16 << 10;
+const ENCODED_AT_A_TIME: usize = 32 << 10;
 
 /// Puts a room's lines into a peer's output: straight to its sink, and what that does not take into the buffer,
 /// which is made for it. A peer that reads in time has no buffer.
@@ -116,6 +116,10 @@ impl OutputBuffer {
                 self.tell_gap();
                 self.append_lines(&text);
             }
+            OutputOp::Reply(lines) => {
+                self.lines += count_lines(&lines);
+                self.keep(&lines);
+            }
             OutputOp::Raw(bytes) => {
                 self.tell_gap();
                 if self.held() + bytes.len() <= self.settings.limit {
@@ -131,7 +135,13 @@ impl OutputBuffer {
     }
 
     /// Writes one stretch of what waits. `encode` is asked on [`Route::Buffered`].
-    pub(crate) fn drain(&mut self, encode: Option<Encode<'_>>, sink: &(impl ByteSink + ?Sized)) -> DrainStatus {
+    pub(crate) fn drain(
+        &mut self,
+        route: Route,
+        encode: Option<Encode<'_>>,
+        sink: &(impl ByteSink + ?Sized),
+    ) -> DrainStatus {
+        self.settings.route = route;
         if self.encoded.is_empty() {
             self.encode_next(encode);
         }
@@ -158,10 +168,6 @@ impl OutputBuffer {
         if self.waiting.is_empty() {
             self.tell_gap();
         }
-        if self.settings.route == Route::DirectLf {
-            self.encoded = self.waiting.take_all();
-            return;
-        }
         let mut taken = Vec::new();
         match (self.waiting.take_front(ENCODED_AT_A_TIME, &mut taken), self.settings.route, encode) {
             (None, _, _) => {}
@@ -171,7 +177,8 @@ impl OutputBuffer {
                 self.encoded.extend(taken);
             }
             (Some(SegmentKind::Lines), Route::Buffered, Some(encode)) => encode(&taken, &mut self.encoded),
-            (Some(SegmentKind::Lines), _, _) => extend_with_cr(&mut self.encoded, &taken),
+            (Some(SegmentKind::Lines), Route::DirectCrLf, _) => extend_with_cr(&mut self.encoded, &taken),
+            (Some(SegmentKind::Lines), _, _) => self.encoded.extend(taken),
         }
     }
 

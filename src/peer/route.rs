@@ -16,8 +16,8 @@ pub enum Route {
     Buffered,
 }
 
-/// A peer's route. Only the holder of the peer's write lock changes it, so that it changes at a defined place
-/// among the peer's lines.
+/// A peer's route. The holder of the peer's write lock changes it to and from [`Route::Buffered`], so that this happens
+/// at a defined place among the peer's lines. The peer's own task changes LF to CR LF without the lock.
 ///
 /// All accesses are relaxed: a reader without the lock uses the value only to choose which shared encoding of a
 /// batch it offers, and the holder of the lock corrects a choice that came too late.

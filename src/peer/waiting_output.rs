@@ -69,12 +69,6 @@ impl WaitingOutput {
         Some(kind)
     }
 
-    /// Takes everything, where lines and raw bytes go out alike.
-    pub(super) fn take_all(&mut self) -> VecDeque<u8> {
-        self.segments = VecDeque::new();
-        std::mem::take(&mut self.bytes)
-    }
-
     /// Returns how many lines wait.
     pub(super) fn count_lines(&self) -> u64 {
         let (head, tail) = self.bytes.as_slices();

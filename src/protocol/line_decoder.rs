@@ -125,6 +125,11 @@ impl LineDecoder {
         self.skip_line_end_rest = true;
     }
 
+    /// Returns the longest line, in bytes.
+    pub(crate) fn max_line(&self) -> usize {
+        self.max_line as usize
+    }
+
     /// Returns whether a line has ended in CR LF or CR NUL, as a network virtual terminal (NVT, RFC 854)
     /// ends lines.
     #[must_use]

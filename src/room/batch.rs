@@ -134,7 +134,7 @@ impl Batch {
     /// Delivers to joiners the lines that are theirs so far. Visits at most `most` partial deliveries, so
     /// that a crowd of joiners does not delay the members that wait for the batch before.
     ///
-    /// No other writer exists for a joiner until this batch is committed: it is in no earlier batch.
+    /// No other pass of this room writes to a joiner before this batch is committed.
     pub(crate) fn deliver_to_joiners(&mut self, most: usize) {
         let until = self.partials.0.len().min(self.joiners_visited + most);
         let parts = self.partials.0[self.joiners_visited..until].iter_mut();

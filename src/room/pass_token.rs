@@ -6,8 +6,8 @@ use crate::room::Room;
 use crate::room::inbox::{Operation, PassDue};
 use crate::room::registry::Registry;
 use crate::room::roster::Members;
+use crate::text::panics::panic_message;
 use pin_project_lite::pin_project;
-use std::any::Any;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -85,12 +85,6 @@ async fn run(registry: Arc<Registry>, room: Arc<Room>) {
         error!(room = %room.name(), cause = panic_message(&*cause), "a pass panicked: the room is closed");
         close_failed_room(&registry, &room);
     }
-}
-
-/// Returns the text that a panic was raised with.
-fn panic_message(cause: &(dyn Any + Send)) -> &str {
-    let text = cause.downcast_ref::<&str>().copied();
-    text.or_else(|| cause.downcast_ref::<String>().map(String::as_str)).unwrap_or("unknown")
 }
 
 /// Removes the room from the registry and raises `ROOM_FAILED` for its members and for the peers whose

@@ -63,10 +63,10 @@ impl Acceptor {
             }
             Admitted::Refuse(permit) => {
                 info!(%address, "refused: the server is full");
-                let abort = self.context.abort.clone();
-                self.tasks.spawn(refuse(Socket::new(stream, permit), abort));
+                if let Some(closing) = refuse(stream, permit, self.context.abort.clone()) {
+                    self.tasks.spawn(closing);
+                }
             }
-            Admitted::Drop => info!(%address, "refused: the server is full"),
         }
     }
 }

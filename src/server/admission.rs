@@ -6,8 +6,7 @@ use crate::peer::PeerId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Refused connections that are closed lingeringly at a time, so that they see why. More are closed at once. Their
-/// descriptors come out of the reserve.
+/// Refused connections that are closed lingeringly at a time, so that no reset overtakes the reason. Their descriptors come out of the reserve.
 const MAX_REFUSALS: usize = RESERVED_FILES / 2;
 
 /// The bounds on connections that all listeners share.
@@ -25,10 +24,8 @@ pub(super) struct Admission {
 pub(super) enum Admitted {
     /// It is served, under this number.
     Serve(PeerId, Permit),
-    /// The server is full: it is told so.
-    Refuse(Permit),
-    /// The server is full, and so many are being told so that this one is closed at once.
-    Drop,
+    /// The server is full. With a permit the connection is closed lingeringly, without one at once.
+    Refuse(Option<Permit>),
 }
 
 impl Admission {
@@ -39,10 +36,9 @@ impl Admission {
 
     /// Decides on the next connection.
     pub(super) fn admit(&self) -> Admitted {
-        match (self.connections.try_acquire(), self.refusals.try_acquire()) {
-            (Some(permit), _) => Admitted::Serve(PeerId(self.next_id.fetch_add(1, Ordering::Relaxed)), permit),
-            (None, Some(permit)) => Admitted::Refuse(permit),
-            (None, None) => Admitted::Drop,
+        match self.connections.try_acquire() {
+            Some(permit) => Admitted::Serve(PeerId(self.next_id.fetch_add(1, Ordering::Relaxed)), permit),
+            None => Admitted::Refuse(self.refusals.try_acquire()),
         }
     }
 
@@ -61,8 +57,8 @@ mod tests {
         let admission = Admission::new(1);
         let Admitted::Serve(first, permit) = admission.admit() else { panic!("the first was not admitted") };
         let refused: Vec<_> = (0..MAX_REFUSALS).map(|_| admission.admit()).collect();
-        assert!(refused.iter().all(|refused| matches!(refused, Admitted::Refuse(_))));
-        assert!(matches!(admission.admit(), Admitted::Drop));
+        assert!(refused.iter().all(|refused| matches!(refused, Admitted::Refuse(Some(_)))));
+        assert!(matches!(admission.admit(), Admitted::Refuse(None)));
         drop(permit);
         let Admitted::Serve(second, _permit) = admission.admit() else { panic!("a free place was not given") };
         assert_ne!(first, second);

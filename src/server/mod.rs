@@ -15,10 +15,14 @@ use acceptor::Acceptor;
 use admission::Admission;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
+
+/// How long the end may take after all waits were cut. Only a bug takes so long.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A server that listens, and serves when it is run.
 #[derive(Debug)]
@@ -67,13 +71,18 @@ impl Server {
     }
 
     /// Serves until `shutdown` completes. Then no connection is accepted any more, every room is told, and peers have
-    /// the drain time to take what they are owed. No task of the server is left when this returns.
+    /// the drain time to take their output. No task of the server is left when this returns.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { listeners, context, admission, tasks } = self;
         for listener in listeners {
             let (context, admission) = (Arc::clone(&context), Arc::clone(&admission));
             let acceptor = Acceptor { listener, context, admission, tasks: tasks.clone() };
-            tasks.spawn(acceptor.run());
+            let accepting = tasks.spawn(acceptor.run());
+            tasks.spawn(async move {
+                if let Err(error) = accepting.await {
+                    error!(%error, "a listener panicked: it accepts no connection any more");
+                }
+            });
         }
         shutdown.await;
         info!(rooms = context.registry.len(), "shutting down");
@@ -83,7 +92,9 @@ impl Server {
         if timeout(context.live.get().drain, tasks.wait()).await.is_err() {
             warn!(connections = admission.connections(), "closed before they had read everything");
             context.abort.cancel();
-            tasks.wait().await;
+            if timeout(ABORT_TIMEOUT, tasks.wait()).await.is_err() {
+                error!(tasks = tasks.len(), "tasks did not end: this is a bug");
+            }
         }
     }
 }

@@ -1,14 +1,22 @@
 //! Refusal: the answer to a connection that the full server does not serve.
 
+use crate::limits::permits::Permit;
 use crate::net::{Socket, linger_close};
-use crate::peer::byte_sink::ByteSink;
 use crate::text::messages;
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-/// Tells the peer that the server is full, in the one write that a new socket always takes, and closes. `abort`
-/// cuts the lingering close.
-pub(super) async fn refuse(socket: Socket, abort: CancellationToken) {
-    if socket.try_write(messages::error_lines(&messages::SERVER_FULL).as_bytes()).is_ok() {
+/// Tells the peer that the server is full, in the one write that a new socket always takes. With a permit it returns
+/// the lingering close, which `abort` cuts; without one it closes at once.
+pub(super) fn refuse(
+    stream: TcpStream,
+    permit: Option<Permit>,
+    abort: CancellationToken,
+) -> Option<impl Future<Output = ()> + Send + 'static> {
+    // A peer that is gone already needs no answer.
+    stream.try_write(messages::error_lines(&messages::SERVER_FULL).as_bytes()).ok()?;
+    let socket = Socket::new(stream, permit?);
+    Some(async move {
         abort.run_until_cancelled(linger_close(&socket, true)).await;
-    }
+    })
 }

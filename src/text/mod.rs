@@ -5,5 +5,6 @@
 
 pub(crate) mod messages;
 pub mod names;
+pub(crate) mod panics;
 pub(crate) mod replies;
 pub mod sanitize;

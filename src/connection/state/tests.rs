@@ -79,6 +79,21 @@ fn a_room_that_refuses_a_switch_leaves_the_member_where_it_is() {
     }
 }
 
+/// A pass of room a panics after the peer has moved to room b, and room a raises its failure twice.
+#[test]
+fn a_late_failure_of_the_previous_room_ends_no_other_membership() {
+    let mut state = switching();
+    state.handle_room_events(B, PeerEvents::JOINED);
+    for _ in 0..2 {
+        assert!(state.handle_room_events(A, PeerEvents::ROOM_FAILED).end.is_none());
+        assert_eq!((room(&state).as_str(), state.awaits_room()), ("b", false));
+    }
+    assert!(state.begin_request(|_| true));
+    state.handle_room_events(A, PeerEvents::REQUEST_DONE | PeerEvents::RENAMED);
+    assert!(state.awaits_room(), "room b has not answered");
+    assert_eq!(state.handle_room_events(B, PeerEvents::ROOM_FAILED).end, Some(MembershipEnd::RoomFailed));
+}
+
 /// A peer moves from room a to room b and is closed while room a's last line is outstanding.
 #[test]
 fn a_close_in_the_middle_of_a_switch_waits_for_both_rooms() {

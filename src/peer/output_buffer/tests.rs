@@ -64,7 +64,7 @@ impl OutputBuffer {
     }
 
     fn drain_once(&mut self, sink: &Pipe) -> DrainStatus {
-        self.drain(Some(&mut in_brackets), sink)
+        self.drain(self.settings.route, Some(&mut in_brackets), sink)
     }
 }
 
@@ -229,6 +229,24 @@ fn the_backlog_stays_within_its_bound() {
         assert!(buffer.waiting.len() <= 1 << 20 && buffer.waiting.capacity() <= 1 << 20);
     }
     assert_eq!(buffer.lines_out(), (1 << 20) / 1000);
+}
+
+/// A reader that takes a part now and then: the memory of both queues together stays near the bound.
+#[test]
+fn the_memory_of_a_slow_reader_stays_near_its_bound() {
+    for route in [Route::DirectLf, Route::DirectCrLf, Route::Buffered] {
+        let limit = 1 << 20;
+        let (mut buffer, pipe) = (OutputBuffer::new(OutputSettings { limit, route }), Pipe::default());
+        for round in 0..20 {
+            for _ in 0..2_000 {
+                buffer.put_text(&format!("{}\n", "x".repeat(999)), &pipe);
+            }
+            pipe.allow(100_000 * (round % 7));
+            while let DrainStatus::Progress(_) = buffer.drain_once(&pipe) {}
+            let memory = buffer.encoded.capacity() + buffer.waiting.capacity();
+            assert!(memory <= limit + 4 * ENCODED_AT_A_TIME, "{memory} on {route:?}");
+        }
+    }
 }
 
 #[test]
