@@ -63,7 +63,7 @@
 //!   refuses those beyond the maximum.
 //! - A **connection** (`src/connection/`) is one task. It reads into a buffer of its worker thread, keeps memory only
 //!   for an unfinished line, and ends for one named reason (`src/connection/close_reason.rs`). Its state is one enum
-//!   with named transitions (`src/connection/state.rs`).
+//!   with named transitions (`src/connection/state/mod.rs`).
 //! - The **protocol** (`src/protocol/`) decodes telnet commands, line ends, the JOIN line and chat commands, without
 //!   I/O. [`text::sanitize`] makes the text of a line safe once, before the line is encoded for a room.
 //! - A **room** ([`room`]) is an inbox, a [roster](room::roster::Roster) and a [history](room::history::History). The
@@ -101,7 +101,7 @@
 //! 2. **A sender's lines keep their order.** One task reads them, and one queue holds them. Implemented in
 //!    `src/connection/input.rs` and `src/connection/lines.rs`; tested by `tests/order.rs` and `tests/commands.rs`.
 //! 3. **No member waits for a slow reader, and the memory of each peer is bounded.** The rules stand above
-//!    `OutputBuffer` in `src/peer/output_buffer.rs`. A peer holds at most its backlog, as many bytes again in the
+//!    `OutputBuffer` in `src/peer/output_buffer/mod.rs`. A peer holds at most its backlog, as many bytes again in the
 //!    deferred list, one read (64 KiB), and the lines that its room's inbox had no capacity for; with the input line
 //!    also what the editor drew (about 256 KiB). Tested by `tests/slow_reader.rs` and `tests/bounds.rs`.
 //! 4. **A broadcast takes no lock; joins and leaves never delay a broadcast, and a broadcast never delays a join.** A
@@ -146,7 +146,7 @@
 //! # Races
 //!
 //! 1. *A join meets the removal of an empty room.* The registry sends the join while it holds the room's shard lock.
-//!    It removes a room under the same lock, and only if roster and queue are both empty (`src/room/registry.rs`). A
+//!    It removes a room under the same lock, and only if roster and queue are both empty (`src/room/registry/mod.rs`). A
 //!    listing holds no guard of the map once it has returned. Tested by
 //!    `room_with_a_join_in_its_queue_stays_in_the_registry` and `listing_rooms_locks_nothing_while_its_caller_joins`
 //!    in `src/room/registry/tests.rs`, and by `tests/membership.rs`.
@@ -166,7 +166,7 @@
 //!    `passes_of_a_refilling_room_yield_on_one_slice` and `joiner_during_a_pass_is_admitted_before_its_end` in
 //!    `src/room/tests.rs`.
 //! 6. *An event of a previous room comes late.* A room raises its events in the slot of the membership, and a
-//!    connection's two memberships have different slots (`src/peer/events.rs`, `src/connection/state.rs`). Tested by
+//!    connection's two memberships have different slots (`src/peer/events.rs`, `src/connection/state/mod.rs`). Tested by
 //!    `room_events_are_seen_in_their_own_slot_only` in `src/peer/events.rs`,
 //!    `rooms_raise_events_in_the_slot_of_the_membership` in `src/room/registry/tests.rs`, and by `tests/moves.rs`.
 //! 7. *A connection or a pass panics.* The panic ends that connection (`src/connection/event_loop.rs`) or that room

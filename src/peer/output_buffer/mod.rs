@@ -1,4 +1,6 @@
-//! A peer's output buffer: bytes go straight to its socket; what the socket does not take waits here.
+//! A peer's output buffer: bytes go straight to its socket, and bytes that the socket does not take wait here.
+//!
+//! Which lines are kept, dropped, told and encoded is decided here. Nothing here takes the write lock: its holder calls.
 
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::line_batch::{LineBatch, count_lines, extend_with_cr};

@@ -1,4 +1,7 @@
 //! The state of a connection: where it stands with its rooms, as one enum with named transitions.
+//!
+//! The states, their transitions and the room events that cause them live here. Nothing here writes to a peer, reads
+//! from it or knows a deadline.
 
 mod outcome;
 mod outstanding;

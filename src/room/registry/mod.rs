@@ -1,4 +1,6 @@
 //! The registry: rooms by name.
+//!
+//! Rooms are made, found, listed, shut down and removed here. Nothing here delivers a line.
 
 use crate::config::RoomSettings;
 use crate::metrics::counters::Counters;

@@ -1,4 +1,7 @@
 //! The editor: one line that is typed key by key, and the row of the terminal that shows it.
+//!
+//! Keys become edits here, and edits become bytes for the terminal. Decoding keys, the text, its history and the row
+//! have files of their own beside this folder.
 
 use crate::terminal::input_history::InputHistory;
 use crate::terminal::keys::{Key, KeyDecoder};
