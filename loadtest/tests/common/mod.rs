@@ -173,7 +173,8 @@ fn join(members: &mut BTreeMap<usize, Member>, number: usize, line: &str, fault:
         if fault != Fault::LoseNotice || *other == number || name.ends_with('1') {
             let _ = member.stream.write_all(notice.as_bytes());
         }
-        if *other != number && name.ends_with('4') && other_told.insert(room.clone()) {
+        // Two members of a room: whichever order they join in, the later one has another member to notify.
+        if *other != number && name.ends_with(['3', '4']) && other_told.insert(room.clone()) {
             let more = match fault {
                 Fault::GhostJoin => "ghost has joined\n".to_owned(),
                 Fault::JoinTwice => notice.clone(),
