@@ -123,6 +123,24 @@ fn wrong_listener_is_one_line_and_exit_code_2() {
     expect_refusal(&["--max-line", "10"], 2, "--max-line 10 is too small for a JOIN line");
 }
 
+#[test]
+fn full_server_tells_clients_of_each_listener() {
+    let path = std::env::temp_dir().join(format!("roomcast-full-{}", std::process::id()));
+    let url = format!("unix:{}", path.display());
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_roomcast"));
+    let arguments = ["--max-connections", "1", "--listen", "tcp://127.0.0.1:0", "--listen", &url];
+    let server = ServerProcess::start_command(command.args(arguments));
+    let _member = server.join("room", "alice");
+    for _ in 0..50 {
+        let mut seen = String::new();
+        UnixStream::connect(&path).unwrap().read_to_string(&mut seen).unwrap();
+        assert_eq!(seen, "ERROR\nserver is full: try again later\n");
+    }
+    assert!(Client::connect_raw(server.address).expect_error().contains("server is full"));
+    drop(server);
+    std::fs::remove_file(path).unwrap();
+}
+
 /// A member on TCP and a member on a Unix socket are in one room; the file is gone after the end.
 #[test]
 fn unix_listener_serves_the_same_rooms_and_removes_its_file() {
@@ -169,6 +187,16 @@ fn variables_set_what_no_flag_sets() {
     for part in ["backlog 3MiB", "drain 7s", "duplicate names allowed"] {
         assert!(bounds.contains(part), "{bounds}");
     }
+}
+
+#[test]
+fn empty_variable_counts_as_unset() {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_roomcast"));
+    for name in ["RATE", "BACKLOG", "LISTEN", "PLAIN", "MAX_CONNECTIONS", "DRAIN", "SLOW_READER"] {
+        command.env(format!("ROOMCAST_{name}"), "");
+    }
+    let server = ServerProcess::start_command(command.args(["0", "--bind", "127.0.0.1", "-v"]));
+    assert!(server.startup_lines[1].contains("rate 1000/s"), "{:?}", server.startup_lines);
 }
 
 #[test]

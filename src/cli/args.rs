@@ -156,15 +156,20 @@ fn parse_from(
     Ok((settings, verbosity))
 }
 
-/// Returns the command with each default in its help.
+/// Returns the command with each default in its help. A variable that is empty counts as unset.
 fn command() -> clap::Command {
     let defaults = Settings::default();
-    Args::command().mut_args(move |arg| match (default_of(arg.get_id().as_str(), &defaults), arg.get_help()) {
-        (Some(default), Some(help)) => {
-            let help = StyledStr::from(format!("{help} [default: {default}]"));
-            arg.help(help)
+    Args::command().mut_args(move |arg| {
+        let is_empty = arg.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|value| value.is_empty()));
+        // No variable has an empty name, so this one is unset.
+        let arg = if is_empty { arg.env("").hide_env(true) } else { arg };
+        match (default_of(arg.get_id().as_str(), &defaults), arg.get_help()) {
+            (Some(default), Some(help)) => {
+                let help = StyledStr::from(format!("{help} [default: {default}]"));
+                arg.help(help)
+            }
+            _ => arg,
         }
-        _ => arg,
     })
 }
 

@@ -38,7 +38,7 @@ pub enum ListenAddressError {
     #[error("the socket's path is missing; write unix:PATH")]
     Path,
     /// A parameter follows a `?`; holds it.
-    #[error("this build knows no listener parameter {0:?}; write tcp://ADDR:PORT")]
+    #[error("this build knows no listener parameter {0:?}; write tcp://ADDR:PORT or unix:PATH")]
     Parameter(String),
 }
 
@@ -46,6 +46,9 @@ impl FromStr for ListenAddress {
     type Err = ListenAddressError;
 
     fn from_str(url: &str) -> Result<Self, Self::Err> {
+        if let Some((_, parameter)) = url.split_once('?') {
+            return Err(ListenAddressError::Parameter(parameter.to_owned()));
+        }
         if let Some(path) = url.strip_prefix("unix:") {
             return if path.is_empty() { Err(ListenAddressError::Path) } else { Ok(Self::Unix(path.into())) };
         }
@@ -55,9 +58,6 @@ impl FromStr for ListenAddress {
         }
         if scheme != "tcp" {
             return Err(ListenAddressError::Scheme);
-        }
-        if let Some((_, parameter)) = rest.split_once('?') {
-            return Err(ListenAddressError::Parameter(parameter.to_owned()));
         }
         let every_interface = rest.strip_prefix(':').and_then(|port| port.parse().ok());
         if let Some(port) = every_interface {
@@ -112,6 +112,7 @@ mod tests {
             ("tcp://127.0.0.1", "\"127.0.0.1\" is no IP address"),
             ("tcp://localhost:4000", "\"localhost:4000\" is no IP address"),
             ("tcp://:70000", "\":70000\" is no IP address"),
+            ("unix:/run/roomcast?proxy=v1v2", "this build knows no listener parameter \"proxy=v1v2\""),
             ("tcp://127.0.0.1:4000?proxy=v1v2", "this build knows no listener parameter \"proxy=v1v2\""),
         ] {
             assert!(error(url).starts_with(start), "{url}: {}", error(url));

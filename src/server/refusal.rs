@@ -3,6 +3,7 @@
 use crate::limits::permits::Permit;
 use crate::net::{Socket, linger_close};
 use crate::text::messages;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -13,8 +14,9 @@ pub(super) fn refuse(
     permit: Option<Permit>,
     abort: CancellationToken,
 ) -> Option<impl Future<Output = ()> + Send + 'static> {
-    // A peer that is gone already needs no answer.
-    stream.try_write(messages::error_lines(&messages::SERVER_FULL).as_bytes()).ok()?;
+    // Straight to the system: the runtime does not know yet that the new socket takes bytes. A peer that is gone
+    // already needs no answer.
+    SockRef::from(&stream).send(messages::error_lines(&messages::SERVER_FULL).as_bytes()).ok()?;
     let socket = Socket::new(stream, permit?);
     Some(async move {
         abort.run_until_cancelled(linger_close(&socket, true)).await;
