@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::{RoomSettings, SlowReader};
 use crate::peer::byte_sink::ByteSink;
+use crate::peer::events::PeerEvents;
 use crate::peer::{Peer, PeerId};
 use crate::room::registry::Registry;
 use crate::text::names::{RoomName, UserName};
