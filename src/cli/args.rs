@@ -87,7 +87,7 @@ struct LimitArgs {
     #[arg(long, value_name = "SIZE", env = "ROOMCAST_BACKLOG", value_parser = parse_size)]
     backlog: Option<usize>,
 
-    /// What happens to a peer whose backlog is full: skip drops new lines and tells it how many, kick closes it
+    /// The treatment of a peer whose backlog is full: skip drops new lines and tells it how many, kick closes it
     #[arg(long, value_name = "WAY", env = "ROOMCAST_SLOW_READER", value_parser = slow_reader_parser())]
     slow_reader: Option<SlowReader>,
 

@@ -109,7 +109,7 @@ impl Connection {
         if events.contains(PeerEvents::OUTPUT_BLOCKED) {
             self.output_status = OutputStatus::Waiting;
         }
-        for slot in [MembershipSlot::A, MembershipSlot::B] {
+        for slot in MembershipSlot::ALL {
             self.handle_room_events(slot, events.of_slot(slot));
         }
     }

@@ -3,7 +3,6 @@
 use super::Connection;
 use super::close_reason::CloseReason;
 use super::lines::LineEncoder;
-use crate::limits::rate::RateLimit;
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::line_batch::{EncodedBatch, count_lines};
@@ -123,8 +122,8 @@ impl Connection {
 
     /// Charges a command as so many lines.
     fn charge_lines(&mut self, lines: u32) {
-        let live = self.context.live.get();
-        self.rate.spend_many(lines, &RateLimit::new(live.rate, live.burst), Instant::now().into_std());
+        let limit = self.rate_limit();
+        self.rate.spend_many(lines, &limit, Instant::now().into_std());
     }
 
     /// Switches a part of the style in which the input line shows lines.

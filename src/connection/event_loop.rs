@@ -114,7 +114,7 @@ impl Connection {
     /// Does what raised events ask for. All of them are handled before the connection ends for one of them.
     fn handle_events(&mut self, events: PeerEvents) -> Result<(), CloseReason> {
         let (mut end, mut inbox_ready) = (None, false);
-        for slot in [MembershipSlot::A, MembershipSlot::B] {
+        for slot in MembershipSlot::ALL {
             let outcome = self.handle_room_events(slot, events.of_slot(slot));
             end = outcome.end.or(end);
             inbox_ready |= outcome.inbox_ready;

@@ -108,8 +108,7 @@ impl Connection {
     }
 
     fn decode_input(&mut self, input: &mut &[u8], lines: &mut LineEncoder) -> Result<(), CloseReason> {
-        let live = self.context.live.get();
-        let clock = InputClock { now: Instant::now(), limit: RateLimit::new(live.rate, live.burst) };
+        let clock = InputClock { now: Instant::now(), limit: self.rate_limit() };
         if self.telnet.is_none() && memchr(IAC, input).is_some() {
             self.telnet = Some(Box::new(Negotiation::new(clock.now)));
         }
@@ -122,6 +121,12 @@ impl Connection {
                 return Ok(());
             }
         }
+    }
+
+    /// Returns the limit of lines that is in force.
+    pub(super) fn rate_limit(&self) -> RateLimit {
+        let live = self.context.live.get();
+        RateLimit::new(live.rate, live.burst)
     }
 
     /// Takes telnet's commands out of `input` and runs them; hands on the data between them.

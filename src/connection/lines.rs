@@ -78,9 +78,10 @@ impl Connection {
             Ok(ParsedLine::Command(command)) => {
                 // The lines before a command come before what it does.
                 self.send_lines(lines);
-                match &mut self.blocked_input {
-                    Some(blocked) => blocked.command = Some(line.into()),
-                    None => self.run_command(command, line, lines)?,
+                if self.blocked_input.is_some() {
+                    self.block_command(line);
+                } else {
+                    self.run_command(command, line, lines)?;
                 }
             }
             Err(error) => self.reply_line(&error),

@@ -20,6 +20,9 @@ pub enum MembershipSlot {
 }
 
 impl MembershipSlot {
+    /// Both slots.
+    pub(crate) const ALL: [Self; 2] = [Self::A, Self::B];
+
     /// Returns the slot that this is not.
     #[must_use]
     pub fn other(self) -> Self {

@@ -4,7 +4,6 @@ use crate::peer::deferred_list::Deferrable;
 use crate::peer::route::Route;
 use bytes::Bytes;
 use memchr::memchr_iter;
-use std::collections::VecDeque;
 use std::sync::OnceLock;
 
 /// Whole lines in shared memory, for one peer.
@@ -55,7 +54,7 @@ impl LineBatch {
     /// before the peer's route changed.
     pub(crate) fn with_cr_lf(&self) -> Self {
         let mut encoded = Vec::with_capacity(self.lf.len() + usize::try_from(self.lines).unwrap_or_default());
-        push_with_cr(&mut encoded, &self.lf);
+        extend_with_cr(&mut encoded, &self.lf);
         Self { cr_lf: Some(encoded.into()), ..self.clone() }
     }
 }
@@ -76,23 +75,14 @@ pub(crate) fn count_lines(bytes: &[u8]) -> u64 {
 }
 
 /// Appends `lines`, which end in LF, with CR LF.
-pub(crate) fn push_with_cr(out: &mut Vec<u8>, lines: &[u8]) {
-    for_each_part_with_cr(lines, |part| out.extend_from_slice(part));
-}
-
-/// Appends `lines`, which end in LF, with CR LF to a queue.
-pub(crate) fn extend_with_cr(out: &mut VecDeque<u8>, lines: &[u8]) {
-    for_each_part_with_cr(lines, |part| out.extend(part));
-}
-
-fn for_each_part_with_cr(lines: &[u8], mut append: impl FnMut(&[u8])) {
+pub(crate) fn extend_with_cr(out: &mut impl for<'a> Extend<&'a u8>, lines: &[u8]) {
     let mut from = 0;
     for end in memchr_iter(b'\n', lines) {
-        append(&lines[from..end]);
-        append(b"\r\n");
+        out.extend(&lines[from..end]);
+        out.extend(b"\r\n");
         from = end + 1;
     }
-    append(&lines[from..]);
+    out.extend(&lines[from..]);
 }
 
 /// A position between two lines of a batch.
