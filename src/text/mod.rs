@@ -8,3 +8,4 @@ pub mod names;
 pub(crate) mod panics;
 pub(crate) mod replies;
 pub mod sanitize;
+pub mod time;
