@@ -112,28 +112,6 @@ fn lines_beyond_the_rate_are_delayed_and_not_lost() {
     assert!(start.elapsed() >= Duration::from_millis(2_900), "{:?}", start.elapsed());
 }
 
-/// A reset peer frees its name at once, however many of its lines wait for the rate.
-#[test]
-fn reset_member_beyond_its_rate_leaves_without_delay() {
-    let burst = NonZeroU32::new(10).unwrap();
-    let server = TestServer::start_with(test_settings(|settings| {
-        settings.live.rate = 1;
-        settings.live.burst = burst;
-    }));
-    let mut alice = server.join("room", "alice");
-    let mut mallory = server.join("room", "mallory");
-    mallory.send("x\n".repeat(3_000));
-    alice.skip_to_line("mallory: x");
-    mallory.reset();
-    // Writing these lines to the peer finds the reset.
-    for _ in 0..3 {
-        alice.send("are you there\n");
-    }
-    let received = std::iter::from_fn(|| Some(alice.read_line())).take_while(|line| line != "mallory has left").count();
-    assert!(received < 100, "{received} of 3,000 lines were delivered after the reset");
-    server.join("room", "mallory");
-}
-
 #[test]
 fn full_inbox_blocks_its_senders_and_loses_no_line() {
     let server = TestServer::start_with(test_settings(|settings| {

@@ -26,20 +26,22 @@ pub(super) struct ConnectionSummary {
     identity: Option<(RoomName, UserName)>,
     lines_in: u64,
     lines_out: u64,
+    /// Lines that the server received and dropped; `None` without any.
+    lines_dropped: Option<u64>,
 }
 
 impl ConnectionSummary {
     /// Returns the summary of a connection that a panic ended.
     pub(super) fn after_panic(identity: Option<(RoomName, UserName)>, lines_in: u64, lines_out: u64) -> Self {
-        Self { reason: "panic".to_owned(), identity, lines_in, lines_out }
+        Self { reason: "panic".to_owned(), identity, lines_in, lines_out, lines_dropped: None }
     }
 
     /// Writes the connection's last record to the log. Names are printable ASCII without blanks: they can't forge one.
     pub(super) fn log(&self, address: PeerAddress) {
         let room = self.identity.as_ref().map(|(room, _)| room.as_str());
         let name = self.identity.as_ref().map(|(_, name)| name.as_str());
-        let Self { reason, lines_in, lines_out, .. } = self;
-        info!(%address, room, name, reason, lines_in, lines_out, "closed");
+        let Self { reason, lines_in, lines_out, lines_dropped, .. } = self;
+        info!(%address, room, name, reason, lines_in, lines_out, lines_dropped, "closed");
     }
 }
 
@@ -53,13 +55,16 @@ impl Connection {
     /// the connection went. The waits in it are cut when the time for the server's graceful end is over.
     pub(super) async fn close(&mut self, reason: CloseReason) {
         let identity = self.identity();
+        // Lines after `/quit` were not meant for the room.
+        let lines_dropped = if reason == CloseReason::Quit { 0 } else { self.count_unprocessed_lines() };
         let abort = self.context.abort.clone();
         let lines_out = match abort.run_until_cancelled(self.close_gracefully(reason)).await {
             Some(lines_out) => lines_out,
             None => self.close_output().await,
         };
-        ConnectionSummary { reason: reason.to_string(), identity, lines_in: self.lines_in, lines_out }
-            .log(self.address);
+        let (reason, lines_in, lines_dropped) =
+            (reason.to_string(), self.lines_in, (lines_dropped > 0).then_some(lines_dropped));
+        ConnectionSummary { reason, identity, lines_in, lines_out, lines_dropped }.log(self.address);
     }
 
     async fn close_gracefully(&mut self, reason: CloseReason) -> u64 {
@@ -94,6 +99,7 @@ impl Connection {
             membership.send_final_lines(bytes, lines);
         }
         self.state.begin_leaving();
+        self.end_input_flush();
         while matches!(self.state, ConnectionState::Leaving(_)) {
             match self.next_event().await {
                 Event::Raised(events) => self.handle_events_while_leaving(events),

@@ -41,7 +41,7 @@ impl Connection {
             Command::Join { room: wanted, .. } if wanted == room => {
                 self.reply_with(|out| replies::push_already_here(out, &room));
             }
-            Command::Join { room, user: name } => return self.switch_rooms(room, name.unwrap_or(user)),
+            Command::Join { room, user: name } => self.switch_rooms(room, name.unwrap_or(user)),
             Command::Nick(name) => {
                 self.state.begin_request(|membership| {
                     membership.request_rename(name);
@@ -138,19 +138,15 @@ impl Connection {
     }
 
     /// Asks another room for admission.
-    fn switch_rooms(&mut self, room: RoomName, user: UserName) -> Result<(), CloseReason> {
+    fn switch_rooms(&mut self, room: RoomName, user: UserName) {
         let Some(slot) = self.state.admitted_membership().map(|membership| membership.slot().other()) else {
-            return Ok(());
+            return;
         };
         let peer: Arc<Peer<dyn ByteSink>> = Arc::clone(&self.peer) as _;
         match self.context.registry.join(room, user, peer, slot) {
             Ok(next) => self.state.begin_switching(next),
-            Err(ShuttingDown) => {
-                if !self.state.begin_awaiting_shutdown() {
-                    return Err(CloseReason::Shutdown);
-                }
-            }
+            // The notice of the room that the member is in follows.
+            Err(ShuttingDown) => self.reply_line(&"no room is joined any more: the server is shutting down"),
         }
-        Ok(())
     }
 }

@@ -138,6 +138,10 @@ impl Connection {
         if inbox_ready {
             self.retry_blocked_input()?;
         }
+        let flush = MembershipSlot::ALL.iter().any(|slot| events.of_slot(*slot).contains(PeerEvents::FLUSH_INPUT));
+        if flush {
+            self.begin_input_flush();
+        }
         self.resume_input()
     }
 
@@ -169,6 +173,11 @@ impl Connection {
             Deadline::Login => Err(CloseReason::LoginTimeout(live.login_timeout)),
             Deadline::Stall => Err(CloseReason::Stalled(live.stall_timeout)),
             Deadline::RateLimit => self.resume_input(),
+            // What was received is processed first, however long that takes at the peer's rate.
+            Deadline::ReadGrace if self.held_input.is_some() || self.is_input_paused() => {
+                self.start_read_grace();
+                Ok(())
+            }
             Deadline::ReadGrace | Deadline::Flush => Err(CloseReason::Lost(io::ErrorKind::BrokenPipe)),
         }
     }

@@ -46,9 +46,30 @@ impl Connection {
     /// Reads once and processes what came.
     pub(super) fn read_input(&mut self) -> Result<(), CloseReason> {
         with_scratch(|Scratch { input, lines }| match self.peer.sink().try_read(input) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            read => self.process_read(read, input, lines),
+        })
+    }
+
+    /// Reads once what the system has received, whether or not the runtime knows of it; returns false if that is
+    /// nothing.
+    pub(super) fn read_received_input(&mut self) -> Result<bool, CloseReason> {
+        with_scratch(|Scratch { input, lines }| match self.peer.sink().read_received(input) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            read => self.process_read(read, input, lines).map(|()| true),
+        })
+    }
+
+    /// Processes the bytes of a read, its end of input, or its error.
+    fn process_read(
+        &mut self,
+        read: io::Result<usize>,
+        input: &[u8],
+        lines: &mut LineEncoder,
+    ) -> Result<(), CloseReason> {
+        match read {
             Ok(0) => {
                 self.input_closed = true;
-                self.check_connected()?;
                 self.end_of_input(lines)
             }
             Ok(count) => {
@@ -56,9 +77,8 @@ impl Connection {
                 self.held_input = (!rest.is_empty()).then(|| Box::new(Bytes::copy_from_slice(rest)));
                 outcome
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(CloseReason::Lost(error.kind())),
-        })
+        }
     }
 
     /// Processes the input that was held back, unless input is still paused.
@@ -75,7 +95,8 @@ impl Connection {
                 outcome?;
             }
             if self.held_input.is_none() && self.input_closed { self.end_of_input(lines) } else { Ok(()) }
-        })
+        })?;
+        self.continue_input_flush()
     }
 
     /// Sends what the room's inbox had no capacity for: it has now.
@@ -90,10 +111,14 @@ impl Connection {
         })
     }
 
-    /// Reports a reset that looks like the end of input: a reset is reported once, and a delivery's write may have
-    /// met it first. But a socket that was reset has no peer any more.
-    fn check_connected(&self) -> Result<(), CloseReason> {
-        if self.peer.sink().is_connected() { Ok(()) } else { Err(CloseReason::Lost(io::ErrorKind::ConnectionReset)) }
+    /// Returns the reason of a connection whose input has ended. A reset is reported once, and a delivery's write may
+    /// have met it first; but a socket that was reset has no peer any more.
+    fn end_reason(&self) -> CloseReason {
+        if self.peer.sink().is_connected() {
+            CloseReason::Eof
+        } else {
+            CloseReason::Lost(io::ErrorKind::ConnectionReset)
+        }
     }
 
     /// Processes `input` until something pauses it, and sends the lines in it; returns what is left.
@@ -123,10 +148,10 @@ impl Connection {
         }
     }
 
-    /// Returns the limit of lines that is in force.
+    /// Returns the limit of lines that is in force; none while the input is flushed.
     pub(super) fn rate_limit(&self) -> RateLimit {
         let live = self.context.live.get();
-        RateLimit::new(live.rate, live.burst)
+        RateLimit::new(if self.is_flushing_input() { 0 } else { live.rate }, live.burst)
     }
 
     /// Takes telnet's commands out of `input` and runs them; hands on the data between them.
@@ -148,14 +173,15 @@ impl Connection {
                 Some(Err(SubnegotiationTooLong)) => return Err(CloseReason::BadTelnet),
                 Some(Ok(Item::Command(command))) => self.handle_telnet_command(command, clock.now),
                 Some(Ok(Item::Data(mut data))) => {
-                    self.decode_lines(&mut data, lines, clock)?;
-                    // Data that has to wait is put back.
+                    let outcome = self.decode_lines(&mut data, lines, clock);
+                    // Data that has to wait is put back; after an error it is counted.
                     *input = &before[before.len() - input.len() - data.len()..];
                     if data == [IAC]
                         && let Some(telnet) = &mut self.telnet
                     {
                         telnet.decoder.unread_escaped_iac();
                     }
+                    outcome?;
                 }
             }
         }
@@ -218,7 +244,7 @@ impl Connection {
         match self.state {
             _ if self.is_input_paused() => Ok(()),
             ConnectionState::NotJoined => Err(CloseReason::BadJoin(JoinError::EndOfInput)),
-            _ => Err(CloseReason::Eof),
+            _ => Err(self.end_reason()),
         }
     }
 }

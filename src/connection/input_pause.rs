@@ -1,6 +1,7 @@
 //! The pause of input: the one place that decides whether a connection reads and processes input.
 
 use super::Connection;
+use super::input_flush::InputFlush;
 use super::input_line::InputLine;
 use super::timers::Deadline;
 
@@ -10,13 +11,14 @@ const MAX_UNWRITTEN: usize = 256 << 10;
 
 impl Connection {
     /// Returns whether input waits: for a room's answer, for capacity of the room's inbox, for the write lock, for the
-    /// peer to read what was encoded for it, or for the rate limit.
+    /// peer to read what was encoded for it, or for the rate limit; and whether the flush at shutdown has taken all of it.
     pub(super) fn is_input_paused(&self) -> bool {
         let drawn = self.input_line.as_deref().map_or(0, InputLine::drawn_len);
         self.state.awaits_room()
             || self.blocked_input.is_some()
             || self.pending_output.is_some()
-            || self.unwritten as usize + drawn > MAX_UNWRITTEN
+            || (self.unwritten as usize + drawn > MAX_UNWRITTEN && !self.is_flushing_input())
             || self.deadlines.is_set(Deadline::RateLimit)
+            || self.input_flush == InputFlush::Done
     }
 }

@@ -7,6 +7,7 @@ use super::timers::Deadline;
 use crate::peer::Peer;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::MembershipSlot;
+use crate::peer::line_batch::count_lines;
 use crate::protocol::commands::{self, ParsedLine};
 use crate::protocol::join::{JoinRequest, parse_join};
 use crate::text::{messages, sanitize};
@@ -140,6 +141,13 @@ impl Connection {
             return None;
         }
         blocked.command
+    }
+
+    /// Returns how many lines were received and not processed: in held input, and a blocked command.
+    pub(super) fn count_unprocessed_lines(&self) -> u64 {
+        let held = self.held_input.as_deref().map_or(0, |held| count_lines(held));
+        let has_command = self.blocked_input.as_ref().is_some_and(|blocked| blocked.command.is_some());
+        held + u64::from(has_command)
     }
 
     /// Takes the lines that are blocked, for a connection that ends; a blocked command is dropped.

@@ -8,6 +8,7 @@ pub(crate) mod close_reason;
 mod commands;
 mod event_loop;
 mod input;
+mod input_flush;
 mod input_line;
 mod input_pause;
 mod lines;
@@ -25,6 +26,8 @@ use crate::peer::{OutputOp, Peer, PeerId};
 use crate::protocol::line_decoder::LineDecoder;
 use crate::room::registry::Registry;
 use bytes::Bytes;
+use input_flush::InputFlush;
+pub(crate) use input_flush::UnflushedInputs;
 use input_line::InputLine;
 use lines::BlockedInput;
 use state::ConnectionState;
@@ -47,6 +50,8 @@ pub(crate) struct ServerContext {
     pub(crate) shutdown: CancellationToken,
     /// Cancelled when the time for a graceful end is over: what connections still wait for is cut.
     pub(crate) abort: CancellationToken,
+    /// The connections whose input the rooms' shutdown notices wait for.
+    pub(crate) unflushed_inputs: UnflushedInputs,
 }
 
 /// The state of the output buffer, as far as the connection knows.
@@ -91,6 +96,8 @@ pub(crate) struct Connection {
     unwritten: u32,
     /// Whether input has ended, or is of no interest any more.
     input_closed: bool,
+    /// How far the flush of the input at shutdown is.
+    input_flush: InputFlush,
     /// Lines that the peer sent.
     lines_in: u64,
     /// Where the peer connects from, for the log.
@@ -103,6 +110,7 @@ impl Connection {
         let live = context.live.get();
         let mut deadlines = Deadlines::default();
         deadlines.set(Deadline::Login, Instant::now() + live.login_timeout);
+        context.unflushed_inputs.add();
         Box::new(Self {
             peer: Arc::new(Peer::new(id, live.backlog, live.slow_reader, socket)),
             state: ConnectionState::NotJoined,
@@ -118,6 +126,7 @@ impl Connection {
             output_status: OutputStatus::Empty,
             unwritten: 0,
             input_closed: false,
+            input_flush: InputFlush::default(),
             lines_in: 0,
             address,
             context,

@@ -88,6 +88,7 @@ impl Connection {
     /// Charges bytes that are no line's: telnet's, and keys of the input line.
     pub(super) fn charge_bytes(&mut self, bytes: u32, now: Instant) {
         if bytes > 0
+            && !self.is_flushing_input()
             && let Some(telnet) = &mut self.telnet
             && let Err(later) = telnet.budget.spend_bytes(bytes, now)
         {

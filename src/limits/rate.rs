@@ -49,6 +49,10 @@ impl RateLimiter {
     /// # Errors
     /// The earliest instant at which the limit allows one more unit, if that is after `now`.
     pub(crate) fn check(&self, limit: &RateLimit, now: Instant) -> Result<(), Instant> {
+        if limit.emission_interval.is_zero() {
+            // The limit may have been lifted while units beyond it were a debt.
+            return Ok(());
+        }
         match self.theoretical_arrival.checked_sub(limit.tolerance) {
             Some(allowed_at) if allowed_at > now => Err(allowed_at),
             _ => Ok(()),
@@ -129,5 +133,7 @@ mod tests {
         let mut limiter = RateLimiter::new(now);
         limiter.spend_many(20, &limit, now + Duration::from_millis(1));
         assert_eq!(limiter.check(&limit, now), Ok(()), "an instant before the last spend is allowed, too");
+        limiter.spend_many(20, &self::limit(1, 1), now);
+        assert_eq!(limiter.check(&limit, now), Ok(()), "a limit that is lifted forgives the debt");
     }
 }

@@ -3,7 +3,7 @@
 use crate::limits::permits::Permit;
 use crate::peer::byte_sink::ByteSink;
 use socket2::SockRef;
-use std::io;
+use std::io::{self, Read};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::task::{Context, Poll, ready};
@@ -45,6 +45,15 @@ impl Socket {
     /// `WouldBlock` when there are none now; anything else ends the connection.
     pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.stream.try_read(buffer)
+    }
+
+    /// Reads some bytes that the system has received, as [`Socket::try_read`] does, whether or not the runtime knows
+    /// that the socket is readable.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there are none; anything else ends the connection.
+    pub(crate) fn read_received(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&*SockRef::from(&self.stream)).read(buffer)
     }
 
     /// Returns whether the socket has a peer; one that was reset has none.

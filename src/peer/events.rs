@@ -89,6 +89,9 @@ impl PeerEvents {
     /// The server is shutting down, and the room that the peer asked to join admits no member.
     pub const ROOM_CLOSED: Self = Self(1 << (FIRST_ROOM_BIT + 8));
 
+    /// The server is shutting down: the connection sends the room all input that it has received.
+    pub const FLUSH_INPUT: Self = Self(1 << (FIRST_ROOM_BIT + 9));
+
     /// Returns true if the set contains every event of `other`.
     #[must_use]
     pub fn contains(self, other: Self) -> bool {

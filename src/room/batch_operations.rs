@@ -40,6 +40,7 @@ impl Batch {
                 self.replies.push((whisper.sender.clone(), DeferredReply::Whisper(whisper)));
             }
             Operation::NotifyReady { peer, slot } => self.blocked_senders.push(Requester { peer, slot }),
+            Operation::FlushInput => self.apply_flush_input(),
             Operation::Shutdown => self.apply_shutdown(),
         }
     }
@@ -109,6 +110,15 @@ impl Batch {
         messages::push_renamed(&mut self.bytes, &key.name, &name);
         self.advance_end(1);
         self.replies.push((Requester { peer, slot: key.slot }, DeferredReply::Renamed));
+    }
+
+    /// Asks every member's connection for the input that it has received. A member that joined in this batch
+    /// gets the event before `JOINED`; its connection keeps it until then.
+    fn apply_flush_input(&mut self) {
+        let members: Vec<_> = self.members_now().iter().map(|(key, peer)| (key.slot, Arc::clone(peer))).collect();
+        for (slot, peer) in members {
+            peer.raise(PeerEvents::FLUSH_INPUT.in_slot(slot), &mut self.metrics);
+        }
     }
 
     /// Sends every member the shutdown notice, removes all of them, and closes the room to joins.

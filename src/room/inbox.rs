@@ -32,6 +32,8 @@ pub(crate) enum Operation {
     Whisper(Box<Whisper>),
     /// Raises `INBOX_READY` for a member that waits for capacity.
     NotifyReady { peer: Arc<Peer<dyn ByteSink>>, slot: MembershipSlot },
+    /// Raises `FLUSH_INPUT` for all members.
+    FlushInput,
     /// Sends the shutdown notice, removes all members and closes the room to joins.
     Shutdown,
 }

@@ -7,7 +7,7 @@ mod admission;
 mod refusal;
 
 use crate::config::{Live, Settings};
-use crate::connection::ServerContext;
+use crate::connection::{ServerContext, UnflushedInputs};
 use crate::metrics::counters::MetricsDelta;
 use crate::net::{BoundAddress, ListenError, Listener};
 use crate::room::registry::Registry;
@@ -16,7 +16,7 @@ use admission::Admission;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
@@ -54,6 +54,7 @@ impl Server {
             registry: Arc::new(Registry::new(settings.rooms, tasks.clone())),
             shutdown: CancellationToken::new(),
             abort: CancellationToken::new(),
+            unflushed_inputs: UnflushedInputs::default(),
         });
         Ok(Self { listeners, context, admission: Arc::new(Admission::new(max_connections)), tasks })
     }
@@ -86,10 +87,16 @@ impl Server {
         }
         shutdown.await;
         info!(rooms = context.registry.len(), "shutting down");
+        let deadline = Instant::now() + context.live.get().drain;
         context.shutdown.cancel();
+        context.registry.begin_shutdown();
+        // Half of the time is for the lines that were received, and half for what peers have not read.
+        if timeout(context.live.get().drain / 2, context.unflushed_inputs.wait_until_none()).await.is_err() {
+            warn!("the time for lines that were received but not sent to their rooms is over");
+        }
         context.registry.shut_down();
         tasks.close();
-        if timeout(context.live.get().drain, tasks.wait()).await.is_err() {
+        if timeout_at(deadline, tasks.wait()).await.is_err() {
             warn!(connections = admission.connections(), "closed before they had read everything");
             context.abort.cancel();
             if timeout(ABORT_TIMEOUT, tasks.wait()).await.is_err() {

@@ -118,14 +118,26 @@ impl Registry {
         Ok(Membership::new(Arc::clone(self), room, peer, key))
     }
 
+    /// Refuses joins from now on, and raises `FLUSH_INPUT` for every member of every room.
+    pub fn begin_shutdown(self: &Arc<Self>) {
+        // Release: pairs with the Acquire in `join`.
+        self.shutting_down.store(true, Ordering::Release);
+        self.send_to_all_rooms(|| Operation::FlushInput);
+    }
+
     /// Shuts all rooms down: each sends its members the shutdown notice, raises `SHUTDOWN` and admits no
     /// member any more.
     pub fn shut_down(self: &Arc<Self>) {
         // Release: pairs with the Acquire in `join`.
         self.shutting_down.store(true, Ordering::Release);
+        self.send_to_all_rooms(|| Operation::Shutdown);
+    }
+
+    /// Sends an operation to each room that exists now.
+    fn send_to_all_rooms(self: &Arc<Self>, operation: fn() -> Operation) {
         let rooms: Vec<Arc<Room>> = self.rooms.iter().map(|entry| Arc::clone(entry.value())).collect();
         for room in rooms {
-            let due = room.inbox.send(Operation::Shutdown);
+            let due = room.inbox.send(operation());
             self.spawn_pass(due, &room);
         }
     }

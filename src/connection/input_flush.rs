@@ -1,0 +1,103 @@
+//! Input flush: at shutdown each connection sends its room all input that it has received, before the room's notice.
+
+use super::Connection;
+use super::close_reason::CloseReason;
+use super::timers::Deadline;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::Notify;
+
+/// The most reads of a flush: 1 MiB. A peer that sends on and on must not delay the server's end.
+const FLUSH_READS: u8 = 16;
+
+/// The connections of a server that have not flushed their input yet.
+#[derive(Debug, Default)]
+pub(crate) struct UnflushedInputs {
+    count: AtomicUsize,
+    /// Notified when the count becomes 0.
+    none_left: Notify,
+}
+
+/// How far a connection is with the flush of its input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum InputFlush {
+    /// The server is not shutting down.
+    #[default]
+    NotRequested,
+    /// The connection sends all that it has received, at once. Holds the number of reads that are left.
+    Running(u8),
+    /// The connection takes no input any more.
+    Done,
+}
+
+impl UnflushedInputs {
+    /// Counts one more connection.
+    pub(super) fn add(&self) {
+        // Relaxed: `remove` of the same connection comes later in the order of this one atomic.
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn remove(&self) {
+        // Release: pairs with the Acquire in `wait_until_none`, so that the lines of the flush are in their inbox before
+        // the notice.
+        if self.count.fetch_sub(1, Ordering::Release) == 1 {
+            self.none_left.notify_waiters();
+        }
+    }
+
+    /// Waits until every connection has flushed its input.
+    pub(crate) async fn wait_until_none(&self) {
+        loop {
+            let none_left = self.none_left.notified();
+            // Acquire: pairs with the Release in `remove`.
+            if self.count.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            none_left.await;
+        }
+    }
+}
+
+impl Connection {
+    /// Lifts the limits of the input's rate, so that the caller can resume input.
+    pub(super) fn begin_input_flush(&mut self) {
+        if self.input_flush == InputFlush::NotRequested {
+            self.input_flush = InputFlush::Running(FLUSH_READS);
+            self.deadlines.clear(Deadline::RateLimit);
+        }
+    }
+
+    /// Reads and sends, after the held input, until the socket has nothing more, unless something else than the rate pauses input.
+    pub(super) fn continue_input_flush(&mut self) -> Result<(), CloseReason> {
+        while let InputFlush::Running(reads) = self.input_flush
+            && !self.is_input_paused()
+            && self.held_input.is_none()
+        {
+            if reads == 0 || self.input_closed || !self.read_received_input()? {
+                self.end_input_flush();
+            } else {
+                self.input_flush = InputFlush::Running(reads - 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the connection's part in the flush: the rooms' notices do not wait for it any more.
+    pub(super) fn end_input_flush(&mut self) {
+        if self.input_flush != InputFlush::Done {
+            self.input_flush = InputFlush::Done;
+            self.context.unflushed_inputs.remove();
+        }
+    }
+
+    /// Returns whether the rate limits are lifted.
+    pub(super) fn is_flushing_input(&self) -> bool {
+        matches!(self.input_flush, InputFlush::Running(_))
+    }
+}
+
+impl Drop for Connection {
+    /// Counts a connection that ended by a panic as flushed.
+    fn drop(&mut self) {
+        self.end_input_flush();
+    }
+}
