@@ -6,6 +6,7 @@ mod common;
 
 use common::telnet::TIMING_MARK;
 use common::{TestServer, test_settings};
+use std::num::NonZeroU32;
 
 /// The options that `PuTTY` sends first.
 const PUTTY: &[u8] =
@@ -67,10 +68,7 @@ fn erase_commands_before_any_text_are_ignored() {
 
 #[test]
 fn commands_without_a_reply_get_none() {
-    expect_answers(
-        b"\xFF\xF1\xFF\xF2\xFF\xF3\xFF\xF5\xFF\xF9\xFF\xEC\xFF\xED\xFF\xEE\xFF\xEF\xFF\xF0\xFF\x00\xFF\x7F",
-        b"",
-    );
+    expect_answers(b"\xFF\xF1\xFF\xF2\xFF\xF3\xFF\xF5\xFF\xF9\xFF\xEC\xFF\xED\xFF\xEE\xFF\xEF\xFF\xF0", b"");
     expect_answers(b"\xFF\xFC\x01\xFF\xFE\x01\xFF\xFC\x06\xFF\xFE\x1F", b"");
     expect_answers(
         b"\xFF\xFA\x1F\x00\x50\x00\x18\xFF\xF0\xFF\xFA\x18\x00xterm\xFF\xF0\xFF\xFA\x27\x00\xFF\xFFA\n\xFF\xF0",
@@ -221,4 +219,46 @@ fn synch_with_urgent_data_leaves_the_stream_whole() {
     alice.send_urgent(b"b");
     alice.send("c\r\n");
     alice.expect_line("alice: abc");
+}
+
+#[test]
+fn ff_that_begins_no_command_becomes_a_replacement_character() {
+    let server = TestServer::start();
+    let mut alice = server.join("room", "alice");
+    alice.send(b"L\xFFo ends \xFF\nnext\n");
+    alice.expect_text("alice: L\u{FFFD}o ends \u{FFFD}\nalice: next\n");
+    alice.send(b"last \xFF");
+    alice.half_close();
+    assert_eq!(alice.read_to_end(), ["alice: last \u{FFFD}"]);
+}
+
+/// The line before an FF uses up the rate, so the FF waits; it may be the last byte of a read, and of the stream.
+#[test]
+fn ff_that_waits_for_the_rate_is_kept_at_every_split() {
+    let server = TestServer::start_with(test_settings(|settings| {
+        settings.live.rate = 100;
+        settings.live.burst = NonZeroU32::MIN;
+    }));
+    let (mut bob, mut carol) = (server.join("room", "bob"), server.join("other", "carol"));
+    let bytes = b"a\n\xFFo\n\xFF\xFFx\nb\n\xFF";
+    for at in 0..=bytes.len() {
+        let mut alice = server.connect();
+        alice.send("JOIN room alice\n");
+        bob.expect_line("alice has joined");
+        alice.send(&bytes[..at]);
+        // The server has most likely read the first part when it has answered another member.
+        carol.send("ping\n");
+        carol.expect_line("carol: ping");
+        alice.send(&bytes[at..]);
+        alice.half_close();
+        for text in ["a", "\u{FFFD}o", "\u{FFFD}x", "b", "\u{FFFD}"] {
+            bob.expect_line(&format!("alice: {text}"));
+        }
+        bob.expect_line("alice has left");
+    }
+}
+
+#[test]
+fn binary_is_accepted_in_both_directions() {
+    expect_answers(b"\xFF\xFB\0\xFF\xFD\0\xFF\xFB\0", b"\xFF\xFD\0\xFF\xFB\0");
 }

@@ -175,11 +175,9 @@ impl Connection {
                 Some(Ok(Item::Data(mut data))) => {
                     let outcome = self.decode_lines(&mut data, lines, clock);
                     // Data that has to wait is put back; after an error it is counted.
-                    *input = &before[before.len() - input.len() - data.len()..];
-                    if data == [IAC]
-                        && let Some(telnet) = &mut self.telnet
-                    {
-                        telnet.decoder.unread_escaped_iac();
+                    match &mut self.telnet {
+                        Some(telnet) if data == [IAC] => telnet.decoder.unread_literal_iac(),
+                        _ => *input = &before[before.len() - input.len() - data.len()..],
                     }
                     outcome?;
                 }
@@ -234,6 +232,14 @@ impl Connection {
     fn end_of_input(&mut self, lines: &mut LineEncoder) -> Result<(), CloseReason> {
         if self.is_input_paused() {
             return Ok(());
+        }
+        if let Some(Item::Data(mut rest)) = self.telnet.as_mut().and_then(|telnet| telnet.decoder.finish()) {
+            let clock = InputClock { now: Instant::now(), limit: self.rate_limit() };
+            self.decode_lines(&mut rest, lines, clock)?;
+            if let (false, Some(telnet)) = (rest.is_empty(), &mut self.telnet) {
+                telnet.decoder.unread_literal_iac();
+                return Ok(());
+            }
         }
         if let Some(line) = self.line_decoder.finish() {
             self.lines_in += 1;

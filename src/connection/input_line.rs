@@ -5,6 +5,7 @@ use super::telnet::Negotiation;
 use crate::net::codec::{Codec, CodecError};
 use crate::peer::OutputOp;
 use crate::peer::route::Route;
+use crate::protocol::telnet::TelnetOption;
 use crate::terminal::line_style::LineStyle;
 use crate::terminal::{self, Editor};
 use crate::text::replies;
@@ -13,6 +14,10 @@ use std::time::{Instant, SystemTime};
 
 /// Bytes of keys that are processed before they are charged.
 pub(super) const KEYS_AT_A_TIME: usize = 1 << 10;
+
+/// The options with which a client sends each key and its width.
+pub(super) const INPUT_LINE_OPTIONS: [TelnetOption; 3] =
+    [TelnetOption::Echo, TelnetOption::SuppressGoAhead, TelnetOption::WindowSize];
 
 /// Why a peer can't have an input line.
 const NO_TERMINAL: &str = "/ui needs a telnet client, such as telnet or PuTTY";
@@ -113,7 +118,7 @@ impl Connection {
     /// no pass writes to this peer: its lines are encoded by the connection.
     fn open_input_line(&mut self) {
         let telnet = self.telnet.get_or_insert_with(|| Box::new(Negotiation::new(Instant::now())));
-        let (offer, columns) = (telnet.decoder.enable_options(), telnet.columns);
+        let (offer, columns) = (telnet.decoder.request(&INPUT_LINE_OPTIONS), telnet.columns);
         let mut answer = Vec::new();
         replies::push_switched(&mut answer, "ui", true);
         let max_line = self.context.live.get().max_line.min(terminal::MAX_LINE);
@@ -135,7 +140,7 @@ impl Connection {
         let mut end = VecDeque::new();
         input_line.close(&mut end);
         if let Some(telnet) = &mut self.telnet {
-            end.extend(telnet.decoder.disable_options());
+            end.extend(telnet.decoder.withdraw(&INPUT_LINE_OPTIONS));
         }
         self.add_output([OutputOp::Encoded(end.into()), OutputOp::Route(Route::DirectCrLf)]);
     }

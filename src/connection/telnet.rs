@@ -1,9 +1,10 @@
 //! Telnet: what a peer's telnet commands do to its connection.
 
 use super::Connection;
+use super::input_line::INPUT_LINE_OPTIONS;
 use super::timers::Deadline;
 use crate::peer::OutputOp;
-use crate::protocol::telnet::{Decoder, TelnetBudget, TelnetCommand, TelnetOption};
+use crate::protocol::telnet::{Decoder, TERMINAL_TYPE_REQUEST, TelnetBudget, TelnetCommand, TelnetOption};
 use crate::text::replies;
 use std::time::Instant;
 
@@ -43,22 +44,29 @@ impl Connection {
             TelnetCommand::AreYouThere if telnet.budget.allow_are_you_there(now) => {
                 self.reply(replies::ARE_YOU_THERE_REPLY.into());
             }
-            TelnetCommand::Refuse { reply } if telnet.budget.allow_reply(now) => {
+            TelnetCommand::Refuse { reply } | TelnetCommand::Accept { reply, .. } if telnet.budget.allow_reply(now) => {
                 self.add_output([OutputOp::Raw(reply.to_vec())]);
+            }
+            TelnetCommand::Enabled(TelnetOption::TerminalType) => {
+                self.add_output([OutputOp::Encoded(TERMINAL_TYPE_REQUEST.to_vec())]);
             }
             TelnetCommand::Enabled(_) if self.input_line.is_none() => {
                 // The input line was switched off before the peer agreed.
-                let end = telnet.decoder.disable_options();
+                let end = telnet.decoder.withdraw(&INPUT_LINE_OPTIONS);
                 self.add_output([OutputOp::Encoded(end)]);
             }
             // Agreed as wanted; or too many answers were asked for.
-            TelnetCommand::Enabled(_) | TelnetCommand::AreYouThere | TelnetCommand::Refuse { .. } => {}
+            TelnetCommand::Enabled(_)
+            | TelnetCommand::AreYouThere
+            | TelnetCommand::Accept { .. }
+            | TelnetCommand::Refuse { .. }
+            | TelnetCommand::TerminalType { .. } => {}
             TelnetCommand::Disabled { option, reply } => {
                 if let Some(reply) = reply {
                     self.add_output([OutputOp::Encoded(reply.to_vec())]);
                 }
                 // Without these options the client does not send each key.
-                if option != TelnetOption::WindowSize && self.input_line.is_some() {
+                if matches!(option, TelnetOption::Echo | TelnetOption::SuppressGoAhead) && self.input_line.is_some() {
                     self.switch_input_line(false);
                 }
             }

@@ -1,26 +1,30 @@
 //! Telnet: separates a peer's telnet commands from its data (RFC 854, RFC 855).
 //!
-//! Every connection may be decoded: each command begins with the byte FF, which no UTF-8 text contains.
-//! For the same reason no text of the server needs a doubled FF. On a plain TCP port the server sends no
+//! Every connection may be decoded: each command begins with the byte FF, which no UTF-8 text contains, and
+//! an FF that begins no command stays data. For the same reason no text of the server needs a doubled FF. On a plain TCP port the server sends no
 //! command before the peer does, since `nc`, programs, and `telnet` on ports other than 23 would show it
 //! as garbage.
 
 mod budget;
 mod options;
+mod subnegotiation;
 #[cfg(test)]
 mod transcripts;
 
 pub(crate) use budget::TelnetBudget;
 pub use options::TelnetOption;
+pub use subnegotiation::SubnegotiationTooLong;
+pub(crate) use subnegotiation::TERMINAL_TYPE_REQUEST;
 
 use memchr::memchr;
 use options::{OptionStates, Verb};
+use subnegotiation::Subnegotiation;
 
 /// IAC, "interpret as command": the first byte of each command. Doubled, it is one data byte FF.
 pub(crate) const IAC: u8 = 0xFF;
 
-/// The data that a doubled IAC stands for.
-const ESCAPED_IAC: &[u8] = &[IAC];
+/// The data that a doubled IAC stands for, and an IAC that begins no command.
+const LITERAL_IAC: &[u8] = &[IAC];
 
 /// SB, which begins a subnegotiation: the parameters of an option (RFC 855).
 const SB: u8 = 0xFA;
@@ -29,14 +33,8 @@ const SB: u8 = 0xFA;
 const SE: u8 = 0xF0;
 
 /// The lowest command byte: EOF of the linemode option (RFC 1184, section 2.5). The commands of RFC 854
-/// begin at [`SE`].
+/// begin at [`SE`]. An IAC before a lower byte begins no command.
 const FIRST_COMMAND: u8 = 0xEC;
-
-/// The longest subnegotiation in bytes, with its option byte: far more than any option needs.
-const MAX_SUBNEGOTIATION: u16 = 4096;
-
-/// The length of a NAWS subnegotiation: option byte, columns and rows, both big-endian u16 (RFC 1073).
-const WINDOW_SIZE_LENGTH: usize = 5;
 
 /// Separates telnet commands from the data of a byte stream.
 ///
@@ -44,20 +42,21 @@ const WINDOW_SIZE_LENGTH: usize = 5;
 /// data around it: CR, a command and LF are a CR LF.
 ///
 /// The caller calls [`next_item`](Self::next_item) until it returns `None` and handles the items in that
-/// order. A caller that cannot use all of a data item may put the unused end back in front of its input,
-/// which decodes to the same data again. If that end is a doubled FF, the caller must also call
-/// `unread_escaped_iac`.
+/// order; at the end of the stream it calls `finish`. A caller that cannot use all of a data item may put the
+/// unused end back in front of its input, which decodes to the same data again. A data item that begins with
+/// the byte FF is a literal FF: the caller puts no byte back for it, and calls `unread_literal_iac`.
 #[derive(Debug, Default)]
 pub struct Decoder {
     /// Where in a command the next byte stands.
     state: State,
     /// Whether the peer has sent a command.
     nvt: bool,
-    /// All disabled until [`enable_options`](Self::enable_options).
+    /// All disabled until [`request`](Self::request), or until the peer asks for BINARY.
     options: OptionStates,
     /// The subnegotiation that is being received.
     subnegotiation: Subnegotiation,
-    /// The bytes that were not data, since [`take_command_bytes`](Self::take_command_bytes).
+    /// The bytes that were not data, since [`take_command_bytes`](Self::take_command_bytes). An IAC is
+    /// counted with the byte after it, which shows whether it is data.
     command_bytes: u32,
 }
 
@@ -67,6 +66,8 @@ enum State {
     /// Outside a command.
     #[default]
     Data,
+    /// Outside a command, and a literal FF comes before the next byte.
+    UnreadLiteral,
     /// After an IAC.
     AfterIac,
     /// After an IAC and a verb: the next byte is an option.
@@ -75,15 +76,6 @@ enum State {
     Subnegotiation,
     /// In a subnegotiation, after an IAC.
     SubnegotiationAfterIac,
-}
-
-/// The content of a subnegotiation.
-#[derive(Debug, Default)]
-struct Subnegotiation {
-    /// The number of bytes, with the option byte.
-    length: u16,
-    /// The first bytes. Only NAWS is ever accepted, so the decoder needs no others.
-    head: [u8; WINDOW_SIZE_LENGTH],
 }
 
 /// An item of the decoded stream.
@@ -108,6 +100,13 @@ pub enum TelnetCommand {
     EraseLine,
     /// AYT: send a line that shows that the server is alive.
     AreYouThere,
+    /// The peer asks for BINARY, which the server accepts: the option is enabled from here on, send `reply`.
+    Accept {
+        /// The option, in the direction that the peer asks for.
+        option: TelnetOption,
+        /// The whole command to send.
+        reply: [u8; 3],
+    },
     /// The peer requests an option that the server refuses: send `reply` (RFC 1143, section 7).
     ///
     /// DO TIMING-MARK (RFC 860) is such a request: after Ctrl-C, Linux telnet discards all output until
@@ -133,18 +132,24 @@ pub enum TelnetCommand {
         /// The height in lines.
         rows: u16,
     },
+    /// The name of the peer's terminal (RFC 1091), the answer to a [`TERMINAL_TYPE_REQUEST`].
+    TerminalType {
+        /// Whether the terminal can't move the cursor: its name is empty, or dumb, emacs, network or unknown
+        /// in ASCII letters of either case.
+        dumb: bool,
+    },
 }
 
-/// A subnegotiation is longer than 4 KiB. The decoder must not be used any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SubnegotiationTooLong;
-
 impl Decoder {
-    /// Removes the next item from the front of `input`; returns `None` when `input` is empty.
+    /// Removes the next item from the front of `input`; returns `None` when `input` is empty and no literal
+    /// FF was put back.
     ///
     /// # Errors
     /// [`SubnegotiationTooLong`], as soon as a subnegotiation exceeds 4 KiB.
     pub fn next_item<'a>(&mut self, input: &mut &'a [u8]) -> Option<Result<Item<'a>, SubnegotiationTooLong>> {
+        if matches!(self.state, State::UnreadLiteral) {
+            return Some(Ok(self.literal_iac()));
+        }
         while let Some((first, rest)) = input.split_first() {
             let item = match self.state {
                 State::Data if *first != IAC => {
@@ -158,9 +163,12 @@ impl Decoder {
                     self.count_command_bytes(run.len());
                     self.subnegotiation.push(run).map(|()| None)
                 }
+                // No command: the IAC is data, and the byte is decoded as data next.
+                State::AfterIac | State::SubnegotiationAfterIac if *first < FIRST_COMMAND => {
+                    return Some(Ok(self.literal_iac()));
+                }
                 _ => {
                     *input = rest;
-                    self.count_command_bytes(1);
                     self.decode_command_byte(*first)
                 }
             };
@@ -171,10 +179,17 @@ impl Decoder {
         None
     }
 
-    /// Tells the decoder that the caller puts back the second byte of a doubled FF, the last one decoded.
-    /// Without this call, that FF would begin a command.
-    pub(crate) fn unread_escaped_iac(&mut self) {
-        self.state = State::AfterIac;
+    /// Returns the data that is left at the end of the stream: an IAC after which no byte came, or a literal
+    /// FF that was put back.
+    pub(crate) fn finish(&mut self) -> Option<Item<'static>> {
+        matches!(self.state, State::AfterIac | State::UnreadLiteral).then(|| self.literal_iac())
+    }
+
+    /// Puts back the item that was returned last, a literal FF: the decoder returns it again before all
+    /// others. The caller puts back no byte of its input for it: the bytes of the item may stand in an earlier
+    /// input.
+    pub(crate) fn unread_literal_iac(&mut self) {
+        self.state = State::UnreadLiteral;
     }
 
     /// Returns the number of bytes that were not data since the last call, to be spent from a
@@ -189,57 +204,67 @@ impl Decoder {
         self.nvt
     }
 
-    /// Requests ECHO, SUPPRESS-GO-AHEAD and the window size; returns the bytes to send.
+    /// Requests each of `options` that is not enabled; returns the bytes to send, in the order of `options`.
     ///
-    /// Options that are enabled or requested already are left out. An option is disabled until the peer
-    /// [accepts](TelnetCommand::Enabled) it.
-    pub(crate) fn enable_options(&mut self) -> Vec<u8> {
-        self.options.enable_all()
+    /// An option is disabled until the peer [accepts](TelnetCommand::Enabled) it. A request that was never
+    /// answered is sent again, since the peer may have missed its meaning: a peer that keeps RFC 1143 ignores
+    /// a request for what it has accepted. The caller calls this once for each command of its user, so no loop
+    /// comes of that.
+    pub(crate) fn request(&mut self, options: &[TelnetOption]) -> Vec<u8> {
+        self.options.request(options)
     }
 
-    /// Requests to disable all enabled options; returns the bytes to send.
+    /// Disables each of `options` that is enabled; returns the bytes to send, in the order of `options`.
     ///
-    /// Options whose request is unanswered are left out; the caller disables them when the answer arrives.
-    /// Two unanswered requests about one option can start a loop (RFC 1143, section 3).
-    pub(crate) fn disable_options(&mut self) -> Vec<u8> {
-        self.options.disable_all()
+    /// The options are disabled at once, whether or not the peer acknowledges that, and may be requested
+    /// again. A request that is unanswered is left: if the peer accepts it later, the caller gets
+    /// [`TelnetCommand::Enabled`], and withdraws the option then.
+    pub(crate) fn withdraw(&mut self, options: &[TelnetOption]) -> Vec<u8> {
+        self.options.withdraw(options)
+    }
+
+    /// Returns whether the option is enabled.
+    #[must_use]
+    pub(crate) fn is_enabled(&self, option: TelnetOption) -> bool {
+        self.options.is_enabled(option)
     }
 
     /// Decodes one byte of a command.
     fn decode_command_byte(&mut self, byte: u8) -> Result<Option<Item<'static>>, SubnegotiationTooLong> {
         match (self.state, byte) {
-            (State::Data, _) => self.state = State::AfterIac,
+            (State::Data | State::UnreadLiteral, _) => self.state = State::AfterIac,
             (State::Subnegotiation, _) => self.state = State::SubnegotiationAfterIac,
             (State::SubnegotiationAfterIac, IAC) => {
                 self.state = State::Subnegotiation;
-                self.subnegotiation.push(ESCAPED_IAC)?;
+                self.count_command_bytes(2);
+                self.subnegotiation.push(LITERAL_IAC)?;
             }
             (State::SubnegotiationAfterIac, SE) => {
                 self.state = State::Data;
-                return Ok(self
-                    .subnegotiation
-                    .window_size()
-                    .filter(|_| self.options.is_window_size_enabled())
-                    .map(Item::Command));
+                self.count_command_bytes(2);
+                let command = self.subnegotiation.command().filter(|(option, _)| self.is_enabled(*option));
+                return Ok(command.map(|(_, command)| Item::Command(command)));
             }
             // A subnegotiation without SE ends where the next command begins.
             (State::AfterIac | State::SubnegotiationAfterIac, _) => return Ok(self.decode_after_iac(byte)),
             (State::AfterVerb(verb), option) => {
                 self.state = State::Data;
+                self.count_command_bytes(1);
                 return Ok(self.options.receive(verb, option).map(Item::Command));
             }
         }
         Ok(None)
     }
 
-    /// Decodes the byte after an IAC.
+    /// Decodes the byte after an IAC: an IAC or a command.
     fn decode_after_iac(&mut self, byte: u8) -> Option<Item<'static>> {
-        self.state = State::Data;
         if byte == IAC {
-            self.command_bytes -= 1;
-            return Some(Item::Data(ESCAPED_IAC));
+            self.count_command_bytes(1);
+            return Some(self.literal_iac());
         }
-        self.nvt |= byte >= FIRST_COMMAND;
+        self.state = State::Data;
+        self.count_command_bytes(2);
+        self.nvt = true;
         match byte {
             // IP, AYT, EC and EL (RFC 854, page 14).
             0xF4 => Some(Item::Command(TelnetCommand::Interrupt)),
@@ -260,31 +285,14 @@ impl Decoder {
         }
     }
 
+    /// Returns a literal FF; the next byte stands outside a command.
+    fn literal_iac(&mut self) -> Item<'static> {
+        self.state = State::Data;
+        Item::Data(LITERAL_IAC)
+    }
+
     /// Counts bytes that are not data.
     fn count_command_bytes(&mut self, bytes: usize) {
         self.command_bytes = self.command_bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
-    }
-}
-
-impl Subnegotiation {
-    /// Appends bytes of the subnegotiation; the caller has reduced a doubled IAC to one.
-    fn push(&mut self, bytes: &[u8]) -> Result<(), SubnegotiationTooLong> {
-        let taken = usize::from(self.length);
-        let length = u16::try_from(taken + bytes.len()).ok().filter(|length| *length <= MAX_SUBNEGOTIATION);
-        self.length = length.ok_or(SubnegotiationTooLong)?;
-        for (place, byte) in self.head.iter_mut().skip(taken).zip(bytes) {
-            *place = *byte;
-        }
-        Ok(())
-    }
-
-    /// Returns the window size, if this is a NAWS subnegotiation.
-    fn window_size(&self) -> Option<TelnetCommand> {
-        let [option, columns @ .., _, _] = self.head;
-        let [.., high, low] = self.head;
-        let fits = option == TelnetOption::WindowSize.code() && usize::from(self.length) == WINDOW_SIZE_LENGTH;
-        let size =
-            TelnetCommand::WindowSize { columns: u16::from_be_bytes(columns), rows: u16::from_be_bytes([high, low]) };
-        fits.then_some(size)
     }
 }
