@@ -3,6 +3,7 @@
 //! Functions here turn bytes and strings into bytes and strings. Nothing here knows a peer, a room, a
 //! socket or a command.
 
+pub(crate) mod escape_sequence;
 pub(crate) mod messages;
 pub mod names;
 pub(crate) mod panics;
