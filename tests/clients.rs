@@ -43,8 +43,12 @@ fn telnet_shows_the_error_and_its_reason_and_exits() {
     let server = TestServer::start();
     let Some(mut alice) = ClientProgram::Telnet.connect(&server) else { return };
     alice.type_keys("hello?\r");
-    let reason = "the first line did not start with JOIN; write: JOIN <ROOMNAME> <USERNAME>";
-    alice.expect_rows(&["hello?", "ERROR", reason, "Connection closed by foreign host.", "█"]);
+    // The reason fills a row of the terminal and goes on in the next one.
+    let reason = [
+        "the first line did not start with JOIN; write: JOIN <ROOMNAME> <USERNAME>, for e",
+        "xample: JOIN lobby alice",
+    ];
+    alice.expect_rows(&["hello?", "ERROR", reason[0], reason[1], "Connection closed by foreign host.", "█"]);
     alice.wait_for_exit();
 }
 

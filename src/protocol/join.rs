@@ -1,6 +1,6 @@
 //! The JOIN line: the first line of a connection.
 
-use crate::text::names::{NameError, RoomName, UserName};
+use crate::text::names::{NameError, RoomName, UserName, without_brackets};
 
 /// A request to join a room, from a JOIN line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,41 +11,53 @@ pub(crate) struct JoinRequest {
     pub(crate) user: UserName,
 }
 
-/// Why a first line is not accepted. The text says what is wrong and how to do it right.
+/// The correct form of a JOIN line and an example, with which the text of most errors ends.
+const USAGE: &str = "write: JOIN <ROOMNAME> <USERNAME>, for example: JOIN lobby alice";
+
+/// Why a first line is not accepted. The text says what is wrong and what is right, with an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum JoinError {
     /// The input ended before a first line.
-    #[error("the connection ended before its first line; write: JOIN <ROOMNAME> <USERNAME>")]
+    #[error("the connection ended before its first line; {USAGE}")]
     EndOfInput,
     /// The line is blank.
-    #[error("the first line was empty; write: JOIN <ROOMNAME> <USERNAME>")]
+    #[error("the first line was empty; {USAGE}")]
     Empty,
     /// The line is an HTTP request line.
-    #[error("this is no web server: connect with telnet or nc; write: JOIN <ROOMNAME> <USERNAME>")]
+    #[error("this is no web server: connect with telnet or nc; {USAGE}")]
     Http,
     /// The line begins as a TLS handshake.
-    #[error("no TLS on this port: connect without TLS, with telnet or nc; write: JOIN <ROOMNAME> <USERNAME>")]
+    #[error("no TLS on this port: connect without TLS, with telnet or nc; {USAGE}")]
     Tls,
     /// The line is an SSH identification string.
-    #[error("this is no SSH server: connect with telnet or nc; write: JOIN <ROOMNAME> <USERNAME>")]
+    #[error("this is no SSH server: connect with telnet or nc; {USAGE}")]
     Ssh,
     /// The first word is not JOIN.
-    #[error("the first line did not start with JOIN; write: JOIN <ROOMNAME> <USERNAME>")]
+    #[error("the first line did not start with JOIN; {USAGE}")]
     NotJoin,
     /// Not exactly two words follow JOIN; holds their number.
-    #[error("JOIN takes 2 names and got {0}; write: JOIN <ROOMNAME> <USERNAME>")]
+    #[error("JOIN takes 2 names and got {0}; {USAGE}")]
     WordCount(usize),
+    /// A name is enclosed in `<>`, as the welcome shows it; holds the names without the brackets.
+    #[error("the brackets of <ROOMNAME> and <USERNAME> are not part of the names; write: JOIN {room} {user}")]
+    Brackets {
+        /// The room's name, without brackets.
+        room: RoomName,
+        /// The user's name, without brackets.
+        user: UserName,
+    },
     /// The second word is not a room name.
-    #[error("the room name {0}; write: JOIN <ROOMNAME> <USERNAME>")]
+    #[error("the room name {0}; {USAGE}")]
     InvalidRoomName(NameError),
     /// The third word is not a user name.
-    #[error("the user name {0}; write: JOIN <ROOMNAME> <USERNAME>")]
+    #[error("the user name {0}; {USAGE}")]
     InvalidUserName(NameError),
 }
 
 /// Parses `JOIN <ROOMNAME> <USERNAME>`, given without its line end.
 ///
-/// JOIN may have any case; any white space separates and surrounds the words. The line is not
+/// JOIN may have any case; any white space separates and surrounds the words. One byte order mark before
+/// JOIN is ignored, since editors begin UTF-8 files with it (RFC 3629, section 6). The line is not
 /// [sanitized](crate::text::sanitize::sanitize): a name without one of its characters is another name,
 /// so a control character in a name is an error, and its text shows the character escaped.
 ///
@@ -53,18 +65,34 @@ pub(crate) enum JoinError {
 /// Any [`JoinError`] but [`JoinError::EndOfInput`], which only the connection can detect.
 pub(crate) fn parse_join(line: &[u8]) -> Result<JoinRequest, JoinError> {
     let text = String::from_utf8_lossy(line);
+    let text = text.trim_start();
+    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     let mut words = text.split_whitespace();
     let first = words.next().ok_or(JoinError::Empty)?;
     if !first.eq_ignore_ascii_case("JOIN") {
-        return Err(identify_other_protocol(&text));
+        return Err(identify_other_protocol(text));
     }
     let (Some(room), Some(user), None) = (words.next(), words.next(), words.next()) else {
         return Err(JoinError::WordCount(text.split_whitespace().count() - 1));
     };
+    if let Some(error) = find_brackets(room, user) {
+        return Err(error);
+    }
     Ok(JoinRequest {
         room: RoomName::parse(room).map_err(JoinError::InvalidRoomName)?,
         user: UserName::parse(user).map_err(JoinError::InvalidUserName)?,
     })
+}
+
+/// Returns the error that shows both names without brackets, if one has brackets and both are valid without.
+fn find_brackets(room: &str, user: &str) -> Option<JoinError> {
+    let (bare_room, bare_user) = (without_brackets(room), without_brackets(user));
+    if bare_room.is_none() && bare_user.is_none() {
+        return None;
+    }
+    let room = RoomName::parse(bare_room.unwrap_or(room)).ok()?;
+    let user = UserName::parse(bare_user.unwrap_or(user)).ok()?;
+    Some(JoinError::Brackets { room, user })
 }
 
 /// How a TLS client begins: a handshake record (RFC 8446, section 5.1).
@@ -99,6 +127,57 @@ mod tests {
     }
 
     #[test]
+    fn one_byte_order_mark_before_join_is_ignored() {
+        let expected = parse_join(b"JOIN a b");
+        for line in ["\u{FEFF}JOIN a b", "\u{FEFF} join a b", " \u{FEFF}JOIN a b"] {
+            assert_eq!(parse_join(line.as_bytes()), expected, "{line:?}");
+        }
+        assert_error("\u{FEFF}", JoinError::Empty);
+        assert_error("\u{FEFF}\u{FEFF}JOIN a b", JoinError::NotJoin);
+        assert_error("\u{FEFF}SSH-2.0-x", JoinError::Ssh);
+    }
+
+    #[test]
+    fn names_in_brackets_get_an_error_that_shows_them_without() {
+        let shown = |line: &str| parse_join(line.as_bytes()).unwrap_err().to_string();
+        let expected = "the brackets of <ROOMNAME> and <USERNAME> are not part of the names; write: JOIN lobby alice";
+        for line in ["JOIN <lobby> <alice>", "join <lobby> alice", "JOIN lobby <alice>"] {
+            assert_eq!(shown(line), expected, "{line}");
+        }
+        assert_error(
+            "JOIN <***> bob",
+            JoinError::Brackets { room: RoomName::parse("***").unwrap(), user: UserName::parse("bob").unwrap() },
+        );
+        assert_error("JOIN <lobby> <***>", JoinError::InvalidRoomName(NameError::Brackets));
+        assert_error("JOIN lobby <***>", JoinError::InvalidUserName(NameError::Brackets));
+        assert_error("JOIN <lobby> bob:", JoinError::InvalidRoomName(NameError::Brackets));
+        assert_error("JOIN <> <>", JoinError::InvalidRoomName(NameError::Brackets));
+    }
+
+    #[test]
+    fn each_join_error_ends_with_an_example_of_a_join_line() {
+        for error in [
+            JoinError::EndOfInput,
+            JoinError::Empty,
+            JoinError::Http,
+            JoinError::Tls,
+            JoinError::Ssh,
+            JoinError::NotJoin,
+            JoinError::WordCount(1),
+            JoinError::InvalidRoomName(NameError::Brackets),
+            JoinError::InvalidUserName(NameError::LeadingSlash),
+        ] {
+            let text = error.to_string();
+            let (_, example) = text.split_once("; write: JOIN <ROOMNAME> <USERNAME>, for example: ").unwrap();
+            assert!(parse_join(example.as_bytes()).is_ok(), "{text}");
+        }
+        assert_eq!(
+            JoinError::NotJoin.to_string(),
+            "the first line did not start with JOIN; write: JOIN <ROOMNAME> <USERNAME>, for example: JOIN lobby alice"
+        );
+    }
+
+    #[test]
     fn line_without_join_and_two_valid_names_is_an_error() {
         assert_error("", JoinError::Empty);
         assert_error(" \t", JoinError::Empty);
@@ -129,7 +208,9 @@ mod tests {
                 assert_error(&format!("JOIN a {name}"), JoinError::InvalidUserName(error));
                 assert_error(&format!("JOIN {name} b"), JoinError::InvalidRoomName(error));
             }
-            assert_error(&format!("{character}JOIN a b"), JoinError::NotJoin);
+            if character != '\u{FEFF}' {
+                assert_error(&format!("{character}JOIN a b"), JoinError::NotJoin);
+            }
             let shown = JoinError::InvalidUserName(error).to_string();
             assert!(!shown.contains(char::is_control) && shown.contains(&format!("{character:?}")), "{shown:?}");
         }

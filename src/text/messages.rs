@@ -1,7 +1,7 @@
 //! Messages: the lines that all members of a room see, the welcome and the error lines.
 //!
 //! A line of a room begins with `name: `, `* name ` or `name has` or `name is`, and a user name never
-//! consists of [stars only](crate::text::names::NameError::StarsOnly). Therefore a line that begins with
+//! [begins with a star](crate::text::names::NameError::LeadingStar). Therefore a line that begins with
 //! `*** ` is always the server's: every [reply](crate::text::replies) does, and no user can forge one.
 //!
 //! Each `push_…` function appends one line with its LF to a buffer. `text` arguments are

@@ -6,34 +6,46 @@ use std::hash::{Hash, Hasher};
 /// The longest room or user name, in bytes.
 pub(crate) const MAX_NAME_LENGTH: usize = 20;
 
-/// A room's name: 1 to 20 printable ASCII bytes (0x21-0x7E), compared with case.
+/// A room's name: 1 to 20 printable ASCII bytes (0x21-0x7E), not enclosed in `<>`, compared with case.
+///
+/// The welcome shows `JOIN <ROOMNAME> <USERNAME>`, so a user that types the brackets, too, would be alone in
+/// the room `<lobby>`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoomName(NameBytes);
 
 /// A user's name in a room: 1 to 20 printable ASCII bytes (0x21-0x7E), of no form that forges a line.
 ///
 /// A user name keeps its case when shown, and is compared without ASCII case: `Alice` cannot pass for
-/// `alice`. Lines begin with the name of their sender, so two forms are refused:
-/// - *Stars only.* `***` begins the server's replies and `*` begins an action, so `*** has joined` would
-///   look like a reply and `* has joined` like an action.
+/// `alice`. Besides names enclosed in `<>`, as for rooms, forms are refused that look like another line or
+/// command, since lines begin with the name of their sender:
+/// - *A star at the start.* `*** ` begins the server's replies and `* ` begins an action, so `*** has joined`
+///   would look like a reply and `* has joined` like an action.
+/// - *A slash at the start.* A name that looks like a command could be typed in a line that is then run.
 /// - *A colon at the end.* `bob: has joined` would look like a chat line of `bob`.
 #[derive(Clone, Copy)]
 pub struct UserName(NameBytes);
 
-/// Why a word cannot be a name. The text follows a subject: `the room name {error}`.
+/// Why a word cannot be a name. The text follows a subject, `the room name {error}`, and says which names
+/// are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// The word is empty or longer than 20 bytes; holds its length in bytes.
-    #[error("has {0} characters, a name has 1 to 20")]
+    #[error("has {0} character{plural}, a name has 1 to 20", plural = if *.0 == 1 { "" } else { "s" })]
     Length(usize),
     /// The word holds this character, which is not printable ASCII; the text shows it escaped.
     #[error("holds {0:?}, a name has printable ASCII characters only")]
     Character(char),
-    /// A user name consists of stars only.
-    #[error("has stars only, and stars begin the server's own lines")]
-    StarsOnly,
+    /// The word is enclosed in `<>`.
+    #[error("is enclosed in < and >: write it without the brackets")]
+    Brackets,
+    /// A user name begins with a slash.
+    #[error("begins with /, as commands do: leave the slash out")]
+    LeadingSlash,
+    /// A user name begins with a star.
+    #[error("begins with *, as lines of the server do: leave the star out")]
+    LeadingStar,
     /// A user name ends in a colon.
-    #[error("ends in a colon, and a colon separates a name from its text")]
+    #[error("ends in a colon, which separates a name from its text: leave the colon out")]
     TrailingColon,
 }
 
@@ -49,7 +61,7 @@ struct NameBytes {
 }
 
 impl NameBytes {
-    /// Checks the rules that rooms and users share.
+    /// Parses `word` by the rules that rooms and users share.
     fn parse(word: &str) -> Result<Self, NameError> {
         if let Some(character) = word.chars().find(|character| !character.is_ascii_graphic()) {
             return Err(NameError::Character(character));
@@ -59,6 +71,9 @@ impl NameBytes {
             Ok(len) if (1..=MAX_NAME_LENGTH).contains(&raw.len()) => len,
             _ => return Err(NameError::Length(raw.len())),
         };
+        if without_brackets(word).is_some() {
+            return Err(NameError::Brackets);
+        }
         let mut bytes = [0; MAX_NAME_LENGTH];
         bytes[..raw.len()].copy_from_slice(raw);
         Ok(Self { bytes, len })
@@ -74,11 +89,16 @@ impl NameBytes {
     }
 }
 
+/// Returns the part of `word` between its brackets if it is enclosed in `<>`.
+pub(crate) fn without_brackets(word: &str) -> Option<&str> {
+    word.strip_prefix('<')?.strip_suffix('>')
+}
+
 impl RoomName {
     /// Parses `word` as a room's name.
     ///
     /// # Errors
-    /// [`NameError::Length`] or [`NameError::Character`].
+    /// [`NameError::Length`], [`NameError::Character`] or [`NameError::Brackets`].
     pub fn parse(word: &str) -> Result<Self, NameError> {
         NameBytes::parse(word).map(Self)
     }
@@ -98,7 +118,8 @@ impl UserName {
     pub fn parse(word: &str) -> Result<Self, NameError> {
         let name = NameBytes::parse(word)?;
         match name.as_bytes() {
-            stars if stars.iter().all(|byte| *byte == b'*') => Err(NameError::StarsOnly),
+            [b'/', ..] => Err(NameError::LeadingSlash),
+            [b'*', ..] => Err(NameError::LeadingStar),
             [.., b':'] => Err(NameError::TrailingColon),
             _ => Ok(Self(name)),
         }
@@ -169,18 +190,54 @@ mod tests {
     }
 
     #[test]
-    fn user_name_of_stars_or_with_trailing_colon_is_refused() {
-        for stars in ["*", "**", "***", &"*".repeat(20)] {
-            assert_eq!(UserName::parse(stars).unwrap_err(), NameError::StarsOnly, "{stars}");
+    fn user_name_that_looks_like_another_line_or_a_command_is_refused() {
+        for (word, error) in [
+            ("*", NameError::LeadingStar),
+            ("***", NameError::LeadingStar),
+            ("*x", NameError::LeadingStar),
+            ("***:", NameError::LeadingStar),
+            (&"*".repeat(20), NameError::LeadingStar),
+            ("/", NameError::LeadingSlash),
+            ("/nick", NameError::LeadingSlash),
+            ("//", NameError::LeadingSlash),
+            (":", NameError::TrailingColon),
+            ("bob:", NameError::TrailingColon),
+            (&"*".repeat(21), NameError::Length(21)),
+        ] {
+            assert_eq!(UserName::parse(word).unwrap_err(), error, "{word}");
         }
-        for colon in [":", "bob:", "***:"] {
-            assert_eq!(UserName::parse(colon).unwrap_err(), NameError::TrailingColon, "{colon}");
-        }
-        for valid in ["***x", "x*", "*_*", ":)", "a:b", "::a"] {
+        for valid in ["x*", "x/", "_*_", ":)", "a:b", "::a", "a/b", "-*", "<3", "->", "><", "<", ">"] {
             assert_eq!(UserName::parse(valid).unwrap().as_str(), valid);
         }
-        assert!(RoomName::parse("***").is_ok() && RoomName::parse("bob:").is_ok(), "no line begins with a room name");
-        assert_eq!(UserName::parse(&"*".repeat(21)).unwrap_err(), NameError::Length(21));
+        for valid in ["***", "bob:", "/tmp", "<3", "><", "<", ">"] {
+            assert_eq!(RoomName::parse(valid).unwrap().as_str(), valid, "no line begins with a room name");
+        }
+    }
+
+    #[test]
+    fn name_enclosed_in_brackets_is_refused() {
+        for word in ["<lobby>", "<>", "<<x>>", "<***>"] {
+            assert_eq!(RoomName::parse(word), Err(NameError::Brackets), "{word}");
+            assert_eq!(UserName::parse(word).unwrap_err(), NameError::Brackets, "{word}");
+        }
+        assert_eq!(without_brackets("<lobby>"), Some("lobby"));
+        assert_eq!(without_brackets("<"), None, "one character is not both brackets");
+    }
+
+    #[test]
+    fn each_name_error_is_one_line_that_says_which_names_are_accepted() {
+        for (error, text) in [
+            (NameError::Length(0), "has 0 characters, a name has 1 to 20"),
+            (NameError::Length(1), "has 1 character, a name has 1 to 20"),
+            (NameError::Length(21), "has 21 characters, a name has 1 to 20"),
+            (NameError::Character('\n'), "holds '\\n', a name has printable ASCII characters only"),
+            (NameError::Brackets, "is enclosed in < and >: write it without the brackets"),
+            (NameError::LeadingSlash, "begins with /, as commands do: leave the slash out"),
+            (NameError::LeadingStar, "begins with *, as lines of the server do: leave the star out"),
+            (NameError::TrailingColon, "ends in a colon, which separates a name from its text: leave the colon out"),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
     }
 
     #[test]

@@ -241,7 +241,10 @@ mod tests {
                 "/join: the room name holds 'ü', a name has printable ASCII characters only; write: /join ROOM [NAME]",
             ),
             ("/nick", "/nick: an argument is missing; write: /nick NAME"),
-            ("/nick ***", "/nick: the name has stars only, and stars begin the server's own lines; write: /nick NAME"),
+            (
+                "/nick ***",
+                "/nick: the name begins with *, as lines of the server do: leave the star out; write: /nick NAME",
+            ),
             ("/nick al ice", "/nick: too many arguments; write: /nick NAME"),
             ("/me ", "/me: an argument is missing; write: /me TEXT"),
             ("/msg bob", "/msg: an argument is missing; write: /msg NAME TEXT"),
