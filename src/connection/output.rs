@@ -71,7 +71,7 @@ impl Connection {
         let mut progress = false;
         for _ in 0..STRETCHES {
             let drained = match &mut self.input_line {
-                Some(input_line) => self.peer.drain(Some(&mut |lines, out| input_line.encode(lines, out)), metrics),
+                Some(input_line) => self.peer.drain(Some(&mut |lines, _, out| input_line.encode(lines, out)), metrics),
                 None => self.peer.drain(None, metrics),
             };
             let Some((status, encoded)) = drained else {

@@ -2,9 +2,11 @@
 
 use crate::peer::deferred_list::Deferrable;
 use crate::peer::route::Route;
+use crate::text::time::Minute;
 use bytes::Bytes;
 use memchr::memchr_iter;
-use std::sync::OnceLock;
+use std::slice;
+use std::sync::{Arc, OnceLock};
 
 /// Whole lines in shared memory, for one peer.
 #[derive(Clone, Debug)]
@@ -17,13 +19,53 @@ pub struct LineBatch {
     lines: u64,
     /// How many lines after these were dropped before they reached the output buffer.
     dropped_after: u64,
+    /// When the lines were said.
+    minutes: Minutes,
+}
+
+/// The minutes in which the lines of a batch were said.
+#[derive(Clone, Debug)]
+enum Minutes {
+    /// All lines are one run.
+    One(MinuteRun),
+    /// The runs, in order. The last one ends with the batch.
+    Many(Arc<[MinuteRun]>),
+}
+
+/// Successive lines that were said in one minute.
+#[derive(Clone, Copy, Debug)]
+struct MinuteRun {
+    minute: Minute,
+    /// The number of bytes of the batch up to the end of the run, with LF; more than the batch has means its end.
+    end: usize,
+}
+
+impl Minutes {
+    fn runs(&self) -> &[MinuteRun] {
+        match self {
+            Self::One(run) => slice::from_ref(run),
+            Self::Many(runs) => runs,
+        }
+    }
+
+    /// Returns the minutes of the lines that follow the first `from` bytes.
+    fn after(&self, from: usize) -> Self {
+        match self {
+            Self::One(run) => Self::One(*run),
+            Self::Many(runs) => {
+                let shift = |run: &MinuteRun| MinuteRun { end: run.end.saturating_sub(from), ..*run };
+                Self::Many(runs.iter().map(shift).collect())
+            }
+        }
+    }
 }
 
 impl LineBatch {
-    /// Returns a batch of `lines` whole lines that end in LF.
+    /// Returns a batch of `lines` whole lines that end in LF and were all said in `minute`.
     #[must_use]
-    pub fn new(bytes: Bytes, lines: u64) -> Self {
-        Self { lf: bytes, cr_lf: None, lines, dropped_after: 0 }
+    pub fn new(bytes: Bytes, lines: u64, minute: Minute) -> Self {
+        let minutes = Minutes::One(MinuteRun { minute, end: usize::MAX });
+        Self { lf: bytes, cr_lf: None, lines, dropped_after: 0, minutes }
     }
 
     /// Returns how many lines these are.
@@ -39,6 +81,19 @@ impl LineBatch {
     /// Returns the lines, each with its LF.
     pub(crate) fn lf(&self) -> &[u8] {
         &self.lf
+    }
+
+    /// Returns the lines that follow the first `from` bytes, each with its LF: successive lines of one minute
+    /// together, with that minute.
+    pub(crate) fn runs_after(&self, from: usize) -> impl Iterator<Item = (Minute, &[u8])> {
+        let mut start = from;
+        let runs = self.minutes.runs().iter().map(move |run| {
+            let end = run.end.min(self.lf.len()).max(start);
+            let lines = &self.lf[start..end];
+            start = end;
+            (run.minute, lines)
+        });
+        runs.filter(|(_, lines)| !lines.is_empty())
     }
 
     /// Returns the bytes that go out directly on `route`; `None` where the batch has no such encoding.
@@ -103,9 +158,14 @@ pub(crate) struct EncodedBatch {
 }
 
 impl EncodedBatch {
-    /// Returns a batch of `lines` whole lines that end in LF.
+    /// Returns a batch of `lines` whole lines that end in LF and are said now.
     pub(crate) fn new(bytes: Bytes, lines: u64) -> Self {
-        Self { lf: LineBatch::new(bytes, lines), cr_lf: OnceLock::new() }
+        Self::said_in(Minute::now(), bytes, lines)
+    }
+
+    /// Returns a batch of `lines` whole lines that end in LF and were all said in `minute`.
+    pub(crate) fn said_in(minute: Minute, bytes: Bytes, lines: u64) -> Self {
+        Self { lf: LineBatch::new(bytes, lines, minute), cr_lf: OnceLock::new() }
     }
 
     /// Returns how many lines these are.
@@ -131,13 +191,53 @@ impl EncodedBatch {
             cr_lf: whole.cr_lf.as_ref().map(|bytes| bytes.slice(in_cr_lf(from)..in_cr_lf(to))),
             lines: to.lines - from.lines,
             dropped_after: 0,
+            minutes: whole.minutes.after(from.bytes),
         }
+    }
+}
+
+/// Lines of several minutes, collected for one peer.
+#[derive(Debug, Default)]
+pub(crate) struct TimedLines {
+    bytes: Vec<u8>,
+    lines: u64,
+    runs: Vec<MinuteRun>,
+}
+
+impl TimedLines {
+    /// Returns true if there is no line.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lines == 0
+    }
+
+    /// Adds `lines` lines that were said in `minute`, which `append` appends with their LF.
+    pub(crate) fn push(&mut self, minute: Minute, lines: u64, append: impl FnOnce(&mut Vec<u8>)) {
+        append(&mut self.bytes);
+        self.lines += lines;
+        let end = self.bytes.len();
+        match self.runs.last_mut() {
+            Some(last) if last.minute == minute => last.end = end,
+            _ => self.runs.push(MinuteRun { minute, end }),
+        }
+    }
+
+    /// Returns the lines as a batch.
+    pub(crate) fn into_batch(self) -> EncodedBatch {
+        let minutes = match self.runs[..] {
+            [run] => Minutes::One(run),
+            _ => Minutes::Many(self.runs.into()),
+        };
+        let lf = Bytes::from(self.bytes);
+        let lf = LineBatch { lf, cr_lf: None, lines: self.lines, dropped_after: 0, minutes };
+        EncodedBatch { lf, cr_lf: OnceLock::new() }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NOON: Minute = Minute(12 * 60);
 
     #[test]
     fn a_batch_is_encoded_once_for_each_route() {
@@ -166,11 +266,31 @@ mod tests {
 
     #[test]
     fn a_batch_that_is_encoded_late_keeps_its_counts() {
-        let mut batch = LineBatch::new(Bytes::from_static(b"a\n\nb\n"), 3);
-        batch.record_loss(&LineBatch::new(Bytes::from_static(b"c\n"), 1));
+        let mut batch = LineBatch::new(Bytes::from_static(b"a\n\nb\n"), 3, NOON);
+        batch.record_loss(&LineBatch::new(Bytes::from_static(b"c\n"), 1, NOON));
         assert_eq!(batch.direct_bytes(Route::DirectCrLf), None);
         let encoded = batch.with_cr_lf();
         assert_eq!(encoded.direct_bytes(Route::DirectCrLf), Some(&b"a\r\n\r\nb\r\n"[..]));
         assert_eq!((encoded.lf(), encoded.lines(), encoded.dropped_after()), (batch.lf(), 3, 1));
+    }
+    fn runs(batch: &LineBatch, from: usize) -> Vec<(u32, &str)> {
+        batch.runs_after(from).map(|(minute, lines)| (minute.0, str::from_utf8(lines).unwrap())).collect()
+    }
+
+    #[test]
+    fn each_line_keeps_the_minute_in_which_it_was_said() {
+        let one = EncodedBatch::said_in(NOON, Bytes::from_static(b"a\nbc\n"), 2);
+        assert_eq!(runs(one.whole(Route::Buffered), 0), [(720, "a\nbc\n")]);
+        assert_eq!(runs(one.whole(Route::DirectCrLf), 2), [(720, "bc\n")]);
+        let mut lines = TimedLines::default();
+        for (minute, line) in [(5, "a\n"), (5, "b\n"), (6, "c\n"), (5, "d\n")] {
+            lines.push(Minute(minute), 1, |out| out.extend_from_slice(line.as_bytes()));
+        }
+        let many = lines.into_batch();
+        assert_eq!(many.lines(), 4);
+        assert_eq!(runs(many.whole(Route::Buffered), 0), [(5, "a\nb\n"), (6, "c\n"), (5, "d\n")]);
+        assert_eq!(runs(many.whole(Route::Buffered), 4), [(6, "c\n"), (5, "d\n")]);
+        let (from, to) = (BatchOffset { bytes: 2, lines: 1 }, BatchOffset { bytes: 6, lines: 3 });
+        assert_eq!(runs(&many.part(Route::Buffered, from, to), 0), [(5, "b\n"), (6, "c\n")]);
     }
 }

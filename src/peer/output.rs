@@ -1,10 +1,11 @@
 //! A peer's output: how it is served, what is added to it, and what came of that.
 
 use crate::peer::route::Route;
+use crate::text::time::Minute;
 use std::collections::VecDeque;
 
-/// Encodes whole lines, each with its LF, for a peer of [`Route::Buffered`].
-pub(crate) type Encode<'a> = &'a mut dyn FnMut(&[u8], &mut VecDeque<u8>);
+/// Encodes whole lines, each with its LF, which were all said in one minute, for a peer of [`Route::Buffered`].
+pub(crate) type Encode<'a> = &'a mut dyn FnMut(&[u8], Minute, &mut VecDeque<u8>);
 
 /// The effects of putting lines into an output buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

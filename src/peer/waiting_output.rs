@@ -1,6 +1,7 @@
 //! Waiting output: what a peer's socket has not taken and what is not encoded yet.
 
 use crate::peer::line_batch::count_lines;
+use crate::text::time::Minute;
 use memchr::{memchr, memrchr};
 use std::collections::VecDeque;
 
@@ -9,15 +10,15 @@ use std::collections::VecDeque;
 pub(super) struct WaitingOutput {
     /// All segments end to end.
     bytes: VecDeque<u8>,
-    /// The segments; neighbours differ in kind.
+    /// The segments; neighbours differ in kind or minute.
     segments: VecDeque<Segment>,
 }
 
 /// The kinds of segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SegmentKind {
-    /// Whole lines, each with its LF, to be encoded for the peer's route.
-    Lines,
+    /// Whole lines that were said in this minute, each with its LF, to be encoded for the peer's route.
+    Lines(Minute),
     /// Bytes that go out as they are, such as telnet's answers.
     Raw,
 }
@@ -29,9 +30,9 @@ struct Segment {
 }
 
 impl WaitingOutput {
-    /// Returns how many bytes wait.
-    pub(super) fn len(&self) -> usize {
-        self.bytes.len()
+    /// Returns what counts against a limit: the bytes that wait, and the memory of each segment but the first.
+    pub(super) fn weight(&self) -> usize {
+        self.bytes.len() + self.segments.len().saturating_sub(1) * size_of::<Segment>()
     }
 
     /// Returns whether nothing waits.
@@ -57,7 +58,7 @@ impl WaitingOutput {
     pub(super) fn take_front(&mut self, most: usize, into: &mut Vec<u8>) -> Option<SegmentKind> {
         let Segment { kind, len } = *self.segments.front()?;
         let count = match kind {
-            SegmentKind::Lines => self.end_of_lines(most.min(len)).min(len),
+            SegmentKind::Lines(_) => self.end_of_lines(most.min(len)).min(len),
             SegmentKind::Raw => len,
         };
         into.extend(self.bytes.drain(..count));
@@ -76,7 +77,7 @@ impl WaitingOutput {
         let mut lines = 0;
         for segment in &self.segments {
             let range = at..at + segment.len;
-            if segment.kind == SegmentKind::Lines {
+            if matches!(segment.kind, SegmentKind::Lines(_)) {
                 lines += count_lines(clip(head, range.clone(), 0)) + count_lines(clip(tail, range.clone(), head.len()));
             }
             at = range.end;
@@ -124,6 +125,7 @@ mod tests {
     use proptest::prelude::*;
 
     const LIMIT: usize = 1 << 20;
+    const LINES: SegmentKind = SegmentKind::Lines(Minute(0));
 
     fn take(waiting: &mut WaitingOutput, most: usize) -> Option<(SegmentKind, String)> {
         let mut taken = Vec::new();
@@ -133,31 +135,39 @@ mod tests {
     #[test]
     fn segments_are_taken_in_order_and_lines_whole() {
         let mut waiting = WaitingOutput::default();
-        for (kind, text) in [
-            (SegmentKind::Lines, "one\n"),
-            (SegmentKind::Lines, "two\n"),
-            (SegmentKind::Raw, "\x01\n\x02"),
-            (SegmentKind::Lines, "three\n"),
-        ] {
+        for (kind, text) in [(LINES, "one\n"), (LINES, "two\n"), (SegmentKind::Raw, "\x01\n\x02"), (LINES, "three\n")] {
             waiting.push(kind, text.as_bytes(), LIMIT);
         }
         assert_eq!(waiting.count_lines(), 3, "a raw byte that looks like a line end is none");
-        assert_eq!(take(&mut waiting, 5), Some((SegmentKind::Lines, "one\n".into())));
-        assert_eq!(take(&mut waiting, 1), Some((SegmentKind::Lines, "two\n".into())), "at least one line");
+        assert_eq!(take(&mut waiting, 5), Some((LINES, "one\n".into())));
+        assert_eq!(take(&mut waiting, 1), Some((LINES, "two\n".into())), "at least one line");
         assert_eq!(take(&mut waiting, 1), Some((SegmentKind::Raw, "\x01\n\x02".into())), "raw bytes are not cut");
-        assert_eq!(take(&mut waiting, 99), Some((SegmentKind::Lines, "three\n".into())));
+        assert_eq!(take(&mut waiting, 99), Some((LINES, "three\n".into())));
         assert_eq!(take(&mut waiting, 99), None);
+    }
+
+    #[test]
+    fn lines_of_one_minute_are_one_segment_and_other_minutes_are_charged() {
+        let mut waiting = WaitingOutput::default();
+        let later = SegmentKind::Lines(Minute(1));
+        for (kind, text) in [(LINES, "a\n"), (LINES, "b\n"), (later, "c\n"), (later, "d\n")] {
+            waiting.push(kind, text.as_bytes(), LIMIT);
+        }
+        assert_eq!(waiting.weight(), 8 + size_of::<Segment>(), "the second minute has a segment of its own");
+        assert_eq!(take(&mut waiting, 99), Some((LINES, "a\nb\n".into())));
+        assert_eq!(take(&mut waiting, 2), Some((later, "c\n".into())));
+        assert_eq!(take(&mut waiting, 99), Some((later, "d\n".into())));
     }
 
     #[test]
     fn the_memory_stays_within_the_limit() {
         let mut waiting = WaitingOutput::default();
         for _ in 0..100 {
-            waiting.push(SegmentKind::Lines, &[b'\n'; 10], 1000);
+            waiting.push(LINES, &[b'\n'; 10], 1000);
             assert!(waiting.capacity() <= 1000, "{}", waiting.capacity());
         }
         let mut small = WaitingOutput::default();
-        small.push(SegmentKind::Lines, b"a\n", 1 << 30);
+        small.push(LINES, b"a\n", 1 << 30);
         assert!(small.capacity() < 100, "a short backlog reserves little: {}", small.capacity());
     }
 
@@ -171,7 +181,7 @@ mod tests {
             for (number, (push, len, most)) in steps.into_iter().enumerate() {
                 if push {
                     let line = format!("{number}{}\n", "x".repeat(len));
-                    waiting.push(SegmentKind::Lines, line.as_bytes(), 64);
+                    waiting.push(LINES, line.as_bytes(), 64);
                     expected.extend_from_slice(line.as_bytes());
                 } else if waiting.take_front(most, &mut taken).is_some() {
                     prop_assert_eq!(taken.last(), Some(&b'\n'));

@@ -11,6 +11,7 @@ use crate::room::passes::REPLY_COST;
 use crate::room::replay::Replay;
 use crate::room::replies::DeferredReplies;
 use crate::room::roster::{Members, Roster};
+use crate::text::time::Minute;
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub(crate) struct Batch {
     /// All lines, end to end.
     pub(super) bytes: Vec<u8>,
     pub(super) end: BatchOffset,
+    /// The minute in which the batch's first operation was gathered: all lines are said in it.
+    minute: Minute,
     /// The peers that get a part of the lines.
     pub(super) partials: PartialDeliveries,
     /// The number of partial deliveries that [`Batch::deliver_to_joiners`] has visited.
@@ -89,6 +92,7 @@ impl Batch {
             members_after: None,
             bytes: Vec::new(),
             end: BatchOffset::default(),
+            minute: Minute::default(),
             partials: PartialDeliveries::default(),
             joiners_visited: 0,
             joined_at: HashMap::new(),
@@ -115,6 +119,9 @@ impl Batch {
     /// Takes `count` of the waiting operations and applies them.
     pub(crate) fn gather(&mut self, inbox: &Inbox, count: usize) {
         for operation in inbox.take(count) {
+            if self.operations == 0 {
+                self.minute = Minute::now();
+            }
             self.operations += 1;
             self.apply(operation);
         }
@@ -143,7 +150,7 @@ impl Batch {
             let replay = self.replay.as_ref().filter(|_| part.replay_end > 0);
             let (earlier, count) = replay.map(|replay| replay.lines_before(part.replay_end)).unwrap_or_default();
             let lines = [earlier, &self.bytes[part.from.bytes..to.bytes]].concat();
-            let lines = EncodedBatch::new(Bytes::from(lines), count + to.lines - part.from.lines);
+            let lines = EncodedBatch::said_in(self.minute, Bytes::from(lines), count + to.lines - part.from.lines);
             part.peer.deliver_batch(&lines, &mut self.metrics);
             part.peer.raise(part.then_raise.in_slot(part.slot), &mut self.metrics);
             (part.replay_end, part.from, part.then_raise) = (0, to, PeerEvents::NONE);
@@ -166,7 +173,7 @@ impl Batch {
             roster.replace(members);
         }
         let members = (self.members_before, self.left);
-        let fanout = Fanout::new((self.bytes, self.end), self.partials, members, self.replay);
+        let fanout = Fanout::new((self.minute, self.bytes, self.end), self.partials, members, self.replay);
         let Self { operations, closed, metrics, history_state, replies, .. } = self;
         CommittedBatch { fanout, operations, closed, metrics, history_state, replies }
     }

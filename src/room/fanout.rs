@@ -9,6 +9,7 @@ use crate::peer::line_batch::{BatchOffset, EncodedBatch};
 use crate::room::passes::REPLY_COST;
 use crate::room::replay::Replay;
 use crate::room::roster::Members;
+use crate::text::time::Minute;
 use bytes::Bytes;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -56,15 +57,16 @@ pub(crate) struct Fanout {
 }
 
 impl Fanout {
-    /// Creates the fan-out of the lines in `bytes`, which end at `end`.
+    /// Creates the fan-out of the lines in `bytes`, which were said in `minute` and end at `end`.
     pub(crate) fn new(
-        (bytes, end): (Vec<u8>, BatchOffset),
+        (minute, bytes, end): (Minute, Vec<u8>, BatchOffset),
         mut partials: PartialDeliveries,
         (members, left): (Arc<Members>, HashSet<PeerId>),
         replay: Option<Replay>,
     ) -> Self {
         partials.0.reverse();
-        Self { batch: EncodedBatch::new(Bytes::from(bytes), end.lines), end, partials, members, left, replay }
+        let batch = EncodedBatch::said_in(minute, Bytes::from(bytes), end.lines);
+        Self { batch, end, partials, members, left, replay }
     }
 
     /// Returns the whole batch.

@@ -9,6 +9,7 @@ use crate::peer::route::Route;
 use crate::peer::waiting_output::{SegmentKind, WaitingOutput};
 use crate::peer::write_lock::LockState;
 use crate::text::messages;
+use crate::text::time::Minute;
 use memchr::{memchr, memrchr};
 use std::collections::VecDeque;
 use std::io;
@@ -103,7 +104,9 @@ impl OutputBuffer {
         self.encoded.extend(&direct[written..begun_end]);
         // The rest waits with LF alone: with CR LF each line before it was a byte longer.
         let added = if self.settings.route == Route::DirectCrLf { count_lines(&direct[..begun_end]) } else { 0 };
-        self.keep(&batch.lf()[begun_end - usize::try_from(added).unwrap_or_default()..]);
+        for (minute, lines) in batch.runs_after(begun_end - usize::try_from(added).unwrap_or_default()) {
+            self.keep(minute, lines);
+        }
         self.lose(batch.dropped_after());
         let blocked = was_empty && written < direct.len() || batch.dropped_after() > 0;
         PutOutcome { blocked, skipped: self.lines_lost > lost_before, ..PutOutcome::default() }
@@ -116,11 +119,11 @@ impl OutputBuffer {
             _ if self.closed => {}
             OutputOp::Lines(text) => {
                 self.tell_gap();
-                self.append_lines(&text);
+                self.append_lines(Minute::now(), &text);
             }
             OutputOp::Reply(lines) => {
                 self.lines += count_lines(&lines);
-                self.keep(&lines);
+                self.keep(Minute::now(), &lines);
             }
             OutputOp::Raw(bytes) => {
                 self.tell_gap();
@@ -178,9 +181,11 @@ impl OutputBuffer {
                 self.lines += count_lines(&taken);
                 self.encoded.extend(taken);
             }
-            (Some(SegmentKind::Lines), Route::Buffered, Some(encode)) => encode(&taken, &mut self.encoded),
-            (Some(SegmentKind::Lines), Route::DirectCrLf, _) => extend_with_cr(&mut self.encoded, &taken),
-            (Some(SegmentKind::Lines), _, _) => self.encoded.extend(taken),
+            (Some(SegmentKind::Lines(minute)), Route::Buffered, Some(encode)) => {
+                encode(&taken, minute, &mut self.encoded);
+            }
+            (Some(SegmentKind::Lines(_)), Route::DirectCrLf, _) => extend_with_cr(&mut self.encoded, &taken),
+            (Some(SegmentKind::Lines(_)), _, _) => self.encoded.extend(taken),
         }
     }
 
@@ -216,14 +221,14 @@ impl OutputBuffer {
     /// Returns the bytes that count against the backlog's limit.
     fn held(&self) -> usize {
         let encoded = if self.settings.route == Route::Buffered { 0 } else { self.encoded.len() };
-        self.waiting.len() + encoded
+        self.waiting.weight() + encoded
     }
 
     /// Keeps as many whole lines as the limit allows, and drops the others (rules 3 to 5).
     ///
     /// After a gap it starts again only when half of the limit is free, so that a reader just short of keeping up
     /// gets long stretches and few notices.
-    fn keep(&mut self, lines: &[u8]) {
+    fn keep(&mut self, minute: Minute, lines: &[u8]) {
         if self.gap > 0 {
             if self.held() > self.settings.limit / 2 {
                 return self.lose(count_lines(lines));
@@ -232,7 +237,7 @@ impl OutputBuffer {
         }
         let free = self.settings.limit.saturating_sub(self.held()).min(lines.len());
         let kept = memrchr(b'\n', &lines[..free]).map_or(0, |at| at + 1);
-        self.waiting.push(SegmentKind::Lines, &lines[..kept], self.settings.limit);
+        self.waiting.push(SegmentKind::Lines(minute), &lines[..kept], self.settings.limit);
         self.lose(count_lines(&lines[kept..]));
     }
 
@@ -243,15 +248,15 @@ impl OutputBuffer {
 
     fn tell_gap(&mut self) {
         if self.gap > 0 {
-            self.append_lines(messages::skipped_notice(self.gap).as_bytes());
+            self.append_lines(Minute::now(), messages::skipped_notice(self.gap).as_bytes());
             self.gap = 0;
         }
     }
 
     /// Appends lines of the server's own, whatever the limit.
-    fn append_lines(&mut self, text: &[u8]) {
+    fn append_lines(&mut self, minute: Minute, text: &[u8]) {
         self.lines += count_lines(text);
-        self.waiting.push(SegmentKind::Lines, text, self.settings.limit);
+        self.waiting.push(SegmentKind::Lines(minute), text, self.settings.limit);
     }
 }
 

@@ -52,7 +52,7 @@ fn settings(limit: usize) -> OutputSettings {
 }
 
 fn batch(text: &str) -> LineBatch {
-    LineBatch::new(Bytes::copy_from_slice(text.as_bytes()), count_lines(text.as_bytes()))
+    LineBatch::new(Bytes::copy_from_slice(text.as_bytes()), count_lines(text.as_bytes()), Minute::default())
 }
 
 impl OutputBuffer {
@@ -69,7 +69,7 @@ impl OutputBuffer {
 }
 
 /// Encodes each line as `[line]` without a line end, as no other route does.
-fn in_brackets(lines: &[u8], out: &mut VecDeque<u8>) {
+fn in_brackets(lines: &[u8], _: Minute, out: &mut VecDeque<u8>) {
     for line in lines.split_inclusive(|byte| *byte == b'\n') {
         out.push_back(b'[');
         out.extend(&line[..line.len() - 1]);
@@ -190,7 +190,7 @@ fn raw_bytes_are_bounded_and_are_no_lines() {
         // WONT 10: the option is a byte that looks like a line end.
         buffer.apply(OutputOp::Raw(b"\xFF\xFC\n".to_vec()));
     }
-    assert_eq!(buffer.waiting.len(), 6);
+    assert_eq!(buffer.waiting.weight(), 6);
     buffer.close();
     assert_eq!(buffer.lines_out(), 0, "none of them went out");
     assert_eq!(buffer.drain_once(&pipe), DrainStatus::Empty);
@@ -226,7 +226,7 @@ fn the_backlog_stays_within_its_bound() {
     let (mut buffer, pipe) = (OutputBuffer::new(settings(1 << 20)), Pipe::default());
     for _ in 0..3_000 {
         buffer.put_text(&format!("{}\n", "x".repeat(999)), &pipe);
-        assert!(buffer.waiting.len() <= 1 << 20 && buffer.waiting.capacity() <= 1 << 20);
+        assert!(buffer.waiting.weight() <= 1 << 20 && buffer.waiting.capacity() <= 1 << 20);
     }
     assert_eq!(buffer.lines_out(), (1 << 20) / 1000);
 }
@@ -267,6 +267,21 @@ fn a_buffered_peer_gets_lines_from_its_encoder_alone() {
     assert_eq!(pipe.text(), "");
     drain_all(buffer, &pipe);
     assert_eq!(pipe.text(), "[one][two]");
+}
+
+#[test]
+fn a_line_is_encoded_with_the_minute_in_which_it_was_said() {
+    let settings = OutputSettings { limit: 100, route: Route::Buffered };
+    let (mut buffer, pipe) = (OutputBuffer::new(settings), Pipe::allowing(100));
+    for (minute, text) in [(5, "a\n"), (5, "b\n"), (6, "c\n"), (5, "d\n")] {
+        let batch = LineBatch::new(Bytes::copy_from_slice(text.as_bytes()), 1, Minute(minute));
+        buffer.put(&batch, settings, &pipe);
+    }
+    let mut encode = |lines: &[u8], minute: Minute, out: &mut VecDeque<u8>| {
+        out.extend(format!("{} {}", minute.0, str::from_utf8(lines).unwrap()).into_bytes());
+    };
+    while let DrainStatus::Progress(_) = buffer.drain(Route::Buffered, Some(&mut encode), &pipe) {}
+    assert_eq!(pipe.text(), "5 a\nb\n6 c\n5 d\n", "lines of one minute are encoded together");
 }
 
 /// The peer types while lines wait: what it typed is echoed at once, and no line is torn.

@@ -4,6 +4,7 @@ mod atomic_slot;
 mod deferred_list;
 
 use super::*;
+use crate::text::time::Minute;
 use bytes::Bytes;
 use line_batch::count_lines;
 use std::io;
@@ -76,7 +77,7 @@ fn peer(limit: usize, allowed: usize) -> Arc<TestPeer> {
 }
 
 fn batch(text: &str) -> LineBatch {
-    LineBatch::new(Bytes::copy_from_slice(text.as_bytes()), count_lines(text.as_bytes()))
+    LineBatch::new(Bytes::copy_from_slice(text.as_bytes()), count_lines(text.as_bytes()), Minute::default())
 }
 
 impl TestPeer {
@@ -117,7 +118,7 @@ impl TestPeer {
 }
 
 /// Encodes each line as `[line]` without a line end, as no direct route does.
-fn in_brackets(lines: &[u8], out: &mut VecDeque<u8>) {
+fn in_brackets(lines: &[u8], _: Minute, out: &mut VecDeque<u8>) {
     for line in lines.split_inclusive(|byte| *byte == b'\n') {
         out.push_back(b'[');
         out.extend(&line[..line.len() - 1]);
