@@ -50,7 +50,8 @@ impl PeerId {
 /// `Arc<Peer<Socket>>` of the same allocation.
 pub struct Peer<S: ?Sized = dyn ByteSink> {
     id: PeerId,
-    /// The bound of the backlog, and of what is deferred while another thread holds the lock, in bytes.
+    /// The bound of the backlog, and of what is deferred while another thread holds the lock, in bytes. With
+    /// [`Route::Buffered`] both are higher while the peer's own task had no turn: `output_buffer` has the rule.
     limit: u32,
     /// The treatment of lines beyond the backlog's limit.
     slow_reader: SlowReader,
@@ -108,7 +109,7 @@ impl<S: ByteSink + ?Sized> Peer<S> {
     /// the write lock, that thread delivers the lines. Called by delivery passes, and by the connection for replies.
     pub fn deliver(&self, batch: &LineBatch, metrics: &mut MetricsDelta) {
         metrics.deliveries += batch.lines();
-        self.write_lock.apply_or_defer(batch, self.limit(), |buffer, batch| self.put(buffer, batch, metrics));
+        self.write_lock.apply_or_defer(batch, self.deferral_limit(), |buffer, batch| self.put(buffer, batch, metrics));
     }
 
     /// Ends the peer's lines in CR LF from now on, if they end in LF. Called by the connection.
@@ -180,6 +181,12 @@ impl<S: ByteSink + ?Sized> Peer<S> {
 
     fn limit(&self) -> usize {
         self.limit as usize
+    }
+
+    /// Returns the bound of the lines that are deferred while another thread holds the write lock.
+    fn deferral_limit(&self) -> usize {
+        let allowance = if self.route() == Route::Buffered { output_buffer::UNBLOCKED_ALLOWANCE } else { 0 };
+        self.limit() + allowance
     }
 
     /// Frees a buffer in which nothing waits, unless it has to remember that it is closed.

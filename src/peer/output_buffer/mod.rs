@@ -18,6 +18,11 @@ use std::io;
 /// until they are about to be written.
 const ENCODED_AT_A_TIME: usize = 32 << 10;
 
+/// How many bytes more than its limit the backlog of a peer of [`Route::Buffered`] holds while the sink has not
+/// blocked: as much as the kernel's send buffer takes of the lines of a peer that passes write to directly. The
+/// peer's own task had no turn to write them yet, so they do not show that the peer reads slowly.
+pub(super) const UNBLOCKED_ALLOWANCE: usize = 4 << 20;
+
 /// Puts a room's lines into a peer's output: straight to its sink, and what that does not take into the buffer,
 /// which is made for it. A peer that reads in time has no buffer.
 pub(crate) fn put(
@@ -46,8 +51,11 @@ pub(crate) fn put(
 /// 3. A line MUST be kept whole or dropped whole; one whose first bytes were written MUST be kept. Encoded bytes
 ///    MUST end between two lines whenever others are appended.
 /// 4. Dropped lines MUST be counted, and told in the place where they are missing.
-/// 5. The backlog MUST NOT exceed its limit by more than the rest of one line and what the server itself adds
-///    (a notice, an error). With [`Route::Buffered`] what the connection has encoded is bounded by the connection.
+/// 5. A line that is put into an empty backlog MUST be kept, however long it is.
+/// 6. The backlog MUST NOT exceed its limit by more than the line of rule 5, the rest of one begun line and what the
+///    server itself adds (a notice, an error). With [`Route::Buffered`] what the connection has encoded is bounded by
+///    the connection, and the limit is [`UNBLOCKED_ALLOWANCE`] higher from each progress of the sink until the sink
+///    blocks.
 #[derive(Debug)]
 pub(crate) struct OutputBuffer {
     /// Bytes in their final form. They go out first and are never cut.
@@ -61,6 +69,8 @@ pub(crate) struct OutputBuffer {
     lines: u64,
     /// Lines of these that were dropped.
     lines_lost: u64,
+    /// Whether the sink has blocked since it last took bytes.
+    sink_blocked: bool,
     /// Whether the sink failed or the peer has ended: nothing is taken any more.
     closed: bool,
 }
@@ -68,7 +78,7 @@ pub(crate) struct OutputBuffer {
 impl OutputBuffer {
     pub(crate) fn new(settings: OutputSettings) -> Self {
         let (encoded, waiting) = (VecDeque::new(), WaitingOutput::default());
-        Self { encoded, waiting, settings, gap: 0, lines: 0, lines_lost: 0, closed: false }
+        Self { encoded, waiting, settings, gap: 0, lines: 0, lines_lost: 0, sink_blocked: false, closed: false }
     }
 
     /// Writes a room's lines unless that would overtake something (rule 2); keeps what is not written.
@@ -87,7 +97,10 @@ impl OutputBuffer {
     fn keep_unwritten(&mut self, batch: &LineBatch, written: io::Result<usize>) -> PutOutcome {
         match written {
             Ok(written) => PutOutcome { writes: 1, ..self.keep_rest(batch, written) },
-            Err(error) if is_transient(&error) => PutOutcome { writes: 1, ..self.keep_rest(batch, 0) },
+            Err(error) if is_transient(&error) => {
+                self.sink_blocked = true;
+                PutOutcome { writes: 1, ..self.keep_rest(batch, 0) }
+            }
             Err(_) => {
                 self.close();
                 PutOutcome { writes: 1, failed: true, ..PutOutcome::default() }
@@ -127,8 +140,8 @@ impl OutputBuffer {
             }
             OutputOp::Raw(bytes) => {
                 self.tell_gap();
-                if self.held() + bytes.len() <= self.settings.limit {
-                    self.waiting.push(SegmentKind::Raw, &bytes, self.settings.limit);
+                if self.held() + bytes.len() <= self.limit() {
+                    self.waiting.push(SegmentKind::Raw, &bytes, self.limit());
                 }
             }
             OutputOp::Encoded(bytes) => {
@@ -157,10 +170,14 @@ impl OutputBuffer {
         }
         match sink.try_write(stretch) {
             Ok(count) => {
+                self.sink_blocked = false;
                 self.encoded.drain(..count);
                 DrainStatus::Progress(count)
             }
-            Err(error) if is_transient(&error) => DrainStatus::Blocked,
+            Err(error) if is_transient(&error) => {
+                self.sink_blocked = true;
+                DrainStatus::Blocked
+            }
             Err(_) => {
                 self.close();
                 DrainStatus::Failed
@@ -224,20 +241,28 @@ impl OutputBuffer {
         self.waiting.weight() + encoded
     }
 
-    /// Keeps as many whole lines as the limit allows, and drops the others (rules 3 to 5).
+    /// Returns the bound of the backlog for new lines (rule 6).
+    fn limit(&self) -> usize {
+        let allowed = self.settings.route == Route::Buffered && !self.sink_blocked;
+        self.settings.limit + if allowed { UNBLOCKED_ALLOWANCE } else { 0 }
+    }
+
+    /// Keeps as many whole lines as the limit allows, and drops the others (rules 3 to 6).
     ///
     /// After a gap it starts again only when half of the limit is free, so that a reader just short of keeping up
     /// gets long stretches and few notices.
     fn keep(&mut self, minute: Minute, lines: &[u8]) {
+        let (limit, held) = (self.limit(), self.held());
         if self.gap > 0 {
-            if self.held() > self.settings.limit / 2 {
+            if held > limit / 2 {
                 return self.lose(count_lines(lines));
             }
             self.tell_gap();
         }
-        let free = self.settings.limit.saturating_sub(self.held()).min(lines.len());
-        let kept = memrchr(b'\n', &lines[..free]).map_or(0, |at| at + 1);
-        self.waiting.push(SegmentKind::Lines(minute), &lines[..kept], self.settings.limit);
+        let first = if held == 0 { memchr(b'\n', lines).map_or(lines.len(), |at| at + 1) } else { 0 };
+        let free = limit.saturating_sub(self.held()).min(lines.len());
+        let kept = memrchr(b'\n', &lines[..free]).map_or(0, |at| at + 1).max(first);
+        self.waiting.push(SegmentKind::Lines(minute), &lines[..kept], limit);
         self.lose(count_lines(&lines[kept..]));
     }
 
@@ -256,7 +281,7 @@ impl OutputBuffer {
     /// Appends lines of the server's own, whatever the limit.
     fn append_lines(&mut self, minute: Minute, text: &[u8]) {
         self.lines += count_lines(text);
-        self.waiting.push(SegmentKind::Lines(minute), text, self.settings.limit);
+        self.waiting.push(SegmentKind::Lines(minute), text, self.limit());
     }
 }
 

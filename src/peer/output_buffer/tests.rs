@@ -244,9 +244,87 @@ fn the_memory_of_a_slow_reader_stays_near_its_bound() {
             pipe.allow(100_000 * (round % 7));
             while let DrainStatus::Progress(_) = buffer.drain_once(&pipe) {}
             let memory = buffer.encoded.capacity() + buffer.waiting.capacity();
-            assert!(memory <= limit + 4 * ENCODED_AT_A_TIME, "{memory} on {route:?}");
+            let bound = if route == Route::Buffered { limit + UNBLOCKED_ALLOWANCE } else { limit };
+            assert!(memory <= bound + 4 * ENCODED_AT_A_TIME, "{memory} on {route:?}");
         }
     }
+}
+
+/// The pass puts lines while the peer's own task has no turn to write them.
+#[test]
+fn a_buffered_peer_whose_sink_takes_bytes_loses_no_line() {
+    let settings = OutputSettings { limit: 1 << 20, route: Route::Buffered };
+    let line = format!("{}\n", "x".repeat(19_000));
+    let (mut buffer, pipe) = (OutputBuffer::new(settings), Pipe::default());
+    for _ in 0..10 {
+        for _ in 0..100 {
+            assert!(!buffer.put_text(&line, &pipe).skipped);
+        }
+        pipe.allow(usize::MAX / 2);
+        // Two MB of lines come while the sink has taken a part of the two MB before.
+        for _ in 0..30 {
+            assert!(matches!(buffer.drain_once(&pipe), DrainStatus::Progress(_)));
+        }
+        for _ in 0..100 {
+            assert!(!buffer.put_text(&line, &pipe).skipped);
+        }
+        drain_all(&mut buffer, &pipe);
+    }
+    assert_eq!(buffer.lines_out(), 2_000);
+}
+
+#[test]
+fn the_allowance_of_a_buffered_peer_is_bounded_and_ends_when_the_sink_blocks() {
+    let limit = 100_000;
+    let settings = OutputSettings { limit, route: Route::Buffered };
+    let line = format!("{}\n", "x".repeat(999));
+    let (mut buffer, pipe) = (OutputBuffer::new(settings), Pipe::default());
+    while !buffer.put_text(&line, &pipe).skipped {}
+    assert_eq!(buffer.waiting.weight(), (limit + UNBLOCKED_ALLOWANCE) / 1_000 * 1_000);
+    assert_eq!(buffer.drain_once(&pipe), DrainStatus::Blocked);
+    pipe.allow(4_210_000);
+    while let DrainStatus::Progress(_) = buffer.drain_once(&pipe) {}
+    let held = buffer.waiting.weight();
+    assert!((limit / 2..limit).contains(&held), "the sink blocks with {held} bytes left");
+    assert!(buffer.put_text(&line, &pipe).skipped, "after a gap half of the limit has to be free");
+    pipe.allow(60_000);
+    while let DrainStatus::Progress(_) = buffer.drain_once(&pipe) {}
+    while !buffer.put_text(&line, &pipe).skipped {}
+    assert!(buffer.waiting.weight() <= limit, "the sink has blocked since: {}", buffer.waiting.weight());
+}
+
+#[test]
+fn one_line_fits_into_an_empty_backlog_of_any_limit() {
+    for route in [Route::DirectLf, Route::DirectCrLf, Route::Buffered] {
+        for limit in [0, 1, 1_000, 1_500] {
+            let (mut buffer, pipe) = (OutputBuffer::new(OutputSettings { limit, route }), Pipe::default());
+            // The allowance of a buffered peer ends.
+            buffer.apply(OutputOp::Encoded(b"x".to_vec()));
+            assert_eq!(buffer.drain_once(&pipe), DrainStatus::Blocked);
+            if route != Route::Buffered {
+                drain_all(&mut buffer, &pipe);
+                pipe.allow(0);
+            }
+            let line = format!("{}\n", "y".repeat(1_499));
+            assert!(!buffer.put_text(&line, &pipe).skipped, "{route:?}, limit {limit}");
+            assert!(buffer.put_text("second\n", &pipe).skipped, "{route:?}, limit {limit}");
+            drain_all(&mut buffer, &pipe);
+            assert!(pipe.text().contains(line.trim_end()) && skipped(&pipe.text().replace(['[', ']'], "\n")) == 1);
+            pipe.allow(0);
+            assert!(!buffer.put_text(&line, &pipe).skipped, "{route:?}, limit {limit}: the gap was told");
+        }
+    }
+}
+
+#[test]
+fn one_line_fits_after_the_notice_of_a_gap() {
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(10)), Pipe::default());
+    buffer.put_text("123456789\nlost\n", &pipe);
+    pipe.allow(10);
+    assert_eq!(buffer.drain_once(&pipe), DrainStatus::Progress(10));
+    assert!(!buffer.put_text("longer than the limit\n", &pipe).skipped);
+    drain_all(&mut buffer, &pipe);
+    assert_eq!(pipe.text(), "123456789\n*** 1 line skipped\nlonger than the limit\n");
 }
 
 #[test]
