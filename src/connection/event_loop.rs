@@ -152,10 +152,10 @@ impl Connection {
             let (room, name) = self.identity().unzip();
             debug!(room = room.as_ref().map(RoomName::as_str), name = name.as_ref().map(UserName::as_str), "admitted");
         }
-        if let Some(refusal) = outcome.refused.take() {
+        if let Some((refusal, (here, _))) = outcome.refused.take().zip(self.identity()) {
             self.reply_with(|out| match refusal {
                 Refusal::NameTakenThere(room, name) => replies::push_name_taken_in(out, &room, &name),
-                Refusal::NameTakenHere(name) => replies::push_name_taken(out, &name),
+                Refusal::NameTakenHere(name) => replies::push_name_taken(out, &here, &name),
                 Refusal::RoomFailed(room) => {
                     replies::push_reply(
                         out,

@@ -8,6 +8,7 @@
 //! [sanitized](crate::text::sanitize::sanitize), so they hold no line end.
 
 use crate::text::names::UserName;
+use crate::text::replies::format_count;
 use std::fmt::Display;
 
 /// The first lines that a connection receives.
@@ -65,8 +66,7 @@ pub(crate) fn error_lines(reason: &impl Display) -> String {
 /// Returns the line that takes the place of `lines` lines that a slow reader has missed.
 #[must_use]
 pub(crate) fn skipped_notice(lines: u64) -> String {
-    let noun = if lines == 1 { "line" } else { "lines" };
-    format!("*** {lines} {noun} skipped\n")
+    format!("*** {} skipped\n", format_count(lines, "line"))
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ pub(crate) mod escape_sequence;
 pub(crate) mod messages;
 pub mod names;
 pub(crate) mod panics;
+#[cfg(test)]
+pub(crate) mod recalled_form;
 pub(crate) mod replies;
 pub mod sanitize;
 pub mod time;

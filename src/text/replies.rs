@@ -1,18 +1,42 @@
 //! Replies: the lines that the server writes to one peer. Each begins with `*** `.
 //!
+//! A line of a room's history is recalled with `*** ` before it, as `*** alice: hi`, `*** * alice waves` or
+//! `*** alice has left`. Therefore no reply has one of these forms: its first word is no possible user name
+//! with a colon, and `has` or `is now known as` is not what follows its first word. A word that begins with
+//! `/` is no possible user name, so `*** /msg: the text is missing` is a reply.
+//!
 //! Each `push_…` function appends whole lines with their LF to a buffer.
 
 use super::messages::push_line;
-use crate::text::names::{RoomName, UserName};
+use crate::text::names::{MAX_NAME_LENGTH, RoomName, UserName};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt::Display;
+use std::time::Duration;
 
 /// The most names or rooms that one reply lists, so that a reply has about 1 KiB at most.
 pub(crate) const MAX_LISTED: usize = 50;
 
+/// The most names that the hint after a join lists.
+const MAX_GREETED: usize = 20;
+
 /// The reply to telnet's "are you there" (AYT; RFC 854, page 13).
 pub(crate) const ARE_YOU_THERE_REPLY: &str = "*** yes, roomcast is here\n";
+
+/// The reply to the first telnet interrupt (IP, a Ctrl-C; RFC 854, page 13) of a connection.
+pub(crate) const LINE_DROPPED: &str = "*** the line was dropped; /quit leaves\n";
+
+/// The reply to a telnet interrupt that arrives right after the first bytes of a UTF-8 character: a client
+/// that is not in BINARY took a byte of the character for its Ctrl-C (RFC 856).
+pub(crate) const LINE_LOST_TO_INTERRUPT: &str = "*** that line was lost: your telnet took a letter for Ctrl-C; \
+     it sends whole letters from now on, so type the line again\n";
+
+/// The reply to `/reply` of a member that no other has whispered to.
+pub(crate) const NO_WHISPER_TO_REPLY_TO: &str =
+    "*** no whisper came to you yet; write: /msg NAME TEXT, for example: /msg bob hello\n";
+
+/// The last line to a member that sent nothing for `--idle-timeout`.
+pub(crate) const IDLE_TOO_LONG: &str = "*** idle for too long\n";
 
 /// The reply to `/last` in a room without history.
 pub(crate) const NO_HISTORY: &str = "*** there are no earlier lines of this room\n";
@@ -71,8 +95,21 @@ pub(crate) fn push_no_such_member(out: &mut Vec<u8>, name: &UserName) {
 
 /// Appends the reply to a `/join` into `room` as `name` when a member of `room` has that name.
 pub(crate) fn push_name_taken_in(out: &mut Vec<u8>, room: &RoomName, name: &UserName) {
-    let (room, name) = (room.as_str(), name.as_str());
-    push_line(out, &["*** the name ", name, " is taken in ", room, ": you stay here; write: /join ", room, " NAME"]);
+    let example = format!("/join {room} {}", similar_name(name));
+    push_name_taken_line(out, room, name, ["you stay here; write: /join ", room.as_str(), " NAME"], &example);
+}
+
+/// Appends the reply to a `/nick` when another member of the sender's `room` has `name`.
+pub(crate) fn push_name_taken(out: &mut Vec<u8>, room: &RoomName, name: &UserName) {
+    let example = format!("/nick {}", similar_name(name));
+    push_name_taken_line(out, room, name, ["you keep your name", "; write: /nick NAME", ""], &example);
+}
+
+/// Returns the reason that follows `ERROR` when a JOIN line asks for a name that a member of `room` has.
+#[must_use]
+pub(crate) fn name_taken_error(room: &RoomName, name: &UserName) -> String {
+    let other = similar_name(name);
+    format!("the name {name} is taken in {room}: connect again and choose another, for example: JOIN {room} {other}")
 }
 
 /// Appends the reply to a `/join` into the room that the peer is in.
@@ -80,14 +117,80 @@ pub(crate) fn push_already_here(out: &mut Vec<u8>, room: &RoomName) {
     push_line(out, &["*** you are in ", room.as_str(), " already"]);
 }
 
-/// Appends the reply to a `/nick` when another member of the room has `name`.
-pub(crate) fn push_name_taken(out: &mut Vec<u8>, name: &UserName) {
-    push_line(out, &["*** the name ", name.as_str(), " is taken here: choose another"]);
+/// Appends the hint for people after a join: `*** you are in lobby: alice, bob. /help lists the commands,
+/// /quit leaves`.
+///
+/// `total` is the number of members. The function takes at most 20 of `names` and sorts those.
+pub(crate) fn push_join_hint<'a>(
+    out: &mut Vec<u8>,
+    room: &RoomName,
+    total: usize,
+    names: impl Iterator<Item = &'a UserName>,
+) {
+    let names = join_sorted(names.take(MAX_GREETED), total);
+    push_line(out, &["*** you are in ", room.as_str(), ": ", &names, ". /help lists the commands, /quit leaves"]);
 }
 
-/// Appends that `setting`, such as `ui`, is on or off from now on.
+/// Appends that `setting`, such as `ui`, is on or off.
 pub(crate) fn push_switched(out: &mut Vec<u8>, setting: &str, on: bool) {
     push_line(out, &["*** ", setting, if on { " is on" } else { " is off" }]);
+}
+
+/// Appends the state of the time before each line; `offset` is in minutes east of UTC, `None` when off.
+pub(crate) fn push_time_state(out: &mut Vec<u8>, offset: Option<i16>) {
+    match offset {
+        Some(offset) => push_line(out, &["*** time is on, shown in ", &format_offset(offset)]),
+        None => push_switched(out, "time", false),
+    }
+}
+
+/// Appends the reply to an `/ignore` of `name`.
+pub(crate) fn push_ignored(out: &mut Vec<u8>, name: &UserName) {
+    let name = name.as_str();
+    push_line(out, &["*** lines of ", name, " are hidden from now on: /unignore ", name, " shows them"]);
+}
+
+/// Appends the reply to an `/ignore` when `max` names, the most that a member may ignore, are hidden.
+pub(crate) fn push_ignore_list_full(out: &mut Vec<u8>, max: usize) {
+    let max = format_count(max as u64, "name");
+    push_line(out, &["*** lines of ", &max, " are hidden, and no more can be: /unignore NAME shows those of one"]);
+}
+
+/// Appends the reply to an `/unignore` of a hidden `name`.
+pub(crate) fn push_unignored(out: &mut Vec<u8>, name: &UserName) {
+    push_line(out, &["*** lines of ", name.as_str(), " are shown from now on"]);
+}
+
+/// Appends the reply to an `/unignore` of a `name` that is not hidden.
+pub(crate) fn push_not_ignored(out: &mut Vec<u8>, name: &UserName) {
+    push_line(out, &["*** lines of ", name.as_str(), " were not hidden: /ignore lists the hidden names"]);
+}
+
+/// Appends the reply to `/ignore` alone: the hidden `names`, sorted, at most [`MAX_LISTED`] of them.
+pub(crate) fn push_ignored_names(out: &mut Vec<u8>, names: &[UserName]) {
+    if names.is_empty() {
+        return push_line(out, &["*** no lines are hidden; write: /ignore NAME, for example: /ignore bob"]);
+    }
+    let (count, listed) =
+        (format_count(names.len() as u64, "name"), join_sorted(names.iter().take(MAX_LISTED), names.len()));
+    push_line(out, &["*** lines of ", &count, " are hidden: ", &listed]);
+}
+
+/// Why the input line is off although it was asked for. The text is a reply, without `*** `.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum InputLineRefusal {
+    /// The client agreed to neither ECHO nor SGA within this time.
+    #[error(
+        "ui is off: this client did not agree to it within {}; use telnet, or PuTTY in telnet mode",
+        format_duration(*.0)
+    )]
+    NoAnswer(Duration),
+    /// The client refused ECHO or SGA.
+    #[error("ui is off: the client refused it; use telnet, or PuTTY in telnet mode")]
+    Refused,
+    /// The client's terminal cannot move its cursor: its type (TTYPE) is `dumb`.
+    #[error("ui is off: the terminal type is dumb; set TERM, for example: TERM=vt100 telnet HOST PORT")]
+    DumbTerminal,
 }
 
 /// Appends a line of the room's history, given without its LF. The `*** ` before it distinguishes the
@@ -107,9 +210,52 @@ fn format_remainder(total: usize, shown: usize) -> String {
     }
 }
 
+/// Returns `names` sorted without case, and the number of those that `total` counts and `names` lacks:
+/// `alice, bob, and 7 more`.
+fn join_sorted<'a>(names: impl Iterator<Item = &'a UserName>, total: usize) -> String {
+    let mut names: Vec<&str> = names.map(UserName::as_str).collect();
+    names.sort_unstable_by_key(|name| name.to_ascii_lowercase());
+    names.join(", ") + &format_remainder(total, names.len())
+}
+
+/// Appends `*** the name NAME is taken in ROOM: `, the parts of the `way_out`, and an `example`.
+fn push_name_taken_line(out: &mut Vec<u8>, room: &RoomName, name: &UserName, way_out: [&str; 3], example: &str) {
+    let (room, name, way_out) = (room.as_str(), name.as_str(), way_out.concat());
+    push_line(out, &["*** the name ", name, " is taken in ", room, ": ", &way_out, ", for example: ", example]);
+}
+
+/// Returns a valid user name that resembles `name` and differs from it: `alice2` for `alice`.
+fn similar_name(name: &UserName) -> String {
+    let name = name.as_str();
+    let digit = if name.ends_with('2') { '3' } else { '2' };
+    format!("{}{digit}", &name[..name.len().min(MAX_NAME_LENGTH - 1)])
+}
+
+/// Returns an offset in minutes east of UTC as `UTC+05:30`, or `UTC`.
+fn format_offset(offset: i16) -> String {
+    let (sign, minutes) = (if offset < 0 { '-' } else { '+' }, offset.unsigned_abs());
+    if minutes == 0 { "UTC".to_owned() } else { format!("UTC{sign}{:02}:{:02}", minutes / 60, minutes % 60) }
+}
+
+/// Returns `count` and `noun` in the singular or plural: `1 name`, `2 names`.
+pub(super) fn format_count(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Returns a duration as people write it, to the millisecond: `2 s`, `1 min 30 s`, `500 ms`.
+pub(crate) fn format_duration(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let parts =
+        [(millis / 3_600_000, "h"), (millis / 60_000 % 60, "min"), (millis / 1_000 % 60, "s"), (millis % 1_000, "ms")];
+    let parts: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n} {unit}")).collect();
+    if parts.is_empty() { "0 s".to_owned() } else { parts.join(" ") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::messages;
+    use crate::text::recalled_form::could_be_recalled;
 
     fn text(push: impl FnOnce(&mut Vec<u8>)) -> String {
         let mut out = Vec::new();
@@ -136,19 +282,198 @@ mod tests {
             (text(|out| push_whisper_received(out, &bob, "hi")), "bob whispers: hi"),
             (text(|out| push_whisper_sent(out, &bob, "hi")), "you whisper to bob: hi"),
             (text(|out| push_no_such_member(out, &bob)), "no member here is called bob: /who lists the members"),
-            (
-                text(|out| push_name_taken_in(out, &lobby, &bob)),
-                "the name bob is taken in lobby: you stay here; write: /join lobby NAME",
-            ),
             (text(|out| push_already_here(out, &lobby)), "you are in lobby already"),
-            (text(|out| push_name_taken(out, &bob)), "the name bob is taken here: choose another"),
-            (text(|out| push_switched(out, "ui", true)), "ui is on"),
-            (text(|out| push_switched(out, "time", false)), "time is off"),
             (text(|out| push_recalled(out, b"bob: hi")), "bob: hi"),
             (ARE_YOU_THERE_REPLY.to_owned(), "yes, roomcast is here"),
             (NO_HISTORY.to_owned(), "there are no earlier lines of this room"),
         ] {
             assert_eq!(reply, format!("*** {expected}\n"));
+        }
+    }
+
+    #[test]
+    fn each_reply_about_a_taken_name_shows_a_name_to_try() {
+        let (bob, bob2, lobby) = (user("bob"), user("bob2"), room("lobby"));
+        let longest = user(&"a".repeat(20));
+        for (reply, expected) in [
+            (
+                text(|out| push_name_taken_in(out, &lobby, &bob)),
+                "*** the name bob is taken in lobby: you stay here; write: /join lobby NAME, for example: /join lobby \
+                 bob2\n",
+            ),
+            (
+                text(|out| push_name_taken(out, &lobby, &bob2)),
+                "*** the name bob2 is taken in lobby: you keep your name; write: /nick NAME, for example: /nick \
+                 bob23\n",
+            ),
+            (
+                name_taken_error(&lobby, &bob),
+                "the name bob is taken in lobby: connect again and choose another, for example: JOIN lobby bob2",
+            ),
+            (
+                name_taken_error(&lobby, &longest),
+                "the name aaaaaaaaaaaaaaaaaaaa is taken in lobby: connect again and choose another, for example: JOIN lobby \
+                 aaaaaaaaaaaaaaaaaaa2",
+            ),
+        ] {
+            assert_eq!(reply, expected);
+        }
+        for name in ["2", "~", "a:b", "<x", "aaaaaaaaaaaaaaaaaaa2", "aaaaaaaaaaaaaaaaaaa3"].map(user) {
+            let similar = similar_name(&name);
+            assert!(UserName::parse(&similar).is_ok_and(|similar| similar != name), "{name}: {similar}");
+        }
+    }
+
+    #[test]
+    fn join_hint_lists_at_most_twenty_names() {
+        let (lobby, names) = (room("lobby"), ["bob", "Alice"].map(user));
+        assert_eq!(
+            text(|out| push_join_hint(out, &lobby, 2, names.iter())),
+            "*** you are in lobby: Alice, bob. /help lists the commands, /quit leaves\n"
+        );
+        let members: Vec<UserName> = (0..27).map(|id| user(&format!("u{id:02}"))).collect();
+        let hint = text(|out| push_join_hint(out, &lobby, members.len(), members.iter()));
+        assert!(hint.contains(", u19, and 7 more. /help") && !hint.contains("u20"), "{hint}");
+    }
+
+    #[test]
+    fn each_setting_says_its_state() {
+        assert_eq!(text(|out| push_switched(out, "ui", false)), "*** ui is off\n");
+        assert_eq!(text(|out| push_switched(out, "color", true)), "*** color is on\n");
+        for (offset, expected) in [
+            (None, "off"),
+            (Some(0), "on, shown in UTC"),
+            (Some(120), "on, shown in UTC+02:00"),
+            (Some(-210), "on, shown in UTC-03:30"),
+            (Some(-30), "on, shown in UTC-00:30"),
+            (Some(840), "on, shown in UTC+14:00"),
+        ] {
+            assert_eq!(text(|out| push_time_state(out, offset)), format!("*** time is {expected}\n"));
+        }
+    }
+
+    #[test]
+    fn each_reply_about_hidden_lines_has_its_exact_text() {
+        let names = ["carol", "bob"].map(user);
+        for (reply, expected) in [
+            (text(|out| push_ignored(out, &names[1])), "lines of bob are hidden from now on: /unignore bob shows them"),
+            (text(|out| push_unignored(out, &names[1])), "lines of bob are shown from now on"),
+            (
+                text(|out| push_not_ignored(out, &names[1])),
+                "lines of bob were not hidden: /ignore lists the hidden names",
+            ),
+            (text(|out| push_ignored_names(out, &names)), "lines of 2 names are hidden: bob, carol"),
+            (text(|out| push_ignored_names(out, &names[..1])), "lines of 1 name are hidden: carol"),
+            (
+                text(|out| push_ignored_names(out, &[])),
+                "no lines are hidden; write: /ignore NAME, for example: /ignore bob",
+            ),
+            (
+                text(|out| push_ignore_list_full(out, 50)),
+                "lines of 50 names are hidden, and no more can be: /unignore NAME shows those of one",
+            ),
+        ] {
+            assert_eq!(reply, format!("*** {expected}\n"));
+        }
+    }
+
+    #[test]
+    fn refused_input_line_says_why_and_what_to_use() {
+        for (refusal, expected) in [
+            (
+                InputLineRefusal::NoAnswer(Duration::from_secs(2)),
+                "ui is off: this client did not agree to it within 2 s; use telnet, or PuTTY in telnet mode",
+            ),
+            (InputLineRefusal::Refused, "ui is off: the client refused it; use telnet, or PuTTY in telnet mode"),
+            (
+                InputLineRefusal::DumbTerminal,
+                "ui is off: the terminal type is dumb; set TERM, for example: TERM=vt100 telnet HOST PORT",
+            ),
+        ] {
+            assert_eq!(refusal.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn duration_is_written_in_the_units_of_people() {
+        for (millis, expected) in [
+            (0, "0 s"),
+            (2_000, "2 s"),
+            (500, "500 ms"),
+            (90_000, "1 min 30 s"),
+            (3_600_000, "1 h"),
+            (90_061_001, "25 h 1 min 1 s 1 ms"),
+        ] {
+            assert_eq!(format_duration(Duration::from_millis(millis)), expected);
+        }
+    }
+
+    /// Returns every reply that this file makes but the recalled lines.
+    fn every_reply(room: &RoomName, name: &UserName) -> Vec<String> {
+        let text = |push: &dyn Fn(&mut Vec<u8>)| text(push);
+        let (one, rooms) = ([*name], [(*room, 2)]);
+        let replies = [
+            text(&|out| push_who(out, 1, one.iter())),
+            text(&|out| push_rooms(out, rooms.into_iter())),
+            text(&|out| push_whisper_received(out, name, "has joined")),
+            text(&|out| push_whisper_sent(out, name, "has joined")),
+            text(&|out| push_no_such_member(out, name)),
+            text(&|out| push_name_taken_in(out, room, name)),
+            text(&|out| push_name_taken(out, room, name)),
+            text(&|out| push_reply(out, &name_taken_error(room, name))),
+            text(&|out| push_already_here(out, room)),
+            text(&|out| push_join_hint(out, room, 1, one.iter())),
+            text(&|out| push_switched(out, "ui", true)),
+            text(&|out| push_time_state(out, Some(0))),
+            text(&|out| push_ignored(out, name)),
+            text(&|out| push_ignore_list_full(out, 50)),
+            text(&|out| push_unignored(out, name)),
+            text(&|out| push_not_ignored(out, name)),
+            text(&|out| push_ignored_names(out, &one)),
+            text(&|out| push_ignored_names(out, &[])),
+        ];
+        let constants = [
+            ARE_YOU_THERE_REPLY,
+            NO_HISTORY,
+            LINE_DROPPED,
+            LINE_LOST_TO_INTERRUPT,
+            NO_WHISPER_TO_REPLY_TO,
+            IDLE_TOO_LONG,
+            messages::SHUTTING_DOWN,
+        ];
+        let refusals =
+            [InputLineRefusal::NoAnswer(Duration::ZERO), InputLineRefusal::Refused, InputLineRefusal::DumbTerminal];
+        let constants = constants.map(str::to_owned).into_iter().chain([1, 2].map(messages::skipped_notice));
+        let refusals = refusals.map(|refusal| text(&|out| push_reply(out, &refusal)));
+        replies.into_iter().chain(constants).chain(refusals).collect()
+    }
+
+    #[test]
+    fn no_reply_could_be_a_recalled_line() {
+        let names = ["bob", "has", "is", "x:y", "you", "lines"].map(user);
+        let rooms = ["lobby", "x:", "*", "has", "/msg:"].map(room);
+        for (room, name) in rooms.iter().flat_map(|room| names.iter().map(move |name| (room, name))) {
+            for reply in every_reply(room, name) {
+                assert!(reply.starts_with("*** ") && reply.ends_with('\n') && reply.lines().count() == 1, "{reply}");
+                assert!(!could_be_recalled(reply.trim_end_matches('\n')), "{reply}");
+            }
+        }
+    }
+
+    /// The list of replies is written by hand, so a reply that it lacks must be found.
+    #[test]
+    fn list_of_replies_has_every_function_and_constant_of_this_file() {
+        let source = include_str!("replies.rs");
+        let (code, tests) = source.split_once("mod tests {").unwrap();
+        let list = &tests[tests.find("fn every_reply").unwrap()..tests.find("fn no_reply_could").unwrap()];
+        let is_word_end = |c: char| !c.is_alphanumeric() && c != '_';
+        let declared = code.lines().filter_map(|line| {
+            let declared = line.strip_prefix("pub(crate) fn push_").map(|rest| ("push_", rest));
+            let (prefix, rest) = declared.or_else(|| Some(("", line.strip_prefix("pub(crate) const ")?)))?;
+            Some(prefix.to_owned() + rest.split(is_word_end).next()?)
+        });
+        for item in declared.filter(|item| !["push_recalled", "MAX_LISTED"].contains(&item.as_str())) {
+            assert!(list.split(is_word_end).any(|word| word == item), "the list of replies lacks {item}");
         }
     }
 
