@@ -34,7 +34,7 @@ fn unknown_command_is_replyed_to_its_sender_alone() {
     for reply in ["unknown command /mgs: ", "unknown command /MSGG: ", "unknown command /мсг: "] {
         assert!(alice.read_line().starts_with(&format!("*** {reply}")));
     }
-    alice.expect_line("*** /msg: an argument is missing; write: /msg NAME TEXT");
+    alice.expect_line("*** /msg: the text is missing; write: /msg NAME TEXT, for example: /msg bob hello");
     assert!(alice.read_line().starts_with("*** /msg: the name holds 'ö'"));
     alice.expect_line("alice: hello");
     bob.expect_line("alice: hello");
@@ -42,10 +42,27 @@ fn unknown_command_is_replyed_to_its_sender_alone() {
 }
 
 #[test]
+fn blank_before_a_command_does_not_send_it_to_the_room() {
+    let server = TestServer::start();
+    let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
+    for blanks in [" ", "\t ", "\u{A0}", "\u{3000}", "\u{200B}"] {
+        alice.send(format!("{blanks}/msg bob my password\n"));
+        alice.expect_line("*** you whisper to bob: my password");
+        bob.expect_line("*** alice whispers: my password");
+        alice.send(format!("{blanks}//msg bob hi\n"));
+        bob.expect_line(&format!("alice: {blanks}/msg bob hi"));
+        alice.expect_line(&format!("alice: {blanks}/msg bob hi"));
+    }
+    bob.expect_no_line_and_leave();
+}
+
+#[test]
 fn line_that_only_resembles_a_command_is_sent() {
     let server = TestServer::start();
     let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
-    for line in ["/etc/passwd", "/", "/ who", "/who's there", "/1 x", " /who", "// who", "//etc/passwd", "///who"] {
+    for line in
+        ["/etc/passwd", "/", "/ who", "/who's there", "/1 x", " /etc/passwd", "// who", "//etc/passwd", "///who"]
+    {
         alice.send(format!("{line}\n"));
         bob.expect_line(&format!("alice: {line}"));
         alice.expect_line(&format!("alice: {line}"));
@@ -86,7 +103,9 @@ fn join_of_a_room_where_the_name_is_taken_is_refused() {
     let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
     let mut other = server.join("other", "ALICE");
     alice.send("/join other\nstill here\n");
-    alice.expect_line("*** the name alice is taken in other: you stay here; write: /join other NAME");
+    alice.expect_line(
+        "*** the name alice is taken in other: you stay here; write: /join other NAME, for example: /join other alice2",
+    );
     alice.expect_line("alice: still here");
     bob.expect_line("alice: still here");
     alice.send("/join other bob\n");
@@ -156,11 +175,16 @@ fn rename_may_change_only_case_and_not_take_another_members_name() {
     let server = TestServer::start();
     let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
     alice.send("/nick BOB\n/nick ALICE\nhi\n");
-    alice.expect_lines(&["*** the name BOB is taken here: choose another", "alice is now known as ALICE", "ALICE: hi"]);
+    let taken = |name: &str| {
+        format!(
+            "*** the name {name} is taken in room: you keep your name; write: /nick NAME, for example: /nick {name}2"
+        )
+    };
+    alice.expect_lines(&[&taken("BOB"), "alice is now known as ALICE", "ALICE: hi"]);
     bob.expect_lines(&["alice is now known as ALICE", "ALICE: hi"]);
     // Alice keeps her name in any case until a rename succeeds.
     bob.send("/nick alice\n");
-    bob.expect_line("*** the name alice is taken here: choose another");
+    bob.expect_line(&taken("alice"));
     alice.send("/nick al\n");
     bob.expect_line("ALICE is now known as al");
     bob.send("/nick alice\n/who\n");
@@ -218,9 +242,11 @@ fn last_shows_as_many_lines_as_are_requested_and_kept() {
             alice.expect_line(&format!("*** alice: {number}"));
         }
     }
-    for wrong in ["0", "65536", "-1", "few", "1 2"] {
+    for wrong in ["0", "65536", "-1", "few"] {
         alice.send(format!("/last {wrong}\n"));
-        alice.expect_line("*** /last: N is a number from 1 to 65535; write: /last [N]");
+        alice.expect_line(&format!(
+            "*** /last: \"{wrong}\" is no number from 1 to 65535; write: /last [N], for example: /last 5"
+        ));
     }
     // Replies are not part of the history.
     alice.send("/me stops\n/last 2\n");
@@ -330,7 +356,7 @@ fn replies_to_an_nvt_end_in_cr_lf() {
     nvt.expect_text(
         "*** 2 here: nvt, plain\r\n*** nvt has joined\r\n*** unknown command /nonsense: /help lists them; \
          //nonsense says it\r\n*** nvt whispers: hi\r\n*** you whisper to nvt: hi\r\n*** the name plain is taken \
-         here: choose another\r\nnvt is now known as telnet\r\n",
+         in room: you keep your name; write: /nick NAME, for example: /nick plain2\r\nnvt is now known as telnet\r\n",
     );
     plain.send("/msg telnet hi\n");
     nvt.expect_text("*** plain whispers: hi\r\n");
@@ -346,8 +372,10 @@ fn is_reply(reply: &str) -> bool {
     misuse
         || words.is_some_and(is_name)
         || reply.strip_prefix("you whisper to ").and_then(|rest| rest.split_once(": ")).is_some_and(|to| is_name(to.0))
-        || reply.strip_prefix("unknown command /").is_some_and(|rest| rest.contains(": /help lists them; //"))
-        || reply.strip_prefix("the name ").is_some_and(|rest| rest.ends_with(" is taken here: choose another"))
+        || reply
+            .strip_prefix("unknown command /")
+            .is_some_and(|rest| rest.contains(": /help lists them; //") || rest.contains(": did you mean /"))
+        || reply.strip_prefix("the name ").is_some_and(|rest| rest.contains(" is taken in "))
         || reply
             .strip_prefix("no member here is called ")
             .is_some_and(|rest| rest.ends_with(": /who lists the members"))

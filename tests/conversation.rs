@@ -15,18 +15,22 @@ alice has joined
 bob has joined
 carol has joined
 4> /help
-*** /help              this list
-*** /who               list the members of this room
-*** /rooms             list the rooms and how many are in each
-*** /join ROOM [NAME]  leave this room for another one
-*** /nick NAME         change your name
-*** /me TEXT           describe an action: * alice waves
-*** /msg NAME TEXT     whisper to one member of this room
-*** /last [N]          show the last lines of this room
-*** /quit [TEXT]       leave the server, after a last text
-*** /ui on|off         edit lines with the arrow keys (telnet)
-*** /time on|off       the time (UTC) before each line
-*** /color on|off      a color for each name
+*** /help [COMMAND]        list the commands, or explain one of them
+*** /who                   list the members of this room
+*** /rooms                 list the rooms and how many are in each
+*** /join ROOM [NAME]      leave this room for another one
+*** /nick NAME             change your name
+*** /me TEXT               describe an action: * alice waves
+*** /msg NAME TEXT         whisper to one member of this room
+*** /reply TEXT            whisper back to the member that whispered last
+*** /last [N]              show the last lines of this room
+*** /ignore [NAME]         hide the lines of NAME, or list the hidden names
+*** /unignore NAME         show the lines of NAME again
+*** /ui [on|off]           edit lines with the arrow keys (telnet)
+*** /time [on|off|OFFSET]  show when each line was said
+*** /color [on|off]        a color for each name
+*** /quit [TEXT]           leave the server, after a last text
+*** for more about one of them write its name after /help: /help msg
 *** to say a line that looks like a command, write a second /: //who
 5> /who
 *** 3 here: alice, bob, carol
@@ -38,7 +42,7 @@ bob: hi alice
 *** you whisper to bob: she never says anything
 *** bob whispers: shh
 11> /mgs bob oops
-*** unknown command /mgs: /help lists them; //mgs says it
+*** unknown command /mgs: did you mean /msg? //mgs says it
 12> /nick al
 alice is now known as al
 carol has left
@@ -82,11 +86,11 @@ al has left
 22> /who is it
 *** /who takes no arguments; write: /who
 23> /nick ***
-*** /nick: the name has stars only, and stars begin the server's own lines; write: /nick NAME
+*** /nick: the name has stars only, and stars begin the server's own lines; write: /nick NAME, for example: /nick alice2
 24> /nick carol
-*** the name carol is taken here: choose another
+*** the name carol is taken in lobby: you keep your name; write: /nick NAME, for example: /nick carol2
 25> /last 0
-*** /last: N is a number from 1 to 65535; write: /last [N]
+*** /last: \"0\" is no number from 1 to 65535; write: /last [N], for example: /last 5
 26> /time on
 *** /time works with the input line: /ui on
 27> /ui on

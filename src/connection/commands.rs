@@ -7,7 +7,7 @@ use crate::metrics::counters::MetricsDelta;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::line_batch::{EncodedBatch, count_lines};
 use crate::peer::{OutputOp, Peer};
-use crate::protocol::commands::{self, Command};
+use crate::protocol::commands::{self, Command, TimeSetting};
 use crate::room::registry::ShuttingDown;
 use crate::terminal::line_style::LineStyle;
 use crate::text::names::{RoomName, UserName};
@@ -35,7 +35,7 @@ impl Connection {
         };
         let (room, user) = (membership.room(), membership.user());
         match command {
-            Command::Help => self.reply_with(commands::push_help),
+            Command::Help(topic) => self.reply_with(|out| commands::push_help(out, topic)),
             Command::Who => self.list_members(),
             Command::Rooms => self.list_rooms(),
             Command::Join { room: wanted, .. } if wanted == room => {
@@ -62,9 +62,15 @@ impl Connection {
                 self.send_lines(lines);
                 return Err(CloseReason::Quit);
             }
-            Command::Ui(on) => self.switch_input_line(on),
-            Command::Time(on) => self.switch_style("time", |style| &mut style.time, on),
-            Command::Color(on) => self.switch_style("color", |style| &mut style.color, on),
+            Command::Ui(on) => self.switch_input_line(on.unwrap_or(true)),
+            Command::Time(setting) => {
+                self.switch_style("time", |style| &mut style.time, setting != Some(TimeSetting::Off));
+            }
+            Command::Color(on) => self.switch_style("color", |style| &mut style.color, on.unwrap_or(true)),
+            Command::Reply(_) => self.reply(replies::NO_WHISPER_TO_REPLY_TO.into()),
+            Command::Ignore(None) => self.reply_with(|out| replies::push_ignored_names(out, &[])),
+            Command::Ignore(Some(name)) => self.reply_with(|out| replies::push_ignored(out, &name)),
+            Command::Unignore(name) => self.reply_with(|out| replies::push_not_ignored(out, &name)),
         }
         Ok(())
     }

@@ -69,11 +69,12 @@ impl Connection {
         let text = sanitize::sanitize(line);
         #[cfg(test)]
         super::tests::panic_if_asked(&text);
-        let parsed = if self.context.live.commands() { commands::parse(&text) } else { Ok(ParsedLine::Chat(&text)) };
+        let commands = self.context.live.commands();
+        let parsed = if commands { commands::parse(&text) } else { Ok(ParsedLine::Chat((&*text).into())) };
         match parsed {
             Ok(ParsedLine::Chat(text)) => {
                 if let Some(membership) = self.state.admitted_membership() {
-                    lines.add(|out| messages::push_chat(out, &membership.user(), text));
+                    lines.add(|out| messages::push_chat(out, &membership.user(), &text));
                 }
             }
             Ok(ParsedLine::Command(command)) => {

@@ -1,136 +1,222 @@
-//! The table of chat commands: the word, arguments, summary and parser of each.
+//! The table of chat commands: the words, arguments, help and parser of each.
 //!
-//! The help is written from the same table, so it lists exactly the commands that exist.
+//! The work that each command makes the server do, which the connection charges before it runs the command.
+//! `n` is the number of members of the asker's room, `m` of the room that it joins:
+//!
+//! | command | work | output |
+//! |---|---|---|
+//! | `/help` | formats the table | at most 24 rows of 79 bytes, to the asker |
+//! | `/who` | takes 50 of `n` names and sorts those | at most 1.2 KiB, to the asker |
+//! | `/rooms` | walks all rooms of the server, under a read lock of each shard in turn | at most 1.5 KiB, to the asker |
+//! | `/join` | copies the member maps of both rooms, `n` + `m` entries | one line to each of `n` + `m` members |
+//! | `/nick` | copies the member map, `n` entries | one line to each of `n` members |
+//! | `/me` | the work of a chat line | one line to each of `n` members |
+//! | `/msg`, `/reply` | looks one name up among `n` | one line to the asker and one to the addressee |
+//! | `/last N` | copies `N` lines of the history, at most 64 KiB | those lines, to the asker |
+//! | `/ignore`, `/unignore` | searches the connection's list of hidden names | one line to the asker |
+//! | `/ui` | negotiates telnet options, redraws the input line | at most one row of the terminal and 20 bytes |
+//! | `/time`, `/color` | sets a field of the connection | one line to the asker |
+//! | `/quit` | copies the member map, `n` entries | one line to each of `n` members |
+//! | an unknown word | compares it, cut to 16 bytes, with every word of the table | one line to the asker |
 
-use super::{ArgumentError, BLANKS, Command};
-use crate::text::names::{RoomName, UserName};
+use super::arguments::{
+    parse_help, parse_ignore, parse_join, parse_last, parse_msg, parse_quit, parse_switch, parse_time, parse_user_name,
+    required,
+};
+use super::{ArgumentError, Command};
 
-/// How many lines `/last` without a number shows: they fit a screen of 24 rows.
-const DEFAULT_LAST_LINES: u16 = 20;
+/// The longest word, in bytes, that is compared with the table for a suggestion: no longer one is a single
+/// edit away from a command's word.
+const MAX_COMPARED_WORD: usize = 16;
 
 /// The specification of a command.
-pub(super) struct CommandSpec {
+#[derive(Debug)]
+pub(crate) struct CommandSpec {
     /// The word after the slash, in lower case.
     pub(super) word: &'static str,
+    /// Other words for the same command, in lower case.
+    pub(super) aliases: &'static [&'static str],
     /// The arguments, as the help shows them; empty for a command without arguments.
     pub(super) arguments: &'static str,
-    /// The effect of the command, as the help shows it.
+    /// The effect of the command, as the list of commands shows it.
     pub(super) summary: &'static str,
+    /// More about the effect, as the help of this command shows it: rows of at most 75 bytes; may be empty.
+    pub(super) details: &'static str,
+    /// A whole line that runs the command, with arguments if it takes any.
+    pub(super) example: &'static str,
     /// Parses the arguments, given without the blanks around them.
-    pub(super) parse: fn(&str) -> Result<Command<'_>, ArgumentError>,
+    pub(super) parse: for<'a> fn(&'a str) -> Result<Command<'a>, ArgumentError<'a>>,
 }
+
+/// Specifications are equal when they are the same entry of the table.
+impl PartialEq for CommandSpec {
+    fn eq(&self, other: &Self) -> bool {
+        self.word == other.word
+    }
+}
+
+impl Eq for CommandSpec {}
 
 /// Every command, in the order of the help.
-#[rustfmt::skip]
-pub(super) const COMMANDS: [CommandSpec; 12] = [
-    CommandSpec { word: "help", arguments: "", summary: "this list", parse: |_| Ok(Command::Help) },
-    CommandSpec { word: "who", arguments: "", summary: "list the members of this room", parse: |_| Ok(Command::Who) },
-    CommandSpec { word: "rooms", arguments: "", summary: "list the rooms and how many are in each", parse: |_| Ok(Command::Rooms) },
-    CommandSpec { word: "join", arguments: "ROOM [NAME]", summary: "leave this room for another one", parse: parse_join },
-    CommandSpec { word: "nick", arguments: "NAME", summary: "change your name", parse: |name| parse_user_name(name).map(Command::Nick) },
-    CommandSpec { word: "me", arguments: "TEXT", summary: "describe an action: * alice waves", parse: |text| required(text).map(Command::Me) },
-    CommandSpec { word: "msg", arguments: "NAME TEXT", summary: "whisper to one member of this room", parse: parse_msg },
-    CommandSpec { word: "last", arguments: "[N]", summary: "show the last lines of this room", parse: parse_last },
-    CommandSpec { word: "quit", arguments: "[TEXT]", summary: "leave the server, after a last text", parse: parse_quit },
-    CommandSpec { word: "ui", arguments: "on|off", summary: "edit lines with the arrow keys (telnet)", parse: |on| parse_switch(on).map(Command::Ui) },
-    CommandSpec { word: "time", arguments: "on|off", summary: "the time (UTC) before each line", parse: |on| parse_switch(on).map(Command::Time) },
-    CommandSpec { word: "color", arguments: "on|off", summary: "a color for each name", parse: |on| parse_switch(on).map(Command::Color) },
+pub(super) static COMMANDS: [CommandSpec; 15] = [
+    CommandSpec {
+        word: "help",
+        aliases: &["h", "?"],
+        arguments: "[COMMAND]",
+        summary: "list the commands, or explain one of them",
+        details: "",
+        example: "/help msg",
+        parse: parse_help,
+    },
+    CommandSpec {
+        word: "who",
+        aliases: &["names"],
+        arguments: "",
+        summary: "list the members of this room",
+        details: "",
+        example: "/who",
+        parse: |_| Ok(Command::Who),
+    },
+    CommandSpec {
+        word: "rooms",
+        aliases: &["list"],
+        arguments: "",
+        summary: "list the rooms and how many are in each",
+        details: "",
+        example: "/rooms",
+        parse: |_| Ok(Command::Rooms),
+    },
+    CommandSpec {
+        word: "join",
+        aliases: &[],
+        arguments: "ROOM [NAME]",
+        summary: "leave this room for another one",
+        details: "a room that has no member yet is made; without NAME you keep your name",
+        example: "/join lobby",
+        parse: parse_join,
+    },
+    CommandSpec {
+        word: "nick",
+        aliases: &["nickname"],
+        arguments: "NAME",
+        summary: "change your name",
+        details: "a name has 1 to 20 printable ASCII characters and no blank",
+        example: "/nick alice2",
+        parse: |name| parse_user_name(name).map(Command::Nick),
+    },
+    CommandSpec {
+        word: "me",
+        aliases: &[],
+        arguments: "TEXT",
+        summary: "describe an action: * alice waves",
+        details: "",
+        example: "/me waves",
+        parse: |text| required("text", text).map(Command::Me),
+    },
+    CommandSpec {
+        word: "msg",
+        aliases: &["w", "tell"],
+        arguments: "NAME TEXT",
+        summary: "whisper to one member of this room",
+        details: "no other member sees it",
+        example: "/msg bob hello",
+        parse: parse_msg,
+    },
+    CommandSpec {
+        word: "reply",
+        aliases: &["r"],
+        arguments: "TEXT",
+        summary: "whisper back to the member that whispered last",
+        details: "no other member sees it",
+        example: "/reply hello",
+        parse: |text| required("text", text).map(Command::Reply),
+    },
+    CommandSpec {
+        word: "last",
+        aliases: &[],
+        arguments: "[N]",
+        summary: "show the last lines of this room",
+        details: "without N, the last 20",
+        example: "/last 5",
+        parse: parse_last,
+    },
+    CommandSpec {
+        word: "ignore",
+        aliases: &[],
+        arguments: "[NAME]",
+        summary: "hide the lines of NAME, or list the hidden names",
+        details: "only you stop seeing them; /unignore NAME shows them again",
+        example: "/ignore bob",
+        parse: parse_ignore,
+    },
+    CommandSpec {
+        word: "unignore",
+        aliases: &[],
+        arguments: "NAME",
+        summary: "show the lines of NAME again",
+        details: "/ignore alone lists the hidden names",
+        example: "/unignore bob",
+        parse: |name| parse_user_name(name).map(Command::Unignore),
+    },
+    CommandSpec {
+        word: "ui",
+        aliases: &[],
+        arguments: "[on|off]",
+        summary: "edit lines with the arrow keys (telnet)",
+        details: "what others say never tears the line that you type; alone, says its state",
+        example: "/ui on",
+        parse: |on| parse_switch(on).map(Command::Ui),
+    },
+    CommandSpec {
+        word: "time",
+        aliases: &[],
+        arguments: "[on|off|OFFSET]",
+        summary: "show when each line was said",
+        details: "OFFSET is yours from UTC: +2, -3 or +5:30; alone, says its state",
+        example: "/time +2",
+        parse: parse_time,
+    },
+    CommandSpec {
+        word: "color",
+        aliases: &[],
+        arguments: "[on|off]",
+        summary: "a color for each name",
+        details: "alone, says its state",
+        example: "/color on",
+        parse: |on| parse_switch(on).map(Command::Color),
+    },
+    CommandSpec {
+        word: "quit",
+        aliases: &["exit", "part"],
+        arguments: "[TEXT]",
+        summary: "leave the server, after a last text",
+        details: "",
+        example: "/quit good night",
+        parse: parse_quit,
+    },
 ];
 
-/// Appends the help: one reply line per command, and one about the second slash.
-pub(crate) fn push_help(out: &mut Vec<u8>) {
-    let width = COMMANDS.iter().map(|spec| spec.word.len() + 1 + spec.arguments.len()).max().unwrap_or_default();
-    for CommandSpec { word, arguments, summary, .. } in &COMMANDS {
-        let usage = format!("{word} {arguments}");
-        out.extend_from_slice(format!("*** /{usage:width$}  {summary}\n").as_bytes());
+/// Returns the command of which `word` is the word or an alias, in any ASCII case.
+pub(super) fn find(word: &str) -> Option<&'static CommandSpec> {
+    COMMANDS.iter().find(|spec| spec.words().any(|own| own.eq_ignore_ascii_case(word)))
+}
+
+/// Returns the first command of which the word, or else an alias, is one edit away from `word`: a letter
+/// added, removed, replaced, or exchanged with the next one. Words of one letter are near to everything and
+/// have no suggestion.
+pub(super) fn find_similar(word: &str) -> Option<&'static CommandSpec> {
+    if !(2..=MAX_COMPARED_WORD).contains(&word.len()) {
+        return None;
     }
-    out.extend_from_slice(b"*** to say a line that looks like a command, write a second /: //who\n");
+    let word = word.to_ascii_lowercase();
+    let is_similar = |own: &str| own.len() > 1 && strsim::osa_distance(own, &word) == 1;
+    let by_word = COMMANDS.iter().find(|spec| is_similar(spec.word));
+    by_word.or_else(|| COMMANDS.iter().find(|spec| spec.aliases.iter().any(|alias| is_similar(alias))))
 }
 
-fn parse_join(arguments: &str) -> Result<Command<'_>, ArgumentError> {
-    let (room, name) = split_first_word(arguments);
-    let room = RoomName::parse(required(room)?).map_err(ArgumentError::InvalidRoomName)?;
-    let user = if name.is_empty() { None } else { Some(parse_user_name(name)?) };
-    Ok(Command::Join { room, user })
-}
-
-fn parse_msg(arguments: &str) -> Result<Command<'_>, ArgumentError> {
-    let (name, text) = split_first_word(arguments);
-    Ok(Command::Msg { to: parse_user_name(name)?, text: required(text)? })
-}
-
-fn parse_last(arguments: &str) -> Result<Command<'_>, ArgumentError> {
-    let count = if arguments.is_empty() { Ok(DEFAULT_LAST_LINES) } else { arguments.parse() };
-    count.ok().filter(|count| *count > 0).map(Command::Last).ok_or(ArgumentError::InvalidCount)
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "the table's parsers have one signature")]
-fn parse_quit(arguments: &str) -> Result<Command<'_>, ArgumentError> {
-    Ok(Command::Quit(required(arguments).ok()))
-}
-
-/// Parses arguments that are exactly one user name.
-fn parse_user_name(arguments: &str) -> Result<UserName, ArgumentError> {
-    match split_first_word(required(arguments)?) {
-        (name, "") => UserName::parse(name).map_err(ArgumentError::InvalidUserName),
-        _ => Err(ArgumentError::Excess),
-    }
-}
-
-/// Parses `on` as true and `off` as false, in any case.
-fn parse_switch(arguments: &str) -> Result<bool, ArgumentError> {
-    match required(arguments)? {
-        on if on.eq_ignore_ascii_case("on") => Ok(true),
-        off if off.eq_ignore_ascii_case("off") => Ok(false),
-        _ => Err(ArgumentError::InvalidSwitch),
-    }
-}
-
-/// Returns `arguments`, or [`ArgumentError::Missing`] if they are empty.
-fn required(arguments: &str) -> Result<&str, ArgumentError> {
-    if arguments.is_empty() { Err(ArgumentError::Missing) } else { Ok(arguments) }
-}
-
-/// Splits `arguments` after the first word and drops the blanks between.
-fn split_first_word(arguments: &str) -> (&str, &str) {
-    let (word, rest) = arguments.split_once(BLANKS).unwrap_or((arguments, ""));
-    (word, rest.trim_start_matches(BLANKS))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::protocol::commands::{ParsedLine, parse};
-
-    /// Returns valid arguments for a usage as the help shows it.
-    fn example(arguments: &str) -> String {
-        let words = [("ROOM", "lobby"), ("NAME", "bob"), ("TEXT", "so long"), ("N", "5"), ("on|off", "on")];
-        let example =
-            words.iter().fold(arguments.to_owned(), |text, (placeholder, word)| text.replace(placeholder, word));
-        assert!(!example.contains(|c: char| c.is_uppercase() || c == '|'), "no example for {arguments}");
-        example.replace(['[', ']'], "")
-    }
-
-    #[test]
-    fn every_usage_in_the_help_is_parsed() {
-        for CommandSpec { word, arguments, .. } in &COMMANDS {
-            let needed = arguments.split('[').next().unwrap_or_default();
-            for arguments in [arguments, needed].map(example) {
-                let line = format!("/{word} {arguments}");
-                assert!(matches!(parse(&line), Ok(ParsedLine::Command(_))), "{line}");
-            }
-        }
-    }
-
-    #[test]
-    fn help_is_aligned_and_fits_a_screen() {
-        let mut out = Vec::new();
-        push_help(&mut out);
-        let text = String::from_utf8(out).unwrap();
-        assert!(text.ends_with('\n') && text.lines().count() < 24);
-        assert!(text.lines().all(|line| line.starts_with("*** ") && line.chars().count() <= 80), "{text}");
-        let column = |summary: &str| text.lines().find_map(|line| line.find(summary)).unwrap();
-        assert!(COMMANDS.iter().all(|spec| column(spec.summary) == column("this list")), "{text}");
-        assert!(text.starts_with("*** /help              this list\n"), "{text}");
+impl CommandSpec {
+    /// Returns the word and the aliases.
+    pub(super) fn words(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.word).chain(self.aliases.iter().copied())
     }
 }
