@@ -56,7 +56,7 @@ fn help_names_every_flag_with_its_variable_and_default() {
     let help = String::from_utf8(output).unwrap();
     for (flag, default) in [
         ("BIND", "every interface, IPv4 and IPv6"),
-        ("LISTEN", "unix:PATH"),
+        ("LISTEN", "telnet://ADDR:PORT"),
         ("SOCKET_MODE", "umask"),
         ("WORKERS", "one for each core"),
         ("MAX_LINE", "20000"),
@@ -111,8 +111,10 @@ fn bounds_are_printed_only_when_asked_for() {
 
 #[test]
 fn wrong_listener_is_one_line_and_exit_code_2() {
-    expect_refusal(&["--listen", "telnet://127.0.0.1:2323"], 2, "this build has no telnet:// listener");
+    expect_refusal(&["--listen", "tls://127.0.0.1:2323"], 2, "this build has no tls:// listener");
+    expect_refusal(&["--listen", "tls://127.0.0.1:2323"], 2, "telnet://ADDR:PORT or unix:PATH");
     expect_refusal(&["--listen", "tcp://nowhere"], 2, "--listen");
+    expect_refusal(&["--listen", "telnet://nowhere"], 2, "write telnet://127.0.0.1:1234");
     expect_refusal(
         &["4000", "--listen", "tcp://127.0.0.1:0"],
         2,

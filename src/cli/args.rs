@@ -47,7 +47,7 @@ struct NetworkArgs {
     bind: Vec<IpAddr>,
 
     /// A listener, repeatable, in place of the port and --bind: tcp://ADDR:PORT, tcp://:PORT (every
-    /// interface) or unix:PATH
+    /// interface), telnet://ADDR:PORT (for telnet clients: negotiates at once) or unix:PATH
     #[arg(long, value_name = "URL", env = "ROOMCAST_LISTEN", value_delimiter = ',')]
     listen: Vec<ListenAddress>,
 
@@ -243,6 +243,7 @@ impl LimitArgs {
             dead_timeout,
             commands: self.plain.map_or(default.commands, |plain| !plain),
             drain: self.drain.unwrap_or(default.drain),
+            ..default
         }
     }
 }

@@ -5,11 +5,12 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
-/// Prints where the server listens, its bounds if they are given, how to join, and how to stop it.
+/// Prints where the server listens, its bounds if they are given, how to join, and how to stop it. People join at a
+/// telnet listener, if there is one.
 pub(super) fn greet(addresses: &[BoundAddress], bounds: Option<&str>) {
     let version = env!("CARGO_PKG_VERSION");
     let listening = addresses.iter().map(|address| format!("roomcast {version} listening on {address}"));
-    let way = addresses.first().map(way_to_connect);
+    let way = address_for_people(addresses).map(way_to_connect);
     let join = way.map(|way| format!("join with: {way}, then type: JOIN <ROOMNAME> <USERNAME>"));
     let rest = bounds.map(str::to_owned).into_iter().chain(join).chain(["Ctrl-C stops it".to_owned()]);
     let lines: Vec<String> = listening.chain(rest).collect();
@@ -17,10 +18,16 @@ pub(super) fn greet(addresses: &[BoundAddress], bounds: Option<&str>) {
     let _ = io::stdout().write_all((lines.join("\n") + "\n").as_bytes());
 }
 
+/// Returns the first telnet listener's address, or else the first address.
+fn address_for_people(addresses: &[BoundAddress]) -> Option<&BoundAddress> {
+    let telnet = addresses.iter().find(|address| matches!(address, BoundAddress::Telnet(_)));
+    telnet.or(addresses.first())
+}
+
 /// Returns a command that connects to `address` from this machine.
 fn way_to_connect(address: &BoundAddress) -> String {
     match address {
-        BoundAddress::Tcp(address) => {
+        BoundAddress::Tcp(address) | BoundAddress::Telnet(address) => {
             let reachable = SocketAddr::new(reachable_ip(address.ip()), address.port());
             let host = if reachable.ip().is_loopback() && address.ip().is_unspecified() {
                 "localhost".to_owned()
@@ -80,12 +87,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn people_are_sent_to_the_telnet_listener() {
+        let tcp = BoundAddress::Tcp("127.0.0.1:4000".parse().unwrap());
+        let telnet = BoundAddress::Telnet("127.0.0.1:23".parse().unwrap());
+        let unix = BoundAddress::Unix("/run/rc".into());
+        assert_eq!(address_for_people(&[unix.clone(), tcp.clone(), telnet.clone()]), Some(&telnet));
+        assert_eq!(address_for_people(&[unix.clone(), tcp]), Some(&unix));
+        assert_eq!(address_for_people(&[]), None);
+    }
+
+    #[test]
     fn the_way_to_connect_is_an_address_that_is_listened_on() {
         let tcp = |address: &str| way_to_connect(&BoundAddress::Tcp(address.parse().unwrap()));
         assert_eq!(tcp("0.0.0.0:4000"), "telnet localhost 4000");
         assert_eq!(tcp("[::]:4000"), "telnet localhost 4000");
         assert_eq!(tcp("127.0.0.2:4000"), "telnet 127.0.0.2 4000");
         assert_eq!(tcp("[::1]:4000"), "telnet ::1 4000");
+        let telnet = BoundAddress::Telnet("[::]:2323".parse().unwrap());
+        assert_eq!(way_to_connect(&telnet), "telnet localhost 2323");
         assert_eq!(way_to_connect(&BoundAddress::Unix("/run/rc".into())), "nc -U /run/rc");
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 /// The kinds of listener that are planned and not built: an error names them.
-const UNAVAILABLE: [&str; 4] = ["telnet", "tls", "ws", "wss"];
+const UNAVAILABLE: [&str; 3] = ["tls", "ws", "wss"];
 
 /// Where one listener accepts connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,13 @@ pub enum ListenAddress {
     /// `tcp://ADDR:PORT`, the line protocol over TCP.
     Tcp {
         /// The interface's address; `None`, written `tcp://:PORT`, is every interface, IPv4 and IPv6.
+        ip: Option<IpAddr>,
+        /// The port; 0 lets the system choose a free one.
+        port: u16,
+    },
+    /// `telnet://ADDR:PORT`, the line protocol over TCP for telnet clients: the server negotiates at once.
+    Telnet {
+        /// The interface's address; `None`, written `telnet://:PORT`, is every interface, IPv4 and IPv6.
         ip: Option<IpAddr>,
         /// The port; 0 lets the system choose a free one.
         port: u16,
@@ -26,19 +33,27 @@ pub enum ListenAddress {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ListenAddressError {
     /// The scheme is one that this build can't serve; holds it.
-    #[error("this build has no {0}:// listener; write tcp://ADDR:PORT or unix:PATH")]
+    #[error("this build has no {0}:// listener; write tcp://ADDR:PORT, telnet://ADDR:PORT or unix:PATH")]
     Unavailable(String),
     /// The scheme is unknown, or there is none.
-    #[error("no listener's URL; write tcp://ADDR:PORT or unix:PATH")]
+    #[error("no listener's URL; write tcp://ADDR:PORT, telnet://ADDR:PORT or unix:PATH")]
     Scheme,
-    /// The text after `tcp://` is no address with a port; holds it.
-    #[error("{0:?} is no IP address and port; write tcp://127.0.0.1:1234, tcp://[::1]:1234 or tcp://:1234")]
-    Address(String),
+    /// The text after `tcp://` or `telnet://` is no address with a port.
+    #[error(
+        "{address:?} is no IP address and port; write {scheme}://127.0.0.1:1234, {scheme}://[::1]:1234 or \
+         {scheme}://:1234"
+    )]
+    Address {
+        /// The URL's scheme.
+        scheme: String,
+        /// The text after it.
+        address: String,
+    },
     /// No path follows `unix:`.
     #[error("the socket's path is missing; write unix:PATH")]
     Path,
     /// A parameter follows a `?`; holds it.
-    #[error("this build knows no listener parameter {0:?}; write tcp://ADDR:PORT or unix:PATH")]
+    #[error("this build knows no listener parameter {0:?}; write tcp://ADDR:PORT, telnet://ADDR:PORT or unix:PATH")]
     Parameter(String),
 }
 
@@ -56,16 +71,24 @@ impl FromStr for ListenAddress {
         if UNAVAILABLE.contains(&scheme) {
             return Err(ListenAddressError::Unavailable(scheme.to_owned()));
         }
-        if scheme != "tcp" {
-            return Err(ListenAddressError::Scheme);
-        }
-        let every_interface = rest.strip_prefix(':').and_then(|port| port.parse().ok());
-        if let Some(port) = every_interface {
-            return Ok(Self::Tcp { ip: None, port });
-        }
-        let address: SocketAddr = rest.parse().map_err(|_| ListenAddressError::Address(rest.to_owned()))?;
-        Ok(Self::Tcp { ip: Some(address.ip()), port: address.port() })
+        let listen_on = match scheme {
+            "tcp" => |ip, port| Self::Tcp { ip, port },
+            "telnet" => |ip, port| Self::Telnet { ip, port },
+            _ => return Err(ListenAddressError::Scheme),
+        };
+        let (ip, port) = parse_address(rest)
+            .ok_or_else(|| ListenAddressError::Address { scheme: scheme.to_owned(), address: rest.to_owned() })?;
+        Ok(listen_on(ip, port))
     }
+}
+
+/// Reads `ADDR:PORT`, or `:PORT` for every interface.
+fn parse_address(text: &str) -> Option<(Option<IpAddr>, u16)> {
+    if let Some(port) = text.strip_prefix(':') {
+        return Some((None, port.parse().ok()?));
+    }
+    let address: SocketAddr = text.parse().ok()?;
+    Some((Some(address.ip()), address.port()))
 }
 
 impl fmt::Display for ListenAddress {
@@ -73,6 +96,8 @@ impl fmt::Display for ListenAddress {
         match self {
             Self::Tcp { ip: None, port } => write!(f, "tcp://:{port}"),
             Self::Tcp { ip: Some(ip), port } => write!(f, "tcp://{}", SocketAddr::new(*ip, *port)),
+            Self::Telnet { ip: None, port } => write!(f, "telnet://:{port}"),
+            Self::Telnet { ip: Some(ip), port } => write!(f, "telnet://{}", SocketAddr::new(*ip, *port)),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -87,8 +112,17 @@ mod tests {
     }
 
     #[test]
-    fn urls_of_both_kinds_are_read_and_shown_alike() {
-        for url in ["tcp://127.0.0.1:4000", "tcp://[::1]:0", "tcp://:1234", "unix:/run/roomcast.sock", "unix:chat"] {
+    fn urls_of_each_kind_are_read_and_shown_alike() {
+        for url in [
+            "tcp://127.0.0.1:4000",
+            "tcp://[::1]:0",
+            "tcp://:1234",
+            "telnet://127.0.0.1:23",
+            "telnet://[::1]:0",
+            "telnet://:2323",
+            "unix:/run/roomcast.sock",
+            "unix:chat",
+        ] {
             assert_eq!(url.parse::<ListenAddress>().unwrap().to_string(), url);
         }
     }
@@ -111,7 +145,12 @@ mod tests {
             ("tcp://", "\"\" is no IP address and port"),
             ("tcp://127.0.0.1", "\"127.0.0.1\" is no IP address"),
             ("tcp://localhost:4000", "\"localhost:4000\" is no IP address"),
-            ("tcp://:70000", "\":70000\" is no IP address"),
+            ("tcp://:70000", "\":70000\" is no IP address and port; write tcp://127.0.0.1:1234"),
+            ("tcp://:", "\":\" is no IP address"),
+            ("telnet://", "\"\" is no IP address and port; write telnet://127.0.0.1:1234"),
+            ("telnet://localhost:23", "\"localhost:23\" is no IP address"),
+            ("telnet:127.0.0.1:23", "no listener's URL; write tcp://ADDR:PORT, telnet://ADDR:PORT or unix:PATH"),
+            ("telnet://:23?proxy=v1", "this build knows no listener parameter \"proxy=v1\""),
             ("unix:/run/roomcast?proxy=v1v2", "this build knows no listener parameter \"proxy=v1v2\""),
             ("tcp://127.0.0.1:4000?proxy=v1v2", "this build knows no listener parameter \"proxy=v1v2\""),
         ] {

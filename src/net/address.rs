@@ -9,6 +9,8 @@ use std::path::PathBuf;
 pub enum BoundAddress {
     /// A TCP address; its port is never 0.
     Tcp(SocketAddr),
+    /// A TCP address at which telnet clients are served; its port is never 0.
+    Telnet(SocketAddr),
     /// The path of a Unix socket.
     Unix(PathBuf),
 }
@@ -26,6 +28,7 @@ impl fmt::Display for BoundAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Telnet(address) => write!(f, "telnet://{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }

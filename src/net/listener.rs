@@ -26,6 +26,15 @@ pub(crate) struct Listener {
     address: BoundAddress,
 }
 
+/// The protocol in which a listener's connections begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ListenerProtocol {
+    /// Lines. The server sends no telnet command before the peer has sent one (`tcp://`, `unix:`).
+    Raw,
+    /// Telnet: the server negotiates at once (`telnet://`).
+    Telnet,
+}
+
 /// A listening socket that the runtime watches.
 #[derive(Debug)]
 enum Listening {
@@ -82,8 +91,8 @@ impl Listener {
 
     fn bind(address: &ListenAddress, socket_mode: Option<u32>) -> Result<Self, ListenError> {
         match address {
-            ListenAddress::Tcp { ip: None, port } => on_every_interface(*port, listen_on_tcp),
-            ListenAddress::Tcp { ip: Some(ip), port } => listen_on_tcp(SocketAddr::new(*ip, *port), true),
+            ListenAddress::Tcp { ip, port } => listen_on_port(*ip, *port, BoundAddress::Tcp),
+            ListenAddress::Telnet { ip, port } => listen_on_port(*ip, *port, BoundAddress::Telnet),
             ListenAddress::Unix(path) => listen_on_unix(path, socket_mode)
                 .map_err(|error| ListenError { address: BoundAddress::Unix(path.clone()), error }),
         }
@@ -92,6 +101,14 @@ impl Listener {
     /// Returns where the listener is bound.
     pub(crate) fn address(&self) -> &BoundAddress {
         &self.address
+    }
+
+    /// Returns the protocol in which the listener's connections begin.
+    pub(crate) fn protocol(&self) -> ListenerProtocol {
+        match self.address {
+            BoundAddress::Tcp(_) | BoundAddress::Unix(_) => ListenerProtocol::Raw,
+            BoundAddress::Telnet(_) => ListenerProtocol::Telnet,
+        }
     }
 
     /// Waits for a connection; returns its stream, with the options that each connection gets, and where it comes
@@ -116,13 +133,16 @@ impl Listener {
 
 fn hint(address: &BoundAddress, error: &io::Error) -> String {
     match (address, error.kind()) {
-        (BoundAddress::Tcp(_), io::ErrorKind::AddrInUse) => {
+        (BoundAddress::Tcp(_) | BoundAddress::Telnet(_), io::ErrorKind::AddrInUse) => {
             "the port is in use, choose another one: roomcast <PORT>, or another URL for --listen".to_owned()
         }
         (BoundAddress::Tcp(_), io::ErrorKind::PermissionDenied) => {
             "not allowed, ports below 1024 need a privilege: choose another one: roomcast <PORT>".to_owned()
         }
-        (BoundAddress::Tcp(_), io::ErrorKind::AddrNotAvailable) => {
+        (BoundAddress::Telnet(_), io::ErrorKind::PermissionDenied) => {
+            "not allowed, ports below 1024 need a privilege: choose another one: --listen telnet://:2323".to_owned()
+        }
+        (BoundAddress::Tcp(_) | BoundAddress::Telnet(_), io::ErrorKind::AddrNotAvailable) => {
             "this machine has no such address: see --bind and --listen".to_owned()
         }
         (BoundAddress::Unix(_), io::ErrorKind::AddrInUse) => {
@@ -155,11 +175,25 @@ fn is_without_ipv6(error: &io::Error) -> bool {
         || matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::AddrNotAvailable)
 }
 
-fn listen_on_tcp(address: SocketAddr, v6_only: bool) -> Result<Listener, ListenError> {
-    try_listen_on_tcp(address, v6_only).map_err(|error| ListenError { address: BoundAddress::Tcp(address), error })
+/// Listens on a TCP port of one interface, or of every one; `bound` makes the listener's address.
+fn listen_on_port(
+    ip: Option<IpAddr>,
+    port: u16,
+    bound: fn(SocketAddr) -> BoundAddress,
+) -> Result<Listener, ListenError> {
+    let listen_on = |address, v6_only| {
+        let (io, address) =
+            listen_on_tcp(address, v6_only).map_err(|error| ListenError { address: bound(address), error })?;
+        Ok(Listener { io: Listening::Tcp(io), address: bound(address), _file: None })
+    };
+    match ip {
+        Some(ip) => listen_on(SocketAddr::new(ip, port), true),
+        None => on_every_interface(port, listen_on),
+    }
 }
 
-fn try_listen_on_tcp(address: SocketAddr, v6_only: bool) -> io::Result<Listener> {
+/// Listens on a TCP address; returns the listener and the address, whose port is not 0.
+fn listen_on_tcp(address: SocketAddr, v6_only: bool) -> io::Result<(TcpListener, SocketAddr)> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(v6_only)?;
@@ -169,8 +203,7 @@ fn try_listen_on_tcp(address: SocketAddr, v6_only: bool) -> io::Result<Listener>
     socket.bind(&address.into())?;
     let bound = socket.local_addr()?.as_socket().unwrap_or(address);
     start_listening(&socket)?;
-    let io = Listening::Tcp(TcpListener::from_std(socket.into())?);
-    Ok(Listener { io, address: BoundAddress::Tcp(bound), _file: None })
+    Ok((TcpListener::from_std(socket.into())?, bound))
 }
 
 /// Listens on a path. A file that a dead server left there is replaced; one that a server listens on, or that
@@ -235,6 +268,28 @@ mod tests {
         };
         let error = on_every_interface(4000, in_use).unwrap_err();
         assert_eq!(error.address, BoundAddress::Tcp("[::]:4000".parse().unwrap()));
+    }
+
+    #[tokio::test]
+    async fn listener_knows_its_protocol_and_is_bound_to_a_port() {
+        for (url, protocol) in [
+            ("tcp://127.0.0.1:0", ListenerProtocol::Raw),
+            ("telnet://127.0.0.1:0", ListenerProtocol::Telnet),
+            ("telnet://:0", ListenerProtocol::Telnet),
+        ] {
+            let listener = Listener::bind(&url.parse().unwrap(), None).unwrap();
+            assert_eq!(listener.protocol(), protocol, "{url}");
+            let shown = listener.address().to_string();
+            assert!(shown.starts_with(url.split_once(':').unwrap().0) && !shown.ends_with(":0"), "{url}: {shown}");
+        }
+    }
+
+    #[tokio::test]
+    async fn telnet_listener_that_cannot_be_bound_names_its_url() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("telnet://{}", taken.local_addr().unwrap());
+        let told = Listener::bind(&url.parse().unwrap(), None).unwrap_err().to_string();
+        assert!(told.starts_with(&format!("can't listen on {url}: the port is in use")), "{told}");
     }
 
     #[tokio::test]

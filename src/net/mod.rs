@@ -14,5 +14,5 @@ pub use address::BoundAddress;
 pub(crate) use address::PeerAddress;
 pub(crate) use linger::linger_close;
 pub use listener::ListenError;
-pub(crate) use listener::Listener;
+pub(crate) use listener::{Listener, ListenerProtocol};
 pub(crate) use socket::Socket;

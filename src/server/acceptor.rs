@@ -63,7 +63,7 @@ impl Acceptor {
             }
             Admitted::Refuse(permit) => {
                 info!(%address, "refused: the server is full");
-                if let Some(closing) = refuse(stream, permit, self.context.abort.clone()) {
+                if let Some(closing) = refuse(stream, permit, self.listener.protocol(), self.context.abort.clone()) {
                     self.tasks.spawn(closing);
                 }
             }

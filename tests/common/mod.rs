@@ -107,7 +107,7 @@ pub fn test_settings(change: impl FnOnce(&mut Settings)) -> Settings {
 
 fn tcp_address(address: &BoundAddress) -> SocketAddr {
     match address {
-        BoundAddress::Tcp(address) => *address,
+        BoundAddress::Tcp(address) | BoundAddress::Telnet(address) => *address,
         BoundAddress::Unix(path) => panic!("{} is no TCP address", path.display()),
     }
 }
@@ -137,8 +137,11 @@ impl ServerProcess {
             assert!(stdout.read_line(&mut line).unwrap() > 0, "the program ended at its start: {startup_lines:?}");
             startup_lines.push(line.trim_end().to_owned());
         }
-        let address = startup_lines.iter().find_map(|line| line.split_once(" listening on tcp://"));
-        let address = address.unwrap().1.parse().unwrap();
+        let address = startup_lines.iter().find_map(|line| {
+            let (_, url) = line.split_once(" listening on ")?;
+            url.strip_prefix("tcp://").or_else(|| url.strip_prefix("telnet://"))
+        });
+        let address = address.unwrap().parse().unwrap();
         Self { process, address, stdout: Some(stdout), startup_lines }
     }
 
