@@ -39,6 +39,7 @@ fn wrong_argument_gets_one_line_and_exit_code_2() {
     expect_refusal(&["--drain", "5"], 2, "as 0s, 500ms, 30s or 1h");
     expect_refusal(&["--dead-timeout", "10h"], 2, "up to 9h");
     expect_refusal(&["--workers", "3000"], 2, "--workers");
+    expect_refusal(&["--bell", "loud"], 2, "off, on");
 }
 
 #[test]
@@ -73,6 +74,8 @@ fn help_names_every_flag_with_its_variable_and_default() {
         ("HISTORY", "100"),
         ("REPLAY", "0"),
         ("PLAIN", ""),
+        ("MOTD", "4KiB"),
+        ("BELL", "on"),
         ("ALLOW_DUPLICATE_NAMES", ""),
     ] {
         let name = format!("--{}", flag.to_lowercase().replace('_', "-"));
@@ -123,6 +126,68 @@ fn wrong_listener_is_one_line_and_exit_code_2() {
     expect_refusal(&["--socket-mode", "0600"], 2, "add --listen unix:PATH");
     expect_refusal(&["--replay", "200"], 2, "--replay 200 is more than --history 100");
     expect_refusal(&["--max-line", "10"], 2, "--max-line 10 is too small for a JOIN line");
+}
+
+/// Calls `check` with the path of a file that holds `text`, and removes the file.
+fn with_file(name: &str, text: &[u8], check: impl FnOnce(&str)) {
+    let path = std::env::temp_dir().join(format!("roomcast-{name}-{}", std::process::id()));
+    std::fs::write(&path, text).unwrap();
+    check(path.to_str().unwrap());
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn wrong_message_of_the_day_is_one_line_and_exit_code_2() {
+    expect_refusal(&["--motd", "/no/such/file"], 2, "--motd /no/such/file: No such file");
+    expect_refusal(&["--motd", "/no/such/file"], 2, "name a file that can be read");
+    expect_refusal(&["--motd", "/no/such\nfile"], 2, "--motd /no/such\\nfile: ");
+    expect_refusal(&["--motd", "/"], 2, "--motd /: Is a directory");
+    expect_refusal(&["--motd", "/dev/zero"], 2, "--motd /dev/zero: it is longer than 4KiB; shorten it");
+    expect_refusal(&["--motd", "/dev/null"], 2, "--motd /dev/null: it is empty");
+    with_file("motd-long", &[b'x'; 4097], |path| expect_refusal(&["--motd", path], 2, "longer than 4KiB"));
+    with_file("motd-bytes", b"one\n\xFF\n", |path| expect_refusal(&["--motd", path], 2, "its line 2 is no UTF-8"));
+}
+
+#[test]
+fn message_of_the_day_and_bell_are_taken_from_flags_and_variables() {
+    with_file("motd", "Welcome, здравствуйте\n\n".as_bytes(), |path| {
+        let server = ServerProcess::start(&["--motd", path, "--bell", "off"]);
+        server.join("room", "alice");
+    });
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
+    command.env("ROOMCAST_MOTD", "/no/such/file");
+    command.timeout(common::DEADLINE).assert().code(2);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
+    command.env("ROOMCAST_BELL", "loud");
+    command.timeout(common::DEADLINE).assert().code(2);
+}
+
+#[test]
+fn telnet_listener_is_named_and_people_are_sent_to_it() {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_roomcast"));
+    let urls = ["--listen", "tcp://127.0.0.1:0", "--listen", "telnet://127.0.0.1:0"];
+    let server = ServerProcess::start_command(command.args(urls));
+    let version = env!("CARGO_PKG_VERSION");
+    let [tcp, telnet, join, _] = &server.startup_lines[..] else { panic!("{:?}", server.startup_lines) };
+    assert!(tcp.starts_with(&format!("roomcast {version} listening on tcp://127.0.0.1:")));
+    let address = telnet.strip_prefix(&format!("roomcast {version} listening on telnet://")).expect(telnet);
+    let (host, port) = address.split_once(':').unwrap();
+    assert_eq!(*join, format!("join with: telnet {host} {port}, then type: JOIN <ROOMNAME> <USERNAME>"));
+    std::net::TcpStream::connect(address).expect("the telnet listener is not listened on");
+}
+
+#[test]
+fn full_server_tells_clients_of_each_listener_in_its_line_ends() {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_roomcast"));
+    let urls = ["--max-connections", "1", "--listen", "tcp://127.0.0.1:0", "--listen", "telnet://127.0.0.1:0"];
+    let server = ServerProcess::start_command(command.args(urls));
+    let _member = server.join("room", "alice");
+    for (line, end) in server.startup_lines.iter().zip(["\n", "\r\n"]) {
+        let mut seen = String::new();
+        let address = line.rsplit('/').next().unwrap();
+        std::net::TcpStream::connect(address).unwrap().read_to_string(&mut seen).unwrap();
+        assert_eq!(seen, format!("ERROR{end}server is full: try again later{end}"));
+    }
 }
 
 #[test]
@@ -194,7 +259,7 @@ fn variables_set_what_no_flag_sets() {
 #[test]
 fn empty_variable_counts_as_unset() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_roomcast"));
-    for name in ["RATE", "BACKLOG", "LISTEN", "PLAIN", "MAX_CONNECTIONS", "DRAIN", "SLOW_READER"] {
+    for name in ["RATE", "BACKLOG", "LISTEN", "PLAIN", "MAX_CONNECTIONS", "DRAIN", "SLOW_READER", "MOTD", "BELL"] {
         command.env(format!("ROOMCAST_{name}"), "");
     }
     let server = ServerProcess::start_command(command.args(["0", "--bind", "127.0.0.1", "-v"]));

@@ -1,5 +1,6 @@
 //! Arguments: every flag and variable, all optional, and how they become settings.
 
+use super::motd_file::{MotdFileError, read_motd};
 use clap::builder::{BoolishValueParser, PossibleValuesParser, StyledStr, TypedValueParser};
 use clap::{CommandFactory, FromArgMatches};
 use roomcast::config::units::{
@@ -10,7 +11,11 @@ use roomcast::config::{
 };
 use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
 use std::time::Duration;
+
+/// How a switch is written: off and on.
+const SWITCH: [&str; 2] = ["off", "on"];
 
 /// A multi-room chat server for telnet, nc and programs.
 ///
@@ -30,6 +35,8 @@ struct Args {
     limits: LimitArgs,
     #[command(flatten)]
     rooms: RoomArgs,
+    #[command(flatten)]
+    members: MemberArgs,
 
     /// Log to stdout: -v connections, -vv joins, too, -vvv every delivery pass
     #[arg(short, long, action = clap::ArgAction::Count)]
@@ -129,6 +136,18 @@ struct RoomArgs {
     allow_duplicate_names: Option<bool>,
 }
 
+#[derive(Debug, clap::Args)]
+struct MemberArgs {
+    /// A file whose lines each member sees after its JOIN line, each after ***; at most 4KiB of UTF-8 text, read at
+    /// the start [default: no lines]
+    #[arg(long, value_name = "FILE", env = "ROOMCAST_MOTD")]
+    motd: Option<PathBuf>,
+
+    /// Whether the input line rings the terminal's bell for its member's own name and for whispers
+    #[arg(long, value_name = "SWITCH", env = "ROOMCAST_BELL", value_parser = switch_parser())]
+    bell: Option<bool>,
+}
+
 /// Why the arguments make no settings.
 #[derive(Debug)]
 pub(super) enum ArgsError {
@@ -136,6 +155,8 @@ pub(super) enum ArgsError {
     Clap(clap::Error),
     /// Two settings contradict each other.
     Settings(SettingsError),
+    /// The file that `--motd` names can't be used.
+    Motd(MotdFileError),
 }
 
 /// Reads the process's arguments and variables; returns the settings and how often `-v` was given.
@@ -152,7 +173,9 @@ fn parse_from(
     let matches = command().try_get_matches_from(arguments).map_err(ArgsError::Clap)?;
     let args = Args::from_arg_matches(&matches).map_err(ArgsError::Clap)?;
     let verbosity = args.verbose;
-    let settings = args.into_settings().and_then(Settings::validate).map_err(ArgsError::Settings)?;
+    let motd = args.members.motd.clone();
+    let mut settings = args.into_settings().and_then(Settings::validate).map_err(ArgsError::Settings)?;
+    settings.motd = motd.map(read_motd).transpose().map_err(ArgsError::Motd)?;
     Ok((settings, verbosity))
 }
 
@@ -186,6 +209,7 @@ fn default_of(id: &str, Settings { rooms, live, .. }: &Settings) -> Option<Strin
         "stall_timeout" => show_duration(live.stall_timeout),
         "dead_timeout" => show_duration(live.dead_timeout),
         "drain" => show_duration(live.drain),
+        "bell" => SWITCH[usize::from(live.bell)].to_owned(),
         "inbox" => show_size(rooms.inbox_bytes),
         "history" => rooms.history_lines.to_string(),
         "replay" => rooms.replay_lines.to_string(),
@@ -203,10 +227,18 @@ fn slow_reader_parser() -> impl TypedValueParser<Value = SlowReader> {
     PossibleValuesParser::new(SlowReader::NAMES).try_map(|name| name.parse::<SlowReader>())
 }
 
+/// Reads `on` or `off`.
+fn switch_parser() -> impl TypedValueParser<Value = bool> {
+    PossibleValuesParser::new(SWITCH).map(|name| name == SWITCH[1])
+}
+
 impl Args {
+    /// Returns the settings without the message of the day.
     fn into_settings(self) -> Result<Settings, SettingsError> {
         let network = self.network.into_settings()?;
-        Ok(Settings { network, rooms: self.rooms.into_settings(), live: self.limits.into_settings() })
+        let mut live = self.limits.into_settings();
+        live.bell = self.members.bell.unwrap_or(live.bell);
+        Ok(Settings { network, rooms: self.rooms.into_settings(), live, motd: None })
     }
 }
 
@@ -290,8 +322,8 @@ mod tests {
 
     #[test]
     fn listen_urls_stand_alone() {
-        let urls = ["tcp://127.0.0.1:0", "unix:/run/roomcast"];
-        let listen = settings(&["--listen", urls[0], "--listen", urls[1]]).network.listen;
+        let urls = ["tcp://127.0.0.1:0", "telnet://:2323", "unix:/run/roomcast"];
+        let listen = settings(&["--listen", urls[0], "--listen", urls[1], "--listen", urls[2]]).network.listen;
         assert_eq!(listen.iter().map(ToString::to_string).collect::<Vec<_>>(), urls);
         assert!(
             contradiction(&["4000", "--listen", urls[0]])
@@ -315,6 +347,12 @@ mod tests {
         assert!(!settings(&["--plain"]).live.commands && !settings(&["--plain=yes"]).live.commands);
         assert!(settings(&["--plain=false"]).live.commands);
         assert_eq!(settings(&["--plain", "4000"]), settings(&["4000", "--plain"]));
+    }
+
+    #[test]
+    fn the_bell_is_on_unless_it_is_switched_off() {
+        assert!(settings(&[]).live.bell && settings(&["--bell", "on"]).live.bell);
+        assert!(!settings(&["--bell", "off"]).live.bell && !settings(&["--bell=off"]).live.bell);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod args;
 mod logging;
+mod motd_file;
 mod os_signals;
 mod report;
 

@@ -65,6 +65,10 @@ pub(super) fn usage_error(error: &super::args::ArgsError) -> ExitCode {
             complain(&format!("{error}; see roomcast --help"));
             ExitCode::from(2)
         }
+        super::args::ArgsError::Motd(error) => {
+            complain(&format!("{error}; see roomcast --help"));
+            ExitCode::from(2)
+        }
     }
 }
 

@@ -5,11 +5,13 @@
 
 mod listen;
 mod live;
+mod motd;
 mod settings;
 pub mod units;
 
 pub use listen::{ListenAddress, ListenAddressError};
 pub use live::Live;
+pub use motd::{Motd, MotdError};
 pub use settings::{DEFAULT_PORT, LiveSettings, NetworkSettings, RoomSettings, Settings, SettingsError, SlowReader};
 
 /// Open files kept back from connections: listeners, the runtime's own, standard streams, and connections

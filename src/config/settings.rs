@@ -1,7 +1,7 @@
 //! The settings in groups, the one table of their defaults, and the check for contradictions.
 
-use crate::config::ListenAddress;
 use crate::config::units::{show_duration, show_size};
+use crate::config::{ListenAddress, Motd};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
@@ -22,6 +22,8 @@ pub struct Settings {
     pub rooms: RoomSettings,
     /// Settings that can be swapped while the server runs.
     pub live: LiveSettings,
+    /// The message that each member sees after its JOIN line; `None` for no message.
+    pub motd: Option<Motd>,
 }
 
 /// Listeners, threads and the bound on connections.
@@ -73,6 +75,8 @@ pub struct LiveSettings {
     pub commands: bool,
     /// How long the end of the server may take, for what peers have not read yet.
     pub drain: Duration,
+    /// Whether the input line rings the terminal's bell for its member's own name and for whispers.
+    pub bell: bool,
 }
 
 /// The treatment of lines for which a slow reader's backlog has no capacity.
@@ -147,6 +151,7 @@ impl Default for LiveSettings {
             dead_timeout: Duration::from_secs(60),
             commands: true,
             drain: Duration::from_secs(5),
+            bell: true,
         }
     }
 }
