@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// An item that a thread can defer.
 pub(crate) trait Deferrable: Clone {
-    /// Returns how much the item counts against a list's limit.
+    /// Returns how much the item counts against a list's limit. A list accepts an item of weight 0 whatever its limit.
     fn weight(&self) -> usize;
 
     /// Records that `lost`, the item right after this one, exceeded the limit and was dropped.
@@ -35,7 +35,7 @@ impl<T: Deferrable> DeferredList<T> {
     }
 
     /// Appends `item`. If the list would then weigh more than `limit`, drops the item and records the loss in the
-    /// newest item of the list. An empty list accepts an item of any weight.
+    /// newest item of the list. An empty list accepts an item of any weight, and any list accepts one of weight 0.
     pub(crate) fn push(&self, item: &T, limit: usize) {
         // The compare-and-swap inside `rcu`, SeqCst in arc-swap, pairs with the swap in `take`: the thread that
         // takes a node sees the whole node.
@@ -74,7 +74,7 @@ impl<T: Deferrable> Node<T> {
             return Self { item: item.clone(), total_weight: item.weight(), previous: None };
         };
         let total_weight = top.total_weight + item.weight();
-        if total_weight <= limit {
+        if item.weight() == 0 || total_weight <= limit {
             return Self { item: item.clone(), total_weight, previous: newest.cloned() };
         }
         let mut top_item = top.item.clone();

@@ -21,6 +21,8 @@ pub struct LineBatch {
     dropped_after: u64,
     /// When the lines were said.
     minutes: Minutes,
+    /// Whether the peer's output takes no line after these.
+    is_last: bool,
 }
 
 /// The minutes in which the lines of a batch were said.
@@ -65,7 +67,7 @@ impl LineBatch {
     #[must_use]
     pub fn new(bytes: Bytes, lines: u64, minute: Minute) -> Self {
         let minutes = Minutes::One(MinuteRun { minute, end: usize::MAX });
-        Self { lf: bytes, cr_lf: None, lines, dropped_after: 0, minutes }
+        Self { lf: bytes, cr_lf: None, lines, dropped_after: 0, minutes, is_last: false }
     }
 
     /// Returns how many lines these are.
@@ -76,6 +78,11 @@ impl LineBatch {
     /// Returns how many lines after these were dropped.
     pub(crate) fn dropped_after(&self) -> u64 {
         self.dropped_after
+    }
+
+    /// Returns whether the peer's output takes no line after these.
+    pub(crate) fn is_last(&self) -> bool {
+        self.is_last
     }
 
     /// Returns the lines, each with its LF.
@@ -115,12 +122,16 @@ impl LineBatch {
 }
 
 impl Deferrable for LineBatch {
+    /// Last lines weigh nothing: a peer has them once, and they are a short notice that has to arrive.
     fn weight(&self) -> usize {
-        self.lf.len()
+        if self.is_last { 0 } else { self.lf.len() }
     }
 
     fn record_loss(&mut self, lost: &Self) {
-        self.dropped_after += lost.lines + lost.dropped_after;
+        // No line follows last lines, and no gap is told after them.
+        if !self.is_last {
+            self.dropped_after += lost.lines + lost.dropped_after;
+        }
     }
 }
 
@@ -168,6 +179,13 @@ impl EncodedBatch {
         Self { lf: LineBatch::new(bytes, lines, minute), cr_lf: OnceLock::new() }
     }
 
+    /// Returns the batch as the last lines of its peers: an output that has taken them takes no line and no reply any
+    /// more. They are kept whatever the backlog's limit, so they have to be short.
+    pub(crate) fn into_last(mut self) -> Self {
+        self.lf.is_last = true;
+        Self { lf: self.lf, cr_lf: OnceLock::new() }
+    }
+
     /// Returns how many lines these are.
     pub(crate) fn lines(&self) -> u64 {
         self.lf.lines
@@ -192,6 +210,7 @@ impl EncodedBatch {
             lines: to.lines - from.lines,
             dropped_after: 0,
             minutes: whole.minutes.after(from.bytes),
+            is_last: false,
         }
     }
 }
@@ -228,7 +247,7 @@ impl TimedLines {
             _ => Minutes::Many(self.runs.into()),
         };
         let lf = Bytes::from(self.bytes);
-        let lf = LineBatch { lf, cr_lf: None, lines: self.lines, dropped_after: 0, minutes };
+        let lf = LineBatch { lf, cr_lf: None, lines: self.lines, dropped_after: 0, minutes, is_last: false };
         EncodedBatch { lf, cr_lf: OnceLock::new() }
     }
 }

@@ -28,7 +28,7 @@ use route::{AtomicRoute, Route};
 use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Context;
 use write_lock::{LockState, WriteLock};
 
@@ -57,6 +57,9 @@ pub struct Peer<S: ?Sized = dyn ByteSink> {
     slow_reader: SlowReader,
     /// How lines reach the peer. Changed under the write lock.
     route: AtomicRoute,
+    /// Whether the peer's last lines were put: its output takes no line any more. Only the holder of the write lock
+    /// reads and writes it, and the lock's swaps order that: relaxed.
+    lines_ended: AtomicBool,
     /// Events for the connection's task.
     events: EventMailbox,
     /// Serialises all writes; guards the output buffer, which is there only while something waits.
@@ -76,6 +79,7 @@ impl<S: ByteSink> Peer<S> {
             limit: u32::try_from(limit).unwrap_or(u32::MAX),
             slow_reader,
             route: AtomicRoute::default(),
+            lines_ended: AtomicBool::new(false),
             events: EventMailbox::default(),
             write_lock: WriteLock::new(),
             lines_out: AtomicU64::new(0),
@@ -107,6 +111,7 @@ impl<S: ByteSink + ?Sized> Peer<S> {
 
     /// Writes lines to the socket or appends them to the output buffer. Never waits: while another thread holds
     /// the write lock, that thread delivers the lines. Called by delivery passes, and by the connection for replies.
+    /// Drops the lines after [last lines](EncodedBatch::into_last).
     pub fn deliver(&self, batch: &LineBatch, metrics: &mut MetricsDelta) {
         metrics.deliveries += batch.lines();
         self.write_lock.apply_or_defer(batch, self.deferral_limit(), |buffer, batch| self.put(buffer, batch, metrics));
@@ -133,11 +138,13 @@ impl<S: ByteSink + ?Sized> Peer<S> {
     }
 
     /// Adds output of the connection's own, in order, and takes it out of `ops`. Called by the connection, which
-    /// has to drain afterwards. Returns how many encoded bytes wait; `None` if the lock is taken: try again.
+    /// has to drain afterwards. Returns how many encoded bytes wait; `None` if the lock is taken: try again. Drops
+    /// lines after [last lines](EncodedBatch::into_last); encoded bytes and routes are applied.
     pub(crate) fn apply(&self, ops: &mut VecDeque<OutputOp>, metrics: &mut MetricsDelta) -> Option<usize> {
         self.with_buffer(metrics, |state| {
             let buffer = state.get_or_insert_with(|| Box::new(OutputBuffer::new(self.settings())));
-            for op in ops.drain(..) {
+            let lines_ended = self.lines_ended.load(Ordering::Relaxed);
+            for op in ops.drain(..).filter(|op| !(lines_ended && op.has_lines())) {
                 if let OutputOp::Route(route) = op {
                     self.route.set(route);
                 }
@@ -207,6 +214,10 @@ impl<S: ByteSink + ?Sized> Peer<S> {
 
     /// Puts a batch into the output; counts what that did, and raises what the connection has to do about it.
     fn put(&self, buffer: &mut LockState<OutputBuffer>, batch: &LineBatch, metrics: &mut MetricsDelta) {
+        if self.lines_ended.load(Ordering::Relaxed) {
+            return;
+        }
+        self.lines_ended.store(batch.is_last(), Ordering::Relaxed);
         let settings = self.settings();
         let outcome = if settings.route == Route::DirectCrLf && batch.direct_bytes(settings.route).is_none() {
             // The batch was chosen before the route changed.

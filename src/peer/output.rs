@@ -60,3 +60,10 @@ pub(crate) enum OutputOp {
     /// Another route for all lines from here on.
     Route(Route),
 }
+
+impl OutputOp {
+    /// Returns whether the operation adds lines.
+    pub(crate) fn has_lines(&self) -> bool {
+        matches!(self, Self::Lines(_) | Self::Reply(_))
+    }
+}

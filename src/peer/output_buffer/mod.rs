@@ -118,7 +118,12 @@ impl OutputBuffer {
         // The rest waits with LF alone: with CR LF each line before it was a byte longer.
         let added = if self.settings.route == Route::DirectCrLf { count_lines(&direct[..begun_end]) } else { 0 };
         for (minute, lines) in batch.runs_after(begun_end - usize::try_from(added).unwrap_or_default()) {
-            self.keep(minute, lines);
+            if batch.is_last() {
+                self.tell_gap();
+                self.waiting.push(SegmentKind::Lines(minute), lines, self.limit());
+            } else {
+                self.keep(minute, lines);
+            }
         }
         self.lose(batch.dropped_after());
         let blocked = was_empty && written < direct.len() || batch.dropped_after() > 0;

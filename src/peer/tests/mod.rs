@@ -287,6 +287,54 @@ fn operations_that_leave_no_output_leave_no_buffer() {
     assert!(!peer.has_buffer());
 }
 
+fn last_lines(text: &str) -> LineBatch {
+    let bytes = Bytes::copy_from_slice(text.as_bytes());
+    EncodedBatch::new(bytes, count_lines(text.as_bytes())).into_last().whole(Route::DirectLf).clone()
+}
+
+#[test]
+fn output_takes_no_line_after_the_last_lines_of_its_peer() {
+    for (route, expected) in [
+        (Route::DirectLf, "a\nend\n<erase>"),
+        (Route::DirectCrLf, "a\r\nend\r\n<erase>"),
+        (Route::Buffered, "[a]<erase>end\r\n"),
+    ] {
+        let peer = peer(100, UNLIMITED);
+        peer.apply_ops([OutputOp::Route(route)]);
+        peer.deliver_text("a\n");
+        peer.drain(Some(&mut in_brackets), &mut MetricsDelta::default());
+        peer.deliver(&last_lines("end\n"), &mut MetricsDelta::default());
+        assert_eq!(peer.deliver_text("late\n").writes, 0, "{route:?}");
+        peer.apply_ops([OutputOp::Reply(b"reply\n".to_vec()), OutputOp::Lines(b"ERROR\n".to_vec())]);
+        peer.apply_ops([OutputOp::Encoded(b"<erase>".to_vec()), OutputOp::Route(Route::DirectCrLf)]);
+        peer.deliver(&last_lines("again\n"), &mut MetricsDelta::default());
+        peer.drain_all();
+        assert_eq!(peer.sink.text(), expected, "{route:?}");
+        assert_eq!(peer.route(), Route::DirectCrLf);
+    }
+}
+
+/// The backlog is full, and another thread holds the write lock with a full list of deferred lines.
+#[test]
+fn last_lines_reach_a_slow_reader_and_no_deferred_line_follows() {
+    let peer = peer(4, 0);
+    peer.deliver_text("one\n");
+    peer.deliver_text("lost\n");
+    peer.write_lock.apply_or_defer(&batch("lost, too\n"), 4, |buffer, batch| {
+        if batch.lf() == b"lost, too\n" {
+            for text in ["two\n", "three\n", "four\n"] {
+                peer.deliver_text(text);
+            }
+            peer.deliver(&last_lines("end\n"), &mut MetricsDelta::default());
+            peer.deliver_text("late\n");
+            peer.deliver(&last_lines("again\n"), &mut MetricsDelta::default());
+        }
+        peer.put(buffer, batch, &mut MetricsDelta::default());
+    });
+    peer.drain_all();
+    assert_eq!(peer.sink.text(), "one\n*** 5 lines skipped\nend\n");
+}
+
 #[test]
 fn lost_line_raises_too_slow_only_if_slow_readers_are_closed() {
     for (slow_reader, too_slow) in [(SlowReader::Kick, true), (SlowReader::Skip, false)] {
