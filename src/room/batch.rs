@@ -3,16 +3,16 @@
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::PeerId;
 use crate::peer::events::PeerEvents;
-use crate::peer::line_batch::{BatchOffset, EncodedBatch};
+use crate::peer::line_batch::BatchOffset;
 use crate::room::fanout::{Fanout, PartialDeliveries};
-use crate::room::history::History;
+use crate::room::history::{History, HistoryOffset};
 use crate::room::inbox::{Inbox, Requester};
+use crate::room::line_runs::LineRuns;
 use crate::room::passes::REPLY_COST;
 use crate::room::replay::Replay;
 use crate::room::replies::DeferredReplies;
 use crate::room::roster::{Members, Roster};
 use crate::text::time::Minute;
-use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -44,8 +44,8 @@ pub(crate) struct Batch {
     history_state: Option<Box<HistoryState>>,
     /// The earlier lines for joiners, the batch's own included; made for the first joiner.
     replay: Option<Replay>,
-    /// The bytes of the batch before the moment at which the room was last empty: they are no history.
-    history_start: usize,
+    /// The kinds of the lines since the room was last empty: earlier ones are no history.
+    pub(super) line_runs: LineRuns,
     /// The replies that follow the batch.
     pub(super) replies: DeferredReplies,
     /// True once the room is shut down.
@@ -100,7 +100,7 @@ impl Batch {
             renamed: HashSet::new(),
             history_state,
             replay: None,
-            history_start: 0,
+            line_runs: LineRuns::default(),
             replies: Vec::new(),
             closed,
             operations: 0,
@@ -147,13 +147,13 @@ impl Batch {
         let parts = self.partials.0[self.joiners_visited..until].iter_mut();
         for part in parts.filter(|part| part.then_raise.contains(PeerEvents::JOINED)) {
             let to = part.to.unwrap_or(self.end);
-            let replay = self.replay.as_ref().filter(|_| part.replay_end > 0);
-            let (earlier, count) = replay.map(|replay| replay.lines_before(part.replay_end)).unwrap_or_default();
-            let lines = [earlier, &self.bytes[part.from.bytes..to.bytes]].concat();
-            let lines = EncodedBatch::said_in(self.minute, Bytes::from(lines), count + to.lines - part.from.lines);
-            part.peer.deliver_batch(&lines, &mut self.metrics);
+            let replay = self.replay.as_mut().zip(part.replay_end.take());
+            let mut lines = replay.map(|(replay, end)| replay.lines_before(end)).unwrap_or_default();
+            let own = &self.bytes[part.from.bytes..to.bytes];
+            lines.push(self.minute, to.lines - part.from.lines, |out| out.extend_from_slice(own));
+            part.peer.deliver_batch(&lines.into_batch(), &mut self.metrics);
             part.peer.raise(part.then_raise.in_slot(part.slot), &mut self.metrics);
-            (part.replay_end, part.from, part.then_raise) = (0, to, PeerEvents::NONE);
+            (part.from, part.then_raise) = (to, PeerEvents::NONE);
         }
         self.joiners_visited = until;
     }
@@ -167,7 +167,7 @@ impl Batch {
         }
         self.metrics.lines += self.end.lines;
         if let Some(history) = self.history_state.as_mut().and_then(|state| state.history.as_mut()) {
-            history.push(&self.bytes[self.history_start..]);
+            history.push(self.minute, &self.bytes, &self.line_runs);
         }
         if let Some(members) = self.members_after.take() {
             roster.replace(members);
@@ -202,15 +202,15 @@ impl Batch {
         })
     }
 
-    /// Extends the replay to the end of the batch and returns its offset there; 0 if the room replays no
+    /// Extends the replay to the end of the batch and returns the place there; `None` if the room replays no
     /// line.
-    pub(super) fn extend_replay(&mut self) -> usize {
+    pub(super) fn extend_replay(&mut self) -> Option<HistoryOffset> {
         match self.history_state.as_deref_mut() {
             Some(HistoryState { history: Some(history), replay }) if *replay > 0 => {
                 let replay = self.replay.get_or_insert_with(|| Replay::new(history, *replay));
-                replay.extend(&self.bytes[self.history_start..])
+                Some(replay.extend(self.minute, &self.bytes, &self.line_runs))
             }
-            _ => 0,
+            _ => None,
         }
     }
 
@@ -220,9 +220,9 @@ impl Batch {
         if let Some(history) = self.history_state.as_mut().and_then(|state| state.history.as_mut()) {
             history.clear();
         }
-        self.history_start = self.bytes.len();
+        self.line_runs.restart(self.bytes.len());
         self.replay = None;
         // The replay is gone, and so are the peers that it was for.
-        self.partials.0.iter_mut().for_each(|part| part.replay_end = 0);
+        self.partials.0.iter_mut().for_each(|part| part.replay_end = None);
     }
 }

@@ -8,6 +8,7 @@ use crate::peer::line_batch::BatchOffset;
 use crate::room::batch::Batch;
 use crate::room::fanout::PartialDelivery;
 use crate::room::inbox::{MemberRef, Operation, Requester};
+use crate::room::line_runs::LineKind;
 use crate::room::replies::DeferredReply;
 use crate::room::roster::{MemberKey, holds_key};
 use crate::text::messages;
@@ -27,7 +28,7 @@ impl Batch {
                 } else {
                     self.bytes.extend_from_slice(&bytes);
                 }
-                self.advance_end(lines.into());
+                self.advance_end(LineKind::Talk, lines.into());
             }
             Operation::Join(joiner) => self.apply_join(*joiner),
             Operation::Leave(leaver) => self.apply_leave(&leaver),
@@ -59,7 +60,7 @@ impl Batch {
         let from = self.end;
         let replay_end = self.extend_replay();
         messages::push_joined(&mut self.bytes, &key.name);
-        self.advance_end(1);
+        self.advance_end(LineKind::Notice, 1);
         self.joined_at.insert(peer.id(), self.partials.0.len());
         let then_raise = PeerEvents::JOINED;
         self.partials.0.push(PartialDelivery { peer, slot: key.slot, replay_end, from, to: None, then_raise });
@@ -82,7 +83,7 @@ impl Batch {
             self.add_leaver(Arc::clone(peer), key.slot, PeerEvents::LEFT_ROOM);
         }
         messages::push_left(&mut self.bytes, &name);
-        self.advance_end(1);
+        self.advance_end(LineKind::Notice, 1);
         self.metrics.leaves += 1;
         if self.members_now().is_empty() {
             self.reset_history();
@@ -108,7 +109,7 @@ impl Batch {
         self.members_mut().remove(&key);
         self.members_mut().insert(new_key, Arc::clone(&peer));
         messages::push_renamed(&mut self.bytes, &key.name, &name);
-        self.advance_end(1);
+        self.advance_end(LineKind::Notice, 1);
         self.replies.push((Requester { peer, slot: key.slot }, DeferredReply::Renamed));
     }
 
@@ -128,7 +129,7 @@ impl Batch {
         }
         self.closed = true;
         self.bytes.extend_from_slice(messages::SHUTTING_DOWN.as_bytes());
-        self.advance_end(1);
+        self.advance_end(LineKind::Notice, 1);
         let to = Some(self.end);
         for part in self.partials.0.iter_mut().filter(|part| part.to.is_none()) {
             part.to = to;
@@ -151,11 +152,12 @@ impl Batch {
     fn add_leaver(&mut self, peer: Arc<Peer<dyn ByteSink>>, slot: MembershipSlot, then_raise: PeerEvents) {
         self.left.insert(peer.id());
         let (from, to) = (BatchOffset::default(), Some(self.end));
-        self.partials.0.push(PartialDelivery { peer, slot, replay_end: 0, from, to, then_raise });
+        self.partials.0.push(PartialDelivery { peer, slot, replay_end: None, from, to, then_raise });
     }
 
-    /// Moves the end past `lines` lines that were appended.
-    fn advance_end(&mut self, lines: u64) {
+    /// Moves the end past `lines` lines of one kind that were appended.
+    fn advance_end(&mut self, kind: LineKind, lines: u64) {
         self.end = BatchOffset { bytes: self.bytes.len(), lines: self.end.lines + lines };
+        self.line_runs.extend(kind, self.end.bytes, lines);
     }
 }

@@ -6,6 +6,7 @@ use crate::peer::PeerId;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::peer::line_batch::{BatchOffset, EncodedBatch};
+use crate::room::history::HistoryOffset;
 use crate::room::passes::REPLY_COST;
 use crate::room::replay::Replay;
 use crate::room::roster::Members;
@@ -19,8 +20,8 @@ pub(crate) struct PartialDelivery {
     pub(crate) peer: Arc<Peer<dyn ByteSink>>,
     /// The slot in which `then_raise` is raised.
     pub(crate) slot: MembershipSlot,
-    /// The offset in the replay up to which the peer is shown earlier lines first; 0 shows none.
-    pub(crate) replay_end: usize,
+    /// The place in the replay up to which the peer is shown earlier lines first; `None` shows none.
+    pub(crate) replay_end: Option<HistoryOffset>,
     pub(crate) from: BatchOffset,
     /// The end of the part; `None` is the end of the batch.
     pub(crate) to: Option<BatchOffset>,
@@ -77,7 +78,7 @@ impl Fanout {
     /// Returns the cost of the next partial delivery in deliveries, or `None` after the last one.
     pub(crate) fn next_partial_cost(&self) -> Option<usize> {
         let part = self.partials.0.last()?;
-        Some(if part.replay_end > 0 { REPLY_COST } else { 1 })
+        Some(if part.replay_end.is_some() { REPLY_COST } else { 1 })
     }
 
     /// Delivers the next part, and raises the peer's events. The peer's connection writes after that, so
@@ -86,9 +87,11 @@ impl Fanout {
         // The part stays in the list until it is delivered: a panic raises ROOM_FAILED for its peer, too.
         let Some(part) = self.partials.0.last() else { return };
         let to = part.to.unwrap_or(self.end);
-        if let Some(replay) = self.replay.as_ref().filter(|_| part.replay_end > 0) {
-            let (lines, count) = replay.lines_before(part.replay_end);
-            part.peer.deliver_batch(&EncodedBatch::new(Bytes::copy_from_slice(lines), count), metrics);
+        if let Some((replay, end)) = self.replay.as_mut().zip(part.replay_end) {
+            let lines = replay.lines_before(end);
+            if !lines.is_empty() {
+                part.peer.deliver_batch(&lines.into_batch(), metrics);
+            }
         }
         if to.bytes > part.from.bytes {
             part.peer.deliver(&self.batch.part(part.peer.route(), part.from, to), metrics);

@@ -8,6 +8,7 @@ mod batch_operations;
 mod fanout;
 pub mod history;
 pub(crate) mod inbox;
+mod line_runs;
 pub mod membership;
 mod pass_token;
 mod passes;

@@ -1,64 +1,79 @@
-//! A replay: the earlier lines that the joiners of a batch are shown, rendered once for all of them.
+//! A replay: the earlier lines that the joiners of a batch are shown.
 
-use crate::peer::line_batch::count_lines;
-use crate::room::history::{History, newest};
-use crate::text::replies;
+use crate::peer::line_batch::TimedLines;
+use crate::room::history::{History, HistoryOffset};
+use crate::room::line_runs::LineRuns;
+use crate::text::time::Minute;
 
-/// The history before a batch and the batch's lines up to the last joiner, as joiners are shown them. Each
-/// joiner's lines are a slice of it, so a crowd of joiners does not cost a rendering of 64 KiB each.
+/// The history before a batch and the batch's lines up to the last joiner. The lines of all joiners are selected
+/// from this one copy, so a crowd of joiners does not keep 64 KiB each until it is delivered to.
 pub(crate) struct Replay {
-    /// The lines, each after `*** `.
-    text: Vec<u8>,
-    /// The number of the batch's bytes that are in `text`.
+    lines: History,
+    /// The number of the batch's bytes that are in `lines`.
     consumed: usize,
     /// The most lines that a joiner is shown.
-    lines: usize,
+    count: usize,
 }
 
 impl Replay {
-    /// Creates a replay that begins with the last `lines` lines of `history`.
-    pub(crate) fn new(history: &mut History, lines: usize) -> Self {
-        Self { text: history.render_last(lines).0, consumed: 0, lines }
+    /// Creates a replay of the last `count` lines before each joiner, which begins with the lines of `history`.
+    pub(crate) fn new(history: &History, count: usize) -> Self {
+        Self { lines: history.clone(), consumed: 0, count }
     }
 
-    /// Appends the lines that `batch` has by now, and returns the offset after them.
-    pub(crate) fn extend(&mut self, batch: &[u8]) -> usize {
-        for line in batch[self.consumed..].split_inclusive(|byte| *byte == b'\n') {
-            replies::push_recalled(&mut self.text, &line[..line.len() - 1]);
+    /// Appends the lines that `batch` has by now, all said in `minute`, and returns the place after them.
+    pub(crate) fn extend(&mut self, minute: Minute, batch: &[u8], runs: &LineRuns) -> HistoryOffset {
+        for part in runs.after(self.consumed) {
+            self.lines.append_unbounded(part.kind, minute, &batch[part.lines]);
         }
         self.consumed = batch.len();
-        self.text.len()
+        self.lines.end()
     }
 
-    /// Returns the lines that a joiner at the offset `end` is shown, and their number.
-    pub(crate) fn lines_before(&self, end: usize) -> (&[u8], u64) {
-        let (shown, _) = newest(&self.text[..end], self.lines);
-        (shown, count_lines(shown))
+    /// Returns the lines that a joiner at the place `end` is shown.
+    pub(crate) fn lines_before(&mut self, end: HistoryOffset) -> TimedLines {
+        self.lines.render_before(end, self.count)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peer::route::Route;
+    use crate::room::line_runs::LineKind;
+
+    fn texts(lines: TimedLines) -> String {
+        let batch = lines.into_batch();
+        str::from_utf8(batch.whole(Route::DirectLf).lf()).unwrap().to_owned()
+    }
 
     #[test]
-    fn each_offset_has_the_last_lines_before_it() {
-        let mut history = History::new(9);
-        history.push(b"a: 1\na: 2\na: 3\n");
-        let mut replay = Replay::new(&mut history, 2);
-        let mut batch = Vec::new();
-        let offsets = [&b""[..], b"a: 4\n", b"", b"a: 5\na: 6\na: 7\n"].map(|more| {
-            batch.extend_from_slice(more);
-            replay.extend(&batch)
+    fn each_place_has_the_last_lines_before_it() {
+        let (mut history, mut runs) = (History::new(9), LineRuns::default());
+        let earlier = b"a: 1\na: 2\na: 3\n";
+        runs.extend(LineKind::Talk, earlier.len(), 3);
+        history.push(Minute(1), earlier, &runs);
+        let (mut replay, mut batch, mut runs) = (Replay::new(&history, 2), Vec::new(), LineRuns::default());
+        let places = ["", "a: 4\n", "", "a: 5\na: 6\na: 7\n", "b has joined\n", "c has joined\n", ""].map(|more| {
+            batch.extend_from_slice(more.as_bytes());
+            let kind = if more.contains("joined") { LineKind::Notice } else { LineKind::Talk };
+            if !more.is_empty() {
+                runs.extend(kind, batch.len(), more.lines().count() as u64);
+            }
+            replay.extend(Minute(2), &batch, &runs)
         });
-        let shown = ["*** a: 2\n*** a: 3\n", "*** a: 3\n*** a: 4\n", "*** a: 3\n*** a: 4\n", "*** a: 6\n*** a: 7\n"];
-        for (offset, shown) in offsets.into_iter().zip(shown) {
-            assert_eq!(replay.lines_before(offset), (shown.as_bytes(), 2));
+        let shown = [
+            "*** a: 2\n*** a: 3\n",
+            "*** a: 3\n*** a: 4\n",
+            "*** a: 3\n*** a: 4\n",
+            "*** a: 6\n*** a: 7\n",
+            "*** a: 7\n*** b has joined\n",
+            "*** a: 7\n*** c has joined\n",
+            "*** a: 7\n*** c has joined\n",
+        ];
+        for (place, shown) in places.into_iter().zip(shown) {
+            assert_eq!(texts(replay.lines_before(place)), shown);
         }
-        assert_eq!(replay.lines_before(0), (&b""[..], 0));
-        // Joiners without a line between them share one rendering.
-        let length = replay.text.len();
-        assert!((0..3_000).all(|_| replay.extend(&batch) == offsets[3]));
-        assert_eq!(replay.text.len(), length);
+        assert_eq!(replay.lines.len(), 9, "a line is in the replay once, however many joiners come");
     }
 }

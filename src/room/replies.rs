@@ -37,11 +37,13 @@ impl Batch {
 
     fn deliver_history(&mut self, requester: &Requester, count: u16, metrics: &mut MetricsDelta) {
         let history = self.history_state().as_mut().and_then(|state| state.history.as_mut());
-        let (lines, count) = match history.map(|history| history.render_last(count.into())).unwrap_or_default() {
-            (_, 0) => (Bytes::from_static(replies::NO_HISTORY.as_bytes()), 1),
-            (lines, count) => (lines.into(), count),
+        let lines = history.map(|history| history.render_last(count.into())).unwrap_or_default();
+        let reply = if lines.is_empty() {
+            EncodedBatch::new(Bytes::from_static(replies::NO_HISTORY.as_bytes()), 1)
+        } else {
+            lines.into_batch()
         };
-        requester.peer.deliver_batch(&EncodedBatch::new(lines, count), metrics);
+        requester.peer.deliver_batch(&reply, metrics);
     }
 
     /// Delivers a whisper to one member of that name, and its outcome to the sender.

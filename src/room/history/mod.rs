@@ -1,0 +1,214 @@
+//! A room's history: its last lines, bounded in lines and in bytes.
+//!
+//! The room's pass is its only reader and writer, because `/last` is an operation in the inbox. So the
+//! history needs no lock and no snapshot, and the shown lines are in the order of the room's lines.
+//!
+//! Talk and notices are kept apart and bounded apart, so that joins and leaves push no talk out.
+
+mod line_ring;
+
+pub use line_ring::MAX_BYTES;
+
+use crate::peer::line_batch::TimedLines;
+use crate::room::line_runs::{LineKind, LineRuns};
+use crate::text::replies;
+use crate::text::time::Minute;
+use line_ring::LineRing;
+use memchr::{memchr_iter, memrchr_iter};
+
+/// The most notices that a history keeps, whatever the number of its lines: a few kilobytes.
+const MAX_NOTICES: usize = 64;
+
+/// The last lines of a room: as many talk lines without a gap as are within both bounds, and the last notices among
+/// them. A line longer than [`MAX_BYTES`] leaves no talk before it.
+#[derive(Clone, Debug)]
+pub struct History {
+    talk: LineRing<()>,
+    /// The notices, each tagged with the number of talk lines that came before it: that is its place among them.
+    notices: LineRing<u64>,
+    /// The most talk lines; 0 keeps no line and allocates nothing.
+    max_lines: usize,
+}
+
+/// A place in a history: the number of talk lines and of notices that were pushed before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HistoryOffset {
+    talk: u64,
+    notices: u64,
+}
+
+impl History {
+    /// Creates an empty history of at most `max_lines` talk lines of [`MAX_BYTES`] bytes, and as many notices, but
+    /// 64 at most.
+    #[must_use]
+    pub fn new(max_lines: usize) -> Self {
+        Self { talk: LineRing::default(), notices: LineRing::default(), max_lines }
+    }
+
+    /// Returns the number of lines.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.talk.len() + self.notices.len()
+    }
+
+    /// Returns true if there is no line.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Drops all lines and their memory.
+    pub fn clear(&mut self) {
+        *self = Self::new(self.max_lines);
+    }
+
+    /// Appends the lines in `batch` that `runs` names, all said in `minute`.
+    ///
+    /// The runs are scanned from their end, and only as far as lines are kept: a batch of 1 MiB costs as much as
+    /// its last 64 KiB, and a batch of 10,000 joins as much as 64.
+    pub(crate) fn push(&mut self, minute: Minute, batch: &[u8], runs: &LineRuns) {
+        if self.max_lines == 0 {
+            return;
+        }
+        let talk_before = self.talk.end();
+        let mut talk = Newest::new(self.max_lines);
+        let mut notices = Newest::new(self.max_lines.min(MAX_NOTICES));
+        for part in runs.after(0).rev() {
+            let newest = if part.kind == LineKind::Talk { &mut talk } else { &mut notices };
+            newest.take(&batch[part.lines], talk_before + part.talk);
+            if talk.is_full && notices.is_full {
+                break;
+            }
+        }
+        talk.move_into(&mut self.talk, minute, runs.count(LineKind::Talk), |_| ());
+        notices.move_into(&mut self.notices, minute, runs.count(LineKind::Notice), |talk| talk);
+        self.evict_notices();
+    }
+
+    /// Returns the last `count` lines as a peer is shown them, oldest first.
+    pub(crate) fn render_last(&mut self, count: usize) -> TimedLines {
+        self.render_before(self.end(), count)
+    }
+
+    /// Returns the place after the newest line.
+    pub(super) fn end(&self) -> HistoryOffset {
+        HistoryOffset { talk: self.talk.end(), notices: self.notices.end() }
+    }
+
+    /// Appends all lines of `part` in memory that is not bounded: for a copy of a history.
+    pub(super) fn append_unbounded(&mut self, kind: LineKind, minute: Minute, lines: &[u8]) {
+        match kind {
+            LineKind::Talk => self.talk.append(lines, minute, ()),
+            LineKind::Notice => self.notices.append(lines, minute, self.talk.end()),
+        }
+    }
+
+    /// Returns the last `count` lines before `end` as a peer is shown them, oldest first.
+    pub(super) fn render_before(&mut self, end: HistoryOffset, count: usize) -> TimedLines {
+        let mut shown = TimedLines::default();
+        let mut show = |minute, line: &[u8]| shown.push(minute, 1, |out| replies::push_recalled(out, line));
+        let from = self.first_shown(end, count);
+        let mut notices = self.notices.lines(from.notices, end.notices).peekable();
+        for (index, (minute, (), line)) in (from.talk..).zip(self.talk.lines(from.talk, end.talk)) {
+            while let Some((minute, _, line)) = notices.next_if(|(_, talk_before, _)| *talk_before <= index) {
+                show(minute, line);
+            }
+            show(minute, line);
+        }
+        notices.for_each(|(minute, _, line)| show(minute, line));
+        shown
+    }
+
+    /// Returns the place at which the last `count` lines before `end` begin. At most half of them, rounded up, are
+    /// notices, unless there is less talk. The talk in them has at most [`MAX_BYTES`] bytes.
+    fn first_shown(&self, end: HistoryOffset, count: usize) -> HistoryOffset {
+        let talk = usize::try_from(end.talk - self.talk.first()).unwrap_or(usize::MAX);
+        let mut notices_left = count.div_ceil(2).max(count.saturating_sub(talk));
+        let (mut first, mut bytes_left) = (end, MAX_BYTES);
+        for _ in 0..count {
+            let has_talk = first.talk > self.talk.first();
+            let is_notice = first.notices > self.notices.first()
+                && notices_left > 0
+                && (!has_talk || self.notices.tag(first.notices - 1) >= first.talk);
+            if is_notice {
+                first.notices -= 1;
+                notices_left -= 1;
+                continue;
+            }
+            let length = if has_talk { self.talk.length(first.talk - 1) } else { usize::MAX };
+            if length > bytes_left {
+                break;
+            }
+            bytes_left -= length;
+            first.talk -= 1;
+        }
+        first
+    }
+
+    /// Drops the notices that are older than a talk line that was dropped: between them and the talk that is kept
+    /// would be a gap.
+    fn evict_notices(&mut self) {
+        while self.notices.len() > 0 && self.notices.tag(self.notices.first()) < self.talk.first() {
+            self.notices.evict_oldest();
+        }
+    }
+}
+
+/// The newest lines of one kind in a batch, taken from its end.
+struct Newest<'a> {
+    /// The lines in parts, the newest first, each with the number of talk lines up to its end.
+    parts: Vec<(&'a [u8], u64)>,
+    lines: usize,
+    bytes: usize,
+    max_lines: usize,
+    /// True if no earlier line is taken.
+    is_full: bool,
+}
+
+impl<'a> Newest<'a> {
+    fn new(max_lines: usize) -> Self {
+        Self { parts: Vec::new(), lines: 0, bytes: 0, max_lines, is_full: false }
+    }
+
+    /// Takes the last of `lines` that are within both bounds.
+    fn take(&mut self, lines: &'a [u8], talk: u64) {
+        if self.is_full {
+            return;
+        }
+        let (taken, is_whole) = newest(lines, self.max_lines - self.lines, MAX_BYTES - self.bytes);
+        self.lines += memchr_iter(b'\n', taken).count();
+        self.bytes += taken.len();
+        self.is_full = !is_whole || self.lines == self.max_lines;
+        self.parts.push((taken, talk));
+    }
+
+    /// Moves the lines to the end of `ring`, of which the batch has `total`.
+    fn move_into<T: Copy>(self, ring: &mut LineRing<T>, minute: Minute, total: u64, tag: impl Fn(u64) -> T) {
+        let skipped = total - self.lines as u64;
+        if skipped > 0 {
+            // Older lines before the new ones would leave a gap.
+            ring.skip(skipped);
+        }
+        ring.evict_for(self.lines, self.bytes, self.max_lines);
+        for (lines, talk) in self.parts.into_iter().rev() {
+            ring.append(lines, minute, tag(talk));
+        }
+        ring.shrink();
+    }
+}
+
+/// Returns the last of `lines` that are within both bounds, and true if these are all of them.
+fn newest(lines: &[u8], max_lines: usize, max_bytes: usize) -> (&[u8], bool) {
+    let least = lines.len().saturating_sub(max_bytes);
+    let mut from = lines.len();
+    // A line begins after the end of the line before, and the first one at 0.
+    let ends = memrchr_iter(b'\n', &lines[least.saturating_sub(1)..lines.len().saturating_sub(1)]);
+    let begins = ends.map(|end| least.saturating_sub(1) + end + 1).chain((least == 0).then_some(0));
+    for begin in begins.take(max_lines) {
+        from = begin;
+    }
+    (&lines[from..], from == 0)
+}
+
+#[cfg(test)]
+mod tests;

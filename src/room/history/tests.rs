@@ -1,0 +1,227 @@
+//! Tests of the history: bounds, order, what is shown, and the cost of a push.
+
+use super::line_ring::SPARE_BYTES;
+use super::*;
+use crate::peer::route::Route;
+use proptest::prelude::*;
+
+/// A batch of lines that are notices if they begin with `n`, else talk.
+#[derive(Default)]
+struct TestBatch {
+    bytes: Vec<u8>,
+    runs: LineRuns,
+}
+
+impl TestBatch {
+    fn add(&mut self, line: &str) {
+        self.bytes.extend_from_slice(line.as_bytes());
+        self.bytes.push(b'\n');
+        let kind = if line.starts_with('n') { LineKind::Notice } else { LineKind::Talk };
+        self.runs.extend(kind, self.bytes.len(), 1);
+    }
+
+    fn push(&self, history: &mut History, minute: u32) {
+        history.push(Minute(minute), &self.bytes, &self.runs);
+    }
+}
+
+fn push<'a>(history: &mut History, minute: u32, lines: impl IntoIterator<Item = &'a str>) {
+    let mut batch = TestBatch::default();
+    lines.into_iter().for_each(|line| batch.add(line));
+    batch.push(history, minute);
+}
+
+/// Returns the last lines as they are shown, each after its minute.
+fn shown(history: &mut History, count: usize) -> Vec<String> {
+    let batch = history.render_last(count).into_batch();
+    let whole = batch.whole(Route::Buffered);
+    let mut lines = Vec::new();
+    for (minute, run) in whole.runs_after(0) {
+        let run = str::from_utf8(run).unwrap().lines();
+        lines.extend(run.map(|line| format!("{} {}", minute.0, line.strip_prefix("*** ").unwrap())));
+    }
+    assert_eq!(lines.len() as u64, batch.lines());
+    lines
+}
+
+fn texts(history: &mut History, count: usize) -> Vec<String> {
+    shown(history, count).into_iter().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()
+}
+
+#[test]
+fn last_lines_are_in_order_with_their_minutes() {
+    let mut history = History::new(3);
+    assert_eq!((shown(&mut history, 9), history.is_empty()), (vec![], true));
+    push(&mut history, 5, ["a: 1"]);
+    push(&mut history, 6, ["a: 2", "n b joined", "", "b: 3"]);
+    assert_eq!(shown(&mut history, 9), ["6 a: 2", "6 n b joined", "6 ", "6 b: 3"]);
+    assert_eq!(shown(&mut history, 1), ["6 b: 3"]);
+    assert_eq!(shown(&mut history, 0), [""; 0]);
+    push(&mut history, 7, []);
+    push(&mut history, 8, ["n c joined", "c: 4"]);
+    assert_eq!(shown(&mut history, 9), ["6 n b joined", "6 ", "6 b: 3", "8 n c joined", "8 c: 4"]);
+    history.clear();
+    assert!(history.is_empty());
+    push(&mut history, 9, ["n d joined", "d: 5"]);
+    assert_eq!(shown(&mut history, 9), ["9 n d joined", "9 d: 5"]);
+}
+
+/// Fifty-five peers visit a room in which ten lines were said.
+#[test]
+fn visits_hide_no_talk() {
+    let mut history = History::new(100);
+    let talk: Vec<String> = (0..10).map(|number| format!("a: {number}")).collect();
+    push(&mut history, 1, talk.iter().map(String::as_str));
+    for visit in 0..55 {
+        push(&mut history, 2, [&*format!("n v{visit} joined")]);
+        push(&mut history, 3, [&*format!("n v{visit} left")]);
+    }
+    for count in [20, 50, 100] {
+        let shown = texts(&mut history, count);
+        assert_eq!(shown[..10], talk, "the last {count} lines");
+        assert_eq!(shown.last().unwrap(), "n v54 left");
+        assert_eq!(shown.len(), count.min(10 + MAX_NOTICES));
+    }
+    assert_eq!(texts(&mut history, 5), ["a: 8", "a: 9", "n v53 left", "n v54 joined", "n v54 left"]);
+    // Talk after the visits is later than they are.
+    push(&mut history, 4, ["a: 10", "a: 11"]);
+    assert_eq!(texts(&mut history, 3), ["n v54 left", "a: 10", "a: 11"]);
+}
+
+#[test]
+fn notices_fill_up_where_there_is_less_talk() {
+    let mut history = History::new(100);
+    push(&mut history, 1, ["n 1", "n 2", "a: 1", "n 3", "n 4", "n 5", "n 6"]);
+    assert_eq!(texts(&mut history, 4), ["a: 1", "n 4", "n 5", "n 6"]);
+    assert_eq!(texts(&mut history, 6), ["n 2", "a: 1", "n 3", "n 4", "n 5", "n 6"]);
+}
+
+/// A notice from before dropped talk would be shown right before talk that came much later.
+#[test]
+fn notices_before_dropped_talk_are_dropped() {
+    let mut history = History::new(2);
+    push(&mut history, 1, ["n 1", "a: 1", "n 2", "a: 2"]);
+    assert_eq!(texts(&mut history, 9), ["n 1", "a: 1", "n 2", "a: 2"]);
+    push(&mut history, 1, ["a: 3"]);
+    assert_eq!(texts(&mut history, 9), ["n 2", "a: 2", "a: 3"]);
+}
+
+#[test]
+fn history_of_no_lines_allocates_nothing() {
+    let mut history = History::new(0);
+    push(&mut history, 1, std::iter::repeat_n("a: hello", 1_000));
+    assert_eq!((history.len(), history.talk.capacity(), history.notices.capacity()), (0, (0, 0), (0, 0)));
+}
+
+#[test]
+fn line_beyond_the_bound_leaves_no_gap() {
+    let mut history = History::new(100);
+    let mut longest = "x".repeat(MAX_BYTES - 1);
+    push(&mut history, 1, ["n 1", "a: 1"]);
+    push(&mut history, 1, [&*longest]);
+    assert_eq!((history.len(), history.talk.bytes()), (1, MAX_BYTES));
+    longest.push('x');
+    push(&mut history, 1, ["a: 2", &*longest]);
+    assert!(history.is_empty());
+    push(&mut history, 1, ["a: 3", "n 2"]);
+    assert_eq!(texts(&mut history, 9), ["a: 3", "n 2"]);
+}
+
+#[test]
+fn push_scans_only_the_end_of_a_large_batch() {
+    // A scan of the whole batch would read 60 GB in 10,000 pushes.
+    let (mut batch, mut history) = (TestBatch::default(), History::new(100));
+    for _ in 0..250_000 {
+        batch.add("n joined 123");
+    }
+    for _ in 0..250_000 {
+        batch.add("user: hello");
+    }
+    for _ in 0..10_000 {
+        batch.push(&mut history, 1);
+    }
+    assert_eq!((history.talk.len(), history.talk.bytes(), history.notices.len()), (100, 1_200, 0));
+}
+
+#[test]
+fn storm_of_notices_is_one_run_and_its_last_ones_are_kept() {
+    let (mut batch, mut history) = (TestBatch::default(), History::new(100));
+    push(&mut history, 1, ["a: 1"]);
+    for number in 0..10_000 {
+        batch.add(&format!("n {number}"));
+    }
+    for _ in 0..10_000 {
+        batch.push(&mut history, 2);
+    }
+    let all = texts(&mut history, 100);
+    assert_eq!((all.len(), &*all[0], &*all[1], &*all[64]), (65, "a: 1", "n 9936", "n 9999"));
+}
+
+#[test]
+fn capacity_is_bounded_and_freed() {
+    let mut history = History::new(100);
+    let long = "x".repeat(999);
+    for _ in 0..200 {
+        push(&mut history, 1, [&*long]);
+    }
+    let capacity = history.talk.capacity().0;
+    assert!((60_000..=MAX_BYTES).contains(&capacity), "{capacity}");
+    for _ in 0..200 {
+        push(&mut history, 1, ["short", "n 1"]);
+    }
+    assert_eq!(history.len(), 100 + MAX_NOTICES);
+    let (bytes, lines) = history.talk.capacity();
+    assert!(bytes <= 2 * SPARE_BYTES && lines <= 256, "{bytes} bytes, {lines} lines");
+    assert!(history.notices.capacity().1 <= 2 * MAX_NOTICES);
+}
+
+/// Returns the lines that a history has to show, from a list of all lines.
+fn expected(all: &[String], max_lines: usize, count: usize) -> Vec<String> {
+    let is_notice = |line: &&String| line.starts_with('n');
+    let mut bytes = 0;
+    let talk = all.iter().rev().filter(|line| !is_notice(line)).take(max_lines).take_while(|line| {
+        bytes += line.len() + 1;
+        bytes <= MAX_BYTES
+    });
+    let talk = talk.count();
+    // The part of the list without a gap begins after the last line that is dropped.
+    let talk_in = |from: usize| all[from..].iter().filter(|line| !is_notice(line)).count();
+    let begin = (0..=all.len()).find(|&from| talk_in(from) == talk).unwrap();
+    let notices = all[begin..].iter().filter(is_notice).count().min(max_lines.min(MAX_NOTICES));
+    let most_notices = count.div_ceil(2).max(count.saturating_sub(talk)).min(notices);
+    let (mut left, mut notices_left, mut shown) = (count, most_notices, Vec::new());
+    for line in all[begin..].iter().rev() {
+        if left > 0 && (!is_notice(&line) || notices_left > 0) {
+            left -= 1;
+            notices_left -= usize::from(is_notice(&line));
+            shown.push(line.clone());
+        }
+    }
+    shown.reverse();
+    shown
+}
+
+proptest! {
+    /// The history equals what a list of all lines gives, however the lines come in batches.
+    #[test]
+    fn history_is_the_end_of_all_pushed_lines(
+        batches in prop::collection::vec(prop::collection::vec(
+            (any::<bool>(), prop_oneof![8 => 0usize..30, 1 => 0usize..70_000]), 0..12), 0..12),
+        max_lines in 0usize..20,
+        count in 0usize..25,
+    ) {
+        let mut history = History::new(max_lines);
+        let mut all: Vec<String> = Vec::new();
+        for lines in batches {
+            let mut batch = TestBatch::default();
+            for (notice, length) in lines {
+                let line = if notice { format!("n {}", all.len()) } else { format!("{} {}", all.len(), "x".repeat(length)) };
+                batch.add(&line);
+                all.push(line);
+            }
+            batch.push(&mut history, 1);
+            prop_assert_eq!(texts(&mut history, count), expected(&all, max_lines, count));
+            prop_assert!(history.talk.capacity().0 <= MAX_BYTES);
+        }
+    }
+}
