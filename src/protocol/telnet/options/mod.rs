@@ -1,5 +1,7 @@
-//! Telnet option negotiation by RFC 1143. The server accepts BINARY, and refuses every other option that
-//! it did not request.
+//! Telnet option negotiation by RFC 1143: the state of each option that the server uses.
+//!
+//! The server accepts BINARY, and refuses every other option that it did not request. Nothing here decodes
+//! bytes or sends them: verbs come in, and commands and bytes go out.
 
 use super::{IAC, TelnetCommand};
 

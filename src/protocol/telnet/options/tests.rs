@@ -11,12 +11,12 @@ const ECHO: u8 = 1;
 /// Three options in an order that is not that of their codes.
 const REQUESTED: [TelnetOption; 3] = [TelnetOption::TerminalType, TelnetOption::PeerBinary, TelnetOption::Echo];
 
-fn refused(verb: Verb, option: u8) -> Option<TelnetCommand> {
-    Some(TelnetCommand::Refuse { reply: [IAC, verb as u8, option] })
+fn refused(verb: Verb, option: u8) -> TelnetCommand {
+    TelnetCommand::Refuse { reply: [IAC, verb as u8, option] }
 }
 
-fn disabled(option: TelnetOption, reply: Option<[u8; 3]>) -> Option<TelnetCommand> {
-    Some(TelnetCommand::Disabled { option, reply })
+fn disabled(option: TelnetOption, reply: Option<[u8; 3]>) -> TelnetCommand {
+    TelnetCommand::Disabled { option, reply }
 }
 
 /// Returns the verb with which a compliant peer accepts the option.
@@ -46,8 +46,8 @@ fn option_that_was_not_requested_is_refused_every_time_and_a_refusal_gets_no_rep
     let mut options = OptionStates::default();
     for option in 1..=255 {
         for _ in 0..2 {
-            assert_eq!(options.receive(Verb::Do, option), refused(Verb::Wont, option));
-            assert_eq!(options.receive(Verb::Will, option), refused(Verb::Dont, option));
+            assert_eq!(options.receive(Verb::Do, option), Some(refused(Verb::Wont, option)));
+            assert_eq!(options.receive(Verb::Will, option), Some(refused(Verb::Dont, option)));
             assert_eq!(options.receive(Verb::Dont, option), None);
             assert_eq!(options.receive(Verb::Wont, option), None);
         }
@@ -68,7 +68,7 @@ fn binary_is_accepted_once_in_each_direction() {
         assert_eq!(options.receive(verb, 0), None, "a verb that changes nothing gets no reply");
         assert_eq!(options.request(&[option]), b"", "an enabled option needs no request");
         let confirmation = [IAC, if verb == Verb::Will { 0xFE } else { 0xFC }, 0];
-        assert_eq!(options.receive(verb.opposite(), 0), disabled(option, Some(confirmation)));
+        assert_eq!(options.receive(verb.opposite(), 0), Some(disabled(option, Some(confirmation))));
         assert!(!options.is_enabled(option));
         assert_eq!(options.request(&[option]), reply);
         assert_eq!(options.receive(verb, 0), Some(TelnetCommand::Enabled(option)), "a request needs no reply");
@@ -93,8 +93,8 @@ fn request_is_accepted_once_and_the_same_option_of_the_peer_is_refused() {
     let mut options = OptionStates::default();
     let requested = [TelnetOption::Echo, TelnetOption::SuppressGoAhead, TelnetOption::WindowSize];
     assert_eq!(options.request(&requested), b"\xFF\xFB\x01\xFF\xFB\x03\xFF\xFD\x1F");
-    assert_eq!(options.receive(Verb::Will, ECHO), refused(Verb::Dont, ECHO));
-    assert_eq!(options.receive(Verb::Do, 31), refused(Verb::Wont, 31));
+    assert_eq!(options.receive(Verb::Will, ECHO), Some(refused(Verb::Dont, ECHO)));
+    assert_eq!(options.receive(Verb::Do, 31), Some(refused(Verb::Wont, 31)));
     for option in requested {
         assert!(!options.is_enabled(option));
         let verb = acceptance(option);
@@ -119,9 +119,9 @@ fn request_without_an_answer_is_sent_again_and_its_late_answer_counts_once() {
 fn refused_request_may_be_sent_again() {
     let mut options = OptionStates::default();
     options.request(&REQUESTED);
-    assert_eq!(options.receive(Verb::Dont, ECHO), disabled(TelnetOption::Echo, None));
+    assert_eq!(options.receive(Verb::Dont, ECHO), Some(disabled(TelnetOption::Echo, None)));
     assert_eq!(options.receive(Verb::Dont, ECHO), None);
-    assert_eq!(options.receive(Verb::Do, ECHO), refused(Verb::Wont, ECHO));
+    assert_eq!(options.receive(Verb::Do, ECHO), Some(refused(Verb::Wont, ECHO)));
     assert_eq!(options.request(&[TelnetOption::Echo]), b"\xFF\xFB\x01");
 }
 
@@ -130,9 +130,9 @@ fn peer_may_disable_an_enabled_option() {
     let mut options = OptionStates::default();
     options.request(&REQUESTED);
     options.receive(Verb::Do, ECHO);
-    assert_eq!(options.receive(Verb::Dont, ECHO), disabled(TelnetOption::Echo, Some(*b"\xFF\xFC\x01")));
+    assert_eq!(options.receive(Verb::Dont, ECHO), Some(disabled(TelnetOption::Echo, Some(*b"\xFF\xFC\x01"))));
     assert_eq!(options.receive(Verb::Dont, ECHO), None);
-    assert_eq!(options.receive(Verb::Wont, 24), disabled(TelnetOption::TerminalType, None));
+    assert_eq!(options.receive(Verb::Wont, 24), Some(disabled(TelnetOption::TerminalType, None)));
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn acknowledgement_of_a_withdrawal_is_no_answer_to_the_next_request() {
         options.withdraw(&[option]);
         assert_eq!(options.receive(rejects, option.code()), None, "the acknowledgement");
         options.request(&[option]);
-        assert_eq!(options.receive(rejects, option.code()), disabled(option, None), "the refusal of the request");
+        assert_eq!(options.receive(rejects, option.code()), Some(disabled(option, None)), "the refusal of the request");
     }
 }
 
@@ -185,7 +185,7 @@ fn positive_answer_to_a_withdrawal_is_refused_and_leaves_the_option_disabled() {
         options.withdraw(&[option]);
         assert_eq!(
             options.receive(acceptance(option), option.code()),
-            refused(option.request_verbs().1, option.code())
+            Some(refused(option.request_verbs().1, option.code()))
         );
         assert!(!options.is_enabled(option));
     }
@@ -200,7 +200,7 @@ fn binary_is_accepted_a_bounded_number_of_times() {
         assert_eq!(accepted, round < MAX_ACCEPTANCES, "round {round}");
         options.receive(Verb::Wont, 0);
     }
-    assert_eq!(options.receive(Verb::Will, 0), refused(Verb::Dont, 0));
+    assert_eq!(options.receive(Verb::Will, 0), Some(refused(Verb::Dont, 0)));
     options.request(&[TelnetOption::PeerBinary]);
     let enabled = Some(TelnetCommand::Enabled(TelnetOption::PeerBinary));
     assert_eq!(options.receive(Verb::Will, 0), enabled, "the server's own requests are not bounded");
@@ -291,7 +291,7 @@ impl ModelPeer {
         let (after, reply) = match (*state, positive) {
             (No, true) if accepts => (Yes, Some(true)),
             (No, true) => (No, Some(false)),
-            (Yes, true) | (WantNoOpposite | WantYes, true) => (Yes, None),
+            (Yes | WantNoOpposite | WantYes, true) => (Yes, None),
             (WantYesOpposite, true) => (WantNo, Some(false)),
             (Yes, false) => (No, Some(false).filter(|_| !self.silent)),
             (WantNoOpposite, false) => (WantYes, Some(true)),
