@@ -85,24 +85,24 @@ fn in_each_mode(attack: impl Fn(&mut AttackTest)) {
 #[test]
 fn erase_sequences_erase_nothing() {
     in_each_mode(|test| {
-        test.attack("\x1B[2J", "mallory: [2J");
-        test.attack("\x1B[2J\x1B[3J\x1B[H", "mallory: [2J[3J[H");
-        test.attack("\x1B[1K\x1B[1J\x1B[5M\x1B[5P", "mallory: [1K[1J[5M[5P");
-        test.attack("\x1Bc", "mallory: c");
-        test.attack("\x1B[?1049h\x1B[?25l\x1B[?5h", "mallory: [?1049h[?25l[?5h");
-        test.attack("\x0C\x0B\x1B#8", "mallory: #8");
+        test.attack("\x1B[2Jx", "mallory: x");
+        test.attack("\x1B[2J\x1B[3J\x1B[H", "mallory:");
+        test.attack("\x1B[1K\x1B[1J\x1B[5M\x1B[5P2", "mallory: 2");
+        test.attack("\x1Bcx", "mallory: x");
+        test.attack("\x1B[?1049h\x1B[?25l\x1B[?5hy", "mallory: y");
+        test.attack("\x0C\x0B\x1B#8", "mallory:");
     });
 }
 
 #[test]
 fn cursor_sequences_do_not_move_the_cursor() {
     in_each_mode(|test| {
-        test.attack("\x1B[A\x1B[2Abob: forged", "mallory: [A[2Abob: forged");
-        test.attack("\x1B[1;1Hbob: forged", "mallory: [1;1Hbob: forged");
-        test.attack("\x1BM\x1BM\x1B7\x1B8bob: forged", "mallory: MM78bob: forged");
-        test.attack("\x1B[20Dbob: forged", "mallory: [20Dbob: forged");
-        test.attack("\x1B[5;10r\x1B[S\x1B[T", "mallory: [5;10r[S[T");
-        test.attack("\x1B[6n\x1B[c\x1BZ\x05", "mallory: [6n[cZ");
+        test.attack("\x1B[A\x1B[2Abob: forged", "mallory: bob: forged");
+        test.attack("\x1B[1;1Hbob: forged", "mallory: bob: forged");
+        test.attack("\x1BM\x1BM\x1B7\x1B8bob: forged", "mallory: bob: forged");
+        test.attack("\x1B[20Dbob: forged", "mallory: bob: forged");
+        test.attack("\x1B[5;10r\x1B[S\x1B[T", "mallory:");
+        test.attack("\x1B[6n\x1B[c\x1BZ\x05", "mallory:");
     });
 }
 
@@ -113,21 +113,21 @@ fn c1_controls_and_charset_switches_do_nothing() {
         test.attack("\u{9B}2J\u{9B}1;1Hbob: forged", "mallory: 2J1;1Hbob: forged");
         test.attack("\u{85}bob: forged", "mallory: bob: forged");
         test.attack("\u{84}\u{8D}\u{8D}\u{88}\u{90}q\u{9D}0;t\u{9C}", "mallory: q0;t");
-        test.attack("\x1B%@\x0E\x0F\x1B(0lqqk", "mallory: %@(0lqqk");
+        test.attack("\x1B%@\x0E\x0F\x1B(0lqqk", "mallory: lqqk");
     });
 }
 
 #[test]
 fn title_bell_and_string_sequences_do_nothing() {
     in_each_mode(|test| {
-        test.attack("\x1B]0;root@bank\x07", "mallory: ]0;root@bank");
-        test.attack("\x1B]2;title\x1B\\\u{9D}0;title\u{9C}", "mallory: ]2;title\\0;title");
-        test.attack("\x1B]52;c;cm0gLXJmIC8=\x07", "mallory: ]52;c;cm0gLXJmIC8=");
-        test.attack("\x1BPq\x1B\\\x1B_x\x1B\\\x1B^y", "mallory: Pq\\_x\\^y");
-        test.attack("\x07\x07\x1Bg", "mallory: g");
+        test.attack("\x1B]0;root@bank\x07x", "mallory: x");
+        test.attack("\x1B]2;title\x1B\\\u{9D}0;title\u{9C}", "mallory: 0;title");
+        test.attack("\x1B]52;c;cm0gLXJmIC8=\x07y", "mallory: y");
+        test.attack("\x1BPq\x1B\\\x1B_x\x1B\\z\x1B^y", "mallory: z");
+        test.attack("\x07\x07\x1Bgbell", "mallory: bell");
         // A terminal would take everything after an unfinished string for a part of it.
-        test.attack("\x1B]0;", "mallory: ]0;");
-        test.attack("\x1B[31;8m", "mallory: [31;8m");
+        test.attack("\x1B]0;", "mallory:");
+        test.attack("\x1B[31;8mhidden", "mallory: hidden");
     });
 }
 
@@ -135,21 +135,29 @@ fn title_bell_and_string_sequences_do_nothing() {
 fn cr_and_erase_characters_do_not_overwrite_a_name() {
     in_each_mode(|test| {
         test.attack("x\rbob: forged", "mallory: xbob: forged");
-        test.attack("\r\r\x1B[Kbob: forged", "mallory: [Kbob: forged");
+        test.attack("\r\r\x1B[Kbob: forged", "mallory: bob: forged");
         test.attack("\u{8}".repeat(20) + "bob: forged", "mallory: bob: forged");
         test.attack("a\u{7F}\u{7F}\u{7F}\u{7F}bob: forged", "mallory: bob: forged");
         test.attack(b"\xFF\xF7\xFF\xF7\xFF\xF7\xFF\xF8bob: forged", "mallory: bob: forged");
         test.attack("x\r\rbob: forged\r", "mallory: xbob: forged");
+        // A CR ends a line of a connection that has sent no LF, and that line has its sender's name.
+        let mut raw = test.server.connect();
+        raw.send("JOIN room raw\rx\rbob: forged\r");
+        test.expect_new_rows(&["raw has joined", "raw: x", "raw: bob: forged"]);
+        raw.leave();
+        test.expect_new_rows(&["raw has left"]);
     });
 }
 
 #[test]
-fn bidi_controls_and_line_separators_are_dropped() {
+fn invisible_and_reordering_characters_are_dropped() {
     in_each_mode(|test| {
         test.attack("\u{202E}degrof :bob\u{202C}", "mallory: degrof :bob");
         test.attack("\u{2066}\u{2067}\u{2068}a\u{2069}\u{202A}\u{202B}\u{202D}", "mallory: a");
         test.attack("\u{2028}bob: forged\u{2029}bob: forged", "mallory: bob: forgedbob: forged");
         test.attack("\u{FEFF}marked", "mallory: marked");
+        test.attack("\u{FFF9}base\u{FFFA}note\u{FFFB}", "mallory: basenote");
+        test.attack("tags\u{E0001}\u{E0068}\u{E0069}\u{E007F}", "mallory: tags");
     });
 }
 
@@ -168,7 +176,8 @@ fn invalid_utf8_does_not_control_the_terminal() {
 #[test]
 fn dropped_bytes_do_not_join_into_a_control_sequence() {
     in_each_mode(|test| {
-        test.attack(b"\x1B\0[2J\x1B\xFF\xF1[2J\x1B\r[2J", "mallory: [2J[2J[2J");
+        test.attack(b"\x1B\0[2Ja\x1B\xFF\xF1[2Jb\x1B\r[2Jc", "mallory: abc");
+        test.attack("\x1B\x1B[[D[2J\x1B[\x18[2J", "mallory: [2J[2J");
         test.attack(b"\xC2\xFF\xF1\x9B2J", "mallory: 2J");
         test.attack(b"\xC2\0\x9B2J", "mallory: 2J");
         test.attack("\u{202E}\x1B\u{FEFF}[2J", "mallory: [2J");
@@ -192,13 +201,15 @@ fn user_line_does_not_look_like_a_server_line() {
     in_each_mode(|test| {
         test.attack("*** server is shutting down", "mallory: *** server is shutting down");
         test.attack("/me ** server is shutting down", "* mallory ** server is shutting down");
-        test.attack("/me \x1B[2K\r*** forged", "* mallory [2K*** forged");
+        test.attack("/me \x1B[2K\r*** forged", "* mallory *** forged");
         test.attack("//me forged", "mallory: /me forged");
-        for refused in ["/nick ***", "/nick *", "/nick bob:", "/nick vict\u{456}m", "/me"] {
+        for refused in
+            ["/nick ***", "/nick *", "/nick *x", "/nick /me", "/nick <bob>", "/nick bob:", "/nick vict\u{456}m", "/me"]
+        {
             test.mallory.send(format!("{refused}\n"));
         }
-        test.attack("/\x1B[2J\r*** forged", "mallory: /[2J*** forged");
-        for name in ["***", "*", "bob:", "\x1B[2J", "vict\u{456}m", "VICTIM"] {
+        test.attack("/\x1B[2J\r*** forged", "mallory: /*** forged");
+        for name in ["***", "*", "*x", "/nick", "<bob>", "bob:", "\x1B[2J", "vict\u{456}m", "VICTIM"] {
             let mut forger = test.server.connect();
             forger.send(format!("JOIN room {name}\n"));
             forger.expect_error();
@@ -209,16 +220,16 @@ fn user_line_does_not_look_like_a_server_line() {
 #[test]
 fn whisper_action_rename_and_quit_text_are_sanitised() {
     in_each_mode(|test| {
-        test.attack("/msg victim \x1B[2J\r*** \u{9B}2J", "*** mallory whispers: [2J*** 2J");
-        test.attack("/me \x1B[2J\u{202E}", "* mallory [2J");
+        test.attack("/msg victim \x1B[2J\r*** \u{9B}2J", "*** mallory whispers: *** 2J");
+        test.attack("/me \x1B[2Jwaves\u{202E}", "* mallory waves");
         test.attack("/nick mal*", "mallory is now known as mal*");
-        test.attack("/nick \x1B[2J", "mal* is now known as [2J");
-        test.attack("/nick mallory", "[2J is now known as mallory");
+        test.attack("/nick \x1B[2Jmal\x1B", "mal* is now known as mal");
+        test.attack("/nick mallory", "mal is now known as mallory");
         let mut ghost = test.server.join("room", "ghost");
         test.expect_new_rows(&["ghost has joined"]);
         ghost.send("/quit \x1B[2J\rgone");
         ghost.half_close();
-        test.expect_new_rows(&["ghost: [2Jgone", "ghost has left"]);
+        test.expect_new_rows(&["ghost: gone", "ghost has left"]);
     });
 }
 

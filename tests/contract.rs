@@ -23,6 +23,8 @@ fn join_line_is_accepted_in_any_case_and_spacing() {
         format!("JOIN room {twenty}"),
         format!("JOIN {twenty} a5"),
         "JOIN ! ~".to_owned(),
+        "\u{FEFF}JOIN room a6".to_owned(),
+        "\u{FEFF} join <3 ->".to_owned(),
     ];
     for first in firsts {
         let mut client = server.connect();
@@ -33,10 +35,22 @@ fn join_line_is_accepted_in_any_case_and_spacing() {
 }
 
 #[test]
+fn names_in_brackets_get_an_error_that_shows_a_correct_line() {
+    let server = TestServer::start();
+    for first in ["JOIN <lobby> <alice>", "JOIN <lobby> alice", "join lobby <alice>"] {
+        let mut client = server.connect();
+        client.send(format!("{first}\n"));
+        let reply = client.expect_error();
+        assert!(reply.contains("JOIN lobby alice") && !reply.contains("<lobby>"), "{reply}");
+    }
+    assert_eq!(server.stats.rooms(), 0);
+}
+
+#[test]
 fn other_first_line_gets_error_and_a_reason_and_is_closed() {
     let server = TestServer::start();
     let long = "x".repeat(21);
-    let firsts: [(&[u8], &str); 20] = [
+    let firsts: [(&[u8], &str); 26] = [
         (b"\n", "empty"),
         (b"  \t \r\n", "empty"),
         (b"HELLO room user\n", "did not start with JOIN"),
@@ -55,15 +69,22 @@ fn other_first_line_gets_error_and_a_reason_and_is_closed() {
         (b"JOIN ro\x07m user\n", "room name holds '\\u{7}'"),
         (b"JOIN room us\xC2\x9Ber\n", "user name holds '\\u{9b}'"),
         ("JOIN room jörg\n".as_bytes(), "user name holds 'ö'"),
-        (b"JOIN room ***\n", "user name has stars only"),
+        (b"JOIN room ***\n", "user name begins with *"),
+        (b"JOIN room *bob\n", "user name begins with *"),
+        (b"JOIN room /nick\n", "user name begins with /"),
         (b"JOIN room bob:\n", "user name ends in a colon"),
+        (b"JOIN <room> bob:\n", "room name is enclosed in < and >"),
+        (b"JOIN room <***>\n", "user name is enclosed in < and >"),
+        ("\u{FEFF}\u{FEFF}JOIN room user\n".as_bytes(), "did not start with JOIN"),
+        ("\u{FEFF}\n".as_bytes(), "empty"),
     ];
     for (first, reason) in firsts {
         let mut client = server.connect();
         client.send(first);
         let reply = client.expect_error();
         assert!(reply.contains(reason), "{reply}");
-        assert!(reply.contains("JOIN <ROOMNAME> <USERNAME>"), "the reason does not show a correct line: {reply}");
+        let usage = "; write: JOIN <ROOMNAME> <USERNAME>, for example: JOIN lobby alice";
+        assert!(reply.contains(usage), "the reason does not show a correct line: {reply}");
     }
 }
 
@@ -127,10 +148,41 @@ fn text_is_sanitised_before_it_is_delivered() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     alice.send("\u{1B}[31mred\u{7}\u{9B}0m\u{85}bob: \u{202E}forged\u{2066}\u{2028}\u{2029}\u{FEFF}\n");
-    alice.expect_line("alice: [31mred0mbob: forged");
+    alice.expect_line("alice: red0mbob: forged");
     alice.send("alice\rbob: forged\n\ttab, 👩\u{200D}🚒, \u{200F}שלום\n");
     alice.expect_line("alice: alicebob: forged");
     alice.expect_line("alice: \ttab, 👩\u{200D}🚒, \u{200F}שלום");
+    alice.send("\u{FFF9}base\u{FFFA}note\u{FFFB} \u{E0068}\u{E0069}\u{E007F}tags\n");
+    alice.expect_line("alice: basenote tags");
+    let wales = "\u{1F3F4}\u{E0067}\u{E0062}\u{E0077}\u{E006C}\u{E0073}\u{E007F}";
+    alice.send(format!("{wales}\u{E0067}\n"));
+    alice.expect_line(&format!("alice: {wales}"));
+}
+
+/// The bytes of keys that are no characters, and of programs that control a terminal.
+#[test]
+fn escape_sequence_is_dropped_whole_at_every_split_of_packets() {
+    let server = TestServer::start();
+    let mut alice = server.join("room", "alice");
+    for (line, text) in [
+        ("helo\x1B[D\x1B[Dl", "helol"),
+        ("up\x1B[A and\x1B[3~ F1\x1BOP\x1B[[A", "up and F1"),
+        ("a \x1B]0;title\x07title", "a title"),
+        ("a \x1BP1$r0m\x1B\\string", "a string"),
+        ("a \x1B(Bcharset", "a charset"),
+        ("end\x1B", "end"),
+        ("end\x1B[1;", "end"),
+        ("end\x1B]0;title", "end"),
+    ] {
+        for split in 1..line.len() {
+            let (first, second) = line.split_at(split);
+            // The reply to the line before shows that the server has read the packet.
+            alice.send(format!("before\n{first}"));
+            alice.expect_line("alice: before");
+            alice.send(format!("{second}\n"));
+            assert_eq!(alice.read_line(), format!("alice: {text}"), "{line:?} split at {split}");
+        }
+    }
 }
 
 #[test]
@@ -207,13 +259,35 @@ fn line_of_20_000_bytes_with_its_cr_is_accepted_and_a_longer_one_refused() {
 }
 
 #[test]
-fn lf_cr_lf_and_cr_nul_end_a_line() {
+fn lf_cr_lf_cr_cr_lf_and_cr_nul_end_a_line() {
     let server = TestServer::start();
     let mut alice = server.connect();
-    alice.send("JOIN room alice\r\0lf\ncr lf\r\ncr nul\r\0");
-    for line in ["alice has joined", "alice: lf", "alice: cr lf", "alice: cr nul"] {
+    alice.send("JOIN room alice\r\0lf\ncr lf\r\ncr nul\r\0cr cr lf\r\r\nend\n");
+    for line in ["alice has joined", "alice: lf", "alice: cr lf", "alice: cr nul", "alice: cr cr lf", "alice: end"] {
         alice.expect_line(line);
     }
+}
+
+/// A terminal in raw mode sends a CR for Enter and nothing else.
+#[test]
+fn cr_alone_ends_a_line_until_the_first_lf() {
+    let server = TestServer::start();
+    for end in ["\r", "\r\r\n", "\r\0", "\r\n"] {
+        let mut client = server.connect();
+        client.send(format!("JOIN cr a{end}one{end}two{end}"));
+        for line in ["a has joined", "a: one", "a: two"] {
+            assert_eq!(client.read_line(), line, "with {end:?} at the end of each line");
+        }
+        client.leave();
+    }
+    let mut sam = server.connect();
+    sam.send("JOIN room sam\r");
+    sam.expect_line("sam has joined");
+    sam.send("hello\r");
+    sam.expect_line("sam: hello");
+    sam.send("\n");
+    sam.send("one\rtwo\n");
+    sam.expect_line("sam: onetwo");
 }
 
 /// A peer that behaves as a network virtual terminal receives CR LF from then on. Other peers receive LF.
@@ -243,6 +317,8 @@ fn backspace_and_del_erase_the_character_before_them() {
     for line in ["alice has joined", "alice: hello, gr\u{FC}\u{DF}e"] {
         alice.expect_line(line);
     }
+    alice.send("e\u{301}👩\u{200D}🚒\u{8}\u{8}x\x1B[D\u{7F}y\n");
+    alice.expect_line("alice: y");
 }
 
 #[test]

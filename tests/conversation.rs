@@ -86,7 +86,7 @@ al has left
 22> /who is it
 *** /who takes no arguments; write: /who
 23> /nick ***
-*** /nick: the name has stars only, and stars begin the server's own lines; write: /nick NAME, for example: /nick alice2
+*** /nick: the name begins with *, as lines of the server do: leave the star out; write: /nick NAME, for example: /nick alice2
 24> /nick carol
 *** the name carol is taken in lobby: you keep your name; write: /nick NAME, for example: /nick carol2
 25> /last 0
