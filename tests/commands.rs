@@ -188,7 +188,7 @@ fn rename_may_change_only_case_and_not_take_another_members_name() {
     alice.send("/nick al\n");
     bob.expect_line("ALICE is now known as al");
     bob.send("/nick alice\n/who\n");
-    bob.expect_lines(&["bob is now known as alice", "*** 2 here: al, alice"]);
+    bob.expect_lines(&["bob is now known as alice", "*** 2 in room: al, alice"]);
 }
 
 #[test]
@@ -333,11 +333,11 @@ fn long_listings_are_cut_with_a_count() {
     let mut alice = server.join("alices", "alice");
     alice.send("/rooms\n/join crowd\n");
     let alone: Vec<String> = (0..48).map(|n| format!("r{n:02} (1)")).collect();
-    alice.expect_line(&format!("*** 62 rooms: crowd (300), alices (1), {}, and 12 more", alone.join(", ")));
+    alice.expect_line(&format!("*** 62 rooms: crowd (300), alices (1), {}, and 12 more; you are in alices", alone.join(", ")));
     alice.expect_line("alice has joined");
     alice.send("/who\n");
     let who = alice.read_line();
-    let names = who.strip_prefix("*** 301 here: ").and_then(|rest| rest.strip_suffix(", and 251 more")).unwrap();
+    let names = who.strip_prefix("*** 301 in crowd: ").and_then(|rest| rest.strip_suffix(", and 251 more")).unwrap();
     let names: Vec<&str> = names.split(", ").collect();
     assert!(names.len() == 50 && names.is_sorted() && names.iter().all(|name| name.len() <= 5), "{who}");
     drop((crowd, rooms));
@@ -354,7 +354,7 @@ fn replies_to_an_nvt_end_in_cr_lf() {
     nvt.expect_text("*** plain has joined\r\nnvt has joined\r\n");
     nvt.send("/who\r\n/last 1\r\n/nonsense\r\n/msg nvt hi\r\n/nick plain\r\n/nick telnet\r\n");
     nvt.expect_text(
-        "*** 2 here: nvt, plain\r\n*** nvt has joined\r\n*** unknown command /nonsense: /help lists them; \
+        "*** 2 in room: nvt, plain\r\n*** nvt has joined\r\n*** unknown command /nonsense: /help lists them; \
          //nonsense says it\r\n*** nvt whispers: hi\r\n*** you whisper to nvt: hi\r\n*** the name plain is taken \
          in room: you keep your name; write: /nick NAME, for example: /nick plain2\r\nnvt is now known as telnet\r\n",
     );
@@ -379,7 +379,7 @@ fn is_reply(reply: &str) -> bool {
         || reply
             .strip_prefix("no member here is called ")
             .is_some_and(|rest| rest.ends_with(": /who lists the members"))
-        || reply.split_once(" here: ").is_some_and(|(count, _)| count.parse::<usize>().is_ok())
+        || reply.split_once(" in room: ").is_some_and(|(count, _)| count.parse::<usize>().is_ok())
         || reply
             .split_once(" room: ")
             .or(reply.split_once(" rooms: "))
@@ -423,7 +423,7 @@ fn user_input_never_makes_a_line_with_the_server_prefix() {
         "has joined",
         "has left",
         " whispers: ",
-        "2 here: ",
+        "2 in room: ",
         "witness",
         "x",
         "\u{202E}",

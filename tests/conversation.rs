@@ -33,7 +33,7 @@ carol has joined
 *** for more about one of them write its name after /help: /help msg
 *** to say a line that looks like a command, write a second /: //who
 5> /who
-*** 3 here: alice, bob, carol
+*** 3 in lobby: alice, bob, carol
 6> hello, both of you
 alice: hello, both of you
 bob: hi alice
@@ -50,7 +50,7 @@ bob: /who is a command
 16> /msg carol are you still here
 *** no member here is called carol: /who lists the members
 17> /rooms
-*** 2 rooms: lobby (2), attic (1)
+*** 2 rooms: lobby (2), attic (1); you are in lobby
 carol has joined
 19> /last 3
 *** carol has left
@@ -77,7 +77,7 @@ bob: hi alice
 alice is now known as al
 carol has left
 14> /who
-*** 2 here: al, bob
+*** 2 in lobby: al, bob
 15> //who is a command
 bob: /who is a command
 carol has joined

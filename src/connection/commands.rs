@@ -36,8 +36,8 @@ impl Connection {
         let (room, user) = (membership.room(), membership.user());
         match command {
             Command::Help(topic) => self.reply_with(|out| commands::push_help(out, topic)),
-            Command::Who => self.list_members(),
-            Command::Rooms => self.list_rooms(),
+            Command::Who => self.request_members(),
+            Command::Rooms => self.request_rooms(),
             Command::Join { room: wanted, .. } if wanted == room => {
                 self.reply_with(|out| replies::push_already_here(out, &room));
             }
@@ -75,19 +75,20 @@ impl Connection {
         Ok(())
     }
 
-    /// Answers with the members of the room.
-    fn list_members(&mut self) {
-        if let Some(membership) = self.state.admitted_membership() {
-            let mut reply = Vec::new();
-            membership.list_members(|total, names| replies::push_who(&mut reply, total, names));
-            self.reply(reply);
-        }
+    /// Asks the room for its members.
+    fn request_members(&mut self) {
+        self.state.begin_request(|membership| {
+            membership.request_members();
+            true
+        });
     }
 
-    /// Answers with the rooms of the server.
-    fn list_rooms(&mut self) {
-        let rooms = self.context.registry.rooms();
-        self.reply_with(|out| replies::push_rooms(out, rooms.into_iter()));
+    /// Asks the room for the rooms of the server.
+    fn request_rooms(&mut self) {
+        self.state.begin_request(|membership| {
+            membership.request_rooms();
+            true
+        });
         self.charge_lines(LISTING_COST);
     }
 

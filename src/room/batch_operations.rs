@@ -33,6 +33,13 @@ impl Batch {
             Operation::Join(joiner) => self.apply_join(*joiner),
             Operation::Leave(leaver) => self.apply_leave(&leaver),
             Operation::Rename(member, name) => self.apply_rename(*member, *name),
+            Operation::ShowMembers(member) => {
+                let MemberRef { key, peer } = *member;
+                self.replies.push((Requester { peer, slot: key.slot }, DeferredReply::Members(key)));
+            }
+            Operation::ShowRooms { peer, slot } => {
+                self.replies.push((Requester { peer, slot }, DeferredReply::Rooms));
+            }
             Operation::ShowHistory { peer, slot, count } => {
                 self.replies.push((Requester { peer, slot }, DeferredReply::History(count)));
             }

@@ -26,6 +26,10 @@ pub(crate) enum Operation {
     Leave(Box<MemberRef>),
     /// Gives a member another name.
     Rename(Box<MemberRef>, Box<UserName>),
+    /// Shows a member the names of the members, its own among them.
+    ShowMembers(Box<MemberRef>),
+    /// Shows a member the rooms of the server.
+    ShowRooms { peer: Arc<Peer<dyn ByteSink>>, slot: MembershipSlot },
     /// Shows a member this number of last lines.
     ShowHistory { peer: Arc<Peer<dyn ByteSink>>, slot: MembershipSlot, count: u16 },
     /// Delivers a line to one member.

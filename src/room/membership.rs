@@ -6,7 +6,7 @@ use crate::peer::events::MembershipSlot;
 use crate::room::Room;
 use crate::room::inbox::{Inbox, MemberRef, Operation, PassDue, Requester, Whisper};
 use crate::room::registry::Registry;
-use crate::room::roster::{MemberKey, holds_key};
+use crate::room::roster::MemberKey;
 use crate::text::names::{RoomName, UserName};
 use std::sync::Arc;
 
@@ -102,13 +102,18 @@ impl Membership {
         }));
     }
 
-    /// Passes the number of the room's members and their names to `show`. The member itself is included
-    /// even if it joined during a pass that still runs, so that no snapshot has it yet.
-    pub(crate) fn list_members(&self, show: impl FnOnce(usize, &mut dyn Iterator<Item = &UserName>)) {
-        let members = self.room.roster().snapshot();
-        let own = (!holds_key(&members, &self.key, self.peer.id())).then_some(&self.key.name);
-        let total = members.len() + usize::from(own.is_some());
-        show(total, &mut own.into_iter().chain(members.keys().map(|key| &key.name)));
+    /// Requests the names of the room's members, in the order of the room's lines: the reply has all joins, leaves and
+    /// renames of which the peer has seen the line, and no later one. The room sends it to the peer and raises
+    /// `REQUEST_DONE`.
+    pub(crate) fn request_members(&self) {
+        let member = MemberRef { key: self.key, peer: Arc::clone(&self.peer) };
+        self.spawn_pass(self.inbox().send(Operation::ShowMembers(Box::new(member))));
+    }
+
+    /// Requests the rooms of the server and their numbers of members, in the order of the room's lines. The room sends
+    /// them to the peer and raises `REQUEST_DONE`.
+    pub(crate) fn request_rooms(&self) {
+        self.spawn_pass(self.inbox().send(Operation::ShowRooms { peer: Arc::clone(&self.peer), slot: self.key.slot }));
     }
 
     /// Sends a leaver's last lines whatever the inbox's capacity: each connection does so once at most.

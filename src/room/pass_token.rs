@@ -1,11 +1,13 @@
 //! The pass token: the obligation to run a room's passes, as a value that can't be lost.
 
-use crate::metrics::counters::MetricsDelta;
+use crate::metrics::counters::{Counters, MetricsDelta};
 use crate::peer::events::PeerEvents;
 use crate::room::Room;
 use crate::room::inbox::{Operation, PassDue};
+use crate::room::passes::PassHost;
 use crate::room::registry::Registry;
 use crate::room::roster::Members;
+use crate::text::names::RoomName;
 use crate::text::panics::panic_message;
 use pin_project_lite::pin_project;
 use std::future::poll_fn;
@@ -71,12 +73,37 @@ pub(super) fn pass_token(
     PassToken { passes: run(registry, room), completed: false }
 }
 
+/// The registry as the passes of one of its rooms see it.
+struct RoomHost<'a> {
+    registry: &'a Registry,
+    room: &'a Arc<Room>,
+}
+
+impl PassHost for RoomHost<'_> {
+    fn counters(&self) -> &Counters {
+        self.registry.counters()
+    }
+
+    fn room_count(&self) -> usize {
+        self.registry.len()
+    }
+
+    fn rooms(&self) -> Vec<(RoomName, usize)> {
+        self.registry.rooms()
+    }
+
+    fn on_quiet(&self) {
+        self.registry.remove_if_empty(self.room);
+    }
+}
+
 /// Runs passes until the room is quiet. Closes the room when a pass panics: a room without a pass would
 /// deliver no line to its members for ever.
 async fn run(registry: Arc<Registry>, room: Arc<Room>) {
     // The connections read everything that is readable already, and it comes into the same batch.
     yield_now().await;
-    let mut passes = pin!(room.run_passes(registry.counters(), || registry.remove_if_empty(&room)));
+    let host = RoomHost { registry: &registry, room: &room };
+    let mut passes = pin!(room.run_passes(&host));
     let outcome = poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| passes.as_mut().poll(context))) {
         Ok(progress) => progress.map(Ok),
         Err(cause) => Poll::Ready(Err(cause)),

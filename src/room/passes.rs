@@ -5,6 +5,7 @@ use crate::room::Room;
 use crate::room::batch::{Batch, CommittedBatch};
 use crate::room::fanout::Fanout;
 use crate::room::replies::DeferredReplies;
+use crate::text::names::RoomName;
 use std::sync::atomic::Ordering;
 use tokio::task::yield_now;
 use tracing::trace;
@@ -27,6 +28,21 @@ const OPERATIONS_PER_DELIVERY: usize = 16;
 
 /// The cost of a reply, and of a delivery with a replay, in deliveries: either may render 64 KiB of history.
 pub(super) const REPLY_COST: usize = 8;
+
+/// What passes need from outside their room.
+pub(crate) trait PassHost {
+    /// Returns the counters that passes add to.
+    fn counters(&self) -> &Counters;
+
+    /// Returns the number of rooms of the server.
+    fn room_count(&self) -> usize;
+
+    /// Returns the rooms of the server that have members, with their numbers.
+    fn rooms(&self) -> Vec<(RoomName, usize)>;
+
+    /// Called after each pass during which no operation came.
+    fn on_quiet(&self);
+}
 
 /// The work of one poll, in deliveries. All kinds of work in all passes of a poll are charged to the same
 /// slice, and before they are done.
@@ -56,8 +72,9 @@ impl Slice {
 }
 
 /// The delivery of one committed batch, and the batch that is gathered meanwhile.
-struct Pass<'a> {
+struct Pass<'a, H> {
     room: &'a Room,
+    host: &'a H,
     /// The operations of the committed batch, which the inbox still counts.
     incomplete: usize,
     next: Batch,
@@ -66,11 +83,11 @@ struct Pass<'a> {
 
 impl Room {
     /// Runs passes until the inbox is empty: each takes the operations in it as one batch and delivers
-    /// that to all members. Calls `on_quiet` after each pass during which no operation came.
+    /// that to all members.
     ///
     /// Only the room's pass token calls this, so **one pass at a time runs in a room**. That alone gives
     /// all members one order, joins and leaves included.
-    pub(crate) async fn run_passes(&self, counters: &Counters, on_quiet: impl Fn()) {
+    pub(crate) async fn run_passes(&self, host: &impl PassHost) {
         let mut slice = Slice::default();
         let mut next = Batch::new(&self.roster, self.closed.load(Ordering::Relaxed), self.history_state.take());
         loop {
@@ -79,14 +96,14 @@ impl Room {
                 next.commit(&self.roster, &self.inbox);
             self.closed.store(closed, Ordering::Relaxed);
             let batch = Batch::new(&self.roster, closed, history_state);
-            let mut pass = Pass { room: self, incomplete: operations, next: batch, slice };
+            let mut pass = Pass { room: self, host, incomplete: operations, next: batch, slice };
             pass.deliver(fanout, &mut metrics).await;
             pass.send_replies(replies, &mut metrics).await;
             Pass { next, slice, .. } = pass;
-            counters.add(&metrics);
+            host.counters().add(&metrics);
             trace!(room = ?self.name, operations = operations, lines = metrics.lines, writes = metrics.writes, "pass");
             if next.is_empty() {
-                on_quiet();
+                host.on_quiet();
                 // After `complete`, another token may run the next pass at once.
                 self.history_state.store(next.history_state().take());
             }
@@ -112,7 +129,7 @@ impl Room {
     }
 }
 
-impl Pass<'_> {
+impl<H: PassHost> Pass<'_, H> {
     /// Delivers the batch to the members that joined or left in it, then to all others.
     async fn deliver(&mut self, mut fanout: Fanout, metrics: &mut MetricsDelta) {
         while let Some(cost) = fanout.next_partial_cost() {
@@ -128,8 +145,8 @@ impl Pass<'_> {
     /// Sends the replies to the batch's requests.
     async fn send_replies(&mut self, replies: DeferredReplies, metrics: &mut MetricsDelta) {
         for (requester, reply) in replies {
-            self.charge(REPLY_COST).await;
-            self.next.send_reply(&requester, &reply, metrics);
+            self.charge(reply.cost(self.host)).await;
+            self.next.send_reply((&self.room.name, self.host), &requester, &reply, metrics);
         }
     }
 

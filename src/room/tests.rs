@@ -1,4 +1,4 @@
-use super::passes::{DELIVERIES_PER_YIELD, OPERATIONS_PER_GATHER, REPLY_COST};
+use super::passes::{DELIVERIES_PER_YIELD, OPERATIONS_PER_GATHER, PassHost, REPLY_COST};
 use super::*;
 use crate::config::SlowReader;
 use crate::metrics::counters::{Counters, MetricsDelta};
@@ -16,6 +16,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 use tokio::task::yield_now;
 use tokio_util::task::TaskTracker;
 
@@ -30,6 +31,23 @@ impl ByteSink for TextSink {
         written.1.push_str(str::from_utf8(bytes).unwrap());
         Ok(bytes.len())
     }
+}
+
+/// The host of a room that is in no registry.
+impl PassHost for Counters {
+    fn counters(&self) -> &Counters {
+        self
+    }
+
+    fn room_count(&self) -> usize {
+        1
+    }
+
+    fn rooms(&self) -> Vec<(RoomName, usize)> {
+        vec![(RoomName::parse("room").unwrap(), 1)]
+    }
+
+    fn on_quiet(&self) {}
 }
 
 fn peer(id: u64) -> Arc<Peer<TextSink>> {
@@ -64,7 +82,7 @@ fn push(room: &Room, operations: impl IntoIterator<Item = Operation>) {
 async fn pass(room: &Room) -> MetricsDelta {
     let counters = Counters::default();
     if room.inbox.pending() > 0 {
-        room.run_passes(&counters, || ()).await;
+        room.run_passes(&counters).await;
     }
     counters.read()
 }
@@ -159,7 +177,7 @@ async fn joiner_during_a_pass_is_admitted_before_its_end() {
     let send = |text: &str| Operation::SendLines { bytes: Box::from(text.as_bytes()), lines: 1 };
     let (stays, visits) = (peer(2_000), peer(2_001));
     push(&room, [send("u1: a\n")]);
-    let mut run = pin!(room.run_passes(&counters, || ()));
+    let mut run = pin!(room.run_passes(&counters));
     // Each poll runs to the next yield.
     let mut checkpoint = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     assert_eq!(checkpoint(), Poll::Pending);
@@ -266,7 +284,7 @@ async fn renamed_is_raised_after_the_roster_and_the_line() {
     pass(&room).await;
     assert!(peers.iter().all(|peer| events_of(peer) == PeerEvents::JOINED));
     push(&room, [Operation::SendLines { bytes: Box::from(&b"u1: a\n"[..]), lines: 1 }]);
-    let mut run = pin!(room.run_passes(&counters, || ()));
+    let mut run = pin!(room.run_passes(&counters));
     let mut checkpoint = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     assert_eq!(checkpoint(), Poll::Pending);
     push(&room, [rename(&peers[0], "u0", "al")]);
@@ -381,7 +399,7 @@ async fn passes_of_a_refilling_room_yield_on_one_slice() {
         pass(&room).await;
         refilling.sink().refills_left.store(REFILLS, Ordering::Relaxed);
         push(&room, [Operation::SendLines { bytes: Box::from(&b"u1: a\n"[..]), lines: 1 }]);
-        let mut run = pin!(room.run_passes(&counters, || ()));
+        let mut run = pin!(room.run_passes(&counters));
         let mut writes = 0;
         while run.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
             let now = counters.read().writes;
@@ -428,7 +446,7 @@ async fn operation_that_is_not_counted_yet_is_delivered_once() {
     // The same while a pass runs.
     let counters = Counters::default();
     push(&room, (2..400).map(|id| Operation::Join(Box::new(joiner(&peer(id))))));
-    let mut run = pin!(room.run_passes(&counters, || ()));
+    let mut run = pin!(room.run_passes(&counters));
     let mut poll = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     assert!(poll().is_pending());
     room.inbox.send_unmarked(line("u1: c\n"));
@@ -461,7 +479,7 @@ async fn joiner_during_a_pass_gets_its_replay() {
     pass(&room).await;
     let line = |text: &str| Operation::SendLines { bytes: Box::from(text.as_bytes()), lines: 1 };
     push(&room, [line("u1: a\n")]);
-    let mut run = pin!(room.run_passes(&counters, || ()));
+    let mut run = pin!(room.run_passes(&counters));
     let mut poll = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     assert!(poll().is_pending());
     let new = peer(2_000);
@@ -541,30 +559,131 @@ fn whisper_with_duplicate_names_reaches_a_member_of_that_name_or_none() {
     assert!(text(&peers[0]).ends_with("*** no member here is called dora: /who lists the members\n"));
 }
 
-#[tokio::test]
-async fn listing_during_a_pass_includes_its_asker_once() {
-    let (registry, peers) = (registry_with(RoomSettings::default()), (0..1_000).map(peer).collect::<Vec<_>>());
-    let members: Vec<_> = peers.iter().map(|peer| join(&registry, peer, &format!("u{}", peer.id().0))).collect();
+/// Joins these many members, whose names are `u` and a number.
+async fn registry_with_members(count: u64) -> (Arc<Registry>, Vec<Arc<Peer<TextSink>>>, Vec<Membership>) {
+    let (registry, peers) = (registry_with(RoomSettings::default()), (0..count).map(peer).collect::<Vec<_>>());
+    let members = peers.iter().map(|peer| join(&registry, peer, &format!("u{}", peer.id().0))).collect();
     registry.tracker().close();
     registry.tracker().wait().await;
-    let list = |membership: &Membership| {
-        let mut listed = (0, Vec::new());
-        membership.list_members(|total, names| listed = (total, names.copied().collect()));
-        assert_eq!(listed.0, listed.1.len());
-        listed.1
-    };
-    assert_eq!(list(&members[0]).len(), 1_000);
+    (registry, peers, members)
+}
+
+fn last_line(peer: &Peer<TextSink>) -> String {
+    text(peer).lines().last().unwrap().to_owned()
+}
+
+/// A pass delivers a line while a peer joins, sees its own join at once, and asks.
+#[tokio::test]
+async fn member_list_has_its_asker_and_every_member_that_the_asker_has_seen() {
+    let (registry, peers, members) = registry_with_members(1_000).await;
     members[0].send_lines(Box::from(&b"u0: a\n"[..]), 1).unwrap();
     while !text(&peers[0]).ends_with("u0: a\n") && !text(&peers[999]).ends_with("u0: a\n") {
         yield_now().await;
     }
-    let new = peer(1_000);
-    let membership = join(&registry, &new, "new");
+    let (new, next) = (peer(1_000), peer(1_001));
+    let memberships = [join(&registry, &new, "new"), join(&registry, &next, "next")];
     while events_of(&new) != PeerEvents::JOINED {
         yield_now().await;
     }
-    let listed = list(&membership);
-    assert_eq!((listed.len(), listed.iter().filter(|name| name.as_str() == "new").count()), (1_001, 1));
+    assert!(text(&new).contains("next has joined\n"));
+    memberships[0].request_members();
+    memberships[0].request_rooms();
     registry.tracker().wait().await;
-    assert_eq!(list(&membership).len(), 1_001);
+    let seen = text(&new);
+    let (list, rooms) = (seen.lines().nth_back(1).unwrap(), seen.lines().last().unwrap());
+    assert!(list.starts_with("*** 1002 in room: ") && list.ends_with(", and 952 more"), "{list}");
+    assert!(list.split([' ', ',']).any(|name| name == "new"), "{list}");
+    assert_eq!(rooms, "*** 1 room: room (1002); you are in room");
+    assert!(events_of(&new).contains(PeerEvents::REQUEST_DONE));
+}
+
+/// Without a runtime, each request is answered before it returns.
+#[test]
+fn member_list_follows_joins_renames_and_leaves() {
+    let registry = registry_with(RoomSettings::default());
+    let peers = [peer(1), peer(2)];
+    let mut members: Vec<_> = peers.iter().zip(["bob", "Al"]).map(|(peer, name)| join(&registry, peer, name)).collect();
+    members[0].request_members();
+    assert_eq!(last_line(&peers[0]), "*** 2 in room: Al, bob");
+    let name = UserName::parse("AL").unwrap();
+    members[1].request_rename(name);
+    members[1].resolve_rename(true);
+    members[1].request_members();
+    assert_eq!(last_line(&peers[1]), "*** 2 in room: AL, bob");
+    members.remove(0);
+    members[0].request_members();
+    assert_eq!(last_line(&peers[1]), "*** 1 in room: AL");
+}
+
+#[tokio::test]
+async fn request_of_a_member_that_leaves_in_the_same_batch_gets_no_list() {
+    let (room, stays, leaves) = (room(), peer(1), peer(2));
+    push(&room, [&stays, &leaves].map(|peer| Operation::Join(Box::new(joiner(peer)))));
+    pass(&room).await;
+    push(&room, [Operation::ShowMembers(Box::new(joiner(&leaves))), Operation::Leave(Box::new(joiner(&leaves)))]);
+    pass(&room).await;
+    assert!(!text(&leaves).contains("***"), "{}", text(&leaves));
+}
+
+/// The figures are printed and not judged: `cargo test listings_of -- --nocapture`.
+#[test]
+fn listings_of_ten_thousand_members_and_rooms_are_short() {
+    let registry = registry_with(RoomSettings::default());
+    let user = UserName::parse("al").unwrap();
+    let join = |room: String, user, peer: &Arc<Peer<TextSink>>| {
+        registry.join(RoomName::parse(&room).unwrap(), user, Arc::clone(peer) as _, MembershipSlot::A).unwrap()
+    };
+    let _rooms: Vec<_> = (0..10_000).map(|id| join(format!("r{id}"), user, &peer(id))).collect();
+    let asker = peer(20_000);
+    let asks = join("own".to_owned(), user, &asker);
+    let start = Instant::now();
+    asks.request_rooms();
+    println!("10,001 rooms listed in {} us", start.elapsed().as_micros());
+    let reply = last_line(&asker);
+    assert!(reply.starts_with("*** 10001 rooms: ") && reply.ends_with(", and 9951 more; you are in own"), "{reply}");
+    let room = room();
+    let peers: Vec<_> = (0..10_000).map(peer).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
+    runtime.block_on(pass(&room));
+    push(&room, [Operation::ShowMembers(Box::new(joiner(&peers[7])))]);
+    let start = Instant::now();
+    runtime.block_on(pass(&room));
+    println!("10,000 members listed in {} us", start.elapsed().as_micros());
+    let reply = last_line(&peers[7]);
+    assert!(reply.starts_with("*** 10000 in room: ") && reply.contains(", u7") && reply.len() < 500, "{reply}");
+}
+
+/// A room of few members, of which one asks for all rooms of a large server on and on.
+#[tokio::test]
+async fn room_listings_are_charged_by_the_number_of_rooms() {
+    struct ManyRooms(Counters);
+
+    impl PassHost for ManyRooms {
+        fn counters(&self) -> &Counters {
+            &self.0
+        }
+
+        fn room_count(&self) -> usize {
+            10_000
+        }
+
+        fn rooms(&self) -> Vec<(RoomName, usize)> {
+            self.0.rooms()
+        }
+
+        fn on_quiet(&self) {}
+    }
+
+    let (room, asks, host) = (room(), peer(1), ManyRooms(Counters::default()));
+    push(&room, [Operation::Join(Box::new(joiner(&asks)))]);
+    pass(&room).await;
+    push(&room, (0..50).map(|_| Operation::ShowRooms { peer: Arc::clone(&asks) as _, slot: MembershipSlot::A }));
+    let mut yields = 0;
+    tokio::select! {
+        biased;
+        () = room.run_passes(&host) => {}
+        () = async { loop { yields += 1; yield_now().await } } => {}
+    }
+    assert!(yields >= 49, "each listing of 10,000 rooms uses a slice up: {yields}");
 }

@@ -47,22 +47,28 @@ pub(crate) fn push_reply(out: &mut Vec<u8>, text: &impl Display) {
     push_line(out, &["*** ", &text.to_string()]);
 }
 
-/// Appends the reply to `/who`: `*** 2 here: alice, bob`, sorted by name.
+/// Appends the reply to `/who`: `*** 2 in lobby: alice, bob`, sorted by name.
 ///
-/// `total` is the number of members. The function takes at most [`MAX_LISTED`] of `names` and sorts only
+/// `total` is the number of members. The function takes the first [`MAX_LISTED`] of `names` and sorts only
 /// those, so a room of 10,000 members costs no more than one of 50.
-pub(crate) fn push_who<'a>(out: &mut Vec<u8>, total: usize, names: impl Iterator<Item = &'a UserName>) {
+pub(crate) fn push_who<'a>(
+    out: &mut Vec<u8>,
+    room: &RoomName,
+    total: usize,
+    names: impl Iterator<Item = &'a UserName>,
+) {
     let mut names: Vec<&str> = names.take(MAX_LISTED).map(UserName::as_str).collect();
     names.sort_unstable_by_key(|name| name.to_ascii_lowercase());
     let remainder = format_remainder(total, names.len());
-    push_line(out, &["*** ", &total.to_string(), " here: ", &names.join(", "), &remainder]);
+    push_line(out, &["*** ", &total.to_string(), " in ", room.as_str(), ": ", &names.join(", "), &remainder]);
 }
 
-/// Appends the reply to `/rooms`: `*** 2 rooms: lobby (10), dev (2)`, the rooms with most members first.
+/// Appends the reply to `/rooms` for a member of `own`: `*** 2 rooms: lobby (10), dev (2); you are in lobby`, the
+/// rooms with most members first.
 ///
 /// `rooms` yields every room with its number of members. The function holds and lists at most
 /// [`MAX_LISTED`] of them.
-pub(crate) fn push_rooms(out: &mut Vec<u8>, rooms: impl Iterator<Item = (RoomName, usize)>) {
+pub(crate) fn push_rooms(out: &mut Vec<u8>, own: &RoomName, rooms: impl Iterator<Item = (RoomName, usize)>) {
     let (mut total, mut largest) = (0, BinaryHeap::with_capacity(MAX_LISTED + 1));
     for (name, members) in rooms {
         total += 1;
@@ -75,7 +81,8 @@ pub(crate) fn push_rooms(out: &mut Vec<u8>, rooms: impl Iterator<Item = (RoomNam
     let format_room = |(Reverse(members), name): (Reverse<usize>, RoomName)| format!("{name} ({members})");
     let listed: Vec<String> = largest.into_sorted_vec().into_iter().map(format_room).collect();
     let noun = if total == 1 { " room: " } else { " rooms: " };
-    push_line(out, &["*** ", &total.to_string(), noun, &listed.join(", "), &format_remainder(total, listed.len())]);
+    let (rooms, remainder) = (listed.join(", "), format_remainder(total, listed.len()));
+    push_line(out, &["*** ", &total.to_string(), noun, &rooms, &remainder, "; you are in ", own.as_str()]);
 }
 
 /// Appends `*** from whispers: text`, which the addressee of a `/msg` sees.
@@ -479,23 +486,25 @@ mod tests {
 
     #[test]
     fn who_lists_sorted_names_and_counts_the_rest() {
-        let names = ["bob", "Alice", "carol"].map(user);
-        assert_eq!(text(|out| push_who(out, 3, names.iter())), "*** 3 here: Alice, bob, carol\n");
-        assert_eq!(text(|out| push_who(out, 1, names[..1].iter())), "*** 1 here: bob\n");
+        let (lobby, names) = (room("lobby"), ["bob", "Alice", "carol"].map(user));
+        assert_eq!(text(|out| push_who(out, &lobby, 3, names.iter())), "*** 3 in lobby: Alice, bob, carol\n");
+        assert_eq!(text(|out| push_who(out, &lobby, 1, names[..1].iter())), "*** 1 in lobby: bob\n");
         let members: Vec<UserName> = (0..10_000).map(|id| user(&format!("{id:020}"))).collect();
-        let reply = text(|out| push_who(out, members.len(), members.iter()));
-        assert!(reply.starts_with("*** 10000 here: 00000000000000000000, 00000000000000000001, "), "{reply}");
+        let reply = text(|out| push_who(out, &lobby, members.len(), members.iter()));
+        assert!(reply.starts_with("*** 10000 in lobby: 00000000000000000000, 00000000000000000001, "), "{reply}");
         assert!(reply.ends_with(", 00000000000000000049, and 9950 more\n") && reply.len() < 1200, "{reply}");
     }
 
     #[test]
     fn rooms_lists_the_largest_rooms_first() {
         let rooms = [("dev", 2), ("lobby", 10), ("art", 2)].map(|(name, members)| (room(name), members));
-        assert_eq!(text(|out| push_rooms(out, rooms.into_iter())), "*** 3 rooms: lobby (10), art (2), dev (2)\n");
-        assert_eq!(text(|out| push_rooms(out, rooms[..1].iter().copied())), "*** 1 room: dev (2)\n");
+        let reply = text(|out| push_rooms(out, &room("art"), rooms.into_iter()));
+        assert_eq!(reply, "*** 3 rooms: lobby (10), art (2), dev (2); you are in art\n");
+        let reply = text(|out| push_rooms(out, &room("dev"), rooms[..1].iter().copied()));
+        assert_eq!(reply, "*** 1 room: dev (2); you are in dev\n");
         let many = (0..1_000).map(|id| (room(&format!("r{id:03}")), id / 2));
-        let reply = text(|out| push_rooms(out, many));
+        let reply = text(|out| push_rooms(out, &room("r000"), many));
         assert!(reply.starts_with("*** 1000 rooms: r998 (499), r999 (499), r996 (498), "), "{reply}");
-        assert!(reply.ends_with(", r951 (475), and 950 more\n"), "{reply}");
+        assert!(reply.ends_with(", r951 (475), and 950 more; you are in r000\n"), "{reply}");
     }
 }
