@@ -7,11 +7,18 @@
 //! arriving lines above that row, so they never tear the edited line. An editor holds about 60 KiB at most:
 //! the line and its history.
 
+mod completion;
 mod editor;
+pub(crate) mod ignore_list;
 mod input_history;
 mod keys;
 mod line_buffer;
 pub(crate) mod line_style;
+mod narrowing;
+mod room_line;
+mod speakers;
 mod viewport;
+mod width;
+mod wrap;
 
 pub(crate) use editor::{Editor, MAX_LINE};

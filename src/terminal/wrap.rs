@@ -1,0 +1,197 @@
+//! Word wrap: cuts a line into rows of the terminal's width.
+//!
+//! Without wrapping, the terminal itself would begin the next row with any part of a user's text, which could look
+//! like the line of another user. A wrapped line continues after an indentation instead.
+
+use super::width::{character_width, floor_char_boundary};
+use std::borrow::Cow;
+use unicode_segmentation::UnicodeSegmentation;
+
+/// The blanks with which each further row of a line begins. No line of the room begins with a blank.
+pub(super) const INDENTATION: &str = "  ";
+
+/// The narrowest terminal for which lines are wrapped, in columns; narrower ones have no capacity for the time and the
+/// indentation.
+pub(super) const MIN_COLUMNS: usize = 10;
+
+/// The most bytes that one column shows: a wide character takes two columns, with four combining marks 16 bytes.
+/// The bound limits the work for a row of marks without columns.
+const MAX_BYTES_PER_COLUMN: usize = 16;
+
+/// The columns between two tab stops.
+const TAB_STOP: usize = 8;
+
+/// The variation selector after which many terminals draw the character before it in two columns.
+const EMOJI_PRESENTATION: char = '\u{FE0F}';
+
+/// Returns how many bytes at the start of `text` the next row shows, and where the row after it starts; that is the
+/// length of `text` if no row follows.
+///
+/// The row has `available` columns and the rows after it `following` columns, both at least 2. The row ends before a
+/// word that does not fit, or within a word that is longer than a whole row, but then not between a character and its
+/// marks.
+pub(super) fn split_row(text: &str, available: usize, following: usize) -> (usize, usize) {
+    let fitting = fit(text, available);
+    let rest = &text[fitting..];
+    if rest.starts_with(' ') || rest.is_empty() {
+        return (fitting, text.len() - rest.trim_start_matches(' ').len());
+    }
+    if let Some(blank) = text[..fitting].rfind(' ') {
+        let (row, word) = (text[..blank].trim_end_matches(' '), &text[blank + 1..]);
+        let word_end = fit(word, following);
+        let fits_a_row = word_end == word.len() || word[word_end..].starts_with(' ') || word[..word_end].contains(' ');
+        if fits_a_row && !row.is_empty() {
+            return (row.len(), blank + 1);
+        }
+    }
+    (fitting, fitting)
+}
+
+/// Returns `text` with blanks in place of each TAB, up to the next tab stop; `column` is the column of its start.
+pub(super) fn expand_tabs(text: &str, mut column: usize) -> Cow<'_, str> {
+    if !text.contains('\t') {
+        return Cow::Borrowed(text);
+    }
+    let mut expanded = String::with_capacity(text.len() + TAB_STOP);
+    for character in text.chars() {
+        if character == '\t' {
+            let blanks = TAB_STOP - column % TAB_STOP;
+            expanded.extend(std::iter::repeat_n(' ', blanks));
+            column += blanks;
+        } else {
+            expanded.push(character);
+            column += character_width(character);
+        }
+    }
+    Cow::Owned(expanded)
+}
+
+/// Returns how many bytes at the start of `text` fit in `available` columns: whole grapheme clusters, or a part of the
+/// first one if it is too long itself.
+fn fit(text: &str, available: usize) -> usize {
+    // One byte more than fits shows that no mark follows the last character that fits.
+    if text.as_bytes()[..text.len().min(available + 1)].is_ascii() {
+        return text.len().min(available);
+    }
+    let window = &text[..floor_char_boundary(text, available * MAX_BYTES_PER_COLUMN)];
+    let mut width = 0;
+    for (start, cluster) in window.grapheme_indices(true) {
+        width += cluster_width(cluster);
+        if width > available {
+            return if start > 0 { start } else { fit_characters(cluster, available) };
+        }
+    }
+    window.len()
+}
+
+/// Returns how many bytes at the start of a cluster fit in `available` columns; at least one character does.
+fn fit_characters(cluster: &str, available: usize) -> usize {
+    let mut width = 0;
+    let overflow = cluster.char_indices().skip(1).find(|(_, character)| {
+        width += character_width(*character);
+        // The first character has two columns at most.
+        width + 2 > available && character_width(*character) > 0
+    });
+    overflow.map_or(cluster.len(), |(start, _)| start)
+}
+
+/// Returns the most columns that a terminal uses for a grapheme cluster, so that no terminal wraps a row by itself.
+fn cluster_width(cluster: &str) -> usize {
+    let mut last = 0;
+    let widths = cluster.chars().map(|character| {
+        let width = character_width(character);
+        let width = if character == EMOJI_PRESENTATION && last == 1 { 1 } else { width };
+        last = width;
+        width
+    });
+    widths.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terminal::width::text_width;
+    use proptest::prelude::*;
+
+    fn rows(text: &str, columns: usize) -> Vec<&str> {
+        let (mut rows, mut rest, mut available) = (Vec::new(), text, columns);
+        loop {
+            let (end, next) = split_row(rest, available, columns - INDENTATION.len());
+            rows.push(&rest[..end]);
+            rest = &rest[next..];
+            if rest.is_empty() {
+                return rows;
+            }
+            available = columns - INDENTATION.len();
+        }
+    }
+
+    #[test]
+    fn line_is_cut_at_blanks() {
+        assert_eq!(rows("bob: one two three four", 12), ["bob: one two", "three four"]);
+        assert_eq!(rows("bob: one two three", 11), ["bob: one", "two three"]);
+        assert_eq!(rows("bob: one two   ", 12), ["bob: one two"]);
+        assert_eq!(rows("bob:   three  four", 10), ["bob:", "three", "four"]);
+        assert_eq!(rows("bob: hi", 12), ["bob: hi"]);
+        assert_eq!(rows("bob: ", 12), ["bob: "]);
+        assert_eq!(rows("", 12), [""]);
+    }
+
+    #[test]
+    fn word_longer_than_a_row_is_cut_in_its_middle() {
+        assert_eq!(rows("bob: abcdefghijklmnopq rst", 12), ["bob: abcdefg", "hijklmnopq", "rst"]);
+        assert_eq!(rows("bob: abcdefghij kl", 12), ["bob:", "abcdefghij", "kl"], "the word fits in a row of its own");
+        assert_eq!(rows("bob: 漢字漢字漢字漢字", 12), ["bob: 漢字漢", "字漢字漢字"]);
+    }
+
+    #[test]
+    fn characters_stay_with_their_marks() {
+        let family = "👨\u{200D}👩\u{200D}👧";
+        assert_eq!(rows(&format!("{}{family}", "x".repeat(8)), 12), [&"x".repeat(8), family]);
+        assert_eq!(
+            rows(&format!("{}e\u{301}\u{302}f", "x".repeat(11)), 12),
+            [&*format!("{}e\u{301}\u{302}", "x".repeat(11)), "f"]
+        );
+        let flags = "🇩🇪".repeat(6);
+        assert_eq!(rows(&format!("x{flags}"), 12), [format!("x{}", "🇩🇪".repeat(5)), "🇩🇪".to_owned()]);
+        let hearts = "❤\u{FE0F}".repeat(7);
+        assert_eq!(
+            rows(&hearts, 12),
+            ["❤\u{FE0F}".repeat(6), "❤\u{FE0F}".to_owned()],
+            "some terminals use two columns"
+        );
+    }
+
+    #[test]
+    fn endless_clusters_are_cut_at_a_bounded_length() {
+        let marks = format!("a{}", "\u{301}".repeat(9_000));
+        assert!(rows(&marks, 20).iter().all(|row| row.len() <= 20 * MAX_BYTES_PER_COLUMN));
+        let joined = "👨\u{200D}".repeat(2_000);
+        let rows = rows(&joined, 21);
+        assert!(rows[..rows.len() - 1].iter().all(|row| (14..=20).contains(&text_width(row))), "{:?}", &rows[..2]);
+        assert_eq!(rows.concat(), joined);
+    }
+
+    #[test]
+    fn tabs_become_blanks_up_to_the_next_stop() {
+        assert_eq!(expand_tabs("a\tb", 0), "a       b");
+        assert_eq!(expand_tabs("漢\t\tb", 6), "漢                b");
+        assert!(matches!(expand_tabs("ab", 0), Cow::Borrowed("ab")));
+    }
+
+    proptest! {
+        #[test]
+        fn rows_hold_all_text_but_blanks_and_fit(
+            text in "[a-z 漢ü🙂\u{301}\u{200D}\u{FE0F}❤🇩🇪]{0,200}",
+            columns in MIN_COLUMNS..40,
+        ) {
+            let rows = rows(&text, columns);
+            for (index, row) in rows.iter().enumerate() {
+                let available = if index == 0 { columns } else { columns - INDENTATION.len() };
+                prop_assert!(text_width(row) <= available, "{row:?}");
+            }
+            let without_blanks = |text: &str| text.replace(' ', "");
+            prop_assert_eq!(without_blanks(&rows.concat()), without_blanks(&text));
+        }
+    }
+}
