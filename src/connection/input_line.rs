@@ -6,11 +6,12 @@ use crate::net::codec::{Codec, CodecError};
 use crate::peer::OutputOp;
 use crate::peer::route::Route;
 use crate::protocol::telnet::TelnetOption;
-use crate::terminal::line_style::LineStyle;
-use crate::terminal::{self, Editor};
+use crate::terminal::line_style::{LineFormatter, LineStyle};
+use crate::terminal::{Editor, EditorEvent, EditorSettings};
 use crate::text::replies;
+use crate::text::time::Minute;
 use std::collections::VecDeque;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 /// Bytes of keys that are processed before they are charged.
 pub(super) const KEYS_AT_A_TIME: usize = 1 << 10;
@@ -25,6 +26,7 @@ const NO_TERMINAL: &str = "/ui needs a telnet client, such as telnet or PuTTY";
 /// One peer's input line: the codec between its keys and screen and the lines of its room.
 pub(super) struct InputLine {
     editor: Box<Editor>,
+    formatter: LineFormatter,
     /// Bytes that the editor drew and the output buffer does not have yet.
     drawn: Vec<u8>,
 }
@@ -32,14 +34,16 @@ pub(super) struct InputLine {
 impl InputLine {
     /// Draws the prompt on the row of the cursor. `columns` is the terminal's width, 0 if unknown.
     fn open(columns: u16, max_line: usize) -> Self {
-        let mut drawn = Vec::new();
-        let editor = Editor::open(&mut drawn, columns, max_line);
-        Self { editor, drawn }
+        let settings = EditorSettings { columns, max_line, prompt: "> ".to_owned(), bell: true };
+        let mut input_line =
+            Self { editor: Editor::open(settings), formatter: LineFormatter::default(), drawn: Vec::new() };
+        input_line.editor.render(&mut input_line.drawn);
+        input_line
     }
 
     /// Returns how arriving lines are shown.
     pub(super) fn style(&mut self) -> &mut LineStyle {
-        &mut self.editor.style
+        &mut self.formatter.style
     }
 
     /// Returns how many bytes the editor drew that the output buffer does not have yet.
@@ -59,17 +63,25 @@ impl InputLine {
 
     /// Draws the row for a terminal of another width.
     pub(super) fn resize(&mut self, columns: u16) {
-        self.editor.resize(&mut self.drawn, columns);
+        self.editor.resize(columns);
+        self.render();
     }
 
     /// Erases the character before the cursor.
     pub(super) fn erase_character(&mut self) {
-        self.editor.erase_character(&mut self.drawn);
+        self.editor.erase_character();
+        self.render();
     }
 
     /// Erases what was typed.
     pub(super) fn erase_line(&mut self) {
-        self.editor.erase_line(&mut self.drawn);
+        self.editor.erase_line();
+        self.render();
+    }
+
+    /// Draws the changes of the row.
+    fn render(&mut self) {
+        self.editor.render(&mut self.drawn);
     }
 }
 
@@ -78,16 +90,24 @@ impl Codec for InputLine {
     /// line with its LF to `app` and what the keys drew to `reply`.
     fn decode(&mut self, wire: &[u8], app: &mut Vec<u8>, reply: &mut Vec<u8>) -> Result<usize, CodecError> {
         let mut keys = wire;
-        if let Some(line) = self.editor.next_line(reply, &mut keys) {
-            app.extend_from_slice(line.as_bytes());
+        match self.editor.feed(&mut keys) {
+            Some(EditorEvent::Line(line)) => app.extend_from_slice(line.as_bytes()),
+            Some(EditorEvent::Leave) => app.extend_from_slice(b"/quit"),
+            Some(EditorEvent::Complete) => self.editor.complete(&mut std::iter::empty()),
+            Some(EditorEvent::Interrupt) | None => {}
+        }
+        if !app.is_empty() {
             app.push(b'\n');
+        }
+        if self.editor.render_delay().is_some() {
+            self.editor.render(reply);
         }
         Ok(wire.len() - keys.len())
     }
 
     fn encode(&mut self, app: &[u8], wire: &mut VecDeque<u8>) {
         let mut out = Vec::new();
-        self.editor.print_above(&mut out, app, SystemTime::now());
+        self.editor.print_above(&mut out, &mut self.formatter, [(Minute::now(), app)]);
         wire.extend(out);
     }
 
@@ -121,7 +141,7 @@ impl Connection {
         let (offer, columns) = (telnet.decoder.request(&INPUT_LINE_OPTIONS), telnet.columns);
         let mut answer = Vec::new();
         replies::push_switched(&mut answer, "ui", true);
-        let max_line = self.context.live.get().max_line.min(terminal::MAX_LINE);
+        let max_line = self.context.live.get().max_line;
         self.add_output([OutputOp::Encoded(offer), OutputOp::Reply(answer)]);
         self.input_line = Some(Box::new(InputLine::open(columns, max_line)));
         self.add_output([OutputOp::Route(Route::Buffered)]);

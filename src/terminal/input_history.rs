@@ -24,13 +24,18 @@ impl InputHistory {
     /// Adds an entered line and returns to the line that the user edits. Empty and too long lines, and a
     /// repetition of the newest line, are not kept.
     pub(super) fn add(&mut self, line: &str) {
-        self.position = 0;
-        self.edited_line = String::new();
+        self.reset();
         if line.is_empty() || line.len() > MAX_LINE_LENGTH || self.lines.front().is_some_and(|last| last == line) {
             return;
         }
         self.lines.truncate(MAX_LINES - 1);
         self.lines.push_front(line.to_owned());
+    }
+
+    /// Returns to the line that the user edits, which is empty from now on.
+    pub(super) fn reset(&mut self) {
+        self.position = 0;
+        self.edited_line = String::new();
     }
 
     /// Shows the previous entered line. `swap` replaces the shown line and returns the old one; it is not

@@ -12,7 +12,11 @@ use crate::text::sanitize;
 pub(super) enum Key {
     /// A printable character.
     Char(char),
+    /// TAB, which completes a name when it is typed and is text when it is pasted.
+    Tab,
     Enter,
+    /// Ctrl-C.
+    Interrupt,
     Left,
     Right,
     WordLeft,
@@ -25,11 +29,20 @@ pub(super) enum Key {
     Backspace,
     /// Erases the character at the cursor.
     Delete,
-    EraseWord,
+    /// Ctrl-D: erases the character at the cursor, or leaves when the line is empty.
+    DeleteOrLeave,
+    EraseWordBefore,
+    EraseWordAfter,
     EraseToStart,
     EraseToEnd,
-    EraseLine,
+    /// Inserts the text that was erased last.
+    Yank,
     Redraw,
+    /// The terminal's report of the cursor's position (CPR; ECMA-48, section 8.3.14), which is no key. The column
+    /// counts from 1.
+    CursorReport {
+        column: u16,
+    },
 }
 
 /// Decodes keys from chunks of any size.
@@ -107,7 +120,7 @@ impl KeyDecoder {
     fn decode_byte(&mut self, byte: u8) -> Option<Key> {
         let after_cr = std::mem::take(&mut self.after_cr);
         match (self.state, byte) {
-            (State::Escape, 0x08 | 0x7F) => self.finish(Some(Key::EraseWord)),
+            (State::Escape, 0x08 | 0x7F) => self.finish(Some(Key::EraseWordBefore)),
             (_, 0x1B) => self.enter(State::Escape),
             (_, 0x00 | b'\n') if after_cr => None,
             (_, 0x00..0x20 | 0x7F) => {
@@ -155,6 +168,12 @@ impl KeyDecoder {
             Err(_) => Some(char::REPLACEMENT_CHARACTER),
         };
         self.partial.clear();
+        match character {
+            // Some terminals send a C1 character (ECMA-48, section 5.3) in place of ESC and a letter.
+            Some('\u{8F}') => self.state = State::SingleShift,
+            Some('\u{9B}') => self.state = State::ControlSequence(Parameters::default()),
+            _ => {}
+        }
         character.filter(|character| is_printable(*character)).map(Key::Char)
     }
 
@@ -166,6 +185,7 @@ impl KeyDecoder {
             b'P' | b'X' | b']' | b'^' | b'_' => self.enter(State::ControlString),
             0x20..0x30 => self.enter(State::IgnoredSequence),
             b'b' => self.finish(Some(Key::WordLeft)),
+            b'd' => self.finish(Some(Key::EraseWordAfter)),
             b'f' => self.finish(Some(Key::WordRight)),
             _ => self.finish(None),
         }
@@ -216,6 +236,8 @@ impl Parameters {
             (b'H', _) | (b'~', 1 | 7) => Key::Home,
             (b'F', _) | (b'~', 4 | 8) => Key::End,
             (b'~', 3) => Key::Delete,
+            // A function key with a modifier may have the same form; the editor ignores reports that it did not ask for.
+            (b'R', _) if self.index == 1 => Key::CursorReport { column: self.numbers[1] },
             _ => return None,
         })
     }
@@ -225,12 +247,11 @@ impl Parameters {
 fn control_key(byte: u8) -> Option<Key> {
     Some(match byte {
         b'\r' | b'\n' => Key::Enter,
-        // A line holds no control characters; a blank keeps the words around a tab apart.
-        b'\t' => Key::Char(' '),
+        b'\t' => Key::Tab,
         0x01 => Key::Home,
         0x02 => Key::Left,
-        0x03 => Key::EraseLine,
-        0x04 => Key::Delete,
+        0x03 => Key::Interrupt,
+        0x04 => Key::DeleteOrLeave,
         0x05 => Key::End,
         0x06 => Key::Right,
         0x08 | 0x7F => Key::Backspace,
@@ -239,12 +260,13 @@ fn control_key(byte: u8) -> Option<Key> {
         0x0E => Key::Down,
         0x10 => Key::Up,
         0x15 => Key::EraseToStart,
-        0x17 => Key::EraseWord,
+        0x17 => Key::EraseWordBefore,
+        0x19 => Key::Yank,
         _ => return None,
     })
 }
 
-/// Returns whether a character is safe to show and has a fixed width, which TAB has not.
+/// Returns whether a character is safe to show; TAB is a key of its own.
 fn is_printable(character: char) -> bool {
     !sanitize::controls_terminal(character) && !character.is_control()
 }
@@ -273,7 +295,7 @@ mod tests {
     #[test]
     fn cursor_keys_of_all_terminals_are_decoded() {
         for (key, sequences) in [
-            (Key::Up, &["\x1b[A", "\x1bOA", "\x10", "\x1b[1;2A"][..]),
+            (Key::Up, &["\x1b[A", "\x1bOA", "\x10", "\x1b[1;2A", "\u{9b}A", "\u{8f}A"][..]),
             (Key::Down, &["\x1b[B", "\x1bOB", "\x0e"]),
             (Key::Right, &["\x1b[C", "\x1bOC", "\x06", "\x1b[1;2C"]),
             (Key::Left, &["\x1b[D", "\x1bOD", "\x02", "\x1b\x1b[D"]),
@@ -281,9 +303,14 @@ mod tests {
             (Key::WordLeft, &["\x1b[1;5D", "\x1b[1;3D", "\x1bb", "\x1bOd"]),
             (Key::Home, &["\x1b[H", "\x1bOH", "\x1b[1~", "\x1b[7~", "\x01"]),
             (Key::End, &["\x1b[F", "\x1bOF", "\x1b[4~", "\x1b[8~", "\x05"]),
-            (Key::Delete, &["\x1b[3~", "\x1b[3;5~", "\x04"]),
+            (Key::Delete, &["\x1b[3~", "\x1b[3;5~"]),
+            (Key::DeleteOrLeave, &["\x04"]),
+            (Key::Interrupt, &["\x03"]),
+            (Key::Tab, &["\t", "\x1b\t"]),
+            (Key::EraseWordAfter, &["\x1bd"]),
+            (Key::Yank, &["\x19"]),
             (Key::Backspace, &["\x08", "\x7f"]),
-            (Key::EraseWord, &["\x17", "\x1b\x7f", "\x1b\x08"]),
+            (Key::EraseWordBefore, &["\x17", "\x1b\x7f", "\x1b\x08"]),
             (Key::Enter, &["\r\n", "\r\0", "\r", "\n", "\x1bOM", "\x1b[1;\r"]),
         ] {
             for sequence in sequences {
@@ -312,6 +339,9 @@ mod tests {
             "\x1b(B",
             "\x1b#8",
             "\x1bq",
+            "\u{9b}5~",
+            "\x1b[5R",
+            "\x1b[?1;5R",
             "\x1b[99999999;1;2;3;4;5R",
             "\x1bOP",
             "\x1b]0;title\x07",
@@ -327,8 +357,15 @@ mod tests {
     #[test]
     fn multi_byte_characters_are_decoded_and_unsafe_ones_dropped() {
         assert_eq!(typed("aüß漢🙂\u{301}".as_bytes()), "aüß漢🙂\u{301}");
-        assert_eq!(typed("\t".as_bytes()), " ");
         assert_eq!(typed("\u{85}\u{202e}\u{2028}\u{2066}\u{feff}x".as_bytes()), "x");
+    }
+
+    #[test]
+    fn report_of_the_cursor_is_no_text() {
+        for (report, column) in [("\x1b[24;80R", 80), ("\x1b[1;1R", 1), ("\x1b[1;R", 0), ("\x1b[9;99999999R", u16::MAX)]
+        {
+            assert_eq!(keys(&[report.as_bytes()]), [Key::CursorReport { column }], "{report:?}");
+        }
     }
 
     proptest! {
@@ -346,9 +383,8 @@ mod tests {
         fn invalid_utf8_is_replaced_as_in_from_utf8_lossy(bytes in prop::collection::vec(0x80u8.., 0..40)) {
             let replaced = String::from_utf8_lossy(&bytes);
             let expected: String = replaced.chars().filter(|character| is_printable(*character)).collect();
-            // The blank completes a character that is incomplete at the end.
-            let typed = typed(&[&bytes, &b" "[..]].concat());
-            prop_assert_eq!(typed, expected + " ");
+            // CAN completes a character that is incomplete at the end, and ends a sequence that a C1 character began.
+            prop_assert_eq!(typed(&[&bytes, &b"\x18"[..]].concat()), expected);
         }
     }
 }

@@ -3,11 +3,15 @@
 //! The cursor moves by grapheme clusters (UAX #29), the characters that users see: `é` may be two Unicode
 //! characters, and the emoji of a family five.
 
+use super::width::floor_char_boundary;
 use unicode_segmentation::UnicodeSegmentation;
 
 /// The longest grapheme cluster, in bytes: longer than any language needs. The buffer splits longer
 /// clusters, so that the cost of a key is bounded.
 const MAX_CLUSTER: usize = 64;
+
+/// The characters that separate words.
+const BLANKS: [char; 2] = [' ', '\t'];
 
 /// A text with a cursor.
 #[derive(Debug, Default)]
@@ -46,6 +50,22 @@ impl LineBuffer {
         self.cursor += character.len_utf8();
     }
 
+    pub(super) fn insert_text(&mut self, text: &str) {
+        self.text.insert_str(self.cursor, text);
+        self.cursor += text.len();
+    }
+
+    /// Replaces the text between `start` and the cursor.
+    pub(super) fn replace_before(&mut self, start: usize, text: &str) {
+        self.text.replace_range(start..self.cursor, text);
+        self.cursor = start + text.len();
+    }
+
+    /// Returns the start of the word at whose end the cursor stands: the cursor itself after a blank.
+    pub(super) fn word_start(&self) -> usize {
+        self.text[..self.cursor].rfind(BLANKS).map_or(0, |blank| blank + 1)
+    }
+
     pub(super) fn move_left(&mut self) {
         self.cursor = self.previous_cluster_start();
     }
@@ -59,10 +79,7 @@ impl LineBuffer {
     }
 
     pub(super) fn move_word_right(&mut self) {
-        let rest = &self.text[self.cursor..];
-        let word = rest.trim_start_matches(' ');
-        let end = word.find(' ').unwrap_or(word.len());
-        self.cursor += rest.len() - word.len() + end;
+        self.cursor = self.next_word_end();
     }
 
     pub(super) fn move_to_start(&mut self) {
@@ -81,48 +98,58 @@ impl LineBuffer {
         self.text.drain(self.cursor..self.next_cluster_end());
     }
 
-    pub(super) fn erase_word_before(&mut self) {
-        self.erase_back_to(self.previous_word_start());
+    /// Erases the word before the cursor and returns it.
+    pub(super) fn erase_word_before(&mut self) -> String {
+        self.erase_back_to(self.previous_word_start())
     }
 
-    pub(super) fn erase_to_start(&mut self) {
-        self.erase_back_to(0);
+    /// Erases the word after the cursor and returns it.
+    pub(super) fn erase_word_after(&mut self) -> String {
+        self.text.drain(self.cursor..self.next_word_end()).collect()
     }
 
-    pub(super) fn erase_to_end(&mut self) {
-        self.text.truncate(self.cursor);
+    /// Erases the text before the cursor and returns it.
+    pub(super) fn erase_to_start(&mut self) -> String {
+        self.erase_back_to(0)
     }
 
-    /// Erases the text between `from` and the cursor.
-    fn erase_back_to(&mut self, from: usize) {
-        self.text.drain(from..self.cursor);
+    /// Erases the text after the cursor and returns it.
+    pub(super) fn erase_to_end(&mut self) -> String {
+        self.text.split_off(self.cursor)
+    }
+
+    /// Erases the text between `from` and the cursor and returns it.
+    fn erase_back_to(&mut self, from: usize) -> String {
+        let erased = self.text.drain(from..self.cursor).collect();
         self.cursor = from;
+        erased
     }
 
     /// Returns the start of the cluster before the cursor.
     fn previous_cluster_start(&self) -> usize {
-        let mut limit = self.cursor.saturating_sub(MAX_CLUSTER);
-        while !self.text.is_char_boundary(limit) {
-            limit += 1;
-        }
+        let limit = floor_char_boundary(&self.text, self.cursor.saturating_sub(MAX_CLUSTER - 3));
         let cluster = self.text[limit..self.cursor].graphemes(true).next_back();
         self.cursor - cluster.map_or(0, str::len)
     }
 
     /// Returns the end of the cluster after the cursor.
     fn next_cluster_end(&self) -> usize {
-        let mut limit = self.text.len().min(self.cursor + MAX_CLUSTER);
-        while !self.text.is_char_boundary(limit) {
-            limit -= 1;
-        }
-        let cluster = self.text[self.cursor..limit].graphemes(true).next();
+        let rest = &self.text[self.cursor..];
+        let cluster = rest[..floor_char_boundary(rest, MAX_CLUSTER)].graphemes(true).next();
         self.cursor + cluster.map_or(0, str::len)
     }
 
     /// Returns the start of the word before the cursor.
     fn previous_word_start(&self) -> usize {
-        let word = self.text[..self.cursor].trim_end_matches(' ');
-        word.rfind(' ').map_or(0, |blank| blank + 1)
+        let word = self.text[..self.cursor].trim_end_matches(BLANKS);
+        word.rfind(BLANKS).map_or(0, |blank| blank + 1)
+    }
+
+    /// Returns the end of the word after the cursor.
+    fn next_word_end(&self) -> usize {
+        let rest = &self.text[self.cursor..];
+        let word = rest.trim_start_matches(BLANKS);
+        self.cursor + rest.len() - word.len() + word.find(BLANKS).unwrap_or(word.len())
     }
 }
 
@@ -173,12 +200,15 @@ mod tests {
 
     #[test]
     fn erase_functions_remove_text_around_the_cursor() {
-        assert_eq!(
-            steps("one two", &[LineBuffer::erase_word_before, LineBuffer::erase_character_before]),
-            ["one |", "one|"]
-        );
-        assert_eq!(steps("one two", &[LineBuffer::move_word_left, LineBuffer::erase_to_start]), ["one |two", "|two"]);
-        assert_eq!(steps("one two", &[LineBuffer::move_word_left, LineBuffer::erase_to_end]), ["one |two", "one |"]);
+        let left: fn(&mut LineBuffer) = LineBuffer::move_word_left;
+        let erase_word: fn(&mut LineBuffer) = |line| assert_eq!(line.erase_word_before(), "two");
+        assert_eq!(steps("one two", &[erase_word, LineBuffer::erase_character_before]), ["one |", "one|"]);
+        let erase_to_start: fn(&mut LineBuffer) = |line| assert_eq!(line.erase_to_start(), "one ");
+        assert_eq!(steps("one two", &[left, erase_to_start]), ["one |two", "|two"]);
+        let erase_to_end: fn(&mut LineBuffer) = |line| assert_eq!(line.erase_to_end(), "two");
+        assert_eq!(steps("one two", &[left, erase_to_end]), ["one |two", "one |"]);
+        let erase_word: fn(&mut LineBuffer) = |line| assert_eq!(line.erase_word_after(), "one");
+        assert_eq!(steps("one two", &[LineBuffer::move_to_start, erase_word]), ["|one two", "| two"]);
         assert_eq!(
             steps(
                 "üx",
@@ -186,14 +216,25 @@ mod tests {
             ),
             ["|üx", "|x", "|"]
         );
-        assert_eq!(steps("", &[LineBuffer::erase_character_before, LineBuffer::erase_word_before]), ["|", "|"]);
+        let erase_words: fn(&mut LineBuffer) =
+            |line| assert_eq!(line.erase_word_before() + &line.erase_word_after(), "");
+        assert_eq!(steps("", &[LineBuffer::erase_character_before, erase_words]), ["|", "|"]);
+    }
+
+    #[test]
+    fn word_before_the_cursor_is_replaced() {
+        let mut line = line("hi\tbo");
+        assert_eq!(line.word_start(), 3);
+        line.replace_before(3, "bob ");
+        line.insert_text("x");
+        assert_eq!((line.text(), line.cursor(), line.word_start()), ("hi\tbob x", 8, 7));
     }
 
     #[test]
     fn endless_cluster_is_split_after_64_bytes() {
         let mut line = line(&"\u{301}".repeat(1_000));
         line.erase_character_before();
-        assert_eq!(line.text().len(), 2_000 - MAX_CLUSTER);
+        assert!(line.text().len() >= 2_000 - MAX_CLUSTER, "{}", line.text().len());
         line.move_to_start();
         line.move_right();
         assert_eq!(line.cursor(), MAX_CLUSTER);

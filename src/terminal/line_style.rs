@@ -1,14 +1,16 @@
-//! Line style: the time and the colors that a terminal shows with each line.
+//! Line style: how one member sees the lines of a room: their time, colors and marks, without ignored names.
+//!
+//! A style needs no editor: a member in line mode has one, too.
 
-use memchr::memchr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use super::ignore_list::IgnoreList;
+use super::room_line::RoomLine;
+use super::wrap::{self, INDENTATION};
+use crate::text::names::UserName;
+use crate::text::time::Minute;
 
 /// The colors of names, from the 256-color palette of terminals. Each has a contrast of at least 3.5 to
 /// black and to white, so it is readable on both.
 const COLORS: [u8; 12] = [28, 30, 32, 63, 64, 100, 130, 135, 160, 162, 164, 166];
-
-/// SGR for the server's own lines: dim.
-const DIM_STYLE: &[u8] = b"\x1b[2m";
 
 /// SGR reset.
 const RESET_STYLE: &[u8] = b"\x1b[0m";
@@ -16,44 +18,198 @@ const RESET_STYLE: &[u8] = b"\x1b[0m";
 /// The additions to each line; none by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LineStyle {
-    /// Whether the time of day comes first, as `12:34 `. It is UTC, so all members see the same time.
+    /// Whether the time at which the line was said comes first, as `12:34 `.
     pub(crate) time: bool,
-    /// Whether each name has its own fixed color and the server's lines are dim.
+    /// The minutes that the shown time is east of UTC.
+    pub(crate) offset: i16,
+    /// Whether each name has its own fixed color, the server's lines are dim, and lines for this member stand out.
     pub(crate) color: bool,
 }
 
-impl LineStyle {
-    /// Appends `lines`, each with its LF, in this style with CR LF line ends. `now` is the time to show.
-    pub(crate) fn format_lines(self, out: &mut Vec<u8>, lines: &[u8], now: SystemTime) {
-        let time = if self.time { format_time(now) } else { String::new() };
-        for line in lines.split_inclusive(|byte| *byte == b'\n') {
-            let line = line.strip_suffix(b"\n").unwrap_or(line);
-            out.extend_from_slice(time.as_bytes());
-            let push_line = if self.color { push_colored_line } else { Vec::extend_from_slice };
-            push_line(out, line);
-            out.extend_from_slice(b"\r\n");
+/// Formats lines for one member, the owner.
+///
+/// The formatter belongs to the connection, so that the settings outlive the editor and apply in line mode, too.
+#[derive(Debug, Default)]
+pub(crate) struct LineFormatter {
+    /// The additions to each line.
+    pub(crate) style: LineStyle,
+    /// The names whose lines are not shown.
+    pub(crate) ignored: IgnoreList,
+    /// The owner's name, whose mentions are marked; `None` before the owner has joined a room.
+    own_name: Option<UserName>,
+}
+
+/// Where formatted lines are shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layout<'a> {
+    /// The text before the line: its time and a blank, or nothing.
+    pub(super) time: &'a str,
+    /// The bytes that end each row.
+    pub(super) row_end: &'a str,
+    /// The columns of the terminal; 0 if unknown, so that lines are not wrapped.
+    pub(super) columns: usize,
+}
+
+/// What the owner is told about a line besides its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attention {
+    /// The line mentions the owner's name, or is a whisper to the owner.
+    Wanted,
+    NotWanted,
+}
+
+/// How a part of a line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TextStyle {
+    Plain,
+    /// A line of the server.
+    Dim,
+    /// The text of a line that mentions the owner.
+    Bold,
+    /// A whisper to the owner: bold and reverse, the most visible style that every terminal has.
+    BoldReverse,
+    /// A name in its color of the 256-color palette.
+    Name {
+        color: u8,
+        bold: bool,
+    },
+}
+
+/// A line with its styles: `head` up to `head_length`, `rest` after that.
+struct StyledLine<'a> {
+    text: &'a str,
+    head_length: usize,
+    head: TextStyle,
+    rest: TextStyle,
+}
+
+impl LineFormatter {
+    /// Sets the owner's name, whose mentions are marked.
+    pub(crate) fn set_own_name(&mut self, name: UserName) {
+        self.own_name = Some(name);
+    }
+
+    /// Returns the owner's name.
+    pub(super) fn own_name(&self) -> Option<&UserName> {
+        self.own_name.as_ref()
+    }
+
+    /// Returns whether [`format_lines`](Self::format_lines) changes nothing but line ends, so that a peer in line mode
+    /// needs no formatter.
+    #[must_use]
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.style.time && !self.style.color && self.ignored.names().is_empty()
+    }
+
+    /// Appends `lines`, each with its LF, for a peer in line mode: in the owner's style, with `line_end` as the line
+    /// end, without the lines of ignored names, not wrapped. `said` is the minute in which the lines were said.
+    pub(crate) fn format_lines(&mut self, out: &mut Vec<u8>, lines: &[u8], said: Minute, line_end: &str) {
+        let time = self.format_time(said);
+        let layout = Layout { time: &time, row_end: line_end, columns: 0 };
+        for line in String::from_utf8_lossy(lines).lines() {
+            self.format_line(out, line, RoomLine::parse(line), layout);
+        }
+    }
+
+    /// Returns the time to show before a line, with a blank, or nothing if the style has no time.
+    pub(super) fn format_time(&self, said: Minute) -> String {
+        if self.style.time { format!("{} ", said.format(self.style.offset)) } else { String::new() }
+    }
+
+    /// Appends `line`, of the kind `parsed`, unless its name is ignored. Returns whether the owner's attention is
+    /// wanted.
+    pub(super) fn format_line(
+        &mut self,
+        out: &mut Vec<u8>,
+        line: &str,
+        parsed: RoomLine<'_>,
+        layout: Layout<'_>,
+    ) -> Attention {
+        if self.ignored.hides(parsed) {
+            return Attention::NotWanted;
+        }
+        let mentioned = self.own_name.is_some_and(|name| parsed.mentions(name.as_str()));
+        let styled = if self.style.color { StyledLine::new(line, parsed, mentioned) } else { StyledLine::plain(line) };
+        styled.push_rows(out, layout);
+        let wanted = mentioned || matches!(parsed, RoomLine::Whisper { .. });
+        if wanted { Attention::Wanted } else { Attention::NotWanted }
+    }
+}
+
+impl<'a> StyledLine<'a> {
+    fn plain(text: &'a str) -> Self {
+        Self { text, head_length: 0, head: TextStyle::Plain, rest: TextStyle::Plain }
+    }
+
+    /// Chooses the styles of a line by its kind.
+    fn new(text: &'a str, parsed: RoomLine<'_>, mentioned: bool) -> Self {
+        let name = |name: &str| TextStyle::Name { color: color_of_name(name.as_bytes()), bold: mentioned };
+        let (head, rest) = match parsed {
+            RoomLine::Chat { name: by, .. } | RoomLine::Action { name: by, .. } if mentioned => {
+                (name(by), TextStyle::Bold)
+            }
+            RoomLine::Chat { name: by, .. }
+            | RoomLine::Action { name: by, .. }
+            | RoomLine::Joined { name: by }
+            | RoomLine::Left { name: by }
+            | RoomLine::Renamed { from: by, .. } => (name(by), TextStyle::Plain),
+            RoomLine::Whisper { .. } => (TextStyle::Plain, TextStyle::BoldReverse),
+            RoomLine::Recalled { .. } | RoomLine::Server => (TextStyle::Plain, TextStyle::Dim),
+            RoomLine::WhisperSent | RoomLine::Other => (TextStyle::Plain, TextStyle::Plain),
+        };
+        Self { text, head_length: parsed.head_length(), head, rest }
+    }
+
+    /// Appends the line as rows, which are wrapped if the width is known.
+    fn push_rows(self, out: &mut Vec<u8>, layout: Layout<'_>) {
+        out.extend_from_slice(layout.time.as_bytes());
+        if layout.columns < wrap::MIN_COLUMNS {
+            self.push_part(out, 0, self.text.len());
+            return out.extend_from_slice(layout.row_end.as_bytes());
+        }
+        // A name holds no TAB, so `head_length` stays valid.
+        let text = wrap::expand_tabs(self.text, layout.time.len());
+        let line = StyledLine { text: &text, ..self };
+        let following = layout.columns - INDENTATION.len();
+        let (mut start, mut available) = (0, layout.columns - layout.time.len());
+        loop {
+            let (length, next) = wrap::split_row(&text[start..], available, following);
+            line.push_part(out, start, start + length);
+            out.extend_from_slice(layout.row_end.as_bytes());
+            start += next;
+            if start >= text.len() {
+                return;
+            }
+            out.extend_from_slice(INDENTATION.as_bytes());
+            available = following;
+        }
+    }
+
+    /// Appends the bytes from `start` to `end` of the text. Each row ends its style, so that no indentation has one.
+    fn push_part(&self, out: &mut Vec<u8>, start: usize, end: usize) {
+        let middle = self.head_length.clamp(start, end);
+        for (part, style) in [(&self.text[start..middle], self.head), (&self.text[middle..end], self.rest)] {
+            if !part.is_empty() {
+                style.push_text(out, part);
+            }
         }
     }
 }
 
-/// Appends a line with the color of the name at its start, or dim if it is the server's.
-fn push_colored_line(out: &mut Vec<u8>, line: &[u8]) {
-    if line.starts_with(b"*** ") {
-        return push_styled(out, DIM_STYLE, line);
-    }
-    let prefix = if line.starts_with(b"* ") { 2 } else { 0 };
-    let end = memchr(b' ', &line[prefix..]).map_or(line.len(), |blank| prefix + blank);
-    let (word, rest) = line.split_at(end);
-    let name = &word[prefix..];
-    let name = if prefix == 0 { name.strip_suffix(b":").unwrap_or(name) } else { name };
-    push_styled(out, format!("\x1b[38;5;{}m", color_of_name(name)).as_bytes(), word);
-    out.extend_from_slice(rest);
-}
-
-/// Appends `text` between the SGR sequence `color` and a reset.
-fn push_styled(out: &mut Vec<u8>, color: &[u8], text: &[u8]) {
-    for part in [color, text, RESET_STYLE] {
-        out.extend_from_slice(part);
+impl TextStyle {
+    /// Appends `text` between the SGR sequence (ECMA-48, section 8.3.117) of this style and a reset.
+    fn push_text(self, out: &mut Vec<u8>, text: &str) {
+        match self {
+            Self::Plain => return out.extend_from_slice(text.as_bytes()),
+            Self::Dim => out.extend_from_slice(b"\x1b[2m"),
+            Self::Bold => out.extend_from_slice(b"\x1b[1m"),
+            Self::BoldReverse => out.extend_from_slice(b"\x1b[1;7m"),
+            Self::Name { color, bold } => {
+                out.extend_from_slice(format!("\x1b[{}38;5;{color}m", if bold { "1;" } else { "" }).as_bytes());
+            }
+        }
+        out.extend_from_slice(text.as_bytes());
+        out.extend_from_slice(RESET_STYLE);
     }
 }
 
@@ -65,76 +221,5 @@ fn color_of_name(name: &[u8]) -> u8 {
     COLORS[hash as usize % COLORS.len()]
 }
 
-/// Returns the time of day in UTC and a blank: `12:34 `.
-fn format_time(now: SystemTime) -> String {
-    let minutes = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / 60);
-    format!("{:02}:{:02} ", minutes / 60 % 24, minutes % 60)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    const TIME: LineStyle = LineStyle { time: true, color: false };
-    const COLOR: LineStyle = LineStyle { time: false, color: true };
-
-    fn formatted(style: LineStyle, lines: &str, seconds: u64) -> String {
-        let mut out = Vec::new();
-        style.format_lines(&mut out, lines.as_bytes(), UNIX_EPOCH + Duration::from_secs(seconds));
-        String::from_utf8(out).unwrap()
-    }
-
-    #[test]
-    fn default_style_changes_only_the_line_ends() {
-        assert_eq!(formatted(LineStyle::default(), "a: 1\n\nb: 2\n", 0), "a: 1\r\n\r\nb: 2\r\n");
-        assert_eq!(formatted(LineStyle::default(), "", 0), "");
-    }
-
-    #[test]
-    fn time_is_written_before_each_line() {
-        assert_eq!(formatted(TIME, "a: 1\nb: 2\n", 0), "00:00 a: 1\r\n00:00 b: 2\r\n");
-        assert_eq!(formatted(TIME, "a: 1\n", 86_400 * 20_000 + 12 * 3600 + 34 * 60 + 59), "12:34 a: 1\r\n");
-        assert_eq!(formatted(TIME, "a: 1\n", 86_399), "23:59 a: 1\r\n");
-    }
-
-    #[test]
-    fn name_has_the_same_color_in_every_kind_of_line() {
-        let paint = format!("\x1b[38;5;{}m", color_of_name(b"alice"));
-        for (line, name, rest) in [
-            ("alice: hi bob", "alice:", " hi bob"),
-            ("alice: ", "alice:", " "),
-            ("alice has joined", "alice", " has joined"),
-            ("alice is now known as al", "alice", " is now known as al"),
-            ("* alice waves: so", "* alice", " waves: so"),
-            ("ALICE: hi", "ALICE:", " hi"),
-        ] {
-            assert_eq!(formatted(COLOR, &format!("{line}\n"), 0), format!("{paint}{name}\x1b[0m{rest}\r\n"));
-        }
-        assert_eq!(formatted(COLOR, "*** 1 here: al\n", 0), "\x1b[2m*** 1 here: al\x1b[0m\r\n");
-        let both = LineStyle { time: true, color: true };
-        assert_eq!(formatted(both, "*** x\n", 0), "00:00 \x1b[2m*** x\x1b[0m\r\n");
-    }
-
-    #[test]
-    fn colors_are_stable_and_all_used() {
-        assert_eq!(["alice", "bob", "carol"].map(|name| color_of_name(name.as_bytes())), [166, 160, 32]);
-        let used = |color| (0..200).any(|id| color_of_name(format!("u{id}").as_bytes()) == color);
-        assert!(COLORS.into_iter().all(used));
-    }
-
-    #[test]
-    fn colors_contrast_with_black_and_with_white() {
-        // The levels of the 6 x 6 x 6 color cube, and the contrast ratio of WCAG 2.2.
-        let light = |level: u8| match level {
-            0 => 0.0,
-            level => ((f64::from(level) * 40.0 + 55.0) / 255.0 + 0.055).powf(2.4) / 1.055_f64.powf(2.4),
-        };
-        for color in COLORS {
-            let level = |unit: u8| light((color - 16) / unit % 6);
-            let luminance = 0.2126 * level(36) + 0.7152 * level(6) + 0.0722 * level(1);
-            let (on_black, on_white) = ((luminance + 0.05) / 0.05, 1.05 / (luminance + 0.05));
-            assert!(on_black > 3.5 && on_white > 3.5, "{color}: {on_black} {on_white}");
-        }
-    }
-}
+mod tests;

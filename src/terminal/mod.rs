@@ -1,11 +1,11 @@
-//! Terminal: the line editor for terminals that send each key.
+//! Terminal: the line editor for terminals that send each key, and the style of the lines that a member sees.
 //!
-//! Keys, the edited line, its history and its rendering live here. The editor takes bytes and returns
-//! lines and bytes to send; it does no I/O and knows no connection, telnet option or room.
+//! Keys, the edited line, its history, its rendering, word wrap and the style of arriving lines live here. The editor
+//! takes bytes and returns events and bytes to send; it does no I/O and knows no connection, telnet option or room.
 //!
 //! The terminal's last row belongs to the editor: a prompt and a part of the edited line. The editor prints
-//! arriving lines above that row, so they never tear the edited line. An editor holds about 60 KiB at most:
-//! the line and its history.
+//! arriving lines above that row, so they never tear the edited line. An editor holds at most 60 KiB and three lines
+//! of the longest length: the edited line, the line that is put aside while the history is shown, and the erased text.
 
 mod completion;
 mod editor;
@@ -21,4 +21,4 @@ mod viewport;
 mod width;
 mod wrap;
 
-pub(crate) use editor::{Editor, MAX_LINE};
+pub(crate) use editor::{Editor, EditorEvent, EditorSettings};

@@ -1,66 +1,115 @@
 //! The editor: one line that is typed key by key, and the row of the terminal that shows it.
 //!
-//! Keys become edits here, and edits become bytes for the terminal. Decoding keys, the text, its history and the row
-//! have files of their own beside this folder.
+//! Keys become edits here, and edits become bytes for the terminal when the row is rendered. Decoding keys, the text,
+//! its history and the row have files of their own beside this folder.
 
+use crate::terminal::completion::Completion;
 use crate::terminal::input_history::InputHistory;
 use crate::terminal::keys::{Key, KeyDecoder};
 use crate::terminal::line_buffer::LineBuffer;
-use crate::terminal::line_style::LineStyle;
-use crate::terminal::viewport::{CLEAR_ROW, PROMPT, RenderedRow, Viewport};
-use std::time::SystemTime;
+use crate::terminal::line_style::{Attention, Layout, LineFormatter};
+use crate::terminal::narrowing::Narrowing;
+use crate::terminal::room_line::RoomLine;
+use crate::terminal::speakers::Speakers;
+use crate::terminal::viewport::{Prompt, RenderedRow, Viewport};
+use crate::text::time::Minute;
+use std::time::Duration;
 
-/// The longest editable line, in bytes, as in the line mode of a Linux terminal. Inserting a character moves
-/// all text after it, so this also bounds the cost of a key.
-pub(crate) const MAX_LINE: usize = 4096;
+/// The most bytes of keys that one call of [`Editor::feed`] takes, so that its caller can charge them.
+pub(crate) const FEED_BYTES: usize = 1 << 10;
+
+/// How long after a change the row is rendered: a fast typist makes a key every 50 ms, and a paste is rendered once.
+const RENDER_DELAY: Duration = Duration::from_millis(10);
+
+/// How long the editor waits for the terminal to report the position of its cursor.
+const REPORT_DELAY: Duration = Duration::from_millis(300);
+
+/// BEL (ECMA-48, section 8.3.3).
+const BELL: u8 = 0x07;
+
+/// What an editor needs to know of its terminal and its connection.
+#[derive(Clone, Debug)]
+pub(crate) struct EditorSettings {
+    /// The width of the terminal in columns; 0 if unknown, which counts as 80 for the row and wraps no lines.
+    pub(crate) columns: u16,
+    /// The longest line in bytes. The line end does not count, since Enter sends none.
+    pub(crate) max_line: usize,
+    /// The text before the edited line, such as `lobby> `.
+    pub(crate) prompt: String,
+    /// Whether lines for the user ring the bell. A refused key always does.
+    pub(crate) bell: bool,
+}
+
+/// What the user asks for with a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum EditorEvent {
+    /// Enter: this line, which is not empty and has no line end.
+    Line(String),
+    /// Ctrl-D on an empty line: to leave.
+    Leave,
+    /// Ctrl-C: the line is empty now.
+    Interrupt,
+    /// TAB: to complete a name, by [`Editor::complete`].
+    Complete,
+}
 
 /// The line editor of one terminal.
 #[derive(Debug)]
 pub(crate) struct Editor {
-    /// The style of arriving lines.
-    pub(crate) style: LineStyle,
+    settings: EditorSettings,
     /// Decodes the terminal's bytes.
     keys: KeyDecoder,
     /// The edited line.
     line: LineBuffer,
+    /// Whether the line has refused a character and has not become shorter since.
+    is_full: bool,
     /// The entered lines.
     history: InputHistory,
-    /// The longest line, in bytes.
-    max_line: usize,
+    /// The text that was erased last by a key for more than one character.
+    erased: String,
+    /// The names of the room by their last activity.
+    speakers: Speakers,
+    /// The names that TAB shows one after the other; `None` after any other key.
+    completion: Option<Completion>,
     /// The part of the line that the row shows.
     viewport: Viewport,
-    /// The row that the terminal shows now, after the prompt.
+    /// The row that the terminal shows now.
     rendered: RenderedRow,
+    /// Where the row is in a terminal that has become narrower.
+    narrowing: Narrowing,
+    /// Whether the row may have changed since the last render.
+    is_dirty: bool,
     /// Whether the terminal's row may differ from `rendered`, so that the next render draws all of it.
     needs_redraw: bool,
-    /// Whether the next render rings the bell, because the line was full.
+    /// Whether the next render rings the bell.
     bell_pending: bool,
 }
 
 impl Editor {
-    /// Creates an editor and writes its prompt into the cursor's row, which must be empty. `columns` is the
-    /// width of the terminal, 0 if unknown; a line has at most `max_line` and at most [`MAX_LINE`] bytes.
+    /// Creates an editor for the cursor's row, which must be empty; the first render writes the prompt.
     #[must_use]
-    pub(crate) fn open(out: &mut Vec<u8>, columns: u16, max_line: usize) -> Box<Self> {
-        let mut editor = Box::new(Self {
-            style: LineStyle::default(),
+    pub(crate) fn open(settings: EditorSettings) -> Box<Self> {
+        Box::new(Self {
+            viewport: Viewport::new(settings.columns),
+            settings,
             keys: KeyDecoder::default(),
             line: LineBuffer::default(),
+            is_full: false,
             history: InputHistory::default(),
-            max_line: max_line.min(MAX_LINE),
-            viewport: Viewport::new(columns),
+            erased: String::new(),
+            speakers: Speakers::default(),
+            completion: None,
             rendered: RenderedRow::default(),
+            narrowing: Narrowing::default(),
+            is_dirty: true,
             needs_redraw: true,
             bell_pending: false,
-        });
-        editor.render(out);
-        editor
+        })
     }
 
-    /// Clears the row and returns the edited line, which was not entered.
-    pub(crate) fn close(&mut self, out: &mut Vec<u8>) -> String {
-        out.extend_from_slice(CLEAR_ROW);
-        self.line.take()
+    /// Erases the row and leaves the cursor at its start. The edited line is dropped with the editor.
+    pub(crate) fn close(&mut self, out: &mut Vec<u8>) {
+        self.narrowing.clear_row(out);
     }
 
     /// Returns whether the last byte was a CR: an LF or NUL right after it belongs to the same Enter.
@@ -69,63 +118,186 @@ impl Editor {
         self.keys.is_after_cr()
     }
 
-    /// Removes the keys up to the next Enter from the front of `input` and returns the entered line, without
-    /// a line end. Writes the changes of the row to `out`.
+    /// Removes keys from the front of `input` up to one that causes an event, at most [`FEED_BYTES`] bytes. Draws
+    /// nothing: [`render_delay`](Self::render_delay) tells when to render.
     ///
-    /// Returns `None` if `input` holds no Enter; the editor has then taken all of it. A full line accepts no
-    /// more characters and rings the bell.
-    pub(crate) fn next_line(&mut self, out: &mut Vec<u8>, input: &mut &[u8]) -> Option<String> {
-        let mut line = None;
-        while let Some(key) = self.keys.next_key(input) {
-            if key == Key::Enter {
-                let entered = self.line.take();
-                self.history.add(&entered);
-                line = Some(entered);
-                break;
-            }
-            self.apply_key(key);
+    /// `input` is all that has arrived: a TAB at its end was typed, and a TAB before other bytes was pasted and is
+    /// text. `None` means that the taken bytes cause no event; `input` is empty then unless it was longer than the
+    /// bound.
+    pub(crate) fn feed(&mut self, input: &mut &[u8]) -> Option<EditorEvent> {
+        let (mut keys, later) = input.split_at(input.len().min(FEED_BYTES));
+        let mut event = None;
+        while event.is_none()
+            && let Some(key) = self.keys.next_key(&mut keys)
+        {
+            event = self.handle_key(key, keys.is_empty() && later.is_empty());
         }
-        self.render(out);
-        line
+        *input = &input[input.len() - later.len() - keys.len()..];
+        event
     }
 
-    /// Writes arriving lines, each with its LF, above the edited line. `now` is the time to show with them.
-    pub(crate) fn print_above(&mut self, out: &mut Vec<u8>, lines: &[u8], now: SystemTime) {
-        if !lines.is_empty() {
-            out.extend_from_slice(CLEAR_ROW);
-            self.style.format_lines(out, lines, now);
-            self.needs_redraw = true;
+    /// Completes the word before the cursor to a name that begins with it, without ASCII case: the names that said
+    /// something last first, then `candidates` in alphabetical order. Rings the bell if there is none.
+    ///
+    /// Further TABs show the next names, at most 50, without a further event. The cost is one visit of each candidate.
+    pub(crate) fn complete(&mut self, candidates: &mut dyn Iterator<Item = &str>) {
+        let start = self.line.word_start();
+        let word = &self.line.text()[start..self.line.cursor()];
+        self.completion = Completion::find(start, word, self.speakers.names(), candidates);
+        if self.completion.is_some() {
+            self.show_completion();
+        } else {
+            self.ring_bell();
+        }
+    }
+
+    /// Writes arriving lines above the row, as `formatter` shows them, and renders the row. Each item of `lines` holds
+    /// whole lines, each with its LF, and the minute in which they were said. Rings the bell at most once.
+    ///
+    /// Writes nothing if there is no line to show.
+    pub(crate) fn print_above<'a>(
+        &mut self,
+        out: &mut Vec<u8>,
+        formatter: &mut LineFormatter,
+        lines: impl IntoIterator<Item = (Minute, &'a [u8])>,
+    ) {
+        let mut formatted = Vec::new();
+        for (said, lines) in lines {
+            self.format_lines(&mut formatted, formatter, lines, said);
+        }
+        if !formatted.is_empty() {
+            self.narrowing.clear_row(out);
+            out.append(&mut formatted);
+            // The cursor's row is empty now.
+            self.needs_redraw = false;
+            self.rendered = RenderedRow::default();
             self.render(out);
         }
     }
 
-    /// Renders the row for a new width of the terminal; 0 means unknown.
-    pub(crate) fn resize(&mut self, out: &mut Vec<u8>, columns: u16) {
-        self.viewport = Viewport::new(columns);
-        self.needs_redraw = true;
-        self.render(out);
+    /// Formats arriving lines of one minute, and notes their speakers and whether they ring the bell.
+    fn format_lines(&mut self, out: &mut Vec<u8>, formatter: &mut LineFormatter, lines: &[u8], said: Minute) {
+        let time = formatter.format_time(said);
+        let layout = Layout { time: &time, row_end: "\r\n", columns: self.settings.columns.into() };
+        for line in String::from_utf8_lossy(lines).lines() {
+            let parsed = RoomLine::parse(line);
+            self.speakers.note(parsed, formatter.own_name());
+            let attention = formatter.format_line(out, line, parsed, layout);
+            self.bell_pending |= self.settings.bell && attention == Attention::Wanted;
+        }
+    }
+
+    /// Notes a new width of the terminal; 0 means unknown. The same width again changes nothing.
+    pub(crate) fn resize(&mut self, columns: u16) {
+        if columns != self.settings.columns {
+            self.settings.columns = columns;
+            self.viewport = Viewport::new(columns);
+            self.narrowing.on_resize(&self.rendered, self.viewport.columns());
+            self.needs_redraw = true;
+        }
+    }
+
+    /// Sets the prompt, which changes with the room, and forgets the names of the old room.
+    pub(crate) fn set_prompt(&mut self, prompt: &str) {
+        if prompt != self.settings.prompt {
+            prompt.clone_into(&mut self.settings.prompt);
+            self.speakers.clear();
+            self.is_dirty = true;
+        }
     }
 
     /// Erases the character before the cursor, as telnet's EC does.
-    pub(crate) fn erase_character(&mut self, out: &mut Vec<u8>) {
-        self.line.erase_character_before();
-        self.render(out);
+    pub(crate) fn erase_character(&mut self) {
+        self.apply_key(Key::Backspace);
     }
 
     /// Erases the edited line, as telnet's EL and IP do.
-    pub(crate) fn erase_line(&mut self, out: &mut Vec<u8>) {
-        self.line.take();
-        self.render(out);
+    pub(crate) fn erase_line(&mut self) {
+        self.take_line();
     }
 
-    /// Applies a key to the line, the history or the row.
+    /// Returns how long after the first change the row should be rendered, so that many changes are one render: `None`
+    /// if there is nothing to render. The delay is longer while the terminal's report of its cursor is awaited.
+    #[must_use]
+    pub(crate) fn render_delay(&self) -> Option<Duration> {
+        if self.narrowing.awaits_report() {
+            return Some(REPORT_DELAY);
+        }
+        (self.is_dirty || self.needs_redraw || self.bell_pending).then_some(RENDER_DELAY)
+    }
+
+    /// Writes the changes of the row since the last render, and a pending bell, to `out`. After the terminal became
+    /// narrower than the row, the first call asks where the cursor is, and the next one writes the row.
+    ///
+    /// The work and the bytes depend on the width of the terminal alone.
+    pub(crate) fn render(&mut self, out: &mut Vec<u8>) {
+        if self.narrowing.request_report(out) {
+            return;
+        }
+        if std::mem::take(&mut self.needs_redraw) {
+            self.narrowing.clear_row(out);
+            self.rendered = RenderedRow::default();
+        }
+        self.is_dirty = false;
+        let row = self.viewport.render(&self.line, Prompt { text: &self.settings.prompt, is_full: self.is_full });
+        row.write_changes(out, &self.rendered);
+        self.rendered = row;
+        if std::mem::take(&mut self.bell_pending) {
+            out.push(BELL);
+        }
+    }
+
+    /// Applies a key; returns the event that it causes. `is_last` is whether the key is the last that has arrived.
+    fn handle_key(&mut self, key: Key, is_last: bool) -> Option<EditorEvent> {
+        match key {
+            Key::CursorReport { column } => {
+                self.narrowing.on_report(column, &self.rendered, self.viewport.columns());
+                None
+            }
+            Key::Tab if is_last && self.completion.is_some() => {
+                self.show_next_completion();
+                None
+            }
+            Key::Tab if is_last => Some(EditorEvent::Complete),
+            Key::Enter => self.enter_line().map(EditorEvent::Line),
+            Key::Interrupt => {
+                self.take_line();
+                Some(EditorEvent::Interrupt)
+            }
+            Key::DeleteOrLeave if self.line.text().is_empty() => Some(EditorEvent::Leave),
+            _ => {
+                self.apply_key(key);
+                None
+            }
+        }
+    }
+
+    /// Takes the line and adds it to the history; `None` if the line is empty.
+    fn enter_line(&mut self) -> Option<String> {
+        let line = self.take_line();
+        self.history.add(&line);
+        (!line.is_empty()).then_some(line)
+    }
+
+    /// Takes the line and leaves an empty one.
+    fn take_line(&mut self) -> String {
+        self.completion = None;
+        self.history.reset();
+        self.is_full = false;
+        self.is_dirty = true;
+        self.line.take()
+    }
+
+    /// Applies a key without an event to the line, the history or the row.
     fn apply_key(&mut self, key: Key) {
+        self.completion = None;
+        self.is_dirty = true;
+        let length = self.line.text().len();
         let buffer = &mut self.line;
         match key {
-            Key::Char(character) if buffer.text().len() + character.len_utf8() > self.max_line => {
-                self.bell_pending = true;
-            }
-            Key::Char(character) => buffer.insert(character),
+            Key::Char(character) => self.insert(character),
+            Key::Tab => self.insert('\t'),
+            Key::Yank => self.yank(),
             Key::Left => buffer.move_left(),
             Key::Right => buffer.move_right(),
             Key::WordLeft => buffer.move_word_left(),
@@ -135,30 +307,72 @@ impl Editor {
             Key::Up => self.history.show_previous(|line| buffer.replace(line)),
             Key::Down => self.history.show_next(|line| buffer.replace(line)),
             Key::Backspace => buffer.erase_character_before(),
-            Key::Delete => buffer.erase_character_after(),
-            Key::EraseWord => buffer.erase_word_before(),
-            Key::EraseToStart => buffer.erase_to_start(),
-            Key::EraseToEnd => buffer.erase_to_end(),
-            Key::EraseLine => drop(buffer.take()),
+            Key::Delete | Key::DeleteOrLeave => buffer.erase_character_after(),
+            Key::EraseWordBefore => keep_erased(&mut self.erased, buffer.erase_word_before()),
+            Key::EraseWordAfter => keep_erased(&mut self.erased, buffer.erase_word_after()),
+            Key::EraseToStart => keep_erased(&mut self.erased, buffer.erase_to_start()),
+            Key::EraseToEnd => keep_erased(&mut self.erased, buffer.erase_to_end()),
             Key::Redraw => self.needs_redraw = true,
-            // `next_line` handles Enter before it calls this function.
-            Key::Enter => {}
+            // `handle_key` handles the keys with events.
+            Key::Enter | Key::Interrupt | Key::CursorReport { .. } => {}
+        }
+        self.is_full &= self.line.text().len() >= length;
+    }
+
+    /// Inserts a character, or refuses it if the line is full.
+    fn insert(&mut self, character: char) {
+        if self.has_capacity(character.len_utf8()) {
+            self.line.insert(character);
         }
     }
 
-    /// Writes the changes of the row since the last render, once for any number of keys.
-    fn render(&mut self, out: &mut Vec<u8>) {
-        if std::mem::take(&mut self.needs_redraw) {
-            out.extend_from_slice(CLEAR_ROW);
-            out.extend_from_slice(PROMPT.as_bytes());
-            self.rendered = RenderedRow::default();
+    /// Inserts the erased text, or refuses all of it if the line has no capacity for it.
+    fn yank(&mut self) {
+        if self.has_capacity(self.erased.len()) {
+            self.line.insert_text(&self.erased);
         }
-        let row = self.viewport.render(&self.line);
-        row.write_changes(out, &self.rendered);
-        self.rendered = row;
-        if std::mem::take(&mut self.bell_pending) {
-            out.push(0x07);
+    }
+
+    /// Returns whether so many bytes more fit in the line. If not, the row says that the line is full.
+    fn has_capacity(&mut self, bytes: usize) -> bool {
+        let fits = self.settings.max_line.saturating_sub(self.line.text().len()) >= bytes;
+        if !fits {
+            self.is_full = true;
+            self.ring_bell();
         }
+        fits
+    }
+
+    /// Shows the name after the one that the line shows, if there is more than one.
+    fn show_next_completion(&mut self) {
+        if self.completion.as_mut().is_some_and(Completion::advance) {
+            self.show_completion();
+        }
+    }
+
+    /// Writes the completion's name in the place of the word before the cursor.
+    fn show_completion(&mut self) {
+        let Some(completion) = &self.completion else {
+            return;
+        };
+        let (start, cursor) = (completion.start(), self.line.cursor());
+        let text = completion.text(&self.line.text()[cursor..]);
+        if self.has_capacity(text.len().saturating_sub(cursor - start)) {
+            self.line.replace_before(start, &text);
+            self.is_dirty = true;
+        }
+    }
+
+    /// Rings the bell with the next render.
+    fn ring_bell(&mut self) {
+        self.bell_pending = true;
+    }
+}
+
+/// Keeps what a key erased, unless the key erased nothing.
+fn keep_erased(erased: &mut String, text: String) {
+    if !text.is_empty() {
+        *erased = text;
     }
 }
 
