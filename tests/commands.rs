@@ -333,7 +333,10 @@ fn long_listings_are_cut_with_a_count() {
     let mut alice = server.join("alices", "alice");
     alice.send("/rooms\n/join crowd\n");
     let alone: Vec<String> = (0..48).map(|n| format!("r{n:02} (1)")).collect();
-    alice.expect_line(&format!("*** 62 rooms: crowd (300), alices (1), {}, and 12 more; you are in alices", alone.join(", ")));
+    alice.expect_line(&format!(
+        "*** 62 rooms: crowd (300), alices (1), {}, and 12 more; you are in alices",
+        alone.join(", ")
+    ));
     alice.expect_line("alice has joined");
     alice.send("/who\n");
     let who = alice.read_line();

@@ -12,6 +12,8 @@ use crate::room::passes::REPLY_COST;
 use crate::room::replay::Replay;
 use crate::room::replies::DeferredReplies;
 use crate::room::roster::{Members, Roster};
+use crate::room::whisperers::Whisperers;
+use crate::text::names::UserName;
 use crate::text::time::Minute;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -38,10 +40,10 @@ pub(crate) struct Batch {
     pub(super) joined_at: HashMap<PeerId, usize>,
     /// The members before the batch that left in it.
     pub(super) left: HashSet<PeerId>,
-    /// The members before the batch that have another name since.
-    pub(super) renamed: HashSet<PeerId>,
-    /// The lines before the batch.
-    history_state: Option<Box<HistoryState>>,
+    /// The members before the batch that have another name since, with that name.
+    pub(super) renamed: HashMap<PeerId, UserName>,
+    /// The state after the batch before, of which replies may still be sent.
+    pass_state: Option<Box<PassState>>,
     /// The earlier lines for joiners, the batch's own included; made for the first joiner.
     replay: Option<Replay>,
     /// The kinds of the lines since the room was last empty: earlier ones are no history.
@@ -59,13 +61,15 @@ pub(crate) struct Batch {
     pub(super) metrics: MetricsDelta,
 }
 
-/// The history of a room, and how much of it a joiner is shown.
+/// The state of a room that passes alone access, and that lasts as long as the room.
 #[derive(Debug)]
-pub(crate) struct HistoryState {
+pub(crate) struct PassState {
     /// `None` where the settings keep no line.
     pub(crate) history: Option<Box<History>>,
     /// The number of lines that a joiner is shown.
     pub(crate) replay: usize,
+    /// The last whisperer to each member.
+    pub(crate) whisperers: Whisperers,
 }
 
 /// A batch to which no operation is added any more.
@@ -78,15 +82,15 @@ pub(crate) struct CommittedBatch {
     pub(crate) closed: bool,
     /// The work done so far.
     pub(crate) metrics: MetricsDelta,
-    /// The history, with the batch's lines.
-    pub(crate) history_state: Option<Box<HistoryState>>,
+    /// The state after the batch.
+    pub(crate) pass_state: Option<Box<PassState>>,
     /// The replies that follow the batch.
     pub(crate) replies: DeferredReplies,
 }
 
 impl Batch {
-    /// Creates an empty batch for the members of `roster`, after the lines in `history_state`.
-    pub(crate) fn new(roster: &Roster, closed: bool, history_state: Option<Box<HistoryState>>) -> Self {
+    /// Creates an empty batch for the members of `roster`, after the batches that `pass_state` follows.
+    pub(crate) fn new(roster: &Roster, closed: bool, pass_state: Option<Box<PassState>>) -> Self {
         Self {
             members_before: roster.snapshot(),
             members_after: None,
@@ -97,8 +101,8 @@ impl Batch {
             joiners_visited: 0,
             joined_at: HashMap::new(),
             left: HashSet::new(),
-            renamed: HashSet::new(),
-            history_state,
+            renamed: HashMap::new(),
+            pass_state,
             replay: None,
             line_runs: LineRuns::default(),
             replies: Vec::new(),
@@ -166,21 +170,24 @@ impl Batch {
             sender.raise(PeerEvents::INBOX_READY, &mut self.metrics);
         }
         self.metrics.lines += self.end.lines;
-        if let Some(history) = self.history_state.as_mut().and_then(|state| state.history.as_mut()) {
-            history.push(self.minute, &self.bytes, &self.line_runs);
+        if let Some(state) = self.pass_state.as_mut() {
+            state.whisperers.follow(&self.left, &self.renamed);
+            if let Some(history) = state.history.as_mut() {
+                history.push(self.minute, &self.bytes, &self.line_runs);
+            }
         }
         if let Some(members) = self.members_after.take() {
             roster.replace(members);
         }
         let members = (self.members_before, self.left);
         let fanout = Fanout::new((self.minute, self.bytes, self.end), self.partials, members, self.replay);
-        let Self { operations, closed, metrics, history_state, replies, .. } = self;
-        CommittedBatch { fanout, operations, closed, metrics, history_state, replies }
+        let Self { operations, closed, metrics, pass_state, replies, .. } = self;
+        CommittedBatch { fanout, operations, closed, metrics, pass_state, replies }
     }
 
-    /// Returns the place where the batch keeps the room's history.
-    pub(crate) fn history_state(&mut self) -> &mut Option<Box<HistoryState>> {
-        &mut self.history_state
+    /// Returns the place where the batch keeps the state of passes.
+    pub(crate) fn pass_state(&mut self) -> &mut Option<Box<PassState>> {
+        &mut self.pass_state
     }
 
     /// Returns the members before the batch.
@@ -205,8 +212,8 @@ impl Batch {
     /// Extends the replay to the end of the batch and returns the place there; `None` if the room replays no
     /// line.
     pub(super) fn extend_replay(&mut self) -> Option<HistoryOffset> {
-        match self.history_state.as_deref_mut() {
-            Some(HistoryState { history: Some(history), replay }) if *replay > 0 => {
+        match self.pass_state.as_deref_mut() {
+            Some(PassState { history: Some(history), replay, .. }) if *replay > 0 => {
                 let replay = self.replay.get_or_insert_with(|| Replay::new(history, *replay));
                 Some(replay.extend(self.minute, &self.bytes, &self.line_runs))
             }
@@ -217,7 +224,7 @@ impl Batch {
     /// Forgets all lines, for the room's last member has left: a peer that joins before the room is removed
     /// is shown no line of before.
     pub(super) fn reset_history(&mut self) {
-        if let Some(history) = self.history_state.as_mut().and_then(|state| state.history.as_mut()) {
+        if let Some(history) = self.pass_state.as_mut().and_then(|state| state.history.as_mut()) {
             history.clear();
         }
         self.line_runs.restart(self.bytes.len());

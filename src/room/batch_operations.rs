@@ -98,7 +98,7 @@ impl Batch {
     }
 
     /// Gives a member another name, unless another member has it. The member's own name in other letters
-    /// is free for it.
+    /// is free for it; in the same letters it is no rename, and the other members are not told.
     fn apply_rename(&mut self, member: MemberRef, name: UserName) {
         if self.closed {
             // The shutdown notice is the answer: the name is not taken.
@@ -110,8 +110,11 @@ impl Batch {
             return member.raise(PeerEvents::NAME_TAKEN, &mut self.metrics);
         }
         let MemberRef { key, peer } = member;
+        if key.name.as_str() == name.as_str() {
+            return self.replies.push((Requester { peer, slot: key.slot }, DeferredReply::NameKept(name)));
+        }
         if self.was_member(&key, peer.id()) {
-            self.renamed.insert(peer.id());
+            self.renamed.insert(peer.id(), name);
         }
         self.members_mut().remove(&key);
         self.members_mut().insert(new_key, Arc::clone(&peer));
@@ -152,7 +155,7 @@ impl Batch {
 
     /// Returns true if the peer that holds the key now was a member before the batch, under any name.
     fn was_member(&self, key: &MemberKey, id: PeerId) -> bool {
-        holds_key(self.members_before(), key, id) || self.renamed.contains(&id)
+        holds_key(self.members_before(), key, id) || self.renamed.contains_key(&id)
     }
 
     /// Gives a member of before the batch all lines up to here and no more, followed by the events.

@@ -75,8 +75,17 @@ pub(crate) struct Whisper {
     pub(crate) sender: Requester,
     /// The sender's name.
     pub(crate) from: UserName,
-    pub(crate) to: UserName,
+    pub(crate) to: Addressee,
     pub(crate) text: Box<str>,
+}
+
+/// The member to which a whisper goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Addressee {
+    /// The one member of this name.
+    Named(UserName),
+    /// The member that whispered last to the sender in this room.
+    LastWhisperer,
 }
 
 /// States that the caller has sent the first operation to a quiet room, and has to make a pass token of

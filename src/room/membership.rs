@@ -4,7 +4,7 @@ use crate::peer::Peer;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::MembershipSlot;
 use crate::room::Room;
-use crate::room::inbox::{Inbox, MemberRef, Operation, PassDue, Requester, Whisper};
+use crate::room::inbox::{Addressee, Inbox, MemberRef, Operation, PassDue, Requester, Whisper};
 use crate::room::registry::Registry;
 use crate::room::roster::MemberKey;
 use crate::text::names::{RoomName, UserName};
@@ -82,10 +82,20 @@ impl Membership {
         pending_name
     }
 
-    /// Sends `text` to one member, after all lines that were sent before. The room sends the outcome to the
-    /// peer and raises `REQUEST_DONE`. Returns false when the room's inbox is full: the room raises
+    /// Sends `text` to the one member of a name, after all lines that were sent before. The room sends the outcome to
+    /// the peer and raises `REQUEST_DONE`. Returns false when the room's inbox is full: the room raises
     /// `INBOX_READY` once it has taken the lines that fill it.
     pub(crate) fn send_whisper(&self, to: UserName, text: &str) -> bool {
+        self.whisper(Addressee::Named(to), text)
+    }
+
+    /// Sends `text` to the member that whispered last to this member in this room, as
+    /// [`Membership::send_whisper`] does.
+    pub(crate) fn send_reply(&self, text: &str) -> bool {
+        self.whisper(Addressee::LastWhisperer, text)
+    }
+
+    fn whisper(&self, to: Addressee, text: &str) -> bool {
         let whisper = Whisper { sender: self.requester(), from: self.user(), to, text: text.into() };
         let sent = self.inbox().try_send_whisper(Box::new(whisper));
         let full = sent.is_err();

@@ -16,12 +16,14 @@ pub mod registry;
 mod replay;
 mod replies;
 pub mod roster;
+mod whisperers;
 
 use crate::config::RoomSettings;
-use crate::room::batch::HistoryState;
+use crate::room::batch::PassState;
 use crate::room::history::History;
 use crate::room::inbox::Inbox;
 use crate::room::roster::Roster;
+use crate::room::whisperers::Whisperers;
 use crate::text::names::RoomName;
 use crossbeam_utils::atomic::AtomicCell;
 use std::fmt;
@@ -37,8 +39,8 @@ pub struct Room {
     /// True once the room is shut down. The pass alone reads and writes it. An atomic, because passes run
     /// on different threads; relaxed, because `Inbox::complete` and `Inbox::mark_sent` order passes.
     closed: AtomicBool,
-    /// The history. A pass takes it out and puts it back when the room is quiet.
-    history_state: AtomicCell<Option<Box<HistoryState>>>,
+    /// The state of passes. A pass takes it out and puts it back when the room is quiet.
+    pass_state: AtomicCell<Option<Box<PassState>>>,
 }
 
 impl Room {
@@ -46,9 +48,9 @@ impl Room {
     pub(crate) fn new(name: RoomName, settings: &RoomSettings) -> Self {
         let (inbox, roster) = (Inbox::new(settings.inbox_bytes), Roster::new());
         let history = (settings.history_lines > 0).then(|| Box::new(History::new(settings.history_lines)));
-        let history_state = HistoryState { history, replay: settings.replay_lines };
-        let history_state = AtomicCell::new(Some(Box::new(history_state)));
-        Self { name, inbox, roster, closed: AtomicBool::new(false), history_state }
+        let pass_state = PassState { history, replay: settings.replay_lines, whisperers: Whisperers::default() };
+        let pass_state = AtomicCell::new(Some(Box::new(pass_state)));
+        Self { name, inbox, roster, closed: AtomicBool::new(false), pass_state }
     }
 
     /// Returns the room's name.
@@ -64,7 +66,7 @@ impl Room {
 
 impl fmt::Debug for Room {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, inbox, roster, closed, history_state: _ } = self;
+        let Self { name, inbox, roster, closed, pass_state: _ } = self;
         let mut room = f.debug_struct("Room");
         room.field("name", name).field("inbox", inbox).field("roster", roster).field("closed", closed);
         room.finish_non_exhaustive()

@@ -89,13 +89,13 @@ impl Room {
     /// all members one order, joins and leaves included.
     pub(crate) async fn run_passes(&self, host: &impl PassHost) {
         let mut slice = Slice::default();
-        let mut next = Batch::new(&self.roster, self.closed.load(Ordering::Relaxed), self.history_state.take());
+        let mut next = Batch::new(&self.roster, self.closed.load(Ordering::Relaxed), self.pass_state.take());
         loop {
             self.gather_all(&mut next, &mut slice).await;
-            let CommittedBatch { fanout, operations, closed, mut metrics, history_state, replies } =
+            let CommittedBatch { fanout, operations, closed, mut metrics, pass_state, replies } =
                 next.commit(&self.roster, &self.inbox);
             self.closed.store(closed, Ordering::Relaxed);
-            let batch = Batch::new(&self.roster, closed, history_state);
+            let batch = Batch::new(&self.roster, closed, pass_state);
             let mut pass = Pass { room: self, host, incomplete: operations, next: batch, slice };
             pass.deliver(fanout, &mut metrics).await;
             pass.send_replies(replies, &mut metrics).await;
@@ -105,13 +105,13 @@ impl Room {
             if next.is_empty() {
                 host.on_quiet();
                 // After `complete`, another token may run the next pass at once.
-                self.history_state.store(next.history_state().take());
+                self.pass_state.store(next.pass_state().take());
             }
             if !self.inbox.complete(operations) {
                 return;
             }
             if next.is_empty() {
-                *next.history_state() = self.history_state.take();
+                *next.pass_state() = self.pass_state.take();
             }
         }
     }
@@ -145,7 +145,7 @@ impl<H: PassHost> Pass<'_, H> {
     /// Sends the replies to the batch's requests.
     async fn send_replies(&mut self, replies: DeferredReplies, metrics: &mut MetricsDelta) {
         for (requester, reply) in replies {
-            self.charge(reply.cost(self.host)).await;
+            self.charge(self.next.reply_cost(self.host, &reply)).await;
             self.next.send_reply((&self.room.name, self.host), &requester, &reply, metrics);
         }
     }

@@ -1,48 +1,58 @@
 //! Deferred replies: what a member requested in a batch, and gets after all members have that batch.
 
 use crate::metrics::counters::MetricsDelta;
+use crate::peer::Peer;
+use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::PeerEvents;
 use crate::peer::line_batch::EncodedBatch;
 use crate::room::batch::Batch;
-use crate::room::inbox::{Requester, Whisper};
+use crate::room::inbox::{Addressee, Requester, Whisper};
 use crate::room::passes::{PassHost, REPLY_COST};
-use crate::room::roster::{MemberKey, find_by_name, holds_key};
-use crate::text::names::RoomName;
+use crate::room::roster::{MemberKey, NameMatch, allows_duplicate_names, find_by_name, find_member, holds_key};
+use crate::room::whisperers::Whisperer;
+use crate::text::names::{RoomName, UserName};
 use crate::text::replies;
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// The number of rooms that cost as much to list as one delivery: a look at one takes about 100 ns.
 const ROOMS_PER_DELIVERY: usize = 32;
+
+/// The number of members that cost as much to compare with a name as one delivery.
+const MEMBERS_PER_DELIVERY: usize = 128;
 
 /// The reply to a request. The pass sends it after the batch, when the requester has the batch's lines and
 /// the roster has the batch's joins, leaves and renames.
 pub(crate) enum DeferredReply {
     /// The room gave the requester the name that it asked for.
     Renamed,
+    /// The requester asked for the name that it has.
+    NameKept(UserName),
     /// The requester, which has this key, is shown the names of the members.
     Members(MemberKey),
     /// The requester is shown the rooms of the server.
     Rooms,
     /// The requester is shown this number of last lines.
     History(u16),
-    /// The whisper is delivered, or the requester is told that no member has that name.
+    /// The whisper is delivered, or the requester is told why not.
     Whisper(Box<Whisper>),
 }
 
 /// The replies of a batch, in the order of the requests.
 pub(crate) type DeferredReplies = Vec<(Requester, DeferredReply)>;
 
-impl DeferredReply {
-    /// Returns the cost of the reply in deliveries.
-    pub(crate) fn cost(&self, host: &impl PassHost) -> usize {
-        match self {
-            Self::Rooms => REPLY_COST + host.room_count() / ROOMS_PER_DELIVERY,
-            _ => REPLY_COST,
-        }
-    }
-}
-
 impl Batch {
+    /// Returns the cost in deliveries of [`Batch::send_reply`].
+    pub(crate) fn reply_cost(&self, host: &impl PassHost, reply: &DeferredReply) -> usize {
+        let members = self.members_before();
+        let walk = match reply {
+            DeferredReply::Rooms => host.room_count() / ROOMS_PER_DELIVERY,
+            DeferredReply::Whisper(_) if allows_duplicate_names(members) => members.len() / MEMBERS_PER_DELIVERY,
+            _ => 0,
+        };
+        REPLY_COST + walk
+    }
+
     /// Sends the reply to a request in `room` of the batch before this one. The history ends with the lines of that
     /// batch, and the roster has its joins, leaves and renames.
     pub(crate) fn send_reply(
@@ -54,10 +64,14 @@ impl Batch {
     ) {
         match reply {
             DeferredReply::Renamed => return requester.raise(PeerEvents::RENAMED, metrics),
+            DeferredReply::NameKept(name) => {
+                deliver_line(&requester.peer, metrics, |out| replies::push_name_kept(out, name));
+                return requester.raise(PeerEvents::RENAMED, metrics);
+            }
             DeferredReply::Members(key) => self.deliver_members(room, key, requester, metrics),
             DeferredReply::Rooms => {
                 let rooms = host.rooms();
-                deliver_line(requester, metrics, |out| replies::push_rooms(out, room, rooms.into_iter()));
+                deliver_line(&requester.peer, metrics, |out| replies::push_rooms(out, room, rooms.into_iter()));
             }
             DeferredReply::Whisper(whisper) => self.deliver_whisper(whisper, metrics),
             DeferredReply::History(count) => self.deliver_history(requester, *count, metrics),
@@ -72,12 +86,12 @@ impl Batch {
         if holds_key(members, key, id) {
             let others = members.iter().filter(|(_, peer)| peer.id() != id).map(|(other, _)| &other.name);
             let names = std::iter::once(&key.name).chain(others);
-            deliver_line(requester, metrics, |out| replies::push_who(out, room, members.len(), names));
+            deliver_line(&requester.peer, metrics, |out| replies::push_who(out, room, members.len(), names));
         }
     }
 
     fn deliver_history(&mut self, requester: &Requester, count: u16, metrics: &mut MetricsDelta) {
-        let history = self.history_state().as_mut().and_then(|state| state.history.as_mut());
+        let history = self.pass_state().as_mut().and_then(|state| state.history.as_mut());
         let lines = history.map(|history| history.render_last(count.into())).unwrap_or_default();
         let reply = if lines.is_empty() {
             EncodedBatch::new(Bytes::from_static(replies::NO_HISTORY.as_bytes()), 1)
@@ -87,24 +101,57 @@ impl Batch {
         requester.peer.deliver_batch(&reply, metrics);
     }
 
-    /// Delivers a whisper to one member of that name, and its outcome to the sender.
-    fn deliver_whisper(&self, Whisper { sender, from, to, text }: &Whisper, metrics: &mut MetricsDelta) {
-        let mut reply = Vec::new();
-        if let Some(member) = find_by_name(self.members_before(), *to) {
-            let mut line = Vec::new();
-            replies::push_whisper_received(&mut line, from, text);
-            member.deliver_batch(&EncodedBatch::new(Bytes::from(line), 1), metrics);
-            replies::push_whisper_sent(&mut reply, to, text);
-        } else {
-            replies::push_no_such_member(&mut reply, to);
+    /// Delivers a whisper to its addressee, and the outcome to the sender.
+    fn deliver_whisper(&mut self, whisper: &Whisper, metrics: &mut MetricsDelta) {
+        let Whisper { sender, from, to, text } = whisper;
+        let mut outcome = Vec::new();
+        if let Some((key, member)) = self.find_addressee(sender, *to, &mut outcome) {
+            replies::push_whisper_sent(&mut outcome, &key.name, text);
+            deliver_line(&member, metrics, |out| replies::push_whisper_received(out, from, text));
+            if let Some(state) = self.pass_state() {
+                state.whisperers.record(member.id(), Whisperer { id: sender.peer.id(), name: *from });
+            }
         }
-        sender.peer.deliver_batch(&EncodedBatch::new(Bytes::from(reply), 1), metrics);
+        deliver_line(&sender.peer, metrics, |out| out.append(&mut outcome));
+    }
+
+    /// Returns the member to which a whisper of `sender` goes. Where there is none, appends the reason to `reply`.
+    fn find_addressee(
+        &mut self,
+        sender: &Requester,
+        to: Addressee,
+        reply: &mut Vec<u8>,
+    ) -> Option<(MemberKey, Arc<Peer<dyn ByteSink>>)> {
+        let name = match to {
+            Addressee::Named(name) => name,
+            Addressee::LastWhisperer => {
+                let last = self.pass_state().as_ref().and_then(|state| state.whisperers.last(sender.peer.id()));
+                let Some(Whisperer { id, name }) = last else {
+                    reply.extend_from_slice(replies::NO_WHISPER.as_bytes());
+                    return None;
+                };
+                if let Some((key, member)) = find_member(self.members_before(), name, id) {
+                    return Some((*key, Arc::clone(member)));
+                }
+                match find_by_name(self.members_before(), name) {
+                    NameMatch::None => replies::push_no_such_member(reply, &name),
+                    NameMatch::One(..) | NameMatch::Several(_) => replies::push_whisperer_left(reply, &name),
+                }
+                return None;
+            }
+        };
+        match find_by_name(self.members_before(), name) {
+            NameMatch::One(key, member) => return Some((*key, Arc::clone(member))),
+            NameMatch::None => replies::push_no_such_member(reply, &name),
+            NameMatch::Several(count) => replies::push_several_members(reply, count, &name),
+        }
+        None
     }
 }
 
 /// Delivers the line that `push` appends.
-fn deliver_line(requester: &Requester, metrics: &mut MetricsDelta, push: impl FnOnce(&mut Vec<u8>)) {
+fn deliver_line(peer: &Peer<dyn ByteSink>, metrics: &mut MetricsDelta, push: impl FnOnce(&mut Vec<u8>)) {
     let mut line = Vec::new();
     push(&mut line);
-    requester.peer.deliver_batch(&EncodedBatch::new(Bytes::from(line), 1), metrics);
+    peer.deliver_batch(&EncodedBatch::new(Bytes::from(line), 1), metrics);
 }

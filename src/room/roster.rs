@@ -105,13 +105,45 @@ fn compact(mut members: Members) -> Members {
     smaller
 }
 
-/// Returns the member of this name, or one of them where the settings allow duplicate names.
-pub(crate) fn find_by_name(members: &Members, name: UserName) -> Option<&Arc<Peer<dyn ByteSink>>> {
-    let allow_duplicate_names = members.keys().next().is_some_and(|key| key.disambiguator.is_some());
-    if allow_duplicate_names {
-        return members.iter().find(|(key, _)| key.name == name).map(|(_, peer)| peer);
-    }
-    members.get(&MemberKey { name, disambiguator: None, slot: MembershipSlot::A })
+/// The members that have a name.
+pub(crate) enum NameMatch<'a> {
+    /// No member has it.
+    None,
+    /// One member has it.
+    One(&'a MemberKey, &'a Arc<Peer<dyn ByteSink>>),
+    /// This number of members has it: the settings allow duplicate names.
+    Several(usize),
+}
+
+/// Returns true if several members may have one name.
+pub(crate) fn allows_duplicate_names(members: &Members) -> bool {
+    members.keys().next().is_some_and(|key| key.disambiguator.is_some())
+}
+
+/// Returns the members of this name. Costs a walk through the members where the settings allow duplicate names.
+pub(crate) fn find_by_name(members: &Members, name: UserName) -> NameMatch<'_> {
+    let found = if allows_duplicate_names(members) {
+        let mut found = members.iter().filter(|(key, _)| key.name == name);
+        let first = found.next();
+        match found.count() {
+            0 => first,
+            others => return NameMatch::Several(others + 1),
+        }
+    } else {
+        members.raw_entry().from_key(&MemberKey { name, disambiguator: None, slot: MembershipSlot::A })
+    };
+    found.map_or(NameMatch::None, |(key, peer)| NameMatch::One(key, peer))
+}
+
+/// Returns the member `id` if it has this name.
+pub(crate) fn find_member(
+    members: &Members,
+    name: UserName,
+    id: PeerId,
+) -> Option<(&MemberKey, &Arc<Peer<dyn ByteSink>>)> {
+    let disambiguator = if allows_duplicate_names(members) { id.non_zero() } else { None };
+    let found = members.raw_entry().from_key(&MemberKey { name, disambiguator, slot: MembershipSlot::A });
+    found.filter(|(_, peer)| peer.id() == id)
 }
 
 /// Returns true if this peer holds the key, and not another peer of the same name.

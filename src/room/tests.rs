@@ -6,7 +6,7 @@ use crate::peer::Peer;
 use crate::peer::PeerId;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::{MembershipSlot, PeerEvents};
-use crate::room::inbox::{MemberRef, Operation};
+use crate::room::inbox::{Addressee, MemberRef, Operation, Requester, Whisper};
 use crate::room::membership::Membership;
 use crate::room::registry::Registry;
 use crate::room::roster::MemberKey;
@@ -539,24 +539,130 @@ async fn last_lines_of_a_leaver_come_before_its_leave() {
     assert!(text(&stays).ends_with("u2: first\nu2: last\nu2 has left\n"), "{}", text(&stays));
 }
 
+fn name(name: &str) -> UserName {
+    UserName::parse(name).unwrap()
+}
+
 /// Without a runtime, each request is answered before it returns.
 #[test]
-fn whisper_with_duplicate_names_reaches_a_member_of_that_name_or_none() {
+fn whisper_with_duplicate_names_reaches_the_one_member_of_that_name_or_none() {
     let registry = registry_with(RoomSettings { allow_duplicate_names: true, ..RoomSettings::default() });
     let peers = [peer(1), peer(2), peer(3), peer(4)];
-    let members: Vec<_> =
-        peers.iter().zip(["al", "bob", "bob", "carl"]).map(|(peer, name)| join(&registry, peer, name)).collect();
-    for name in ["carl", "CARL", "bob"] {
+    let mut members: Vec<_> =
+        peers.iter().zip(["al", "bob", "Bob", "Carl"]).map(|(peer, name)| join(&registry, peer, name)).collect();
+    let reached = |members: &[Membership], to: &str| {
         let before = peers.each_ref().map(|peer| text(peer));
-        assert!(members[0].send_whisper(UserName::parse(name).unwrap(), "psst"));
-        let reached: Vec<_> = (1..4).filter(|&at| text(&peers[at]) != before[at]).collect();
-        assert!(!reached.is_empty() && reached.iter().all(|&at| members[at].user().as_str() == name.to_lowercase()));
-        assert!(text(&peers[0]).ends_with(&format!("*** you whisper to {name}: psst\n")));
+        assert!(members[0].send_whisper(name(to), "psst"));
+        (1..4).filter(|&at| text(&peers[at]) != before[at]).collect::<Vec<_>>()
+    };
+    assert_eq!(reached(&members, "CARL"), [3]);
+    assert!(text(&peers[0]).ends_with("*** you whisper to Carl: psst\n"), "the echo has the member's own letters");
+    assert_eq!(reached(&members, "bob"), [0; 0]);
+    assert_eq!(last_line(&peers[0]), "*** 2 members here are called bob: nothing was sent");
+    assert_eq!(reached(&members, "dora"), [0; 0]);
+    assert_eq!(last_line(&peers[0]), "*** no member here is called dora: /who lists the members");
+    drop(members.remove(1));
+    assert_eq!(reached(&members, "bob"), [2], "one member of the name is left");
+    // A reply goes to the member that whispered, whatever other members are called.
+    let _other = join(&registry, &peer(5), "al");
+    assert!(members[1].send_reply("hi"));
+    assert_eq!(last_line(&peers[0]), "*** Bob whispers: hi");
+}
+
+#[test]
+fn reply_goes_to_the_member_that_whispered_last() {
+    let registry = registry_with(RoomSettings::default());
+    let peers = [peer(1), peer(2), peer(3)];
+    let mut members: Vec<_> =
+        peers.iter().zip(["al", "Bob", "carl"]).map(|(peer, name)| join(&registry, peer, name)).collect();
+    assert!(members[0].send_reply("hi"));
+    assert_eq!(last_line(&peers[0]), "*** no member has whispered to you in this room yet; write: /msg NAME TEXT");
+    assert!(members[2].send_whisper(name("AL"), "one") && members[1].send_whisper(name("al"), "two"));
+    assert!(members[0].send_reply("hi"));
+    assert_eq!(last_line(&peers[1]), "*** al whispers: hi");
+    assert_eq!(last_line(&peers[0]), "*** you whisper to Bob: hi");
+    // A rename changes the whisperer's name and not the member.
+    members[1].request_rename(name("robert"));
+    members[1].resolve_rename(true);
+    assert!(members[0].send_reply("hello"));
+    assert_eq!(last_line(&peers[0]), "*** you whisper to robert: hello");
+    assert!(members[1].send_reply("bye"));
+    assert_eq!(last_line(&peers[0]), "*** robert whispers: bye");
+    // The name goes to another member when the whisperer has left.
+    drop(members.remove(1));
+    assert!(members[0].send_reply("still there?"));
+    assert_eq!(last_line(&peers[0]), "*** no member here is called robert: /who lists the members");
+    let other = peer(4);
+    let _other = join(&registry, &other, "robert");
+    let before = text(&other);
+    assert!(members[0].send_reply("still there?"));
+    assert_eq!(text(&other), before, "another member has the name");
+    assert!(last_line(&peers[0]).starts_with("*** robert, the member that whispered to you, has left: "));
+    // The addressee's entry ends with its membership.
+    drop(members.remove(0));
+    members.insert(0, join(&registry, &peers[0], "al"));
+    assert!(members[0].send_reply("hi"));
+    assert!(last_line(&peers[0]).starts_with("*** no member has whispered to you"));
+}
+
+/// The addressee of a whisper leaves while the pass that delivers the whisper still runs.
+#[tokio::test]
+async fn whisper_to_a_member_that_leaves_meanwhile_leaves_no_entry() {
+    let (room, counters) = (room(), Counters::default());
+    let peers: Vec<_> = (0..400).map(peer).collect();
+    push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
+    pass(&room).await;
+    let sender = Requester { peer: Arc::clone(&peers[0]) as _, slot: MembershipSlot::A };
+    let (to, text) = (Addressee::Named(name("u1")), "hi".into());
+    push(&room, [Operation::SendLines { bytes: Box::from(&b"u1: a\n"[..]), lines: 1 }]);
+    push(&room, [Operation::Whisper(Box::new(Whisper { sender, from: name("u0"), to, text }))]);
+    let mut run = pin!(room.run_passes(&counters));
+    let mut poll = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(poll().is_pending());
+    push(&room, [Operation::Leave(Box::new(joiner(&peers[1])))]);
+    while poll().is_pending() {}
+    assert_eq!(last_line(&peers[1]), "*** u0 whispers: hi");
+    let state = room.pass_state.take().unwrap();
+    assert_eq!(state.whisperers.last(PeerId(1)), None);
+}
+
+#[test]
+fn rename_to_the_same_name_is_answered_to_its_member_alone() {
+    let registry = registry_with(RoomSettings::default());
+    let peers = [peer(1), peer(2)];
+    let mut members: Vec<_> =
+        peers.iter().zip(["carl", "bob"]).map(|(peer, name)| join(&registry, peer, name)).collect();
+    let before = text(&peers[1]);
+    let _ = events_of(&peers[0]);
+    members[0].request_rename(name("carl"));
+    assert_eq!(last_line(&peers[0]), "*** you are called carl already");
+    assert_eq!((events_of(&peers[0]), text(&peers[1])), (PeerEvents::RENAMED, before));
+    members[0].resolve_rename(true);
+    members[0].request_rename(name("Carl"));
+    assert_eq!(last_line(&peers[1]), "carl is now known as Carl");
+    assert_eq!(last_line(&peers[0]), "carl is now known as Carl");
+}
+
+#[tokio::test]
+async fn talk_of_a_quiet_room_outlasts_its_visits() {
+    let (room, stays) = (room_with(100, 6), peer(0));
+    push(&room, [Operation::Join(Box::new(joiner(&stays)))]);
+    for number in 0..3 {
+        let bytes = format!("u0: {number}\n").into_bytes().into();
+        push(&room, [Operation::SendLines { bytes, lines: 1 }]);
     }
-    let before = peers.each_ref().map(|peer| text(peer));
-    assert!(members[0].send_whisper(UserName::parse("dora").unwrap(), "psst"));
-    assert!((1..4).all(|at| text(&peers[at]) == before[at]), "no member has that name");
-    assert!(text(&peers[0]).ends_with("*** no member here is called dora: /who lists the members\n"));
+    for id in 1..56 {
+        push(&room, [Operation::Join(Box::new(joiner(&peer(id)))), Operation::Leave(Box::new(joiner(&peer(id))))]);
+        pass(&room).await;
+    }
+    let new = peer(100);
+    push(&room, [Operation::Join(Box::new(joiner(&new))), show_history(&new, 4)]);
+    pass(&room).await;
+    let replay = "*** u0: 0\n*** u0: 1\n*** u0: 2\n*** u54 has left\n*** u55 has joined\n*** u55 has left\n";
+    let reply = "*** u0: 1\n*** u0: 2\n*** u55 has left\n*** u100 has joined\n";
+    let seen = text(&new);
+    let (seen_replay, seen_reply) = seen.split_once("u100 has joined\n").unwrap();
+    assert_eq!((seen_replay, seen_reply), (replay, reply));
 }
 
 /// Joins these many members, whose names are `u` and a number.

@@ -41,6 +41,9 @@ pub(crate) const IDLE_TOO_LONG: &str = "*** idle for too long\n";
 /// The reply to `/last` in a room without history.
 pub(crate) const NO_HISTORY: &str = "*** there are no earlier lines of this room\n";
 
+/// The reply to `/reply` of a member to which no member has whispered.
+pub(crate) const NO_WHISPER: &str = "*** no member has whispered to you in this room yet; write: /msg NAME TEXT\n";
+
 /// Appends `text`, which holds no line end, as a reply: an
 /// [error of a command](crate::protocol::commands::CommandError), for example.
 pub(crate) fn push_reply(out: &mut Vec<u8>, text: &impl Display) {
@@ -98,6 +101,25 @@ pub(crate) fn push_whisper_sent(out: &mut Vec<u8>, to: &UserName, text: &str) {
 /// Appends the reply to a `/msg` to `name` when no member of the room has that name.
 pub(crate) fn push_no_such_member(out: &mut Vec<u8>, name: &UserName) {
     push_line(out, &["*** no member here is called ", name.as_str(), ": /who lists the members"]);
+}
+
+/// Appends the reply to a `/msg` to `name` when `count` members of the room have that name.
+pub(crate) fn push_several_members(out: &mut Vec<u8>, count: usize, name: &UserName) {
+    push_line(out, &["*** ", &count.to_string(), " members here are called ", name.as_str(), ": nothing was sent"]);
+}
+
+/// Appends the reply to a `/reply` when the member that whispered as `name` has left and another member has that name.
+pub(crate) fn push_whisperer_left(out: &mut Vec<u8>, name: &UserName) {
+    let name = name.as_str();
+    push_line(
+        out,
+        &["*** ", name, ", the member that whispered to you, has left: another member is called ", name, " now"],
+    );
+}
+
+/// Appends the reply to a `/nick` to the name that the member has.
+pub(crate) fn push_name_kept(out: &mut Vec<u8>, name: &UserName) {
+    push_line(out, &["*** you are called ", name.as_str(), " already"]);
 }
 
 /// Appends the reply to a `/join` into `room` as `name` when a member of `room` has that name.
@@ -288,6 +310,9 @@ mod tests {
             ),
             (text(|out| push_whisper_received(out, &bob, "hi")), "bob whispers: hi"),
             (text(|out| push_whisper_sent(out, &bob, "hi")), "you whisper to bob: hi"),
+            (text(|out| push_several_members(out, 2, &bob)), "2 members here are called bob: nothing was sent"),
+            (text(|out| push_name_kept(out, &bob)), "you are called bob already"),
+            (NO_WHISPER.to_owned(), "no member has whispered to you in this room yet; write: /msg NAME TEXT"),
             (text(|out| push_no_such_member(out, &bob)), "no member here is called bob: /who lists the members"),
             (text(|out| push_already_here(out, &lobby)), "you are in lobby already"),
             (text(|out| push_recalled(out, b"bob: hi")), "bob: hi"),

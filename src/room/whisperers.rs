@@ -1,0 +1,71 @@
+//! Whisperers: which member whispered last to each member of a room, so that `/reply` finds it.
+
+use crate::peer::PeerId;
+use crate::text::names::UserName;
+use std::collections::{HashMap, HashSet};
+
+/// A member that whispered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Whisperer {
+    pub(crate) id: PeerId,
+    /// The member's last name in the room.
+    pub(crate) name: UserName,
+}
+
+/// The last whisperer to each member. The pass alone accesses it. It has an entry for a member at most, and none for a
+/// peer that left.
+#[derive(Debug, Default)]
+pub(crate) struct Whisperers(HashMap<PeerId, Whisperer>);
+
+impl Whisperers {
+    /// Records that `whisperer` whispered to the member `addressee`.
+    pub(crate) fn record(&mut self, addressee: PeerId, whisperer: Whisperer) {
+        self.0.insert(addressee, whisperer);
+    }
+
+    /// Returns the member that whispered last to the member `addressee`.
+    pub(crate) fn last(&self, addressee: PeerId) -> Option<Whisperer> {
+        self.0.get(&addressee).copied()
+    }
+
+    /// Follows a batch: forgets the whispers to the peers that left in it, and gives the members that were renamed in
+    /// it their new names. Costs one walk, as the copy of the roster does that such a batch makes.
+    pub(crate) fn follow(&mut self, left: &HashSet<PeerId>, renamed: &HashMap<PeerId, UserName>) {
+        if self.0.is_empty() || (left.is_empty() && renamed.is_empty()) {
+            return;
+        }
+        self.0.retain(|addressee, whisperer| {
+            if let Some(name) = renamed.get(&whisperer.id) {
+                whisperer.name = *name;
+            }
+            !left.contains(addressee)
+        });
+        if self.0.len() * 4 < self.0.capacity() {
+            self.0.shrink_to_fit();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whisperer(id: u64, name: &str) -> Whisperer {
+        Whisperer { id: PeerId(id), name: UserName::parse(name).unwrap() }
+    }
+
+    #[test]
+    fn entries_follow_renames_and_end_with_their_member() {
+        let mut whisperers = Whisperers::default();
+        whisperers.record(PeerId(1), whisperer(2, "bob"));
+        whisperers.record(PeerId(3), whisperer(2, "bob"));
+        whisperers.record(PeerId(4), whisperer(1, "alice"));
+        let renamed = HashMap::from([(PeerId(2), UserName::parse("robert").unwrap())]);
+        whisperers.follow(&HashSet::from([PeerId(3)]), &renamed);
+        assert_eq!(whisperers.last(PeerId(1)).unwrap().name.as_str(), "robert");
+        assert_eq!(whisperers.last(PeerId(3)), None, "the member left");
+        assert_eq!(whisperers.last(PeerId(4)), Some(whisperer(1, "alice")));
+        whisperers.follow(&HashSet::from([PeerId(1), PeerId(4)]), &HashMap::new());
+        assert_eq!(whisperers.0.capacity(), 0, "no memory is left");
+    }
+}
