@@ -44,9 +44,10 @@ impl Connection {
             TelnetCommand::AreYouThere if telnet.budget.allow_are_you_there(now) => {
                 self.reply(replies::ARE_YOU_THERE_REPLY.into());
             }
-            TelnetCommand::Refuse { reply } | TelnetCommand::Accept { reply, .. } if telnet.budget.allow_reply(now) => {
+            TelnetCommand::Refuse { reply } if telnet.budget.allow_reply(now) => {
                 self.add_output([OutputOp::Raw(reply.to_vec())]);
             }
+            TelnetCommand::Accept { reply, .. } => self.add_output([OutputOp::Raw(reply.to_vec())]),
             TelnetCommand::Enabled(TelnetOption::TerminalType) => {
                 self.add_output([OutputOp::Encoded(TERMINAL_TYPE_REQUEST.to_vec())]);
             }
@@ -58,7 +59,6 @@ impl Connection {
             // Agreed as wanted; or too many answers were asked for.
             TelnetCommand::Enabled(_)
             | TelnetCommand::AreYouThere
-            | TelnetCommand::Accept { .. }
             | TelnetCommand::Refuse { .. }
             | TelnetCommand::TerminalType { .. } => {}
             TelnetCommand::Disabled { option, reply } => {

@@ -101,6 +101,7 @@ pub enum TelnetCommand {
     /// AYT: send a line that shows that the server is alive.
     AreYouThere,
     /// The peer asks for BINARY, which the server accepts: the option is enabled from here on, send `reply`.
+    /// A connection gets at most 16 of these, so the reply needs no budget.
     Accept {
         /// The option, in the direction that the peer asks for.
         option: TelnetOption,
