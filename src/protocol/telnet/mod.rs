@@ -133,7 +133,7 @@ pub enum TelnetCommand {
         /// The height in lines.
         rows: u16,
     },
-    /// The name of the peer's terminal (RFC 1091), the answer to a [`TERMINAL_TYPE_REQUEST`].
+    /// The name of the peer's terminal (RFC 1091), the answer to a `TERMINAL_TYPE_REQUEST`.
     TerminalType {
         /// Whether the terminal can't move the cursor: its name is empty, or dumb, emacs, network or unknown
         /// in ASCII letters of either case.

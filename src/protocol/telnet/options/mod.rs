@@ -21,7 +21,7 @@ pub enum TelnetOption {
     /// NAWS (RFC 1073), DO and DONT 31: the client sends the size of its window.
     WindowSize,
     /// TERMINAL-TYPE (RFC 1091), DO and DONT 24: the client sends the name of its terminal when it gets a
-    /// [`TERMINAL_TYPE_REQUEST`](super::TERMINAL_TYPE_REQUEST).
+    /// `TERMINAL_TYPE_REQUEST`.
     TerminalType,
 }
 
