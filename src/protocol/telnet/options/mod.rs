@@ -63,8 +63,8 @@ enum QState {
 /// The most times that a connection accepts BINARY: far more than a user switches it by hand.
 ///
 /// A request that is sent again breaks the rule of RFC 1143 against loops (section 3): the answers to both
-/// may cross a change of the peer's mind, and from then on each side answers the other's changes. Each round
-/// of such a loop needs one acceptance, so this bounds it.
+/// may cross a request of the peer for the opposite, and from then on each side answers the other's changes.
+/// Each round of such a loop needs one acceptance, so this bounds it.
 const MAX_ACCEPTANCES: u8 = 16;
 
 /// The states of all options that the server may use.

@@ -191,7 +191,7 @@ fn positive_answer_to_a_withdrawal_is_refused_and_leaves_the_option_disabled() {
     }
 }
 
-/// Peers that answer every command, or change their mind on their own, must not keep the server busy.
+/// A peer that switches BINARY on and off on its own gets a bounded number of acceptances.
 #[test]
 fn binary_is_accepted_a_bounded_number_of_times() {
     let mut options = OptionStates::default();
@@ -206,10 +206,10 @@ fn binary_is_accepted_a_bounded_number_of_times() {
     assert_eq!(options.receive(Verb::Will, 0), enabled, "the server's own requests are not bounded");
 }
 
-/// The answers to two unanswered requests cross a change of the peer's mind: without a bound, each side would
+/// The answers to two unanswered requests cross a request of the peer for the opposite: without a bound, each side would
 /// answer the other's changes for ever.
 #[test]
-fn repeated_request_that_crosses_a_change_of_mind_does_not_loop() {
+fn repeated_request_that_crosses_a_request_of_the_peer_does_not_loop() {
     let mut link = Link::new(false);
     for _ in 0..3 {
         link.run(Step::Server(TelnetOption::OwnBinary, true));
