@@ -210,7 +210,7 @@ impl EncodedBatch {
             lines: to.lines - from.lines,
             dropped_after: 0,
             minutes: whole.minutes.after(from.bytes),
-            is_last: false,
+            is_last: whole.is_last,
         }
     }
 }

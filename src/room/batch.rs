@@ -3,7 +3,7 @@
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::PeerId;
 use crate::peer::events::PeerEvents;
-use crate::peer::line_batch::BatchOffset;
+use crate::peer::line_batch::{BatchOffset, EncodedBatch};
 use crate::room::fanout::{Fanout, PartialDeliveries};
 use crate::room::history::{History, HistoryOffset};
 use crate::room::inbox::{Inbox, Requester};
@@ -15,6 +15,7 @@ use crate::room::roster::{Members, Roster};
 use crate::room::whisperers::Whisperers;
 use crate::text::names::UserName;
 use crate::text::time::Minute;
+use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -52,6 +53,8 @@ pub(crate) struct Batch {
     pub(super) replies: DeferredReplies,
     /// True once the room is shut down.
     pub(super) closed: bool,
+    /// True if the batch holds a shutdown, which the next batch applies: the replies to this one come before the notice.
+    pub(super) shutdown_requested: bool,
     /// The number of operations in the batch, which the inbox still counts.
     operations: usize,
     /// The bytes of members' lines in the batch, which the inbox still counts.
@@ -76,10 +79,12 @@ pub(crate) struct PassState {
 pub(crate) struct CommittedBatch {
     /// The lines, and the part of them that each peer gets.
     pub(crate) fanout: Fanout,
-    /// The number of operations in the batch, which the inbox still counts.
+    /// The number of operations that are complete with the batch, and which the inbox still counts.
     pub(crate) operations: usize,
     /// True if the room is shut down.
     pub(crate) closed: bool,
+    /// True if the next batch begins with the shutdown, whose operation it takes over.
+    pub(crate) shutdown_requested: bool,
     /// The work done so far.
     pub(crate) metrics: MetricsDelta,
     /// The state after the batch.
@@ -107,6 +112,7 @@ impl Batch {
             line_runs: LineRuns::default(),
             replies: Vec::new(),
             closed,
+            shutdown_requested: false,
             operations: 0,
             inbox_bytes: 0,
             blocked_senders: Vec::new(),
@@ -129,6 +135,14 @@ impl Batch {
             self.operations += 1;
             self.apply(operation);
         }
+    }
+
+    /// Shuts the room down with a batch that holds nothing else yet, and takes over the operation that asked for it from
+    /// the batch before. Operations that are gathered after it find the room closed.
+    pub(crate) fn begin_shutdown(&mut self) {
+        self.operations += 1;
+        self.minute = Minute::now();
+        self.apply_shutdown();
     }
 
     /// Returns true if the batch holds no operation.
@@ -180,9 +194,13 @@ impl Batch {
             roster.replace(members);
         }
         let members = (self.members_before, self.left);
-        let fanout = Fanout::new((self.minute, self.bytes, self.end), self.partials, members, self.replay);
-        let Self { operations, closed, metrics, pass_state, replies, .. } = self;
-        CommittedBatch { fanout, operations, closed, metrics, pass_state, replies }
+        let lines = EncodedBatch::said_in(self.minute, Bytes::from(self.bytes), self.end.lines);
+        // A closed room has one line, the notice.
+        let lines = if self.closed { lines.into_last() } else { lines };
+        let fanout = Fanout::new((lines, self.end), self.partials, members, self.replay);
+        let Self { closed, shutdown_requested, metrics, pass_state, replies, .. } = self;
+        let operations = self.operations - usize::from(shutdown_requested);
+        CommittedBatch { fanout, operations, closed, shutdown_requested, metrics, pass_state, replies }
     }
 
     /// Returns the place where the batch keeps the state of passes.

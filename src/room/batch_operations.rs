@@ -20,36 +20,50 @@ impl Batch {
     /// Applies one operation, after all that were sent before it.
     pub(super) fn apply(&mut self, operation: Operation) {
         match operation {
-            Operation::SendLines { bytes, lines } => {
-                self.inbox_bytes += bytes.len();
-                if self.bytes.is_empty() {
-                    // The operation is often the only one: its bytes become the batch's without a copy.
-                    self.bytes = bytes.into_vec();
-                } else {
-                    self.bytes.extend_from_slice(&bytes);
-                }
-                self.advance_end(LineKind::Talk, lines.into());
-            }
+            Operation::SendLines { bytes, lines } => self.apply_lines(bytes, lines),
             Operation::Join(joiner) => self.apply_join(*joiner),
             Operation::Leave(leaver) => self.apply_leave(&leaver),
             Operation::Rename(member, name) => self.apply_rename(*member, *name),
             Operation::ShowMembers(member) => {
                 let MemberRef { key, peer } = *member;
-                self.replies.push((Requester { peer, slot: key.slot }, DeferredReply::Members(key)));
+                self.add_request(Requester { peer, slot: key.slot }, DeferredReply::Members(key));
             }
             Operation::ShowRooms { peer, slot } => {
-                self.replies.push((Requester { peer, slot }, DeferredReply::Rooms));
+                self.add_request(Requester { peer, slot }, DeferredReply::Rooms);
             }
             Operation::ShowHistory { peer, slot, count } => {
-                self.replies.push((Requester { peer, slot }, DeferredReply::History(count)));
+                self.add_request(Requester { peer, slot }, DeferredReply::History(count));
             }
             Operation::Whisper(whisper) => {
                 self.inbox_bytes += whisper.text.len();
-                self.replies.push((whisper.sender.clone(), DeferredReply::Whisper(whisper)));
+                self.add_request(whisper.sender.clone(), DeferredReply::Whisper(whisper));
             }
             Operation::NotifyReady { peer, slot } => self.blocked_senders.push(Requester { peer, slot }),
             Operation::FlushInput => self.apply_flush_input(),
-            Operation::Shutdown => self.apply_shutdown(),
+            // The next batch applies it, after the replies to this one. A closed room needs no second shutdown.
+            Operation::Shutdown => self.shutdown_requested = !self.closed,
+        }
+    }
+
+    /// Appends a member's lines. A closed room has sent its last line, and takes none.
+    fn apply_lines(&mut self, bytes: Box<[u8]>, lines: u32) {
+        self.inbox_bytes += bytes.len();
+        if self.closed {
+            return;
+        }
+        if self.bytes.is_empty() {
+            // The operation is often the only one: its bytes become the batch's without a copy.
+            self.bytes = bytes.into_vec();
+        } else {
+            self.bytes.extend_from_slice(&bytes);
+        }
+        self.advance_end(LineKind::Talk, lines.into());
+    }
+
+    /// Adds a request, which is answered after the batch. In a closed room the shutdown notice is the answer.
+    fn add_request(&mut self, requester: Requester, reply: DeferredReply) {
+        if !self.closed {
+            self.replies.push((requester, reply));
         }
     }
 
@@ -132,24 +146,14 @@ impl Batch {
         }
     }
 
-    /// Sends every member the shutdown notice, removes all of them, and closes the room to joins.
-    fn apply_shutdown(&mut self) {
-        if self.closed {
-            return;
-        }
+    /// Sends every member the shutdown notice, removes all of them, and closes the room to joins. The batch has no other
+    /// line, so the notice is the last line of each.
+    pub(super) fn apply_shutdown(&mut self) {
         self.closed = true;
         self.bytes.extend_from_slice(messages::SHUTTING_DOWN.as_bytes());
         self.advance_end(LineKind::Notice, 1);
-        let to = Some(self.end);
-        for part in self.partials.0.iter_mut().filter(|part| part.to.is_none()) {
-            part.to = to;
-            part.then_raise = part.then_raise | PeerEvents::SHUTDOWN;
-        }
-        let members = mem::take(self.members_mut());
-        for (key, peer) in members {
-            if !self.joined_at.contains_key(&peer.id()) && self.was_member(&key, peer.id()) {
-                self.add_leaver(peer, key.slot, PeerEvents::SHUTDOWN);
-            }
+        for (key, peer) in mem::take(self.members_mut()) {
+            self.add_leaver(peer, key.slot, PeerEvents::SHUTDOWN);
         }
     }
 

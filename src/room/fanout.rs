@@ -10,8 +10,6 @@ use crate::room::history::HistoryOffset;
 use crate::room::passes::REPLY_COST;
 use crate::room::replay::Replay;
 use crate::room::roster::Members;
-use crate::text::time::Minute;
-use bytes::Bytes;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -58,15 +56,14 @@ pub(crate) struct Fanout {
 }
 
 impl Fanout {
-    /// Creates the fan-out of the lines in `bytes`, which were said in `minute` and end at `end`.
+    /// Creates the fan-out of the lines in `batch`, which end at `end`.
     pub(crate) fn new(
-        (minute, bytes, end): (Minute, Vec<u8>, BatchOffset),
+        (batch, end): (EncodedBatch, BatchOffset),
         mut partials: PartialDeliveries,
         (members, left): (Arc<Members>, HashSet<PeerId>),
         replay: Option<Replay>,
     ) -> Self {
         partials.0.reverse();
-        let batch = EncodedBatch::said_in(minute, Bytes::from(bytes), end.lines);
         Self { batch, end, partials, members, left, replay }
     }
 

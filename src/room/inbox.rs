@@ -38,7 +38,7 @@ pub(crate) enum Operation {
     NotifyReady { peer: Arc<Peer<dyn ByteSink>>, slot: MembershipSlot },
     /// Raises `FLUSH_INPUT` for all members.
     FlushInput,
-    /// Sends the shutdown notice, removes all members and closes the room to joins.
+    /// Sends the shutdown notice after all replies that are due, removes all members and closes the room to joins.
     Shutdown,
 }
 

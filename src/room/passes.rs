@@ -92,10 +92,14 @@ impl Room {
         let mut next = Batch::new(&self.roster, self.closed.load(Ordering::Relaxed), self.pass_state.take());
         loop {
             self.gather_all(&mut next, &mut slice).await;
-            let CommittedBatch { fanout, operations, closed, mut metrics, pass_state, replies } =
-                next.commit(&self.roster, &self.inbox);
+            let committed = next.commit(&self.roster, &self.inbox);
+            let CommittedBatch { fanout, operations, closed, shutdown_requested, mut metrics, pass_state, replies } =
+                committed;
             self.closed.store(closed, Ordering::Relaxed);
-            let batch = Batch::new(&self.roster, closed, pass_state);
+            let mut batch = Batch::new(&self.roster, closed, pass_state);
+            if shutdown_requested {
+                batch.begin_shutdown();
+            }
             let mut pass = Pass { room: self, host, incomplete: operations, next: batch, slice };
             pass.deliver(fanout, &mut metrics).await;
             pass.send_replies(replies, &mut metrics).await;
