@@ -1,6 +1,8 @@
 //! Why a connection ends: the name for the log, and what its user is told.
 
 use crate::protocol::join::JoinError;
+use crate::text::names::{RoomName, UserName};
+use crate::text::replies;
 use std::io;
 use std::time::Duration;
 use thiserror::Error;
@@ -22,16 +24,13 @@ pub(crate) enum CloseReason {
     LoginTimeout(Duration),
     /// Another member of the room has the name.
     #[error("name taken")]
-    NameTaken,
+    NameTaken(RoomName, UserName),
     /// A line was longer than this many bytes.
     #[error("line too long")]
     LineTooLong(usize),
     /// A telnet subnegotiation was longer than any option needs.
     #[error("bad telnet")]
     BadTelnet,
-    /// The bytes break the protocol of the peer's transport.
-    #[error("bad transport")]
-    BadTransport,
     /// The peer has asked for it.
     #[error("quit")]
     Quit,
@@ -64,10 +63,9 @@ impl CloseReason {
                 humantime::format_duration(limit)
             ),
             Self::RoomFailed => "the room has failed: connect again".to_owned(),
-            Self::NameTaken => "somebody in the room has this name: connect again and choose another".to_owned(),
+            Self::NameTaken(room, name) => replies::name_taken_error(&room, &name),
             Self::LineTooLong(max) => format!("the line was longer than {max} bytes: send shorter lines"),
             Self::BadTelnet => "a telnet subnegotiation was longer than 4096 bytes: use another client".to_owned(),
-            Self::BadTransport => "the bytes break the transport's protocol: use another client".to_owned(),
             Self::TooSlow(limit) => {
                 format!("more than {limit} bytes waited for you to read them: connect again and read faster")
             }
@@ -87,11 +85,10 @@ mod tests {
         let reasons = [
             CloseReason::BadJoin(JoinError::WordCount(3)),
             CloseReason::LoginTimeout(Duration::from_secs(30)),
-            CloseReason::NameTaken,
+            CloseReason::NameTaken(RoomName::parse("lobby").unwrap(), UserName::parse("alice").unwrap()),
             CloseReason::RoomFailed,
             CloseReason::LineTooLong(20_000),
             CloseReason::BadTelnet,
-            CloseReason::BadTransport,
             CloseReason::TooSlow(1 << 20),
             CloseReason::Stalled(Duration::from_secs(60)),
             CloseReason::Shutdown,

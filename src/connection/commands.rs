@@ -7,9 +7,10 @@ use crate::metrics::counters::MetricsDelta;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::line_batch::{EncodedBatch, count_lines};
 use crate::peer::{OutputOp, Peer};
-use crate::protocol::commands::{self, Command, TimeSetting};
+use crate::protocol::commands::{self, Command};
+use crate::room::inbox::MemberListing;
+use crate::room::membership::Membership;
 use crate::room::registry::ShuttingDown;
-use crate::terminal::line_style::LineStyle;
 use crate::text::names::{RoomName, UserName};
 use crate::text::{messages, replies};
 use bytes::Bytes;
@@ -19,6 +20,9 @@ use tokio::time::Instant;
 
 /// How many lines a command is charged that looks at all rooms, or copies many lines.
 const LISTING_COST: u32 = 20;
+
+/// How many lines a command is charged that looks at some members of the room.
+const WHO_COST: u32 = 4;
 
 impl Connection {
     /// Runs a member's command, which `line` asked for. The lines before it are in the room's inbox; what the
@@ -36,8 +40,9 @@ impl Connection {
         let (room, user) = (membership.room(), membership.user());
         match command {
             Command::Help(topic) => self.reply_with(|out| commands::push_help(out, topic)),
-            Command::Who => self.request_members(),
-            Command::Rooms => self.request_rooms(),
+            Command::Who => self.request(WHO_COST, |membership| membership.request_members(MemberListing::Who)),
+            Command::Rooms => self.request(LISTING_COST, Membership::request_rooms),
+            Command::Last(count) => self.request(LISTING_COST, |membership| membership.request_history(count)),
             Command::Join { room: wanted, .. } if wanted == room => {
                 self.reply_with(|out| replies::push_already_here(out, &room));
             }
@@ -49,12 +54,8 @@ impl Connection {
                 });
             }
             Command::Me(text) => lines.add(|out| messages::push_action(out, &user, text)),
-            Command::Msg { to, text } => {
-                if !self.state.begin_request(|membership| membership.send_whisper(to, text)) {
-                    self.block_command(line);
-                }
-            }
-            Command::Last(count) => self.request_history(count),
+            Command::Msg { to, text } => self.whisper(line, |membership| membership.send_whisper(to, text)),
+            Command::Reply(text) => self.whisper(line, |membership| membership.send_reply(text)),
             Command::Quit(text) => {
                 if let Some(text) = text {
                     lines.add(|out| messages::push_chat(out, &user, text));
@@ -62,43 +63,29 @@ impl Connection {
                 self.send_lines(lines);
                 return Err(CloseReason::Quit);
             }
-            Command::Ui(on) => self.switch_input_line(on.unwrap_or(true)),
-            Command::Time(setting) => {
-                self.switch_style("time", |style| &mut style.time, setting != Some(TimeSetting::Off));
-            }
-            Command::Color(on) => self.switch_style("color", |style| &mut style.color, on.unwrap_or(true)),
-            Command::Reply(_) => self.reply(replies::NO_WHISPER_TO_REPLY_TO.into()),
-            Command::Ignore(None) => self.reply_with(|out| replies::push_ignored_names(out, &[])),
-            Command::Ignore(Some(name)) => self.reply_with(|out| replies::push_ignored(out, &name)),
-            Command::Unignore(name) => self.reply_with(|out| replies::push_not_ignored(out, &name)),
+            Command::Ui(on) => self.switch_input_line(on),
+            Command::Time(setting) => self.set_time(setting),
+            Command::Color(on) => self.set_color(on),
+            Command::Ignore(name) => self.ignore(name),
+            Command::Unignore(name) => self.unignore(name),
         }
         Ok(())
     }
 
-    /// Asks the room for its members.
-    fn request_members(&mut self) {
+    /// Asks the room for something that the room answers, and charges that as so many lines.
+    fn request(&mut self, lines: u32, ask: impl FnOnce(&Membership)) {
         self.state.begin_request(|membership| {
-            membership.request_members();
+            ask(membership);
             true
         });
+        self.charge_lines(lines);
     }
 
-    /// Asks the room for the rooms of the server.
-    fn request_rooms(&mut self) {
-        self.state.begin_request(|membership| {
-            membership.request_rooms();
-            true
-        });
-        self.charge_lines(LISTING_COST);
-    }
-
-    /// Asks the room for its last `count` lines.
-    fn request_history(&mut self, count: u16) {
-        self.state.begin_request(|membership| {
-            membership.request_history(count);
-            true
-        });
-        self.charge_lines(LISTING_COST);
+    /// Sends a whisper, or keeps the command's `line` until the room's inbox has capacity for it.
+    fn whisper(&mut self, line: &[u8], send: impl FnOnce(&Membership) -> bool) {
+        if !self.state.begin_request(|membership| send(membership)) {
+            self.block_command(line);
+        }
     }
 
     /// Sends lines to this peer alone. They reach it as a room's lines do, and like those they are within its
@@ -131,17 +118,6 @@ impl Connection {
     fn charge_lines(&mut self, lines: u32) {
         let limit = self.rate_limit();
         self.rate.spend_many(lines, &limit, Instant::now().into_std());
-    }
-
-    /// Switches a part of the style in which the input line shows lines.
-    fn switch_style(&mut self, what: &str, part: fn(&mut LineStyle) -> &mut bool, on: bool) {
-        match &mut self.input_line {
-            Some(input_line) => {
-                *part(input_line.style()) = on;
-                self.reply_with(|out| replies::push_switched(out, what, on));
-            }
-            None => self.reply_line(&format_args!("/{what} works with the input line: /ui on")),
-        }
     }
 
     /// Asks another room for admission.

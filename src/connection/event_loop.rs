@@ -8,7 +8,7 @@ use crate::connection::close::ConnectionSummary;
 use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::text::names::{RoomName, UserName};
 use crate::text::panics::panic_message;
-use crate::text::{messages, replies};
+use crate::text::replies;
 use std::future::poll_fn;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -46,7 +46,7 @@ impl Connection {
     }
 
     async fn run(&mut self) {
-        self.send_notice(messages::WELCOME);
+        self.greet();
         let reason = loop {
             if let Err(reason) = self.step().await {
                 break reason;
@@ -122,12 +122,15 @@ impl Connection {
         if events.contains(PeerEvents::OUTPUT_BLOCKED) {
             self.begin_draining();
         }
+        if MembershipSlot::ALL.iter().any(|slot| events.of_slot(*slot).contains(PeerEvents::FLUSH_INPUT)) {
+            self.begin_input_flush();
+        }
         if let Some(end) = end {
-            return Err(match end {
-                MembershipEnd::NameTaken => CloseReason::NameTaken,
-                MembershipEnd::Shutdown => CloseReason::Shutdown,
-                MembershipEnd::RoomFailed => CloseReason::RoomFailed,
-            });
+            match end {
+                MembershipEnd::NameTaken(room, name) => self.refuse_login(CloseReason::NameTaken(room, name))?,
+                MembershipEnd::Shutdown => return Err(CloseReason::Shutdown),
+                MembershipEnd::RoomFailed => return Err(CloseReason::RoomFailed),
+            }
         }
         if events.contains(PeerEvents::WRITE_FAILED) {
             self.start_read_grace();
@@ -138,19 +141,19 @@ impl Connection {
         if inbox_ready {
             self.retry_blocked_input()?;
         }
-        let flush = MembershipSlot::ALL.iter().any(|slot| events.of_slot(*slot).contains(PeerEvents::FLUSH_INPUT));
-        if flush {
-            self.begin_input_flush();
-        }
         self.resume_input()
     }
 
     /// Follows a room's events and tells the peer what the room refused; returns what else they ask for.
     pub(super) fn handle_room_events(&mut self, slot: MembershipSlot, events: PeerEvents) -> RoomOutcome {
         let mut outcome = self.state.handle_room_events(slot, events);
+        if events.intersects(PeerEvents::JOINED | PeerEvents::RENAMED) {
+            self.update_display_identity();
+        }
         if outcome.admitted {
             let (room, name) = self.identity().unzip();
             debug!(room = room.as_ref().map(RoomName::as_str), name = name.as_ref().map(UserName::as_str), "admitted");
+            self.complete_login();
         }
         if let Some((refusal, (here, _))) = outcome.refused.take().zip(self.identity()) {
             self.reply_with(|out| match refusal {
@@ -173,6 +176,14 @@ impl Connection {
             Deadline::Login => Err(CloseReason::LoginTimeout(live.login_timeout)),
             Deadline::Stall => Err(CloseReason::Stalled(live.stall_timeout)),
             Deadline::RateLimit => self.resume_input(),
+            Deadline::Agreement => {
+                self.on_agreement_timeout();
+                Ok(())
+            }
+            Deadline::Redraw => {
+                self.redraw_input_line();
+                Ok(())
+            }
             // What was received is processed first, however long that takes at the peer's rate.
             Deadline::ReadGrace if self.held_input.is_some() || self.is_input_paused() => {
                 self.start_read_grace();

@@ -2,13 +2,11 @@
 
 use super::Connection;
 use super::close_reason::CloseReason;
-use super::input_line::KEYS_AT_A_TIME;
 use super::lines::LineEncoder;
 use super::state::ConnectionState;
 use super::telnet::Negotiation;
 use super::timers::Deadline;
 use crate::limits::rate::RateLimit;
-use crate::net::codec::Codec;
 use crate::protocol::join::{JoinError, TLS_HELLO};
 use crate::protocol::line_decoder::LineTooLong;
 use crate::protocol::telnet::{IAC, Item, SubnegotiationTooLong};
@@ -140,7 +138,7 @@ impl Connection {
         loop {
             self.decode_telnet(input, lines, clock)?;
             self.charge_telnet_commands(clock.now);
-            self.show_drawn();
+            self.schedule_redraw();
             // A pause may have ended in this call, and no event follows that would resume input.
             if input.is_empty() || self.is_input_paused() {
                 return Ok(());
@@ -213,18 +211,12 @@ impl Connection {
 
     /// Takes the next line off the front of `data`, without its end; `None` when no line ends in what was taken.
     fn next_line<'a>(&mut self, data: &mut &'a [u8], now: Instant) -> Result<Option<Cow<'a, [u8]>>, CloseReason> {
-        let Some(input_line) = self.input_line.as_deref_mut() else {
-            let line = self.line_decoder.next_line(data).transpose();
-            return line.map_err(|LineTooLong| CloseReason::LineTooLong(self.line_decoder.max_line()));
-        };
-        let (mut line, mut echo) = (Vec::new(), input_line.take_drawn());
-        let keys = &data[..data.len().min(KEYS_AT_A_TIME)];
-        let taken = input_line.decode(keys, &mut line, &mut echo).map_err(|_| CloseReason::BadTransport)?;
-        input_line.set_drawn(echo);
-        *data = &data[taken..];
-        self.charge_bytes(u32::try_from(taken).unwrap_or(u32::MAX), now);
-        // The input line hands on one whole line at a time, with its LF.
-        Ok(line.pop().map(|_| Cow::Owned(line)))
+        if self.input_line_mut().is_some() {
+            let line = self.take_keys(data, now)?;
+            return Ok(line.map(|line| Cow::Owned(line.into_bytes())));
+        }
+        let line = self.line_decoder.next_line(data).transpose();
+        line.map_err(|LineTooLong| CloseReason::LineTooLong(self.line_decoder.max_line()))
     }
 
     /// The peer's side has ended: its last line counts, finished or not. What stands in an input line was not

@@ -1,49 +1,47 @@
 //! The input line: the server edits the line of a peer that sends each key, and prints arriving lines above it.
 
-use super::Connection;
-use super::telnet::Negotiation;
-use crate::net::codec::{Codec, CodecError};
+use super::agreement::INPUT_LINE_OPTIONS;
+use super::close_reason::CloseReason;
+use super::timers::Deadline;
+use super::{Connection, telnet};
 use crate::peer::OutputOp;
-use crate::peer::route::Route;
-use crate::protocol::telnet::TelnetOption;
-use crate::terminal::line_style::{LineFormatter, LineStyle};
+use crate::room::membership::Membership;
+use crate::terminal::line_style::LineFormatter;
 use crate::terminal::{Editor, EditorEvent, EditorSettings};
+use crate::text::names::{RoomName, UserName};
 use crate::text::replies;
 use crate::text::time::Minute;
-use std::collections::VecDeque;
-use std::time::Instant;
+use tokio::time::Instant;
 
-/// Bytes of keys that are processed before they are charged.
-pub(super) const KEYS_AT_A_TIME: usize = 1 << 10;
-
-/// The options with which a client sends each key and its width.
-pub(super) const INPUT_LINE_OPTIONS: [TelnetOption; 3] =
-    [TelnetOption::Echo, TelnetOption::SuppressGoAhead, TelnetOption::WindowSize];
+/// How many names a completion looks at for the cost of one byte of keys.
+const NAMES_PER_BYTE: u32 = 16;
 
 /// Why a peer can't have an input line.
-const NO_TERMINAL: &str = "/ui needs a telnet client, such as telnet or PuTTY";
+const NO_TERMINAL: &str = "ui is off: it needs a telnet client, such as telnet or PuTTY in telnet mode";
 
-/// One peer's input line: the codec between its keys and screen and the lines of its room.
+/// One peer's input line.
 pub(super) struct InputLine {
     editor: Box<Editor>,
-    formatter: LineFormatter,
     /// Bytes that the editor drew and the output buffer does not have yet.
     drawn: Vec<u8>,
+    /// When the row was drawn last for a key.
+    drawn_at: Instant,
 }
 
 impl InputLine {
-    /// Draws the prompt on the row of the cursor. `columns` is the terminal's width, 0 if unknown.
-    fn open(columns: u16, max_line: usize) -> Self {
-        let settings = EditorSettings { columns, max_line, prompt: "> ".to_owned(), bell: true };
-        let mut input_line =
-            Self { editor: Editor::open(settings), formatter: LineFormatter::default(), drawn: Vec::new() };
-        input_line.editor.render(&mut input_line.drawn);
-        input_line
+    /// Returns an input line without a row: the row is drawn when it is due.
+    fn new(settings: EditorSettings) -> Self {
+        Self { editor: Editor::open(settings), drawn: Vec::new(), drawn_at: Instant::now() }
     }
 
-    /// Returns how arriving lines are shown.
-    pub(super) fn style(&mut self) -> &mut LineStyle {
-        &mut self.formatter.style
+    /// Appends arriving lines and the row below them to `out`.
+    pub(super) fn print_above(&mut self, out: &mut Vec<u8>, formatter: &mut LineFormatter, lines: &[u8], said: Minute) {
+        self.editor.print_above(out, formatter, [(said, lines)]);
+    }
+
+    /// Shows the room in the prompt.
+    pub(super) fn set_room(&mut self, room: &RoomName) {
+        self.editor.set_prompt(&prompt(Some(room)));
     }
 
     /// Returns how many bytes the editor drew that the output buffer does not have yet.
@@ -56,120 +54,167 @@ impl InputLine {
         std::mem::take(&mut self.drawn)
     }
 
-    /// Puts back the bytes that the editor drew.
-    pub(super) fn set_drawn(&mut self, drawn: Vec<u8>) {
-        self.drawn = drawn;
-    }
-
-    /// Draws the row for a terminal of another width.
+    /// Notes the terminal's width.
     pub(super) fn resize(&mut self, columns: u16) {
         self.editor.resize(columns);
-        self.render();
     }
 
     /// Erases the character before the cursor.
     pub(super) fn erase_character(&mut self) {
         self.editor.erase_character();
-        self.render();
     }
 
     /// Erases what was typed.
     pub(super) fn erase_line(&mut self) {
         self.editor.erase_line();
-        self.render();
-    }
-
-    /// Draws the changes of the row.
-    fn render(&mut self) {
-        self.editor.render(&mut self.drawn);
     }
 }
 
-impl Codec for InputLine {
-    /// Takes keys up to the end of one line, since that line may be a command that ends the input line; appends the
-    /// line with its LF to `app` and what the keys drew to `reply`.
-    fn decode(&mut self, wire: &[u8], app: &mut Vec<u8>, reply: &mut Vec<u8>) -> Result<usize, CodecError> {
-        let mut keys = wire;
-        match self.editor.feed(&mut keys) {
-            Some(EditorEvent::Line(line)) => app.extend_from_slice(line.as_bytes()),
-            Some(EditorEvent::Leave) => app.extend_from_slice(b"/quit"),
-            Some(EditorEvent::Complete) => self.editor.complete(&mut std::iter::empty()),
-            Some(EditorEvent::Interrupt) | None => {}
-        }
-        if !app.is_empty() {
-            app.push(b'\n');
-        }
-        if self.editor.render_delay().is_some() {
-            self.editor.render(reply);
-        }
-        Ok(wire.len() - keys.len())
-    }
-
-    fn encode(&mut self, app: &[u8], wire: &mut VecDeque<u8>) {
-        let mut out = Vec::new();
-        self.editor.print_above(&mut out, &mut self.formatter, [(Minute::now(), app)]);
-        wire.extend(out);
-    }
-
-    fn close(&mut self, wire: &mut VecDeque<u8>) {
-        wire.extend(self.take_drawn());
-        let mut out = Vec::new();
-        self.editor.close(&mut out);
-        wire.extend(out);
-    }
+/// Returns the prompt of a member of `room`.
+fn prompt(room: Option<&RoomName>) -> String {
+    room.map(RoomName::as_str).unwrap_or_default().to_owned() + "> "
 }
 
 impl Connection {
-    /// Switches the input line on or off, and answers with its state.
-    pub(super) fn switch_input_line(&mut self, on: bool) {
-        if self.peer.route() == Route::DirectLf {
-            return self.reply_line(&NO_TERMINAL);
-        }
-        if on && self.input_line.is_none() {
-            return self.open_input_line();
-        }
-        if !on {
-            self.close_input_line();
-        }
-        self.reply_with(|out| replies::push_switched(out, "ui", on));
+    /// Returns the input line, if it is open.
+    pub(super) fn input_line_mut(&mut self) -> Option<&mut InputLine> {
+        self.display.as_mut()?.input_line.as_mut()
     }
 
-    /// Offers the options that make a client send each key, answers, and draws the prompt after that. From now on
-    /// no pass writes to this peer: its lines are encoded by the connection.
-    fn open_input_line(&mut self) {
-        let telnet = self.telnet.get_or_insert_with(|| Box::new(Negotiation::new(Instant::now())));
-        let (offer, columns) = (telnet.decoder.request(&INPUT_LINE_OPTIONS), telnet.columns);
-        let mut answer = Vec::new();
-        replies::push_switched(&mut answer, "ui", true);
-        let max_line = self.context.live.get().max_line;
-        self.add_output([OutputOp::Encoded(offer), OutputOp::Reply(answer)]);
-        self.input_line = Some(Box::new(InputLine::open(columns, max_line)));
-        self.add_output([OutputOp::Route(Route::Buffered)]);
+    /// Switches the input line on or off, or answers with its state. It is on after the client's agreement.
+    pub(super) fn switch_input_line(&mut self, on: Option<bool>) {
+        let is_open = self.input_line_mut().is_some();
+        match on {
+            Some(true) if !self.is_nvt() => return self.reply_line(&NO_TERMINAL),
+            Some(true) if !is_open => return self.request_input_line(),
+            Some(false) => {
+                self.end_agreement();
+                self.close_input_line();
+            }
+            _ => {}
+        }
+        let is_open = self.input_line_mut().is_some();
+        self.reply_with(|out| replies::push_switched(out, "ui", is_open));
+    }
+
+    /// Opens the input line of a client that has agreed, with what was typed of an unfinished line. From now on no pass
+    /// writes to this peer: the connection encodes its lines.
+    pub(super) fn open_input_line(&mut self) {
+        let live = self.context.live.get();
+        let room = self.state.admitted_membership().map(Membership::room);
+        let settings = EditorSettings {
+            columns: self.telnet.as_ref().map_or(telnet::UNKNOWN_WIDTH, |telnet| telnet.columns),
+            max_line: self.line_decoder.max_line(),
+            prompt: prompt(room.as_ref()),
+            bell: live.bell,
+        };
+        let mut input_line = InputLine::new(settings);
+        let draft = self.line_decoder.take_draft();
+        let mut keys = &draft[..];
+        while !keys.is_empty() {
+            // An event in the draft is none that matters: it holds no line end.
+            let _ = input_line.editor.feed(&mut keys);
+        }
+        if room.is_some() {
+            let mut answer = Vec::new();
+            replies::push_switched(&mut answer, "ui", true);
+            self.add_output([OutputOp::Reply(answer)]);
+        }
+        self.display_mut().input_line = Some(input_line);
+        self.update_route();
+        self.redraw_input_line();
     }
 
     /// Erases the row, ends what was negotiated for it, and lets passes write to the peer again. What was typed and
-    /// not entered is dropped. Does nothing without an input line.
+    /// not entered is dropped.
     pub(super) fn close_input_line(&mut self) {
-        let Some(mut input_line) = self.input_line.take() else {
-            return;
-        };
-        // The other half of the Enter that was pressed is no line.
-        if input_line.editor.is_after_cr() {
-            self.line_decoder.continue_after_cr();
+        let mut end = Vec::new();
+        if let Some(mut input_line) = self.display.as_mut().and_then(|display| display.input_line.take()) {
+            self.deadlines.clear(Deadline::Redraw);
+            // The other half of the Enter that was pressed is no line.
+            if input_line.editor.is_after_cr() {
+                self.line_decoder.continue_after_cr();
+            }
+            end = input_line.take_drawn();
+            input_line.editor.close(&mut end);
         }
-        let mut end = VecDeque::new();
-        input_line.close(&mut end);
         if let Some(telnet) = &mut self.telnet {
             end.extend(telnet.decoder.withdraw(&INPUT_LINE_OPTIONS));
         }
-        self.add_output([OutputOp::Encoded(end.into()), OutputOp::Route(Route::DirectCrLf)]);
+        if !end.is_empty() {
+            self.add_output([OutputOp::Encoded(end)]);
+            self.update_route();
+        }
     }
 
-    /// Writes what the input line drew.
-    pub(super) fn show_drawn(&mut self) {
-        if self.input_line.as_ref().is_some_and(|input_line| input_line.drawn_len() > 0) {
-            self.begin_draining();
-            self.drain_output();
+    /// Takes keys off the front of `data`; returns the line that they enter, if one.
+    ///
+    /// # Errors
+    /// [`CloseReason::Quit`], when the peer presses Ctrl-D on an empty row.
+    pub(super) fn take_keys(
+        &mut self,
+        data: &mut &[u8],
+        now: std::time::Instant,
+    ) -> Result<Option<String>, CloseReason> {
+        let Some(input_line) = self.input_line_mut() else {
+            return Ok(None);
+        };
+        let before = data.len();
+        let event = input_line.editor.feed(data);
+        let taken = before - data.len();
+        self.charge_bytes(u32::try_from(taken).unwrap_or(u32::MAX), now);
+        match event {
+            Some(EditorEvent::Line(line)) => return Ok(Some(line)),
+            Some(EditorEvent::Leave) => return Err(CloseReason::Quit),
+            Some(EditorEvent::Interrupt) => self.tell_how_to_leave(),
+            Some(EditorEvent::Complete) => self.complete_name(now),
+            None => {}
+        }
+        Ok(None)
+    }
+
+    /// Completes the word before the cursor with the name of a member.
+    fn complete_name(&mut self, now: std::time::Instant) {
+        let mut looked_at = 0;
+        if let (Some(member), Some(display)) = (self.state.admitted_membership(), &mut self.display)
+            && let Some(input_line) = &mut display.input_line
+        {
+            member.visit_members(|total, names| {
+                looked_at = total;
+                input_line.editor.complete(&mut names.map(UserName::as_str));
+            });
+        } else if let Some(input_line) = self.input_line_mut() {
+            input_line.editor.complete(&mut std::iter::empty());
+        }
+        self.charge_bytes(u32::try_from(looked_at).unwrap_or(u32::MAX) / NAMES_PER_BYTE, now);
+    }
+
+    /// Draws the row if it has changed and the time between two drawings is over, or sets the deadline for that.
+    pub(super) fn schedule_redraw(&mut self) {
+        let Some(input_line) = self.input_line_mut() else {
+            return;
+        };
+        let Some(delay) = input_line.editor.render_delay() else {
+            return;
+        };
+        let due = input_line.drawn_at + delay;
+        if due <= Instant::now() {
+            self.redraw_input_line();
+        } else if !self.deadlines.is_set(Deadline::Redraw) {
+            self.deadlines.set(Deadline::Redraw, due);
+        }
+    }
+
+    /// Draws the row, and writes that.
+    pub(super) fn redraw_input_line(&mut self) {
+        self.deadlines.clear(Deadline::Redraw);
+        if let Some(input_line) = self.input_line_mut() {
+            input_line.editor.render(&mut input_line.drawn);
+            input_line.drawn_at = Instant::now();
+            if input_line.drawn_len() > 0 {
+                self.begin_draining();
+                self.drain_output();
+            }
         }
     }
 }

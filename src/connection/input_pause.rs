@@ -13,7 +13,8 @@ impl Connection {
     /// Returns whether input waits: for a room's answer, for capacity of the room's inbox, for the write lock, for the
     /// peer to read what was encoded for it, or for the rate limit; and whether the flush at shutdown has taken all of it.
     pub(super) fn is_input_paused(&self) -> bool {
-        let drawn = self.input_line.as_deref().map_or(0, InputLine::drawn_len);
+        let input_line = self.display.as_ref().and_then(|display| display.input_line.as_ref());
+        let drawn = input_line.map_or(0, InputLine::drawn_len);
         self.state.awaits_room()
             || self.blocked_input.is_some()
             || self.pending_output.is_some()

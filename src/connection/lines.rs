@@ -3,15 +3,9 @@
 use super::Connection;
 use super::close_reason::CloseReason;
 use super::state::ConnectionState;
-use super::timers::Deadline;
-use crate::peer::Peer;
-use crate::peer::byte_sink::ByteSink;
-use crate::peer::events::MembershipSlot;
 use crate::peer::line_batch::count_lines;
 use crate::protocol::commands::{self, ParsedLine};
-use crate::protocol::join::{JoinRequest, parse_join};
 use crate::text::{messages, sanitize};
-use std::sync::Arc;
 
 /// Encoded lines are sent to the room when they have grown to this many bytes: small lines grow, by a name each, and
 /// one read could otherwise be far beyond a room's budget.
@@ -63,8 +57,7 @@ impl Connection {
     /// Does what a line asks for: joins with it, encodes it for the room, or runs it as a command.
     pub(super) fn handle_line(&mut self, line: &[u8], lines: &mut LineEncoder) -> Result<(), CloseReason> {
         if matches!(self.state, ConnectionState::NotJoined) {
-            let request = parse_join(line).map_err(CloseReason::BadJoin)?;
-            return self.join(request);
+            return self.handle_first_line(line);
         }
         let text = sanitize::sanitize(line);
         #[cfg(test)]
@@ -91,16 +84,6 @@ impl Connection {
         if lines.bytes.len() >= SEND_BYTES {
             self.send_lines(lines);
         }
-        Ok(())
-    }
-
-    fn join(&mut self, JoinRequest { room, user }: JoinRequest) -> Result<(), CloseReason> {
-        self.deadlines.clear(Deadline::Login);
-        // From now on the room tells when the server ends.
-        self.shutdown = None;
-        let peer: Arc<Peer<dyn ByteSink>> = Arc::clone(&self.peer) as _;
-        let membership = self.context.registry.join(room, user, peer, MembershipSlot::A);
-        self.state.begin_joining(membership.map_err(|_| CloseReason::Shutdown)?);
         Ok(())
     }
 

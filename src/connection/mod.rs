@@ -3,15 +3,18 @@
 //! The event loop, the state, input, commands, telnet, the input line, output and the end of a connection live here.
 //! Rooms, sockets and the meaning of bytes are the layers' below; nothing below knows a connection.
 
+mod agreement;
 mod close;
 pub(crate) mod close_reason;
 mod commands;
+mod display;
 mod event_loop;
 mod input;
 mod input_flush;
 mod input_line;
 mod input_pause;
 mod lines;
+mod login;
 mod output;
 mod state;
 mod telnet;
@@ -19,17 +22,18 @@ mod telnet;
 mod tests;
 mod timers;
 
-use crate::config::Live;
+use crate::config::{Live, Motd};
 use crate::limits::rate::RateLimiter;
-use crate::net::{PeerAddress, Socket};
+use crate::net::{ListenerProtocol, PeerAddress, Socket};
 use crate::peer::{OutputOp, Peer, PeerId};
 use crate::protocol::line_decoder::LineDecoder;
 use crate::room::registry::Registry;
 use bytes::Bytes;
+use display::Display;
 use input_flush::InputFlush;
 pub(crate) use input_flush::UnflushedInputs;
-use input_line::InputLine;
 use lines::BlockedInput;
+use login::{LoginAttempts, login_attempts};
 use state::ConnectionState;
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -50,6 +54,8 @@ pub(crate) struct ServerContext {
     pub(crate) shutdown: CancellationToken,
     /// Cancelled when the time for a graceful end is over: what connections still wait for is cut.
     pub(crate) abort: CancellationToken,
+    /// The message of the day, for each new member.
+    pub(crate) motd: Option<Motd>,
     /// The connections whose input the rooms' shutdown notices wait for.
     pub(crate) unflushed_inputs: UnflushedInputs,
 }
@@ -77,8 +83,8 @@ pub(crate) struct Connection {
     line_decoder: LineDecoder,
     /// The peer's telnet; `None` until a telnet command arrives.
     telnet: Option<Box<Negotiation>>,
-    /// The peer's input line; `None` unless the peer asked for one.
-    input_line: Option<Box<InputLine>>,
+    /// How lines are shown; `None` until the peer asks for more than plain lines.
+    display: Option<Box<Display>>,
     /// Input that was read while input was paused. Never empty.
     held_input: Option<Box<Bytes>>,
     /// Lines and a command for which the room's inbox had no capacity.
@@ -102,11 +108,19 @@ pub(crate) struct Connection {
     lines_in: u64,
     /// Where the peer connects from, for the log.
     address: PeerAddress,
+    /// The protocol of its listener.
+    protocol: ListenerProtocol,
+    login_attempts: LoginAttempts,
 }
 
 impl Connection {
     /// Returns a connection that has said nothing yet. The login deadline runs from now on.
-    pub(crate) fn new(context: Arc<ServerContext>, socket: Socket, address: PeerAddress, id: PeerId) -> Box<Self> {
+    pub(crate) fn new(
+        context: Arc<ServerContext>,
+        socket: Socket,
+        (address, protocol): (PeerAddress, ListenerProtocol),
+        id: PeerId,
+    ) -> Box<Self> {
         let live = context.live.get();
         let mut deadlines = Deadlines::default();
         deadlines.set(Deadline::Login, Instant::now() + live.login_timeout);
@@ -116,7 +130,7 @@ impl Connection {
             state: ConnectionState::NotJoined,
             line_decoder: LineDecoder::new(live.max_line),
             telnet: None,
-            input_line: None,
+            display: None,
             held_input: None,
             blocked_input: None,
             pending_output: None,
@@ -129,6 +143,8 @@ impl Connection {
             input_flush: InputFlush::default(),
             lines_in: 0,
             address,
+            protocol,
+            login_attempts: Some(login_attempts(protocol)),
             context,
         })
     }

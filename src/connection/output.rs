@@ -1,9 +1,9 @@
 //! Output: what a connection itself writes to its peer, and the draining of its output buffer.
 
+use super::input_line::InputLine;
 use super::timers::Deadline;
 use super::{Connection, OutputStatus};
 use crate::metrics::counters::MetricsDelta;
-use crate::net::codec::Codec;
 use crate::peer::{DrainStatus, OutputOp};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -51,7 +51,7 @@ impl Connection {
     /// holds the write lock. No line may be encoded before that: the editor computes each update of the screen from what
     /// it drew before.
     fn apply_pending_output(&mut self, metrics: &mut MetricsDelta) -> bool {
-        let drawn = self.input_line.as_mut().map(|input_line| input_line.take_drawn()).unwrap_or_default();
+        let drawn = self.input_line_mut().map(InputLine::take_drawn).unwrap_or_default();
         if !drawn.is_empty() {
             self.pending_output.get_or_insert_default().0.push_back(OutputOp::Encoded(drawn));
         }
@@ -70,8 +70,12 @@ impl Connection {
     fn drain_stretches(&mut self, metrics: &mut MetricsDelta) -> bool {
         let mut progress = false;
         for _ in 0..STRETCHES {
-            let drained = match &mut self.input_line {
-                Some(input_line) => self.peer.drain(Some(&mut |lines, _, out| input_line.encode(lines, out)), metrics),
+            let line_end = self.line_end();
+            let drained = match &mut self.display {
+                Some(display) => {
+                    let mut encode = |lines: &[u8], said, out: &mut _| display.encode(lines, said, line_end, out);
+                    self.peer.drain(Some(&mut encode), metrics)
+                }
                 None => self.peer.drain(None, metrics),
             };
             let Some((status, encoded)) = drained else {

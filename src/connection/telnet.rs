@@ -1,15 +1,16 @@
 //! Telnet: what a peer's telnet commands do to its connection.
 
 use super::Connection;
-use super::input_line::INPUT_LINE_OPTIONS;
+use super::agreement::{Agreement, INPUT_LINE_OPTIONS};
 use super::timers::Deadline;
+use crate::net::ListenerProtocol;
 use crate::peer::OutputOp;
 use crate::protocol::telnet::{Decoder, TERMINAL_TYPE_REQUEST, TelnetBudget, TelnetCommand, TelnetOption};
-use crate::text::replies;
+use crate::text::replies::{self, InputLineRefusal};
 use std::time::Instant;
 
 /// The columns of a window whose size the peer has not told: the editor's own default.
-const UNKNOWN_WIDTH: u16 = 0;
+pub(super) const UNKNOWN_WIDTH: u16 = 0;
 
 /// The telnet state of a peer.
 #[derive(Debug)]
@@ -18,11 +19,28 @@ pub(super) struct Negotiation {
     budget: TelnetBudget,
     /// The columns of its window.
     pub(super) columns: u16,
+    /// Whether its terminal can't move the cursor; `None` until the peer has told the terminal's type.
+    pub(super) is_dumb: Option<bool>,
+    /// Whether the peer was asked to send letters that are not ASCII as they are. Once is enough: the server never
+    /// withdraws that request.
+    pub(super) has_requested_binary: bool,
+    /// Whether the peer was told how to leave, after its first interrupt.
+    has_told_how_to_leave: bool,
+    /// The agreement on an input line.
+    pub(super) agreement: Agreement,
 }
 
 impl Negotiation {
     pub(super) fn new(now: Instant) -> Self {
-        Self { decoder: Decoder::default(), budget: TelnetBudget::new(now), columns: UNKNOWN_WIDTH }
+        Self {
+            decoder: Decoder::default(),
+            budget: TelnetBudget::new(now),
+            columns: UNKNOWN_WIDTH,
+            is_dumb: None,
+            has_requested_binary: false,
+            has_told_how_to_leave: false,
+            agreement: Agreement::default(),
+        }
     }
 }
 
@@ -33,11 +51,12 @@ impl Connection {
             return;
         };
         match command {
-            TelnetCommand::Interrupt | TelnetCommand::EraseLine => match &mut self.input_line {
+            TelnetCommand::Interrupt => self.handle_interrupt(),
+            TelnetCommand::EraseLine => match self.input_line_mut() {
                 Some(input_line) => input_line.erase_line(),
                 None => self.line_decoder.erase_line(),
             },
-            TelnetCommand::EraseCharacter => match &mut self.input_line {
+            TelnetCommand::EraseCharacter => match self.input_line_mut() {
                 Some(input_line) => input_line.erase_character(),
                 None => self.line_decoder.erase_character(),
             },
@@ -47,44 +66,101 @@ impl Connection {
             TelnetCommand::Refuse { reply } if telnet.budget.allow_reply(now) => {
                 self.add_output([OutputOp::Raw(reply.to_vec())]);
             }
-            TelnetCommand::Accept { reply, .. } => self.add_output([OutputOp::Raw(reply.to_vec())]),
-            TelnetCommand::Enabled(TelnetOption::TerminalType) => {
-                self.add_output([OutputOp::Encoded(TERMINAL_TYPE_REQUEST.to_vec())]);
-            }
-            TelnetCommand::Enabled(_) if self.input_line.is_none() => {
-                // The input line was switched off before the peer agreed.
-                let end = telnet.decoder.withdraw(&INPUT_LINE_OPTIONS);
-                self.add_output([OutputOp::Encoded(end)]);
-            }
-            // Agreed as wanted; or too many answers were asked for.
-            TelnetCommand::Enabled(_)
-            | TelnetCommand::AreYouThere
-            | TelnetCommand::Refuse { .. }
-            | TelnetCommand::TerminalType { .. } => {}
-            TelnetCommand::Disabled { option, reply } => {
-                if let Some(reply) = reply {
-                    self.add_output([OutputOp::Encoded(reply.to_vec())]);
-                }
-                // Without these options the client does not send each key.
-                if matches!(option, TelnetOption::Echo | TelnetOption::SuppressGoAhead) && self.input_line.is_some() {
-                    self.switch_input_line(false);
-                }
+            // Too many replies were asked for.
+            TelnetCommand::AreYouThere | TelnetCommand::Refuse { .. } => {}
+            // Without the budget: the decoder bounds their number.
+            TelnetCommand::Accept { reply, .. } => self.add_output([OutputOp::Encoded(reply.to_vec())]),
+            TelnetCommand::Enabled(option) => self.on_option_enabled(option),
+            TelnetCommand::Disabled { option, reply } => self.on_option_disabled(option, reply),
+            TelnetCommand::TerminalType { dumb } => {
+                telnet.is_dumb = Some(dumb);
+                self.check_agreement();
             }
             TelnetCommand::WindowSize { columns, .. } => {
                 telnet.columns = columns;
-                if let Some(input_line) = &mut self.input_line {
+                if let Some(input_line) = self.input_line_mut() {
                     input_line.resize(columns);
                 }
             }
         }
     }
 
-    /// Gives the peer's lines CR LF once it shows that it is a network virtual terminal (RFC 854).
+    /// Drops the line that is being typed, and tells its user why where that is not plain: telnet sends an interrupt
+    /// for Ctrl-C, and without BINARY also in the middle of many letters.
+    fn handle_interrupt(&mut self) {
+        if let Some(input_line) = self.input_line_mut() {
+            input_line.erase_line();
+        } else if self.line_decoder.ends_in_partial_character() {
+            self.line_decoder.discard_line();
+            return self.reply(replies::LINE_LOST_TO_INTERRUPT.into());
+        } else {
+            self.line_decoder.erase_line();
+        }
+        self.tell_how_to_leave();
+    }
+
+    /// Tells a peer that has pressed Ctrl-C for the first time how to leave.
+    pub(super) fn tell_how_to_leave(&mut self) {
+        if let Some(telnet) = &mut self.telnet
+            && !std::mem::replace(&mut telnet.has_told_how_to_leave, true)
+        {
+            let has_joined = self.state.admitted_membership().is_some();
+            self.reply(if has_joined { replies::LINE_DROPPED } else { replies::LINE_DROPPED_BEFORE_JOIN }.into());
+        }
+    }
+
+    fn on_option_enabled(&mut self, option: TelnetOption) {
+        let has_input_line = self.input_line_mut().is_some();
+        let Some(telnet) = &mut self.telnet else {
+            return;
+        };
+        if option == TelnetOption::TerminalType {
+            self.add_output([OutputOp::Encoded(TERMINAL_TYPE_REQUEST.to_vec())]);
+        } else if INPUT_LINE_OPTIONS.contains(&option) && !has_input_line && !telnet.agreement.is_pending() {
+            // The peer has agreed after the input line was switched off.
+            let end = telnet.decoder.withdraw(&[option]);
+            self.add_output([OutputOp::Encoded(end)]);
+        }
+        self.check_agreement();
+    }
+
+    fn on_option_disabled(&mut self, option: TelnetOption, reply: Option<[u8; 3]>) {
+        if let Some(reply) = reply {
+            self.add_output([OutputOp::Encoded(reply.to_vec())]);
+        }
+        if option == TelnetOption::WindowSize
+            && let Some(telnet) = &mut self.telnet
+        {
+            telnet.columns = UNKNOWN_WIDTH;
+        }
+        // Without these options the client does not send each key.
+        if matches!(option, TelnetOption::Echo | TelnetOption::SuppressGoAhead) {
+            self.give_up_input_line(InputLineRefusal::Refused);
+        } else {
+            self.check_agreement();
+        }
+    }
+
+    /// Gives the peer's lines CR LF once it shows that it is a network virtual terminal (RFC 854), and asks it for
+    /// BINARY (RFC 856) at its first telnet command: without it GNU telnet takes bytes of many letters for Ctrl-C and
+    /// other keys of its own.
     pub(super) fn note_nvt(&mut self) {
-        let has_commands = self.telnet.as_ref().is_some_and(|telnet| telnet.decoder.is_nvt());
-        if has_commands || self.line_decoder.is_nvt() {
+        if self.is_nvt() {
             self.peer.end_lines_in_cr_lf();
         }
+        if let Some(telnet) = &mut self.telnet
+            && telnet.decoder.is_nvt()
+            && !std::mem::replace(&mut telnet.has_requested_binary, true)
+        {
+            let request = telnet.decoder.request(&[TelnetOption::PeerBinary]);
+            self.add_output([OutputOp::Encoded(request)]);
+        }
+    }
+
+    /// Returns whether the peer is a network virtual terminal.
+    pub(super) fn is_nvt(&self) -> bool {
+        let has_commands = self.telnet.as_ref().is_some_and(|telnet| telnet.decoder.is_nvt());
+        has_commands || self.line_decoder.is_nvt() || self.protocol == ListenerProtocol::Telnet
     }
 
     /// Charges the bytes of telnet commands: beyond their rate the peer is read more slowly.

@@ -18,10 +18,21 @@ pub(crate) enum Deadline {
     ReadGrace,
     /// The end of the final flush.
     Flush,
+    /// The client's agreement to an input line.
+    Agreement,
+    /// Not before this is the row of the input line drawn again.
+    Redraw,
 }
 
-const KINDS: [Deadline; 5] =
-    [Deadline::Login, Deadline::Stall, Deadline::RateLimit, Deadline::ReadGrace, Deadline::Flush];
+const KINDS: [Deadline; 7] = [
+    Deadline::Login,
+    Deadline::Stall,
+    Deadline::RateLimit,
+    Deadline::ReadGrace,
+    Deadline::Flush,
+    Deadline::Agreement,
+    Deadline::Redraw,
+];
 
 /// The deadlines of one connection. Costs a pointer while none is set: most peers have none.
 #[derive(Debug, Default)]

@@ -4,7 +4,6 @@
 //! the layers below is [`ByteSink`](crate::peer::byte_sink::ByteSink), which a socket is.
 
 mod address;
-pub(crate) mod codec;
 mod linger;
 mod listener;
 mod socket;

@@ -24,9 +24,9 @@ impl Batch {
             Operation::Join(joiner) => self.apply_join(*joiner),
             Operation::Leave(leaver) => self.apply_leave(&leaver),
             Operation::Rename(member, name) => self.apply_rename(*member, *name),
-            Operation::ShowMembers(member) => {
+            Operation::ShowMembers(member, listing) => {
                 let MemberRef { key, peer } = *member;
-                self.add_request(Requester { peer, slot: key.slot }, DeferredReply::Members(key));
+                self.add_request(Requester { peer, slot: key.slot }, DeferredReply::Members(key, listing));
             }
             Operation::ShowRooms { peer, slot } => {
                 self.add_request(Requester { peer, slot }, DeferredReply::Rooms);

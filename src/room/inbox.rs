@@ -27,7 +27,7 @@ pub(crate) enum Operation {
     /// Gives a member another name.
     Rename(Box<MemberRef>, Box<UserName>),
     /// Shows a member the names of the members, its own among them.
-    ShowMembers(Box<MemberRef>),
+    ShowMembers(Box<MemberRef>, MemberListing),
     /// Shows a member the rooms of the server.
     ShowRooms { peer: Arc<Peer<dyn ByteSink>>, slot: MembershipSlot },
     /// Shows a member this number of last lines.
@@ -40,6 +40,15 @@ pub(crate) enum Operation {
     FlushInput,
     /// Sends the shutdown notice after all replies that are due, removes all members and closes the room to joins.
     Shutdown,
+}
+
+/// How a list of members is worded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MemberListing {
+    /// The reply to `/who`.
+    Who,
+    /// The hint for a new member.
+    JoinHint,
 }
 
 /// A peer, and the key that it requests or holds.

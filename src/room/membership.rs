@@ -4,7 +4,7 @@ use crate::peer::Peer;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::MembershipSlot;
 use crate::room::Room;
-use crate::room::inbox::{Addressee, Inbox, MemberRef, Operation, PassDue, Requester, Whisper};
+use crate::room::inbox::{Addressee, Inbox, MemberListing, MemberRef, Operation, PassDue, Requester, Whisper};
 use crate::room::registry::Registry;
 use crate::room::roster::MemberKey;
 use crate::text::names::{RoomName, UserName};
@@ -115,9 +115,15 @@ impl Membership {
     /// Requests the names of the room's members, in the order of the room's lines: the reply has all joins, leaves and
     /// renames of which the peer has seen the line, and no later one. The room sends it to the peer and raises
     /// `REQUEST_DONE`.
-    pub(crate) fn request_members(&self) {
+    pub(crate) fn request_members(&self, listing: MemberListing) {
         let member = MemberRef { key: self.key, peer: Arc::clone(&self.peer) };
-        self.spawn_pass(self.inbox().send(Operation::ShowMembers(Box::new(member))));
+        self.spawn_pass(self.inbox().send(Operation::ShowMembers(Box::new(member), listing)));
+    }
+
+    /// Passes the number of the room's members and their names to `visit`, as the last pass has left them.
+    pub(crate) fn visit_members(&self, visit: impl FnOnce(usize, &mut dyn Iterator<Item = &UserName>)) {
+        let members = self.room.roster().snapshot();
+        visit(members.len(), &mut members.keys().map(|key| &key.name));
     }
 
     /// Requests the rooms of the server and their numbers of members, in the order of the room's lines. The room sends

@@ -6,7 +6,7 @@ use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::PeerEvents;
 use crate::peer::line_batch::EncodedBatch;
 use crate::room::batch::Batch;
-use crate::room::inbox::{Addressee, Requester, Whisper};
+use crate::room::inbox::{Addressee, MemberListing, Requester, Whisper};
 use crate::room::passes::{PassHost, REPLY_COST};
 use crate::room::roster::{MemberKey, NameMatch, allows_duplicate_names, find_by_name, find_member, holds_key};
 use crate::room::whisperers::Whisperer;
@@ -29,7 +29,7 @@ pub(crate) enum DeferredReply {
     /// The requester asked for the name that it has.
     NameKept(UserName),
     /// The requester, which has this key, is shown the names of the members.
-    Members(MemberKey),
+    Members(MemberKey, MemberListing),
     /// The requester is shown the rooms of the server.
     Rooms,
     /// The requester is shown this number of last lines.
@@ -68,7 +68,9 @@ impl Batch {
                 deliver_line(&requester.peer, metrics, |out| replies::push_name_kept(out, name));
                 return requester.raise(PeerEvents::RENAMED, metrics);
             }
-            DeferredReply::Members(key) => self.deliver_members(room, key, requester, metrics),
+            DeferredReply::Members(key, listing) => {
+                self.deliver_members((room, *listing), key, requester, metrics);
+            }
             DeferredReply::Rooms => {
                 let rooms = host.rooms();
                 deliver_line(&requester.peer, metrics, |out| replies::push_rooms(out, room, rooms.into_iter()));
@@ -81,12 +83,21 @@ impl Batch {
 
     /// Delivers the names of the members, the requester's first, so that it is among those that are listed. A requester
     /// that has left meanwhile gets no reply.
-    fn deliver_members(&self, room: &RoomName, key: &MemberKey, requester: &Requester, metrics: &mut MetricsDelta) {
+    fn deliver_members(
+        &self,
+        (room, listing): (&RoomName, MemberListing),
+        key: &MemberKey,
+        requester: &Requester,
+        metrics: &mut MetricsDelta,
+    ) {
         let (members, id) = (self.members_before(), requester.peer.id());
         if holds_key(members, key, id) {
             let others = members.iter().filter(|(_, peer)| peer.id() != id).map(|(other, _)| &other.name);
             let names = std::iter::once(&key.name).chain(others);
-            deliver_line(&requester.peer, metrics, |out| replies::push_who(out, room, members.len(), names));
+            deliver_line(&requester.peer, metrics, |out| match listing {
+                MemberListing::Who => replies::push_who(out, room, members.len(), names),
+                MemberListing::JoinHint => replies::push_join_hint(out, room, members.len(), names),
+            });
         }
     }
 

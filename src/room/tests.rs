@@ -6,7 +6,7 @@ use crate::peer::Peer;
 use crate::peer::PeerId;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::{MembershipSlot, PeerEvents};
-use crate::room::inbox::{Addressee, MemberRef, Operation, Requester, Whisper};
+use crate::room::inbox::{Addressee, MemberListing, MemberRef, Operation, Requester, Whisper};
 use crate::room::membership::Membership;
 use crate::room::registry::Registry;
 use crate::room::roster::MemberKey;
@@ -176,7 +176,7 @@ async fn shutdown_notice_is_the_last_line_whatever_is_requested() {
         let sender = Requester { peer: Arc::clone(peer) as _, slot: MembershipSlot::A };
         let (to, text) = (Addressee::Named(name("u1")), "hi".into());
         [
-            Operation::ShowMembers(Box::new(joiner(peer))),
+            Operation::ShowMembers(Box::new(joiner(peer)), MemberListing::Who),
             Operation::ShowRooms { peer: Arc::clone(peer) as _, slot: MembershipSlot::A },
             show_history(peer, 9),
             Operation::Whisper(Box::new(Whisper { sender, from: name("u0"), to, text })),
@@ -756,7 +756,7 @@ async fn member_list_has_its_asker_and_every_member_that_the_asker_has_seen() {
         yield_now().await;
     }
     assert!(text(&new).contains("next has joined\n"));
-    memberships[0].request_members();
+    memberships[0].request_members(MemberListing::Who);
     memberships[0].request_rooms();
     registry.tracker().wait().await;
     let seen = text(&new);
@@ -773,15 +773,15 @@ fn member_list_follows_joins_renames_and_leaves() {
     let registry = registry_with(RoomSettings::default());
     let peers = [peer(1), peer(2)];
     let mut members: Vec<_> = peers.iter().zip(["bob", "Al"]).map(|(peer, name)| join(&registry, peer, name)).collect();
-    members[0].request_members();
+    members[0].request_members(MemberListing::Who);
     assert_eq!(last_line(&peers[0]), "*** 2 in room: Al, bob");
     let name = UserName::parse("AL").unwrap();
     members[1].request_rename(name);
     members[1].resolve_rename(true);
-    members[1].request_members();
+    members[1].request_members(MemberListing::Who);
     assert_eq!(last_line(&peers[1]), "*** 2 in room: AL, bob");
     members.remove(0);
-    members[0].request_members();
+    members[0].request_members(MemberListing::Who);
     assert_eq!(last_line(&peers[1]), "*** 1 in room: AL");
 }
 
@@ -790,7 +790,13 @@ async fn request_of_a_member_that_leaves_in_the_same_batch_gets_no_list() {
     let (room, stays, leaves) = (room(), peer(1), peer(2));
     push(&room, [&stays, &leaves].map(|peer| Operation::Join(Box::new(joiner(peer)))));
     pass(&room).await;
-    push(&room, [Operation::ShowMembers(Box::new(joiner(&leaves))), Operation::Leave(Box::new(joiner(&leaves)))]);
+    push(
+        &room,
+        [
+            Operation::ShowMembers(Box::new(joiner(&leaves)), MemberListing::Who),
+            Operation::Leave(Box::new(joiner(&leaves))),
+        ],
+    );
     pass(&room).await;
     assert!(!text(&leaves).contains("***"), "{}", text(&leaves));
 }
@@ -816,7 +822,7 @@ fn listings_of_ten_thousand_members_and_rooms_are_short() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
     runtime.block_on(pass(&room));
-    push(&room, [Operation::ShowMembers(Box::new(joiner(&peers[7])))]);
+    push(&room, [Operation::ShowMembers(Box::new(joiner(&peers[7])), MemberListing::Who)]);
     let start = Instant::now();
     runtime.block_on(pass(&room));
     println!("10,000 members listed in {} us", start.elapsed().as_micros());

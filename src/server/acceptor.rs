@@ -58,7 +58,8 @@ impl Acceptor {
             Admitted::Serve(id, permit) => {
                 let socket = Socket::new(stream, permit);
                 info!(%address, "opened");
-                let connection = Connection::new(Arc::clone(&self.context), socket, address, id);
+                let connection =
+                    Connection::new(Arc::clone(&self.context), socket, (address, self.listener.protocol()), id);
                 self.tasks.spawn(connection.serve());
             }
             Admitted::Refuse(permit) => {

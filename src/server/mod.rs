@@ -54,6 +54,7 @@ impl Server {
             registry: Arc::new(Registry::new(settings.rooms, tasks.clone())),
             shutdown: CancellationToken::new(),
             abort: CancellationToken::new(),
+            motd: settings.motd.clone(),
             unflushed_inputs: UnflushedInputs::default(),
         });
         Ok(Self { listeners, context, admission: Arc::new(Admission::new(max_connections)), tasks })

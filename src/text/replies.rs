@@ -26,17 +26,14 @@ pub(crate) const ARE_YOU_THERE_REPLY: &str = "*** yes, roomcast is here\n";
 /// The reply to the first telnet interrupt (IP, a Ctrl-C; RFC 854, page 13) of a connection.
 pub(crate) const LINE_DROPPED: &str = "*** the line was dropped; /quit leaves\n";
 
+/// The same before the JOIN line, after which alone `/quit` is a command.
+pub(crate) const LINE_DROPPED_BEFORE_JOIN: &str = "*** the line was dropped; to join write: JOIN <ROOMNAME> <USERNAME>, to leave close the connection \
+     (telnet: Ctrl-] then quit)\n";
+
 /// The reply to a telnet interrupt that arrives right after the first bytes of a UTF-8 character: a client
 /// that is not in BINARY took a byte of the character for its Ctrl-C (RFC 856).
 pub(crate) const LINE_LOST_TO_INTERRUPT: &str = "*** that line was lost: your telnet took a letter for Ctrl-C; \
      it sends whole letters from now on, so type the line again\n";
-
-/// The reply to `/reply` of a member that no other has whispered to.
-pub(crate) const NO_WHISPER_TO_REPLY_TO: &str =
-    "*** no whisper came to you yet; write: /msg NAME TEXT, for example: /msg bob hello\n";
-
-/// The last line to a member that sent nothing for `--idle-timeout`.
-pub(crate) const IDLE_TOO_LONG: &str = "*** idle for too long\n";
 
 /// The reply to `/last` in a room without history.
 pub(crate) const NO_HISTORY: &str = "*** there are no earlier lines of this room\n";
@@ -177,12 +174,6 @@ pub(crate) fn push_time_state(out: &mut Vec<u8>, offset: Option<i16>) {
 pub(crate) fn push_ignored(out: &mut Vec<u8>, name: &UserName) {
     let name = name.as_str();
     push_line(out, &["*** lines of ", name, " are hidden from now on: /unignore ", name, " shows them"]);
-}
-
-/// Appends the reply to an `/ignore` when `max` names, the most that a member may ignore, are hidden.
-pub(crate) fn push_ignore_list_full(out: &mut Vec<u8>, max: usize) {
-    let max = format_count(max as u64, "name");
-    push_line(out, &["*** lines of ", &max, " are hidden, and no more can be: /unignore NAME shows those of one"]);
 }
 
 /// Appends the reply to an `/unignore` of a hidden `name`.
@@ -400,10 +391,6 @@ mod tests {
                 text(|out| push_ignored_names(out, &[])),
                 "no lines are hidden; write: /ignore NAME, for example: /ignore bob",
             ),
-            (
-                text(|out| push_ignore_list_full(out, 50)),
-                "lines of 50 names are hidden, and no more can be: /unignore NAME shows those of one",
-            ),
         ] {
             assert_eq!(reply, format!("*** {expected}\n"));
         }
@@ -445,11 +432,14 @@ mod tests {
         let text = |push: &dyn Fn(&mut Vec<u8>)| text(push);
         let (one, rooms) = ([*name], [(*room, 2)]);
         let replies = [
-            text(&|out| push_who(out, 1, one.iter())),
-            text(&|out| push_rooms(out, rooms.into_iter())),
+            text(&|out| push_who(out, room, 1, one.iter())),
+            text(&|out| push_rooms(out, room, rooms.into_iter())),
             text(&|out| push_whisper_received(out, name, "has joined")),
             text(&|out| push_whisper_sent(out, name, "has joined")),
             text(&|out| push_no_such_member(out, name)),
+            text(&|out| push_several_members(out, 2, name)),
+            text(&|out| push_whisperer_left(out, name)),
+            text(&|out| push_name_kept(out, name)),
             text(&|out| push_name_taken_in(out, room, name)),
             text(&|out| push_name_taken(out, room, name)),
             text(&|out| push_reply(out, &name_taken_error(room, name))),
@@ -458,7 +448,6 @@ mod tests {
             text(&|out| push_switched(out, "ui", true)),
             text(&|out| push_time_state(out, Some(0))),
             text(&|out| push_ignored(out, name)),
-            text(&|out| push_ignore_list_full(out, 50)),
             text(&|out| push_unignored(out, name)),
             text(&|out| push_not_ignored(out, name)),
             text(&|out| push_ignored_names(out, &one)),
@@ -467,10 +456,10 @@ mod tests {
         let constants = [
             ARE_YOU_THERE_REPLY,
             NO_HISTORY,
+            NO_WHISPER,
             LINE_DROPPED,
+            LINE_DROPPED_BEFORE_JOIN,
             LINE_LOST_TO_INTERRUPT,
-            NO_WHISPER_TO_REPLY_TO,
-            IDLE_TOO_LONG,
             messages::SHUTTING_DOWN,
         ];
         let refusals =

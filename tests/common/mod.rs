@@ -38,11 +38,22 @@ impl TestServer {
         Self::start_with(test_settings(|_| {}))
     }
 
+    /// Starts a server with [`test_settings`] on a free port for people's telnet clients.
+    pub fn start_telnet() -> Self {
+        let listen = ListenAddress::Telnet { ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 0 };
+        Self::start_on(listen, test_settings(|_| {}))
+    }
+
     /// Starts a server with these settings on a free port of the loopback interface.
-    pub fn start_with(mut settings: Settings) -> Self {
+    pub fn start_with(settings: Settings) -> Self {
+        Self::start_on(ListenAddress::Tcp { ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 0 }, settings)
+    }
+
+    /// Starts a server with these settings on one listener.
+    pub fn start_on(listen: ListenAddress, mut settings: Settings) -> Self {
         let connections = settings.network.max_connections.map_or(10_000, usize::from);
         let workers = settings.network.workers.map_or(2, usize::from);
-        settings.network.listen = vec![ListenAddress::Tcp { ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 0 }];
+        settings.network.listen = vec![listen];
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(workers).enable_all().build().unwrap();
         let server = runtime.block_on(async { Server::bind(&settings, connections) }).unwrap();

@@ -7,6 +7,14 @@ use std::io::{BufRead, Read};
 /// The reply to DO TIMING-MARK. Linux telnet drops all input after Ctrl-C until this reply.
 pub const TIMING_MARK: &[u8] = b"\xFF\xFC\x06";
 
+/// The options that the server requests for an input line: DO BINARY, DO TERMINAL-TYPE, DO NAWS, WILL
+/// SUPPRESS-GO-AHEAD, WILL ECHO.
+pub const INPUT_LINE_REQUEST: &[u8] = b"\xFF\xFD\x00\xFF\xFD\x18\xFF\xFD\x1F\xFF\xFB\x03\xFF\xFB\x01";
+
+/// The agreement of a client of 80 columns that tells no terminal type.
+pub const AGREEMENT: &[u8] =
+    b"\xFF\xFB\x00\xFF\xFC\x18\xFF\xFB\x1F\xFF\xFA\x1F\x00\x50\x00\x18\xFF\xF0\xFF\xFD\x03\xFF\xFD\x01";
+
 impl Client {
     /// Reads `count` bytes.
     #[track_caller]

@@ -101,6 +101,11 @@ impl ConnectionState {
         *self = Self::Joining(membership);
     }
 
+    /// The JOIN line was refused, and the peer may send another one.
+    pub(super) fn return_to_login(&mut self) {
+        *self = Self::NotJoined;
+    }
+
     /// A member is about to ask its room for something that the room answers; `ask` does. Returns what that
     /// returns; false leaves the state as it was. Does nothing for a peer that is no member, or waits already.
     pub(super) fn begin_request(&mut self, ask: impl FnOnce(&mut Membership) -> bool) -> bool {

@@ -30,7 +30,7 @@ pub(in crate::connection) enum Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::connection) enum MembershipEnd {
     /// A member of the room has the name of the JOIN line.
-    NameTaken,
+    NameTaken(RoomName, UserName),
     /// The server is shutting down.
     Shutdown,
     /// A pass of the room panicked.

@@ -83,9 +83,9 @@ impl ConnectionState {
     fn on_name_taken(&mut self, slot: MembershipSlot, outcome: &mut RoomOutcome) {
         match mem::replace(self, Self::Left) {
             Self::Joining(membership) => {
+                outcome.end = Some(MembershipEnd::NameTaken(membership.room(), membership.user()));
                 *self = Self::Joining(membership);
                 self.end_membership();
-                outcome.end = Some(MembershipEnd::NameTaken);
             }
             Self::SwitchingRooms { current, next } if next.slot() == slot => {
                 outcome.refused = Some(Refusal::NameTakenThere(next.room(), next.user()));

@@ -132,7 +132,10 @@ fn a_member_that_leaves_is_not_done_when_its_rename_is_refused() {
 #[test]
 fn a_refused_join_and_a_shut_down_room_leave_nothing_outstanding() {
     for (event, end) in [
-        (PeerEvents::NAME_TAKEN, MembershipEnd::NameTaken),
+        (
+            PeerEvents::NAME_TAKEN,
+            MembershipEnd::NameTaken(RoomName::parse("a").unwrap(), UserName::parse("alice").unwrap()),
+        ),
         (PeerEvents::ROOM_CLOSED, MembershipEnd::Shutdown),
         (PeerEvents::ROOM_FAILED, MembershipEnd::RoomFailed),
     ] {

@@ -51,6 +51,8 @@ pub struct LineDecoder {
     has_sent_lf: bool,
     /// Whether a line has ended in CR LF, CR NUL or CR.
     nvt: bool,
+    /// Whether the line that ends next is dropped.
+    discards_line: bool,
 }
 
 /// What the bytes so far leave open about a line end.
@@ -76,7 +78,15 @@ impl LineDecoder {
     #[must_use]
     pub fn new(max_line: usize) -> Self {
         let max_line = u32::try_from(max_line).unwrap_or(u32::MAX);
-        Self { unfinished: Vec::new(), max_line, length: 0, line_end: LineEnd::Settled, has_sent_lf: false, nvt: false }
+        Self {
+            unfinished: Vec::new(),
+            max_line,
+            length: 0,
+            line_end: LineEnd::Settled,
+            has_sent_lf: false,
+            nvt: false,
+            discards_line: false,
+        }
     }
 
     /// Removes the next whole line from the front of `input` and returns it without its line end.
@@ -87,6 +97,15 @@ impl LineDecoder {
     /// # Errors
     /// [`LineTooLong`], as soon as the unfinished line exceeds the bound.
     pub fn next_line<'a>(&mut self, input: &mut &'a [u8]) -> Option<Result<Cow<'a, [u8]>, LineTooLong>> {
+        let line = self.decode_line(input);
+        if matches!(line, Some(Ok(_))) && std::mem::take(&mut self.discards_line) {
+            return self.decode_line(input);
+        }
+        line
+    }
+
+    /// Removes the next whole line from the front of `input`, whether or not it is to be dropped.
+    fn decode_line<'a>(&mut self, input: &mut &'a [u8]) -> Option<Result<Cow<'a, [u8]>, LineTooLong>> {
         if self.continue_line_end(input) {
             return Some(Ok(Cow::Borrowed(b"")));
         }
@@ -120,7 +139,7 @@ impl LineDecoder {
         let has_line = !self.unfinished.is_empty() || matches!(self.line_end, LineEnd::Begun | LineEnd::SecondCr);
         let line = self.take_unfinished();
         self.line_end = LineEnd::Settled;
-        has_line.then_some(line)
+        (has_line && !self.discards_line).then_some(line)
     }
 
     /// Erases the last character of the unfinished line, if there is one, as telnet's EC (RFC 854,
@@ -134,6 +153,12 @@ impl LineDecoder {
     pub(crate) fn erase_line(&mut self) {
         self.unfinished = Vec::new();
         self.length = u32::from(self.line_end == LineEnd::Begun);
+    }
+
+    /// Drops the unfinished line up to its end, which is still to come.
+    pub(crate) fn discard_line(&mut self) {
+        self.erase_line();
+        self.discards_line = true;
     }
 
     /// Takes the unfinished line, for a line editor that opens in the middle of it, and starts a new one.

@@ -235,6 +235,21 @@ fn draft_is_taken_out_of_the_unfinished_line() {
 }
 
 #[test]
+fn discarded_line_is_dropped_up_to_its_end_and_the_next_line_is_returned() {
+    for chunk in [1, 3, 100] {
+        let mut decoder = LineDecoder::new(100);
+        assert_eq!(lines_of(&mut decoder, b"one\nlost"), ["one"]);
+        decoder.discard_line();
+        let lines: Vec<String> =
+            b" too\r\n\ntwo\n".chunks(chunk).flat_map(|bytes| lines_of(&mut decoder, bytes)).collect();
+        assert_eq!(lines, ["", "two"]);
+        decoder.discard_line();
+        assert!(lines_of(&mut decoder, b"rest").is_empty());
+        assert_eq!(decoder.finish(), None, "the end of the stream ends the discarded line");
+    }
+}
+
+#[test]
 fn unfinished_line_that_ends_in_a_partial_character_is_recognized() {
     let mut decoder = LineDecoder::new(10);
     assert!(!decoder.ends_in_partial_character());

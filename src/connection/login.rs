@@ -1,0 +1,94 @@
+//! Login: what a connection is told first, its JOIN line, and what it is told as a new member.
+
+use super::Connection;
+use super::close_reason::CloseReason;
+use super::timers::Deadline;
+use crate::net::ListenerProtocol;
+use crate::peer::Peer;
+use crate::peer::byte_sink::ByteSink;
+use crate::peer::events::MembershipSlot;
+use crate::protocol::join::{JoinError, JoinRequest, parse_join};
+use crate::room::inbox::MemberListing;
+use crate::text::messages;
+use std::num::NonZeroU8;
+use std::sync::Arc;
+
+/// How many first lines a person may try on a telnet listener.
+const TELNET_ATTEMPTS: NonZeroU8 = NonZeroU8::MIN.saturating_add(2);
+
+/// How many first lines a connection may still send; `None` once a room has admitted it.
+pub(super) type LoginAttempts = Option<NonZeroU8>;
+
+/// Returns the attempts of a new connection: programs compare the first line after a wrong JOIN line, so a plain
+/// listener allows one.
+pub(super) fn login_attempts(protocol: ListenerProtocol) -> NonZeroU8 {
+    match protocol {
+        ListenerProtocol::Raw => NonZeroU8::MIN,
+        ListenerProtocol::Telnet => TELNET_ATTEMPTS,
+    }
+}
+
+impl Connection {
+    /// Sends the welcome, after the negotiation on a telnet listener.
+    pub(super) fn greet(&mut self) {
+        if self.protocol == ListenerProtocol::Telnet {
+            self.peer.end_lines_in_cr_lf();
+            self.request_input_line();
+        }
+        self.send_notice(messages::WELCOME);
+    }
+
+    /// Asks for the room of a JOIN line, or refuses the line.
+    pub(super) fn handle_first_line(&mut self, line: &[u8]) -> Result<(), CloseReason> {
+        match parse_join(line) {
+            Ok(request) => self.join(request),
+            Err(error) => self.refuse_login(CloseReason::BadJoin(error)),
+        }
+    }
+
+    fn join(&mut self, JoinRequest { room, user }: JoinRequest) -> Result<(), CloseReason> {
+        // From now on the room tells when the server ends.
+        self.shutdown = None;
+        let peer: Arc<Peer<dyn ByteSink>> = Arc::clone(&self.peer) as _;
+        let membership = self.context.registry.join(room, user, peer, MembershipSlot::A);
+        self.state.begin_joining(membership.map_err(|_| CloseReason::Shutdown)?);
+        Ok(())
+    }
+
+    /// Tells the peer why its first line is refused, and lets it try again if it has attempts left. The time for the
+    /// login goes on.
+    ///
+    /// # Errors
+    /// The reason, after the last attempt or for a client of another protocol.
+    pub(super) fn refuse_login(&mut self, reason: CloseReason) -> Result<(), CloseReason> {
+        let is_other_protocol =
+            matches!(reason, CloseReason::BadJoin(JoinError::Http | JoinError::Tls | JoinError::Ssh));
+        let left = self.login_attempts.and_then(|attempts| NonZeroU8::new(attempts.get() - 1));
+        let (Some(left), false, Some(error)) = (left, is_other_protocol, reason.to_peer(false)) else {
+            return Err(reason);
+        };
+        self.login_attempts = Some(left);
+        self.state.return_to_login();
+        self.shutdown = Some(Box::pin(self.context.shutdown.clone().cancelled_owned()));
+        let noun = if left.get() == 1 { "try is" } else { "tries are" };
+        self.reply_line(&format_args!("{error} ({left} more {noun} left)"));
+        Ok(())
+    }
+
+    /// Ends the login of a peer that a room has admitted: the message of the day, and a hint for people.
+    pub(super) fn complete_login(&mut self) {
+        if self.login_attempts.take().is_none() {
+            return;
+        }
+        self.deadlines.clear(Deadline::Login);
+        if let Some(motd) = &self.context.motd {
+            self.reply(motd.as_str().into());
+        }
+        if self.protocol == ListenerProtocol::Telnet {
+            self.state.begin_request(|membership| {
+                membership.request_members(MemberListing::JoinHint);
+                true
+            });
+        }
+    }
+}

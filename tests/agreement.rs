@@ -1,0 +1,292 @@
+//! The agreement on an input line, on a plain socket: what the server requests, and what each kind of client gets.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod common;
+
+use common::telnet::{AGREEMENT, INPUT_LINE_REQUEST, TIMING_MARK};
+use common::{Client, TestServer, WELCOME};
+
+const NO_ANSWER: &str =
+    "*** ui is off: this client did not agree to it within 2 s; use telnet, or PuTTY in telnet mode";
+const REFUSED: &str = "*** ui is off: the client refused it; use telnet, or PuTTY in telnet mode";
+
+/// Joins a member whose lines end in CR LF.
+fn join_nvt(server: &TestServer) -> Client {
+    let mut alice = server.connect();
+    alice.send("JOIN room alice\r\n");
+    alice.expect_text("alice has joined\r\n");
+    alice
+}
+
+/// Switches the input line on, as a client that agrees to it.
+fn switch_on(alice: &mut Client) {
+    alice.send("/ui on\r\n");
+    alice.read_until_bytes(INPUT_LINE_REQUEST);
+    alice.send(AGREEMENT);
+    alice.read_until_bytes("*** ui is on\r\n");
+    alice.read_until_bytes("room> ");
+}
+
+#[test]
+fn input_line_opens_when_the_client_has_agreed() {
+    let server = TestServer::start();
+    let mut alice = join_nvt(&server);
+    alice.send("/ui\r\n/ui on\r\n");
+    alice.expect_text("*** ui is off\r\n");
+    alice.expect_bytes(INPUT_LINE_REQUEST);
+    alice.send(b"\xFF\xFD\x03");
+    alice.send("said in line mode\r\n");
+    alice.expect_text("alice: said in line mode\r\n");
+    alice.send(b"\xFF\xFD\x01");
+    alice.read_until_bytes("*** ui is on\r\n");
+    alice.read_until_bytes("room> ");
+    alice.send("/ui\r");
+    alice.read_until_bytes("*** ui is on\r\n");
+}
+
+/// A program or `nc -C` answers nothing, and would show what follows as rubbish.
+#[test]
+fn client_that_answers_nothing_is_told_that_the_input_line_is_off() {
+    let server = TestServer::start();
+    let mut alice = join_nvt(&server);
+    for _ in 0..2 {
+        alice.send("/ui on\r\nhello\r\n");
+        alice.expect_bytes(INPUT_LINE_REQUEST);
+        alice.expect_text("alice: hello\r\n");
+        alice.expect_line(NO_ANSWER);
+    }
+    alice.send("/ui\r\n");
+    alice.expect_line("*** ui is off");
+}
+
+#[test]
+fn client_that_refuses_echo_or_go_ahead_gets_no_input_line() {
+    for refusal in [&b"\xFF\xFE\x01"[..], b"\xFF\xFE\x03", b"\xFF\xFE\x03\xFF\xFE\x01", b"\xFF\xFD\x03\xFF\xFE\x01"] {
+        let server = TestServer::start();
+        let mut alice = join_nvt(&server);
+        alice.send("/ui on\r\n");
+        alice.expect_bytes(INPUT_LINE_REQUEST);
+        alice.send(refusal);
+        alice.read_until_bytes(format!("{REFUSED}\r\n"));
+        alice.send("fine\r\n");
+        let before = alice.read_until_bytes("alice: fine\r\n");
+        assert!(!before.contains(&b'>'), "a prompt was drawn: {}", before.escape_ascii());
+    }
+}
+
+#[test]
+fn client_that_ends_an_option_loses_the_input_line_and_is_told() {
+    let server = TestServer::start();
+    let mut alice = join_nvt(&server);
+    switch_on(&mut alice);
+    alice.send(b"\xFF\xFE\x01");
+    alice.read_until_bytes(format!("{REFUSED}\r\n"));
+    alice.send("fine\r\n");
+    alice.read_until_bytes("alice: fine\r\n");
+}
+
+/// tintin++ and others answer nothing to WONT and DONT.
+#[test]
+fn client_that_answers_nothing_to_the_end_of_options_can_switch_on_again() {
+    let server = TestServer::start();
+    let mut alice = join_nvt(&server);
+    alice.send("/ui on\r\n");
+    alice.expect_bytes(INPUT_LINE_REQUEST);
+    alice.send(b"\xFF\xFD\x01\xFF\xFD\x03\xFF\xFC\x1F");
+    alice.read_until_bytes("*** ui is on\r\n");
+    alice.send("/ui off\r\n");
+    alice.read_until_bytes("*** ui is off\r\n");
+    alice.send("/ui on\r\n");
+    alice.read_until_bytes(b"\xFF\xFB\x03\xFF\xFB\x01");
+    alice.send(b"\xFF\xFD\x01\xFF\xFD\x03\xFF\xFC\x1F");
+    alice.read_until_bytes("*** ui is on\r\n");
+}
+
+#[test]
+fn clients_that_agree_to_all_or_answer_twice_get_one_input_line() {
+    let all = [b"\xFF\xFB\x00\xFF\xFB\x18\xFF\xFB\x1F\xFF\xFD\x03\xFF\xFD\x01", &b"\xFF\xFA\x18\x00xterm\xFF\xF0"[..]]
+        .concat();
+    for answers in [all.clone(), [&all[..], &all].concat()] {
+        let server = TestServer::start();
+        let mut alice = join_nvt(&server);
+        alice.send("/ui on\r\n");
+        alice.expect_bytes(INPUT_LINE_REQUEST);
+        alice.send(&answers);
+        alice.read_until_bytes("*** ui is on\r\n");
+        alice.send("hello\r");
+        let drawn = alice.read_until_bytes("alice: hello\r\n");
+        assert!(!drawn.windows(8).any(|bytes| bytes == b"ui is on"), "{}", drawn.escape_ascii());
+    }
+}
+
+/// Emacs agrees to ECHO with a terminal that shows escape sequences as text.
+#[test]
+fn dumb_terminal_gets_no_input_line() {
+    let server = TestServer::start();
+    let mut alice = join_nvt(&server);
+    alice.send("/ui on\r\n");
+    alice.expect_bytes(INPUT_LINE_REQUEST);
+    alice.send(b"\xFF\xFB\x18\xFF\xFC\x1F\xFF\xFD\x03\xFF\xFD\x01");
+    alice.read_until_bytes(b"\xFF\xFA\x18\x01\xFF\xF0");
+    alice.send(b"\xFF\xFA\x18\x00dumb\xFF\xF0");
+    let before = alice.read_until_bytes("\r\n");
+    let said = alice_text(&before);
+    assert!(said.starts_with("*** ui is off: the terminal type is dumb"), "{said}");
+    assert!(before.windows(6).any(|bytes| bytes == b"\xFF\xFC\x01\xFF\xFC\x03"), "ECHO is not withdrawn");
+}
+
+/// Returns the text of bytes without the telnet commands before it.
+fn alice_text(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    text[text.find('*').unwrap_or(0)..].to_owned()
+}
+
+#[test]
+fn draft_of_line_mode_goes_on_in_the_input_line() {
+    let server = TestServer::start();
+    let mut alice = join_nvt(&server);
+    alice.send("/ui on\r\n");
+    alice.expect_bytes(INPUT_LINE_REQUEST);
+    alice.send("begun in line mode,");
+    alice.send(b"\xFF\xFD\x03\xFF\xFD\x01");
+    alice.read_until_bytes("room> begun in line mode,");
+    alice.send(" ended in the input line\r");
+    alice.read_until_bytes("alice: begun in line mode, ended in the input line\r\n");
+}
+
+#[test]
+fn first_telnet_command_is_answered_with_cr_lf_and_a_request_for_binary() {
+    let server = TestServer::start();
+    let mut alice = server.join("room", "alice");
+    alice.send(b"\xFF\xF6");
+    alice.expect_bytes(b"\xFF\xFD\x00*** yes, roomcast is here\r\n");
+    alice.send(b"\xFF\xFB\x00\xFF\xFD\x00\xFF\xFD\x06");
+    alice.expect_bytes(&[b"\xFF\xFB\x00", TIMING_MARK].concat());
+}
+
+/// GNU telnet without BINARY takes the second byte of `у` for Ctrl-C.
+#[test]
+fn line_that_telnet_cut_in_a_letter_is_not_said_and_its_user_is_told() {
+    let server = TestServer::start();
+    let (mut bob, mut alice) = server.join_pair("room", "bob", "alice");
+    alice.send(b"\xD0\xB4\xD1\xFF\xF4\xFF\xFD\x06\xD0\xB3\r\n");
+    alice.read_until_bytes("*** that line was lost: ");
+    alice.send("Привет\r\n");
+    alice.read_until_bytes("alice: Привет\r\n");
+    bob.expect_line("alice: Привет");
+}
+
+#[test]
+fn first_interrupt_tells_how_to_leave() {
+    let server = TestServer::start();
+    let mut alice = server.join("room", "alice");
+    alice.send(b"not to be said\xFF\xF4\xFF\xF4hello\n");
+    alice.read_until_bytes("*** the line was dropped; /quit leaves\r\n");
+    alice.expect_text("alice: hello\r\n");
+    let mut bob = server.connect();
+    bob.send(b"\xFF\xF4JOIN room bob\n");
+    let told = bob.read_until_bytes("\r\n");
+    assert!(alice_text(&told).contains("JOIN <ROOMNAME> <USERNAME>"), "{}", told.escape_ascii());
+}
+
+#[test]
+fn telnet_listener_negotiates_first_and_welcomes_then() {
+    let server = TestServer::start_telnet();
+    let mut alice = Client::connect_raw(server.address);
+    alice.expect_bytes(INPUT_LINE_REQUEST);
+    alice.expect_text(&WELCOME.replace('\n', "\r\n"));
+    alice.send(AGREEMENT);
+    alice.read_until_bytes("> ");
+    alice.send("join lobby alice\r");
+    alice.read_until_bytes("alice has joined\r\n");
+    alice.read_until_bytes("*** you are in lobby: alice. /help lists the commands, /quit leaves\r\n");
+    alice.read_until_bytes("lobby> ");
+}
+
+#[test]
+fn telnet_listener_serves_a_client_that_is_no_telnet() {
+    let server = TestServer::start_telnet();
+    let mut alice = Client::connect_raw(server.address);
+    alice.expect_bytes(INPUT_LINE_REQUEST);
+    alice.expect_text(&WELCOME.replace('\n', "\r\n"));
+    alice.send("JOIN lobby alice\n");
+    alice.expect_line("alice has joined");
+    alice.expect_line("*** you are in lobby: alice. /help lists the commands, /quit leaves");
+    alice.expect_line(NO_ANSWER);
+    alice.send("hello\n");
+    alice.expect_line("alice: hello");
+}
+
+#[test]
+fn first_line_may_be_tried_three_times_on_a_telnet_listener() {
+    let server = TestServer::start_telnet();
+    let _taken = {
+        let mut taken = Client::connect_raw(server.address);
+        taken.send("JOIN lobby alice\n");
+        taken.read_until_bytes("alice has joined\r\n");
+        taken
+    };
+    let mut alice = Client::connect_raw(server.address);
+    alice.read_until_bytes("<USERNAME>\r\n");
+    alice.send("hello\n");
+    let told = alice.read_line();
+    assert!(told.starts_with("*** the first line did not start with JOIN"), "{told}");
+    assert!(told.ends_with("(2 more tries are left)"), "{told}");
+    alice.send("JOIN lobby alice\n");
+    let told = alice.read_line();
+    assert!(told.starts_with("*** the name alice is taken in lobby"), "{told}");
+    assert!(told.ends_with("(1 more try is left)"), "{told}");
+    alice.send("JOIN lobby alice2\n");
+    alice.expect_line("alice2 has joined");
+
+    let mut bob = Client::connect_raw(server.address);
+    bob.read_until_bytes("<USERNAME>\r\n");
+    bob.send("one\ntwo\n");
+    let _ = (bob.read_line(), bob.read_line());
+    bob.send("three\n");
+    let reason = bob.expect_error();
+    assert!(reason.starts_with("the first line did not start with JOIN"), "{reason}");
+}
+
+/// The member gets times and colors in line mode, and keeps them through the input line.
+#[test]
+fn times_colors_and_hidden_names_are_kept_through_the_input_line() {
+    let server = TestServer::start();
+    let mut alice = join_nvt(&server);
+    alice.send("/time\r\n/color\r\n/time +2\r\n");
+    alice.expect_line("*** time is off");
+    alice.expect_line("*** color is off");
+    let said = alice.read_line();
+    assert!(said[2..].starts_with(':') && said.ends_with(" *** time is on, shown in UTC+02:00"), "{said}");
+    switch_on(&mut alice);
+    alice.send("/time\r");
+    alice.read_until_bytes(" *** time is on, shown in UTC+02:00\r\n");
+    alice.send("/ui off\r");
+    alice.read_until_bytes("*** ui is off\r\n");
+    alice.send("/time off\r\nplain again\r\n");
+    alice.read_until_bytes("*** time is off\r\n");
+    alice.expect_text("alice: plain again\r\n");
+}
+
+#[test]
+fn hidden_names_are_hidden_in_line_mode_and_in_the_history() {
+    let server = TestServer::start();
+    let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
+    alice.send("/ignore BOB\n");
+    let said = alice.read_line();
+    assert!(said.starts_with("*** lines of BOB are hidden"), "{said}");
+    bob.send("psst\n/me waves\n/msg alice hi\n");
+    bob.skip_to_line("*** you whisper to alice: hi");
+    alice.send("/last\n");
+    for line in ["*** alice has joined", "*** bob has joined"] {
+        alice.expect_line(line);
+    }
+    bob.send("/nick rob\nstill here\n");
+    bob.skip_to_line("rob: still here");
+    alice.expect_line("bob is now known as rob");
+    alice.send("/unignore rob\n");
+    alice.expect_line("*** lines of rob are shown from now on");
+    bob.send("hello\n");
+    alice.skip_to_line("rob: hello");
+}
