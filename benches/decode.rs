@@ -19,6 +19,11 @@ fn lines_of(piece: &[u8]) -> Vec<u8> {
     input(&[&piece.repeat(1000)[..], b"\n"].concat())
 }
 
+/// Returns the bytes of a line that repeats `piece` after a sequence of nearly the length that the decoder looks back.
+fn after_long_sequence(piece: &[u8]) -> Vec<u8> {
+    [&b"\x1B["[..], &[b'0'; 250], b"m", &piece.repeat(1000), b"\n"].concat()
+}
+
 /// Decodes a read's telnet commands and lines, and sanitises each line. Returns the bytes of text and the
 /// number of commands.
 fn decode(mut bytes: &[u8], chunk: usize) -> (usize, usize) {
@@ -58,10 +63,16 @@ fn benchmark(criterion: &mut Criterion) {
         ("hostile-doubled-ff", lines_of(b"\xFF\xFF"), READ),
         ("hostile-backspace", lines_of(b"a\x08"), READ),
         ("hostile-backspace-utf8", lines_of("\u{1F600}\u{7F}".as_bytes()), READ),
+        ("hostile-backspace-cluster", lines_of("e\u{301}\u{302}\u{303}\u{7F}".as_bytes()), READ),
+        ("hostile-backspace-sequence", lines_of(b"a\x1B[D\x08"), READ),
+        ("hostile-backspace-after-sequence", input(&after_long_sequence(b"a\x08")), READ),
         ("hostile-nul", lines_of(b"a\0"), READ),
         ("hostile-cr-inside", lines_of(b"a\r"), READ),
         ("hostile-control", lines_of(b"\x1B[2J\x07"), READ),
         ("hostile-c1", lines_of("\u{9B}2J".as_bytes()), READ),
+        ("hostile-sequence", lines_of(b"\x1B[1;2H"), READ),
+        ("hostile-unfinished-sequence", lines_of(b"\x1B"), READ),
+        ("hostile-flag", lines_of("\u{1F3F4}\u{E0061}\u{E0062}\u{E0063}".as_bytes()), READ),
         ("hostile-bidi", lines_of("a\u{202E}b\u{2066}".as_bytes()), READ),
     ];
     let mut group = criterion.benchmark_group("decode");

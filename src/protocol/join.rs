@@ -202,7 +202,9 @@ mod tests {
 
     #[test]
     fn control_character_in_a_name_is_an_error_that_shows_it_escaped() {
-        for character in ['\u{7}', '\u{1B}', '\u{7F}', '\u{9B}', '\u{202E}', '\u{FEFF}', '\u{FFFD}'] {
+        for character in
+            ['\u{7}', '\u{1B}', '\u{7F}', '\u{9B}', '\u{202E}', '\u{FEFF}', '\u{FFF9}', '\u{FFFD}', '\u{E0041}']
+        {
             let error = NameError::Character(character);
             for name in [format!("{character}b"), format!("b{character}"), character.to_string()] {
                 assert_error(&format!("JOIN a {name}"), JoinError::InvalidUserName(error));

@@ -1,11 +1,11 @@
 //! Escape sequences: finds where a terminal's escape sequence ends in the bytes of a line.
 //!
 //! A key that is no character sends such a sequence (`ESC [ D` for Left), and a program writes one to
-//! control a terminal. The forms are those of ECMA-48, section 5.3 (`ESC` and a final byte), section 5.4
-//! (control sequences) and section 5.6 (control strings), of ECMA-35, section 13.2 (intermediate bytes), and
-//! of the keys of xterm and the Linux console. As in terminals, an ESC always begins a sequence, also
-//! inside another one. The parser of the VT500 (<https://vt100.net/emu/dec_ansi_parser>) is the model for
-//! control characters inside sequences.
+//! control a terminal. The forms are those of ECMA-48, sections 5.3 and 5.5 (`ESC` and a final byte), 5.4
+//! (control sequences) and 5.6 (control strings), of ECMA-35, section 13 (intermediate bytes), and of the
+//! keys of xterm and the Linux console. As in terminals, an ESC always begins a sequence, also inside
+//! another one. The parser of the VT500 (<https://vt100.net/emu/dec_ansi_parser>) is the model for control
+//! characters inside sequences.
 
 use memchr::memrchr;
 
@@ -15,10 +15,10 @@ pub(crate) const ESC: u8 = 0x1B;
 /// BEL, which ends an operating system command (OSC) as ST does.
 const BEL: u8 = 0x07;
 
-/// CAN, which aborts a sequence (ECMA-48, section 8.3.6).
+/// CAN (ECMA-48, section 8.3.6), which aborts a sequence in terminals.
 const CAN: u8 = 0x18;
 
-/// SUB, which aborts a sequence in terminals.
+/// SUB, which aborts a sequence in terminals, too.
 const SUB: u8 = 0x1A;
 
 /// The longest sequence that [`trim_trailing_sequences`] recognizes, in bytes. Keys send fewer than 20; a

@@ -16,11 +16,11 @@ pub struct RoomName(NameBytes);
 /// A user's name in a room: 1 to 20 printable ASCII bytes (0x21-0x7E), of no form that forges a line.
 ///
 /// A user name keeps its case when shown, and is compared without ASCII case: `Alice` cannot pass for
-/// `alice`. Besides names enclosed in `<>`, as for rooms, forms are refused that look like another line or
-/// command, since lines begin with the name of their sender:
+/// `alice`. Besides names enclosed in `<>`, as for rooms, forms are refused that look like another line:
 /// - *A star at the start.* `*** ` begins the server's replies and `* ` begins an action, so `*** has joined`
 ///   would look like a reply and `* has joined` like an action.
-/// - *A slash at the start.* A name that looks like a command could be typed in a line that is then run.
+/// - *A slash at the start.* `/last` shows a room's lines after `*** `, so a chat line of `/nick` would look
+///   like the reply `*** /nick: an argument is missing`.
 /// - *A colon at the end.* `bob: has joined` would look like a chat line of `bob`.
 #[derive(Clone, Copy)]
 pub struct UserName(NameBytes);

@@ -27,7 +27,7 @@ const MAX_FLAG_TAGS: usize = 16;
 /// - `ESC O` and a character, with digits and `;` between them (keys of xterm);
 /// - `ESC ]`, `ESC P`, `ESC X`, `ESC ^` and `ESC _` up to ST, which is `ESC \` (control strings; ECMA-48,
 ///   section 5.6); BEL ends one that began with `ESC ]`, as in xterm;
-/// - `ESC`, intermediates and a final byte (ECMA-35, section 13.2), such as `ESC ( B` and `ESC c`.
+/// - `ESC`, intermediates and a final byte (ECMA-35, section 13), such as `ESC ( B` and `ESC c`.
 ///
 /// A sequence that the line does not finish is dropped up to the end of the line. CAN and SUB abort a
 /// sequence, and ESC begins another one. Other control characters inside a sequence are dropped with it and

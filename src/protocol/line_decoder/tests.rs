@@ -87,7 +87,7 @@ fn reference_erase(line: &[u8]) -> Vec<u8> {
     };
     let mut line = without_sequences(line);
     let width = line.utf8_chunks().last().map_or(0, |last| match last.invalid().len() {
-        0 => last.valid().graphemes(true).last().map_or(0, str::len),
+        0 => last.valid().graphemes(true).next_back().map_or(0, str::len),
         invalid => invalid,
     });
     line.truncate(line.len() - width);
@@ -170,8 +170,8 @@ fn lf_or_nul_after_a_cr_that_ended_a_line_elsewhere_is_dropped() {
             let mut decoder = LineDecoder::new(100);
             decoder.continue_after_cr();
             let chunks = typed.as_bytes().chunks(size);
-            let decoded: Vec<String> = chunks.flat_map(|chunk| lines_of(&mut decoder, chunk)).collect();
-            assert_eq!(decoded, lines, "{typed:?}");
+            let found: Vec<String> = chunks.flat_map(|chunk| lines_of(&mut decoder, chunk)).collect();
+            assert_eq!(found, lines, "{typed:?}");
         }
     }
     let mut decoder = LineDecoder::new(100);
