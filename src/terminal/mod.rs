@@ -16,6 +16,7 @@ mod line_buffer;
 pub(crate) mod line_style;
 mod narrowing;
 mod room_line;
+mod row;
 mod speakers;
 mod viewport;
 mod width;

@@ -8,24 +8,15 @@ use crate::terminal::input_history::InputHistory;
 use crate::terminal::keys::{Key, KeyDecoder};
 use crate::terminal::line_buffer::LineBuffer;
 use crate::terminal::line_style::{Attention, Layout, LineFormatter};
-use crate::terminal::narrowing::Narrowing;
 use crate::terminal::room_line::RoomLine;
+use crate::terminal::row::Row;
 use crate::terminal::speakers::Speakers;
-use crate::terminal::viewport::{Prompt, RenderedRow, Viewport};
+use crate::terminal::viewport::Prompt;
 use crate::text::time::Minute;
 use std::time::Duration;
 
 /// The most bytes of keys that one call of [`Editor::feed`] takes, so that its caller can charge them.
 pub(crate) const FEED_BYTES: usize = 1 << 10;
-
-/// How long after a change the row is rendered: a fast typist makes a key every 50 ms, and a paste is rendered once.
-const RENDER_DELAY: Duration = Duration::from_millis(10);
-
-/// How long the editor waits for the terminal to report the position of its cursor.
-const REPORT_DELAY: Duration = Duration::from_millis(300);
-
-/// BEL (ECMA-48, section 8.3.3).
-const BELL: u8 = 0x07;
 
 /// What an editor needs to know of its terminal and its connection.
 #[derive(Clone, Debug)]
@@ -71,18 +62,8 @@ pub(crate) struct Editor {
     speakers: Speakers,
     /// The names that TAB shows one after the other; `None` after any other key.
     completion: Option<Completion>,
-    /// The part of the line that the row shows.
-    viewport: Viewport,
-    /// The row that the terminal shows now.
-    rendered: RenderedRow,
-    /// Where the row is in a terminal that has become narrower.
-    narrowing: Narrowing,
-    /// Whether the row may have changed since the last render.
-    is_dirty: bool,
-    /// Whether the terminal's row may differ from `rendered`, so that the next render draws all of it.
-    needs_redraw: bool,
-    /// Whether the next render rings the bell.
-    bell_pending: bool,
+    /// The row of the terminal.
+    row: Row,
 }
 
 impl Editor {
@@ -90,7 +71,7 @@ impl Editor {
     #[must_use]
     pub(crate) fn open(settings: EditorSettings) -> Box<Self> {
         Box::new(Self {
-            viewport: Viewport::new(settings.columns),
+            row: Row::new(settings.columns),
             settings,
             keys: KeyDecoder::default(),
             line: LineBuffer::default(),
@@ -99,17 +80,12 @@ impl Editor {
             erased: String::new(),
             speakers: Speakers::default(),
             completion: None,
-            rendered: RenderedRow::default(),
-            narrowing: Narrowing::default(),
-            is_dirty: true,
-            needs_redraw: true,
-            bell_pending: false,
         })
     }
 
     /// Erases the row and leaves the cursor at its start. The edited line is dropped with the editor.
     pub(crate) fn close(&mut self, out: &mut Vec<u8>) {
-        self.narrowing.clear_row(out);
+        self.row.clear(out);
     }
 
     /// Returns whether the last byte was a CR: an LF or NUL right after it belongs to the same Enter.
@@ -147,7 +123,7 @@ impl Editor {
         if self.completion.is_some() {
             self.show_completion();
         } else {
-            self.ring_bell();
+            self.row.ring_bell();
         }
     }
 
@@ -161,16 +137,13 @@ impl Editor {
         formatter: &mut LineFormatter,
         lines: impl IntoIterator<Item = (Minute, &'a [u8])>,
     ) {
-        let mut formatted = Vec::new();
+        let mut shown = Vec::new();
         for (said, lines) in lines {
-            self.format_lines(&mut formatted, formatter, lines, said);
+            self.format_lines(&mut shown, formatter, lines, said);
         }
-        if !formatted.is_empty() {
-            self.narrowing.clear_row(out);
-            out.append(&mut formatted);
-            // The cursor's row is empty now.
-            self.needs_redraw = false;
-            self.rendered = RenderedRow::default();
+        if !shown.is_empty() {
+            self.row.clear(out);
+            out.append(&mut shown);
             self.render(out);
         }
     }
@@ -183,7 +156,9 @@ impl Editor {
             let parsed = RoomLine::parse(line);
             self.speakers.note(parsed, formatter.own_name());
             let attention = formatter.format_line(out, line, parsed, layout);
-            self.bell_pending |= self.settings.bell && attention == Attention::Wanted;
+            if self.settings.bell && attention == Attention::Wanted {
+                self.row.ring_bell();
+            }
         }
     }
 
@@ -191,9 +166,7 @@ impl Editor {
     pub(crate) fn resize(&mut self, columns: u16) {
         if columns != self.settings.columns {
             self.settings.columns = columns;
-            self.viewport = Viewport::new(columns);
-            self.narrowing.on_resize(&self.rendered, self.viewport.columns());
-            self.needs_redraw = true;
+            self.row.resize(columns);
         }
     }
 
@@ -202,7 +175,7 @@ impl Editor {
         if prompt != self.settings.prompt {
             prompt.clone_into(&mut self.settings.prompt);
             self.speakers.clear();
-            self.is_dirty = true;
+            self.row.note_change();
         }
     }
 
@@ -220,10 +193,7 @@ impl Editor {
     /// if there is nothing to render. The delay is longer while the terminal's report of its cursor is awaited.
     #[must_use]
     pub(crate) fn render_delay(&self) -> Option<Duration> {
-        if self.narrowing.awaits_report() {
-            return Some(REPORT_DELAY);
-        }
-        (self.is_dirty || self.needs_redraw || self.bell_pending).then_some(RENDER_DELAY)
+        self.row.render_delay()
     }
 
     /// Writes the changes of the row since the last render, and a pending bell, to `out`. After the terminal became
@@ -231,27 +201,15 @@ impl Editor {
     ///
     /// The work and the bytes depend on the width of the terminal alone.
     pub(crate) fn render(&mut self, out: &mut Vec<u8>) {
-        if self.narrowing.request_report(out) {
-            return;
-        }
-        if std::mem::take(&mut self.needs_redraw) {
-            self.narrowing.clear_row(out);
-            self.rendered = RenderedRow::default();
-        }
-        self.is_dirty = false;
-        let row = self.viewport.render(&self.line, Prompt { text: &self.settings.prompt, is_full: self.is_full });
-        row.write_changes(out, &self.rendered);
-        self.rendered = row;
-        if std::mem::take(&mut self.bell_pending) {
-            out.push(BELL);
-        }
+        let prompt = Prompt { text: &self.settings.prompt, is_full: self.is_full };
+        self.row.render(out, &self.line, prompt);
     }
 
     /// Applies a key; returns the event that it causes. `is_last` is whether the key is the last that has arrived.
     fn handle_key(&mut self, key: Key, is_last: bool) -> Option<EditorEvent> {
         match key {
             Key::CursorReport { column } => {
-                self.narrowing.on_report(column, &self.rendered, self.viewport.columns());
+                self.row.on_cursor_report(column);
                 None
             }
             Key::Tab if is_last && self.completion.is_some() => {
@@ -284,14 +242,14 @@ impl Editor {
         self.completion = None;
         self.history.reset();
         self.is_full = false;
-        self.is_dirty = true;
+        self.row.note_change();
         self.line.take()
     }
 
     /// Applies a key without an event to the line, the history or the row.
     fn apply_key(&mut self, key: Key) {
         self.completion = None;
-        self.is_dirty = true;
+        self.row.note_change();
         let length = self.line.text().len();
         let buffer = &mut self.line;
         match key {
@@ -312,7 +270,7 @@ impl Editor {
             Key::EraseWordAfter => keep_erased(&mut self.erased, buffer.erase_word_after()),
             Key::EraseToStart => keep_erased(&mut self.erased, buffer.erase_to_start()),
             Key::EraseToEnd => keep_erased(&mut self.erased, buffer.erase_to_end()),
-            Key::Redraw => self.needs_redraw = true,
+            Key::Redraw => self.row.request_redraw(),
             // `handle_key` handles the keys with events.
             Key::Enter | Key::Interrupt | Key::CursorReport { .. } => {}
         }
@@ -338,7 +296,7 @@ impl Editor {
         let fits = self.settings.max_line.saturating_sub(self.line.text().len()) >= bytes;
         if !fits {
             self.is_full = true;
-            self.ring_bell();
+            self.row.ring_bell();
         }
         fits
     }
@@ -359,13 +317,8 @@ impl Editor {
         let text = completion.text(&self.line.text()[cursor..]);
         if self.has_capacity(text.len().saturating_sub(cursor - start)) {
             self.line.replace_before(start, &text);
-            self.is_dirty = true;
+            self.row.note_change();
         }
-    }
-
-    /// Rings the bell with the next render.
-    fn ring_bell(&mut self) {
-        self.bell_pending = true;
     }
 }
 

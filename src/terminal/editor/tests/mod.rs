@@ -7,6 +7,7 @@ mod typing;
 
 use super::*;
 use crate::terminal::line_style::LineStyle;
+use crate::terminal::row::{BELL, RENDER_DELAY, REPORT_DELAY};
 use crate::text::names::UserName;
 use std::num::NonZeroU16;
 
@@ -117,7 +118,7 @@ impl Screen {
 
     /// Returns how many bells the editor wrote last.
     fn bells(&self) -> usize {
-        self.sent.iter().filter(|byte| **byte == BELL).count()
+        memchr::memchr_iter(BELL, &self.sent).count()
     }
 }
 

@@ -59,9 +59,9 @@ fn check_screen(screen: &Screen) -> Result<(), TestCaseError> {
     let prompt = Prompt { text: PROMPT, is_full: editor.is_full }.fit(screen.columns.into());
     let seen = row.strip_prefix(&*prompt);
     prop_assert!(seen.is_some(), "{row:?} {prompt:?}");
-    let shown = editor.rendered.text.strip_prefix(&*prompt);
-    prop_assert!(shown.is_some(), "{:?}", editor.rendered);
-    let (shown, at) = (shown.unwrap(), editor.rendered.cursor - prompt.len());
+    let shown = editor.row.rendered().text.strip_prefix(&*prompt);
+    prop_assert!(shown.is_some(), "{:?}", editor.row.rendered());
+    let (shown, at) = (shown.unwrap(), editor.row.rendered().cursor - prompt.len());
     let widths = shown.char_indices().scan(0, |sum, (byte, character)| {
         *sum += character_width(character);
         Some((*sum, byte + character.len_utf8()))
@@ -138,7 +138,7 @@ proptest! {
             screen.events(&chunk);
             prop_assert!(screen.editor.line.text().len() <= max_line);
             prop_assert!(screen.rows().len() <= 1, "{:?}", screen.rows());
-            prop_assert!(screen.editor.rendered.cursor < columns.into());
+            prop_assert!(screen.editor.row.rendered().cursor < columns.into());
             prop_assert_eq!(screen.terminal.screen().cursor_position().0, 0);
         }
     }
@@ -151,7 +151,7 @@ proptest! {
     ) {
         let is_safe = |character: &char| !crate::text::sanitize::controls_terminal(*character);
         let lines: Vec<String> = lines.iter().map(|line| line.chars().filter(is_safe).collect()).collect();
-        let typed: String = lines.iter().map(|line| format!("{line}\r")).collect();
+        let typed: String = lines.iter().flat_map(|line| [line, "\r"]).collect();
         let mut screen = Screen::new(30, 1_000);
         let entered: Vec<String> =
             typed.as_bytes().chunks(chunk_length).flat_map(|chunk| screen.type_bytes(chunk)).collect();

@@ -7,7 +7,7 @@ const REQUEST: &[u8] = b"\x1b[6n";
 /// Makes the terminal narrower as one that reflows: it shows the lines above and the row at the new width.
 fn reflow(screen: &mut Screen, columns: u16) {
     let text = screen.rows().join("\r\n");
-    let cursor = screen.editor.rendered.cursor;
+    let cursor = screen.editor.row.rendered().cursor;
     screen.columns = columns;
     screen.terminal = vt100::Parser::new(size(ROWS), size(columns), 0);
     screen.terminal.process(text.as_bytes());
@@ -103,8 +103,11 @@ fn extreme_widths_are_safe() {
         let (mut out, mut input) = (Vec::new(), "漢字abcdefghij\x1b[D\x1b[D漢".as_bytes());
         assert_eq!(editor.feed(&mut input), None);
         editor.render(&mut out);
-        assert!(crate::terminal::width::text_width(&editor.rendered.text) < usize::from(columns).max(1), "{columns}");
-        assert!(editor.rendered.cursor < columns.into(), "{columns}");
+        assert!(
+            crate::terminal::width::text_width(&editor.row.rendered().text) < usize::from(columns).max(1),
+            "{columns}"
+        );
+        assert!(editor.row.rendered().cursor < columns.into(), "{columns}");
         editor.print_above(&mut out, &mut LineFormatter::default(), [(Minute(0), "bob: 漢字 and more\n".as_bytes())]);
         for columns in [0, 1, 65_535, 2, 40] {
             editor.resize(columns);
