@@ -10,6 +10,9 @@ use unicode_segmentation::UnicodeSegmentation;
 /// clusters, so that the cost of a key is bounded.
 const MAX_CLUSTER: usize = 64;
 
+/// The most bytes that a move or an erasure by word passes, so that the cost of a key is bounded.
+const MAX_WORD: usize = 1 << 10;
+
 /// The characters that separate words.
 const BLANKS: [char; 2] = [' ', '\t'];
 
@@ -63,7 +66,8 @@ impl LineBuffer {
 
     /// Returns the start of the word at whose end the cursor stands: the cursor itself after a blank.
     pub(super) fn word_start(&self) -> usize {
-        self.text[..self.cursor].rfind(BLANKS).map_or(0, |blank| blank + 1)
+        let (start, before) = self.words_before();
+        before.rfind(BLANKS).map_or(start, |blank| start + blank + 1)
     }
 
     pub(super) fn move_left(&mut self) {
@@ -91,7 +95,9 @@ impl LineBuffer {
     }
 
     pub(super) fn erase_character_before(&mut self) {
-        self.erase_back_to(self.previous_cluster_start());
+        let start = self.previous_cluster_start();
+        self.text.drain(start..self.cursor);
+        self.cursor = start;
     }
 
     pub(super) fn erase_character_after(&mut self) {
@@ -105,7 +111,10 @@ impl LineBuffer {
 
     /// Erases the word after the cursor and returns it.
     pub(super) fn erase_word_after(&mut self) -> String {
-        self.text.drain(self.cursor..self.next_word_end()).collect()
+        let end = self.next_word_end();
+        let erased = self.text[self.cursor..end].to_owned();
+        self.text.drain(self.cursor..end);
+        erased
     }
 
     /// Erases the text before the cursor and returns it.
@@ -120,7 +129,8 @@ impl LineBuffer {
 
     /// Erases the text between `from` and the cursor and returns it.
     fn erase_back_to(&mut self, from: usize) -> String {
-        let erased = self.text.drain(from..self.cursor).collect();
+        let erased = self.text[from..self.cursor].to_owned();
+        self.text.drain(from..self.cursor);
         self.cursor = from;
         erased
     }
@@ -141,15 +151,22 @@ impl LineBuffer {
 
     /// Returns the start of the word before the cursor.
     fn previous_word_start(&self) -> usize {
-        let word = self.text[..self.cursor].trim_end_matches(BLANKS);
-        word.rfind(BLANKS).map_or(0, |blank| blank + 1)
+        let (start, before) = self.words_before();
+        before.trim_end_matches(BLANKS).rfind(BLANKS).map_or(start, |blank| start + blank + 1)
     }
 
     /// Returns the end of the word after the cursor.
     fn next_word_end(&self) -> usize {
         let rest = &self.text[self.cursor..];
+        let rest = &rest[..floor_char_boundary(rest, MAX_WORD)];
         let word = rest.trim_start_matches(BLANKS);
         self.cursor + rest.len() - word.len() + word.find(BLANKS).unwrap_or(word.len())
+    }
+
+    /// Returns the last [`MAX_WORD`] bytes before the cursor, and where they start.
+    fn words_before(&self) -> (usize, &str) {
+        let start = floor_char_boundary(&self.text, self.cursor.saturating_sub(MAX_WORD));
+        (start, &self.text[start..self.cursor])
     }
 }
 
@@ -228,6 +245,17 @@ mod tests {
         line.replace_before(3, "bob ");
         line.insert_text("x");
         assert_eq!((line.text(), line.cursor(), line.word_start()), ("hi\tbob x", 8, 7));
+    }
+
+    #[test]
+    fn endless_word_is_passed_in_bounded_steps() {
+        for text in ["x".repeat(5_000), " ".repeat(5_000)] {
+            let mut line = line(&text);
+            line.move_word_left();
+            assert_eq!(line.cursor(), 5_000 - MAX_WORD);
+            line.move_to_start();
+            assert_eq!(line.erase_word_after().len(), MAX_WORD);
+        }
     }
 
     #[test]

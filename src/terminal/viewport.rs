@@ -176,7 +176,7 @@ fn fit(text: &str, available: usize, limit: usize) -> (usize, String) {
             return (at, shown);
         }
         marks = if columns > 0 { 0 } else { marks + 1 };
-        if columns > 0 || (width > 0 && marks <= MAX_COMBINING_MARKS && !is_joiner(character)) {
+        if columns > 0 || (width > 0 && marks <= MAX_COMBINING_MARKS && !is_not_drawn(character)) {
             shown.push(if character == '\t' { ' ' } else { character });
         }
         width += columns;
@@ -184,10 +184,19 @@ fn fit(text: &str, available: usize, limit: usize) -> (usize, String) {
     (text.len(), shown)
 }
 
-/// Returns whether a character changes how its neighbors are drawn: the zero-width joiner or a variation
-/// selector.
-fn is_joiner(character: char) -> bool {
-    matches!(character, '\u{200D}' | '\u{FE00}'..='\u{FE0F}')
+/// Returns whether a character without a width is not drawn, since terminals disagree on what it does to its neighbors
+/// or on its width: the zero-width joiner, variation selectors, tags, invisible operators and fillers.
+fn is_not_drawn(character: char) -> bool {
+    matches!(
+        character,
+        '\u{180B}'..='\u{180F}'
+            | '\u{200D}'
+            | '\u{2060}'..='\u{2064}'
+            | '\u{3164}'
+            | '\u{FE00}'..='\u{FE0F}'
+            | '\u{FFA0}'
+            | '\u{E0000}'..='\u{E0FFF}'
+    )
 }
 
 impl RenderedRow {

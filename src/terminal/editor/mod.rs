@@ -12,11 +12,12 @@ use crate::terminal::room_line::RoomLine;
 use crate::terminal::row::Row;
 use crate::terminal::speakers::Speakers;
 use crate::terminal::viewport::Prompt;
+use crate::terminal::width::floor_char_boundary;
 use crate::text::time::Minute;
 use std::time::Duration;
 
-/// The most bytes of keys that one call of [`Editor::feed`] takes, so that its caller can charge them.
-pub(crate) const FEED_BYTES: usize = 1 << 10;
+/// The most bytes of keys that one call of [`Editor::feed`] takes.
+const FEED_BYTES: usize = 1 << 10;
 
 /// What an editor needs to know of its terminal and its connection.
 #[derive(Clone, Debug)]
@@ -52,7 +53,7 @@ pub(crate) struct Editor {
     keys: KeyDecoder,
     /// The edited line.
     line: LineBuffer,
-    /// Whether the line has refused a character and has not become shorter since.
+    /// Whether the line has refused text and has not become shorter since.
     is_full: bool,
     /// The entered lines.
     history: InputHistory,
@@ -94,8 +95,8 @@ impl Editor {
         self.keys.is_after_cr()
     }
 
-    /// Removes keys from the front of `input` up to one that causes an event, at most [`FEED_BYTES`] bytes. Draws
-    /// nothing: [`render_delay`](Self::render_delay) tells when to render.
+    /// Removes keys from the front of `input` up to one that causes an event, at most 1 KiB, so that the
+    /// caller can charge them. Draws nothing: [`render_delay`](Self::render_delay) tells when to render.
     ///
     /// `input` is all that has arrived: a TAB at its end was typed, and a TAB before other bytes was pasted and is
     /// text. `None` means that the taken bytes cause no event; `input` is empty then unless it was longer than the
@@ -277,28 +278,36 @@ impl Editor {
         self.is_full &= self.line.text().len() >= length;
     }
 
-    /// Inserts a character, or refuses it if the line is full.
+    /// Inserts a character, unless the line is full.
+    ///
+    /// A line that has refused a character refuses all others until it becomes shorter, so that no character is missing
+    /// within the text.
     fn insert(&mut self, character: char) {
-        if self.has_capacity(character.len_utf8()) {
+        if !self.is_full && self.capacity() >= character.len_utf8() {
             self.line.insert(character);
+        } else {
+            self.refuse_text();
         }
     }
 
-    /// Inserts the erased text, or refuses all of it if the line has no capacity for it.
+    /// Inserts the erased text, as far as it fits.
     fn yank(&mut self) {
-        if self.has_capacity(self.erased.len()) {
-            self.line.insert_text(&self.erased);
+        let fitting = floor_char_boundary(&self.erased, if self.is_full { 0 } else { self.capacity() });
+        self.line.insert_text(&self.erased[..fitting]);
+        if fitting < self.erased.len() {
+            self.refuse_text();
         }
     }
 
-    /// Returns whether so many bytes more fit in the line. If not, the row says that the line is full.
-    fn has_capacity(&mut self, bytes: usize) -> bool {
-        let fits = self.settings.max_line.saturating_sub(self.line.text().len()) >= bytes;
-        if !fits {
-            self.is_full = true;
-            self.row.ring_bell();
-        }
-        fits
+    /// Returns how many bytes more fit in the line.
+    fn capacity(&self) -> usize {
+        self.settings.max_line.saturating_sub(self.line.text().len())
+    }
+
+    /// Rings the bell, and lets the row say that the line is full.
+    fn refuse_text(&mut self) {
+        self.is_full = true;
+        self.row.ring_bell();
     }
 
     /// Shows the name after the one that the line shows, if there is more than one.
@@ -315,9 +324,11 @@ impl Editor {
         };
         let (start, cursor) = (completion.start(), self.line.cursor());
         let text = completion.text(&self.line.text()[cursor..]);
-        if self.has_capacity(text.len().saturating_sub(cursor - start)) {
+        if text.len().saturating_sub(cursor - start) <= self.capacity() {
             self.line.replace_before(start, &text);
             self.row.note_change();
+        } else {
+            self.row.ring_bell();
         }
     }
 }

@@ -141,8 +141,8 @@ fn erased_text_is_put_back() {
     assert_eq!(screen.row_after("\x01\x0b\x19\x19"), ">  two threethree xone two threethree xone|");
     assert_eq!(screen.row_after("\x15\x15\x0b\x17\x1bd\x19\x15"), "> |", "an erasure of nothing keeps the text");
     let mut screen = Screen::new(80, 7);
-    assert_eq!(screen.row_after("abcd\x17\x19\x19"), "[full] > abcd|");
-    assert_eq!(screen.bells(), 1, "text that does not fit is refused as a whole");
+    assert_eq!(screen.row_after("abcd\x17\x19\x19x"), "[full] > abcdabc|");
+    assert_eq!(screen.bells(), 1, "the row says that the text did not fit");
 }
 
 #[test]
@@ -151,12 +151,12 @@ fn full_line_is_said_in_the_row_until_it_becomes_shorter() {
     assert_eq!(screen.row_after("abcd"), "> abcd|");
     assert_eq!(screen.row_after("ü"), "[full] > abcd|");
     assert_eq!(screen.bells(), 1);
-    assert_eq!(screen.row_after("efgh"), "[full] > abcde|");
+    assert_eq!(screen.row_after("efgh"), "[full] > abcd|", "no later character closes the gap");
     assert_eq!(screen.bells(), 1, "one bell for any number of refused characters");
-    assert_eq!(screen.row_after("\x1b[D"), "[full] > abcd|e");
+    assert_eq!(screen.row_after("\x1b[D"), "[full] > abc|d");
     assert_eq!(screen.bells(), 0);
-    assert_eq!(screen.row_after("\x7f"), "> abc|e");
-    assert_eq!(screen.type_bytes("x\x05yz\r"), ["abcxe"]);
+    assert_eq!(screen.row_after("\x7f"), "> ab|d");
+    assert_eq!(screen.type_bytes("x\x05yz\r"), ["abxdy"]);
     assert_eq!(screen.last_row(), "> |");
     let mut narrow = Screen::new(14, 5);
     assert_eq!(narrow.row_after("abcdef"), "!> abcde|");
@@ -249,7 +249,7 @@ fn completion_without_a_match_rings_the_bell() {
     assert_eq!((&*screen.last_row(), screen.bells()), ("> x|", 1));
     let mut full = Screen::new(80, 5);
     full.events("c\t");
-    assert_eq!((&*full.last_row(), full.bells()), ("[full] > c|", 1));
+    assert_eq!((&*full.last_row(), full.bells()), ("> c|", 1), "a name that does not fit is no match");
 }
 
 #[test]
