@@ -201,7 +201,7 @@ fn whisper_reaches_its_recipient_alone() {
     alice.send("/msg BOB  a  secret\n/msg dave hi\n/msg alice note\n");
     bob.expect_lines(&["carol has joined", "*** alice whispers: a  secret"]);
     alice.expect_lines(&[
-        "*** you whisper to BOB: a  secret",
+        "*** you whisper to bob: a  secret",
         "*** no member here is called dave: /who lists the members",
         "*** alice whispers: note",
         "*** you whisper to alice: note",

@@ -73,7 +73,7 @@ bob: hi alice
 * carol waves
 *** alice whispers: she never says anything
 10> /msg Alice shh
-*** you whisper to Alice: shh
+*** you whisper to alice: shh
 alice is now known as al
 carol has left
 14> /who

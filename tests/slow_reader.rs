@@ -5,6 +5,7 @@
 mod common;
 
 use common::{Client, DEADLINE, ServerProcess, TestServer, read_lines_and_skip_notices, test_settings};
+use roomcast::SlowReader;
 use std::sync::mpsc;
 use std::thread;
 
@@ -103,4 +104,34 @@ fn input_line_switched_by_a_slow_reader_tears_no_line() {
     let lines: Vec<&str> = seen.split("\r\n").filter_map(|row| row.find("bob: ").map(|start| &row[start..])).collect();
     let expected: Vec<String> = (0..LINES).map(|number| format!("bob: {number:04} {text}")).collect();
     assert!(lines == expected, "each line is there once, whole and in order");
+}
+
+/// The pass has a megabyte and more for a reader whose own task had no turn to write it yet.
+#[test]
+fn reader_with_an_input_line_loses_no_line_of_a_paste() {
+    const LINES: usize = 100;
+    for (slow_reader, workers) in [(SlowReader::Skip, 1), (SlowReader::Skip, 2), (SlowReader::Kick, 2)] {
+        let server = TestServer::start_with(test_settings(|settings| {
+            settings.network.workers = Some(workers);
+            settings.live.rate = 0;
+            settings.live.slow_reader = slow_reader;
+        }));
+        let (mut bob, mut alice) = server.join_pair("room", "bob", "alice");
+        alice.send("hello\r\n/ui on\r\n");
+        bob.expect_line("alice: hello");
+        alice.read_until_bytes("ui is on");
+        let text = "x".repeat(19_000);
+        let pasted: String = (0..LINES).map(|number| format!("{number:04} {text}\n")).collect();
+        let seen = thread::scope(|scope| {
+            let mut sender = bob.sender();
+            scope.spawn(move || sender.send(pasted + "last\n"));
+            scope.spawn(|| bob.skip_to_line("bob: last"));
+            alice.read_until_bytes("bob: last\r\n")
+        });
+        let seen = String::from_utf8_lossy(&seen);
+        let lines = seen.split("\r\n").filter_map(|row| row.find("bob: ").map(|start| &row[start..]));
+        let expected = (0..LINES).map(|number| format!("bob: {number:04} {text}"));
+        assert!(lines.eq(expected), "each line is there once, whole and in order");
+        assert!(!seen.contains("skipped"));
+    }
 }
