@@ -4,7 +4,9 @@
 
 mod common;
 
-use common::{Client, DEADLINE, ServerProcess, TestServer, test_settings};
+use common::{Client, DEADLINE, ServerProcess, TestServer, test_settings, wait_until};
+use std::sync::Barrier;
+use std::thread;
 use std::time::Duration;
 
 const NOTICE: &str = "*** server is shutting down";
@@ -163,4 +165,45 @@ fn second_signal_ends_the_server_at_once() {
     assert_eq!(alice.read_to_end(), [NOTICE], "the first signal must send the notice to alice");
     server.send_signal("TERM");
     assert_eq!(server.wait_for_exit().0, Some(128 + 15));
+}
+
+/// The commands that a busy peer sends on and on; `{}` is its number.
+const COMMANDS: [&str; 9] =
+    ["/who", "/rooms", "/last", "/msg busy0 hi", "/nick n{}", "/nick m{}", "/join other x{}", "/nonsense", "a line"];
+
+#[test]
+fn notice_is_the_last_line_of_peers_that_are_busy_with_commands() {
+    for workers in [1, 2, 4] {
+        let mut server = TestServer::start_with(test_settings(|settings| {
+            settings.network.workers = Some(workers);
+            settings.live.rate = 0;
+        }));
+        let busy: Vec<_> = (0..8 * COMMANDS.len()).map(|n| server.join("room", &format!("busy{n}"))).collect();
+        let start = Barrier::new(busy.len() + 1);
+        thread::scope(|scope| {
+            for (number, mut client) in busy.into_iter().enumerate() {
+                let start = &start;
+                scope.spawn(move || {
+                    let command = COMMANDS[number % COMMANDS.len()].replace("{}", &number.to_string());
+                    let back =
+                        if command.starts_with("/join") { format!("/join room y{number}\n") } else { String::new() };
+                    let commands = format!("{command}\n{back}").repeat(200);
+                    // The peers' own input and that of the others must not fill the sockets before they read.
+                    let mut sender = client.sender();
+                    let send = thread::spawn(move || sender.try_send(commands).is_ok());
+                    start.wait();
+                    let lines = client.read_to_end();
+                    let _ = send.join().unwrap();
+                    let notices = lines.iter().filter(|line| *line == "*** server is shutting down").count();
+                    assert_eq!(notices, 1, "{command}");
+                    assert_eq!(lines.last().unwrap(), "*** server is shutting down", "{command}");
+                });
+            }
+            let lines = server.stats.counters().lines;
+            start.wait();
+            wait_until("the peers are in the middle", || server.stats.counters().lines > lines + 500);
+            server.begin_shutdown();
+        });
+        server.wait_for_exit();
+    }
 }

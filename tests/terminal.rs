@@ -186,13 +186,13 @@ fn names_have_colors_and_server_lines_are_dim() {
         bob.send("hi\n/me waves\n");
         alice.expect_rows(&["bob: hi", "* bob waves", "> █"]);
         alice.type_keys("/who\r");
-        alice.expect_rows(&["bob: hi", "* bob waves", "*** 2 in room: alice, bob", "> █"]);
+        alice.expect_rows(&["bob: hi", "* bob waves", "*** 2 in lobby: alice, bob", "> █"]);
         let color = |row: &str, column| alice.cell(row, column).fgcolor();
         assert_ne!(color("bob: hi", 0), vt100::Color::Default);
         assert_eq!(color("bob: hi", 0), color("* bob waves", 2), "one name has two colors");
         assert_eq!(color("bob: hi", 5), vt100::Color::Default, "a member's text has a color");
         assert_eq!(color("> █", 0), vt100::Color::Default);
-        assert!(alice.cell("*** 2 in room: alice, bob", 0).dim() && !alice.cell("bob: hi", 5).dim());
+        assert!(alice.cell("*** 2 in lobby: alice, bob", 0).dim() && !alice.cell("bob: hi", 5).dim());
     });
 }
 
