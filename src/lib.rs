@@ -103,7 +103,7 @@
 //! 3. **No member waits for a slow reader, and the memory of each peer is bounded.** The rules stand above
 //!    `OutputBuffer` in `src/peer/output_buffer/mod.rs`. A peer holds at most its backlog, as many bytes again in the
 //!    deferred list, one read (64 KiB), and the lines that its room's inbox had no capacity for; with the input line
-//!    also what the editor drew (about 256 KiB). Tested by `tests/slow_reader.rs` and `tests/bounds.rs`.
+//!    also what the editor drew (about 256 KiB), and 4 MiB more in each of the first two while its socket takes bytes. Tested by `tests/slow_reader.rs` and `tests/bounds.rs`.
 //! 4. **A broadcast takes no lock; joins and leaves never delay a broadcast, and a broadcast never delays a join.** A
 //!    pass reads a snapshot (`src/room/roster.rs`), and a join is an operation in the inbox, which a pass gathers
 //!    between deliveries (`src/room/passes.rs`). Tested by `joiner_during_a_pass_is_admitted_before_its_end` in
@@ -125,10 +125,10 @@
 //! |---|---|---|
 //! | a batch's delivery to a member's socket | none | each delivery |
 //! | the write lock of a peer | none that is waited for: an atomic swap; a thread that fails to take it leaves its lines in the deferred list (`src/peer/write_lock.rs`) | each delivery, each write of the connection |
-//! | a room's roster | none: arc-swap | each pass, `/who`, `/rooms` |
+//! | a room's roster | none: arc-swap | each pass, `/rooms` |
 //! | a batch's encoding with CR LF | a `OnceLock` that one thread at a time uses: the pass that runs | the first CR LF peer of a pass |
 //! | a room's inbox | none: crossbeam's unbounded queue. The receiver spins for the instant between a sender's claim of a place and its filling; a sender spins at the border of two blocks | each operation |
-//! | a room's history | none: an atomic swap; the pass that runs holds it | the first and the last batch of a busy time |
+//! | a room's history and its last whisperers | none: an atomic swap; the pass that runs holds them | the first and the last batch of a busy time |
 //! | the live settings | none: arc-swap | each read, timer and command |
 //! | the counters | none: atomics, in shards of their own cache lines | each pass, each poll in which a connection writes |
 //! | connection permits, the count of tasks (`TaskTracker`) | none: atomics | a connection opens or ends, a pass is started |

@@ -123,7 +123,9 @@ fn list_from_who_and_notices_equals_the_roster_at_each_answer() {
                     })
                 })
                 .collect();
-            churners.into_iter().for_each(|churner| churner.join().unwrap());
+            for churner in churners {
+                churner.join().unwrap();
+            }
             done.store(true, Ordering::Relaxed);
             for watcher in watchers {
                 assert!(watcher.join().unwrap() >= 9, "answers were compared");

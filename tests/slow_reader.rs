@@ -121,7 +121,7 @@ fn reader_with_an_input_line_loses_no_line_of_a_paste() {
         bob.expect_line("alice: hello");
         alice.read_until_bytes("ui is on");
         let text = "x".repeat(19_000);
-        let pasted: String = (0..LINES).map(|number| format!("{number:04} {text}\n")).collect();
+        let pasted = (0..LINES).map(|number| format!("{number:04} {text}\n")).collect::<Vec<_>>().concat();
         let seen = thread::scope(|scope| {
             let mut sender = bob.sender();
             scope.spawn(move || sender.send(pasted + "last\n"));

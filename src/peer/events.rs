@@ -84,7 +84,7 @@ impl PeerEvents {
     pub const ROOM_FAILED: Self = Self(1 << (FIRST_ROOM_BIT + 5));
     /// The room gave the peer the name that it asked for.
     pub const RENAMED: Self = Self(1 << (FIRST_ROOM_BIT + 6));
-    /// The room answered the peer's request for history or its whisper.
+    /// The room answered the peer's request: a list of members or rooms, the history, a whisper.
     pub const REQUEST_DONE: Self = Self(1 << (FIRST_ROOM_BIT + 7));
     /// The server is shutting down, and the room that the peer asked to join admits no member.
     pub const ROOM_CLOSED: Self = Self(1 << (FIRST_ROOM_BIT + 8));
