@@ -19,6 +19,11 @@ fn join_nvt(server: &TestServer) -> Client {
     alice
 }
 
+/// Connects to the telnet listener without reading.
+fn connect_telnet(server: &TestServer) -> Client {
+    Client::connect_raw(server.telnet_address.unwrap())
+}
+
 /// Switches the input line on, as a client that agrees to it.
 fn switch_on(alice: &mut Client) {
     alice.send("/ui on\r\n");
@@ -193,7 +198,7 @@ fn first_interrupt_tells_how_to_leave() {
 #[test]
 fn telnet_listener_negotiates_first_and_welcomes_then() {
     let server = TestServer::start_telnet();
-    let mut alice = Client::connect_raw(server.address);
+    let mut alice = connect_telnet(&server);
     alice.expect_bytes(INPUT_LINE_REQUEST);
     alice.expect_text(&WELCOME.replace('\n', "\r\n"));
     alice.send(AGREEMENT);
@@ -207,7 +212,7 @@ fn telnet_listener_negotiates_first_and_welcomes_then() {
 #[test]
 fn telnet_listener_serves_a_client_that_is_no_telnet() {
     let server = TestServer::start_telnet();
-    let mut alice = Client::connect_raw(server.address);
+    let mut alice = connect_telnet(&server);
     alice.expect_bytes(INPUT_LINE_REQUEST);
     alice.expect_text(&WELCOME.replace('\n', "\r\n"));
     alice.send("JOIN lobby alice\n");
@@ -222,12 +227,12 @@ fn telnet_listener_serves_a_client_that_is_no_telnet() {
 fn first_line_may_be_tried_three_times_on_a_telnet_listener() {
     let server = TestServer::start_telnet();
     let _taken = {
-        let mut taken = Client::connect_raw(server.address);
+        let mut taken = connect_telnet(&server);
         taken.send("JOIN lobby alice\n");
         taken.read_until_bytes("alice has joined\r\n");
         taken
     };
-    let mut alice = Client::connect_raw(server.address);
+    let mut alice = connect_telnet(&server);
     alice.read_until_bytes("<USERNAME>\r\n");
     alice.send("hello\n");
     let told = alice.read_line();
@@ -240,7 +245,7 @@ fn first_line_may_be_tried_three_times_on_a_telnet_listener() {
     alice.send("JOIN lobby alice2\n");
     alice.expect_line("alice2 has joined");
 
-    let mut bob = Client::connect_raw(server.address);
+    let mut bob = connect_telnet(&server);
     bob.read_until_bytes("<USERNAME>\r\n");
     bob.send("one\ntwo\n");
     let _ = (bob.read_line(), bob.read_line());

@@ -1,11 +1,12 @@
-//! Client programs, each in a terminal of its own that sends whole lines.
+//! Client programs, each in a terminal of its own: join, talk, interrupt, quit. Letters and editing are in
+//! `languages.rs` and `terminal.rs`.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 mod common;
 
 use common::TestServer;
-use common::pty::{ClientProgram, Lobby, is_installed};
+use common::pty::{ClientProgram, Lobby, is_installed, test_each_program};
 use common::screen::Screen;
 
 /// The key that opens GNU telnet's own prompt.
@@ -138,47 +139,169 @@ fn suspended_telnet_resumes_with_its_unfinished_line() {
     bob.expect_line("alice: half a line");
 }
 
-/// Joins both members and sends a line in each direction.
-fn talking_in_lobby(program: ClientProgram) -> Option<Lobby> {
-    let mut lobby = program.join_lobby()?;
-    let Lobby { alice, bob, .. } = &mut lobby;
-    alice.type_keys("grüße, 你好\r");
-    alice.expect_rows(&["alice has joined", "grüße, 你好", "alice: grüße, 你好", "█"]);
-    bob.expect_line("alice: grüße, 你好");
-    bob.send("hi\n");
-    alice.expect_rows(&["alice: grüße, 你好", "bob: hi", "█"]);
-    bob.expect_line("bob: hi");
-    Some(lobby)
+// The two members are joined, and each says a line that the other sees.
+test_each_program! {
+    program_joins_and_talks, join_lobby, |mut lobby| {
+        lobby.say("hello from alice");
+        lobby.alice.expect_row("alice: hello from alice");
+        lobby.answer("hello from bob");
+        lobby.say("two words, and a /slash");
+    };
+    telnet: Telnet, plink: Plink, busybox: BusyboxTelnet, tintin: TinTin, tinyfugue: TinyFugue, socat_raw: SocatRaw,
+    nc: Nc, nc_crlf: NcCrlf
+}
+
+test_each_program! {
+    program_joins_and_talks_on_a_telnet_listener, join_lobby_by_telnet_listener, |mut lobby| {
+        lobby.say("hello from alice");
+        lobby.alice.expect_row("alice: hello from alice");
+        lobby.answer("hello from bob");
+        lobby.say("two words, and a /slash");
+    };
+    telnet: Telnet, plink: Plink, busybox: BusyboxTelnet, tintin: TinTin, tinyfugue: TinyFugue
+}
+
+/// Quits with a last text, and reads on bob's socket that alice has left.
+fn quit(lobby: &mut Lobby, command: &str) {
+    lobby.alice.type_keys(&format!("{command} so long\r"));
+    lobby.bob.expect_line("alice: so long");
+    lobby.bob.expect_line("alice has left");
+}
+
+// These programs end with their connection.
+test_each_program! {
+    program_quits, join_lobby, |mut lobby| {
+        quit(&mut lobby, "/quit");
+        lobby.alice.wait_for_exit();
+    };
+    telnet: Telnet, plink: Plink, busybox: BusyboxTelnet, socat_raw: SocatRaw
+}
+
+// nc ends after its own input has ended, too.
+test_each_program! {
+    netcat_quits, join_lobby, |mut lobby| {
+        quit(&mut lobby, "/quit");
+        lobby.alice.type_keys("\x04");
+        lobby.alice.wait_for_exit();
+    };
+    nc: Nc, nc_crlf: NcCrlf
+}
+
+// A MUD client stays after its connection. Its own commands begin with # or /, so TinyFugue needs /send.
+test_each_program! {
+    tintin_quits, join_lobby, |mut lobby| {
+        quit(&mut lobby, "/quit");
+        lobby.alice.expect_row("#SESSION 'gts' ACTIVATED.");
+        lobby.alice.type_keys("#end\r");
+        lobby.alice.wait_for_exit();
+    };
+    tintin: TinTin
+}
+
+test_each_program! {
+    tinyfugue_quits, join_lobby, |mut lobby| {
+        quit(&mut lobby, "/send /quit");
+        lobby.alice.expect_row("% Connection to (unnamed1) closed by foreign host.");
+        lobby.alice.type_keys("/quit\r");
+        lobby.alice.wait_for_exit();
+    };
+    tinyfugue: TinyFugue
 }
 
 #[test]
-fn plink_joins_talks_and_quits() {
-    let Some(Lobby { server: _server, mut alice, mut bob }) = talking_in_lobby(ClientProgram::Plink) else { return };
-    alice.type_keys("/quit so long\r");
-    alice.wait_for_exit();
-    bob.expect_line("alice: so long");
-    bob.expect_line("alice has left");
-}
-
-#[test]
-fn nc_joins_talks_and_quits() {
-    let Some(Lobby { server: _server, mut alice, mut bob }) = talking_in_lobby(ClientProgram::Nc) else { return };
+fn nc_is_told_that_the_input_line_needs_a_telnet_client() {
+    let Some(Lobby { server: _server, mut alice, bob: _bob }) = ClientProgram::Nc.join_lobby() else { return };
     alice.type_keys("/ui on\r");
-    alice.expect_rows(&["/ui on", "*** /ui needs a telnet client, such as telnet or PuTTY", "█"]);
-    alice.type_keys("/quit\r");
-    bob.expect_line("alice has left");
-    // nc ends after its own input has ended.
-    alice.type_keys("\x04");
-    alice.wait_for_exit();
+    alice.expect_row("*** /ui needs a telnet client, such as telnet or PuTTY");
 }
 
-/// nc and plink keep the default reaction to Ctrl-C.
-#[test]
-fn ctrl_c_ends_nc_and_plink() {
-    for program in [ClientProgram::Nc, ClientProgram::Plink] {
-        let Some(Lobby { server: _server, mut alice, mut bob }) = program.join_lobby() else { continue };
-        alice.type_keys("not to be sai\x03");
-        alice.wait_for_exit();
-        bob.expect_line("alice has left");
-    }
+// These programs keep the default reaction to Ctrl-C, and the unfinished line is not said.
+test_each_program! {
+    ctrl_c_ends_the_program, join_lobby, |mut lobby| {
+        lobby.alice.type_keys("not to be sai\x03");
+        lobby.alice.wait_for_exit();
+        lobby.bob.expect_line("alice has left");
+    };
+    plink: Plink, nc: Nc, nc_crlf: NcCrlf
+}
+
+// The server drops the line and says once how to leave.
+test_each_program! {
+    ctrl_c_drops_the_line_and_shows_how_to_leave, join_lobby, |mut lobby| {
+        lobby.alice.type_keys("not to be sai\x03");
+        lobby.alice.expect_row("*** the line was dropped; /quit leaves");
+        lobby.say("next");
+        lobby.alice.expect_row("alice: next");
+    };
+    telnet: Telnet
+}
+
+// The program empties its own input line, and the server gets nothing.
+test_each_program! {
+    ctrl_c_empties_the_programs_own_line, join_lobby, |mut lobby| {
+        lobby.alice.type_keys("not to be sai\x03");
+        lobby.alice.type_keys("next\r");
+        lobby.bob.expect_line("alice: next");
+    };
+    tintin: TinTin
+}
+
+// The terminal drops the line, and the program asks what to do.
+test_each_program! {
+    ctrl_c_opens_the_prompt_of_busybox, join_lobby, |mut lobby| {
+        // A key that is pressed before the prompt waits for Enter.
+        let wait_for_prompts = |lobby: &mut Lobby, count: usize| {
+            lobby.alice.wait_for("the prompt is shown", |alice| {
+                alice.rows().iter().filter(|row| row.ends_with("exit telnet")).count() == count
+            });
+        };
+        lobby.alice.type_keys("not to be sai\x03");
+        wait_for_prompts(&mut lobby, 1);
+        lobby.alice.type_keys("\r");
+        lobby.alice.expect_row("continuing...");
+        lobby.say("next");
+        lobby.alice.type_keys("\x03");
+        wait_for_prompts(&mut lobby, 2);
+        lobby.alice.type_keys("e");
+        lobby.alice.wait_for_exit();
+        lobby.bob.expect_line("alice has left");
+    };
+    busybox: BusyboxTelnet
+}
+
+test_each_program! {
+    ctrl_c_opens_the_prompt_of_tinyfugue, join_lobby, |mut lobby| {
+        lobby.alice.type_keys("not to be sai\x03");
+        lobby.alice.expect_row_start("C) continue tf; X) exit;");
+        lobby.alice.type_keys("c");
+        lobby.say("next");
+        lobby.alice.expect_row("alice: next");
+        lobby.alice.type_keys("\x03");
+        lobby.alice.expect_row_start("C) continue tf; X) exit;");
+        lobby.alice.type_keys("x");
+        lobby.alice.wait_for_exit();
+        lobby.bob.expect_line("alice has left");
+    };
+    tinyfugue: TinyFugue
+}
+
+// socat sends the byte of Ctrl-C, which is no text and is dropped from the line.
+test_each_program! {
+    ctrl_c_in_raw_mode_leaves_the_line_whole, join_lobby, |mut lobby| {
+        lobby.alice.type_keys("wh\x03ole\r");
+        lobby.bob.expect_line("alice: whole");
+    };
+    socat_raw: SocatRaw
+}
+
+test_each_program! {
+    ctrl_c_empties_the_input_line, join_lobby, |mut lobby| {
+        lobby.switch_input_line_on();
+        lobby.alice.type_keys("not to be sai");
+        lobby.alice.expect_draft("not to be sai");
+        lobby.alice.type_keys("\x03");
+        lobby.alice.expect_draft("");
+        lobby.say("next");
+    };
+    telnet: Telnet, plink: Plink, busybox: BusyboxTelnet, tintin: TinTin
 }

@@ -23,9 +23,15 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 /// The bytes that each connection begins with.
 pub const WELCOME: &str = "Welcome! Use the command:\nJOIN <ROOMNAME> <USERNAME>\n";
 
+/// A listener on a free port of the loopback interface.
+const LOOPBACK: ListenAddress = ListenAddress::Tcp { ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 0 };
+
 /// A server inside this process. Dropping it stops it and waits for its end.
 pub struct TestServer {
+    /// The address of the `tcp://` listener.
     pub address: SocketAddr,
+    /// The address of the `telnet://` listener of [`TestServer::start_telnet`].
+    pub telnet_address: Option<SocketAddr>,
     pub stats: ServerStats,
     runtime: Runtime,
     stop: Option<oneshot::Sender<()>>,
@@ -38,31 +44,31 @@ impl TestServer {
         Self::start_with(test_settings(|_| {}))
     }
 
-    /// Starts a server with [`test_settings`] on a free port for people's telnet clients.
-    pub fn start_telnet() -> Self {
-        let listen = ListenAddress::Telnet { ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 0 };
-        Self::start_on(listen, test_settings(|_| {}))
-    }
-
     /// Starts a server with these settings on a free port of the loopback interface.
-    pub fn start_with(settings: Settings) -> Self {
-        Self::start_on(ListenAddress::Tcp { ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 0 }, settings)
+    pub fn start_with(mut settings: Settings) -> Self {
+        settings.network.listen = vec![LOOPBACK];
+        Self::start_listening(&settings)
     }
 
-    /// Starts a server with these settings on one listener.
-    pub fn start_on(listen: ListenAddress, mut settings: Settings) -> Self {
+    /// Starts a server that also listens on `telnet://`, on another free port.
+    pub fn start_telnet() -> Self {
+        let telnet = ListenAddress::Telnet { ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 0 };
+        Self::start_listening(&test_settings(|settings| settings.network.listen = vec![LOOPBACK, telnet]))
+    }
+
+    fn start_listening(settings: &Settings) -> Self {
         let connections = settings.network.max_connections.map_or(10_000, usize::from);
         let workers = settings.network.workers.map_or(2, usize::from);
-        settings.network.listen = vec![listen];
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(workers).enable_all().build().unwrap();
-        let server = runtime.block_on(async { Server::bind(&settings, connections) }).unwrap();
-        let (address, stats) = (tcp_address(&server.addresses()[0]), server.stats());
+        let server = runtime.block_on(async { Server::bind(settings, connections) }).unwrap();
+        let mut addresses = server.addresses().into_iter().map(|address| socket_address(&address));
+        let (address, telnet_address, stats) = (addresses.next().unwrap(), addresses.next(), server.stats());
         let (stop, stopped) = oneshot::channel();
         let done = runtime.spawn(server.run(async move {
             let _ = stopped.await;
         }));
-        Self { address, stats, runtime, stop: Some(stop), done: Some(done) }
+        Self { address, telnet_address, stats, runtime, stop: Some(stop), done: Some(done) }
     }
 
     /// Connects a client and reads the welcome.
@@ -116,7 +122,8 @@ pub fn test_settings(change: impl FnOnce(&mut Settings)) -> Settings {
     settings
 }
 
-fn tcp_address(address: &BoundAddress) -> SocketAddr {
+/// Returns the address of a TCP listener.
+fn socket_address(address: &BoundAddress) -> SocketAddr {
     match address {
         BoundAddress::Tcp(address) | BoundAddress::Telnet(address) => *address,
         BoundAddress::Unix(path) => panic!("{} is no TCP address", path.display()),
