@@ -9,6 +9,9 @@ use std::hint::black_box;
 /// The bytes of one read.
 const READ: usize = 64 << 10;
 
+/// The length of a long escape sequence.
+const SEQUENCE_LENGTH: usize = 60;
+
 /// Returns the bytes of a read that repeats `line`.
 fn input(line: &[u8]) -> Vec<u8> {
     line.iter().copied().cycle().take(READ / line.len() * line.len()).collect()
@@ -19,9 +22,10 @@ fn lines_of(piece: &[u8]) -> Vec<u8> {
     input(&[&piece.repeat(1000)[..], b"\n"].concat())
 }
 
-/// Returns the bytes of a line that repeats `piece` after a sequence of nearly the length that the decoder looks back.
+/// Returns the bytes of a line that repeats `piece` after a sequence and a character, which together are nearly as
+/// long as the bytes in which the decoder looks for a sequence.
 fn after_long_sequence(piece: &[u8]) -> Vec<u8> {
-    [&b"\x1B["[..], &[b'0'; 250], b"m", &piece.repeat(1000), b"\n"].concat()
+    [&b"\x1B["[..], &[b'0'; SEQUENCE_LENGTH - 3], b"mx", &piece.repeat(1000), b"\n"].concat()
 }
 
 /// Decodes a read's telnet commands and lines, and sanitises each line. Returns the bytes of text and the

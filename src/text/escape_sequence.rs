@@ -21,9 +21,8 @@ const CAN: u8 = 0x18;
 /// SUB, which aborts a sequence in terminals, too.
 const SUB: u8 = 0x1A;
 
-/// The longest sequence that [`trim_trailing_sequences`] recognizes, in bytes. Keys send fewer than 20; a
-/// title has some more.
-pub(crate) const LOOK_BACK: usize = 256;
+/// The longest sequence that [`trim_trailing_sequences`] recognizes, in bytes. Keys send fewer than 20.
+pub(crate) const LOOK_BACK: usize = 64;
 
 /// The part of a sequence in which the next byte stands.
 #[derive(Clone, Copy)]

@@ -17,11 +17,14 @@ const MAX_CHARACTER_LENGTH: usize = 4;
 ///
 /// A character is a grapheme cluster (UAX #29, section 3), one byte of invalid UTF-8, or the bytes of an
 /// incomplete UTF-8 character. Escape sequences are invisible, so those after the character are cut off with
-/// it. Those before it are cut off, too: the character may be the one that ended an incomplete sequence,
-/// which would then swallow the next character.
+/// it.
 pub(super) fn length_without_last_character(line: &[u8]) -> usize {
     let visible = trim_trailing_sequences(line);
-    let kept = &visible[..visible.len() - last_character_length(visible)];
+    let (kept, character) = visible.split_at(visible.len() - last_character_length(visible));
+    if let [b' '..=b'~'] = character {
+        return kept.len();
+    }
+    // The character may have ended an incomplete sequence, which would then swallow the next character.
     trim_trailing_sequences(kept).len()
 }
 
@@ -98,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn escape_sequences_around_the_character_are_erased_with_it() {
+    fn escape_sequences_after_the_character_are_erased_with_it() {
         for (line, kept) in [
             ("ab\x1B[D", "a"),
             ("ab\x1B[D\x1B[D", "a"),
@@ -107,7 +110,8 @@ mod tests {
             ("ab\x1B]0;title\x07", "a"),
             ("é\x1BOP", ""),
             ("\x1B[D", ""),
-            ("a\x1B[31mr", "a"),
+            ("a\x1B[31mr", "a\x1B[31m"),
+            ("a\x1B[31mé", "a"),
             ("a\x1B[é", "a"),
             ("a\x1B[\x18", "a"),
             ("a\x1B[Dbc", "a\x1B[Db"),

@@ -70,8 +70,8 @@ fn reference_decode(mut bytes: &[u8], max: usize) -> Decoded {
     stream
 }
 
-/// Returns `line` without its last character and the escape sequences around that. The lines of the tests
-/// are shorter than what the decoder looks back.
+/// Returns `line` without its last character and the escape sequences after that. The lines of the tests
+/// are shorter than the bytes that the decoder looks back at.
 fn reference_erase(line: &[u8]) -> Vec<u8> {
     let without_sequences = |line: &[u8]| {
         let (mut at, mut visible_end) = (0, 0);
@@ -90,8 +90,8 @@ fn reference_erase(line: &[u8]) -> Vec<u8> {
         0 => last.valid().graphemes(true).next_back().map_or(0, str::len),
         invalid => invalid,
     });
-    line.truncate(line.len() - width);
-    without_sequences(&line)
+    let character = line.split_off(line.len() - width);
+    if matches!(character[..], [b' '..=b'~']) { line } else { without_sequences(&line) }
 }
 
 /// Checks the lines of `typed`, decoded whole and byte by byte.
@@ -196,7 +196,7 @@ fn backspace_erases_one_character_of_the_unfinished_line() {
         assert_lines(typed("one\n<two"), &["", "one", "two"]);
         assert_lines(typed("ab\r<"), &["", "a"]);
         assert_lines(typed("ab<\r"), &["", "a"]);
-        assert_lines(typed("ab\x1B[D<\x1B[31mc<d\x1B<"), &["", "a"]);
+        assert_lines(typed("ab\x1B[D<\x1B[31mc<d\x1B<"), &["", "a\x1B[31m"]);
         assert_lines(typed("ab\x1B[<D"), &["", "aD"]);
     }
     assert_lines(b"\xFF\x08a\xE2\x82\x08b\n", &["ab"]);
