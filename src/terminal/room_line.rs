@@ -116,9 +116,9 @@ fn contains_word(text: &str, word: &str) -> bool {
     })
 }
 
-/// Returns whether a character continues a word.
+/// Returns whether a character continues a word: names often hold these marks.
 fn is_word_character(character: char) -> bool {
-    character.is_alphanumeric() || character == '_'
+    character.is_alphanumeric() || matches!(character, '_' | '-' | '|')
 }
 
 #[cfg(test)]
@@ -155,8 +155,18 @@ mod tests {
         for line in ["bob: al?", "bob: hi AL", "bob: @al: hi", "* bob hugs al", "bob: total, al!", "bob: al's"] {
             assert!(RoomLine::parse(line).mentions("al"), "{line:?}");
         }
-        for line in ["al: al", "Al: i, al", "bob: also", "bob: pal", "bob: äal", "bob: al_", "al has joined", "bob: "]
-        {
+        for line in [
+            "al: al",
+            "Al: i, al",
+            "bob: also",
+            "bob: pal",
+            "bob: äal",
+            "bob: al_",
+            "bob: al-x",
+            "bob: x|al",
+            "al has joined",
+            "bob: ",
+        ] {
             assert!(!RoomLine::parse(line).mentions("al"), "{line:?}");
         }
         assert!(!RoomLine::parse("*** al: bob, al").mentions("al"), "a recalled line is old");

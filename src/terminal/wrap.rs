@@ -18,6 +18,9 @@ pub(super) const MIN_COLUMNS: usize = 10;
 /// The bound limits the work for a row of marks without columns.
 const MAX_BYTES_PER_COLUMN: usize = 16;
 
+/// The longest grapheme cluster, in bytes, that is kept in one row: longer than any language needs.
+const MAX_CLUSTER: usize = 64;
+
 /// The columns between two tab stops.
 const TAB_STOP: usize = 8;
 
@@ -38,7 +41,7 @@ pub(super) fn split_row(text: &str, available: usize, following: usize) -> (usiz
     }
     if let Some(blank) = text[..fitting].rfind(' ') {
         let (row, word) = (text[..blank].trim_end_matches(' '), &text[blank + 1..]);
-        let word_end = fit(word, following);
+        let word_end = fit_characters(word, following);
         let fits_a_row = word_end == word.len() || word[word_end..].starts_with(' ') || word[..word_end].contains(' ');
         if fits_a_row && !row.is_empty() {
             return (row.len(), blank + 1);
@@ -69,42 +72,59 @@ pub(super) fn expand_tabs(text: &str, mut column: usize) -> Cow<'_, str> {
 /// Returns how many bytes at the start of `text` fit in `available` columns: whole grapheme clusters, or a part of the
 /// first one if it is too long itself.
 fn fit(text: &str, available: usize) -> usize {
+    let end = fit_characters(text, available);
+    if end < text.len() { cluster_start(text, end) } else { end }
+}
+
+/// Returns how many bytes at the start of `text` fit in `available` columns: whole characters, at least one.
+///
+/// The width of a character is the most columns that a terminal uses for it, so that no terminal wraps a row by itself.
+fn fit_characters(text: &str, available: usize) -> usize {
     // One byte more than fits shows that no mark follows the last character that fits.
     if text.as_bytes()[..text.len().min(available + 1)].is_ascii() {
         return text.len().min(available);
     }
-    let window = &text[..floor_char_boundary(text, available * MAX_BYTES_PER_COLUMN)];
-    let mut width = 0;
-    for (start, cluster) in window.grapheme_indices(true) {
-        width += cluster_width(cluster);
-        if width > available {
-            return if start > 0 { start } else { fit_characters(cluster, available) };
+    let (mut width, mut last) = (0, 0);
+    for (start, character) in text.char_indices() {
+        last = if character == EMOJI_PRESENTATION && last == 1 { 1 } else { character_width(character) };
+        width += last;
+        if width > available || start + character.len_utf8() > available * MAX_BYTES_PER_COLUMN {
+            return start;
         }
     }
-    window.len()
+    text.len()
 }
 
-/// Returns how many bytes at the start of a cluster fit in `available` columns; at least one character does.
-fn fit_characters(cluster: &str, available: usize) -> usize {
-    let mut width = 0;
-    let overflow = cluster.char_indices().skip(1).find(|(_, character)| {
-        width += character_width(*character);
-        // The first character has two columns at most.
-        width + 2 > available && character_width(*character) > 0
-    });
-    overflow.map_or(cluster.len(), |(start, _)| start)
+/// Returns where the grapheme cluster begins that holds the byte `at` of `text`, or `at` if the cluster is longer than
+/// [`MAX_CLUSTER`] or begins the text.
+fn cluster_start(text: &str, at: usize) -> usize {
+    let (before, after) = text.split_at(at);
+    let (Some(last), Some(next)) = (before.chars().next_back(), after.chars().next()) else {
+        return at;
+    };
+    if is_cluster_of_its_own(last) && is_cluster_of_its_own(next) {
+        return at;
+    }
+    // The first boundaries in the searched part may be wrong, as the part may begin within a cluster.
+    let from = floor_char_boundary(text, at.saturating_sub(2 * MAX_CLUSTER));
+    let last_cluster = text[from..at + next.len_utf8()].grapheme_indices(true).next_back();
+    let start = last_cluster.map_or(at, |(start, _)| from + start);
+    if start > 0 && at - start <= MAX_CLUSTER { start } else { at }
 }
 
-/// Returns the most columns that a terminal uses for a grapheme cluster, so that no terminal wraps a row by itself.
-fn cluster_width(cluster: &str) -> usize {
-    let mut last = 0;
-    let widths = cluster.chars().map(|character| {
-        let width = character_width(character);
-        let width = if character == EMOJI_PRESENTATION && last == 1 { 1 } else { width };
-        last = width;
-        width
-    });
-    widths.sum()
+/// Returns whether a character never forms a cluster with another such character, so that the search for clusters can
+/// be left out: Latin, Greek and Cyrillic letters, kana, Chinese characters and Korean syllables.
+fn is_cluster_of_its_own(character: char) -> bool {
+    matches!(
+        character,
+        '\0'..'\u{300}'
+            | '\u{370}'..'\u{483}'
+            | '\u{48A}'..'\u{591}'
+            | '\u{3041}'..='\u{3096}'
+            | '\u{30A1}'..='\u{30FA}'
+            | '\u{4E00}'..='\u{9FFF}'
+            | '\u{AC00}'..='\u{D7A3}'
+    )
 }
 
 #[cfg(test)]
@@ -173,6 +193,16 @@ mod tests {
     }
 
     #[test]
+    fn characters_that_are_clusters_of_their_own_are_separated() {
+        let all: Vec<char> = ('\0'..=char::MAX).filter(|character| is_cluster_of_its_own(*character)).collect();
+        for pair in all.windows(2).filter(|pair| pair != &['\r', '\n']) {
+            for text in [format!("{}{}", pair[0], pair[1]), format!("{}{}", pair[1], pair[0])] {
+                assert_eq!(text.graphemes(true).count(), 2, "{text:?}");
+            }
+        }
+    }
+
+    #[test]
     fn tabs_become_blanks_up_to_the_next_stop() {
         assert_eq!(expand_tabs("a\tb", 0), "a       b");
         assert_eq!(expand_tabs("漢\t\tb", 6), "漢                b");
@@ -182,13 +212,19 @@ mod tests {
     proptest! {
         #[test]
         fn rows_hold_all_text_but_blanks_and_fit(
-            text in "[a-z 漢ü🙂\u{301}\u{200D}\u{FE0F}❤🇩🇪]{0,200}",
+            text in "[a-z 漢üж한ส้🙂\u{301}\u{200D}\u{FE0F}❤🇩🇪]{0,200}",
             columns in MIN_COLUMNS..40,
         ) {
             let rows = rows(&text, columns);
             for (index, row) in rows.iter().enumerate() {
                 let available = if index == 0 { columns } else { columns - INDENTATION.len() };
                 prop_assert!(text_width(row) <= available, "{row:?}");
+            }
+            // Each row but the last ends at a blank or where a cluster ends, unless the cluster is very long.
+            let clusters = |text: &str| text.graphemes(true).filter(|cluster| *cluster != " ").count();
+            let longest = text.graphemes(true).map(str::len).max().unwrap_or(0);
+            if longest < 12 {
+                prop_assert_eq!(rows.iter().map(|row| clusters(row)).sum::<usize>(), clusters(&text));
             }
             let without_blanks = |text: &str| text.replace(' ', "");
             prop_assert_eq!(without_blanks(&rows.concat()), without_blanks(&text));

@@ -1,7 +1,7 @@
 //! Line style: how one member sees the lines of a room: their time, colors and marks, without ignored names.
 //!
-//! A style needs no editor: a member in line mode has one, too. The formatter belongs to the connection, the editor uses it
-//! for the lines that it prints above its row.
+//! A style needs no editor: a member in line mode has one, too. The editor uses the same formatter for the lines that
+//! it prints above its row.
 
 use super::ignore_list::IgnoreList;
 use super::room_line::RoomLine;
