@@ -45,8 +45,8 @@ pub(crate) struct Batch {
     pub(super) renamed: HashMap<PeerId, UserName>,
     /// The state after the batch before, of which replies may still be sent.
     pass_state: Option<Box<PassState>>,
-    /// The earlier lines for joiners, the batch's own included; made for the first joiner.
-    replay: Option<Replay>,
+    /// The earlier lines for joiners, the batch's own included; made for the first joiner. Boxed: most batches have none.
+    replay: Option<Box<Replay>>,
     /// The kinds of the lines since the room was last empty: earlier ones are no history.
     pub(super) line_runs: LineRuns,
     /// The replies that follow the batch.
@@ -120,6 +120,23 @@ impl Batch {
         }
     }
 
+    /// Creates the batch after one that is committed. If that one holds a shutdown, the new batch takes the operation over
+    /// and shuts the room down before it holds anything else: operations that are gathered after that find the room
+    /// closed.
+    pub(crate) fn after(
+        roster: &Roster,
+        (closed, shutdown_requested): (bool, bool),
+        pass_state: Option<Box<PassState>>,
+    ) -> Self {
+        let mut batch = Self::new(roster, closed, pass_state);
+        if shutdown_requested {
+            batch.operations = 1;
+            batch.minute = Minute::now();
+            batch.apply_shutdown();
+        }
+        batch
+    }
+
     /// Returns the number of operations that wait in the inbox, which also counts this batch's operations
     /// and the `incomplete` operations of the batch before it.
     pub(crate) fn waiting_operations(&self, inbox: &Inbox, incomplete: usize) -> usize {
@@ -135,14 +152,6 @@ impl Batch {
             self.operations += 1;
             self.apply(operation);
         }
-    }
-
-    /// Shuts the room down with a batch that holds nothing else yet, and takes over the operation that asked for it from
-    /// the batch before. Operations that are gathered after it find the room closed.
-    pub(crate) fn begin_shutdown(&mut self) {
-        self.operations += 1;
-        self.minute = Minute::now();
-        self.apply_shutdown();
     }
 
     /// Returns true if the batch holds no operation.
@@ -232,7 +241,7 @@ impl Batch {
     pub(super) fn extend_replay(&mut self) -> Option<HistoryOffset> {
         match self.pass_state.as_deref_mut() {
             Some(PassState { history: Some(history), replay, .. }) if *replay > 0 => {
-                let replay = self.replay.get_or_insert_with(|| Replay::new(history, *replay));
+                let replay = self.replay.get_or_insert_with(|| Box::new(Replay::new(history, *replay)));
                 Some(replay.extend(self.minute, &self.bytes, &self.line_runs))
             }
             _ => None,

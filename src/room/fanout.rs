@@ -52,7 +52,7 @@ pub(crate) struct Fanout {
     /// Those of `members` that left in the batch.
     left: HashSet<PeerId>,
     /// The earlier lines for peers that joined, if the room replays any.
-    replay: Option<Replay>,
+    replay: Option<Box<Replay>>,
 }
 
 impl Fanout {
@@ -61,7 +61,7 @@ impl Fanout {
         (batch, end): (EncodedBatch, BatchOffset),
         mut partials: PartialDeliveries,
         (members, left): (Arc<Members>, HashSet<PeerId>),
-        replay: Option<Replay>,
+        replay: Option<Box<Replay>>,
     ) -> Self {
         partials.0.reverse();
         Self { batch, end, partials, members, left, replay }

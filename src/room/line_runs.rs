@@ -36,7 +36,10 @@ pub(crate) struct RunPart {
 pub(crate) struct LineRuns {
     /// The beginning of the first run in the batch, in bytes.
     start: usize,
-    runs: Vec<LineRun>,
+    /// The runs but the last one.
+    earlier: Vec<LineRun>,
+    /// The last run. Apart, since most batches have one run, which then allocates nothing.
+    last: Option<LineRun>,
     talk: u64,
     notices: u64,
 }
@@ -49,10 +52,8 @@ impl LineRuns {
             LineKind::Notice => self.notices += lines,
         }
         let run = LineRun { kind, end, talk: self.talk };
-        match self.runs.last_mut() {
-            Some(last) if last.kind == kind => *last = run,
-            _ => self.runs.push(run),
-        }
+        let replaced = self.last.replace(run);
+        self.earlier.extend(replaced.filter(|last| last.kind != kind));
     }
 
     /// Forgets all runs. The next one begins at `start`.
@@ -70,11 +71,11 @@ impl LineRuns {
 
     /// Returns the lines after the byte `from` of the batch, run by run.
     pub(crate) fn after(&self, from: usize) -> impl DoubleEndedIterator<Item = RunPart> {
-        let first = self.runs.partition_point(|run| run.end <= from);
-        (first..self.runs.len()).map(move |at| {
-            let start = if at == 0 { self.start } else { self.runs[at - 1].end };
-            let LineRun { kind, end, talk } = self.runs[at];
-            RunPart { kind, lines: start.max(from)..end, talk }
+        let first = self.earlier.partition_point(|run| run.end <= from);
+        (first..=self.earlier.len()).filter_map(move |at| {
+            let LineRun { kind, end, talk } = *self.earlier.get(at).or(self.last.as_ref())?;
+            let start = at.checked_sub(1).map_or(self.start, |before| self.earlier[before].end);
+            (end > from).then(|| RunPart { kind, lines: start.max(from)..end, talk })
         })
     }
 }

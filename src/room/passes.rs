@@ -92,14 +92,10 @@ impl Room {
         let mut next = Batch::new(&self.roster, self.closed.load(Ordering::Relaxed), self.pass_state.take());
         loop {
             self.gather_all(&mut next, &mut slice).await;
-            let committed = next.commit(&self.roster, &self.inbox);
             let CommittedBatch { fanout, operations, closed, shutdown_requested, mut metrics, pass_state, replies } =
-                committed;
+                next.commit(&self.roster, &self.inbox);
             self.closed.store(closed, Ordering::Relaxed);
-            let mut batch = Batch::new(&self.roster, closed, pass_state);
-            if shutdown_requested {
-                batch.begin_shutdown();
-            }
+            let batch = Batch::after(&self.roster, (closed, shutdown_requested), pass_state);
             let mut pass = Pass { room: self, host, incomplete: operations, next: batch, slice };
             pass.deliver(fanout, &mut metrics).await;
             pass.send_replies(replies, &mut metrics).await;

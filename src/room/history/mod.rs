@@ -15,6 +15,7 @@ use crate::text::replies;
 use crate::text::time::Minute;
 use line_ring::LineRing;
 use memchr::{memchr_iter, memrchr_iter};
+use std::ops::Range;
 
 /// The most notices that a history keeps, whatever the number of its lines: a few kilobytes.
 const MAX_NOTICES: usize = 64;
@@ -71,18 +72,28 @@ impl History {
             return;
         }
         let talk_before = self.talk.end();
-        let mut talk = Newest::new(self.max_lines);
-        let mut notices = Newest::new(self.max_lines.min(MAX_NOTICES));
+        let mut talk = Newest::new(batch.len(), self.max_lines);
+        let mut notices = Newest::new(batch.len(), self.max_lines.min(MAX_NOTICES));
         for part in runs.after(0).rev() {
             let newest = if part.kind == LineKind::Talk { &mut talk } else { &mut notices };
-            newest.take(&batch[part.lines], talk_before + part.talk);
+            newest.take(batch, part.lines);
             if talk.is_full && notices.is_full {
                 break;
             }
         }
-        talk.move_into(&mut self.talk, minute, runs.count(LineKind::Talk), |_| ());
-        notices.move_into(&mut self.notices, minute, runs.count(LineKind::Notice), |talk| talk);
+        talk.prepare(&mut self.talk, runs.count(LineKind::Talk));
+        notices.prepare(&mut self.notices, runs.count(LineKind::Notice));
+        for part in runs.after(talk.from.min(notices.from)) {
+            let from = if part.kind == LineKind::Talk { talk.from } else { notices.from };
+            let lines = &batch[part.lines.start.max(from).min(part.lines.end)..part.lines.end];
+            match part.kind {
+                LineKind::Talk => self.talk.append(lines, minute, ()),
+                LineKind::Notice => self.notices.append(lines, minute, talk_before + part.talk),
+            }
+        }
         self.evict_notices();
+        self.talk.shrink();
+        self.notices.shrink();
     }
 
     /// Returns the last `count` lines as a peer is shown them, oldest first.
@@ -155,9 +166,9 @@ impl History {
 }
 
 /// The newest lines of one kind in a batch, taken from its end.
-struct Newest<'a> {
-    /// The lines in parts, the newest first, each with the number of talk lines up to its end.
-    parts: Vec<(&'a [u8], u64)>,
+struct Newest {
+    /// The place in the batch from which on the lines are taken.
+    from: usize,
     lines: usize,
     bytes: usize,
     max_lines: usize,
@@ -165,35 +176,33 @@ struct Newest<'a> {
     is_full: bool,
 }
 
-impl<'a> Newest<'a> {
-    fn new(max_lines: usize) -> Self {
-        Self { parts: Vec::new(), lines: 0, bytes: 0, max_lines, is_full: false }
+impl Newest {
+    /// Takes nothing yet of a batch that ends at `end`.
+    fn new(end: usize, max_lines: usize) -> Self {
+        Self { from: end, lines: 0, bytes: 0, max_lines, is_full: false }
     }
 
-    /// Takes the last of `lines` that are within both bounds.
-    fn take(&mut self, lines: &'a [u8], talk: u64) {
+    /// Takes the last of the lines at `place` that are within both bounds.
+    fn take(&mut self, batch: &[u8], place: Range<usize>) {
         if self.is_full {
             return;
         }
-        let (taken, is_whole) = newest(lines, self.max_lines - self.lines, MAX_BYTES - self.bytes);
+        let end = place.end;
+        let (taken, is_whole) = newest(&batch[place], self.max_lines - self.lines, MAX_BYTES - self.bytes);
         self.lines += memchr_iter(b'\n', taken).count();
         self.bytes += taken.len();
         self.is_full = !is_whole || self.lines == self.max_lines;
-        self.parts.push((taken, talk));
+        self.from = end - taken.len();
     }
 
-    /// Moves the lines to the end of `ring`, of which the batch has `total`.
-    fn move_into<T: Copy>(self, ring: &mut LineRing<T>, minute: Minute, total: u64, tag: impl Fn(u64) -> T) {
+    /// Makes capacity in `ring` for the lines, of whose kind the batch has `total`.
+    fn prepare<T: Copy>(&self, ring: &mut LineRing<T>, total: u64) {
         let skipped = total - self.lines as u64;
         if skipped > 0 {
             // Older lines before the new ones would leave a gap.
             ring.skip(skipped);
         }
         ring.evict_for(self.lines, self.bytes, self.max_lines);
-        for (lines, talk) in self.parts.into_iter().rev() {
-            ring.append(lines, minute, tag(talk));
-        }
-        ring.shrink();
     }
 }
 
