@@ -177,6 +177,23 @@ test_each_program! {
     telnet: Telnet, plink: Plink, busybox: BusyboxTelnet, socat_raw: SocatRaw
 }
 
+test_each_program! {
+    program_quits_from_the_input_line, join_lobby, |mut lobby| {
+        lobby.switch_input_line_on();
+        quit(&mut lobby, "/quit");
+        lobby.alice.wait_for_exit();
+    };
+    telnet: Telnet, plink: Plink, busybox: BusyboxTelnet
+}
+
+test_each_program! {
+    program_quits_on_a_telnet_listener, join_lobby_by_telnet_listener, |mut lobby| {
+        quit(&mut lobby, "/quit");
+        lobby.alice.wait_for_exit();
+    };
+    telnet: Telnet, plink: Plink, busybox: BusyboxTelnet
+}
+
 // nc ends after its own input has ended, too.
 test_each_program! {
     netcat_quits, join_lobby, |mut lobby| {
@@ -297,6 +314,17 @@ test_each_program! {
 test_each_program! {
     ctrl_c_empties_the_input_line, join_lobby, |mut lobby| {
         lobby.switch_input_line_on();
+        lobby.alice.type_keys("not to be sai");
+        lobby.alice.expect_draft("not to be sai");
+        lobby.alice.type_keys("\x03");
+        lobby.alice.expect_draft("");
+        lobby.say("next");
+    };
+    telnet: Telnet, plink: Plink, busybox: BusyboxTelnet, tintin: TinTin
+}
+
+test_each_program! {
+    ctrl_c_empties_the_input_line_on_a_telnet_listener, join_lobby_by_telnet_listener, |mut lobby| {
         lobby.alice.type_keys("not to be sai");
         lobby.alice.expect_draft("not to be sai");
         lobby.alice.type_keys("\x03");

@@ -129,3 +129,12 @@ test_each_program! {
     };
     telnet: Telnet, plink: Plink, busybox: BusyboxTelnet, tintin: TinTin
 }
+
+// TinyFugue takes a byte above 0x7F for a Meta key, so it has no other letters than those of ASCII.
+test_each_program! {
+    backspace_erases_one_ascii_letter, join_lobby, |mut lobby| {
+        lobby.alice.type_keys(&["hel", "p", BACKSPACE, "lo\r"].concat());
+        lobby.bob.expect_line("alice: hello");
+    };
+    tinyfugue: TinyFugue
+}
