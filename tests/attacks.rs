@@ -28,7 +28,7 @@ impl AttackTest {
 
     /// Starts with a victim in the middle of a line that the server edits; `None` if telnet is not installed.
     fn in_line_editor() -> Option<Self> {
-        Self::start("> half a █line", |victim| {
+        Self::start("room> half a █line", |victim| {
             victim.switch_line_editor_on();
             victim.type_keys("half a line\x1B[D\x1B[D\x1B[D\x1B[D");
         })

@@ -125,7 +125,7 @@ fn suspended_telnet_resumes_with_its_unfinished_line() {
     alice.switch_line_editor_on();
     bob.expect_line("alice has joined");
     alice.type_keys("half a");
-    alice.expect_rows(&["> half a█"]);
+    alice.expect_rows(&["lobby> half a█"]);
     alice.type_keys(ESCAPE);
     alice.wait_for("telnet's prompt is shown", |alice| alice.rows().iter().any(|row| row.ends_with("telnet> █")));
     alice.type_keys("z\r");
@@ -133,9 +133,9 @@ fn suspended_telnet_resumes_with_its_unfinished_line() {
     bob.send("still there?\n");
     bob.expect_line("bob: still there?");
     alice.type_keys("fg\r");
-    alice.expect_rows(&["bob: still there?", "> half a█"]);
+    alice.expect_rows(&["bob: still there?", "lobby> half a█"]);
     alice.type_keys(" line\r");
-    alice.expect_rows(&["bob: still there?", "alice: half a line", "> █"]);
+    alice.expect_rows(&["bob: still there?", "alice: half a line", "lobby> █"]);
     bob.expect_line("alice: half a line");
 }
 

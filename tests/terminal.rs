@@ -36,21 +36,21 @@ fn in_each_client(test: impl Fn(Client, Screen)) {
 fn line_is_edited_in_its_middle() {
     in_each_client(|mut bob, mut alice| {
         alice.type_keys("hello bbo");
-        alice.expect_rows(&["*** ui is on", "> hello bbo█"]);
+        alice.expect_rows(&["*** ui is on", "lobby> hello bbo█"]);
         alice.type_keys(LEFT);
         alice.type_keys(BACKSPACE);
-        alice.expect_rows(&["*** ui is on", "> hello b█o"]);
+        alice.expect_rows(&["*** ui is on", "lobby> hello b█o"]);
         alice.type_keys(RIGHT);
         alice.type_keys("b");
-        alice.expect_rows(&["*** ui is on", "> hello bob█"]);
+        alice.expect_rows(&["*** ui is on", "lobby> hello bob█"]);
         alice.type_keys(HOME);
         alice.type_keys("I say: ");
-        alice.expect_rows(&["*** ui is on", "> I say: █hello bob"]);
+        alice.expect_rows(&["*** ui is on", "lobby> I say: █hello bob"]);
         alice.type_keys(END);
         alice.type_keys("!");
-        alice.expect_rows(&["*** ui is on", "> I say: hello bob!█"]);
+        alice.expect_rows(&["*** ui is on", "lobby> I say: hello bob!█"]);
         alice.type_keys("\r");
-        alice.expect_rows(&["*** ui is on", "alice: I say: hello bob!", "> █"]);
+        alice.expect_rows(&["*** ui is on", "alice: I say: hello bob!", "lobby> █"]);
         bob.expect_line("alice: I say: hello bob!");
     });
 }
@@ -60,13 +60,13 @@ fn ctrl_w_erases_a_word_and_ctrl_u_the_line() {
     in_each_client(|mut bob, mut alice| {
         alice.type_keys("one two three");
         alice.type_keys(&ctrl('W').to_string());
-        alice.expect_rows(&["*** ui is on", "> one two █"]);
+        alice.expect_rows(&["*** ui is on", "lobby> one two █"]);
         alice.type_keys(LEFT);
         alice.type_keys(&ctrl('U').to_string());
-        alice.expect_rows(&["*** ui is on", "> █"]);
+        alice.expect_rows(&["*** ui is on", "lobby> █"]);
         alice.type_keys(&ctrl('C').to_string());
         alice.type_keys("four\r");
-        alice.expect_rows(&["*** ui is on", "alice: four", "> █"]);
+        alice.expect_rows(&["*** ui is on", "alice: four", "lobby> █"]);
         bob.expect_line("alice: four");
     });
 }
@@ -75,19 +75,19 @@ fn ctrl_w_erases_a_word_and_ctrl_u_the_line() {
 fn arrow_keys_recall_entered_lines() {
     in_each_client(|mut bob, mut alice| {
         alice.type_keys("first\rsecond\r");
-        alice.expect_rows(&["alice: first", "alice: second", "> █"]);
+        alice.expect_rows(&["alice: first", "alice: second", "lobby> █"]);
         alice.type_keys("third");
         alice.type_keys(UP);
-        alice.expect_rows(&["alice: second", "> second█"]);
+        alice.expect_rows(&["alice: second", "lobby> second█"]);
         alice.type_keys(UP);
-        alice.expect_rows(&["alice: second", "> first█"]);
+        alice.expect_rows(&["alice: second", "lobby> first█"]);
         alice.type_keys(DOWN);
         alice.type_keys(DOWN);
-        alice.expect_rows(&["alice: second", "> third█"]);
+        alice.expect_rows(&["alice: second", "lobby> third█"]);
         alice.type_keys(UP);
         alice.type_keys(UP);
         alice.type_keys("!\r");
-        alice.expect_rows(&["alice: second", "alice: first!", "> █"]);
+        alice.expect_rows(&["alice: second", "alice: first!", "lobby> █"]);
         for line in ["first", "second", "first!"] {
             bob.expect_line(&format!("alice: {line}"));
         }
@@ -98,16 +98,16 @@ fn arrow_keys_recall_entered_lines() {
 fn wide_and_multibyte_characters_are_edited() {
     in_each_client(|mut bob, mut alice| {
         alice.type_keys("grüße 你好");
-        alice.expect_rows(&["*** ui is on", "> grüße 你好█"]);
+        alice.expect_rows(&["*** ui is on", "lobby> grüße 你好█"]);
         alice.type_keys(LEFT);
-        alice.expect_rows(&["*** ui is on", "> grüße 你█好"]);
+        alice.expect_rows(&["*** ui is on", "lobby> grüße 你█好"]);
         alice.type_keys(BACKSPACE);
-        alice.expect_rows(&["*** ui is on", "> grüße █好"]);
+        alice.expect_rows(&["*** ui is on", "lobby> grüße █好"]);
         alice.type_keys("们");
         alice.type_keys(&[HOME, RIGHT, RIGHT, RIGHT, BACKSPACE, "u"].concat());
-        alice.expect_rows(&["*** ui is on", "> gru█ße 们好"]);
+        alice.expect_rows(&["*** ui is on", "lobby> gru█ße 们好"]);
         alice.type_keys("\r");
-        alice.expect_rows(&["*** ui is on", "alice: gruße 们好", "> █"]);
+        alice.expect_rows(&["*** ui is on", "alice: gruße 们好", "lobby> █"]);
         bob.expect_line("alice: gruße 们好");
     });
 }
@@ -119,7 +119,7 @@ fn unknown_keys_leave_the_line_whole() {
         alice.type_keys("so");
         alice.type_keys("\x1A\x1C\x07\x1B[5~\x1BOP\x1B[200~");
         alice.type_keys(" be it");
-        alice.expect_rows(&["*** ui is on", "> so be it█"]);
+        alice.expect_rows(&["*** ui is on", "lobby> so be it█"]);
         alice.type_keys("\r");
         bob.expect_line("alice: so be it");
     });
@@ -130,16 +130,16 @@ fn arriving_line_does_not_tear_the_typed_one() {
     in_each_client(|mut bob, mut alice| {
         alice.type_keys("half a lin");
         alice.type_keys(&LEFT.repeat(3));
-        alice.expect_rows(&["*** ui is on", "> half a █lin"]);
+        alice.expect_rows(&["*** ui is on", "lobby> half a █lin"]);
         bob.send("one\ntwo\n");
-        alice.expect_rows(&["*** ui is on", "bob: one", "bob: two", "> half a █lin"]);
+        alice.expect_rows(&["*** ui is on", "bob: one", "bob: two", "lobby> half a █lin"]);
         bob.send(format!("{}\n", "long ".repeat(30).trim_end()));
         let words = "long ".repeat(15);
         let (first, second) = (format!("bob: {}", words.trim_end()), format!("  {}", words.trim_end()));
-        alice.expect_rows(&["bob: two", &first, &second, "> half a █lin"]);
+        alice.expect_rows(&["bob: two", &first, &second, "lobby> half a █lin"]);
         alice.type_keys(END);
         alice.type_keys("e\r");
-        alice.expect_rows(&[&second, "alice: half a line", "> █"]);
+        alice.expect_rows(&[&second, "alice: half a line", "lobby> █"]);
     });
 }
 
@@ -150,7 +150,7 @@ fn full_screen_scrolls_and_keeps_the_typed_line_at_its_bottom() {
         let said: Vec<String> = (0..30).map(|number| format!("bob: {number}")).collect();
         bob.send(common::numbered_lines(30));
         let mut rows: Vec<&str> = said.iter().map(String::as_str).collect();
-        rows.push("> half a line█");
+        rows.push("lobby> half a line█");
         alice.expect_rows(&rows);
     });
 }
@@ -169,12 +169,12 @@ fn time_stands_before_each_line_when_on() {
             let (time, said) = line.split_at_checked(6).unwrap_or_default();
             let (hour, minute) = time.trim_end().split_once(':').unwrap_or_default();
             let is_below = |number: &str, end| number.len() == 2 && number.parse::<u8>().is_ok_and(|value| value < end);
-            prompt == "> █" && said == "bob: hi" && is_below(hour, 24) && is_below(minute, 60)
+            prompt == "lobby> █" && said == "bob: hi" && is_below(hour, 24) && is_below(minute, 60)
         });
         alice.type_keys("/time off\r");
-        alice.expect_rows(&["*** time is off", "> █"]);
+        alice.expect_rows(&["*** time is off", "lobby> █"]);
         bob.send("timeless\n");
-        alice.expect_rows(&["*** time is off", "bob: timeless", "> █"]);
+        alice.expect_rows(&["*** time is off", "bob: timeless", "lobby> █"]);
     });
 }
 
@@ -182,16 +182,16 @@ fn time_stands_before_each_line_when_on() {
 fn names_have_colors_and_server_lines_are_dim() {
     in_each_client(|mut bob, mut alice| {
         alice.type_keys("/color on\r");
-        alice.expect_rows(&["*** color is on", "> █"]);
+        alice.expect_rows(&["*** color is on", "lobby> █"]);
         bob.send("hi\n/me waves\n");
-        alice.expect_rows(&["bob: hi", "* bob waves", "> █"]);
+        alice.expect_rows(&["bob: hi", "* bob waves", "lobby> █"]);
         alice.type_keys("/who\r");
-        alice.expect_rows(&["bob: hi", "* bob waves", "*** 2 in lobby: alice, bob", "> █"]);
+        alice.expect_rows(&["bob: hi", "* bob waves", "*** 2 in lobby: alice, bob", "lobby> █"]);
         let color = |row: &str, column| alice.cell(row, column).fgcolor();
         assert_ne!(color("bob: hi", 0), vt100::Color::Default);
         assert_eq!(color("bob: hi", 0), color("* bob waves", 2), "one name has two colors");
         assert_eq!(color("bob: hi", 5), vt100::Color::Default, "a member's text has a color");
-        assert_eq!(color("> █", 0), vt100::Color::Default);
+        assert_eq!(color("lobby> █", 0), vt100::Color::Default);
         assert!(alice.cell("*** 2 in lobby: alice, bob", 0).dim() && !alice.cell("bob: hi", 5).dim());
     });
 }
@@ -202,7 +202,7 @@ fn long_line_fits_a_window_of_any_width() {
         let line = "0123456789".repeat(10);
         alice.type_keys(&line);
         alice.wait_for("the end of the typed line is shown", |alice| {
-            alice.rows().last().is_some_and(|row| row.starts_with("> <") && row.ends_with("789█"))
+            alice.rows().last().is_some_and(|row| row.starts_with("lobby> <") && row.ends_with("789█"))
         });
         for columns in [40, 120, 30] {
             alice.resize(columns);
@@ -210,8 +210,8 @@ fn long_line_fits_a_window_of_any_width() {
             alice.wait_for("the row is redrawn for the new width", |alice| {
                 let last = alice.rows().pop().unwrap_or_default();
                 let width = last.chars().count();
-                let whole = last == format!("> {line}█");
-                let cut = last.starts_with("> <") && last.ends_with("789█") && width <= usize::from(columns);
+                let whole = last == format!("lobby> {line}█");
+                let cut = last.starts_with("lobby> <") && last.ends_with("789█") && width <= usize::from(columns);
                 if fits { whole } else { cut && width > usize::from(columns) / 2 }
             });
         }
@@ -242,7 +242,7 @@ fn client_returns_to_line_mode_without_the_line_editor() {
             alice.expect_rows(&["alice: hello", "bob: hi", "█"]);
             bob.expect_line("bob: hi");
             alice.type_keys("/ui on\r");
-            alice.expect_rows(&["bob: hi", "/ui on", "*** ui is on", "> █"]);
+            alice.expect_rows(&["bob: hi", "/ui on", "*** ui is on", "lobby> █"]);
         }
     });
 }
@@ -253,13 +253,13 @@ fn are_you_there_reply_leaves_the_typed_line_whole() {
     let Some(Lobby { server: _server, mut alice, bob: _bob }) = ClientProgram::Telnet.join_lobby() else { return };
     alice.switch_line_editor_on();
     alice.type_keys("half a");
-    alice.expect_rows(&["> half a█"]);
+    alice.expect_rows(&["lobby> half a█"]);
     alice.type_keys("\x1D");
     alice.wait_for("telnet's prompt is shown", |alice| alice.rows().iter().any(|row| row.ends_with("telnet> █")));
     alice.type_keys("send ayt\r");
-    alice.expect_rows(&["*** yes, roomcast is here", "> half a█"]);
+    alice.expect_rows(&["*** yes, roomcast is here", "lobby> half a█"]);
     alice.type_keys(" line\r");
-    alice.expect_rows(&["*** yes, roomcast is here", "alice: half a line", "> █"]);
+    alice.expect_rows(&["*** yes, roomcast is here", "alice: half a line", "lobby> █"]);
     alice.type_keys("/quit\r");
     alice.wait_for_exit();
 }
@@ -269,7 +269,7 @@ fn unfinished_line_is_dropped_when_the_client_ends() {
     let Some(Lobby { server: _server, mut alice, mut bob }) = ClientProgram::Plink.join_lobby() else { return };
     alice.switch_line_editor_on();
     alice.type_keys("unfinished");
-    alice.expect_rows(&["> unfinished█"]);
+    alice.expect_rows(&["lobby> unfinished█"]);
     drop(alice);
     bob.expect_line("alice has left");
 }

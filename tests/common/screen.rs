@@ -72,7 +72,11 @@ impl Screen {
     /// Switches the line editor on, for a member.
     pub fn switch_line_editor_on(&mut self) {
         self.type_keys("/ui on\r");
-        self.expect_rows(&["/ui on", "*** ui is on", "> █"]);
+        self.wait_for("the input line is open", |screen| {
+            let rows = screen.rows();
+            let end = &rows[rows.len().saturating_sub(3)..];
+            end.len() == 3 && end[..2] == ["/ui on", "*** ui is on"] && end[2].ends_with("> █")
+        });
     }
 
     /// Presses keys; Enter is a CR.
