@@ -16,6 +16,8 @@ struct AttackTest {
     rows: Vec<String>,
     /// The row that must stand below them.
     last_row: &'static str,
+    /// The bells that the victim must have heard.
+    bells: usize,
     /// The last field, so that it ends after its clients.
     server: TestServer,
 }
@@ -44,7 +46,7 @@ impl AttackTest {
         rows.pop();
         rows.push("mallory has joined".to_owned());
         let mallory = server.join("room", "mallory");
-        let mut test = Self { mallory, victim, rows, last_row, server };
+        let mut test = Self { mallory, victim, rows, last_row, bells: 0, server };
         test.expect_screen();
         Some(test)
     }
@@ -70,6 +72,12 @@ impl AttackTest {
         let rows: Vec<&str> = self.rows.iter().map(String::as_str).chain([self.last_row]).collect();
         self.victim.expect_rows(&rows);
         self.victim.assert_only_text();
+        assert_eq!(self.victim.bells(), self.bells, "only lines for the victim ring the bell");
+    }
+
+    /// Returns whether the victim has the line editor.
+    fn has_line_editor(&self) -> bool {
+        self.last_row.starts_with("> ")
     }
 }
 
@@ -220,6 +228,7 @@ fn user_line_does_not_look_like_a_server_line() {
 #[test]
 fn whisper_action_rename_and_quit_text_are_sanitised() {
     in_each_mode(|test| {
+        test.bells += usize::from(test.has_line_editor());
         test.attack("/msg victim \x1B[2J\r*** \u{9B}2J", "*** mallory whispers: *** 2J");
         test.attack("/me \x1B[2Jwaves\u{202E}", "* mallory waves");
         test.attack("/nick mal*", "mallory is now known as mal*");
@@ -251,8 +260,13 @@ fn line_of_20_000_characters_erases_nothing() {
         let said = format!("mallory: {}", "x".repeat(20_000));
         test.mallory.send(&said["mallory: ".len()..]);
         test.mallory.send("\n");
-        let columns = usize::from(COLUMNS);
-        test.rows.extend((0..said.len()).step_by(columns).map(|at| said[at..said.len().min(at + columns)].to_owned()));
+        // The terminal wraps the line, or the line editor does and indents each further row.
+        let indentation = if test.has_line_editor() { "  " } else { "" };
+        let (first, rest) = said.split_at(COLUMNS.into());
+        test.rows.push(first.to_owned());
+        let columns = usize::from(COLUMNS) - indentation.len();
+        let further = (0..rest.len()).step_by(columns).map(|at| &rest[at..rest.len().min(at + columns)]);
+        test.rows.extend(further.map(|row| format!("{indentation}{row}")));
         test.expect_screen();
         assert_eq!(test.victim.oldest_rows()[..top.len()], top);
     });

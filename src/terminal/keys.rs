@@ -168,12 +168,6 @@ impl KeyDecoder {
             Err(_) => Some(char::REPLACEMENT_CHARACTER),
         };
         self.partial.clear();
-        match character {
-            // Some terminals send a C1 character (ECMA-48, section 5.3) in place of ESC and a letter.
-            Some('\u{8F}') => self.state = State::SingleShift,
-            Some('\u{9B}') => self.state = State::ControlSequence(Parameters::default()),
-            _ => {}
-        }
         character.filter(|character| is_printable(*character)).map(Key::Char)
     }
 
@@ -295,7 +289,7 @@ mod tests {
     #[test]
     fn cursor_keys_of_all_terminals_are_decoded() {
         for (key, sequences) in [
-            (Key::Up, &["\x1b[A", "\x1bOA", "\x10", "\x1b[1;2A", "\u{9b}A", "\u{8f}A"][..]),
+            (Key::Up, &["\x1b[A", "\x1bOA", "\x10", "\x1b[1;2A"][..]),
             (Key::Down, &["\x1b[B", "\x1bOB", "\x0e"]),
             (Key::Right, &["\x1b[C", "\x1bOC", "\x06", "\x1b[1;2C"]),
             (Key::Left, &["\x1b[D", "\x1bOD", "\x02", "\x1b\x1b[D"]),
@@ -339,7 +333,6 @@ mod tests {
             "\x1b(B",
             "\x1b#8",
             "\x1bq",
-            "\u{9b}5~",
             "\x1b[5R",
             "\x1b[?1;5R",
             "\x1b[99999999;1;2;3;4;5R",
@@ -383,7 +376,7 @@ mod tests {
         fn invalid_utf8_is_replaced_as_in_from_utf8_lossy(bytes in prop::collection::vec(0x80u8.., 0..40)) {
             let replaced = String::from_utf8_lossy(&bytes);
             let expected: String = replaced.chars().filter(|character| is_printable(*character)).collect();
-            // CAN completes a character that is incomplete at the end, and ends a sequence that a C1 character began.
+            // CAN completes a character that is incomplete at the end.
             prop_assert_eq!(typed(&[&bytes, &b"\x18"[..]].concat()), expected);
         }
     }
