@@ -97,7 +97,8 @@
 //! 1. **One order per room.** Every member of a room sees the same lines in the same order, joins and leaves included,
 //!    from its own `has joined` to its end: one pass at a time runs in a room. Implemented in `src/room/inbox.rs` (the
 //!    thread that moves `pending` from 0 has to run the pass) and `src/room/batch.rs`; tested by `tests/order.rs`,
-//!    `tests/churn.rs` and `tests/moves.rs`.
+//!    `tests/churn.rs` and `tests/moves.rs`. Replies to `/who`, `/rooms`, `/last` and `/msg` stand in that order, too
+//!    (`src/room/replies.rs`); tested by `tests/roster.rs`.
 //! 2. **A sender's lines keep their order.** One task reads them, and one queue holds them. Implemented in
 //!    `src/connection/input.rs` and `src/connection/lines.rs`; tested by `tests/order.rs` and `tests/commands.rs`.
 //! 3. **No member waits for a slow reader, and the memory of each peer is bounded.** The rules stand above
@@ -113,7 +114,7 @@
 //!    `tests/attacks.rs`.
 //! 6. **Bad input ends at most the connection that sent it.** Implemented in `src/protocol/` and
 //!    `src/connection/close.rs`; tested by `tests/hostile.rs`.
-//! 7. **A shutdown is graceful.** Each room sends its notice as its last line, output buffers are flushed until the
+//! 7. **A shutdown is graceful.** Each room sends its notice as its last line, after which a peer takes no line, output buffers are flushed until the
 //!    drain time is over, and the program exits with 0. Implemented in `src/server/mod.rs` and
 //!    `src/cli/os_signals.rs`; tested by `tests/shutdown.rs`.
 //!

@@ -227,6 +227,12 @@ impl Batch {
         self.members_after.as_ref().unwrap_or(&self.members_before)
     }
 
+    /// Removes all members at the beginning of the batch, and returns them.
+    pub(super) fn remove_all_members(&mut self) -> Arc<Members> {
+        self.members_after = Some(Members::default());
+        Arc::clone(&self.members_before)
+    }
+
     /// Returns the members to change, which are copied at the first change of the batch.
     pub(super) fn members_mut(&mut self) -> &mut Members {
         self.members_after.get_or_insert_with(|| {

@@ -13,7 +13,6 @@ use crate::room::replies::DeferredReply;
 use crate::room::roster::{MemberKey, holds_key};
 use crate::text::messages;
 use crate::text::names::UserName;
-use std::mem;
 use std::sync::Arc;
 
 impl Batch {
@@ -152,8 +151,8 @@ impl Batch {
         self.closed = true;
         self.bytes.extend_from_slice(messages::SHUTTING_DOWN.as_bytes());
         self.advance_end(LineKind::Notice, 1);
-        for (key, peer) in mem::take(self.members_mut()) {
-            self.add_leaver(peer, key.slot, PeerEvents::SHUTDOWN);
+        for (key, peer) in self.remove_all_members().iter() {
+            self.add_leaver(Arc::clone(peer), key.slot, PeerEvents::SHUTDOWN);
         }
     }
 

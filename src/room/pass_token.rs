@@ -73,7 +73,7 @@ pub(super) fn pass_token(
     PassToken { passes: run(registry, room), completed: false }
 }
 
-/// The registry as the passes of one of its rooms see it.
+/// The registry, for the passes of one of its rooms.
 struct RoomHost<'a> {
     registry: &'a Registry,
     room: &'a Arc<Room>,

@@ -29,7 +29,7 @@ const OPERATIONS_PER_DELIVERY: usize = 16;
 /// The cost of a reply, and of a delivery with a replay, in deliveries: either may render 64 KiB of history.
 pub(super) const REPLY_COST: usize = 8;
 
-/// What passes need from outside their room.
+/// The services that passes use outside their room.
 pub(crate) trait PassHost {
     /// Returns the counters that passes add to.
     fn counters(&self) -> &Counters;

@@ -69,13 +69,15 @@ pub(crate) fn push_who<'a>(
 /// `rooms` yields every room with its number of members. The function holds and lists at most
 /// [`MAX_LISTED`] of them.
 pub(crate) fn push_rooms(out: &mut Vec<u8>, own: &RoomName, rooms: impl Iterator<Item = (RoomName, usize)>) {
-    let (mut total, mut largest) = (0, BinaryHeap::with_capacity(MAX_LISTED + 1));
+    let (mut total, mut largest) = (0, BinaryHeap::with_capacity(MAX_LISTED));
     for (name, members) in rooms {
         total += 1;
-        // The heap's top is the smallest room; among equal rooms, the last by name.
-        largest.push((Reverse(members), name));
-        if largest.len() > MAX_LISTED {
-            largest.pop();
+        let room = (Reverse(members), name);
+        // The heap's top is the smallest room; among equal rooms, the last by name. Most rooms are smaller than it.
+        if largest.len() < MAX_LISTED {
+            largest.push(room);
+        } else if let Some(mut smallest) = largest.peek_mut().filter(|smallest| room < **smallest) {
+            *smallest = room;
         }
     }
     let format_room = |(Reverse(members), name): (Reverse<usize>, RoomName)| format!("{name} ({members})");

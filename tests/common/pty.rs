@@ -182,6 +182,7 @@ pub fn with_default_signals(program: &str) -> Command {
 /// Declares a test for each of some programs, so that each program passes or fails alone.
 ///
 /// `join` is the method of [`ClientProgram`] that starts it, `check` a function that takes the [`Lobby`].
+#[allow(unused_macros)]
 macro_rules! test_each_program {
     ($test:ident, $join:ident, $check:expr; $($name:ident: $program:ident),+) => {
         mod $test {

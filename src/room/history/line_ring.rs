@@ -26,7 +26,7 @@ pub(super) struct LineRing<T> {
     first: u64,
 }
 
-/// What a ring keeps of a line beside its text.
+/// The data of a line beside its text.
 #[derive(Clone, Copy, Debug)]
 struct LineRecord<T> {
     /// The offset at which the line ends, its LF included. Kept in place of a length, so that any line is found at

@@ -177,7 +177,7 @@ struct Newest {
 }
 
 impl Newest {
-    /// Takes nothing yet of a batch that ends at `end`.
+    /// Creates a selection of no line of a batch that ends at `end`.
     fn new(end: usize, max_lines: usize) -> Self {
         Self { from: end, lines: 0, bytes: 0, max_lines, is_full: false }
     }

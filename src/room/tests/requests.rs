@@ -1,7 +1,12 @@
 //! Tests of requests: lists of members and rooms, whispers, renames, the history.
 
 use super::*;
+use crate::peer::route::Route;
+use crate::peer::{DrainStatus, OutputOp};
 use crate::room::inbox::MemberListing;
+use crate::room::line_runs::{LineKind, LineRuns};
+use crate::text::time::Minute;
+use std::collections::VecDeque;
 
 /// Without a runtime, each request is answered before it returns.
 #[test]
@@ -254,4 +259,42 @@ async fn room_listings_are_charged_by_the_number_of_rooms() {
         () = async { loop { yields += 1; yield_now().await } } => {}
     }
     assert!(yields >= 49, "each listing of 10,000 rooms uses a slice up: {yields}");
+}
+
+/// Drains a peer of the buffered route, and returns each run of lines after its minute.
+fn drained(peer: &Peer<TextSink>) -> Vec<(Minute, String)> {
+    let mut runs = Vec::new();
+    let mut encode = |lines: &[u8], minute: Minute, out: &mut VecDeque<u8>| {
+        runs.push((minute, str::from_utf8(lines).unwrap().to_owned()));
+        out.extend(lines);
+    };
+    while let Some((DrainStatus::Progress(_), _)) = peer.drain(Some(&mut encode), &mut MetricsDelta::default()) {}
+    runs
+}
+
+#[tokio::test]
+async fn live_and_earlier_lines_carry_the_minute_in_which_they_were_said() {
+    let (room, start) = (room_with(100, 5), Minute::now());
+    // Lines of long ago are in the history.
+    let mut state = room.pass_state.take().unwrap();
+    for minute in [1, 1, 2] {
+        let mut runs = LineRuns::default();
+        runs.extend(LineKind::Talk, 5, 1);
+        state.history.as_mut().unwrap().push(Minute(minute), b"a: b\n", &runs);
+    }
+    room.pass_state.store(Some(state));
+    let buffered = peer(1);
+    let route = OutputOp::Route(Route::Buffered);
+    buffered.apply(&mut VecDeque::from([route]), &mut MetricsDelta::default()).unwrap();
+    push(&room, [Operation::Join(Box::new(joiner(&buffered)))]);
+    pass(&room).await;
+    let replay = [(Minute(1), "*** a: b\n*** a: b\n".to_owned()), (Minute(2), "*** a: b\n".to_owned())];
+    let seen = drained(&buffered);
+    assert_eq!(seen[..2], replay);
+    assert!(seen[2].1 == "u1 has joined\n" && (start..=Minute::now()).contains(&seen[2].0), "{seen:?}");
+    push(&room, [show_history(&buffered, 5)]);
+    pass(&room).await;
+    let seen = drained(&buffered);
+    assert_eq!(seen[..2], replay);
+    assert!(seen[2].1 == "*** u1 has joined\n" && (start..=Minute::now()).contains(&seen[2].0), "{seen:?}");
 }
