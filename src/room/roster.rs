@@ -10,6 +10,7 @@ use halfbrown::HashMap;
 use std::hash::{Hash, Hasher, RandomState};
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The peers of a room by their keys. Names come from outside: the hash is `SipHash` with a random seed.
 pub type Members = HashMap<MemberKey, Arc<Peer<dyn ByteSink>>, RandomState>;
@@ -47,26 +48,31 @@ impl Hash for MemberKey {
 ///
 /// No guard of arc-swap leaves this type.
 #[derive(Debug)]
-pub struct Roster(ArcSwap<Members>);
+pub struct Roster {
+    members: ArcSwap<Members>,
+    /// The number of members. Apart, so that a listing of all rooms reads one atomic of each.
+    len: AtomicUsize,
+}
 
 impl Roster {
     /// Creates a roster without members.
     #[must_use]
     pub fn new() -> Self {
-        Self(ArcSwap::from_pointee(Members::default()))
+        Self { members: ArcSwap::from_pointee(Members::default()), len: AtomicUsize::new(0) }
     }
 
     /// Returns the current members. The return value is an `Arc` and no guard, because passes keep it for
     /// long, and a guard kept that long slows stores down.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Members> {
-        self.0.load_full()
+        self.members.load_full()
     }
 
     /// Returns the number of members.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.load().len()
+        // Acquire: pairs with the Release in `replace`.
+        self.len.load(Ordering::Acquire)
     }
 
     /// Returns true if there is no member.
@@ -77,7 +83,10 @@ impl Roster {
 
     /// Replaces the snapshot with `members`. Readers of the old snapshot keep it.
     pub(crate) fn replace(&self, members: Members) {
-        self.0.store(Arc::new(compact(members)));
+        let len = members.len();
+        self.members.store(Arc::new(compact(members)));
+        // Release: pairs with the Acquire in `len`. The pass is the only writer.
+        self.len.store(len, Ordering::Release);
     }
 }
 
