@@ -61,6 +61,18 @@ test_each_program! {
     plink: Plink, busybox: BusyboxTelnet, tintin: TinTin, nc: Nc, nc_crlf: NcCrlf, socat_raw: SocatRaw
 }
 
+// The letter у is telnet's Ctrl-C. Telnet shows nothing that arrives before the reply to its timing mark.
+test_each_program! {
+    line_lost_to_an_interrupt_is_reported_to_its_sender, join_lobby, |mut lobby| {
+        lobby.alice.type_keys("друг\r");
+        lobby.alice.expect_row_start("*** that line was lost: your telnet took a letter for Ctrl-C");
+        // The rest of the line is a line.
+        lobby.bob.expect_line("alice: г");
+        lobby.say("друг");
+    };
+    telnet: Telnet
+}
+
 // GNU telnet takes bytes of letters for special characters, and stops that when the server has asked for
 // BINARY. The server asks at the first telnet command, which such a letter causes.
 test_each_program! {

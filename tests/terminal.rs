@@ -65,8 +65,10 @@ fn ctrl_w_erases_a_word_and_ctrl_u_the_line() {
         alice.type_keys(&ctrl('U').to_string());
         alice.expect_rows(&["*** ui is on", "lobby> █"]);
         alice.type_keys(&ctrl('C').to_string());
+        alice.expect_rows(&["*** ui is on", "*** the line was dropped; /quit leaves", "lobby> █"]);
+        alice.type_keys(&ctrl('C').to_string());
         alice.type_keys("four\r");
-        alice.expect_rows(&["*** ui is on", "alice: four", "lobby> █"]);
+        alice.expect_rows(&["*** the line was dropped; /quit leaves", "alice: four", "lobby> █"]);
         bob.expect_line("alice: four");
     });
 }
@@ -160,7 +162,7 @@ fn time_stands_before_each_line_when_on() {
     in_each_client(|mut bob, mut alice| {
         alice.type_keys("/time on\r");
         alice.wait_for("the reply that the time is on is shown", |alice| {
-            alice.rows().iter().any(|row| row.ends_with("*** time is on"))
+            alice.rows().iter().any(|row| row.ends_with("*** time is on, shown in UTC"))
         });
         bob.send("hi\n");
         alice.wait_for("bob's line has a time", |alice| {
@@ -206,7 +208,7 @@ fn long_line_fits_a_window_of_any_width() {
         });
         for columns in [40, 120, 30] {
             alice.resize(columns);
-            let fits = usize::from(columns) > line.len() + 3;
+            let fits = usize::from(columns) > line.len() + "lobby> ".len() + 1;
             alice.wait_for("the row is redrawn for the new width", |alice| {
                 let last = alice.rows().pop().unwrap_or_default();
                 let width = last.chars().count();
