@@ -77,7 +77,7 @@ impl AttackTest {
 
     /// Returns whether the victim has the line editor.
     fn has_line_editor(&self) -> bool {
-        self.last_row.starts_with("> ")
+        self.last_row.starts_with("room> ")
     }
 }
 

@@ -68,6 +68,7 @@ impl Connection {
                 input_line.set_room(&room);
             }
         }
+        self.schedule_redraw();
     }
 
     /// Lets passes write the peer's lines, or hands them to the connection, whichever its display needs. Called after

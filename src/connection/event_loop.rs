@@ -180,6 +180,10 @@ impl Connection {
                 self.on_agreement_timeout();
                 Ok(())
             }
+            Deadline::InterruptNotice => {
+                self.send_interrupt_notice();
+                Ok(())
+            }
             Deadline::Redraw => {
                 self.redraw_input_line();
                 Ok(())

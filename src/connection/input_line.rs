@@ -216,5 +216,7 @@ impl Connection {
                 self.drain_output();
             }
         }
+        // The editor may have asked the terminal for its cursor, and draws the row after the answer.
+        self.schedule_redraw();
     }
 }

@@ -7,10 +7,13 @@ use crate::net::ListenerProtocol;
 use crate::peer::OutputOp;
 use crate::protocol::telnet::{Decoder, TERMINAL_TYPE_REQUEST, TelnetBudget, TelnetCommand, TelnetOption};
 use crate::text::replies::{self, InputLineRefusal};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The columns of a window whose size the peer has not told: the editor's own default.
 pub(super) const UNKNOWN_WIDTH: u16 = 0;
+
+/// How long a notice about an interrupt waits for a timing mark after the interrupt.
+const TIMING_MARK_WAIT: Duration = Duration::from_millis(200);
 
 /// The telnet state of a peer.
 #[derive(Debug)]
@@ -28,6 +31,9 @@ pub(super) struct Negotiation {
     has_told_how_to_leave: bool,
     /// The agreement on an input line.
     pub(super) agreement: Agreement,
+    /// What the peer is told about its interrupt. Linux telnet throws all output away until its timing mark, which
+    /// follows the interrupt, is answered.
+    interrupt_notice: Option<&'static str>,
 }
 
 impl Negotiation {
@@ -40,6 +46,7 @@ impl Negotiation {
             has_requested_binary: false,
             has_told_how_to_leave: false,
             agreement: Agreement::default(),
+            interrupt_notice: None,
         }
     }
 }
@@ -65,6 +72,7 @@ impl Connection {
             }
             TelnetCommand::Refuse { reply } if telnet.budget.allow_reply(now) => {
                 self.add_output([OutputOp::Raw(reply.to_vec())]);
+                self.send_interrupt_notice();
             }
             // Too many replies were asked for.
             TelnetCommand::AreYouThere | TelnetCommand::Refuse { .. } => {}
@@ -91,21 +99,46 @@ impl Connection {
         if let Some(input_line) = self.input_line_mut() {
             input_line.erase_line();
         } else if self.line_decoder.ends_in_partial_character() {
-            self.line_decoder.discard_line();
-            return self.reply(replies::LINE_LOST_TO_INTERRUPT.into());
+            // The rest of the line follows.
+            if self.line_decoder.discard_line() {
+                self.delay_interrupt_notice(replies::LINE_LOST_TO_INTERRUPT);
+            }
+            return;
         } else {
             self.line_decoder.erase_line();
         }
-        self.tell_how_to_leave();
+        if let Some(notice) = self.how_to_leave() {
+            self.delay_interrupt_notice(notice);
+        }
     }
 
     /// Tells a peer that has pressed Ctrl-C for the first time how to leave.
     pub(super) fn tell_how_to_leave(&mut self) {
-        if let Some(telnet) = &mut self.telnet
-            && !std::mem::replace(&mut telnet.has_told_how_to_leave, true)
-        {
-            let has_joined = self.state.admitted_membership().is_some();
-            self.reply(if has_joined { replies::LINE_DROPPED } else { replies::LINE_DROPPED_BEFORE_JOIN }.into());
+        if let Some(notice) = self.how_to_leave() {
+            self.reply(notice.into());
+        }
+    }
+
+    /// Returns what a peer is told that has pressed Ctrl-C for the first time.
+    fn how_to_leave(&mut self) -> Option<&'static str> {
+        let is_first = !std::mem::replace(&mut self.telnet.as_mut()?.has_told_how_to_leave, true);
+        let has_joined = self.state.admitted_membership().is_some();
+        is_first.then_some(if has_joined { replies::LINE_DROPPED } else { replies::LINE_DROPPED_BEFORE_JOIN })
+    }
+
+    /// Keeps a notice about an interrupt until the timing mark that may follow it is answered.
+    fn delay_interrupt_notice(&mut self, notice: &'static str) {
+        if let Some(telnet) = &mut self.telnet {
+            telnet.interrupt_notice = Some(notice);
+            self.deadlines.set(Deadline::InterruptNotice, tokio::time::Instant::now() + TIMING_MARK_WAIT);
+        }
+    }
+
+    /// Sends the notice about an interrupt, if one is kept.
+    pub(super) fn send_interrupt_notice(&mut self) {
+        if let Some(notice) = self.telnet.as_mut().and_then(|telnet| telnet.interrupt_notice.take()) {
+            self.deadlines.clear(Deadline::InterruptNotice);
+            self.reply(notice.into());
         }
     }
 

@@ -20,17 +20,20 @@ pub(crate) enum Deadline {
     Flush,
     /// The client's agreement to an input line.
     Agreement,
+    /// The notice about an interrupt.
+    InterruptNotice,
     /// Not before this is the row of the input line drawn again.
     Redraw,
 }
 
-const KINDS: [Deadline; 7] = [
+const KINDS: [Deadline; 8] = [
     Deadline::Login,
     Deadline::Stall,
     Deadline::RateLimit,
     Deadline::ReadGrace,
     Deadline::Flush,
     Deadline::Agreement,
+    Deadline::InterruptNotice,
     Deadline::Redraw,
 ];
 

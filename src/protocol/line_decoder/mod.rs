@@ -155,10 +155,10 @@ impl LineDecoder {
         self.length = u32::from(self.line_end == LineEnd::Begun);
     }
 
-    /// Drops the unfinished line up to its end, which is still to come.
-    pub(crate) fn discard_line(&mut self) {
+    /// Drops the unfinished line up to its end, which is still to come. Returns false if that was decided before.
+    pub(crate) fn discard_line(&mut self) -> bool {
         self.erase_line();
-        self.discards_line = true;
+        !std::mem::replace(&mut self.discards_line, true)
     }
 
     /// Takes the unfinished line, for a line editor that opens in the middle of it, and starts a new one.

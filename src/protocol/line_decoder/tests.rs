@@ -239,7 +239,8 @@ fn discarded_line_is_dropped_up_to_its_end_and_the_next_line_is_returned() {
     for chunk in [1, 3, 100] {
         let mut decoder = LineDecoder::new(100);
         assert_eq!(lines_of(&mut decoder, b"one\nlost"), ["one"]);
-        decoder.discard_line();
+        assert!(decoder.discard_line());
+        assert!(!decoder.discard_line());
         let lines: Vec<String> =
             b" too\r\n\ntwo\n".chunks(chunk).flat_map(|bytes| lines_of(&mut decoder, bytes)).collect();
         assert_eq!(lines, ["", "two"]);
