@@ -24,15 +24,6 @@ fn connect_telnet(server: &TestServer) -> Client {
     Client::connect_raw(server.telnet_address.unwrap())
 }
 
-/// Switches the input line on, as a client that agrees to it.
-fn switch_on(alice: &mut Client) {
-    alice.send("/ui on\r\n");
-    alice.read_until_bytes(INPUT_LINE_REQUEST);
-    alice.send(AGREEMENT);
-    alice.read_until_bytes("*** ui is on\r\n");
-    alice.read_until_bytes("room> ");
-}
-
 #[test]
 fn input_line_opens_when_the_client_has_agreed() {
     let server = TestServer::start();
@@ -84,7 +75,7 @@ fn client_that_refuses_echo_or_go_ahead_gets_no_input_line() {
 fn client_that_ends_an_option_loses_the_input_line_and_is_told() {
     let server = TestServer::start();
     let mut alice = join_nvt(&server);
-    switch_on(&mut alice);
+    alice.switch_input_line_on();
     alice.send(b"\xFF\xFE\x01");
     alice.read_until_bytes(format!("{REFUSED}\r\n"));
     alice.send("fine\r\n");
@@ -161,6 +152,57 @@ fn draft_of_line_mode_goes_on_in_the_input_line() {
 }
 
 #[test]
+fn options_of_the_input_line_are_withdrawn_with_it() {
+    let server = TestServer::start();
+    let mut alice = join_nvt(&server);
+    alice.switch_input_line_on();
+    alice.send("/ui off\r\0");
+    let end = alice.read_until_bytes("*** ui is off\r\n");
+    assert!(end.ends_with(b"\xFF\xFC\x01\xFF\xFC\x03\xFF\xFE\x1F"), "{}", end.escape_ascii());
+    alice.send(b"\xFF\xFE\x01\xFF\xFE\x03\xFF\xFC\x1Ffine\r\n");
+    alice.expect_text("alice: fine\r\n");
+}
+
+/// `PuTTY` sends CR LF for Enter, telnet CR NUL: the input line is off when the second byte arrives.
+#[test]
+fn enter_in_two_halves_ends_the_input_line_once() {
+    let server = TestServer::start();
+    let mut alice = server.join("room", "alice");
+    for enter in [&["\r\n"][..], &["\r\0"], &["\r"], &["\r", "\n"], &["\r", "\0"]] {
+        alice.switch_input_line_on();
+        alice.send("/ui off");
+        for half in enter {
+            alice.send(half);
+            // The reply shows that the server has processed the bytes before.
+            alice.send(b"\xFF\xFD\x06");
+            alice.read_until_bytes(TIMING_MARK);
+        }
+        alice.send("fine\r\n");
+        alice.read_until_bytes("alice: fine\r\n");
+    }
+}
+
+/// Sends window sizes that no terminal has, and changes options many times.
+#[test]
+fn hostile_window_sizes_and_options_affect_only_their_sender() {
+    let server = TestServer::start();
+    let (mut bob, mut mallory) = server.join_pair("room", "bob", "mallory");
+    mallory.send([b"/ui on\r\n", AGREEMENT, b"half a line"].concat());
+    for size in [b"\0\0\0\0", b"\0\x01\0\x01", b"\xFE\xFE\0\0", b"\0\x02\xFE\xFE"] {
+        mallory.send([&b"\xFF\xFA\x1F"[..], size, b"\xFF\xF0"].concat());
+    }
+    mallory.send(b"\xFF\xFC\x1F\xFF\xFB\x1F".repeat(100));
+    mallory.send("\r\0/ui off\r\0");
+    mallory.send(b"\xFF\xFD\x01\xFF\xFE\x01".repeat(100));
+    bob.expect_line("mallory: half a line");
+    mallory.send("/ui on\r\n/ui off\r\n".repeat(20));
+    mallory.send("done\r\n");
+    bob.expect_line("mallory: done");
+    bob.send("fine\n");
+    bob.expect_line("bob: fine");
+}
+
+#[test]
 fn first_telnet_command_is_answered_with_cr_lf_and_a_request_for_binary() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
@@ -195,9 +237,10 @@ fn first_interrupt_tells_how_to_leave() {
     alice.expect_bytes(TIMING_MARK);
     alice.expect_text("alice: hello\r\n");
     let mut bob = server.connect();
-    bob.send(b"\xFF\xF4JOIN room bob\n");
-    let told = bob.read_until_bytes("\r\n");
-    assert!(alice_text(&told).contains("JOIN <ROOMNAME> <USERNAME>"), "{}", told.escape_ascii());
+    bob.send(b"\xFF\xF4\xFF\xFD\x06");
+    bob.read_until_bytes(TIMING_MARK);
+    let told = bob.read_line();
+    assert!(told.starts_with("*** the line was dropped; to join write: JOIN <ROOMNAME> <USERNAME>"), "{told}");
 }
 
 #[test]
@@ -269,7 +312,7 @@ fn times_colors_and_hidden_names_are_kept_through_the_input_line() {
     alice.expect_line("*** color is off");
     let said = alice.read_line();
     assert!(said[2..].starts_with(':') && said.ends_with(" *** time is on, shown in UTC+02:00"), "{said}");
-    switch_on(&mut alice);
+    alice.switch_input_line_on();
     alice.send("/time\r");
     alice.read_until_bytes(" *** time is on, shown in UTC+02:00\r\n");
     alice.send("/ui off\r");

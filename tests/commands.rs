@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::telnet::AGREEMENT;
 use common::{Client, TestServer, numbered_lines, test_settings};
 use roomcast::SlowReader;
 use std::num::NonZeroU16;
@@ -471,27 +472,26 @@ fn enter_that_ends_the_line_editor_sends_no_line() {
     alice.send("on\r\n");
     bob.expect_line("alice: on");
     for enter in ["\r\n", "\r\0", "\n"] {
-        alice.send(format!("/ui on\r\n/ui off{enter}hello{enter}"));
+        alice.send([b"/ui on\r\n", AGREEMENT, format!("/ui off{enter}hello{enter}").as_bytes()].concat());
         bob.expect_line("alice: hello");
     }
-    alice.send("/ui on\r\nand\r\n/ui off\r");
+    alice.send([b"/ui on\r\n", AGREEMENT, b"and\r\n/ui off\r"].concat());
     bob.expect_line("alice: and");
     alice.send("\nand on\r\n");
     bob.expect_line("alice: and on");
 }
 
-/// The line editor is switched off and on before the terminal replies.
+/// The input line is switched on, off and on before the client answers.
 #[test]
-fn line_editor_state_matches_its_last_reply() {
+fn input_line_opens_once_after_requests_without_answers() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     alice.send("/ui on\r\n/ui off\r\n/ui on\r\nhello\r\n");
-    alice.half_close();
-    let seen = alice.read_to_end_lossy();
-    let (before, behind) = seen.split_at(seen.rfind("*** ui is ").unwrap());
-    let says_on = behind.starts_with("*** ui is on");
-    assert!(before.contains("*** ui is on") && behind.contains("alice: hello"), "{seen:?}");
-    assert_eq!(says_on, behind.contains("\u{1B}[K"), "{seen:?}");
+    alice.read_until_bytes("*** ui is off\r\n");
+    alice.read_until_bytes("alice: hello\r\n");
+    alice.send([AGREEMENT, b"/ui\r"].concat());
+    alice.read_until_bytes("*** ui is on\r\n");
+    alice.read_until_bytes("*** ui is on\r\n");
 }
 
 /// Returns the rows that a terminal shows after the connection has ended.
@@ -506,15 +506,18 @@ fn drawn_rows(mut client: Client) -> Vec<String> {
 fn line_editor_drops_its_unfinished_line_at_the_end_of_input() {
     let server = TestServer::start();
     let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
-    bob.send("/ui on\r\nmy secret");
+    bob.switch_input_line_on();
+    bob.send("my secret");
     bob.half_close();
     alice.expect_lines(&["bob has left"]);
     let screen = drawn_rows(bob);
     assert!(!screen.iter().any(|row| row.contains("my secret")), "the row is erased: {screen:?}");
     let mut carol = server.join("room", "carol");
-    carol.send("/ui on\r\n/nick caro");
+    alice.expect_line("carol has joined");
+    carol.switch_input_line_on();
+    carol.send("/nick caro");
     carol.half_close();
-    alice.expect_lines(&["carol has joined", "carol has left"]);
+    alice.expect_line("carol has left");
 }
 
 /// The server's last lines replace the row that was typed in.
@@ -526,7 +529,7 @@ fn line_editor_shows_the_close_reason_in_place_of_its_row() {
         settings.live.rate = 0;
     }));
     let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
-    bob.send("/ui on\r\nhello\r\nhalf a li");
+    bob.send([b"/ui on\r\n", AGREEMENT, b"hello\r\nhalf a li"].concat());
     alice.expect_line("bob: hello");
     // Each line fills a read, and the line editor drains a bounded number of bytes at a time.
     while alice.send_and_read_until_heard(&"x".repeat(10_000)) != "bob has left" {}
@@ -534,7 +537,7 @@ fn line_editor_shows_the_close_reason_in_place_of_its_row() {
     assert!(text.contains("ERROR\r\nmore than 100000 bytes waited"), "{}", &text[text.len().saturating_sub(300)..]);
 
     let mut carol = server.join("room", "carol");
-    carol.send("/ui on\r\nhello\r\nhalf a li");
+    carol.send([b"/ui on\r\n", AGREEMENT, b"hello\r\nhalf a li"].concat());
     alice.skip_to_line("carol: hello");
     server.begin_shutdown();
     let screen = drawn_rows(carol);

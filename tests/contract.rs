@@ -304,6 +304,7 @@ fn output_lines_end_in_cr_lf_after_a_peer_behaves_as_an_nvt() {
     nvt.expect_text("plain: three\r\n");
     let mut by_command = server.connect();
     by_command.send(b"\xFF\xF1JOIN room third\n");
+    by_command.expect_bytes(b"\xFF\xFD\x00");
     by_command.expect_text("third has joined\r\n");
     nvt.expect_text("third has joined\r\n");
     plain.expect_text("nvt has joined\nnvt: one\nnvt: two\nplain: three\nthird has joined\n");

@@ -91,10 +91,10 @@ al has left
 *** the name carol is taken in lobby: you keep your name; write: /nick NAME, for example: /nick carol2
 25> /last 0
 *** /last: \"0\" is no number from 1 to 65535; write: /last [N], for example: /last 5
-26> /time on
-*** /time works with the input line: /ui on
+26> /time
+*** time is off
 27> /ui on
-*** /ui needs a telnet client, such as telnet or PuTTY
+*** ui is off: it needs a telnet client, such as telnet or PuTTY in telnet mode
 carol: /etc/passwd
 carol has left
 30> /quit

@@ -60,7 +60,7 @@ fn unfinished_last_line_of_a_delayed_sender_is_said() {
     let mut witness = server.join("room", "witness");
     let mut mallory = server.connect();
     mallory.send("JOIN room mallory\n".to_owned() + &numbered_lines(50) + "unfinished");
-    drop(mallory);
+    mallory.half_close();
     witness.expect_line("mallory has joined");
     expect_numbered(&mut witness, 50);
     witness.expect_line("mallory: unfinished");

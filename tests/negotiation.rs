@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::telnet::TIMING_MARK;
+use common::telnet::{BINARY_REQUEST, TIMING_MARK};
 use common::{TestServer, test_settings};
 use std::num::NonZeroU32;
 
@@ -39,6 +39,8 @@ fn expect_answers(greeting: &[u8], answers: &[u8]) {
         for bytes in all.chunks(chunk) {
             alice.send(bytes);
         }
+        // The first command makes the server ask for letters that are not ASCII.
+        alice.expect_bytes(BINARY_REQUEST);
         alice.expect_bytes(answers);
         alice.expect_text("alice has joined\r\n");
         alice.send("hello\r\n");
@@ -91,9 +93,13 @@ fn dangerous_options_are_refused() {
 fn interrupt_drops_the_line_and_its_timing_mark_is_answered_each_time() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
-    for _ in 0..3 {
+    alice.send_first_command();
+    for round in 0..3 {
         alice.send([b"not to be sai", CTRL_C].concat());
         alice.expect_bytes(TIMING_MARK);
+        if round == 0 {
+            alice.expect_text("*** the line was dropped; /quit leaves\r\n");
+        }
         alice.send("hello\r\n");
         alice.expect_text("alice: hello\r\n");
     }
@@ -111,6 +117,7 @@ fn timing_mark_is_answered_after_the_output_before_it() {
         settings.live.backlog = 32 << 20;
     }));
     let (mut bob, mut alice) = server.join_pair("room", "bob", "alice");
+    alice.send_first_command();
     let line = "x".repeat(19_000);
     for _ in 0..LINES {
         bob.send(format!("{line}\n"));
@@ -123,15 +130,15 @@ fn timing_mark_is_answered_after_the_output_before_it() {
     for _ in 0..LINES {
         alice.expect_line(&format!("bob: {line}"));
     }
-    // The last line ends in LF if it was encoded before the command arrived, else in CR LF.
     let before = alice.read_until_bytes(TIMING_MARK);
-    assert!([&b""[..], b"bob: last\n", b"bob: last\r\n"].contains(&&before[..]), "{}", before.escape_ascii());
+    assert!([&b""[..], b"bob: last\r\n"].contains(&&before[..]), "{}", before.escape_ascii());
 }
 
 #[test]
 fn are_you_there_is_answered_at_most_once_a_second() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
+    alice.send_first_command();
     alice.send(b"\xFF\xF6".repeat(1_000));
     alice.send("done\r\n");
     let mut answers = 0;
@@ -149,6 +156,7 @@ fn option_request_flood_is_answered_within_bounds() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     let mut mallory = server.join("room", "mallory");
+    mallory.send_first_command();
     mallory.send(b"\xFF\xFD\x01".repeat(5_000));
     mallory.send("done\r\n");
     alice.expect_line("mallory has joined");
@@ -186,6 +194,7 @@ fn endless_subnegotiation_gets_error_and_a_reason() {
     for greeting in ["", "JOIN room mallory\r\n"] {
         let mut mallory = server.connect();
         mallory.send(greeting);
+        mallory.send_first_command();
         mallory.send(b"\xFF\xFA\x18");
         mallory.send([1; 8_000]);
         let reply = mallory.read_to_end();
@@ -204,7 +213,8 @@ fn endless_subnegotiation_gets_error_and_a_reason() {
 fn synch_with_urgent_data_leaves_the_stream_whole() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
-    for _ in 0..3 {
+    alice.send_first_command();
+    for round in 0..3 {
         alice.send(b"half \xFF");
         alice.send_urgent(b"\xF2");
         alice.send("and half\r\n");
@@ -213,6 +223,9 @@ fn synch_with_urgent_data_leaves_the_stream_whole() {
         alice.send_urgent(b"\xF2");
         alice.send(b"\xFF\xFD\x06kept\r\n");
         alice.expect_bytes(TIMING_MARK);
+        if round == 0 {
+            alice.expect_line("*** the line was dropped; /quit leaves");
+        }
         alice.expect_line("alice: kept");
     }
     alice.send("a");
@@ -260,5 +273,6 @@ fn ff_that_waits_for_the_rate_is_kept_at_every_split() {
 
 #[test]
 fn binary_is_accepted_in_both_directions() {
-    expect_answers(b"\xFF\xFB\0\xFF\xFD\0\xFF\xFB\0", b"\xFF\xFD\0\xFF\xFB\0");
+    // The request for the peer's BINARY is the answer to its offer, too.
+    expect_answers(b"\xFF\xFB\0\xFF\xFD\0\xFF\xFB\0", b"\xFF\xFB\0");
 }

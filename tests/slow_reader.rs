@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::telnet::AGREEMENT_WITHOUT_WINDOW;
 use common::{Client, DEADLINE, ServerProcess, TestServer, read_lines_and_skip_notices, test_settings};
 use roomcast::SlowReader;
 use std::sync::mpsc;
@@ -94,7 +95,8 @@ fn input_line_switched_by_a_slow_reader_tears_no_line() {
         bob.expect_line(&format!("bob: {number:04} {text}"));
         // The socket is full long before the middle.
         if number == LINES / 2 {
-            alice.send("/ui on\r\n/ui off\r\n/ui on\r\n");
+            let on = [b"/ui on\r\n", AGREEMENT_WITHOUT_WINDOW].concat();
+            alice.send([&on[..], b"/ui off\r\n", &on].concat());
         }
     }
     bob.send("last\n");
@@ -117,8 +119,9 @@ fn reader_with_an_input_line_loses_no_line_of_a_paste() {
             settings.live.slow_reader = slow_reader;
         }));
         let (mut bob, mut alice) = server.join_pair("room", "bob", "alice");
-        alice.send("hello\r\n/ui on\r\n");
+        alice.send("hello\r\n");
         bob.expect_line("alice: hello");
+        alice.send([b"/ui on\r\n", AGREEMENT_WITHOUT_WINDOW].concat());
         alice.read_until_bytes("ui is on");
         let text = "x".repeat(19_000);
         let pasted = (0..LINES).map(|number| format!("{number:04} {text}\n")).collect::<Vec<_>>().concat();

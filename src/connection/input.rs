@@ -68,6 +68,7 @@ impl Connection {
         match read {
             Ok(0) => {
                 self.input_closed = true;
+                self.check_connected()?;
                 self.end_of_input(lines)
             }
             Ok(count) => {
@@ -109,14 +110,10 @@ impl Connection {
         })
     }
 
-    /// Returns the reason of a connection whose input has ended. A reset is reported once, and a delivery's write may
-    /// have met it first; but a socket that was reset has no peer any more.
-    fn end_reason(&self) -> CloseReason {
-        if self.peer.sink().is_connected() {
-            CloseReason::Eof
-        } else {
-            CloseReason::Lost(io::ErrorKind::ConnectionReset)
-        }
+    /// Reports a reset that looks like the end of input: a reset is reported once, and a delivery's write may have
+    /// met it first. But a socket that was reset has no peer any more, and its unfinished line is dropped.
+    fn check_connected(&self) -> Result<(), CloseReason> {
+        if self.peer.sink().is_connected() { Ok(()) } else { Err(CloseReason::Lost(io::ErrorKind::ConnectionReset)) }
     }
 
     /// Processes `input` until something pauses it, and sends the lines in it; returns what is left.
@@ -242,7 +239,7 @@ impl Connection {
         match self.state {
             _ if self.is_input_paused() => Ok(()),
             ConnectionState::NotJoined => Err(CloseReason::BadJoin(JoinError::EndOfInput)),
-            _ => Err(self.end_reason()),
+            _ => Err(CloseReason::Eof),
         }
     }
 }

@@ -7,6 +7,9 @@ use std::io::{BufRead, Read};
 /// The reply to DO TIMING-MARK. Linux telnet drops all input after Ctrl-C until this reply.
 pub const TIMING_MARK: &[u8] = b"\xFF\xFC\x06";
 
+/// DO BINARY, with which the server answers a peer's first telnet command: letters that are not ASCII arrive whole then.
+pub const BINARY_REQUEST: &[u8] = b"\xFF\xFD\x00";
+
 /// The options that the server requests for an input line: DO BINARY, DO TERMINAL-TYPE, DO NAWS, WILL
 /// SUPPRESS-GO-AHEAD, WILL ECHO.
 pub const INPUT_LINE_REQUEST: &[u8] = b"\xFF\xFD\x00\xFF\xFD\x18\xFF\xFD\x1F\xFF\xFB\x03\xFF\xFB\x01";
@@ -15,7 +18,25 @@ pub const INPUT_LINE_REQUEST: &[u8] = b"\xFF\xFD\x00\xFF\xFD\x18\xFF\xFD\x1F\xFF
 pub const AGREEMENT: &[u8] =
     b"\xFF\xFB\x00\xFF\xFC\x18\xFF\xFB\x1F\xFF\xFA\x1F\x00\x50\x00\x18\xFF\xF0\xFF\xFD\x03\xFF\xFD\x01";
 
+/// The agreement of a client that tells neither its window nor its terminal, so that its lines are not wrapped.
+pub const AGREEMENT_WITHOUT_WINDOW: &[u8] = b"\xFF\xFC\x18\xFF\xFC\x1F\xFF\xFD\x03\xFF\xFD\x01";
+
 impl Client {
+    /// Sends a first telnet command, NOP, and reads the request that answers it, with the lines before that.
+    pub fn send_first_command(&mut self) {
+        self.send(b"\xFF\xF1");
+        self.read_until_bytes(BINARY_REQUEST);
+    }
+
+    /// Switches the input line on, as a client of 80 columns that agrees to it, and reads up to its prompt.
+    pub fn switch_input_line_on(&mut self) {
+        self.send("/ui on\r\n");
+        self.read_until_bytes(&INPUT_LINE_REQUEST[3..]);
+        self.send(AGREEMENT);
+        self.read_until_bytes("*** ui is on\r\n");
+        self.read_until_bytes("> ");
+    }
+
     /// Reads `count` bytes.
     #[track_caller]
     pub fn read_bytes(&mut self, count: usize) -> Vec<u8> {
