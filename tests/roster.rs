@@ -4,7 +4,8 @@
 
 mod common;
 
-use common::{TestServer, test_settings, wait_until};
+use common::telnet::AGREEMENT_WITHOUT_WINDOW;
+use common::{Client, TestServer, test_settings, wait_until};
 use std::collections::BTreeSet;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,7 @@ use std::thread;
 /// The number of peers that come and go. With the watchers they are few enough for one `/who` to list all.
 const CHURNERS: usize = 20;
 
-/// The number of clients that keep a list.
+/// The number of clients that keep a list; every other one has an input line.
 const WATCHERS: usize = 4;
 
 /// The number of times that a peer joins, is renamed and leaves.
@@ -46,20 +47,38 @@ impl MemberList {
     }
 }
 
+/// Joins as `name`, on a plain socket or with an input line, and asks for the members.
+fn join_and_ask(server: &TestServer, name: &str, has_input_line: bool) -> Client {
+    let mut client = server.connect();
+    if has_input_line {
+        client.send([format!("JOIN room {name}\r\n/ui on\r\n").as_bytes(), AGREEMENT_WITHOUT_WINDOW].concat());
+        client.read_until_bytes("*** ui is on\r\n");
+        client.send("/who\r");
+    } else {
+        client.send(format!("JOIN room {name}\n/who\n"));
+        client.expect_line(&format!("{name} has joined"));
+    }
+    client
+}
+
+/// Reads a line, without what an input line draws before it.
+fn read_printed_line(client: &mut Client) -> String {
+    let line = client.read_line();
+    line.rsplit("\x1B[K").next().unwrap_or_default().to_owned()
+}
+
 /// Joins, asks at once, and compares each answer with the list that the notices since the first answer give. Returns the
 /// number of answers that were compared.
 fn watch(server: &TestServer, watcher: usize, done: &AtomicBool) -> usize {
     let mut compared = 0;
     for visit in 0.. {
         let name = format!("w{watcher}v{visit}");
-        let mut client = server.connect();
-        client.send(format!("JOIN room {name}\n/who\n"));
-        client.expect_line(&format!("{name} has joined"));
+        let mut client = join_and_ask(server, &name, watcher % 2 == 1);
         let mut list: Option<MemberList> = None;
         let mut answers = 0;
         // Notices before the first answer are in it.
         while answers < 10 {
-            let line = client.read_line();
+            let line = read_printed_line(&mut client);
             if !line.starts_with("*** ") {
                 let follows = list.as_mut().is_none_or(|list| list.follow(&line));
                 assert!(follows, "{line} contradicts the list of {name}");
@@ -75,7 +94,8 @@ fn watch(server: &TestServer, watcher: usize, done: &AtomicBool) -> usize {
             answers += 1;
             client.send("/who\n");
         }
-        client.leave();
+        client.half_close();
+        client.read_to_end_lossy();
         if done.load(Ordering::Relaxed) {
             break;
         }
