@@ -84,7 +84,7 @@ impl Connection {
         if let Some(motd) = &self.context.motd {
             self.reply(motd.as_str().into());
         }
-        if self.protocol == ListenerProtocol::Telnet {
+        if self.protocol == ListenerProtocol::Telnet && self.context.live.commands() {
             self.state.begin_request(|membership| {
                 membership.request_members(MemberListing::JoinHint);
                 true

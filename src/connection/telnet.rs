@@ -123,7 +123,11 @@ impl Connection {
     fn how_to_leave(&mut self) -> Option<&'static str> {
         let is_first = !std::mem::replace(&mut self.telnet.as_mut()?.has_told_how_to_leave, true);
         let has_joined = self.state.admitted_membership().is_some();
-        is_first.then_some(if has_joined { replies::LINE_DROPPED } else { replies::LINE_DROPPED_BEFORE_JOIN })
+        is_first.then_some(match (has_joined, self.context.live.commands()) {
+            (true, true) => replies::LINE_DROPPED,
+            (true, false) => replies::LINE_DROPPED_WITHOUT_COMMANDS,
+            (false, _) => replies::LINE_DROPPED_BEFORE_JOIN,
+        })
     }
 
     /// Keeps a notice about an interrupt until the timing mark that may follow it is answered.

@@ -30,6 +30,10 @@ pub(crate) const LINE_DROPPED: &str = "*** the line was dropped; /quit leaves\n"
 pub(crate) const LINE_DROPPED_BEFORE_JOIN: &str = "*** the line was dropped; to join write: JOIN <ROOMNAME> <USERNAME>, to leave close the connection \
      (telnet: Ctrl-] then quit)\n";
 
+/// The same where the server takes every line as chat.
+pub(crate) const LINE_DROPPED_WITHOUT_COMMANDS: &str =
+    "*** the line was dropped; to leave close the connection (telnet: Ctrl-] then quit)\n";
+
 /// The reply to a telnet interrupt that arrives right after the first bytes of a UTF-8 character: a client
 /// that is not in BINARY took a byte of the character for its Ctrl-C (RFC 856).
 pub(crate) const LINE_LOST_TO_INTERRUPT: &str = "*** that line was lost: your telnet took a letter for Ctrl-C; \
@@ -461,6 +465,7 @@ mod tests {
             NO_WHISPER,
             LINE_DROPPED,
             LINE_DROPPED_BEFORE_JOIN,
+            LINE_DROPPED_WITHOUT_COMMANDS,
             LINE_LOST_TO_INTERRUPT,
             messages::SHUTTING_DOWN,
         ];
