@@ -111,7 +111,7 @@ impl<S: ByteSink + ?Sized> Peer<S> {
 
     /// Writes lines to the socket or appends them to the output buffer. Never waits: while another thread holds
     /// the write lock, that thread delivers the lines. Called by delivery passes, and by the connection for replies.
-    /// Drops the lines after [last lines](EncodedBatch::into_last).
+    /// Drops the lines after the peer's last lines, such as a shutdown notice.
     pub fn deliver(&self, batch: &LineBatch, metrics: &mut MetricsDelta) {
         metrics.deliveries += batch.lines();
         self.write_lock.apply_or_defer(batch, self.deferral_limit(), |buffer, batch| self.put(buffer, batch, metrics));
