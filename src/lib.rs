@@ -55,15 +55,16 @@
 //!  accept       one task:      pure:        lock-free      one at a time     write lock   written directly;
 //!  admission    reads, runs    telnet,      queue with     per room, reads   and route    output buffer only
 //!               commands       lines,       a byte         the snapshot of                if the write would block
-//!                              JOIN,        capacity       the members                    or if the connection
-//!                              commands                                                   encodes the lines
+//!                              JOIN,        capacity       the members,                   or if the connection
+//!                              commands                    then replies                   encodes the lines
 //! ```
 //!
 //! - The **acceptor** (`src/server/acceptor.rs`) accepts connections, and the **admission** (`src/server/admission.rs`)
 //!   refuses those beyond the maximum.
 //! - A **connection** (`src/connection/`) is one task. It reads into a buffer of its worker thread, keeps memory only
 //!   for an unfinished line, and ends for one named reason (`src/connection/close_reason.rs`). Its state is one enum
-//!   with named transitions (`src/connection/state/mod.rs`).
+//!   with named transitions (`src/connection/state/mod.rs`). On a `telnet://` listener it requests the telnet options
+//!   of the input line at once, and opens the input line after the client's agreement (`src/connection/agreement.rs`).
 //! - The **protocol** (`src/protocol/`) decodes telnet commands, line ends, the JOIN line and chat commands, without
 //!   I/O. [`text::sanitize`] makes the text of a line safe once, before the line is encoded for a room.
 //! - A **room** ([`room`]) is an inbox, a [roster](room::roster::Roster) and a [history](room::history::History). The
@@ -73,10 +74,12 @@
 //!   buffer to every member with one non-blocking write each (`src/room/fanout.rs`). Lines that arrive during a pass
 //!   form the next batch, so under load each write carries many lines. The next batch is gathered between deliveries,
 //!   and its joiners get their first lines at once: a join into a room of 10,000 does not wait for a pass to end.
+//!   Requests such as `/who` and `/msg` are operations in the inbox, too: the pass replies to them after it has
+//!   delivered the batch that holds them (`src/room/replies.rs`).
 //! - A **peer** ([`peer`]) is a connection's output. A batch has at most two shared encodings, LF and CR LF
 //!   ([`peer::line_batch`]), and a pass writes the one that the peer's [route](peer::route::Route) names. For a peer
-//!   with the input line a pass appends the lines to the output buffer, and the peer's own task draws them around the
-//!   line that is being typed.
+//!   with the input line, times, colors or hidden names a pass appends the lines to the output buffer, each with the
+//!   minute in which it was said, and the peer's own task encodes them (`src/connection/display.rs`).
 //!
 //! # Layers
 //!
@@ -99,46 +102,54 @@
 //!    thread that moves `pending` from 0 has to run the pass) and `src/room/batch.rs`; tested by `tests/order.rs`,
 //!    `tests/churn.rs` and `tests/moves.rs`. Replies to `/who`, `/rooms`, `/last` and `/msg` stand in that order, too
 //!    (`src/room/replies.rs`); tested by `tests/roster.rs`.
-//! 2. **A sender's lines keep their order.** One task reads them, and one queue holds them. Implemented in
-//!    `src/connection/input.rs` and `src/connection/lines.rs`; tested by `tests/order.rs` and `tests/commands.rs`.
+//! 2. **A sender's lines keep their order, and no received line is lost silently.** One task reads the lines of a
+//!    connection, and one queue holds them (`src/connection/input.rs`, `src/connection/lines.rs`). Lines beyond the
+//!    rate are delayed, also after their sender has closed. At shutdown each connection sends its room all input that
+//!    it has received, before the room's notice (`src/connection/input_flush.rs`). Lines that the server itself drops
+//!    are counted in the log. Tested by `tests/order.rs`, `tests/commands.rs` and `tests/delayed_lines.rs`.
 //! 3. **No member waits for a slow reader, and the memory of each peer is bounded.** The rules stand above
 //!    `OutputBuffer` in `src/peer/output_buffer/mod.rs`. A peer holds at most its backlog, as many bytes again in the
-//!    deferred list, one read (64 KiB), and the lines that its room's inbox had no capacity for; with the input line
-//!    also what the editor drew (about 256 KiB), and 4 MiB more in each of the first two while its socket takes bytes. Tested by `tests/slow_reader.rs` and `tests/bounds.rs`.
+//!    deferred list, one read (64 KiB), and the lines for which its room's inbox had no capacity. For a peer whose
+//!    connection encodes its lines, backlog and deferred list may each hold 4 MiB more while its socket takes bytes,
+//!    and the input line about 256 KiB of drawn bytes. Tested by `tests/slow_reader.rs` and `tests/bounds.rs`.
 //! 4. **A broadcast takes no lock; joins and leaves never delay a broadcast, and a broadcast never delays a join.** A
 //!    pass reads a snapshot (`src/room/roster.rs`), and a join is an operation in the inbox, which a pass gathers
 //!    between deliveries (`src/room/passes.rs`). Tested by `joiner_during_a_pass_is_admitted_before_its_end` in
-//!    `src/room/tests.rs`, and by `tests/counts.rs`.
+//!    `src/room/tests/mod.rs`, and by `tests/counts.rs`.
 //! 5. **A member's text harms no other member's terminal, and no line of a user passes for another user's line or for
-//!    the server's.** Implemented in `src/text/sanitize.rs`, `src/text/names.rs` and `src/text/messages.rs`; tested by
-//!    `tests/attacks.rs`.
+//!    the server's.** [`text::sanitize`] drops escape sequences whole, and characters that control a terminal or
+//!    reorder text. [`text::names`] refuses names that look like a command or a line of the server, and no reply has
+//!    the form of an earlier line that `/last` shows (`src/text/replies.rs`). Tested by `tests/attacks.rs`.
 //! 6. **Bad input ends at most the connection that sent it.** Implemented in `src/protocol/` and
 //!    `src/connection/close.rs`; tested by `tests/hostile.rs`.
-//! 7. **A shutdown is graceful.** Each room sends its notice as its last line, after which a peer takes no line, output buffers are flushed until the
-//!    drain time is over, and the program exits with 0. Implemented in `src/server/mod.rs` and
-//!    `src/cli/os_signals.rs`; tested by `tests/shutdown.rs`.
+//! 7. **A shutdown is graceful.** Each room delivers the lines that its members had sent and the replies that are due,
+//!    and then `*** server is shutting down` as the last line. Output buffers are flushed until the drain time is
+//!    over, and the program exits with 0. Implemented in `src/server/mod.rs`, `src/room/batch.rs` and
+//!    `src/cli/os_signals.rs`; tested by `tests/shutdown.rs` and `tests/delayed_lines.rs`.
 //!
 //! # What takes a lock
 //!
-//! No lock is on the path of a line from a sender's task through a running pass to the members' sockets.
+//! No lock is on the path of a line from a sender's task through a running pass to the members' sockets. A pass that
+//! replies to `/rooms` takes locks for that reply.
 //!
 //! | what | lock | when |
 //! |---|---|---|
 //! | a batch's delivery to a member's socket | none | each delivery |
 //! | the write lock of a peer | none that is waited for: an atomic swap; a thread that fails to take it leaves its lines in the deferred list (`src/peer/write_lock.rs`) | each delivery, each write of the connection |
-//! | a room's roster | none: arc-swap | each pass, `/rooms` |
+//! | a room's roster | none: arc-swap, and an atomic for the number of members | each pass, which also replies to `/who`; `/rooms`, TAB in the input line |
 //! | a batch's encoding with CR LF | a `OnceLock` that one thread at a time uses: the pass that runs | the first CR LF peer of a pass |
 //! | a room's inbox | none: crossbeam's unbounded queue. The receiver spins for the instant between a sender's claim of a place and its filling; a sender spins at the border of two blocks | each operation |
 //! | a room's history and its last whisperers | none: an atomic swap; the pass that runs holds them | the first and the last batch of a busy time |
 //! | the live settings | none: arc-swap | each read, timer and command |
 //! | the counters | none: atomics, in shards of their own cache lines | each pass, each poll in which a connection writes |
 //! | connection permits, the count of tasks (`TaskTracker`) | none: atomics | a connection opens or ends, a pass is started |
-//! | rooms by name | a shard's read-write lock (`DashMap`) | a join, `/rooms`, the removal of an empty room, shutdown |
+//! | rooms by name | a shard's read-write lock (`DashMap`) | a join; `/rooms`, for which the pass of the asker's room reads one shard after the other; the removal of an empty room; shutdown |
+//! | connections that have not flushed their input | none: an atomic. The last one at a shutdown takes the mutex of a `tokio::sync::Notify` | a connection opens or ends, shutdown |
 //! | the cancellation tokens for shutdown | one mutex for each of the two tokens, shared by all connections (tokio-util) | a connection is accepted, waits for its JOIN line, joins, or closes |
 //! | the start of a quiet room's pass | tokio's list of tasks, a sharded mutex; a mutex of the scheduler where a sleeping worker has to be woken | the first operation in a quiet room |
 //! | a socket's readiness | tokio's mutex for this socket, shared by the connection's task and the I/O driver | a connection waits for input or for a full socket, the driver reports one |
 //! | the list of sockets | tokio's mutex | a connection opens or ends |
-//! | timers | tokio's timer wheel, a mutex | a login, a backlog, a sender beyond its rate, a close |
+//! | timers | tokio's timer wheel, a mutex | a login, a backlog, a sender beyond its rate, an agreement on the input line and each redraw of it, Ctrl-C in telnet, a close |
 //! | memory | the allocator's own locks | an allocation: a few for a line, none for each delivery (`tests/allocations.rs` has the bound) |
 //! | the log (`-v`) | the queue of the log's writer, which drops what exceeds its capacity; the writer's own thread takes the lock of stdout | a connection opens or ends; with `-vvv` each pass |
 //!
@@ -146,29 +157,29 @@
 //!
 //! # Races
 //!
-//! 1. *A join meets the removal of an empty room.* The registry sends the join while it holds the room's shard lock.
-//!    It removes a room under the same lock, and only if roster and queue are both empty (`src/room/registry/mod.rs`). A
+//! 1. *A join meets the removal of an empty room.* The registry sends the join while it holds the room's shard lock. It
+//!    removes a room under the same lock, and only if roster and queue are both empty (`src/room/registry/mod.rs`). A
 //!    listing holds no guard of the map once it has returned. Tested by
-//!    `room_with_a_join_in_its_queue_stays_in_the_registry` and `listing_rooms_locks_nothing_while_its_caller_joins`
-//!    in `src/room/registry/tests.rs`, and by `tests/membership.rs`.
+//!    `room_with_a_join_in_its_queue_stays_in_the_registry` and `listing_rooms_locks_nothing_while_its_caller_joins` in
+//!    `src/room/registry/tests.rs`, and by `tests/membership.rs`.
 //! 2. *Two threads write to one socket.* Every byte passes the peer's write lock, those of the input line included
 //!    (`src/peer/write_lock.rs`, `src/peer/mod.rs`). A route changes under that lock. Tested by `tests/loom.rs`, which
 //!    runs the write lock in every interleaving with at most 4 preemptions, and by `src/peer/output_buffer/tests.rs`.
 //! 3. *A name is taken between its check and the join.* Only a pass gives names, at a join and at a rename
-//!    (`src/room/batch_operations.rs`). A membership that is dropped while a rename is pending sends a leave for both names
-//!    (`src/room/membership.rs`). Tested by `tests/membership.rs`, `tests/moves.rs` and
+//!    (`src/room/batch_operations.rs`). A membership that is dropped while a rename is pending sends a leave for both
+//!    names (`src/room/membership.rs`). Tested by `tests/membership.rs`, `tests/moves.rs` and
 //!    `membership_dropped_with_a_rename_pending_leaves_under_either_name` in `src/room/registry/tests.rs`.
 //! 4. *A peer closes during a pass.* The pass raises an event, and the connection ends itself (`src/peer/mod.rs`,
 //!    `src/connection/close.rs`). A mass exit is one batch with one copy of the roster. Tested by
-//!    `many_leaves_in_one_batch_cost_one_copy_and_one_write_each` in `src/room/tests.rs`, and by
+//!    `many_leaves_in_one_batch_cost_one_copy_and_one_write_each` in `src/room/tests/mod.rs`, and by
 //!    `mass_exit_reaches_the_remaining_member` in `tests/membership.rs`.
 //! 5. *A pass takes long.* It charges all work of one poll to one slice, yields when the slice is used up, and gathers
 //!    joiners every few deliveries (`src/room/passes.rs`). Tested by `long_pass_yields_to_other_tasks`,
 //!    `passes_of_a_refilling_room_yield_on_one_slice` and `joiner_during_a_pass_is_admitted_before_its_end` in
-//!    `src/room/tests.rs`.
+//!    `src/room/tests/mod.rs`.
 //! 6. *An event of a previous room comes late.* A room raises its events in the slot of the membership, and a
-//!    connection's two memberships have different slots (`src/peer/events.rs`, `src/connection/state/mod.rs`). Tested by
-//!    `room_events_are_seen_in_their_own_slot_only` in `src/peer/events.rs`,
+//!    connection's two memberships have different slots (`src/peer/events.rs`, `src/connection/state/mod.rs`). Tested
+//!    by `room_events_are_seen_in_their_own_slot_only` in `src/peer/events.rs`,
 //!    `rooms_raise_events_in_the_slot_of_the_membership` in `src/room/registry/tests.rs`, and by `tests/moves.rs`.
 //! 7. *A connection or a pass panics.* The panic ends that connection (`src/connection/event_loop.rs`) or that room
 //!    (`src/room/pass_token.rs`) and no other, is logged with its cause, and releases everything. Input buffers are
@@ -182,6 +193,22 @@
 //!    `pass_that_is_dropped_between_two_slices_goes_on_where_it_was` in `src/room/registry/tests.rs`.
 //! 9. *A permit is free before its descriptor.* The permit lives beside the socket and is dropped after it
 //!    (`src/net/socket.rs`, with its test), because a pass keeps a peer alive a moment longer than its connection.
+//! 10. *The shutdown notice meets lines and replies.* The server waits until each connection has flushed its input, for
+//!    half of the drain time at the most (`src/connection/input_flush.rs`), and then sends each room its shutdown. The
+//!    batch that holds the shutdown is delivered without the notice, then its replies, and the next batch is the
+//!    notice alone (`src/room/batch.rs`). These are last lines, after which a peer's output takes no line
+//!    (`src/peer/mod.rs`). Tested by `shutdown_notice_is_the_last_line_whatever_is_requested` in
+//!    `src/room/tests/shutdown.rs`, `output_takes_no_line_after_the_last_lines_of_its_peer` in
+//!    `src/peer/tests/mod.rs`, and `notice_is_the_last_line_of_peers_that_are_busy_with_commands` in
+//!    `tests/shutdown.rs`.
+//! 11. *A client's agreement meets lines that are on their way.* The change of a route is an operation on the output
+//!    buffer, under the write lock, so it stands between two lines. The holder of the lock gives a batch that was
+//!    chosen for the old route the encoding of the new one, and batches that were deferred before the change go out
+//!    on the old route. Telnet options are never inside a line (`src/peer/output_buffer/mod.rs`). Tested by
+//!    `batch_chosen_for_the_old_route_is_delivered_for_the_new_route` and
+//!    `batch_deferred_before_a_route_change_goes_out_on_the_old_route` in `src/peer/tests/mod.rs`,
+//!    `a_route_changes_between_two_lines` in `src/peer/output_buffer/tests.rs`, and
+//!    `input_line_switched_by_a_slow_reader_tears_no_line` in `tests/slow_reader.rs`.
 
 pub mod config;
 mod connection;
