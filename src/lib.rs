@@ -194,21 +194,21 @@
 //! 9. *A permit is free before its descriptor.* The permit lives beside the socket and is dropped after it
 //!    (`src/net/socket.rs`, with its test), because a pass keeps a peer alive a moment longer than its connection.
 //! 10. *The shutdown notice meets lines and replies.* The server waits until each connection has flushed its input, for
-//!    half of the drain time at the most (`src/connection/input_flush.rs`), and then sends each room its shutdown. The
-//!    batch that holds the shutdown is delivered without the notice, then its replies, and the next batch is the
-//!    notice alone (`src/room/batch.rs`). These are last lines, after which a peer's output takes no line
-//!    (`src/peer/mod.rs`). Tested by `shutdown_notice_is_the_last_line_whatever_is_requested` in
-//!    `src/room/tests/shutdown.rs`, `output_takes_no_line_after_the_last_lines_of_its_peer` in
-//!    `src/peer/tests/mod.rs`, and `notice_is_the_last_line_of_peers_that_are_busy_with_commands` in
-//!    `tests/shutdown.rs`.
+//!     half of the drain time at the most (`src/connection/input_flush.rs`), and then sends each room its shutdown. The
+//!     batch that holds the shutdown is delivered without the notice, then its replies, and the next batch is the
+//!     notice alone (`src/room/batch.rs`). These are last lines, after which a peer's output takes no line
+//!     (`src/peer/mod.rs`). Tested by `shutdown_notice_is_the_last_line_whatever_is_requested` in
+//!     `src/room/tests/shutdown.rs`, `output_takes_no_line_after_the_last_lines_of_its_peer` in
+//!     `src/peer/tests/mod.rs`, and `notice_is_the_last_line_of_peers_that_are_busy_with_commands` in
+//!     `tests/shutdown.rs`.
 //! 11. *A client's agreement meets lines that are on their way.* The change of a route is an operation on the output
-//!    buffer, under the write lock, so it stands between two lines. The holder of the lock gives a batch that was
-//!    chosen for the old route the encoding of the new one, and batches that were deferred before the change go out
-//!    on the old route. Telnet options are never inside a line (`src/peer/output_buffer/mod.rs`). Tested by
-//!    `batch_chosen_for_the_old_route_is_delivered_for_the_new_route` and
-//!    `batch_deferred_before_a_route_change_goes_out_on_the_old_route` in `src/peer/tests/mod.rs`,
-//!    `a_route_changes_between_two_lines` in `src/peer/output_buffer/tests.rs`, and
-//!    `input_line_switched_by_a_slow_reader_tears_no_line` in `tests/slow_reader.rs`.
+//!     buffer, under the write lock, so it stands between two lines. The holder of the lock gives a batch that was
+//!     chosen for the old route the encoding of the new one, and batches that were deferred before the change go out
+//!     on the old route. Telnet options are never inside a line (`src/peer/output_buffer/mod.rs`). Tested by
+//!     `batch_chosen_for_the_old_route_is_delivered_for_the_new_route` and
+//!     `batch_deferred_before_a_route_change_goes_out_on_the_old_route` in `src/peer/tests/mod.rs`,
+//!     `a_route_changes_between_two_lines` in `src/peer/output_buffer/tests.rs`, and
+//!     `input_line_switched_by_a_slow_reader_tears_no_line` in `tests/slow_reader.rs`.
 
 pub mod config;
 mod connection;

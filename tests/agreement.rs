@@ -343,3 +343,22 @@ fn hidden_names_are_hidden_in_line_mode_and_in_the_history() {
     bob.send("hello\n");
     alice.skip_to_line("rob: hello");
 }
+
+/// A display encodes lines, and lines of a hidden name encode to nothing: the lines after them are shown all the same.
+#[test]
+fn lines_after_many_hidden_lines_are_shown() {
+    let server = TestServer::start_with(common::test_settings(|settings| settings.live.rate = 0));
+    let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
+    alice.send("/ignore bob\n");
+    alice.expect_line("*** lines of bob are hidden from now on: /unignore bob shows them");
+    let mut carol = server.join("room", "carol");
+    alice.expect_line("carol has joined");
+    for _ in 0..20 {
+        bob.send((0..20).map(|_| "x".repeat(10_000) + "\n").collect::<String>());
+        bob.send("/msg carol done\n");
+        carol.skip_to_line("*** bob whispers: done");
+        carol.send("hello\n");
+        alice.expect_line("carol: hello");
+        carol.skip_to_line("carol: hello");
+    }
+}

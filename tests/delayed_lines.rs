@@ -110,6 +110,21 @@ fn commands_that_the_rate_holds_back_are_answered_before_the_shutdown_notice() {
     server.wait_for_exit();
 }
 
+/// The flush of the input takes what had arrived, and no more than a bound.
+#[test]
+fn sender_that_sends_on_and_on_does_not_delay_the_end() {
+    let mut server = start_with_rate(1);
+    let mut witness = server.join("room", "witness");
+    let mut sender = server.join("room", "mallory").sender();
+    std::thread::scope(|scope| {
+        scope.spawn(move || while sender.try_send(numbered_lines(1_000)).is_ok() {});
+        witness.skip_to_line("mallory: 5");
+        server.begin_shutdown();
+        assert_eq!(witness.read_to_end().last().unwrap(), NOTICE);
+        server.wait_for_exit();
+    });
+}
+
 #[test]
 fn lines_that_a_kick_drops_are_counted_in_the_log() {
     let mut server = ServerProcess::start(&["-v"]);

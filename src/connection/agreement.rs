@@ -4,7 +4,7 @@
 //! a time limit, and its user is told how it ended.
 
 use super::Connection;
-use super::telnet::Negotiation;
+use super::telnet::TelnetState;
 use super::timers::Deadline;
 use crate::peer::OutputOp;
 use crate::protocol::telnet::TelnetOption;
@@ -48,7 +48,7 @@ impl Agreement {
 impl Connection {
     /// Requests the options of an input line; the input line opens when the client has agreed.
     pub(super) fn request_input_line(&mut self) {
-        let telnet = self.telnet.get_or_insert_with(|| Box::new(Negotiation::new(Instant::now().into_std())));
+        let telnet = self.telnet.get_or_insert_with(|| Box::new(TelnetState::new(Instant::now().into_std())));
         let request = telnet.decoder.request(&REQUESTED_OPTIONS);
         telnet.agreement = Agreement::Pending;
         telnet.has_requested_binary = true;
@@ -64,7 +64,7 @@ impl Connection {
         };
         let is_enabled = |option| telnet.decoder.is_enabled(option);
         if telnet.is_dumb == Some(true) {
-            return self.give_up_input_line(InputLineRefusal::DumbTerminal);
+            return self.refuse_input_line(InputLineRefusal::DumbTerminal);
         }
         let awaits_type = is_enabled(TelnetOption::TerminalType) && telnet.is_dumb.is_none();
         if self.has_agreed() && !awaits_type {
@@ -79,12 +79,12 @@ impl Connection {
             self.end_agreement();
             self.open_input_line();
         } else {
-            self.give_up_input_line(InputLineRefusal::NoAnswer(AGREEMENT_TIMEOUT));
+            self.refuse_input_line(InputLineRefusal::NoAnswer(AGREEMENT_TIMEOUT));
         }
     }
 
     /// Ends the input line, or the wait for it, and tells the peer why. Does nothing if the peer has neither.
-    pub(super) fn give_up_input_line(&mut self, reason: InputLineRefusal) {
+    pub(super) fn refuse_input_line(&mut self, reason: InputLineRefusal) {
         if self.end_agreement() || self.input_line_mut().is_some() {
             self.close_input_line();
             self.reply_line(&reason);

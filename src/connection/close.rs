@@ -56,11 +56,14 @@ impl Connection {
     pub(super) async fn close(&mut self, reason: CloseReason) {
         let identity = self.identity();
         // Lines after `/quit` were not meant for the room.
-        let lines_dropped = if reason == CloseReason::Quit { 0 } else { self.count_unprocessed_lines() };
+        let mut lines_dropped = if reason == CloseReason::Quit { 0 } else { self.count_unprocessed_lines() };
         let abort = self.context.abort.clone();
         let lines_out = match abort.run_until_cancelled(self.close_gracefully(reason)).await {
             Some(lines_out) => lines_out,
-            None => self.close_output().await,
+            None => {
+                lines_dropped += self.count_blocked_lines();
+                self.close_output().await
+            }
         };
         let (reason, lines_in, lines_dropped) =
             (reason.to_string(), self.lines_in, (lines_dropped > 0).then_some(lines_dropped));

@@ -43,8 +43,10 @@ impl Connection {
             Command::Who => self.request(WHO_COST, |membership| membership.request_members(MemberListing::Who)),
             Command::Rooms => self.request(LISTING_COST, Membership::request_rooms),
             Command::Last(count) => self.request(LISTING_COST, |membership| membership.request_history(count)),
-            Command::Join { room: wanted, .. } if wanted == room => {
-                self.reply_with(|out| replies::push_already_here(out, &room));
+            Command::Join { room: wanted, user: name } if wanted == room => {
+                self.reply_with(|out| {
+                    replies::push_already_here(out, &room, name.filter(|name| *name != user).as_ref())
+                });
             }
             Command::Join { room, user: name } => self.switch_rooms(room, name.unwrap_or(user)),
             Command::Nick(name) => {

@@ -1,4 +1,4 @@
-//! Display: how a connection shows lines to a peer that asked for more than plain lines.
+//! LineDisplay: how a connection shows lines to a peer that asked for more than plain lines.
 
 use super::Connection;
 use super::input_line::InputLine;
@@ -14,14 +14,14 @@ use std::collections::VecDeque;
 /// The display of one peer. Only a peer that asked for an input line, times, colors or hidden names has one; the peer
 /// keeps its settings when the input line is switched off and on.
 #[derive(Default)]
-pub(super) struct Display {
+pub(super) struct LineDisplay {
     /// Formats arriving lines.
     pub(super) formatter: LineFormatter,
     /// The line that is being typed, with the row that shows it.
     pub(super) input_line: Option<InputLine>,
 }
 
-impl Display {
+impl LineDisplay {
     /// Returns whether the connection has to encode the peer's lines.
     fn encodes_lines(&self) -> bool {
         self.input_line.is_some() || !self.formatter.is_plain()
@@ -41,10 +41,10 @@ impl Display {
 
 impl Connection {
     /// Returns the display, which is made if there is none.
-    pub(super) fn display_mut(&mut self) -> &mut Display {
+    pub(super) fn display_mut(&mut self) -> &mut LineDisplay {
         let user = self.identity().map(|(_, user)| user);
         self.display.get_or_insert_with(|| {
-            let mut display = Box::<Display>::default();
+            let mut display = Box::<LineDisplay>::default();
             if let Some(user) = user {
                 display.formatter.set_own_name(user);
             }

@@ -104,7 +104,14 @@ impl Connection {
                 }
             }
         }
-        if self.input_closed || self.is_input_paused() {
+        if self.is_input_paused() {
+            return Poll::Pending;
+        }
+        if self.held_input.is_some() {
+            // The pause ended at an event that does not resume input itself.
+            return Poll::Ready(Event::Readable);
+        }
+        if self.input_closed {
             return Poll::Pending;
         }
         ready!(self.peer.sink().poll_readable(context));

@@ -4,7 +4,7 @@ use super::Connection;
 use super::close_reason::CloseReason;
 use super::lines::LineEncoder;
 use super::state::ConnectionState;
-use super::telnet::Negotiation;
+use super::telnet::TelnetState;
 use super::timers::Deadline;
 use crate::limits::rate::RateLimit;
 use crate::protocol::join::{JoinError, TLS_HELLO};
@@ -41,8 +41,11 @@ struct InputClock {
 }
 
 impl Connection {
-    /// Reads once and processes what came.
+    /// Reads once and processes what came, after the input that was held back.
     pub(super) fn read_input(&mut self) -> Result<(), CloseReason> {
+        if self.held_input.is_some() {
+            return self.resume_input();
+        }
         with_scratch(|Scratch { input, lines }| match self.peer.sink().try_read(input) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             read => self.process_read(read, input, lines),
@@ -130,7 +133,7 @@ impl Connection {
     fn decode_input(&mut self, input: &mut &[u8], lines: &mut LineEncoder) -> Result<(), CloseReason> {
         let clock = InputClock { now: Instant::now(), limit: self.rate_limit() };
         if self.telnet.is_none() && memchr(IAC, input).is_some() {
-            self.telnet = Some(Box::new(Negotiation::new(clock.now)));
+            self.telnet = Some(Box::new(TelnetState::new(clock.now)));
         }
         loop {
             self.decode_telnet(input, lines, clock)?;

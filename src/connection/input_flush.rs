@@ -5,6 +5,7 @@ use super::close_reason::CloseReason;
 use super::timers::Deadline;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Notify;
+use tracing::warn;
 
 /// The most reads of a flush: 1 MiB. A peer that sends on and on must not delay the server's end.
 const FLUSH_READS: u8 = 16;
@@ -17,7 +18,7 @@ pub(crate) struct UnflushedInputs {
     none_left: Notify,
 }
 
-/// How far a connection is with the flush of its input.
+/// The progress of a connection's input flush.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum InputFlush {
     /// The server is not shutting down.
@@ -66,13 +67,16 @@ impl Connection {
         }
     }
 
-    /// Reads and sends, after the held input, until the socket has nothing more, unless something else than the rate pauses input.
+    /// Reads and sends received input until the socket has none. Stops while a cause other than the rate pauses input.
     pub(super) fn continue_input_flush(&mut self) -> Result<(), CloseReason> {
         while let InputFlush::Running(reads) = self.input_flush
             && !self.is_input_paused()
             && self.held_input.is_none()
         {
-            if reads == 0 || self.input_closed || !self.read_received_input()? {
+            if reads == 0 {
+                warn!(address = %self.address, "input beyond 1 MiB was not read: the server is shutting down");
+                self.end_input_flush();
+            } else if self.input_closed || !self.read_received_input()? {
                 self.end_input_flush();
             } else {
                 self.input_flush = InputFlush::Running(reads - 1);

@@ -179,9 +179,10 @@ impl Connection {
         if let (Some(member), Some(display)) = (self.state.admitted_membership(), &mut self.display)
             && let Some(input_line) = &mut display.input_line
         {
+            let own_name = member.user();
             member.visit_members(|total, names| {
                 looked_at = total;
-                input_line.editor.complete(&mut names.map(UserName::as_str));
+                input_line.editor.complete(&mut names.filter(|name| **name != own_name).map(UserName::as_str));
             });
         } else if let Some(input_line) = self.input_line_mut() {
             input_line.editor.complete(&mut std::iter::empty());

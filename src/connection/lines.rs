@@ -127,6 +127,12 @@ impl Connection {
         blocked.command
     }
 
+    /// Returns how many lines are blocked, for a connection whose close was cut.
+    pub(super) fn count_blocked_lines(&self) -> u64 {
+        let lines = self.blocked_input.as_ref().and_then(|blocked| blocked.lines.as_ref());
+        lines.map_or(0, |(_, count)| u64::from(*count))
+    }
+
     /// Returns how many lines were received and not processed: in held input, and a blocked command.
     pub(super) fn count_unprocessed_lines(&self) -> u64 {
         let held = self.held_input.as_deref().map_or(0, |held| count_lines(held));

@@ -29,7 +29,7 @@ use crate::peer::{OutputOp, Peer, PeerId};
 use crate::protocol::line_decoder::LineDecoder;
 use crate::room::registry::Registry;
 use bytes::Bytes;
-use display::Display;
+use display::LineDisplay;
 use input_flush::InputFlush;
 pub(crate) use input_flush::UnflushedInputs;
 use lines::BlockedInput;
@@ -38,7 +38,7 @@ use state::ConnectionState;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use telnet::Negotiation;
+use telnet::TelnetState;
 use timers::{Deadline, Deadlines};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -82,9 +82,9 @@ pub(crate) struct Connection {
     state: ConnectionState,
     line_decoder: LineDecoder,
     /// The peer's telnet; `None` until a telnet command arrives.
-    telnet: Option<Box<Negotiation>>,
+    telnet: Option<Box<TelnetState>>,
     /// How lines are shown; `None` until the peer asks for more than plain lines.
-    display: Option<Box<Display>>,
+    display: Option<Box<LineDisplay>>,
     /// Input that was read while input was paused. Never empty.
     held_input: Option<Box<Bytes>>,
     /// Lines and a command for which the room's inbox had no capacity.

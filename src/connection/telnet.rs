@@ -5,7 +5,7 @@ use super::agreement::{Agreement, INPUT_LINE_OPTIONS};
 use super::timers::Deadline;
 use crate::net::ListenerProtocol;
 use crate::peer::OutputOp;
-use crate::protocol::telnet::{Decoder, TERMINAL_TYPE_REQUEST, TelnetBudget, TelnetCommand, TelnetOption};
+use crate::protocol::telnet::{Decoder, TERMINAL_TYPE_REQUEST, TIMING_MARK, TelnetBudget, TelnetCommand, TelnetOption};
 use crate::text::replies::{self, InputLineRefusal};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ const TIMING_MARK_WAIT: Duration = Duration::from_millis(200);
 
 /// The telnet state of a peer.
 #[derive(Debug)]
-pub(super) struct Negotiation {
+pub(super) struct TelnetState {
     pub(super) decoder: Decoder,
     budget: TelnetBudget,
     /// The columns of its window.
@@ -36,7 +36,7 @@ pub(super) struct Negotiation {
     interrupt_notice: Option<&'static str>,
 }
 
-impl Negotiation {
+impl TelnetState {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             decoder: Decoder::default(),
@@ -72,7 +72,9 @@ impl Connection {
             }
             TelnetCommand::Refuse { reply } if telnet.budget.allow_reply(now) => {
                 self.add_output([OutputOp::Raw(reply.to_vec())]);
-                self.send_interrupt_notice();
+                if reply[2] == TIMING_MARK {
+                    self.send_interrupt_notice();
+                }
             }
             // Too many replies were asked for.
             TelnetCommand::AreYouThere | TelnetCommand::Refuse { .. } => {}
@@ -133,7 +135,8 @@ impl Connection {
     /// Keeps a notice about an interrupt until the timing mark that may follow it is answered.
     fn delay_interrupt_notice(&mut self, notice: &'static str) {
         if let Some(telnet) = &mut self.telnet {
-            telnet.interrupt_notice = Some(notice);
+            // A line that was lost is told of, whatever interrupts follow.
+            telnet.interrupt_notice.get_or_insert(notice);
             self.deadlines.set(Deadline::InterruptNotice, tokio::time::Instant::now() + TIMING_MARK_WAIT);
         }
     }
@@ -172,7 +175,7 @@ impl Connection {
         }
         // Without these options the client does not send each key.
         if matches!(option, TelnetOption::Echo | TelnetOption::SuppressGoAhead) {
-            self.give_up_input_line(InputLineRefusal::Refused);
+            self.refuse_input_line(InputLineRefusal::Refused);
         } else {
             self.check_agreement();
         }

@@ -52,8 +52,8 @@ pub(crate) enum OutputOp {
     Lines(Vec<u8>),
     /// Whole lines that the peer asked for, each with its LF: kept within the backlog's bound, as a room's lines are.
     Reply(Vec<u8>),
-    /// Bytes that are no lines, after all output that waits: dropped where they exceed the backlog's bound, since a peer
-    /// can ask for them on and on (telnet's answers).
+    /// Bytes that are no lines, after all output that waits: dropped where they exceed the backlog's bound by 4 KiB, since
+    /// a peer can ask for them on and on (telnet's answers).
     Raw(Vec<u8>),
     /// Bytes that are encoded already: they go out before all waiting lines, and are never cut (an echo).
     Encoded(Vec<u8>),

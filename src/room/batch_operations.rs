@@ -14,6 +14,7 @@ use crate::room::roster::{MemberKey, holds_key};
 use crate::text::messages;
 use crate::text::names::UserName;
 use std::sync::Arc;
+use tracing::warn;
 
 impl Batch {
     /// Applies one operation, after all that were sent before it.
@@ -48,6 +49,7 @@ impl Batch {
     fn apply_lines(&mut self, bytes: Box<[u8]>, lines: u32) {
         self.inbox_bytes += bytes.len();
         if self.closed {
+            warn!(lines, "lines were dropped: their room is shut down");
             return;
         }
         if self.bytes.is_empty() {
@@ -72,7 +74,7 @@ impl Batch {
         if self.closed {
             return joiner.raise(PeerEvents::ROOM_CLOSED, &mut self.metrics);
         }
-        if self.members_mut().contains_key(&joiner.key) {
+        if self.members_now().contains_key(&joiner.key) {
             return joiner.raise(PeerEvents::NAME_TAKEN, &mut self.metrics);
         }
         let MemberRef { key, peer } = joiner;

@@ -73,7 +73,8 @@ impl Server {
     }
 
     /// Serves until `shutdown` completes. Then no connection is accepted any more, every room is told, and peers have
-    /// the drain time to take their output. No task of the server is left when this returns.
+    /// the drain time to take their output. No task of the server is left when this
+    /// returns, but for passes that take more than a second beyond that time.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { listeners, context, admission, tasks } = self;
         for listener in listeners {
@@ -90,8 +91,8 @@ impl Server {
         info!(rooms = context.registry.len(), "shutting down");
         let deadline = Instant::now() + context.live.get().drain;
         context.shutdown.cancel();
-        context.registry.begin_shutdown();
-        // Half of the time is for the lines that were received, and half for what peers have not read.
+        context.registry.request_input_flush();
+        // The input flush gets half of the drain time; the output buffers get the rest.
         if timeout(context.live.get().drain / 2, context.unflushed_inputs.wait_until_none()).await.is_err() {
             warn!("the time for lines that were received but not sent to their rooms is over");
         }

@@ -144,9 +144,10 @@ pub(crate) fn name_taken_error(room: &RoomName, name: &UserName) -> String {
     format!("the name {name} is taken in {room}: connect again and choose another, for example: JOIN {room} {other}")
 }
 
-/// Appends the reply to a `/join` into the room that the peer is in.
-pub(crate) fn push_already_here(out: &mut Vec<u8>, room: &RoomName) {
-    push_line(out, &["*** you are in ", room.as_str(), " already"]);
+/// Appends the reply to a `/join` into the room that the peer is in, under another name if one is given.
+pub(crate) fn push_already_here(out: &mut Vec<u8>, room: &RoomName, name: Option<&UserName>) {
+    let hint = name.map(|name| format!("; to change your name write: /nick {name}")).unwrap_or_default();
+    push_line(out, &["*** you are in ", room.as_str(), " already", &hint]);
 }
 
 /// Appends the hint for people after a join: `*** you are in lobby: alice, bob. /help lists the commands,
@@ -311,7 +312,11 @@ mod tests {
             (text(|out| push_name_kept(out, &bob)), "you are called bob already"),
             (NO_WHISPER.to_owned(), "no member has whispered to you in this room yet; write: /msg NAME TEXT"),
             (text(|out| push_no_such_member(out, &bob)), "no member here is called bob: /who lists the members"),
-            (text(|out| push_already_here(out, &lobby)), "you are in lobby already"),
+            (text(|out| push_already_here(out, &lobby, None)), "you are in lobby already"),
+            (
+                text(|out| push_already_here(out, &lobby, Some(&bob))),
+                "you are in lobby already; to change your name write: /nick bob",
+            ),
             (text(|out| push_recalled(out, b"bob: hi")), "bob: hi"),
             (ARE_YOU_THERE_REPLY.to_owned(), "yes, roomcast is here"),
             (NO_HISTORY.to_owned(), "there are no earlier lines of this room"),
@@ -449,7 +454,7 @@ mod tests {
             text(&|out| push_name_taken_in(out, room, name)),
             text(&|out| push_name_taken(out, room, name)),
             text(&|out| push_reply(out, &name_taken_error(room, name))),
-            text(&|out| push_already_here(out, room)),
+            text(&|out| push_already_here(out, room, Some(name))),
             text(&|out| push_join_hint(out, room, 1, one.iter())),
             text(&|out| push_switched(out, "ui", true)),
             text(&|out| push_time_state(out, Some(0))),

@@ -23,6 +23,13 @@ const ENCODED_AT_A_TIME: usize = 32 << 10;
 /// peer's own task had no turn to write them yet, so they do not show that the peer reads slowly.
 pub(super) const UNBLOCKED_ALLOWANCE: usize = 4 << 20;
 
+/// The most times that lines are encoded for one stretch if nothing comes of them.
+const EMPTY_ENCODINGS: usize = 4;
+
+/// The capacity for bytes that are no lines beyond the backlog's bound: Linux telnet shows nothing before the answer to
+/// its timing mark, so a full backlog must not drop that answer.
+const RAW_ALLOWANCE: usize = 4 << 10;
+
 /// Puts a room's lines into a peer's output: straight to its sink, and what that does not take into the buffer,
 /// which is made for it. A peer that reads in time has no buffer.
 pub(crate) fn put(
@@ -145,7 +152,7 @@ impl OutputBuffer {
             }
             OutputOp::Raw(bytes) => {
                 self.tell_gap();
-                if self.held() + bytes.len() <= self.limit() {
+                if self.held() + bytes.len() <= self.limit() + RAW_ALLOWANCE {
                     self.waiting.push(SegmentKind::Raw, &bytes, self.limit());
                 }
             }
@@ -165,11 +172,13 @@ impl OutputBuffer {
         sink: &(impl ByteSink + ?Sized),
     ) -> DrainStatus {
         self.settings.route = route;
-        if self.encoded.is_empty() {
-            self.encode_next(encode);
-        }
+        self.encode_waiting(encode);
         let stretch = self.encoded.as_slices().0;
         if stretch.is_empty() {
+            if !self.is_empty() {
+                // The peer is shown none of the lines that were encoded, and more wait.
+                return DrainStatus::Progress(0);
+            }
             (self.encoded, self.waiting) = (VecDeque::new(), WaitingOutput::default());
             return DrainStatus::Empty;
         }
@@ -190,8 +199,19 @@ impl OutputBuffer {
         }
     }
 
+    /// Encodes waiting lines until something is encoded, at most [`EMPTY_ENCODINGS`] times: a peer may be shown none of
+    /// some lines.
+    fn encode_waiting(&mut self, mut encode: Option<Encode<'_>>) {
+        for _ in 0..EMPTY_ENCODINGS {
+            if !self.encoded.is_empty() || self.is_empty() {
+                break;
+            }
+            self.encode_next(encode.as_deref_mut());
+        }
+    }
+
     /// Encodes the next waiting lines, where nothing encoded is left.
-    fn encode_next(&mut self, encode: Option<Encode<'_>>) {
+    fn encode_next(&mut self, encode: Option<&mut (dyn FnMut(&[u8], Minute, &mut VecDeque<u8>) + '_)>) {
         if self.waiting.is_empty() {
             self.tell_gap();
         }

@@ -186,11 +186,11 @@ fn the_servers_own_lines_are_kept_by_a_full_backlog() {
 #[test]
 fn raw_bytes_are_bounded_and_are_no_lines() {
     let (mut buffer, pipe) = (OutputBuffer::new(settings(8)), Pipe::default());
-    for _ in 0..9 {
+    for _ in 0..RAW_ALLOWANCE {
         // WONT 10: the option is a byte that looks like a line end.
         buffer.apply(OutputOp::Raw(b"\xFF\xFC\n".to_vec()));
     }
-    assert_eq!(buffer.waiting.weight(), 6);
+    assert_eq!(buffer.waiting.weight(), (8 + RAW_ALLOWANCE) / 3 * 3);
     buffer.close();
     assert_eq!(buffer.lines_out(), 0, "none of them went out");
     assert_eq!(buffer.drain_once(&pipe), DrainStatus::Empty);
@@ -345,6 +345,44 @@ fn a_buffered_peer_gets_lines_from_its_encoder_alone() {
     assert_eq!(pipe.text(), "");
     drain_all(buffer, &pipe);
     assert_eq!(pipe.text(), "[one][two]");
+}
+
+/// A member that ignores a name is shown none of its lines.
+#[test]
+fn lines_that_encode_to_nothing_lose_none_of_those_after_them() {
+    let (mut buffer, pipe) =
+        (OutputBuffer::new(OutputSettings { limit: 1 << 20, route: Route::Buffered }), Pipe::allowing(1 << 20));
+    let put = |buffer: &mut OutputBuffer, text: &str, minute| {
+        let lines = count_lines(text.as_bytes());
+        let batch = LineBatch::new(Bytes::copy_from_slice(text.as_bytes()), lines, Minute(minute));
+        buffer.put(&batch, OutputSettings { limit: 1 << 20, route: Route::Buffered }, &pipe);
+    };
+    // Several minutes, and more than is encoded at a time.
+    put(&mut buffer, "hidden\n", 1);
+    put(&mut buffer, &"hidden\n".repeat(50_000), 2);
+    put(&mut buffer, "shown\n", 3);
+    let mut encode = |lines: &[u8], _: Minute, out: &mut VecDeque<u8>| {
+        let lines = lines.split_inclusive(|byte| *byte == b'\n').filter(|line| *line != b"hidden\n");
+        lines.for_each(|line| out.extend(line));
+    };
+    let mut drains = 0;
+    while buffer.drain(Route::Buffered, Some(&mut encode), &pipe) != DrainStatus::Empty {
+        drains += 1;
+        assert!(drains < 100, "the drain ends");
+    }
+    assert_eq!(pipe.text(), "shown\n");
+    assert!(buffer.is_empty());
+}
+
+/// Linux telnet shows nothing before the answer to its timing mark.
+#[test]
+fn raw_bytes_are_kept_by_a_full_backlog() {
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(8)), Pipe::default());
+    buffer.put_text("1234567\n", &pipe);
+    buffer.apply(OutputOp::Raw(b"\xFF\xFC\x06".to_vec()));
+    pipe.allow(100);
+    drain_all(&mut buffer, &pipe);
+    assert_eq!(*pipe.taken.try_lock().unwrap(), b"1234567\n\xFF\xFC\x06");
 }
 
 #[test]

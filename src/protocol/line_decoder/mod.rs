@@ -161,12 +161,14 @@ impl LineDecoder {
         !std::mem::replace(&mut self.discards_line, true)
     }
 
-    /// Takes the unfinished line, for a line editor that opens in the middle of it, and starts a new one.
+    /// Takes the unfinished line, for a line editor that opens in the middle of it, and starts a new one. Drops a line
+    /// that is to be discarded.
     ///
     /// The line editor takes what belongs to the line end of the last line, too.
     pub(crate) fn take_draft(&mut self) -> Vec<u8> {
         self.line_end = LineEnd::Settled;
-        self.take_unfinished()
+        let draft = self.take_unfinished();
+        if std::mem::take(&mut self.discards_line) { Vec::new() } else { draft }
     }
 
     /// Tells the decoder that the line editor has ended a line with a CR: an LF or NUL that comes next

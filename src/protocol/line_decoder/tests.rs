@@ -247,6 +247,8 @@ fn discarded_line_is_dropped_up_to_its_end_and_the_next_line_is_returned() {
         decoder.discard_line();
         assert!(lines_of(&mut decoder, b"rest").is_empty());
         assert_eq!(decoder.finish(), None, "the end of the stream ends the discarded line");
+        assert_eq!(decoder.take_draft(), b"", "a discarded line is no draft");
+        assert_eq!(lines_of(&mut decoder, b"three\n"), ["three"], "the draft has ended the discarded line");
     }
 }
 

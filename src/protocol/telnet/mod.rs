@@ -20,6 +20,9 @@ use memchr::memchr;
 use options::{OptionStates, Verb};
 use subnegotiation::Subnegotiation;
 
+/// TIMING-MARK (RFC 860): a client that has requested it shows no output before the answer.
+pub(crate) const TIMING_MARK: u8 = 6;
+
 /// IAC, "interpret as command": the first byte of each command. Doubled, it is one data byte FF.
 pub(crate) const IAC: u8 = 0xFF;
 
@@ -89,7 +92,7 @@ pub enum Item<'a> {
 
 /// A telnet command that the connection has to handle.
 ///
-/// Replies go to that peer alone, after all output that is queued for it.
+/// Replies go to that peer alone: a refusal after all output that is queued for it, every other one before that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TelnetCommand {
     /// IP, which clients send for Ctrl-C: drop the unfinished line and keep the connection.

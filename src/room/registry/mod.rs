@@ -119,7 +119,7 @@ impl Registry {
     }
 
     /// Refuses joins from now on, and raises `FLUSH_INPUT` for every member of every room.
-    pub fn begin_shutdown(self: &Arc<Self>) {
+    pub fn request_input_flush(self: &Arc<Self>) {
         // Release: pairs with the Acquire in `join`.
         self.shutting_down.store(true, Ordering::Release);
         self.send_to_all_rooms(|| Operation::FlushInput);

@@ -159,6 +159,20 @@ async fn name_is_given_once_and_only_its_holder_leaves_it() {
     assert_eq!(text(&second), "");
 }
 
+/// A refused join must cost less than an admitted one: a peer can ask on and on.
+#[tokio::test]
+async fn refused_join_copies_no_roster() {
+    let (room, first, second) = (room(), peer(1), peer(2));
+    push(&room, [Operation::Join(Box::new(joiner(&first)))]);
+    pass(&room).await;
+    let mut rival = joiner(&second);
+    rival.key.name = UserName::parse("u1").unwrap();
+    push(&room, [Operation::Join(Box::new(rival))]);
+    let metrics = pass(&room).await;
+    assert_eq!(events_of(&second), PeerEvents::NAME_TAKEN);
+    assert_eq!((metrics.copies, metrics.joins), (0, 0));
+}
+
 /// A join, a leave and lines come during a pass: the joiner is admitted before the pass ends, and gets the
 /// same lines as the other members.
 #[tokio::test]
