@@ -108,6 +108,33 @@ fn input_line_switched_by_a_slow_reader_tears_no_line() {
     assert!(lines == expected, "each line is there once, whole and in order");
 }
 
+/// One line of legal length fits into any backlog, and a reply that a peer asked for is not its slowness.
+#[test]
+fn reader_with_an_input_line_gets_long_lines_with_a_short_backlog() {
+    for (backlog, length, lines) in [(1 << 10, 1_500, 1), (1 << 10, 19_000, 1), (16 << 10, 15_000, 4)] {
+        let server = TestServer::start_with(test_settings(|settings| {
+            settings.live.backlog = backlog;
+            settings.live.slow_reader = SlowReader::Kick;
+        }));
+        let (mut bob, mut alice) = server.join_pair("room", "bob", "alice");
+        alice.send("hello\r\n");
+        bob.expect_line("alice: hello");
+        alice.send([b"/ui on\r\n", AGREEMENT_WITHOUT_WINDOW].concat());
+        alice.read_until_bytes("ui is on");
+        let text = "x".repeat(length);
+        for _ in 0..lines {
+            bob.send(format!("{text}\n"));
+            alice.read_until_bytes(format!("bob: {text}\r\n"));
+        }
+        alice.send("/last 100\r");
+        for _ in 0..lines {
+            alice.read_until_bytes(format!("*** bob: {text}\r\n"));
+        }
+        alice.send("still here\r");
+        alice.read_until_bytes("alice: still here\r\n");
+    }
+}
+
 /// The pass has a megabyte and more for a reader whose own task had no turn to write it yet.
 #[test]
 fn reader_with_an_input_line_loses_no_line_of_a_paste() {
