@@ -6,7 +6,8 @@ use crate::peer::PeerId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Refused connections that are closed lingeringly at a time, so that no reset overtakes the reason. Their descriptors come out of the reserve.
+/// Refused connections that are closed lingeringly at a time, so that no reset overtakes the reason. Their descriptors
+/// come out of the reserve.
 const MAX_REFUSALS: usize = RESERVED_FILES / 2;
 
 /// The bounds on connections that all listeners share.
