@@ -61,10 +61,8 @@ pub(crate) fn push_who<'a>(
     total: usize,
     names: impl Iterator<Item = &'a UserName>,
 ) {
-    let mut names: Vec<&str> = names.take(MAX_LISTED).map(UserName::as_str).collect();
-    names.sort_unstable_by_key(|name| name.to_ascii_lowercase());
-    let remainder = format_remainder(total, names.len());
-    push_line(out, &["*** ", &total.to_string(), " in ", room.as_str(), ": ", &names.join(", "), &remainder]);
+    let names = join_sorted(names.take(MAX_LISTED), total);
+    push_line(out, &["*** ", &total.to_string(), " in ", room.as_str(), ": ", &names]);
 }
 
 /// Appends the reply to `/rooms` for a member of `own`: `*** 2 rooms: lobby (10), dev (2); you are in lobby`, the
