@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_peer_is_told_is_one_line() {
+    fn each_close_reason_is_one_line() {
         let reasons = [
             CloseReason::BadJoin(JoinError::WordCount(3)),
             CloseReason::LoginTimeout(Duration::from_secs(30)),

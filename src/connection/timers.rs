@@ -113,7 +113,7 @@ mod tests {
     use std::time::Duration;
 
     #[tokio::test(start_paused = true)]
-    async fn they_come_in_their_order_and_once() {
+    async fn deadlines_come_in_order_and_once() {
         let start = Instant::now();
         let mut deadlines = Deadlines::default();
         deadlines.set(Deadline::Stall, start + Duration::from_secs(3));

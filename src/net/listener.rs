@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn where_ipv6_is_missing_ipv4_is_enough() {
+    fn system_without_ipv6_gets_an_ipv4_listener() {
         let without_ipv6 = |address: SocketAddr, _| {
             let error = io::Error::from_raw_os_error(97);
             let address_shown = BoundAddress::Tcp(address);
