@@ -10,9 +10,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(crate) enum Deadline {
     /// The JOIN line.
     Login,
-    /// A byte of the backlog taken.
+    /// The peer's next read of bytes of its backlog.
     Stall,
-    /// Not before this may the next line be taken.
+    /// The time from which the rate allows the next line.
     RateLimit,
     /// The end of the time in which a peer that can't be written to is still read.
     ReadGrace,
@@ -20,12 +20,13 @@ pub(crate) enum Deadline {
     Flush,
     /// The client's agreement to an input line.
     Agreement,
-    /// The notice about an interrupt.
+    /// The notice about a telnet interrupt, which waits for a timing mark.
     InterruptNotice,
-    /// Not before this is the row of the input line drawn again.
+    /// The time from which the row of the input line may be drawn again.
     Redraw,
 }
 
+/// Every deadline, in the order of its number.
 const KINDS: [Deadline; 8] = [
     Deadline::Login,
     Deadline::Stall,
@@ -41,11 +42,12 @@ const KINDS: [Deadline; 8] = [
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines(Option<Box<Armed>>);
 
+/// The timer of a connection with at least one deadline.
 #[derive(Debug)]
 struct Armed {
-    /// Sleeps until the earliest.
+    /// Sleeps until the earliest deadline.
     sleep: Pin<Box<Sleep>>,
-    /// In the order of [`KINDS`].
+    /// The times of the deadlines, in the order of [`KINDS`].
     at: [Option<Instant>; KINDS.len()],
 }
 
@@ -58,7 +60,7 @@ impl Deadlines {
         armed.rearm();
     }
 
-    /// Takes a deadline back.
+    /// Clears a deadline.
     pub(crate) fn clear(&mut self, kind: Deadline) {
         if let Some(armed) = &mut self.0 {
             armed.at[kind as usize] = None;
@@ -68,12 +70,12 @@ impl Deadlines {
         }
     }
 
-    /// Whether this deadline is set.
+    /// Returns whether this deadline is set.
     pub(crate) fn is_set(&self, kind: Deadline) -> bool {
         self.0.as_ref().is_some_and(|armed| armed.at[kind as usize].is_some())
     }
 
-    /// Waits for the earliest deadline, which is taken back when it has come.
+    /// Waits for the earliest deadline, clears it and returns it.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Deadline> {
         let Some(armed) = &mut self.0 else {
             return Poll::Pending;
@@ -94,7 +96,7 @@ impl Deadlines {
 }
 
 impl Armed {
-    /// Lets the sleep end at the earliest deadline; false if there is none.
+    /// Makes the sleep end at the earliest deadline; returns false if there is none.
     fn rearm(&mut self) -> bool {
         let earliest = self.at.iter().flatten().min();
         if let Some(at) = earliest
@@ -127,6 +129,6 @@ mod tests {
             assert_eq!(poll_fn(|context| deadlines.poll(context)).await, kind);
             assert_eq!(start.elapsed().as_secs(), second);
         }
-        assert!(deadlines.0.is_none(), "nothing is kept when nothing is waited for");
+        assert!(deadlines.0.is_none(), "the timer is kept although no deadline is set");
     }
 }
