@@ -22,7 +22,7 @@ fn login_timeout_closes_a_connection_without_a_join_line() {
         settings.live.login_timeout = SHORT;
     }));
     let mut silent = server.connect();
-    assert!(silent.expect_error().contains("no JOIN line came within 2s"));
+    assert!(silent.expect_error().contains("no JOIN line came within 2 s"));
     // The timeout counts from the connect: single bytes do not extend it.
     let mut slow = server.connect();
     while slow.try_send("J").is_ok() {}

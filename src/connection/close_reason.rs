@@ -1,6 +1,7 @@
-//! Why a connection ends: the name for the log, and what its user is told.
+//! Close reasons: why a connection ends, as the log names it and as the peer is told.
 
 use crate::protocol::join::JoinError;
+use crate::protocol::telnet::MAX_SUBNEGOTIATION;
 use crate::text::names::{RoomName, UserName};
 use crate::text::replies;
 use std::io;
@@ -10,19 +11,19 @@ use thiserror::Error;
 /// The one reason for which a connection ended. Shown, it is the log's `reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum CloseReason {
-    /// The peer has ended its side.
+    /// The peer closed its sending side.
     #[error("end of input")]
     Eof,
-    /// The network, or the peer in the middle of things, has ended it.
+    /// A read or a write failed: the peer reset the connection, or the network lost it.
     #[error("connection lost: {0}")]
     Lost(io::ErrorKind),
     /// The first line was no JOIN.
     #[error("bad first line")]
     BadJoin(JoinError),
-    /// The JOIN line did not come in time.
+    /// The JOIN line did not come within this time.
     #[error("login timeout")]
     LoginTimeout(Duration),
-    /// Another member of the room has the name.
+    /// Another member of this room has this name.
     #[error("name taken")]
     NameTaken(RoomName, UserName),
     /// A line was longer than this many bytes.
@@ -31,26 +32,26 @@ pub(crate) enum CloseReason {
     /// A telnet subnegotiation was longer than any option needs.
     #[error("bad telnet")]
     BadTelnet,
-    /// The peer has asked for it.
+    /// The peer sent `/quit`, or pressed Ctrl-D on an empty input line.
     #[error("quit")]
     Quit,
     /// More than this many bytes waited, and slow readers are to be closed.
     #[error("too slow a reader")]
     TooSlow(usize),
-    /// The peer took no byte of its backlog for so long.
+    /// The peer took no byte of its backlog for this time.
     #[error("stalled")]
     Stalled(Duration),
-    /// The room's pass has failed, which is a bug.
+    /// A pass of the room panicked, which is a bug.
     #[error("room failed")]
     RoomFailed,
-    /// The server ends.
+    /// The server is shutting down.
     #[error("shutdown")]
     Shutdown,
 }
 
 impl CloseReason {
-    /// Returns the line that follows `ERROR`: the mistake and the way out. `None` when it ended
-    /// the connection itself, or was told already.
+    /// Returns the line that follows `ERROR`: the mistake and the way out. `None` for a peer that ended the connection
+    /// itself, and at a shutdown for a member, which its room has told.
     #[must_use]
     pub(crate) fn to_peer(self, joined: bool) -> Option<String> {
         Some(match self {
@@ -60,17 +61,19 @@ impl CloseReason {
             Self::BadJoin(bad) => bad.to_string(),
             Self::LoginTimeout(limit) => format!(
                 "no JOIN line came within {}, send it at once: JOIN <ROOMNAME> <USERNAME>",
-                humantime::format_duration(limit)
+                replies::format_duration(limit)
             ),
             Self::RoomFailed => "the room has failed: connect again".to_owned(),
             Self::NameTaken(room, name) => replies::name_taken_error(&room, &name),
             Self::LineTooLong(max) => format!("the line was longer than {max} bytes: send shorter lines"),
-            Self::BadTelnet => "a telnet subnegotiation was longer than 4096 bytes: use another client".to_owned(),
+            Self::BadTelnet => {
+                format!("a telnet subnegotiation was longer than {MAX_SUBNEGOTIATION} bytes: use another client")
+            }
             Self::TooSlow(limit) => {
                 format!("more than {limit} bytes waited for you to read them: connect again and read faster")
             }
             Self::Stalled(limit) => {
-                format!("nothing was read for {}: connect again", humantime::format_duration(limit))
+                format!("nothing was read for {}: connect again", replies::format_duration(limit))
             }
         })
     }
@@ -98,5 +101,21 @@ mod tests {
             assert!(!told.is_empty() && !told.contains('\n'), "{told:?}");
         }
         assert_eq!(CloseReason::Shutdown.to_peer(true), None, "the room's notice has said it");
+    }
+
+    #[test]
+    fn close_reason_shows_its_limit_with_a_unit() {
+        let minute_and_half = Duration::from_secs(90);
+        for (reason, told) in [
+            (
+                CloseReason::LoginTimeout(Duration::from_secs(30)),
+                "no JOIN line came within 30 s, send it at once: JOIN <ROOMNAME> <USERNAME>",
+            ),
+            (CloseReason::Stalled(minute_and_half), "nothing was read for 1 min 30 s: connect again"),
+            (CloseReason::LineTooLong(20_000), "the line was longer than 20000 bytes: send shorter lines"),
+            (CloseReason::BadTelnet, "a telnet subnegotiation was longer than 4096 bytes: use another client"),
+        ] {
+            assert_eq!(reason.to_peer(false).as_deref(), Some(told));
+        }
     }
 }

@@ -14,7 +14,7 @@ mod transcripts;
 pub(crate) use budget::TelnetBudget;
 pub use options::TelnetOption;
 pub use subnegotiation::SubnegotiationTooLong;
-pub(crate) use subnegotiation::TERMINAL_TYPE_REQUEST;
+pub(crate) use subnegotiation::{MAX_SUBNEGOTIATION, TERMINAL_TYPE_REQUEST};
 
 use memchr::memchr;
 use options::{OptionStates, Verb};

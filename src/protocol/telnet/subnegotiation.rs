@@ -3,7 +3,7 @@
 use super::{IAC, SB, SE, TelnetCommand, TelnetOption};
 
 /// The longest subnegotiation in bytes, with its option byte: far more than any option needs.
-const MAX_LENGTH: u16 = 4096;
+pub(crate) const MAX_SUBNEGOTIATION: u16 = 4096;
 
 /// The length of a NAWS subnegotiation: option byte, columns and rows, both big-endian u16 (RFC 1073).
 const WINDOW_SIZE_LENGTH: usize = 5;
@@ -48,7 +48,7 @@ impl Subnegotiation {
     /// [`SubnegotiationTooLong`], if the subnegotiation exceeds 4 KiB then.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), SubnegotiationTooLong> {
         let taken = usize::from(self.length);
-        let length = u16::try_from(taken + bytes.len()).ok().filter(|length| *length <= MAX_LENGTH);
+        let length = u16::try_from(taken + bytes.len()).ok().filter(|length| *length <= MAX_SUBNEGOTIATION);
         self.length = length.ok_or(SubnegotiationTooLong)?;
         for (place, byte) in self.head.iter_mut().skip(taken).zip(bytes) {
             *place = *byte;
