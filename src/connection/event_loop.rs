@@ -153,7 +153,7 @@ impl Connection {
 
     /// Follows a room's events and tells the peer what the room refused; returns what else they ask for.
     pub(super) fn handle_room_events(&mut self, slot: MembershipSlot, events: PeerEvents) -> RoomOutcome {
-        let mut outcome = self.state.handle_room_events(slot, events);
+        let mut outcome = self.state.apply_room_events(slot, events);
         if events.intersects(PeerEvents::JOINED | PeerEvents::RENAMED) {
             self.update_display_identity();
         }

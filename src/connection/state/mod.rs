@@ -1,7 +1,7 @@
 //! The state of a connection: where it stands with its rooms, as one enum with named transitions.
 //!
-//! The states, their transitions and the room events that cause them live here. Nothing here writes to a peer, reads
-//! from it or knows a deadline.
+//! The states, their transitions and the room events that cause them live here. The state does no I/O and has no
+//! deadlines.
 
 mod outcome;
 mod outstanding;
@@ -29,30 +29,30 @@ use std::mem;
 /// ```
 #[derive(Debug)]
 pub(super) enum ConnectionState {
-    /// No JOIN line was accepted yet.
+    /// A peer whose JOIN line was not accepted yet.
     NotJoined,
-    /// A room was asked for admission and has not answered.
+    /// A peer that has asked a room for admission and waits for the answer.
     Joining(Membership),
     /// A member of a room; lines are chat or commands.
     Joined(Membership),
-    /// A member that has asked its room for another name, for its history or to whisper, one thing at a time: a peer
-    /// could otherwise fill the room's inbox with what costs it a word.
+    /// A member that waits for one answer of its room (name, listing, history, whisper). One request at a time bounds
+    /// the operations that it can put in the inbox.
     AwaitingReply(Membership),
     /// A member that has asked another room for admission.
     SwitchingRooms {
-        /// The room that it is in.
+        /// The membership of its room.
         current: Membership,
-        /// The room that it asked. Boxed: that is seldom.
+        /// The requested membership of the other room. Boxed, since few connections have one.
         next: Box<Membership>,
     },
     /// A member whose previous room has not sent its last line yet.
     LeavingPrevious {
-        /// The room that it is in.
+        /// The membership of its new room.
         current: Membership,
-        /// The slot of the membership that ends.
+        /// The slot of the membership of its previous room.
         previous: MembershipSlot,
     },
-    /// A member of a room that is about to send the server's notice.
+    /// A member that waits for the shutdown notice of its room.
     AwaitingShutdown(Membership),
     /// The room refused the peer, or has sent its last line: the connection has to end.
     MembershipEnded {
@@ -96,24 +96,24 @@ impl ConnectionState {
         !matches!(self, Self::NotJoined | Self::Joined(_))
     }
 
-    /// A JOIN line was accepted, and its room asked.
+    /// Moves to `Joining`, with the membership that a JOIN line requests.
     pub(super) fn begin_joining(&mut self, membership: Membership) {
         *self = Self::Joining(membership);
     }
 
-    /// The JOIN line was refused, and the peer may send another one.
+    /// Moves to `NotJoined`, after a room refused a JOIN line: the peer may send another one.
     pub(super) fn return_to_login(&mut self) {
         *self = Self::NotJoined;
     }
 
-    /// A member is about to ask its room for something that the room answers; `ask` does. Returns what that
-    /// returns; false leaves the state as it was. Does nothing for a peer that is no member, or waits already.
-    pub(super) fn begin_request(&mut self, ask: impl FnOnce(&mut Membership) -> bool) -> bool {
+    /// Calls `send`, which sends a request to the member's room, and moves to `AwaitingReply` if it returns true. Returns
+    /// what `send` returns, and false without a call in any state but `Joined`.
+    pub(super) fn begin_request(&mut self, send: impl FnOnce(&mut Membership) -> bool) -> bool {
         match mem::replace(self, Self::Left) {
             Self::Joined(mut membership) => {
-                let asked = ask(&mut membership);
-                *self = if asked { Self::AwaitingReply(membership) } else { Self::Joined(membership) };
-                asked
+                let is_sent = send(&mut membership);
+                *self = if is_sent { Self::AwaitingReply(membership) } else { Self::Joined(membership) };
+                is_sent
             }
             other => {
                 *self = other;
@@ -122,7 +122,8 @@ impl ConnectionState {
         }
     }
 
-    /// A member has asked another room, in the slot that its own room does not use.
+    /// Moves from `Joined` to `SwitchingRooms`. `next` is the requested membership of the other room, in the slot that
+    /// the member's own room does not use.
     pub(super) fn begin_switching(&mut self, next: Membership) {
         *self = match mem::replace(self, Self::Left) {
             Self::Joined(current) => Self::SwitchingRooms { current, next: Box::new(next) },
@@ -130,8 +131,8 @@ impl ConnectionState {
         };
     }
 
-    /// No room admits a member any more: a member waits for its own room's notice, which follows. Returns false
-    /// for a peer that is no member: no notice follows for it.
+    /// Moves a member to `AwaitingShutdown`, after a room refused it because the server is shutting down: the notice of
+    /// its own room follows. Returns false for a peer that is no member, which gets no notice.
     pub(super) fn begin_awaiting_shutdown(&mut self) -> bool {
         match mem::replace(self, Self::Left) {
             Self::Joined(current) | Self::SwitchingRooms { current, .. } => *self = Self::AwaitingShutdown(current),
@@ -140,7 +141,8 @@ impl ConnectionState {
         self.admitted_membership().is_some()
     }
 
-    /// The connection ends: gives up all memberships. At most one last line of each room follows.
+    /// Drops all memberships and moves to `Leaving`, or to `Left` if no room sends a last line. At most one last line of
+    /// each room follows.
     pub(super) fn begin_leaving(&mut self) {
         let mut outstanding = OutstandingEvents::default();
         match mem::replace(self, Self::Left) {

@@ -1,4 +1,4 @@
-//! The outcome of a room's events: what the connection does about them.
+//! Outcomes of room events: what the connection has to do after its state has changed.
 
 use crate::text::names::{RoomName, UserName};
 

@@ -1,4 +1,4 @@
-//! Outstanding events: what a connection that ends still waits for.
+//! Outstanding events: the last event of each room that a connection that ends waits for.
 
 use crate::peer::events::{MembershipSlot, PeerEvents};
 
@@ -9,14 +9,14 @@ pub(in crate::connection) struct OutstandingEvents([Option<LastEvent>; 2]);
 /// Which event is the last of a membership that was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LastEvent {
-    /// The room admitted the peer: it removes it.
+    /// The removal of a peer that the room admitted.
     Removal,
-    /// The room may still refuse the peer; then it has nothing to remove.
+    /// The refusal of a peer that the room has not admitted yet, or else its removal.
     RefusalOrRemoval,
 }
 
 impl OutstandingEvents {
-    /// Adds the membership in `slot`.
+    /// Adds the membership in `slot`, whose last event is `last`.
     pub(super) fn add(&mut self, slot: MembershipSlot, last: LastEvent) {
         self.0[slot as usize] = Some(last);
     }

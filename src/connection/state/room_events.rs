@@ -1,4 +1,4 @@
-//! Room events: the transitions that a room causes.
+//! Room events: the transitions of a connection's state that a room causes.
 
 use super::outstanding::{LastEvent, OutstandingEvents};
 use super::{ConnectionState, MembershipEnd, Refusal, RoomOutcome};
@@ -6,12 +6,8 @@ use crate::peer::events::{MembershipSlot, PeerEvents};
 use std::mem;
 
 impl ConnectionState {
-    /// Follows the events that the room in `slot` raised; returns what they ask of the connection.
-    pub(in crate::connection) fn handle_room_events(
-        &mut self,
-        slot: MembershipSlot,
-        events: PeerEvents,
-    ) -> RoomOutcome {
+    /// Applies the events that the room in `slot` raised to the state; returns what the connection has to do.
+    pub(in crate::connection) fn apply_room_events(&mut self, slot: MembershipSlot, events: PeerEvents) -> RoomOutcome {
         let mut outcome = RoomOutcome::default();
         match self {
             Self::Leaving(outstanding) => {
@@ -63,7 +59,8 @@ impl ConnectionState {
             }
     }
 
-    /// A room admitted the peer: one that comes from another room leaves that. Returns whether the peer was waiting.
+    /// Moves from `Joining` to `Joined`, or from `SwitchingRooms` to `LeavingPrevious`, after the room in `slot` admitted
+    /// the peer. Returns whether the peer was waiting for that.
     fn on_joined(&mut self, slot: MembershipSlot) -> bool {
         match mem::replace(self, Self::Left) {
             Self::Joining(membership) => *self = Self::Joined(membership),
@@ -80,6 +77,7 @@ impl ConnectionState {
         true
     }
 
+    /// Ends a requested membership, a switch or a rename, after the room in `slot` refused the name.
     fn on_name_taken(&mut self, slot: MembershipSlot, outcome: &mut RoomOutcome) {
         match mem::replace(self, Self::Left) {
             Self::Joining(membership) => {
@@ -99,6 +97,7 @@ impl ConnectionState {
         }
     }
 
+    /// Moves from `AwaitingReply` to `Joined`, with the new name.
     fn on_renamed(&mut self) {
         *self = match mem::replace(self, Self::Left) {
             Self::AwaitingReply(mut membership) => {
@@ -109,6 +108,7 @@ impl ConnectionState {
         };
     }
 
+    /// Moves from `AwaitingReply` to `Joined`.
     fn on_request_done(&mut self) {
         *self = match mem::replace(self, Self::Left) {
             Self::AwaitingReply(membership) => Self::Joined(membership),
@@ -116,7 +116,7 @@ impl ConnectionState {
         };
     }
 
-    /// The room that the peer is in, or asked for with its JOIN line, sends nothing more.
+    /// Moves to `MembershipEnded`, after the room of the peer, or the room that its JOIN line named, sent its last line.
     fn end_membership(&mut self) {
         let was_member = self.admitted_membership().is_some();
         let mut outstanding = OutstandingEvents::default();
@@ -141,7 +141,7 @@ impl ConnectionState {
         *self = Self::MembershipEnded { membership, was_member, outstanding };
     }
 
-    /// No line of the room in `slot` follows.
+    /// Ends the membership in `slot`, after the last line of its room: the peer's own, the previous or the requested one.
     fn on_membership_end(&mut self, slot: MembershipSlot, events: PeerEvents, outcome: &mut RoomOutcome) {
         match mem::replace(self, Self::Left) {
             Self::LeavingPrevious { current, previous } if previous == slot => *self = Self::Joined(current),

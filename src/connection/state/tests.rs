@@ -34,7 +34,7 @@ fn joined() -> ConnectionState {
     let mut state = ConnectionState::NotJoined;
     state.begin_joining(membership("a", A));
     assert!(state.awaits_room() && state.admitted_membership().is_none());
-    assert!(state.handle_room_events(A, PeerEvents::JOINED).admitted);
+    assert!(state.apply_room_events(A, PeerEvents::JOINED).admitted);
     assert!(!state.awaits_room());
     state
 }
@@ -53,12 +53,12 @@ fn room(state: &ConnectionState) -> String {
 #[test]
 fn a_switch_ends_when_the_previous_room_has_sent_its_last_line() {
     let mut state = switching();
-    assert!(state.handle_room_events(B, PeerEvents::JOINED).admitted);
+    assert!(state.apply_room_events(B, PeerEvents::JOINED).admitted);
     assert!(state.awaits_room(), "the previous room may still send lines");
     assert_eq!(room(&state), "b");
-    state.handle_room_events(B, PeerEvents::LEFT_ROOM.in_slot(A).of_slot(B));
+    state.apply_room_events(B, PeerEvents::LEFT_ROOM.in_slot(A).of_slot(B));
     assert!(state.awaits_room());
-    let outcome = state.handle_room_events(A, PeerEvents::LEFT_ROOM);
+    let outcome = state.apply_room_events(A, PeerEvents::LEFT_ROOM);
     assert!(outcome.end.is_none() && !state.awaits_room());
     assert_eq!(room(&state), "b");
 }
@@ -73,7 +73,7 @@ fn a_room_that_refuses_a_switch_leaves_the_member_where_it_is() {
         (PeerEvents::ROOM_FAILED, Refusal::RoomFailed(RoomName::parse("b").unwrap())),
     ] {
         let mut state = switching();
-        let outcome = state.handle_room_events(B, event);
+        let outcome = state.apply_room_events(B, event);
         assert_eq!((outcome.refused, outcome.end), (Some(refusal), None));
         assert!(!state.awaits_room());
         assert_eq!(room(&state), "a");
@@ -84,26 +84,26 @@ fn a_room_that_refuses_a_switch_leaves_the_member_where_it_is() {
 #[test]
 fn a_late_failure_of_the_previous_room_ends_no_other_membership() {
     let mut state = switching();
-    state.handle_room_events(B, PeerEvents::JOINED);
+    state.apply_room_events(B, PeerEvents::JOINED);
     for _ in 0..2 {
-        assert!(state.handle_room_events(A, PeerEvents::ROOM_FAILED).end.is_none());
+        assert!(state.apply_room_events(A, PeerEvents::ROOM_FAILED).end.is_none());
         assert_eq!((room(&state).as_str(), state.awaits_room()), ("b", false));
     }
     assert!(state.begin_request(|_| true));
-    state.handle_room_events(A, PeerEvents::REQUEST_DONE | PeerEvents::RENAMED);
+    state.apply_room_events(A, PeerEvents::REQUEST_DONE | PeerEvents::RENAMED);
     assert!(state.awaits_room(), "room b has not answered");
-    assert_eq!(state.handle_room_events(B, PeerEvents::ROOM_FAILED).end, Some(MembershipEnd::RoomFailed));
+    assert_eq!(state.apply_room_events(B, PeerEvents::ROOM_FAILED).end, Some(MembershipEnd::RoomFailed));
 }
 
 /// A peer moves from room a to room b and is closed while room a's last line is outstanding.
 #[test]
 fn a_close_in_the_middle_of_a_switch_waits_for_both_rooms() {
     let mut state = switching();
-    state.handle_room_events(B, PeerEvents::JOINED);
+    state.apply_room_events(B, PeerEvents::JOINED);
     state.begin_leaving();
-    state.handle_room_events(A, PeerEvents::LEFT_ROOM);
+    state.apply_room_events(A, PeerEvents::LEFT_ROOM);
     assert!(matches!(state, ConnectionState::Leaving(_)), "room b's lines are outstanding");
-    state.handle_room_events(B, PeerEvents::LEFT_ROOM);
+    state.apply_room_events(B, PeerEvents::LEFT_ROOM);
     assert!(matches!(state, ConnectionState::Left));
 }
 
@@ -112,9 +112,9 @@ fn a_close_before_a_room_has_answered_waits_for_its_answer() {
     for last in [PeerEvents::NAME_TAKEN, PeerEvents::ROOM_CLOSED, PeerEvents::JOINED | PeerEvents::LEFT_ROOM] {
         let mut state = switching();
         state.begin_leaving();
-        state.handle_room_events(A, PeerEvents::LEFT_ROOM);
+        state.apply_room_events(A, PeerEvents::LEFT_ROOM);
         assert!(matches!(state, ConnectionState::Leaving(_)));
-        state.handle_room_events(B, last);
+        state.apply_room_events(B, last);
         assert!(matches!(state, ConnectionState::Left), "{last:?}");
     }
 }
@@ -123,9 +123,9 @@ fn a_close_before_a_room_has_answered_waits_for_its_answer() {
 fn a_member_that_leaves_is_not_done_when_its_rename_is_refused() {
     let mut state = joined();
     state.begin_leaving();
-    state.handle_room_events(A, PeerEvents::NAME_TAKEN);
+    state.apply_room_events(A, PeerEvents::NAME_TAKEN);
     assert!(matches!(state, ConnectionState::Leaving(_)));
-    state.handle_room_events(A, PeerEvents::LEFT_ROOM);
+    state.apply_room_events(A, PeerEvents::LEFT_ROOM);
     assert!(matches!(state, ConnectionState::Left));
 }
 
@@ -141,13 +141,13 @@ fn a_refused_join_and_a_shut_down_room_leave_nothing_outstanding() {
     ] {
         let mut state = ConnectionState::NotJoined;
         state.begin_joining(membership("a", A));
-        assert_eq!(state.handle_room_events(A, event).end, Some(end));
+        assert_eq!(state.apply_room_events(A, event).end, Some(end));
         assert!(state.membership().is_some() && state.admitted_membership().is_none(), "the log names the room");
         state.begin_leaving();
         assert!(matches!(state, ConnectionState::Left));
     }
     let mut state = joined();
-    assert_eq!(state.handle_room_events(A, PeerEvents::SHUTDOWN).end, Some(MembershipEnd::Shutdown));
+    assert_eq!(state.apply_room_events(A, PeerEvents::SHUTDOWN).end, Some(MembershipEnd::Shutdown));
     assert!(state.admitted_membership().is_some(), "the room's notice has told it");
     state.begin_leaving();
     assert!(matches!(state, ConnectionState::Left));
@@ -161,7 +161,7 @@ fn a_shutdown_in_the_middle_of_a_switch_leaves_nothing_outstanding() {
         [(B, PeerEvents::ROOM_CLOSED), (A, PeerEvents::SHUTDOWN)],
     ] {
         let mut state = switching();
-        let ends = order.map(|(slot, events)| state.handle_room_events(slot, events).end);
+        let ends = order.map(|(slot, events)| state.apply_room_events(slot, events).end);
         assert!(ends.contains(&Some(MembershipEnd::Shutdown)));
         state.begin_leaving();
         assert!(matches!(state, ConnectionState::Left), "{state:?}");
@@ -174,7 +174,7 @@ fn a_request_pauses_input_until_it_is_answered() {
         let mut state = joined();
         assert!(state.begin_request(|_| true) && state.awaits_room());
         assert!(!state.begin_request(|_| true), "one at a time");
-        state.handle_room_events(A, answer);
+        state.apply_room_events(A, answer);
         assert!(!state.awaits_room());
     }
     let mut state = joined();
