@@ -109,12 +109,7 @@ impl Connection {
             bell: live.bell,
         };
         let mut input_line = InputLine::new(settings);
-        let draft = self.line_decoder.take_draft();
-        let mut keys = &draft[..];
-        while !keys.is_empty() {
-            // An event in the draft is none that matters: it holds no line end.
-            let _ = input_line.editor.feed(&mut keys);
-        }
+        input_line.editor.set_draft(&self.line_decoder.take_draft());
         if room.is_some() {
             let mut answer = Vec::new();
             replies::push_switched(&mut answer, "ui", true);

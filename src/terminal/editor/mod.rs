@@ -114,6 +114,19 @@ impl Editor {
         event
     }
 
+    /// Sets the edited line to `text`, an unfinished line of line mode, with the cursor at its end. Causes no event:
+    /// printable characters and TABs become text, up to the longest line, and all other keys are dropped. Keys that
+    /// follow complete a character whose first bytes `text` ends in.
+    pub(crate) fn set_draft(&mut self, text: &[u8]) {
+        self.take_line();
+        let mut bytes = text;
+        while let Some(key) = self.keys.next_key(&mut bytes) {
+            if matches!(key, Key::Char(_) | Key::Tab) {
+                self.apply_key(key);
+            }
+        }
+    }
+
     /// Completes the word before the cursor to a name that begins with it, without ASCII case: the names that said
     /// something last first, then `candidates` in alphabetical order. Rings the bell if there is none.
     ///

@@ -204,6 +204,31 @@ fn tab_that_is_followed_by_text_is_text() {
 }
 
 #[test]
+fn draft_keeps_its_tabs_and_drops_control_keys() {
+    let mut screen = Screen::new(80, 10_000);
+    screen.row_after("dropped");
+    let long = "x".repeat(2 * FEED_BYTES);
+    screen.editor.set_draft(format!("{long}\x15a\tb\x1b[Dc\x03\x04\x1b]0;title\x07d\u{202e}\u{9b}\t").as_bytes());
+    assert_eq!(screen.type_bytes("!\r"), [format!("{long}a\tbcd\t!")]);
+    screen.editor.set_draft(b"b\t");
+    screen.render();
+    assert_eq!(screen.last_row(), "> b |", "a TAB at the end of a draft completes no name");
+    screen.editor.set_draft("Так\u{443}".as_bytes().split_last().unwrap().1);
+    assert_eq!(screen.type_bytes(b"\x83\r"), ["Так\u{443}"], "a character that a draft begins is completed by keys");
+}
+
+#[test]
+fn draft_is_cut_at_the_longest_line() {
+    let mut screen = Screen::new(80, 5);
+    screen.editor.set_draft(b"\xFF\xFF\xFF");
+    screen.render();
+    assert_eq!(screen.bells(), 1);
+    assert_eq!(screen.type_bytes("x\r"), ["\u{FFFD}"]);
+    screen.editor.set_draft(b"12345");
+    assert_eq!(screen.type_bytes("\r"), ["12345"]);
+}
+
+#[test]
 fn typed_tab_completes_the_name_before_the_cursor() {
     let mut screen = Screen::new(80, 100);
     assert_eq!(screen.events("C\t"), [EditorEvent::Complete]);
