@@ -26,7 +26,7 @@ carol has joined
 *** /last [N]              show the last lines of this room
 *** /ignore [NAME]         hide the lines of NAME, or list the hidden names
 *** /unignore NAME         show the lines of NAME again
-*** /ui [on|off]           edit lines with the arrow keys (telnet)
+*** /ui [on|off]           edit lines with the arrow keys (telnet, PuTTY)
 *** /time [on|off|OFFSET]  show when each line was said
 *** /color [on|off]        a color for each name
 *** /quit [TEXT]           leave the server, after a last text

@@ -162,7 +162,7 @@ pub(super) static COMMANDS: [CommandSpec; 15] = [
         word: "ui",
         aliases: &[],
         arguments: "[on|off]",
-        summary: "edit lines with the arrow keys (telnet)",
+        summary: "edit lines with the arrow keys (telnet, PuTTY)",
         details: "what others say never tears the line that you type; alone, says its state",
         example: "/ui on",
         parse: |on| parse_switch(on).map(Command::Ui),
