@@ -55,22 +55,23 @@ fn port_in_use_gets_one_line_and_exit_code_1() {
 fn help_names_every_flag_with_its_variable_and_default() {
     let output = roomcast(&["--help"]).code(0).get_output().stdout.clone();
     let help = String::from_utf8(output).unwrap();
+    let options = help.split_once("Options:").unwrap().1;
     for (flag, default) in [
         ("BIND", "every interface, IPv4 and IPv6"),
-        ("LISTEN", "telnet://ADDR:PORT"),
+        ("LISTEN", "telnet://ADDR:PORT for people"),
         ("SOCKET_MODE", "umask"),
         ("WORKERS", "one for each core"),
         ("MAX_LINE", "20000"),
-        ("LOGIN_TIMEOUT", "30s"),
+        ("LOGIN_TIMEOUT", "all tries together [default: 30s]"),
         ("MAX_CONNECTIONS", "less 64"),
         ("RATE", "1000"),
         ("BURST", "2000"),
         ("BACKLOG", "1MiB"),
         ("SLOW_READER", "skip"),
         ("STALL_TIMEOUT", "1m"),
-        ("DEAD_TIMEOUT", "1m"),
+        ("DEAD_TIMEOUT", "TCP keepalive probes unanswered before the peer is closed [default: 1m]"),
         ("INBOX", "1MiB"),
-        ("DRAIN", "5s"),
+        ("DRAIN", "0s = at once [default: 5s]"),
         ("HISTORY", "100"),
         ("REPLAY", "0"),
         ("PLAIN", ""),
@@ -79,13 +80,32 @@ fn help_names_every_flag_with_its_variable_and_default() {
         ("ALLOW_DUPLICATE_NAMES", ""),
     ] {
         let name = format!("--{}", flag.to_lowercase().replace('_', "-"));
-        let from = [' ', '\n', '['].iter().find_map(|end| help.find(&format!("{name}{end}"))).expect(&name);
-        let entry = help[from..].split("\n\n").take(3).collect::<Vec<_>>().join(" ");
+        let from = [' ', '\n', '['].iter().find_map(|end| options.find(&format!("{name}{end}"))).expect(&name);
+        let entry = options[from..].split("\n\n").take(3).collect::<Vec<_>>().join(" ");
         let entry = entry.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(entry.contains(&format!("ROOMCAST_{flag}")), "{entry}");
         assert!(entry.contains(default), "{name}: {entry}");
     }
     assert!(help.contains("[default: 1234]"));
+}
+
+#[test]
+fn help_begins_with_an_example_and_the_form_of_values() {
+    let output = roomcast(&["--help"]).code(0).get_output().stdout.clone();
+    let help = String::from_utf8(output).unwrap();
+    let introduction = help.split("Usage:").next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    for text in [
+        "roomcast --listen tcp://:1234 --listen telnet://:2323",
+        "any client that reaches the port can join and read along",
+        "30s or 1m, sizes as 20000, 64KiB or 1MiB",
+        "by an environment variable, as ROOMCAST_MAX_LINE",
+    ] {
+        assert!(introduction.contains(text), "{introduction}");
+    }
+    for values in ["--slow-reader <skip|kick>", "--bell <on|off>", "--plain[=<on|off>]"] {
+        assert!(help.contains(values), "{help}");
+    }
+    assert!(!help.contains("possible values"), "the help lists values that a placeholder shows: {help}");
 }
 
 #[test]

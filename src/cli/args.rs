@@ -17,15 +17,21 @@ use std::time::Duration;
 /// How a switch is written: off and on.
 const SWITCH: [&str; 2] = ["off", "on"];
 
-/// A multi-room chat server for telnet, nc and programs.
+/// A multi-room chat server for telnet, PuTTY, nc and programs.
 ///
-/// Users connect with `telnet HOST PORT`, send `JOIN <ROOMNAME> <USERNAME>`, and from then on every line goes
-/// to everybody in the room. SIGINT, SIGTERM and SIGHUP end the server gracefully, a second one at once.
+/// Users connect with `telnet HOST PORT`, send `JOIN <ROOMNAME> <USERNAME>`, and from then on every line goes to every
+/// member of the room. SIGINT, SIGTERM and SIGHUP end the server gracefully, a second one at once.
 ///
-/// It listens on every interface unless it is told otherwise, and without encryption: whoever reaches the port can
-/// join and read along.
+/// For example, with a port for programs and nc, and one for people: telnet:// turns the input line on at once.
 ///
-/// Times are written as 500ms, 30s or 1min, sizes as 20000, 64KiB or 1MiB. Every flag is a variable, too.
+/// roomcast --listen tcp://:1234 --listen telnet://:2323
+///
+/// The server listens on every interface unless --bind or --listen says otherwise, and without encryption: any client
+/// that reaches the port can join and read along.
+///
+/// Times are written as 500ms, 30s or 1m, sizes as 20000, 64KiB or 1MiB. Each flag can also be set by an environment
+/// variable, as ROOMCAST_MAX_LINE.
+#[expect(clippy::doc_markdown, reason = "the help shows this text as it is")]
 #[derive(Debug, clap::Parser)]
 #[command(name = "roomcast", version, max_term_width = 100)]
 struct Args {
@@ -43,6 +49,7 @@ struct Args {
     verbose: u8,
 }
 
+#[expect(clippy::doc_markdown, reason = "the help shows this text as it is")]
 #[derive(Debug, clap::Args)]
 struct NetworkArgs {
     /// The TCP port to serve; 0 picks a free one and prints it
@@ -53,8 +60,8 @@ struct NetworkArgs {
     #[arg(long, value_name = "ADDRESS", env = "ROOMCAST_BIND", value_delimiter = ',')]
     bind: Vec<IpAddr>,
 
-    /// A listener, repeatable, in place of the port and --bind: tcp://ADDR:PORT, tcp://:PORT (every
-    /// interface), telnet://ADDR:PORT (for telnet clients: negotiates at once) or unix:PATH
+    /// A listener, repeatable, in place of the port and --bind: tcp://ADDR:PORT, or tcp://:PORT for every interface;
+    /// telnet://ADDR:PORT for people with telnet or PuTTY: the input line is on at once; unix:PATH
     #[arg(long, value_name = "URL", env = "ROOMCAST_LISTEN", value_delimiter = ',')]
     listen: Vec<ListenAddress>,
 
@@ -78,7 +85,7 @@ struct LimitArgs {
     #[arg(long, value_name = "SIZE", env = "ROOMCAST_MAX_LINE", value_parser = parse_size)]
     max_line: Option<usize>,
 
-    /// How long a connection may take for its JOIN line
+    /// How long a connection may take for its JOIN line, all tries together
     #[arg(long, value_name = "TIME", env = "ROOMCAST_LOGIN_TIMEOUT", value_parser = parse_duration)]
     login_timeout: Option<Duration>,
 
@@ -90,61 +97,64 @@ struct LimitArgs {
     #[arg(long, value_name = "LINES", env = "ROOMCAST_BURST")]
     burst: Option<NonZeroU32>,
 
-    /// The most that is kept for a peer that reads too slowly, in bytes of lines
+    /// Bytes of lines that are kept for a peer that reads too slowly
     #[arg(long, value_name = "SIZE", env = "ROOMCAST_BACKLOG", value_parser = parse_size)]
     backlog: Option<usize>,
 
     /// The treatment of a peer whose backlog is full: skip drops new lines and tells it how many, kick closes it
-    #[arg(long, value_name = "WAY", env = "ROOMCAST_SLOW_READER", value_parser = slow_reader_parser())]
+    #[arg(long, value_name = "skip|kick", env = "ROOMCAST_SLOW_READER", value_parser = slow_reader_parser(),
+          hide_possible_values = true)]
     slow_reader: Option<SlowReader>,
 
     /// How long a peer with a backlog may take no byte of it before it is closed; at most --dead-timeout
     #[arg(long, value_name = "TIME", env = "ROOMCAST_STALL_TIMEOUT", value_parser = parse_duration)]
     stall_timeout: Option<Duration>,
 
-    /// How long a peer's machine may not answer before the peer is closed
+    /// How long a peer's machine may leave sent bytes and TCP keepalive probes unanswered before the peer is closed
     #[arg(long, value_name = "TIME", env = "ROOMCAST_DEAD_TIMEOUT", value_parser = parse_dead_timeout)]
     dead_timeout: Option<Duration>,
 
-    /// Take every line as chat: no commands
-    #[arg(long, env = "ROOMCAST_PLAIN", value_name = "BOOL", value_parser = BoolishValueParser::new(),
-          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    /// Deliver every line as chat; commands are off
+    #[arg(long, env = "ROOMCAST_PLAIN", value_name = "on|off", value_parser = BoolishValueParser::new(),
+          hide_possible_values = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     plain: Option<bool>,
 
-    /// How long the server may take to end, for what peers have not read yet; 0s = at once
+    /// How long a shutdown may take: at most half for lines that were received, the rest for what peers have not read;
+    /// 0s = at once
     #[arg(long, value_name = "TIME", env = "ROOMCAST_DRAIN", value_parser = parse_duration_or_zero)]
     drain: Option<Duration>,
 }
 
 #[derive(Debug, clap::Args)]
 struct RoomArgs {
-    /// The most that waits to be passed on in a room, in bytes of lines; its senders are read more slowly then
+    /// Bytes of lines that a room has not delivered yet; beyond that its senders are read more slowly
     #[arg(long, value_name = "SIZE", env = "ROOMCAST_INBOX", value_parser = parse_size)]
     inbox: Option<usize>,
 
-    /// The last lines that a room remembers, for /last; at most 64KiB of them; 0 = none
+    /// The last lines that a room keeps for /last, at most 64KiB of them; 0 = none
     #[arg(long, value_name = "LINES", env = "ROOMCAST_HISTORY")]
     history: Option<u16>,
 
-    /// Lines of these that are shown to each member that joins; at most --history
+    /// Lines of the history that each new member is shown; at most --history
     #[arg(long, value_name = "LINES", env = "ROOMCAST_REPLAY")]
     replay: Option<u16>,
 
     /// Let a room have several members of one name
-    #[arg(long, env = "ROOMCAST_ALLOW_DUPLICATE_NAMES", value_name = "BOOL", value_parser = BoolishValueParser::new(),
-          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, env = "ROOMCAST_ALLOW_DUPLICATE_NAMES", value_name = "on|off", value_parser = BoolishValueParser::new(),
+          hide_possible_values = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     allow_duplicate_names: Option<bool>,
 }
 
 #[derive(Debug, clap::Args)]
 struct MemberArgs {
-    /// A file whose lines each member sees after its JOIN line, each after ***; at most 4KiB of UTF-8 text, read at
-    /// the start [default: no lines]
+    /// A file of at most 4KiB whose lines each new member sees, each beginning with `*** `; UTF-8 text, read at the
+    /// start [default: no lines]
     #[arg(long, value_name = "FILE", env = "ROOMCAST_MOTD")]
     motd: Option<PathBuf>,
 
     /// Whether the input line rings the terminal's bell for its member's own name and for whispers
-    #[arg(long, value_name = "SWITCH", env = "ROOMCAST_BELL", value_parser = switch_parser())]
+    #[arg(long, value_name = "on|off", env = "ROOMCAST_BELL", value_parser = switch_parser(),
+          hide_possible_values = true)]
     bell: Option<bool>,
 }
 
