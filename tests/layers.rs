@@ -1,13 +1,17 @@
 //! The layers of `src`: a folder imports only folders below its own, and no two folders import each other.
 //!
-//! `LAYERS` is the order. A failure names the file and line of each import that breaks it.
+//! `LAYERS` is the order. A failure names the file and line of each import that breaks it. The documents that name
+//! files of `src` and `tests` are checked here, too.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 #[path = "layers/imports.rs"]
 mod imports;
+#[path = "layers/paths.rs"]
+mod paths;
 
 use imports::{imports, module_of};
+use paths::stale_paths;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -189,6 +193,20 @@ fn each_folder_has_a_documentation_of_its_content() {
     assert!(undocumented.is_empty(), "folders with a short documentation:\n{}", undocumented.join("\n"));
 }
 
+#[test]
+fn files_that_the_documents_name_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |document: &str| fs::read_to_string(root.join(document)).unwrap();
+    // The documentation of the crate is the part of lib.rs in `//!` lines, which are its first lines.
+    let crate_docs: String = read("src/lib.rs").split_inclusive('\n').filter(|line| line.starts_with("//!")).collect();
+    let documents =
+        [("README.md", read("README.md")), ("tests/README.md", read("tests/README.md")), ("src/lib.rs", crate_docs)];
+    let exists = |path: &Path| root.join(path).exists();
+    let stale: Vec<String> =
+        documents.iter().flat_map(|(document, text)| stale_paths(document, text, exists)).collect();
+    assert!(stale.is_empty(), "documents name files that do not exist:\n{}", stale.join("\n"));
+}
+
 /// Returns the imports of invented files, each given by its path below `src`.
 fn invented(files: &[(&str, &str)]) -> Vec<Edge> {
     let owned = |&(file, text): &(&str, &str)| (file.to_owned(), text.to_owned());
@@ -289,4 +307,23 @@ fn folder_with_short_documentation_is_reported() {
     ];
     let files = files.map(|(file, text)| (file.to_owned(), text.to_owned()));
     assert_eq!(undocumented_folders(&files), ["src/room/mod.rs:1: 1 of at least 3 `//!` lines"]);
+}
+
+#[test]
+fn stale_path_is_reported_in_each_form() {
+    let exists = |path: &Path| path == Path::new("src/here.rs") || path == Path::new("tests/here.rs");
+    let text = "`src/here.rs`, [here](src/here.rs#L1), <https://example.org/src/gone.rs>, other/src/gone.rs,
+        [web](https://example.org/), [top](#top)
+        `src/gone.rs` and [gone](src/gone.rs), tests/gone.rs.
+        [gone](src/gone)";
+    let expected = [
+        "README.md:3: src/gone.rs does not exist",
+        "README.md:3: tests/gone.rs does not exist",
+        "README.md:4: src/gone does not exist",
+    ];
+    assert_eq!(stale_paths("README.md", text, exists), expected);
+    let relative = "[here](here.rs), [here](../src/here.rs), [gone](gone.rs)";
+    assert_eq!(stale_paths("tests/README.md", relative, exists), ["tests/README.md:1: gone.rs does not exist"]);
+    let item = "[item](room::roster::Roster), `src/gone.rs`";
+    assert_eq!(stale_paths("src/lib.rs", item, exists), ["src/lib.rs:1: src/gone.rs does not exist"]);
 }
