@@ -123,7 +123,8 @@ fn join_of_the_current_room_is_refused() {
     let server = TestServer::start();
     let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
     alice.send("/join room\n/join room al\nhere\n");
-    alice.expect_lines(&["*** you are in room already", "*** you are in room already", "alice: here"]);
+    let hint = "*** you are in room already; to change your name write: /nick al";
+    alice.expect_lines(&["*** you are in room already", hint, "alice: here"]);
     bob.expect_line("alice: here");
     // Room names are case-sensitive.
     alice.send("/join Room al\n");
@@ -388,7 +389,10 @@ fn is_reply(reply: &str) -> bool {
             .split_once(" room: ")
             .or(reply.split_once(" rooms: "))
             .is_some_and(|(count, _)| count.parse::<usize>().is_ok())
-        || reply.strip_prefix("you are in ").and_then(|rest| rest.strip_suffix(" already")).is_some_and(is_name)
+        || reply
+            .strip_prefix("you are in ")
+            .and_then(|rest| rest.split_once(" already"))
+            .is_some_and(|(room, _)| is_name(room))
         || reply == "to say a line that looks like a command, write a second /: //who"
 }
 

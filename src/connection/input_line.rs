@@ -13,6 +13,9 @@ use crate::text::replies;
 use crate::text::time::Minute;
 use tokio::time::Instant;
 
+/// How many keys are charged as one byte: a key costs less than a telnet command, and a paste has many.
+const KEYS_PER_BYTE: u32 = 8;
+
 /// How many names a completion looks at for the cost of one byte of keys.
 const NAMES_PER_BYTE: u32 = 16;
 
@@ -157,7 +160,7 @@ impl Connection {
         let before = data.len();
         let event = input_line.editor.feed(data);
         let taken = before - data.len();
-        self.charge_bytes(u32::try_from(taken).unwrap_or(u32::MAX), now);
+        self.charge_bytes(u32::try_from(taken).unwrap_or(u32::MAX).div_ceil(KEYS_PER_BYTE), now);
         match event {
             Some(EditorEvent::Line(line)) => return Ok(Some(line)),
             Some(EditorEvent::Leave) => return Err(CloseReason::Quit),

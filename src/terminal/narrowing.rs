@@ -52,7 +52,8 @@ impl Narrowing {
         if self.outdated_requests > 0 {
             self.outdated_requests -= 1;
         } else if self.state == State::ReportRequested {
-            let is_cut = usize::from(column) == columns;
+            // A terminal may report a cursor that stands beyond its last column.
+            let is_cut = usize::from(column) >= columns;
             self.state = if is_cut { State::CursorInFirstRow } else { State::Reflowed(rows_above(row, columns)) };
         }
     }
@@ -135,6 +136,19 @@ mod tests {
                 "{cursor} {columns}"
             );
             assert_eq!(out, if asks { REQUEST_CURSOR_REPORT } else { b"" });
+        }
+    }
+
+    /// tmux reports the column after the last one for a row that fills the new width.
+    #[test]
+    fn cursor_beyond_the_last_column_is_that_of_a_cut_row() {
+        for column in [40, 41] {
+            let row = row(&"x".repeat(40), 40);
+            let (mut narrowing, mut out) = (Narrowing::default(), Vec::new());
+            narrowing.on_resize(&row, 40);
+            assert!(narrowing.request_report(&mut out));
+            narrowing.on_report(column, &row, 40);
+            assert_eq!(narrowing.state, State::CursorInFirstRow);
         }
     }
 

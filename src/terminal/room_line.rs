@@ -57,7 +57,7 @@ impl<'a> RoomLine<'a> {
             return Self::Recalled { name };
         }
         let (word, rest) = split_word(reply);
-        if rest.starts_with(" whispers: ") {
+        if rest.starts_with(" whispers: ") && !word.ends_with(':') {
             return Self::Whisper { name: word };
         }
         if word == "you" && rest.starts_with(" whisper to ") {
@@ -140,6 +140,7 @@ mod tests {
             ("*** you whisper to bob: hi", RoomLine::WhisperSent),
             ("*** you whispers: hi", RoomLine::Whisper { name: "you" }),
             ("*** bob: x whispers: hi", RoomLine::Recalled { name: "bob" }),
+            ("*** bob: whispers: hi", RoomLine::Recalled { name: "bob" }),
             ("*** * bob waves", RoomLine::Recalled { name: "bob" }),
             ("*** bob has joined", RoomLine::Server),
             ("*** 2 in lobby: alice, bob", RoomLine::Server),

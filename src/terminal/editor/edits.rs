@@ -63,10 +63,11 @@ impl Editor {
         self.settings.max_line.saturating_sub(self.line.text().len())
     }
 
-    /// Rings the bell, and lets the row say that the line is full.
+    /// Lets the row say that the line is full, and rings the bell when that is new.
     fn refuse_text(&mut self) {
-        self.is_full = true;
-        self.row.ring_bell();
+        if !std::mem::replace(&mut self.is_full, true) {
+            self.row.ring_bell();
+        }
     }
 
     /// Shows the name after the one that the line shows, if there is more than one.
