@@ -58,12 +58,11 @@ impl Connection {
         // Lines after `/quit` were not meant for the room.
         let mut lines_dropped = if reason == CloseReason::Quit { 0 } else { self.count_unprocessed_lines() };
         let abort = self.context.abort.clone();
-        let lines_out = match abort.run_until_cancelled(self.close_gracefully(reason)).await {
-            Some(lines_out) => lines_out,
-            None => {
-                lines_dropped += self.count_blocked_lines();
-                self.close_output().await
-            }
+        let lines_out = if let Some(lines_out) = abort.run_until_cancelled(self.close_gracefully(reason)).await {
+            lines_out
+        } else {
+            lines_dropped += self.count_blocked_lines();
+            self.close_output().await
         };
         let (reason, lines_in, lines_dropped) =
             (reason.to_string(), self.lines_in, (lines_dropped > 0).then_some(lines_dropped));

@@ -45,7 +45,7 @@ impl Connection {
             Command::Last(count) => self.request(LISTING_COST, |membership| membership.request_history(count)),
             Command::Join { room: wanted, user: name } if wanted == room => {
                 self.reply_with(|out| {
-                    replies::push_already_here(out, &room, name.filter(|name| *name != user).as_ref())
+                    replies::push_already_here(out, &room, name.filter(|name| *name != user).as_ref());
                 });
             }
             Command::Join { room, user: name } => self.switch_rooms(room, name.unwrap_or(user)),

@@ -1,4 +1,4 @@
-//! LineDisplay: how a connection shows lines to a peer that asked for more than plain lines.
+//! Display: how a connection shows lines to a peer that asked for more than plain lines.
 
 use super::Connection;
 use super::input_line::InputLine;

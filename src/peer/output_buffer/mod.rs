@@ -206,12 +206,12 @@ impl OutputBuffer {
             if !self.encoded.is_empty() || self.is_empty() {
                 break;
             }
-            self.encode_next(encode.as_deref_mut());
+            self.encode_next(&mut encode);
         }
     }
 
     /// Encodes the next waiting lines, where nothing encoded is left.
-    fn encode_next(&mut self, encode: Option<&mut (dyn FnMut(&[u8], Minute, &mut VecDeque<u8>) + '_)>) {
+    fn encode_next(&mut self, encode: &mut Option<Encode<'_>>) {
         if self.waiting.is_empty() {
             self.tell_gap();
         }
