@@ -302,6 +302,15 @@ fn first_line_may_be_tried_three_times_on_a_telnet_listener() {
     assert!(reason.starts_with("the first line did not start with JOIN"), "{reason}");
 }
 
+#[test]
+fn quit_before_the_join_line_leaves_a_telnet_listener() {
+    let server = TestServer::start_telnet();
+    let mut alice = connect_telnet(&server);
+    alice.read_until_bytes("<USERNAME>\r\n");
+    alice.send("/quit\n");
+    assert_eq!(alice.read_to_end(), [""; 0], "the end is no error");
+}
+
 /// The member gets times and colors in line mode, and keeps them through the input line.
 #[test]
 fn times_colors_and_hidden_names_are_kept_through_the_input_line() {

@@ -299,6 +299,25 @@ fn line_editor_output_is_bounded_while_it_waits_for_its_reader() {
     assert!(grown < 2 << 10, "{grown} KiB for {drawn} bytes that were drawn");
 }
 
+/// What exceeds the longest line is refused, and the row says so; other members are not delayed.
+#[test]
+fn paste_of_a_megabyte_fills_the_input_line() {
+    let server = TestServer::start();
+    let (mut alice, mut mallory) = server.join_pair("room", "alice", "mallory");
+    mallory.send([b"/ui on\r\n", AGREEMENT].concat());
+    mallory.read_until_bytes("*** ui is on\r\n");
+    let mut sender = mallory.sender();
+    std::thread::scope(|scope| {
+        scope.spawn(move || sender.send([vec![b'x'; 1 << 20], b"\r".to_vec()].concat()));
+        mallory.read_until_bytes("[full] room> ");
+        alice.send("still quick\n");
+        alice.expect_line("alice: still quick");
+        alice.expect_line(&format!("mallory: {}", "x".repeat(20_000)));
+        mallory.half_close();
+        mallory.read_to_end_lossy();
+    });
+}
+
 /// A peer's next history request waits until the one before is answered, so requests do not fill the inbox.
 #[test]
 fn history_requests_are_answered_one_at_a_time() {

@@ -290,6 +290,19 @@ fn cr_alone_ends_a_line_until_the_first_lf() {
     sam.expect_line("sam: onetwo");
 }
 
+/// The byte order mark begins a telnet command (FF FE) or is no UTF-8 (FE FF).
+#[test]
+fn first_line_in_utf16_gets_error_and_a_reason() {
+    let server = TestServer::start();
+    for encode in [u16::to_le_bytes, u16::to_be_bytes] {
+        let mut client = server.connect();
+        client.send("\u{FEFF}JOIN room alice\n".encode_utf16().flat_map(encode).collect::<Vec<u8>>());
+        client.send("\n");
+        let answer = client.read_to_end_lossy();
+        assert!(answer.contains("ERROR") && answer.contains("JOIN <ROOMNAME> <USERNAME>"), "{answer:?}");
+    }
+}
+
 /// A peer that behaves as a network virtual terminal receives CR LF from then on. Other peers receive LF.
 #[test]
 fn output_lines_end_in_cr_lf_after_a_peer_behaves_as_an_nvt() {

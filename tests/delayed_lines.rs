@@ -67,6 +67,22 @@ fn unfinished_last_line_of_a_delayed_sender_is_said() {
     witness.expect_line("mallory has left");
 }
 
+/// The rest of a line that was cut may be anything.
+#[test]
+fn unfinished_line_of_a_delayed_sender_that_was_reset_is_not_said() {
+    let server = start_with_rate(100);
+    let mut witness = server.join("room", "witness");
+    let mut mallory = server.join("room", "mallory");
+    witness.expect_line("mallory has joined");
+    mallory.send(numbered_lines(50) + "pay 1000");
+    witness.expect_line("mallory: 0");
+    mallory.reset();
+    for number in 1..50 {
+        witness.expect_line(&format!("mallory: {number}"));
+    }
+    witness.expect_line("mallory has left");
+}
+
 /// At one line a second the lines would take hours.
 #[test]
 fn lines_that_the_rate_holds_back_are_said_before_the_shutdown_notice() {

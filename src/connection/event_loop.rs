@@ -180,6 +180,8 @@ impl Connection {
     fn handle_deadline(&mut self, deadline: Deadline) -> Result<(), CloseReason> {
         let live = self.context.live.get();
         match deadline {
+            // A JOIN line that came in time waits for its room, which may refuse it.
+            Deadline::Login if self.state.awaits_room() => Ok(()),
             Deadline::Login => Err(CloseReason::LoginTimeout(live.login_timeout)),
             Deadline::Stall => Err(CloseReason::Stalled(live.stall_timeout)),
             Deadline::RateLimit => self.resume_input(),

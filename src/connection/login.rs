@@ -7,9 +7,11 @@ use crate::net::ListenerProtocol;
 use crate::peer::Peer;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::MembershipSlot;
+use crate::protocol::commands::{self, Command, ParsedLine};
 use crate::protocol::join::{JoinError, JoinRequest, parse_join};
 use crate::room::inbox::MemberListing;
 use crate::text::messages;
+use crate::text::sanitize::sanitize;
 use std::num::NonZeroU8;
 use std::sync::Arc;
 
@@ -42,8 +44,15 @@ impl Connection {
     pub(super) fn handle_first_line(&mut self, line: &[u8]) -> Result<(), CloseReason> {
         match parse_join(line) {
             Ok(request) => self.join(request),
+            Err(_) if self.is_quit(line) => Err(CloseReason::Quit),
             Err(error) => self.refuse_login(CloseReason::BadJoin(error)),
         }
+    }
+
+    /// Returns whether a first line is a person's `/quit`. A plain listener has no command before the JOIN line.
+    fn is_quit(&self, line: &[u8]) -> bool {
+        self.protocol == ListenerProtocol::Telnet
+            && matches!(commands::parse(&sanitize(line)), Ok(ParsedLine::Command(Command::Quit(_))))
     }
 
     fn join(&mut self, JoinRequest { room, user }: JoinRequest) -> Result<(), CloseReason> {
@@ -67,6 +76,10 @@ impl Connection {
         let (Some(left), false, Some(error)) = (left, is_other_protocol, reason.to_peer(false)) else {
             return Err(reason);
         };
+        if !self.deadlines.is_set(Deadline::Login) {
+            // The time was over while the room decided.
+            return Err(reason);
+        }
         self.login_attempts = Some(left);
         self.state.return_to_login();
         self.shutdown = Some(Box::pin(self.context.shutdown.clone().cancelled_owned()));
