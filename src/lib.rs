@@ -108,10 +108,10 @@
 //!    it has received, before the room's notice (`src/connection/input_flush.rs`). Lines that the server itself drops
 //!    are counted in the log. Tested by `tests/order.rs`, `tests/commands.rs` and `tests/delayed_lines.rs`.
 //! 3. **No member waits for a slow reader, and the memory of each peer is bounded.** The rules stand above
-//!    `OutputBuffer` in `src/peer/output_buffer/mod.rs`. A peer holds at most its backlog, as many bytes again in the
-//!    deferred list, one read (64 KiB), and the lines for which its room's inbox had no capacity. For a peer whose
-//!    connection encodes its lines, backlog and deferred list may each hold 4 MiB more while its socket takes bytes,
-//!    and the input line about 256 KiB of drawn bytes. Tested by `tests/slow_reader.rs` and `tests/bounds.rs`.
+//!    `OutputBuffer` in `src/peer/output_buffer/mod.rs`. A peer holds at most its backlog, as many bytes and 4 MiB
+//!    in the deferred list while another thread holds the write lock, one read (64 KiB), and the lines for which its
+//!    room's inbox had no capacity. For a peer whose connection encodes its lines, the backlog may hold 4 MiB more
+//!    while its socket takes bytes, and the input line about 256 KiB of drawn bytes. Tested by `tests/slow_reader.rs` and `tests/bounds.rs`.
 //! 4. **A broadcast takes no lock; joins and leaves never delay a broadcast, and a broadcast never delays a join.** A
 //!    pass reads a snapshot (`src/room/roster.rs`), and a join is an operation in the inbox, which a pass gathers
 //!    between deliveries (`src/room/passes.rs`). Tested by `joiner_during_a_pass_is_admitted_before_its_end` in

@@ -190,10 +190,10 @@ impl<S: ByteSink + ?Sized> Peer<S> {
         self.limit as usize
     }
 
-    /// Returns the bound of the lines that are deferred while another thread holds the write lock.
+    /// Returns the bound of the lines that are deferred while another thread holds the write lock. It is higher than
+    /// the backlog's limit on every route: lines that wait for the lock do not show that the peer reads slowly.
     fn deferral_limit(&self) -> usize {
-        let allowance = if self.route() == Route::Buffered { output_buffer::UNBLOCKED_ALLOWANCE } else { 0 };
-        self.limit() + allowance
+        self.limit() + output_buffer::UNBLOCKED_ALLOWANCE
     }
 
     /// Frees a buffer in which nothing waits, unless it has to remember that it is closed.

@@ -58,7 +58,8 @@ impl Client {
         let Some(last) = end.last() else { return bytes };
         while !bytes.ends_with(end) {
             let read = self.reader.read_until(*last, &mut bytes).expect("no bytes within the deadline");
-            assert!(read > 0, "the server closed the connection before {:?}", end.escape_ascii().to_string());
+            let tail = &bytes[bytes.len().saturating_sub(300)..];
+            assert!(read > 0, "the server closed the connection after {:?}", tail.escape_ascii().to_string());
         }
         bytes.truncate(bytes.len() - end.len());
         bytes
