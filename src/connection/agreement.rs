@@ -29,28 +29,14 @@ const REQUESTED_OPTIONS: [TelnetOption; 5] = [
 pub(super) const INPUT_LINE_OPTIONS: [TelnetOption; 3] =
     [TelnetOption::Echo, TelnetOption::SuppressGoAhead, TelnetOption::WindowSize];
 
-/// Whether an input line waits for the client's agreement.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Agreement {
-    /// No input line was asked for, or its agreement has ended.
-    #[default]
-    None,
-    /// The options were requested.
-    Pending,
-}
-
-impl Agreement {
-    pub(super) fn is_pending(self) -> bool {
-        self == Self::Pending
-    }
-}
+/// The options without which a client does not send each key and leave the echo to the server.
+pub(super) const NEEDED_OPTIONS: [TelnetOption; 2] = [TelnetOption::Echo, TelnetOption::SuppressGoAhead];
 
 impl Connection {
     /// Requests the options of an input line; the input line opens when the client has agreed.
     pub(super) fn request_input_line(&mut self) {
         let telnet = self.telnet.get_or_insert_with(|| Box::new(TelnetState::new(Instant::now().into_std())));
         let request = telnet.decoder.request(&REQUESTED_OPTIONS);
-        telnet.agreement = Agreement::Pending;
         telnet.has_requested_binary = true;
         self.deadlines.set(Deadline::Agreement, Instant::now() + AGREEMENT_TIMEOUT);
         self.add_output([OutputOp::Encoded(request)]);
@@ -59,50 +45,56 @@ impl Connection {
 
     /// Opens the input line if the client has agreed, or gives it up if that is impossible.
     pub(super) fn check_agreement(&mut self) {
-        let Some(telnet) = self.telnet.as_deref().filter(|telnet| telnet.agreement.is_pending()) else {
+        let Some(telnet) = self.telnet.as_deref().filter(|_| self.awaits_agreement()) else {
             return;
         };
-        let is_enabled = |option| telnet.decoder.is_enabled(option);
         if telnet.is_dumb == Some(true) {
             return self.refuse_input_line(InputLineRefusal::DumbTerminal);
         }
-        let awaits_type = is_enabled(TelnetOption::TerminalType) && telnet.is_dumb.is_none();
+        let awaits_type = telnet.decoder.is_enabled(TelnetOption::TerminalType) && telnet.is_dumb.is_none();
         if self.has_agreed() && !awaits_type {
             self.end_agreement();
             self.open_input_line();
         }
     }
 
-    /// Ends the wait for the client's agreement. A client that sends each key needs no terminal type.
+    /// Opens the input line after the time for the agreement, or gives it up. A client that sends each key needs no
+    /// terminal type.
     pub(super) fn on_agreement_timeout(&mut self) {
         if self.has_agreed() {
-            self.end_agreement();
             self.open_input_line();
         } else {
-            self.refuse_input_line(InputLineRefusal::NoAnswer(AGREEMENT_TIMEOUT));
+            self.end_input_line(InputLineRefusal::NoAnswer(AGREEMENT_TIMEOUT));
         }
     }
 
     /// Ends the input line, or the wait for it, and tells the peer why. Does nothing if the peer has neither.
     pub(super) fn refuse_input_line(&mut self, reason: InputLineRefusal) {
-        if self.end_agreement() || self.input_line_mut().is_some() {
-            self.close_input_line();
-            self.reply_line(&reason);
+        if self.awaits_agreement() || self.input_line_mut().is_some() {
+            self.end_agreement();
+            self.end_input_line(reason);
         }
+    }
+
+    /// Closes the input line, withdraws its options, and tells the peer why.
+    fn end_input_line(&mut self, reason: InputLineRefusal) {
+        self.close_input_line();
+        self.reply_line(&reason);
     }
 
     /// Returns whether the client sends each key and leaves the echo to the server.
     fn has_agreed(&self) -> bool {
-        let needed = [TelnetOption::Echo, TelnetOption::SuppressGoAhead];
-        self.telnet.as_ref().is_some_and(|telnet| needed.iter().all(|option| telnet.decoder.is_enabled(*option)))
+        let is_enabled = |telnet: &TelnetState| NEEDED_OPTIONS.iter().all(|option| telnet.decoder.is_enabled(*option));
+        self.telnet.as_deref().is_some_and(is_enabled)
     }
 
-    /// Ends the wait for the client's agreement; returns whether there was one.
-    pub(super) fn end_agreement(&mut self) -> bool {
+    /// Returns whether an input line waits for the client's agreement: as long as the agreement has a deadline.
+    pub(super) fn awaits_agreement(&self) -> bool {
+        self.deadlines.is_set(Deadline::Agreement)
+    }
+
+    /// Ends the wait for the client's agreement, if there is one.
+    pub(super) fn end_agreement(&mut self) {
         self.deadlines.clear(Deadline::Agreement);
-        let Some(telnet) = &mut self.telnet else {
-            return false;
-        };
-        std::mem::take(&mut telnet.agreement).is_pending()
     }
 }

@@ -1,7 +1,7 @@
 //! Telnet: what a peer's telnet commands do to its connection.
 
 use super::Connection;
-use super::agreement::{Agreement, INPUT_LINE_OPTIONS};
+use super::agreement::{INPUT_LINE_OPTIONS, NEEDED_OPTIONS};
 use super::timers::Deadline;
 use crate::net::ListenerProtocol;
 use crate::peer::OutputOp;
@@ -29,8 +29,6 @@ pub(super) struct TelnetState {
     pub(super) has_requested_binary: bool,
     /// Whether the peer was told how to leave, after its first interrupt.
     has_told_how_to_leave: bool,
-    /// The agreement on an input line.
-    pub(super) agreement: Agreement,
     /// What the peer is told about its interrupt. Linux telnet throws all output away until its timing mark, which
     /// follows the interrupt, is answered.
     interrupt_notice: Option<&'static str>,
@@ -45,7 +43,6 @@ impl TelnetState {
             is_dumb: None,
             has_requested_binary: false,
             has_told_how_to_leave: false,
-            agreement: Agreement::default(),
             interrupt_notice: None,
         }
     }
@@ -150,13 +147,13 @@ impl Connection {
     }
 
     fn on_option_enabled(&mut self, option: TelnetOption) {
-        let has_input_line = self.input_line_mut().is_some();
+        let is_wanted = self.input_line_mut().is_some() || self.awaits_agreement();
         let Some(telnet) = &mut self.telnet else {
             return;
         };
         if option == TelnetOption::TerminalType {
             self.add_output([OutputOp::Encoded(TERMINAL_TYPE_REQUEST.to_vec())]);
-        } else if INPUT_LINE_OPTIONS.contains(&option) && !has_input_line && !telnet.agreement.is_pending() {
+        } else if INPUT_LINE_OPTIONS.contains(&option) && !is_wanted {
             // The peer has agreed after the input line was switched off.
             let end = telnet.decoder.withdraw(&[option]);
             self.add_output([OutputOp::Encoded(end)]);
@@ -173,8 +170,7 @@ impl Connection {
         {
             telnet.columns = UNKNOWN_WIDTH;
         }
-        // Without these options the client does not send each key.
-        if matches!(option, TelnetOption::Echo | TelnetOption::SuppressGoAhead) {
+        if NEEDED_OPTIONS.contains(&option) {
             self.refuse_input_line(InputLineRefusal::Refused);
         } else {
             self.check_agreement();
