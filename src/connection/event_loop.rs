@@ -129,7 +129,7 @@ impl Connection {
         if events.contains(PeerEvents::OUTPUT_BLOCKED) {
             self.begin_draining();
         }
-        if MembershipSlot::ALL.iter().any(|slot| events.of_slot(*slot).contains(PeerEvents::FLUSH_INPUT)) {
+        if events.contains(PeerEvents::FLUSH_INPUT) {
             self.begin_input_flush();
         }
         if let Some(end) = end {

@@ -69,6 +69,9 @@ impl PeerEvents {
     pub const TOO_SLOW: Self = Self(1 << 1);
     /// A write to the socket failed: the connection reads what is left of the input, for a limited time.
     pub const WRITE_FAILED: Self = Self(1 << 2);
+    /// The server is shutting down: the connection sends its room all input that it has received. An event of the peer
+    /// itself, since a connection flushes its input once, whichever of its rooms raises the event.
+    pub const FLUSH_INPUT: Self = Self(1 << 3);
 
     /// The room admitted the peer.
     pub const JOINED: Self = Self(1 << FIRST_ROOM_BIT);
@@ -88,9 +91,6 @@ impl PeerEvents {
     pub const REQUEST_DONE: Self = Self(1 << (FIRST_ROOM_BIT + 7));
     /// The server is shutting down, and the room that the peer asked to join admits no member.
     pub const ROOM_CLOSED: Self = Self(1 << (FIRST_ROOM_BIT + 8));
-
-    /// The server is shutting down: the connection sends the room all input that it has received.
-    pub const FLUSH_INPUT: Self = Self(1 << (FIRST_ROOM_BIT + 9));
 
     /// Returns true if the set contains every event of `other`.
     #[must_use]

@@ -1,5 +1,6 @@
 //! Operations: how a batch applies what members send, join, leave and rename.
 
+use crate::metrics::counters::MetricsDelta;
 use crate::peer::Peer;
 use crate::peer::PeerId;
 use crate::peer::byte_sink::ByteSink;
@@ -141,10 +142,11 @@ impl Batch {
     /// Asks every member's connection for the input that it has received. A member that joined in this batch
     /// gets the event before `JOINED`; its connection keeps it until then.
     fn apply_flush_input(&mut self) {
-        let members: Vec<_> = self.members_now().iter().map(|(key, peer)| (key.slot, Arc::clone(peer))).collect();
-        for (slot, peer) in members {
-            peer.raise(PeerEvents::FLUSH_INPUT.in_slot(slot), &mut self.metrics);
+        let mut metrics = MetricsDelta::default();
+        for peer in self.members_now().values() {
+            peer.raise(PeerEvents::FLUSH_INPUT, &mut metrics);
         }
+        self.metrics.wakes += metrics.wakes;
     }
 
     /// Sends every member the shutdown notice, removes all of them, and closes the room to joins. The batch has no other
