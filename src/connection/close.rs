@@ -26,21 +26,22 @@ pub(super) struct ConnectionSummary {
     identity: Option<(RoomName, UserName)>,
     lines_in: u64,
     lines_out: u64,
-    /// Lines that the server received and dropped; `None` without any.
-    lines_dropped: Option<u64>,
+    /// Lines that the server received and dropped.
+    lines_dropped: u64,
 }
 
 impl ConnectionSummary {
     /// Returns the summary of a connection that a panic ended.
     pub(super) fn after_panic(identity: Option<(RoomName, UserName)>, lines_in: u64, lines_out: u64) -> Self {
-        Self { reason: "panic".to_owned(), identity, lines_in, lines_out, lines_dropped: None }
+        Self { reason: "panic".to_owned(), identity, lines_in, lines_out, lines_dropped: 0 }
     }
 
     /// Writes the connection's last record to the log. Names are printable ASCII without blanks: they can't forge one.
     pub(super) fn log(&self, address: PeerAddress) {
         let room = self.identity.as_ref().map(|(room, _)| room.as_str());
         let name = self.identity.as_ref().map(|(_, name)| name.as_str());
-        let Self { reason, lines_in, lines_out, lines_dropped, .. } = self;
+        let Self { reason, lines_in, lines_out, .. } = self;
+        let lines_dropped = Some(self.lines_dropped).filter(|lines| *lines > 0);
         info!(%address, room, name, reason, lines_in, lines_out, lines_dropped, "closed");
     }
 }
@@ -64,8 +65,7 @@ impl Connection {
             lines_dropped += self.count_blocked_lines();
             self.close_output().await
         };
-        let (reason, lines_in, lines_dropped) =
-            (reason.to_string(), self.lines_in, (lines_dropped > 0).then_some(lines_dropped));
+        let (reason, lines_in) = (reason.to_string(), self.lines_in);
         ConnectionSummary { reason, identity, lines_in, lines_out, lines_dropped }.log(self.address);
     }
 

@@ -40,21 +40,16 @@ impl Connection {
         let (room, user) = (membership.room(), membership.user());
         match command {
             Command::Help(topic) => self.reply_with(|out| commands::push_help(out, topic)),
-            Command::Who => self.request(WHO_COST, |membership| membership.request_members(MemberListing::Who)),
-            Command::Rooms => self.request(LISTING_COST, Membership::request_rooms),
-            Command::Last(count) => self.request(LISTING_COST, |membership| membership.request_history(count)),
+            Command::Who => self.request_listing(WHO_COST, |membership| membership.request_members(MemberListing::Who)),
+            Command::Rooms => self.request_listing(LISTING_COST, |membership| membership.request_rooms()),
+            Command::Last(count) => self.request_listing(LISTING_COST, |membership| membership.request_history(count)),
             Command::Join { room: wanted, user: name } if wanted == room => {
                 self.reply_with(|out| {
                     replies::push_already_here(out, &room, name.filter(|name| *name != user).as_ref());
                 });
             }
             Command::Join { room, user: name } => self.switch_rooms(room, name.unwrap_or(user)),
-            Command::Nick(name) => {
-                self.state.begin_request(|membership| {
-                    membership.request_rename(name);
-                    true
-                });
-            }
+            Command::Nick(name) => self.request(|membership| membership.request_rename(name)),
             Command::Me(text) => lines.add(|out| messages::push_action(out, &user, text)),
             Command::Msg { to, text } => self.whisper(line, |membership| membership.send_whisper(to, text)),
             Command::Reply(text) => self.whisper(line, |membership| membership.send_reply(text)),
@@ -74,12 +69,17 @@ impl Connection {
         Ok(())
     }
 
-    /// Asks the room for something that the room answers, and charges that as so many lines.
-    fn request(&mut self, lines: u32, ask: impl FnOnce(&Membership)) {
+    /// Asks the room for something that the room answers.
+    pub(super) fn request(&mut self, ask: impl FnOnce(&mut Membership)) {
         self.state.begin_request(|membership| {
             ask(membership);
             true
         });
+    }
+
+    /// Asks the room for a listing, and charges that as so many lines.
+    fn request_listing(&mut self, lines: u32, ask: impl FnOnce(&mut Membership)) {
+        self.request(ask);
         self.charge_lines(lines);
     }
 

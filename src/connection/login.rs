@@ -98,10 +98,7 @@ impl Connection {
             self.reply(motd.as_str().into());
         }
         if self.protocol == ListenerProtocol::Telnet && self.context.live.commands() {
-            self.state.begin_request(|membership| {
-                membership.request_members(MemberListing::JoinHint);
-                true
-            });
+            self.request(|membership| membership.request_members(MemberListing::JoinHint));
         }
     }
 }

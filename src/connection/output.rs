@@ -68,9 +68,8 @@ impl Connection {
     }
 
     fn drain_stretches(&mut self, metrics: &mut MetricsDelta) -> bool {
-        let mut progress = false;
+        let (mut progress, line_end) = (false, self.line_end());
         for _ in 0..STRETCHES {
-            let line_end = self.line_end();
             let drained = match &mut self.display {
                 Some(display) => {
                     let mut encode = |lines: &[u8], said, out: &mut _| display.encode(lines, said, line_end, out);
