@@ -89,11 +89,12 @@ impl Server {
         }
         shutdown.await;
         info!(rooms = context.registry.len(), "shutting down");
-        let deadline = Instant::now() + context.live.get().drain;
+        let drain = context.live.get().drain;
+        let deadline = Instant::now() + drain;
         context.shutdown.cancel();
         context.registry.request_input_flush();
         // The input flush gets half of the drain time; the output buffers get the rest.
-        if timeout(context.live.get().drain / 2, context.unflushed_inputs.wait_until_none()).await.is_err() {
+        if timeout(drain / 2, context.unflushed_inputs.wait_until_none()).await.is_err() {
             warn!("the time for lines that were received but not sent to their rooms is over");
         }
         context.registry.shut_down();

@@ -91,7 +91,7 @@ impl Registry {
     /// in `slot`.
     ///
     /// # Errors
-    /// [`ShuttingDown`] after [`Registry::shut_down`].
+    /// [`ShuttingDown`] after [`Registry::request_input_flush`] or [`Registry::shut_down`].
     pub fn join(
         self: &Arc<Self>,
         room: RoomName,
@@ -103,8 +103,8 @@ impl Registry {
         let key = MemberKey { name: user, disambiguator, slot };
         let joiner = Box::new(MemberRef { key, peer: Arc::clone(&peer) });
         let entry = self.rooms.entry(room);
-        // Acquire: pairs with the Release in `shut_down`, which stores first and then locks each shard. This
-        // load holds the shard's lock, so either `shut_down` finds this room or this load finds true.
+        // Acquire: pairs with the Release in `refuse_joins_and_send`, which stores first and then locks each shard. This
+        // load holds the shard's lock, so either that function finds this room or this load finds true.
         if self.shutting_down.load(Ordering::Acquire) {
             return Err(ShuttingDown);
         }
@@ -120,21 +120,19 @@ impl Registry {
 
     /// Refuses joins from now on, and raises `FLUSH_INPUT` for every member of every room.
     pub fn request_input_flush(self: &Arc<Self>) {
-        // Release: pairs with the Acquire in `join`.
-        self.shutting_down.store(true, Ordering::Release);
-        self.send_to_all_rooms(|| Operation::FlushInput);
+        self.refuse_joins_and_send(|| Operation::FlushInput);
     }
 
     /// Shuts all rooms down: each sends its members the shutdown notice, raises `SHUTDOWN` and admits no
     /// member any more.
     pub fn shut_down(self: &Arc<Self>) {
-        // Release: pairs with the Acquire in `join`.
-        self.shutting_down.store(true, Ordering::Release);
-        self.send_to_all_rooms(|| Operation::Shutdown);
+        self.refuse_joins_and_send(|| Operation::Shutdown);
     }
 
-    /// Sends an operation to each room that exists now.
-    fn send_to_all_rooms(self: &Arc<Self>, operation: fn() -> Operation) {
+    /// Refuses joins from now on, and sends an operation to each room.
+    fn refuse_joins_and_send(self: &Arc<Self>, operation: fn() -> Operation) {
+        // Release: pairs with the Acquire in `join`.
+        self.shutting_down.store(true, Ordering::Release);
         let rooms: Vec<Arc<Room>> = self.rooms.iter().map(|entry| Arc::clone(entry.value())).collect();
         for room in rooms {
             let due = room.inbox.send(operation());
