@@ -3,12 +3,8 @@
 //! The cursor moves by grapheme clusters (UAX #29), the characters that users see: `é` may be two Unicode
 //! characters, and the emoji of a family five.
 
-use super::width::floor_char_boundary;
+use super::width::{MAX_CLUSTER, floor_char_boundary};
 use unicode_segmentation::UnicodeSegmentation;
-
-/// The longest grapheme cluster, in bytes: longer than any language needs. The buffer splits longer
-/// clusters, so that the cost of a key is bounded.
-const MAX_CLUSTER: usize = 64;
 
 /// The most bytes that a move or an erasure by word passes, so that the cost of a key is bounded.
 const MAX_WORD: usize = 1 << 10;

@@ -4,13 +4,10 @@
 //! terminals differ there. The work for a row depends on the width of the terminal, not on the length of the line.
 
 use super::line_buffer::LineBuffer;
-use super::width::{character_width, floor_char_boundary, text_width};
+use super::width::{MAX_BYTES_PER_COLUMN, character_width, floor_char_boundary, text_width};
 
 /// The most combining marks, such as accents, that one character shows.
 const MAX_COMBINING_MARKS: usize = 4;
-
-/// The most bytes of the line that one column shows: with them all marks that are visible fit.
-const MAX_BYTES_PER_COLUMN: usize = 16;
 
 /// The marks for more text on the left and on the right.
 const OVERFLOW_MARKS: [char; 2] = ['<', '>'];
@@ -185,16 +182,14 @@ fn fit(text: &str, available: usize, limit: usize) -> (usize, String) {
 }
 
 /// Returns whether a character without a width is not drawn, since terminals disagree on what it does to its neighbors
-/// or on its width: the zero-width joiner, variation selectors, tags, invisible operators and fillers.
+/// or on its width: the zero-width joiner, variation selectors, tags and invisible operators.
 fn is_not_drawn(character: char) -> bool {
     matches!(
         character,
         '\u{180B}'..='\u{180F}'
             | '\u{200D}'
             | '\u{2060}'..='\u{2064}'
-            | '\u{3164}'
             | '\u{FE00}'..='\u{FE0F}'
-            | '\u{FFA0}'
             | '\u{E0000}'..='\u{E0FFF}'
     )
 }

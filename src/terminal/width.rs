@@ -5,6 +5,14 @@
 
 use unicode_width::UnicodeWidthChar;
 
+/// The longest grapheme cluster, in bytes: longer than any language needs. The editor and the word wrap split longer ones,
+/// so that the cost of a key and of a row is bounded.
+pub(super) const MAX_CLUSTER: usize = 64;
+
+/// The most bytes that one column shows: a wide character takes two columns, with four combining marks 16 bytes. The
+/// bound limits the work for a row of marks without columns.
+pub(super) const MAX_BYTES_PER_COLUMN: usize = 16;
+
 /// The soft hyphen: terminals draw it in one column, although Unicode calls it ignorable.
 const SOFT_HYPHEN: char = '\u{AD}';
 

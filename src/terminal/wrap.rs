@@ -3,7 +3,7 @@
 //! Without wrapping, the terminal itself would begin the next row with any part of a user's text, which could look
 //! like the line of another user. A wrapped line continues after an indentation instead.
 
-use super::width::{character_width, floor_char_boundary};
+use super::width::{MAX_BYTES_PER_COLUMN, MAX_CLUSTER, character_width, floor_char_boundary};
 use std::borrow::Cow;
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -13,13 +13,6 @@ pub(super) const INDENTATION: &str = "  ";
 /// The narrowest terminal for which lines are wrapped, in columns; narrower ones have no capacity for the time and the
 /// indentation.
 pub(super) const MIN_COLUMNS: usize = 10;
-
-/// The most bytes that one column shows: a wide character takes two columns, with four combining marks 16 bytes.
-/// The bound limits the work for a row of marks without columns.
-const MAX_BYTES_PER_COLUMN: usize = 16;
-
-/// The longest grapheme cluster, in bytes, that is kept in one row: longer than any language needs.
-const MAX_CLUSTER: usize = 64;
 
 /// The columns between two tab stops.
 const TAB_STOP: usize = 8;
