@@ -1,11 +1,10 @@
 //! Arguments: every flag and variable, all optional, and how they become settings.
 
 use super::motd_file::{MotdFileError, read_motd};
-use clap::builder::{BoolishValueParser, PossibleValuesParser, StyledStr, TypedValueParser};
+use super::values::{default_of, parse_mode, slow_reader_parser, switch_parser};
+use clap::builder::{BoolishValueParser, StyledStr};
 use clap::{CommandFactory, FromArgMatches};
-use roomcast::config::units::{
-    parse_dead_timeout, parse_duration, parse_duration_or_zero, parse_size, show_duration, show_size,
-};
+use roomcast::config::units::{parse_dead_timeout, parse_duration, parse_duration_or_zero, parse_size};
 use roomcast::config::{
     DEFAULT_PORT, ListenAddress, LiveSettings, NetworkSettings, RoomSettings, Settings, SettingsError, SlowReader,
 };
@@ -13,9 +12,6 @@ use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// How a switch is written: off and on.
-const SWITCH: [&str; 2] = ["off", "on"];
 
 /// A multi-room chat server for telnet, PuTTY, nc and programs.
 ///
@@ -204,42 +200,6 @@ fn command() -> clap::Command {
             _ => arg,
         }
     })
-}
-
-/// Returns how the help shows the default of an argument; `None` where the help's text says it, or there is none.
-fn default_of(id: &str, Settings { rooms, live, .. }: &Settings) -> Option<String> {
-    Some(match id {
-        "port" => DEFAULT_PORT.to_string(),
-        "max_line" => live.max_line.to_string(),
-        "login_timeout" => show_duration(live.login_timeout),
-        "rate" => live.rate.to_string(),
-        "burst" => live.burst.to_string(),
-        "backlog" => show_size(live.backlog),
-        "slow_reader" => live.slow_reader.as_str().to_owned(),
-        "stall_timeout" => show_duration(live.stall_timeout),
-        "dead_timeout" => show_duration(live.dead_timeout),
-        "drain" => show_duration(live.drain),
-        "bell" => SWITCH[usize::from(live.bell)].to_owned(),
-        "inbox" => show_size(rooms.inbox_bytes),
-        "history" => rooms.history_lines.to_string(),
-        "replay" => rooms.replay_lines.to_string(),
-        _ => return None,
-    })
-}
-
-/// Reads a file mode in octal.
-fn parse_mode(text: &str) -> Result<u32, String> {
-    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
-    mode.ok_or_else(|| "permission bits in octal are wanted, as 0660".to_owned())
-}
-
-fn slow_reader_parser() -> impl TypedValueParser<Value = SlowReader> {
-    PossibleValuesParser::new(SlowReader::NAMES).try_map(|name| name.parse::<SlowReader>())
-}
-
-/// Reads `on` or `off`.
-fn switch_parser() -> impl TypedValueParser<Value = bool> {
-    PossibleValuesParser::new(SWITCH).map(|name| name == SWITCH[1])
 }
 
 impl Args {

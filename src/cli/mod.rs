@@ -7,6 +7,7 @@ mod logging;
 mod motd_file;
 mod os_signals;
 mod report;
+mod values;
 
 use roomcast::{RESERVED_FILES, Server, Settings};
 use std::num::NonZeroUsize;

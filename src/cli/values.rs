@@ -1,0 +1,44 @@
+//! Values: how the values of flags are parsed, and how the help shows their defaults.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use roomcast::config::units::{show_duration, show_size};
+use roomcast::config::{DEFAULT_PORT, Settings, SlowReader};
+
+/// How a switch is written: off and on.
+const SWITCH: [&str; 2] = ["off", "on"];
+
+/// Returns how the help shows the default of an argument; `None` where the help's text says it, or there is none.
+pub(super) fn default_of(id: &str, Settings { rooms, live, .. }: &Settings) -> Option<String> {
+    Some(match id {
+        "port" => DEFAULT_PORT.to_string(),
+        "max_line" => live.max_line.to_string(),
+        "login_timeout" => show_duration(live.login_timeout),
+        "rate" => live.rate.to_string(),
+        "burst" => live.burst.to_string(),
+        "backlog" => show_size(live.backlog),
+        "slow_reader" => live.slow_reader.as_str().to_owned(),
+        "stall_timeout" => show_duration(live.stall_timeout),
+        "dead_timeout" => show_duration(live.dead_timeout),
+        "drain" => show_duration(live.drain),
+        "bell" => SWITCH[usize::from(live.bell)].to_owned(),
+        "inbox" => show_size(rooms.inbox_bytes),
+        "history" => rooms.history_lines.to_string(),
+        "replay" => rooms.replay_lines.to_string(),
+        _ => return None,
+    })
+}
+
+/// Reads a file mode in octal.
+pub(super) fn parse_mode(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
+    mode.ok_or_else(|| "permission bits in octal are wanted, as 0660".to_owned())
+}
+
+pub(super) fn slow_reader_parser() -> impl TypedValueParser<Value = SlowReader> {
+    PossibleValuesParser::new(SlowReader::NAMES).try_map(|name| name.parse::<SlowReader>())
+}
+
+/// Reads `on` or `off`.
+pub(super) fn switch_parser() -> impl TypedValueParser<Value = bool> {
+    PossibleValuesParser::new(SWITCH).map(|name| name == SWITCH[1])
+}
