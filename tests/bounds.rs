@@ -299,7 +299,7 @@ fn line_editor_output_is_bounded_while_it_waits_for_its_reader() {
     assert!(grown < 2 << 10, "{grown} KiB for {drawn} bytes that were drawn");
 }
 
-/// What exceeds the longest line is refused, and the row says so; other members are not delayed.
+/// The input line refuses characters beyond the longest line, and its row says so; other members are not delayed.
 #[test]
 fn paste_of_a_megabyte_fills_the_input_line() {
     let server = TestServer::start();

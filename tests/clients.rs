@@ -175,7 +175,7 @@ fn quit(lobby: &mut Lobby, command: &str) {
     lobby.bob.expect_line("alice has left");
 }
 
-// These programs end with their connection.
+// Programs that end with their connection.
 test_each_program! {
     program_quits, join_lobby, |mut lobby| {
         quit(&mut lobby, "/quit");
@@ -239,7 +239,7 @@ fn nc_is_told_that_the_input_line_needs_a_telnet_client() {
     alice.expect_row_start("*** ui is off: it needs a telnet client");
 }
 
-// These programs keep the default reaction to Ctrl-C, and the unfinished line is not said.
+// Programs that keep the default reaction to Ctrl-C, and the unfinished line is not said.
 test_each_program! {
     ctrl_c_ends_the_program, join_lobby, |mut lobby| {
         lobby.alice.type_keys("not to be sai\x03");

@@ -55,7 +55,7 @@ fn correct_every_word(mut lobby: Lobby) {
     }
 }
 
-// These programs send letters as they are, from the first line on.
+// Programs that send letters as they are, from the first line on.
 test_each_program! {
     each_alphabet_arrives_whole_in_line_mode, join_lobby, say_every_line;
     plink: Plink, busybox: BusyboxTelnet, tintin: TinTin, nc: Nc, nc_crlf: NcCrlf, socat_raw: SocatRaw

@@ -197,7 +197,7 @@ impl Connection {
                 self.redraw_input_line();
                 Ok(())
             }
-            // What was received is processed first, however long that takes at the peer's rate.
+            // The received input is processed first, however long that takes at the peer's rate.
             Deadline::ReadGrace if self.held_input.is_some() || self.is_input_paused() => {
                 self.start_read_grace();
                 Ok(())

@@ -29,7 +29,7 @@ pub(super) struct TelnetState {
     pub(super) has_requested_binary: bool,
     /// Whether the peer was told how to leave, after its first interrupt.
     has_told_how_to_leave: bool,
-    /// What the peer is told about its interrupt. Linux telnet throws all output away until its timing mark, which
+    /// The notice about the peer's interrupt that is kept back. Linux telnet throws all output away until its timing mark, which
     /// follows the interrupt, is answered.
     interrupt_notice: Option<&'static str>,
 }
@@ -118,7 +118,7 @@ impl Connection {
         }
     }
 
-    /// Returns what a peer is told that has pressed Ctrl-C for the first time.
+    /// Returns the notice for a peer that has pressed Ctrl-C for the first time, and `None` after that.
     fn how_to_leave(&mut self) -> Option<&'static str> {
         let is_first = !std::mem::replace(&mut self.telnet.as_mut()?.has_told_how_to_leave, true);
         let has_joined = self.state.admitted_membership().is_some();

@@ -119,7 +119,7 @@ impl<S: ByteSink + ?Sized> Peer<S> {
 
     /// Ends the peer's lines in CR LF from now on, if they end in LF. Called by the connection.
     ///
-    /// It takes no lock: both routes are direct, so a batch that is delivered meanwhile may have either line end, and
+    /// The change takes no lock: both routes are direct, so a batch that is delivered meanwhile may have either line end, and
     /// what answers the peer comes later.
     pub(crate) fn end_lines_in_cr_lf(&self) {
         if self.route() == Route::DirectLf {

@@ -120,7 +120,7 @@ pub(crate) enum NameMatch<'a> {
     None,
     /// One member has it.
     One(&'a MemberKey, &'a Arc<Peer<dyn ByteSink>>),
-    /// This number of members has it: the settings allow duplicate names.
+    /// So many members have it, since the settings allow duplicate names.
     Several(usize),
 }
 

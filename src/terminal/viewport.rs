@@ -36,7 +36,7 @@ pub(super) struct RenderedRow {
     pub(super) cursor: usize,
 }
 
-/// What stands before the edited line.
+/// The prompt before the edited line.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Prompt<'a> {
     /// The text, such as `lobby> `.

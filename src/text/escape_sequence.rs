@@ -45,7 +45,7 @@ enum State {
     ControlString,
 }
 
-/// What a byte means to the sequence before it.
+/// The effect of a byte on the sequence before it.
 enum Step {
     /// The sequence goes on after the byte.
     Continue(State),

@@ -45,7 +45,7 @@ pub struct LineDecoder {
     max_line: u32,
     /// The length of the unfinished line, in bytes received.
     length: u32,
-    /// What the bytes so far leave open about a line end.
+    /// The part of a line end that the bytes so far leave open.
     line_end: LineEnd,
     /// Whether the connection has sent an LF: from then on a CR alone ends no line.
     has_sent_lf: bool,
@@ -55,7 +55,7 @@ pub struct LineDecoder {
     discards_line: bool,
 }
 
-/// What the bytes so far leave open about a line end.
+/// The part of a line end that the bytes so far leave open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LineEnd {
     /// Nothing is open.

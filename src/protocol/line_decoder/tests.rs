@@ -6,7 +6,7 @@ use crate::text::sanitize::sanitize;
 use proptest::prelude::*;
 use unicode_segmentation::UnicodeSegmentation;
 
-/// What a decoder makes of a stream.
+/// The lines of a decoded stream, and the state of the decoder after it.
 #[derive(Debug, PartialEq)]
 struct Decoded {
     /// All lines, with what `finish` returns.

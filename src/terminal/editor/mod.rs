@@ -20,7 +20,7 @@ use std::time::Duration;
 /// The most bytes of keys that one call of [`Editor::feed`] takes.
 const FEED_BYTES: usize = 1 << 10;
 
-/// What an editor needs to know of its terminal and its connection.
+/// The properties of the terminal and the connection that an editor depends on.
 #[derive(Clone, Debug)]
 pub(crate) struct EditorSettings {
     /// The width of the terminal in columns; 0 if unknown, which counts as 80 for the row and wraps no lines.
@@ -33,7 +33,7 @@ pub(crate) struct EditorSettings {
     pub(crate) bell: bool,
 }
 
-/// What the user asks for with a key.
+/// A request of the user that the connection carries out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum EditorEvent {
     /// Enter: this line, which is not empty and has no line end.

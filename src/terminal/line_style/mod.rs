@@ -51,7 +51,7 @@ pub(super) struct Layout<'a> {
     pub(super) columns: usize,
 }
 
-/// What the owner is told about a line besides its text.
+/// Whether a line calls for the owner's attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attention {
     /// The line mentions the owner's name, or is a whisper to the owner.
