@@ -212,7 +212,7 @@
 
 pub mod config;
 mod connection;
-mod limits;
+pub mod limits;
 pub mod metrics;
 mod net;
 pub mod peer;

@@ -225,7 +225,7 @@ impl NetworkArgs {
             }
         };
         let Self { socket_mode, workers, max_connections, .. } = self;
-        Ok(NetworkSettings { listen, socket_mode, workers, max_connections })
+        Ok(NetworkSettings { listen, socket_mode, workers, max_connections, ..NetworkSettings::default() })
     }
 }
 
@@ -258,6 +258,7 @@ impl RoomArgs {
             history_lines: self.history.map_or(default.history_lines, usize::from),
             replay_lines: self.replay.map_or(default.replay_lines, usize::from),
             allow_duplicate_names: self.allow_duplicate_names.unwrap_or(default.allow_duplicate_names),
+            ..default
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::config::units::{show_duration, show_size};
 use crate::config::{ListenAddress, Motd};
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -37,6 +37,15 @@ pub struct NetworkSettings {
     pub workers: Option<u16>,
     /// The most connections at a time; `None`: what the limit of open files allows, less [`super::RESERVED_FILES`].
     pub max_connections: Option<NonZeroUsize>,
+    /// The most connections of one address (IPv6: of one /64) at a time; 0 for no limit.
+    pub max_per_address: usize,
+    /// Connections a second that one address may open; 0 for no limit.
+    pub connect_rate: u32,
+    /// Connections that one address may open at once before `connect_rate` refuses more.
+    pub connect_burst: NonZeroU32,
+    /// The ceiling of all queues, histories, unfinished lines and kernel buffers together, in bytes; `None`: a quarter
+    /// of the memory of the machine or of the process's cgroup.
+    pub memory: Option<NonZeroU64>,
 }
 
 /// The settings of each room.
@@ -50,6 +59,8 @@ pub struct RoomSettings {
     pub replay_lines: usize,
     /// Whether several members of a room may have one name.
     pub allow_duplicate_names: bool,
+    /// The most rooms at a time; 0 for no limit.
+    pub max_rooms: usize,
 }
 
 /// Settings that can be swapped while the server runs.
@@ -63,12 +74,18 @@ pub struct LiveSettings {
     pub rate: u32,
     /// Lines that a connection may send at once before `rate` delays it.
     pub burst: NonZeroU32,
+    /// Bytes a second that a connection may send; 0 for no limit.
+    pub byte_rate: u32,
+    /// Bytes that a connection may send at once before `byte_rate` delays it.
+    pub byte_burst: NonZeroU32,
     /// The bound of a peer's backlog, in bytes of lines that it has not read.
     pub backlog: usize,
     /// The treatment of lines beyond the backlog.
     pub slow_reader: SlowReader,
     /// How long a peer with a backlog may take no byte of it.
     pub stall_timeout: Duration,
+    /// How long a member may send nothing; zero for no limit.
+    pub idle_timeout: Duration,
     /// How long a peer's machine may not answer.
     pub dead_timeout: Duration,
     /// Whether lines that begin like a command are commands; false: every line is chat.
@@ -128,13 +145,17 @@ impl Default for NetworkSettings {
             socket_mode: None,
             workers: None,
             max_connections: None,
+            max_per_address: 50,
+            connect_rate: 20,
+            connect_burst: NonZeroU32::MIN.saturating_add(99),
+            memory: None,
         }
     }
 }
 
 impl Default for RoomSettings {
     fn default() -> Self {
-        Self { inbox_bytes: 1 << 20, history_lines: 100, replay_lines: 0, allow_duplicate_names: false }
+        Self { inbox_bytes: 1 << 20, history_lines: 100, replay_lines: 0, allow_duplicate_names: false, max_rooms: 0 }
     }
 }
 
@@ -143,11 +164,14 @@ impl Default for LiveSettings {
         Self {
             max_line: 20_000,
             login_timeout: Duration::from_secs(30),
-            rate: 1000,
-            burst: NonZeroU32::MIN.saturating_add(1999),
+            rate: 100,
+            burst: NonZeroU32::MIN.saturating_add(999),
+            byte_rate: 128 << 10,
+            byte_burst: NonZeroU32::MIN.saturating_add((1 << 20) - 1),
             backlog: 1 << 20,
             slow_reader: SlowReader::Skip,
             stall_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::ZERO,
             dead_timeout: Duration::from_secs(60),
             commands: true,
             drain: Duration::from_secs(5),
@@ -266,7 +290,7 @@ mod tests {
     fn the_bounds_are_one_line_that_names_each() {
         assert_eq!(
             Settings::default().bounds(19_936),
-            "bounds: 19936 connections, line 20000B, login 30s, rate 1000/s burst 2000, backlog 1MiB then skip, \
+            "bounds: 19936 connections, line 20000B, login 30s, rate 100/s burst 1000, backlog 1MiB then skip, \
              stall 1m, dead 1m, inbox 1MiB a room, history 100 lines a room, drain 5s"
         );
     }

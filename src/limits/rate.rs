@@ -27,6 +27,21 @@ impl RateLimit {
         };
         Self { emission_interval, tolerance: emission_interval.saturating_mul(burst.get() - 1) }
     }
+
+    /// Returns the time between two units at exactly the rate; zero for no limit.
+    pub(crate) fn emission_interval(&self) -> Duration {
+        self.emission_interval
+    }
+
+    /// Returns how far units may run ahead of the rate.
+    pub(crate) fn tolerance(&self) -> Duration {
+        self.tolerance
+    }
+
+    /// Returns whether there is no limit.
+    pub(crate) fn is_unlimited(&self) -> bool {
+        self.emission_interval.is_zero()
+    }
 }
 
 /// The state of a rate limit: how much of a [`RateLimit`] one connection has used.

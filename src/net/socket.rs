@@ -1,12 +1,15 @@
 //! A connection's socket: TCP or Unix, read and written without waiting, with the permit that it counts as.
 
+use crate::limits::address_budget::AddressBudget;
 use crate::limits::permits::Permit;
 use crate::peer::byte_sink::ByteSink;
 use socket2::SockRef;
 use std::io::{self, Read};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 use tokio::net::{TcpStream, UnixStream};
 
 /// A connected stream socket.
@@ -18,13 +21,20 @@ pub(crate) struct Socket {
     /// Any stream socket. The server uses only readiness and reads of tokio's type, which are the same for TCP and Unix
     /// sockets; an enum of both would cost each quiet peer 8 bytes.
     stream: TcpStream,
+    /// The budget of the peer's address.
+    address_budget: Arc<AddressBudget>,
     _permit: Permit,
 }
 
 impl Socket {
     /// Returns a socket that counts as `permit` until its descriptor is closed.
     pub(crate) fn new(stream: TcpStream, permit: Permit) -> Self {
-        Self { stream, _permit: permit }
+        Self { stream, address_budget: Arc::new(AddressBudget::new(Instant::now())), _permit: permit }
+    }
+
+    /// Returns the budget of the peer's address.
+    pub(crate) fn address_budget(&self) -> &AddressBudget {
+        &self.address_budget
     }
 
     /// Waits until the socket may be readable. An error is found again, and named, by the read.
@@ -85,6 +95,10 @@ impl ByteSink for Socket {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.try_write(bytes),
             done => done,
         }
+    }
+
+    fn charge_membership_change(&self, deliveries: u32) {
+        self.address_budget.charge_membership_change(deliveries, Instant::now());
     }
 }
 

@@ -3,6 +3,7 @@
 //! Rooms are made, found, listed, shut down and removed here. Nothing here delivers a line.
 
 use crate::config::RoomSettings;
+use crate::limits::memory::MemoryBudget;
 use crate::metrics::counters::Counters;
 use crate::peer::Peer;
 use crate::peer::byte_sink::ByteSink;
@@ -28,6 +29,8 @@ pub struct Registry {
     /// Room names come from outside: the hash is `SipHash` with a random seed.
     rooms: DashMap<RoomName, Arc<Room>, RandomState>,
     settings: RoomSettings,
+    /// The budget of the lines in inboxes and histories.
+    memory: Arc<MemoryBudget>,
     /// True once the server shuts down: no room opens any more.
     shutting_down: AtomicBool,
     counters: Counters,
@@ -45,7 +48,13 @@ impl Registry {
     /// closes it and waits for it.
     #[must_use]
     pub fn new(settings: RoomSettings, tracker: TaskTracker) -> Self {
+        Self::with_memory(settings, MemoryBudget::new(u64::MAX), tracker)
+    }
+
+    /// Creates a registry, as [`Registry::new`] does, whose rooms charge inboxes and histories to `memory`.
+    pub(crate) fn with_memory(settings: RoomSettings, memory: Arc<MemoryBudget>, tracker: TaskTracker) -> Self {
         Self {
+            memory,
             rooms: DashMap::with_hasher(RandomState::new()),
             settings,
             shutting_down: AtomicBool::new(false),

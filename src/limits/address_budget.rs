@@ -1,0 +1,78 @@
+//! The budget of one address: the work that commands and membership changes of all its connections may cause.
+
+use crate::limits::rate::RateLimit;
+use crate::limits::shared_rate::SharedRateLimiter;
+use std::num::NonZeroU32;
+use std::time::Instant;
+
+/// Command units per second, and at once. A unit is the work of one delivery, about 5 µs: an address gets about 1 % of a
+/// core for its commands.
+const COMMANDS: RateLimit = RateLimit::new(2_000, NonZeroU32::MIN.saturating_add(3_999));
+
+/// Deliveries per second, and at once, that membership changes may cause: about 10 % of a core. The burst lets about 750
+/// connections of one address join one room, one after the other.
+const MEMBERSHIP_CHANGES: RateLimit = RateLimit::new(20_000, NonZeroU32::MIN.saturating_add(299_999));
+
+/// The budget that all connections of one address share, so that a new connection refills nothing.
+#[derive(Debug)]
+pub(crate) struct AddressBudget {
+    /// Commands, against [`COMMANDS`].
+    commands: SharedRateLimiter,
+    /// Deliveries of joins, leaves and renames, against [`MEMBERSHIP_CHANGES`].
+    membership_changes: SharedRateLimiter,
+}
+
+impl AddressBudget {
+    /// Returns a budget of which nothing is used at `now`.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { commands: SharedRateLimiter::new(now), membership_changes: SharedRateLimiter::new(now) }
+    }
+
+    /// Spends the units of a command; returns the instant from which the connection may run it.
+    pub(crate) fn spend_command(&self, units: u32, now: Instant) -> Instant {
+        self.commands.spend(units, &COMMANDS, now)
+    }
+
+    /// Spends deliveries that a join, a leave or a rename has caused. A pass knows their number after it has gathered its
+    /// batch, in which many changes share the deliveries.
+    pub(crate) fn charge_membership_change(&self, deliveries: u32, now: Instant) {
+        self.membership_changes.spend(deliveries, &MEMBERSHIP_CHANGES, now);
+    }
+
+    /// Returns the instant from which a connection may change a membership: earlier changes are paid for then.
+    pub(crate) fn membership_change_allowed_at(&self) -> Instant {
+        self.membership_changes.ready_at(&MEMBERSHIP_CHANGES)
+    }
+
+    /// Returns whether nothing is used at `now`, so that the budget need not be kept.
+    pub(crate) fn is_unused(&self, now: Instant) -> bool {
+        self.commands.is_unused(now) && self.membership_changes.is_unused(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn commands_and_membership_changes_have_budgets_of_their_own() {
+        let start = Instant::now();
+        let budget = AddressBudget::new(start);
+        assert_eq!(budget.spend_command(4_000, start), start);
+        assert_eq!(budget.spend_command(200, start), start + Duration::from_millis(100));
+        assert!(budget.membership_change_allowed_at() <= start);
+        budget.charge_membership_change(320_000, start);
+        let wait = budget.membership_change_allowed_at() - start;
+        assert!((Duration::from_secs(1)..Duration::from_millis(1001)).contains(&wait), "{wait:?}");
+    }
+
+    #[test]
+    fn an_unused_budget_need_not_be_kept() {
+        let start = Instant::now();
+        let budget = AddressBudget::new(start);
+        assert!(budget.is_unused(start));
+        budget.charge_membership_change(20_000, start);
+        assert!(!budget.is_unused(start) && budget.is_unused(start + Duration::from_millis(1001)));
+    }
+}

@@ -1,0 +1,109 @@
+//! A rate limiter that many connections share, without a lock: the generic cell rate algorithm on one atomic.
+
+use crate::limits::rate::RateLimit;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// The state of a [`RateLimit`] that several connections use up together.
+#[derive(Debug)]
+pub(crate) struct SharedRateLimiter {
+    /// The origin of `theoretical_arrival`.
+    origin: Instant,
+    /// The theoretical arrival time of the next unit, in nanoseconds after `origin`. Relaxed: it publishes no other
+    /// memory.
+    theoretical_arrival: AtomicU64,
+}
+
+impl SharedRateLimiter {
+    /// Returns a limiter of which nothing is used at `now`.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { origin: now, theoretical_arrival: AtomicU64::new(0) }
+    }
+
+    /// Spends `units` and returns the instant from which the limit allows the work that they pay for; an instant that is
+    /// not after `now` allows it at once.
+    ///
+    /// Units beyond the limit are spent, too: the instants of several waiting connections follow each other, so each
+    /// waits for its own turn.
+    pub(crate) fn spend(&self, units: u32, limit: &RateLimit, now: Instant) -> Instant {
+        let (interval, tolerance) = (nanos(limit.emission_interval()), nanos(limit.tolerance()));
+        let now_nanos = nanos(now.saturating_duration_since(self.origin));
+        let cost = interval.saturating_mul(units.into());
+        let advance = |arrival: u64| Some(arrival.max(now_nanos).saturating_add(cost));
+        let before = self
+            .theoretical_arrival
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, advance)
+            .unwrap_or_else(|unchanged| unchanged);
+        // The limit allows the work once the units before it and its own are within the burst. Work that costs more than
+        // the burst is allowed when nothing else is owed.
+        let burst = tolerance.saturating_add(interval);
+        let allowed_at = before.max(now_nanos).saturating_add(cost.min(burst)).saturating_sub(burst);
+        if interval == 0 { now } else { self.origin + Duration::from_nanos(allowed_at) }
+    }
+
+    /// Returns the instant from which the limit allows one more unit, without spending it.
+    pub(crate) fn ready_at(&self, limit: &RateLimit) -> Instant {
+        let arrival = self.theoretical_arrival.load(Ordering::Relaxed);
+        let allowed_at = if limit.is_unlimited() { 0 } else { arrival.saturating_sub(nanos(limit.tolerance())) };
+        self.origin + Duration::from_nanos(allowed_at)
+    }
+
+    /// Returns whether nothing of the limit is used at `now`, so that a new limiter is as good.
+    pub(crate) fn is_unused(&self, now: Instant) -> bool {
+        self.theoretical_arrival.load(Ordering::Relaxed) <= nanos(now.saturating_duration_since(self.origin))
+    }
+}
+
+/// Returns a duration in nanoseconds, at most 584 years.
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::num::NonZeroU32;
+
+    fn limit(rate: u32, burst: u32) -> RateLimit {
+        RateLimit::new(rate, NonZeroU32::new(burst).unwrap())
+    }
+
+    #[test]
+    fn connections_that_wait_get_turns_one_after_the_other() {
+        let (start, limit) = (Instant::now(), limit(10, 4));
+        let limiter = SharedRateLimiter::new(start);
+        let waits: Vec<_> =
+            (0..4).map(|_| limiter.spend(2, &limit, start).saturating_duration_since(start).as_millis()).collect();
+        assert_eq!(waits, [0, 0, 200, 400], "a burst at once, and then two units each 200 ms");
+    }
+
+    #[test]
+    fn a_quiet_time_refills_one_burst() {
+        let (start, limit) = (Instant::now(), limit(10, 5));
+        let limiter = SharedRateLimiter::new(start);
+        assert!(limiter.is_unused(start));
+        limiter.spend(5, &limit, start);
+        assert!(!limiter.is_unused(start + Duration::from_millis(499)));
+        let later = start + Duration::from_secs(60);
+        assert!(limiter.is_unused(later));
+        assert_eq!(limiter.spend(5, &limit, later), later);
+        assert!(limiter.spend(1, &limit, later) > later);
+    }
+
+    #[test]
+    fn work_beyond_the_burst_is_allowed_when_nothing_is_owed() {
+        let (start, limit) = (Instant::now(), limit(10, 5));
+        let limiter = SharedRateLimiter::new(start);
+        assert_eq!(limiter.spend(50, &limit, start), start);
+        let next = limiter.ready_at(&limit).duration_since(start);
+        assert_eq!(next, Duration::from_millis(4600), "its units are a debt");
+    }
+
+    #[test]
+    fn no_limit_never_delays() {
+        let (start, limit) = (Instant::now(), limit(0, 1));
+        let limiter = SharedRateLimiter::new(start);
+        assert_eq!(limiter.spend(u32::MAX, &limit, start), start);
+        assert!(limiter.ready_at(&limit) <= start);
+    }
+}
