@@ -75,7 +75,7 @@ impl Connection {
         let peer_may_send = !self.input_closed && !is_lost;
         self.input_closed = true;
         self.shutdown = None;
-        for deadline in [Deadline::Login, Deadline::RateLimit, Deadline::ReadGrace] {
+        for deadline in [Deadline::Login, Deadline::RateLimit, Deadline::AddressBudget, Deadline::ReadGrace] {
             self.deadlines.clear(deadline);
         }
         if is_lost {

@@ -16,13 +16,6 @@ use crate::text::{messages, replies};
 use bytes::Bytes;
 use std::fmt::Display;
 use std::sync::Arc;
-use tokio::time::Instant;
-
-/// How many lines a command is charged that looks at all rooms, or copies many lines.
-const LISTING_COST: u32 = 20;
-
-/// How many lines a command is charged that looks at some members of the room.
-const WHO_COST: u32 = 4;
 
 impl Connection {
     /// Runs a member's command, which `line` asked for. The lines before it are in the room's inbox; what the
@@ -40,9 +33,9 @@ impl Connection {
         let (room, user) = (membership.room(), membership.user());
         match command {
             Command::Help(topic) => self.reply_with(|out| commands::push_help(out, topic)),
-            Command::Who => self.request_listing(WHO_COST, |membership| membership.request_members(MemberListing::Who)),
-            Command::Rooms => self.request_listing(LISTING_COST, |membership| membership.request_rooms()),
-            Command::Last(count) => self.request_listing(LISTING_COST, |membership| membership.request_history(count)),
+            Command::Who => self.request(|membership| membership.request_members(MemberListing::Who)),
+            Command::Rooms => self.request(|membership| membership.request_rooms()),
+            Command::Last(count) => self.request(|membership| membership.request_history(count)),
             Command::Join { room: wanted, user: name } if wanted == room => {
                 self.reply_with(|out| {
                     replies::push_already_here(out, &room, name.filter(|name| *name != user).as_ref());
@@ -77,12 +70,6 @@ impl Connection {
         });
     }
 
-    /// Asks the room for a listing, and charges that as so many lines.
-    fn request_listing(&mut self, lines: u32, ask: impl FnOnce(&mut Membership)) {
-        self.request(ask);
-        self.charge_lines(lines);
-    }
-
     /// Sends a whisper, or keeps the command's `line` until the room's inbox has capacity for it.
     fn whisper(&mut self, line: &[u8], send: impl FnOnce(&Membership) -> bool) {
         if !self.state.begin_request(|membership| send(membership)) {
@@ -114,12 +101,6 @@ impl Connection {
     /// Sends one line of the server's own, as [`Connection::reply`] does.
     pub(super) fn reply_line(&mut self, text: &impl Display) {
         self.reply_with(|out| replies::push_reply(out, text));
-    }
-
-    /// Charges a command as so many lines.
-    fn charge_lines(&mut self, lines: u32) {
-        let limit = self.rate_limit();
-        self.rate.spend_many(lines, &limit, Instant::now().into_std());
     }
 
     /// Asks another room for admission.

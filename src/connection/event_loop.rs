@@ -58,7 +58,7 @@ impl Connection {
 
     /// Waits for the next event and does what it asks for.
     async fn step(&mut self) -> Result<(), CloseReason> {
-        match self.next_event().await {
+        let outcome = match self.next_event().await {
             Event::Raised(events) => self.handle_events(events),
             Event::Deadline(deadline) => self.handle_deadline(deadline),
             Event::Shutdown => Err(CloseReason::Shutdown),
@@ -67,15 +67,27 @@ impl Connection {
                 self.resume_input()
             }
             Event::Readable => self.read_input(),
-        }
+        };
+        self.charge_kept_input();
+        outcome
     }
 
     /// Waits for the next event.
     pub(super) fn next_event(&mut self) -> impl Future<Output = Event> + '_ {
-        poll_fn(|context| self.poll_event(context))
+        poll_fn(|context| {
+            let event = self.poll_event(context);
+            if event.is_pending() {
+                self.slice.restart();
+            }
+            event
+        })
     }
 
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Event> {
+        if self.slice.is_used_up() {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let events = self.peer.take_events(context);
         if events != PeerEvents::NONE {
             return Poll::Ready(Event::Raised(events));
@@ -107,12 +119,9 @@ impl Connection {
         if self.is_input_paused() {
             return Poll::Pending;
         }
-        if self.held_input.is_some() {
-            // The pause ended at an event that does not resume input itself.
+        if self.held_input.is_some() || self.input_closed || self.is_flushing_input() {
+            // The pause ended at an event that does not resume input itself, or with the slice.
             return Poll::Ready(Event::Readable);
-        }
-        if self.input_closed {
-            return Poll::Pending;
         }
         ready!(self.peer.sink().poll_readable(context));
         Poll::Ready(Event::Readable)
@@ -130,7 +139,7 @@ impl Connection {
             self.begin_draining();
         }
         if events.contains(PeerEvents::FLUSH_INPUT) {
-            self.begin_input_flush();
+            self.begin_input_flush()?;
         }
         if let Some(end) = end {
             match end {
@@ -180,11 +189,15 @@ impl Connection {
     fn handle_deadline(&mut self, deadline: Deadline) -> Result<(), CloseReason> {
         let live = self.context.live.get();
         match deadline {
-            // A JOIN line that came in time waits for its room, which may refuse it.
-            Deadline::Login if self.state.awaits_room() => Ok(()),
+            // A JOIN line that came in time waits for its room, which may refuse it, or for the budget of its address.
+            Deadline::Login if self.state.awaits_room() || self.delayed_line.is_some() => Ok(()),
             Deadline::Login => Err(CloseReason::LoginTimeout(live.login_timeout)),
             Deadline::Stall => Err(CloseReason::Stalled(live.stall_timeout)),
             Deadline::RateLimit => self.resume_input(),
+            Deadline::AddressBudget => {
+                self.handle_delayed_line()?;
+                self.resume_input()
+            }
             Deadline::Agreement => {
                 self.on_agreement_timeout();
                 Ok(())

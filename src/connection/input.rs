@@ -2,7 +2,9 @@
 
 use super::Connection;
 use super::close_reason::CloseReason;
+use super::delayed_line::Payment;
 use super::lines::LineEncoder;
+use super::poll_slice::{ITEM_WORK, SYSTEM_CALL_WORK};
 use super::state::ConnectionState;
 use super::telnet::TelnetState;
 use super::timers::Deadline;
@@ -18,7 +20,11 @@ use std::io;
 use std::time::Instant;
 
 /// The most that one read takes, in bytes.
-const READ_BYTES: usize = 64 << 10;
+const READ_BYTES: usize = 16 << 10;
+
+/// The most that one read takes of a peer that has used much of its rate, in bytes: read input that the rates delay takes
+/// memory, and holds the peer's end up.
+const DELAYED_READ_BYTES: usize = 2 << 10;
 
 thread_local! {
     /// The buffers of the connection that this worker thread is serving now; a quiet connection has none. They are
@@ -28,12 +34,12 @@ thread_local! {
 
 /// Where a connection reads into and encodes lines in.
 #[derive(Debug)]
-struct Scratch {
+pub(super) struct Scratch {
     input: Vec<u8>,
-    lines: LineEncoder,
+    pub(super) lines: LineEncoder,
 }
 
-/// The time of a read, and the rate that is in force.
+/// The time of a read, and the rate of lines that is in force.
 #[derive(Clone, Copy)]
 struct InputClock {
     now: Instant,
@@ -43,18 +49,29 @@ struct InputClock {
 impl Connection {
     /// Reads once and processes what came, after the input that was held back.
     pub(super) fn read_input(&mut self) -> Result<(), CloseReason> {
-        if self.held_input.is_some() {
+        if self.held_input.is_some() || self.input_closed || self.is_flushing_input() {
             return self.resume_input();
         }
-        with_scratch(|Scratch { input, lines }| match self.peer.sink().try_read(input) {
+        let most = self.read_size();
+        self.slice.charge(SYSTEM_CALL_WORK);
+        with_scratch(|Scratch { input, lines }| match self.peer.sink().try_read(&mut input[..most]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             read => self.process_read(read, input, lines),
         })
     }
 
+    /// Returns the most that the next read takes, in bytes.
+    fn read_size(&self) -> usize {
+        let (live, now) = (self.context.live.get(), Instant::now());
+        let is_near_a_limit = self.line_rate.is_half_used(&RateLimit::new(live.rate, live.burst), now)
+            || self.byte_rate.is_half_used(&RateLimit::new(live.byte_rate, live.byte_burst), now);
+        if is_near_a_limit { DELAYED_READ_BYTES } else { READ_BYTES }
+    }
+
     /// Reads once what the system has received, whether or not the runtime knows of it; returns false if that is
     /// nothing.
     pub(super) fn read_received_input(&mut self) -> Result<bool, CloseReason> {
+        self.slice.charge(SYSTEM_CALL_WORK);
         with_scratch(|Scratch { input, lines }| match self.peer.sink().read_received(input) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
             read => self.process_read(read, input, lines).map(|()| true),
@@ -75,11 +92,25 @@ impl Connection {
                 self.end_of_input(lines)
             }
             Ok(count) => {
+                self.charge_input(count);
                 let (rest, outcome) = self.process_input(&input[..count], lines);
                 self.held_input = (!rest.is_empty()).then(|| Box::new(Bytes::copy_from_slice(rest)));
                 outcome
             }
             Err(error) => Err(CloseReason::Lost(error.kind())),
+        }
+    }
+
+    /// Charges bytes that were read to the rate of bytes. Beyond the rate they wait before they are processed.
+    fn charge_input(&mut self, count: usize) {
+        if self.is_flushing_input() {
+            return;
+        }
+        let (live, now) = (self.context.live.get(), Instant::now());
+        let limit = RateLimit::new(live.byte_rate, live.byte_burst);
+        self.byte_rate.spend_many(u32::try_from(count).unwrap_or(u32::MAX), &limit, now);
+        if let Err(later) = self.byte_rate.check(&limit, now) {
+            self.deadlines.extend(Deadline::RateLimit, later.into());
         }
     }
 
@@ -107,7 +138,7 @@ impl Connection {
             return Ok(());
         };
         with_scratch(|Scratch { lines, .. }| {
-            let outcome = self.handle_line(&command, lines);
+            let outcome = self.handle_line(&command, Payment::Due, lines);
             self.send_lines(lines);
             outcome
         })
@@ -131,13 +162,12 @@ impl Connection {
     }
 
     fn decode_input(&mut self, input: &mut &[u8], lines: &mut LineEncoder) -> Result<(), CloseReason> {
-        let clock = InputClock { now: Instant::now(), limit: self.rate_limit() };
+        let clock = InputClock { now: Instant::now(), limit: self.line_limit() };
         if self.telnet.is_none() && memchr(IAC, input).is_some() {
             self.telnet = Some(Box::new(TelnetState::new(clock.now)));
         }
         loop {
             self.decode_telnet(input, lines, clock)?;
-            self.charge_telnet_commands(clock.now);
             self.schedule_redraw();
             // A pause may have ended in this call, and no event follows that would resume input.
             if input.is_empty() || self.is_input_paused() {
@@ -147,7 +177,7 @@ impl Connection {
     }
 
     /// Returns the limit of lines that is in force; none while the input is flushed.
-    pub(super) fn rate_limit(&self) -> RateLimit {
+    fn line_limit(&self) -> RateLimit {
         let live = self.context.live.get();
         RateLimit::new(if self.is_flushing_input() { 0 } else { live.rate }, live.burst)
     }
@@ -165,6 +195,7 @@ impl Connection {
                 Some(telnet) => telnet.decoder.next_item(input),
                 None => Some(Ok(Item::Data(std::mem::take(input)))),
             };
+            self.charge_telnet_commands(clock.now);
             self.note_nvt();
             match item {
                 None => {}
@@ -192,15 +223,19 @@ impl Connection {
         clock: InputClock,
     ) -> Result<(), CloseReason> {
         while !data.is_empty() && !self.is_input_paused() {
-            if let Err(later) = self.rate.check(&clock.limit, clock.now) {
-                self.deadlines.set(Deadline::RateLimit, later.into());
+            if let Err(later) = self.line_rate.check(&clock.limit, clock.now) {
+                self.deadlines.extend(Deadline::RateLimit, later.into());
                 break;
             }
-            if let Some(line) = self.next_line(data, clock.now)? {
+            let before = data.len();
+            let line = self.next_line(data, clock.now)?;
+            self.slice.charge_bytes(before - data.len());
+            if let Some(line) = line {
                 self.note_nvt();
-                self.rate.spend(&clock.limit, clock.now);
+                self.line_rate.spend(&clock.limit, clock.now);
                 self.lines_in += 1;
-                self.handle_line(&line, lines)?;
+                self.slice.charge(ITEM_WORK);
+                self.handle_line(&line, Payment::Due, lines)?;
             }
         }
         if matches!(self.state, ConnectionState::NotJoined) && self.line_decoder.starts_with(TLS_HELLO) {
@@ -226,7 +261,7 @@ impl Connection {
             return Ok(());
         }
         if let Some(Item::Data(mut rest)) = self.telnet.as_mut().and_then(|telnet| telnet.decoder.finish()) {
-            let clock = InputClock { now: Instant::now(), limit: self.rate_limit() };
+            let clock = InputClock { now: Instant::now(), limit: self.line_limit() };
             self.decode_lines(&mut rest, lines, clock)?;
             if let (false, Some(telnet)) = (rest.is_empty(), &mut self.telnet) {
                 telnet.decoder.unread_literal_iac();
@@ -235,7 +270,7 @@ impl Connection {
         }
         if let Some(line) = self.line_decoder.finish() {
             self.lines_in += 1;
-            let outcome = self.handle_line(&line, lines);
+            let outcome = self.handle_line(&line, Payment::Due, lines);
             self.send_lines(lines);
             outcome?;
         }
@@ -248,7 +283,7 @@ impl Connection {
 }
 
 /// Runs `work` with the worker thread's buffers.
-fn with_scratch<R>(work: impl FnOnce(&mut Scratch) -> R) -> R {
+pub(super) fn with_scratch<R>(work: impl FnOnce(&mut Scratch) -> R) -> R {
     let mut scratch = SCRATCH
         .take()
         .unwrap_or_else(|| Box::new(Scratch { input: vec![0; READ_BYTES], lines: LineEncoder::default() }));

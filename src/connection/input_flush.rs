@@ -59,12 +59,15 @@ impl UnflushedInputs {
 }
 
 impl Connection {
-    /// Lifts the limits of the input's rate, so that the caller can resume input.
-    pub(super) fn begin_input_flush(&mut self) {
+    /// Lifts the limits of the input's rate, so that the caller can resume input, and handles a line that waits for the
+    /// budget of its address.
+    pub(super) fn begin_input_flush(&mut self) -> Result<(), CloseReason> {
         if self.input_flush == InputFlush::NotRequested {
             self.input_flush = InputFlush::Running(FLUSH_READS);
             self.deadlines.clear(Deadline::RateLimit);
+            self.handle_delayed_line()?;
         }
+        Ok(())
     }
 
     /// Reads and sends received input until the socket has none. Stops while a cause other than the rate pauses input.
@@ -100,8 +103,9 @@ impl Connection {
 }
 
 impl Drop for Connection {
-    /// Counts a connection that ended by a panic as flushed.
+    /// Counts a connection that ended by a panic as flushed, and gives back what its input was charged.
     fn drop(&mut self) {
         self.end_input_flush();
+        self.release_kept_input();
     }
 }

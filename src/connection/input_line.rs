@@ -2,6 +2,7 @@
 
 use super::agreement::INPUT_LINE_OPTIONS;
 use super::close_reason::CloseReason;
+use super::poll_slice::COMMAND_WORK;
 use super::timers::Deadline;
 use super::{Connection, telnet};
 use crate::peer::OutputOp;
@@ -14,7 +15,14 @@ use crate::text::time::Minute;
 use tokio::time::Instant;
 
 /// How many keys are charged as one byte: a key costs less than a telnet command, and a paste has many.
-const KEYS_PER_BYTE: u32 = 8;
+const KEYS_PER_BYTE: usize = 8;
+
+/// How many bytes of the edited line are moved by a key for the cost of that key again.
+const LINE_BYTES_PER_KEY: usize = 2 << 10;
+
+/// How many bytes a redraw of the row is charged as: a key that is held down repeats 30 times a second, and each repetition
+/// draws.
+const REDRAW_BYTES: u32 = 200;
 
 /// How many names a completion looks at for the cost of one byte of keys.
 const NAMES_PER_BYTE: u32 = 16;
@@ -50,6 +58,11 @@ impl InputLine {
     /// Returns how many bytes the editor drew that the output buffer does not have yet.
     pub(super) fn drawn_len(&self) -> usize {
         self.drawn.len()
+    }
+
+    /// Returns how many bytes the editor keeps.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.editor.held_bytes()
     }
 
     /// Takes the bytes that the editor drew.
@@ -159,8 +172,9 @@ impl Connection {
         };
         let before = data.len();
         let event = input_line.editor.feed(data);
-        let taken = before - data.len();
-        self.charge_bytes(u32::try_from(taken).unwrap_or(u32::MAX).div_ceil(KEYS_PER_BYTE), now);
+        let cost = (before - data.len()) * (1 + input_line.editor.line_len() / LINE_BYTES_PER_KEY);
+        self.slice.charge(u32::try_from(cost).unwrap_or(u32::MAX));
+        self.charge_bytes(u32::try_from(cost.div_ceil(KEYS_PER_BYTE)).unwrap_or(u32::MAX), now);
         match event {
             Some(EditorEvent::Line(line)) => return Ok(Some(line)),
             Some(EditorEvent::Leave) => return Err(CloseReason::Quit),
@@ -185,7 +199,9 @@ impl Connection {
         } else if let Some(input_line) = self.input_line_mut() {
             input_line.editor.complete(&mut std::iter::empty());
         }
-        self.charge_bytes(u32::try_from(looked_at).unwrap_or(u32::MAX) / NAMES_PER_BYTE, now);
+        let cost = u32::try_from(looked_at).unwrap_or(u32::MAX) / NAMES_PER_BYTE;
+        self.slice.charge(cost);
+        self.charge_bytes(cost, now);
     }
 
     /// Draws the row if it has changed and the time between two drawings is over, or sets the deadline for that.
@@ -207,10 +223,14 @@ impl Connection {
     /// Draws the row, and writes that.
     pub(super) fn redraw_input_line(&mut self) {
         self.deadlines.clear(Deadline::Redraw);
+        let now = Instant::now();
         if let Some(input_line) = self.input_line_mut() {
             input_line.editor.render(&mut input_line.drawn);
-            input_line.drawn_at = Instant::now();
-            if input_line.drawn_len() > 0 {
+            input_line.drawn_at = now;
+            let has_drawn = input_line.drawn_len() > 0;
+            self.slice.charge(COMMAND_WORK);
+            self.charge_bytes(REDRAW_BYTES, now.into_std());
+            if has_drawn {
                 self.begin_draining();
                 self.drain_output();
             }

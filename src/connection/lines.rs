@@ -2,6 +2,8 @@
 
 use super::Connection;
 use super::close_reason::CloseReason;
+use super::delayed_line::Payment;
+use super::poll_slice::COMMAND_WORK;
 use super::state::ConnectionState;
 use crate::peer::line_batch::count_lines;
 use crate::protocol::commands::{self, ParsedLine};
@@ -55,30 +57,39 @@ impl BlockedInput {
 
 impl Connection {
     /// Does what a line asks for: joins with it, encodes it for the room, or runs it as a command.
-    pub(super) fn handle_line(&mut self, line: &[u8], lines: &mut LineEncoder) -> Result<(), CloseReason> {
+    pub(super) fn handle_line(
+        &mut self,
+        line: &[u8],
+        payment: Payment,
+        lines: &mut LineEncoder,
+    ) -> Result<(), CloseReason> {
         if matches!(self.state, ConnectionState::NotJoined) {
-            return self.handle_first_line(line);
+            return self.handle_first_line(line, payment);
         }
         let text = sanitize::sanitize(line);
         #[cfg(test)]
         super::tests::panic_if_asked(&text);
         let commands = self.context.live.commands();
         let parsed = if commands { commands::parse(&text) } else { Ok(ParsedLine::Chat((&*text).into())) };
+        if !matches!(parsed, Ok(ParsedLine::Chat(_))) {
+            self.slice.charge(COMMAND_WORK);
+            // The lines before a command come before what it does.
+            self.send_lines(lines);
+            if self.blocked_input.is_some() {
+                self.block_command(line);
+                return Ok(());
+            }
+            if payment == Payment::Due && self.delay_command(&parsed, line) {
+                return Ok(());
+            }
+        }
         match parsed {
             Ok(ParsedLine::Chat(text)) => {
                 if let Some(membership) = self.state.admitted_membership() {
                     lines.add(|out| messages::push_chat(out, &membership.user(), &text));
                 }
             }
-            Ok(ParsedLine::Command(command)) => {
-                // The lines before a command come before what it does.
-                self.send_lines(lines);
-                if self.blocked_input.is_some() {
-                    self.block_command(line);
-                } else {
-                    self.run_command(command, line, lines)?;
-                }
-            }
+            Ok(ParsedLine::Command(command)) => self.run_command(command, line, lines)?,
             Err(error) => self.reply_line(&error),
         }
         if lines.bytes.len() >= SEND_BYTES {
@@ -133,11 +144,11 @@ impl Connection {
         lines.map_or(0, |(_, count)| u64::from(*count))
     }
 
-    /// Returns how many lines were received and not processed: in held input, and a blocked command.
+    /// Returns how many lines were received and not processed: in held input, and a blocked or delayed command.
     pub(super) fn count_unprocessed_lines(&self) -> u64 {
         let held = self.held_input.as_deref().map_or(0, |held| count_lines(held));
         let has_command = self.blocked_input.as_ref().is_some_and(|blocked| blocked.command.is_some());
-        held + u64::from(has_command)
+        held + u64::from(has_command) + u64::from(self.delayed_line.is_some())
     }
 
     /// Takes the lines that are blocked, for a connection that ends; a blocked command is dropped.

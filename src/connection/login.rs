@@ -2,6 +2,7 @@
 
 use super::Connection;
 use super::close_reason::CloseReason;
+use super::delayed_line::Payment;
 use super::timers::Deadline;
 use crate::net::ListenerProtocol;
 use crate::peer::Peer;
@@ -41,8 +42,9 @@ impl Connection {
     }
 
     /// Asks for the room of a JOIN line, or refuses the line.
-    pub(super) fn handle_first_line(&mut self, line: &[u8]) -> Result<(), CloseReason> {
+    pub(super) fn handle_first_line(&mut self, line: &[u8], payment: Payment) -> Result<(), CloseReason> {
         match parse_join(line) {
+            Ok(_) if payment == Payment::Due && self.delay_join(line) => Ok(()),
             Ok(request) => self.join(request),
             Err(_) if self.is_quit(line) => Err(CloseReason::Quit),
             Err(error) => self.refuse_login(CloseReason::BadJoin(error)),

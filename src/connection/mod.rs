@@ -7,15 +7,18 @@ mod agreement;
 mod close;
 pub(crate) mod close_reason;
 mod commands;
+mod delayed_line;
 mod display;
 mod event_loop;
 mod input;
 mod input_flush;
 mod input_line;
+mod input_memory;
 mod input_pause;
 mod lines;
 mod login;
 mod output;
+mod poll_slice;
 mod state;
 mod telnet;
 #[cfg(test)]
@@ -32,8 +35,10 @@ use bytes::Bytes;
 use display::LineDisplay;
 use input_flush::InputFlush;
 pub(crate) use input_flush::UnflushedInputs;
+use input_memory::ChargedInput;
 use lines::BlockedInput;
 use login::{LoginAttempts, login_attempts};
+use poll_slice::PollSlice;
 use state::ConnectionState;
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -91,8 +96,16 @@ pub(crate) struct Connection {
     blocked_input: Option<Box<BlockedInput>>,
     /// Output that waits for the write lock. Never empty.
     pending_output: Option<Box<PendingOutput>>,
-    /// How much of its rate the peer has used.
-    rate: RateLimiter,
+    /// A command or a JOIN line that waits for the budget of its address.
+    delayed_line: Option<Box<Bytes>>,
+    /// How much of its rate of lines the peer has used.
+    line_rate: RateLimiter,
+    /// How much of its rate of bytes the peer has used.
+    byte_rate: RateLimiter,
+    /// The work of the current poll.
+    slice: PollSlice,
+    /// The bytes of unfinished and held input that are charged to the memory budget.
+    charged_input: ChargedInput,
     deadlines: Deadlines,
     /// Completes when the server begins to end; `None` after the JOIN line: from then on the room's SHUTDOWN event
     /// replaces it.
@@ -134,7 +147,11 @@ impl Connection {
             held_input: None,
             blocked_input: None,
             pending_output: None,
-            rate: RateLimiter::new(Instant::now().into_std()),
+            delayed_line: None,
+            line_rate: RateLimiter::new(Instant::now().into_std()),
+            byte_rate: RateLimiter::new(Instant::now().into_std()),
+            slice: PollSlice::default(),
+            charged_input: ChargedInput::default(),
             deadlines,
             shutdown: Some(Box::pin(context.shutdown.clone().cancelled_owned())),
             output_status: OutputStatus::Empty,

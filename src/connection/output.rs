@@ -1,15 +1,13 @@
 //! Output: what a connection itself writes to its peer, and the draining of its output buffer.
 
 use super::input_line::InputLine;
+use super::poll_slice::SYSTEM_CALL_WORK;
 use super::timers::Deadline;
 use super::{Connection, OutputStatus};
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::{DrainStatus, OutputOp};
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// Stretches of an output buffer that are written before other tasks get their turn.
-const STRETCHES: usize = 8;
 
 /// How long the input of a peer that can't be written to any more is still read.
 const READ_GRACE: Duration = Duration::from_secs(5);
@@ -69,7 +67,9 @@ impl Connection {
 
     fn drain_stretches(&mut self, metrics: &mut MetricsDelta) -> bool {
         let (mut progress, line_end) = (false, self.line_end());
-        for _ in 0..STRETCHES {
+        // At least one stretch, or a slice that input has used up would keep output back.
+        loop {
+            self.slice.charge(SYSTEM_CALL_WORK);
             let drained = match &mut self.display {
                 Some(display) => {
                     let mut encode = |lines: &[u8], said, out: &mut _| display.encode(lines, said, line_end, out);
@@ -83,7 +83,13 @@ impl Connection {
             };
             self.note_unwritten(encoded);
             match status {
-                DrainStatus::Progress(_) => progress = true,
+                DrainStatus::Progress(count) => {
+                    progress = true;
+                    self.slice.charge_bytes(count);
+                    if self.slice.is_used_up() {
+                        break;
+                    }
+                }
                 DrainStatus::Blocked => break,
                 DrainStatus::Empty | DrainStatus::Failed => {
                     self.end_draining();

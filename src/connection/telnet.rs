@@ -212,7 +212,7 @@ impl Connection {
             && let Some(telnet) = &mut self.telnet
             && let Err(later) = telnet.budget.spend_bytes(bytes, now)
         {
-            self.deadlines.set(Deadline::RateLimit, later.into());
+            self.deadlines.extend(Deadline::RateLimit, later.into());
         }
     }
 }

@@ -26,10 +26,10 @@ fn future_size<F: Future>(_: impl FnOnce(Box<Connection>) -> F) -> usize {
 /// own, and this future, which has to stay within the second step.
 #[test]
 fn a_connection_is_small() {
-    assert!(size_of::<Connection>() <= 288, "{}", size_of::<Connection>());
+    assert!(size_of::<Connection>() <= 304, "{}", size_of::<Connection>());
     let future = future_size(Connection::serve);
     assert!(future <= 128, "{future}");
-    assert!(size_of::<Peer<Socket>>() <= 128, "{}", size_of::<Peer<Socket>>());
+    assert!(size_of::<Peer<Socket>>() <= 136, "{}", size_of::<Peer<Socket>>());
 }
 
 /// Collects the log of the server's thread.

@@ -12,8 +12,10 @@ pub(crate) enum Deadline {
     Login,
     /// The peer's next read of bytes of its backlog.
     Stall,
-    /// The time from which the rate allows the next line.
+    /// The time from which the rates allow more input.
     RateLimit,
+    /// The time from which the budget of the address allows the delayed line.
+    AddressBudget,
     /// The end of the time in which a peer that can't be written to is still read.
     ReadGrace,
     /// The end of the final flush.
@@ -27,10 +29,11 @@ pub(crate) enum Deadline {
 }
 
 /// Every deadline, in the order of its number.
-const KINDS: [Deadline; 8] = [
+const KINDS: [Deadline; 9] = [
     Deadline::Login,
     Deadline::Stall,
     Deadline::RateLimit,
+    Deadline::AddressBudget,
     Deadline::ReadGrace,
     Deadline::Flush,
     Deadline::Agreement,
@@ -58,6 +61,14 @@ impl Deadlines {
             self.0.get_or_insert_with(|| Box::new(Armed { sleep: Box::pin(sleep_until(at)), at: [None; KINDS.len()] }));
         armed.at[kind as usize] = Some(at);
         armed.rearm();
+    }
+
+    /// Sets a deadline, unless it is set to a later time.
+    pub(crate) fn extend(&mut self, kind: Deadline, at: Instant) {
+        let is_later = self.0.as_ref().and_then(|armed| armed.at[kind as usize]).is_some_and(|set| set >= at);
+        if !is_later {
+            self.set(kind, at);
+        }
     }
 
     /// Clears a deadline.

@@ -3,6 +3,7 @@
 //! GCRA stores one instant per limiter. It needs no counter, no timer and no clock of its own.
 
 use std::num::NonZeroU32;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// The setting of a rate limit: units per second, and units at once.
@@ -44,19 +45,38 @@ impl RateLimit {
     }
 }
 
+/// The origin of the times that limiters keep: 8 bytes in place of the 16 of an `Instant`, since each connection has
+/// several limiters. Times before it count as the origin itself.
+static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Returns the nanoseconds from the origin of all limiters to `time`.
+pub(super) fn to_nanos(time: Instant) -> u64 {
+    duration_to_nanos(time.saturating_duration_since(*ORIGIN))
+}
+
+/// Returns the time that is `nanos` after the origin of all limiters.
+pub(super) fn from_nanos(nanos: u64) -> Instant {
+    *ORIGIN + Duration::from_nanos(nanos)
+}
+
+/// Returns a duration in nanoseconds, at most 584 years.
+pub(super) fn duration_to_nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// The state of a rate limit: how much of a [`RateLimit`] one connection has used.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RateLimiter {
-    /// The theoretical arrival time (I.371: TAT): when the next unit would arrive if all units so far
-    /// had arrived at exactly the rate.
-    theoretical_arrival: Instant,
+    /// The theoretical arrival time (I.371: TAT), in nanoseconds after [`ORIGIN`]: when the next unit would arrive if all
+    /// units so far had arrived at exactly the rate.
+    theoretical_arrival: u64,
 }
 
 impl RateLimiter {
     /// Returns a limiter of which nothing is used at `now`.
     #[must_use]
     pub(crate) fn new(now: Instant) -> Self {
-        Self { theoretical_arrival: now }
+        Self { theoretical_arrival: to_nanos(now) }
     }
 
     /// Returns whether the limit allows one more unit at `now`, without spending it.
@@ -64,14 +84,14 @@ impl RateLimiter {
     /// # Errors
     /// The earliest instant at which the limit allows one more unit, if that is after `now`.
     pub(crate) fn check(&self, limit: &RateLimit, now: Instant) -> Result<(), Instant> {
-        if limit.emission_interval.is_zero() {
-            // The limit may have been lifted while units beyond it were a debt.
-            return Ok(());
-        }
-        match self.theoretical_arrival.checked_sub(limit.tolerance) {
-            Some(allowed_at) if allowed_at > now => Err(allowed_at),
-            _ => Ok(()),
-        }
+        // The limit may have been lifted while units beyond it were a debt.
+        let allowed_at = self.theoretical_arrival.saturating_sub(duration_to_nanos(limit.tolerance));
+        if limit.is_unlimited() || allowed_at <= to_nanos(now) { Ok(()) } else { Err(from_nanos(allowed_at)) }
+    }
+
+    /// Returns whether more than half of the burst is used at `now`.
+    pub(crate) fn is_half_used(&self, limit: &RateLimit, now: Instant) -> bool {
+        self.theoretical_arrival.saturating_sub(to_nanos(now)) > duration_to_nanos(limit.tolerance) / 2
     }
 
     /// Spends one unit at `now`, whether or not [`check`](Self::check) allows it.
@@ -85,8 +105,9 @@ impl RateLimiter {
     pub(crate) fn spend_many(&mut self, count: u32, limit: &RateLimit, now: Instant) {
         // Without a limit the arrival time must not move: one read takes `now` once for many lines, so
         // a later `check` may see an earlier instant than this call did.
-        if !limit.emission_interval.is_zero() {
-            self.theoretical_arrival = self.theoretical_arrival.max(now) + limit.emission_interval * count;
+        if !limit.is_unlimited() {
+            let cost = duration_to_nanos(limit.emission_interval).saturating_mul(count.into());
+            self.theoretical_arrival = self.theoretical_arrival.max(to_nanos(now)).saturating_add(cost);
         }
     }
 }

@@ -1,23 +1,20 @@
 //! A rate limiter that many connections share, without a lock: the generic cell rate algorithm on one atomic.
 
-use crate::limits::rate::RateLimit;
+use crate::limits::rate::{RateLimit, duration_to_nanos, from_nanos, to_nanos};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The state of a [`RateLimit`] that several connections use up together.
 #[derive(Debug)]
 pub(crate) struct SharedRateLimiter {
-    /// The origin of `theoretical_arrival`.
-    origin: Instant,
-    /// The theoretical arrival time of the next unit, in nanoseconds after `origin`. Relaxed: it publishes no other
-    /// memory.
+    /// The theoretical arrival time of the next unit, as [`to_nanos`] counts. Relaxed: it publishes no other memory.
     theoretical_arrival: AtomicU64,
 }
 
 impl SharedRateLimiter {
     /// Returns a limiter of which nothing is used at `now`.
     pub(crate) fn new(now: Instant) -> Self {
-        Self { origin: now, theoretical_arrival: AtomicU64::new(0) }
+        Self { theoretical_arrival: AtomicU64::new(to_nanos(now)) }
     }
 
     /// Spends `units` and returns the instant from which the limit allows the work that they pay for; an instant that is
@@ -26,8 +23,11 @@ impl SharedRateLimiter {
     /// Units beyond the limit are spent, too: the instants of several waiting connections follow each other, so each
     /// waits for its own turn.
     pub(crate) fn spend(&self, units: u32, limit: &RateLimit, now: Instant) -> Instant {
-        let (interval, tolerance) = (nanos(limit.emission_interval()), nanos(limit.tolerance()));
-        let now_nanos = nanos(now.saturating_duration_since(self.origin));
+        if limit.is_unlimited() {
+            return now;
+        }
+        let interval = duration_to_nanos(limit.emission_interval());
+        let now_nanos = to_nanos(now);
         let cost = interval.saturating_mul(units.into());
         let advance = |arrival: u64| Some(arrival.max(now_nanos).saturating_add(cost));
         let before = self
@@ -36,33 +36,28 @@ impl SharedRateLimiter {
             .unwrap_or_else(|unchanged| unchanged);
         // The limit allows the work once the units before it and its own are within the burst. Work that costs more than
         // the burst is allowed when nothing else is owed.
-        let burst = tolerance.saturating_add(interval);
+        let burst = duration_to_nanos(limit.tolerance()).saturating_add(interval);
         let allowed_at = before.max(now_nanos).saturating_add(cost.min(burst)).saturating_sub(burst);
-        if interval == 0 { now } else { self.origin + Duration::from_nanos(allowed_at) }
+        from_nanos(allowed_at)
     }
 
     /// Returns the instant from which the limit allows one more unit, without spending it.
     pub(crate) fn ready_at(&self, limit: &RateLimit) -> Instant {
         let arrival = self.theoretical_arrival.load(Ordering::Relaxed);
-        let allowed_at = if limit.is_unlimited() { 0 } else { arrival.saturating_sub(nanos(limit.tolerance())) };
-        self.origin + Duration::from_nanos(allowed_at)
+        from_nanos(arrival.saturating_sub(duration_to_nanos(limit.tolerance())))
     }
 
     /// Returns whether nothing of the limit is used at `now`, so that a new limiter is as good.
     pub(crate) fn is_unused(&self, now: Instant) -> bool {
-        self.theoretical_arrival.load(Ordering::Relaxed) <= nanos(now.saturating_duration_since(self.origin))
+        self.theoretical_arrival.load(Ordering::Relaxed) <= to_nanos(now)
     }
-}
-
-/// Returns a duration in nanoseconds, at most 584 years.
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::num::NonZeroU32;
+    use std::time::Duration;
 
     fn limit(rate: u32, burst: u32) -> RateLimit {
         RateLimit::new(rate, NonZeroU32::new(burst).unwrap())

@@ -15,3 +15,6 @@ pub(crate) use linger::linger_close;
 pub use listener::ListenError;
 pub(crate) use listener::{Listener, ListenerProtocol};
 pub(crate) use socket::Socket;
+
+/// The most bytes of kernel memory that the receive buffer of one socket takes.
+pub(crate) const RECEIVE_BUFFER_BYTES: usize = 64 << 10;

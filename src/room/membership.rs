@@ -120,6 +120,16 @@ impl Membership {
         self.spawn_pass(self.inbox().send(Operation::ShowMembers(Box::new(member), listing)));
     }
 
+    /// Returns the number of the room's members, as the last pass has left them.
+    pub(crate) fn member_count(&self) -> usize {
+        self.room.roster().len()
+    }
+
+    /// Returns the number of rooms of the server.
+    pub(crate) fn room_count(&self) -> usize {
+        self.registry.len()
+    }
+
     /// Passes the number of the room's members and their names to `visit`, as the last pass has left them.
     pub(crate) fn visit_members(&self, visit: impl FnOnce(usize, &mut dyn Iterator<Item = &UserName>)) {
         let members = self.room.roster().snapshot();

@@ -14,6 +14,8 @@ const MAX_LINE_LENGTH: usize = 1 << 10;
 pub(super) struct InputHistory {
     /// The entered lines, newest first.
     lines: VecDeque<String>,
+    /// The bytes of all entered lines.
+    bytes: usize,
     /// How many lines back the shown line is; 0 is the line that the user edits.
     position: usize,
     /// The line that the user edits, while an entered line is shown.
@@ -28,8 +30,16 @@ impl InputHistory {
         if line.is_empty() || line.len() > MAX_LINE_LENGTH || self.lines.front().is_some_and(|last| last == line) {
             return;
         }
-        self.lines.truncate(MAX_LINES - 1);
+        if self.lines.len() == MAX_LINES {
+            self.bytes -= self.lines.pop_back().map_or(0, |line| line.len());
+        }
+        self.bytes += line.len();
         self.lines.push_front(line.to_owned());
+    }
+
+    /// Returns how many bytes all lines have, the one that the user edits included.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.edited_line.len() + self.bytes
     }
 
     /// Returns to the line that the user edits, which is empty from now on.

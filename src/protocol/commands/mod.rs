@@ -3,6 +3,7 @@
 //! Parsing and the help live here. The connection runs the commands.
 
 mod arguments;
+mod cost;
 mod error;
 mod help;
 mod table;
@@ -10,6 +11,7 @@ mod table;
 mod tests;
 mod time_offset;
 
+pub(crate) use cost::{CostScale, cost};
 pub(crate) use error::{ArgumentError, CommandError};
 pub(crate) use help::push_help;
 pub(crate) use table::CommandSpec;

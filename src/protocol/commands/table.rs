@@ -1,23 +1,4 @@
-//! The table of chat commands: the words, arguments, help and parser of each.
-//!
-//! The work that each command makes the server do, which the connection charges before it runs the command.
-//! `n` is the number of members of the asker's room, `m` of the room that it joins:
-//!
-//! | command | work | output |
-//! |---|---|---|
-//! | `/help` | formats the table | at most 24 rows of 79 bytes, to the asker |
-//! | `/who` | takes 50 of `n` names and sorts those | at most 1.2 KiB, to the asker |
-//! | `/rooms` | walks all rooms of the server, under a read lock of each shard in turn | at most 1.5 KiB, to the asker |
-//! | `/join` | copies the member maps of both rooms, `n` + `m` entries | one line to each of `n` + `m` members |
-//! | `/nick` | copies the member map, `n` entries | one line to each of `n` members |
-//! | `/me` | the work of a chat line | one line to each of `n` members |
-//! | `/msg`, `/reply` | looks one name up among `n` | one line to the asker and one to the addressee |
-//! | `/last N` | copies `N` lines of the history, at most 64 KiB | those lines, to the asker |
-//! | `/ignore`, `/unignore` | searches the connection's list of hidden names | one line to the asker |
-//! | `/ui` | negotiates telnet options, redraws the input line | at most one row of the terminal and 20 bytes |
-//! | `/time`, `/color` | sets a field of the connection | one line to the asker |
-//! | `/quit` | copies the member map, `n` entries | one line to each of `n` members |
-//! | an unknown word | compares it, cut to 16 bytes, with every word of the table | one line to the asker |
+//! The table of chat commands: the words, arguments, help and parser of each. Their costs stand in `cost.rs`.
 
 use super::arguments::{
     parse_help, parse_ignore, parse_join, parse_last, parse_msg, parse_quit, parse_switch, parse_time, parse_user_name,

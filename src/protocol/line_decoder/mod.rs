@@ -177,6 +177,11 @@ impl LineDecoder {
         self.line_end = LineEnd::EndedByCr;
     }
 
+    /// Returns how many bytes the unfinished line has.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.unfinished.len()
+    }
+
     /// Returns the longest line, in bytes.
     pub(crate) fn max_line(&self) -> usize {
         self.max_line as usize

@@ -96,6 +96,18 @@ impl Editor {
         self.keys.is_after_cr()
     }
 
+    /// Returns the length of the edited line in bytes: a key may move all of them.
+    #[must_use]
+    pub(crate) fn line_len(&self) -> usize {
+        self.line.text().len()
+    }
+
+    /// Returns how many bytes the editor keeps: the edited line, the erased text and the entered lines.
+    #[must_use]
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.line.text().len() + self.erased.len() + self.history.held_bytes()
+    }
+
     /// Removes keys from the front of `input` up to one that causes an event, at most 1 KiB, so that the
     /// caller can charge them. Draws nothing: [`render_delay`](Self::render_delay) tells when to render.
     ///

@@ -1,0 +1,59 @@
+//! The slice of a poll: the work that a connection does before the other tasks of its worker get their turn.
+
+/// The units of a slice: about 1 ms. A unit is about a quarter of a microsecond.
+const SLICE: u32 = 4_096;
+
+/// The units of a system call that reads or writes a socket: 3 to 10 µs.
+pub(super) const SYSTEM_CALL_WORK: u32 = 20;
+
+/// The units of a line or of a telnet command, beside those of its bytes.
+pub(super) const ITEM_WORK: u32 = 2;
+
+/// The units of a command or of a key that draws the row of the input line.
+pub(super) const COMMAND_WORK: u32 = 40;
+
+/// The bytes that are decoded and made safe for one unit.
+const BYTES_PER_UNIT: usize = 128;
+
+/// The work of the current poll. One counter for all kinds of work.
+#[derive(Debug, Default)]
+pub(super) struct PollSlice(u32);
+
+impl PollSlice {
+    /// Charges work that is about to be done.
+    pub(super) fn charge(&mut self, units: u32) {
+        self.0 = self.0.saturating_add(units);
+    }
+
+    /// Charges the work on `count` bytes.
+    pub(super) fn charge_bytes(&mut self, count: usize) {
+        self.charge(u32::try_from(count / BYTES_PER_UNIT).unwrap_or(u32::MAX));
+    }
+
+    /// Returns whether the connection has to yield before it does more work.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.0 >= SLICE
+    }
+
+    /// Begins the slice of the next poll.
+    pub(super) fn restart(&mut self) {
+        self.0 = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_kinds_of_work_use_up_one_slice() {
+        let mut slice = PollSlice::default();
+        slice.charge(SLICE - 2);
+        slice.charge_bytes(2 * BYTES_PER_UNIT - 1);
+        assert!(!slice.is_used_up());
+        slice.charge_bytes(BYTES_PER_UNIT);
+        assert!(slice.is_used_up());
+        slice.restart();
+        assert!(!slice.is_used_up());
+    }
+}
