@@ -356,7 +356,9 @@ fn hidden_names_are_hidden_in_line_mode_and_in_the_history() {
 /// A display encodes lines, and lines of a hidden name encode to nothing: the lines after them are shown all the same.
 #[test]
 fn lines_after_many_hidden_lines_are_shown() {
-    let server = TestServer::start_with(common::test_settings(|settings| settings.live.rate = 0));
+    let server = TestServer::start_with(common::test_settings(|settings| {
+        (settings.live.rate, settings.live.byte_rate) = (0, 0)
+    }));
     let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
     alice.send("/ignore bob\n");
     alice.expect_line("*** lines of bob are hidden from now on: /unignore bob shows them");

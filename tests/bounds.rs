@@ -117,7 +117,7 @@ fn lines_beyond_the_rate_are_delayed_and_not_lost() {
 fn full_inbox_blocks_its_senders_and_loses_no_line() {
     let server = TestServer::start_with(test_settings(|settings| {
         settings.rooms.inbox_bytes = 1_000;
-        settings.live.rate = 0;
+        (settings.live.rate, settings.live.byte_rate) = (0, 0);
     }));
     let mut witness = server.join("room", "witness");
     std::thread::scope(|scope| {
@@ -167,7 +167,7 @@ fn send_until(alice: &mut Client, mut done: impl FnMut(&str) -> bool) -> usize {
 fn stalled_reader_is_closed() {
     let server = TestServer::start_with(test_settings(|settings| {
         settings.live.stall_timeout = SHORT;
-        settings.live.rate = 0;
+        (settings.live.rate, settings.live.byte_rate) = (0, 0);
     }));
     let (mut alice, _bob) = server.join_pair("room", "alice", "bob");
     send_until(&mut alice, |received| received == "bob has left");
@@ -178,7 +178,7 @@ fn slow_reader_is_kicked_with_a_reason() {
     let config = test_settings(|settings| {
         settings.live.slow_reader = SlowReader::Kick;
         settings.live.backlog = 100_000;
-        settings.live.rate = 0;
+        (settings.live.rate, settings.live.byte_rate) = (0, 0);
     });
     let server = TestServer::start_with(config);
     let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
@@ -198,7 +198,7 @@ fn slow_reader_that_floods_is_kicked_while_its_input_is_blocked() {
         settings.live.backlog = 200_000;
         settings.rooms.inbox_bytes = 200;
         settings.live.max_line = 100;
-        settings.live.rate = 0;
+        (settings.live.rate, settings.live.byte_rate) = (0, 0);
     });
     let server = TestServer::start_with(config);
     let mut alice = server.join("room", "alice");
@@ -219,7 +219,7 @@ fn slow_reader_that_floods_is_kicked_while_its_input_is_blocked() {
 fn slow_reader_is_told_how_many_lines_it_missed() {
     let server = TestServer::start_with(test_settings(|settings| {
         settings.live.backlog = 100_000;
-        settings.live.rate = 0;
+        (settings.live.rate, settings.live.byte_rate) = (0, 0);
     }));
     let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
     let total = 1_000;
@@ -240,7 +240,7 @@ fn unread_replies_are_skipped_and_counted() {
     const ASKED: usize = 30_000;
     let server = TestServer::start_with(test_settings(|settings| {
         settings.live.backlog = 100_000;
-        settings.live.rate = 0;
+        (settings.live.rate, settings.live.byte_rate) = (0, 0);
     }));
     let (mut alice, mut mallory) = server.join_pair("room", "alice", "mallory");
     mallory.send(format!("{}done\n", "/help\n".repeat(ASKED)));
@@ -265,7 +265,7 @@ fn stalled_reader_is_closed_although_it_sends_commands() {
     let server = TestServer::start_with(test_settings(|settings| {
         settings.live.stall_timeout = SHORT;
         settings.live.backlog = 100_000;
-        settings.live.rate = 0;
+        (settings.live.rate, settings.live.byte_rate) = (0, 0);
     }));
     let (mut alice, bob) = server.join_pair("room", "alice", "bob");
     let mut sender = bob.sender();
@@ -323,7 +323,7 @@ fn paste_of_a_megabyte_fills_the_input_line() {
 fn history_requests_are_answered_one_at_a_time() {
     const ASKED: u64 = 300;
     let server = TestServer::start_with(test_settings(|settings| {
-        settings.live.rate = 0;
+        (settings.live.rate, settings.live.byte_rate) = (0, 0);
         settings.network.workers = Some(1);
     }));
     let mut alice = server.join("room", "alice");

@@ -283,7 +283,7 @@ fn replay_continues_in_the_live_lines_without_a_gap() {
         let server = TestServer::start_with(test_settings(|settings| {
             settings.rooms.replay_lines = 7;
             settings.network.workers = Some(workers);
-            settings.live.rate = 0;
+            (settings.live.rate, settings.live.byte_rate) = (0, 0);
         }));
         let (mut talker, done) = (server.join("room", "talker"), AtomicBool::new(false));
         let (all, seen) = thread::scope(|scope| {
@@ -530,7 +530,7 @@ fn line_editor_shows_the_close_reason_in_place_of_its_row() {
     let mut server = TestServer::start_with(test_settings(|settings| {
         settings.live.slow_reader = SlowReader::Kick;
         settings.live.backlog = 100_000;
-        settings.live.rate = 0;
+        (settings.live.rate, settings.live.byte_rate) = (0, 0);
     }));
     let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
     bob.send([b"/ui on\r\n", AGREEMENT, b"hello\r\nhalf a li"].concat());

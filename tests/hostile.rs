@@ -225,7 +225,7 @@ fn ten_thousand_silent_sockets_are_closed_in_bounded_memory() {
 fn stopped_reader_does_not_delay_other_members() {
     let server = TestServer::start_with(test_settings(|settings| {
         settings.live.stall_timeout = Duration::from_secs(3600);
-        settings.live.rate = 0;
+        (settings.live.rate, settings.live.byte_rate) = (0, 0);
     }));
     let mut neighbours = Neighbours::new(&server);
     let _mallory = server.join("room", "mallory");

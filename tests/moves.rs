@@ -72,7 +72,7 @@ fn name_requested_by_joins_and_renames_is_given_once() {
 fn name_is_free_after_its_holder_is_renamed() {
     const ROUNDS: usize = 300;
     let server = TestServer::start_with(test_settings(|settings| {
-        settings.live.rate = 0;
+        (settings.live.rate, settings.live.byte_rate) = (0, 0);
     }));
     let mut witness = server.join("room", "witness");
     thread::scope(|scope| {
@@ -223,7 +223,7 @@ fn check(journey: &Journey, rooms: &[RoomLog]) -> usize {
 fn check_one_order(plan: Moves) {
     let server = TestServer::start_with(test_settings(|settings| {
         settings.network.workers = Some(plan.workers);
-        settings.live.rate = 0;
+        (settings.live.rate, settings.live.byte_rate) = (0, 0);
     }));
     let witnesses: Vec<Client> =
         (0..plan.rooms).map(|room| server.join(&format!("r{room}"), &format!("wr{room}"))).collect();

@@ -113,7 +113,7 @@ fn interrupt_drops_the_line_and_its_timing_mark_is_answered_each_time() {
 fn timing_mark_is_answered_after_the_output_before_it() {
     const LINES: usize = 800;
     let server = TestServer::start_with(test_settings(|settings| {
-        settings.live.rate = 0;
+        (settings.live.rate, settings.live.byte_rate) = (0, 0);
         settings.live.backlog = 32 << 20;
     }));
     let (mut bob, mut alice) = server.join_pair("room", "bob", "alice");

@@ -118,7 +118,7 @@ fn list_from_who_and_notices_equals_the_roster_at_each_answer() {
     for workers in [1, 2, 4] {
         let server = TestServer::start_with(test_settings(|settings| {
             settings.network.workers = Some(workers);
-            settings.live.rate = 0;
+            (settings.live.rate, settings.live.byte_rate) = (0, 0);
         }));
         let mut keeper = server.join("room", "keeper");
         keeper.send("/who\n");

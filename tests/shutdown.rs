@@ -104,7 +104,7 @@ fn fill_backlog(alice: &mut Client, lines: usize) -> Vec<String> {
 /// Returns settings with a backlog that holds all lines of [`fill_backlog`].
 fn set_large_backlog(settings: &mut roomcast::Settings) {
     settings.live.backlog = 64 << 20;
-    settings.live.rate = 0;
+    (settings.live.rate, settings.live.byte_rate) = (0, 0);
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn notice_is_the_last_line_of_peers_that_are_busy_with_commands() {
     for workers in [1, 2, 4] {
         let mut server = TestServer::start_with(test_settings(|settings| {
             settings.network.workers = Some(workers);
-            settings.live.rate = 0;
+            (settings.live.rate, settings.live.byte_rate) = (0, 0);
         }));
         let busy: Vec<_> = (0..8 * COMMANDS.len()).map(|n| server.join("room", &format!("busy{n}"))).collect();
         let start = Barrier::new(busy.len() + 1);

@@ -82,7 +82,7 @@ fn stopped_reader_among_a_hundred_misses_200_mb_in_bounded_memory() {
 fn input_line_switched_by_a_slow_reader_tears_no_line() {
     const LINES: usize = 600;
     let server = TestServer::start_with(test_settings(|settings| {
-        settings.live.rate = 0;
+        (settings.live.rate, settings.live.byte_rate) = (0, 0);
         settings.live.backlog = 64 << 20;
     }));
     let (mut bob, mut alice) = server.join_pair("room", "bob", "alice");
@@ -142,7 +142,7 @@ fn reader_with_an_input_line_loses_no_line_of_a_paste() {
     for (slow_reader, workers) in [(SlowReader::Skip, 1), (SlowReader::Skip, 2), (SlowReader::Kick, 2)] {
         let server = TestServer::start_with(test_settings(|settings| {
             settings.network.workers = Some(workers);
-            settings.live.rate = 0;
+            (settings.live.rate, settings.live.byte_rate) = (0, 0);
             settings.live.slow_reader = slow_reader;
         }));
         let (mut bob, mut alice) = server.join_pair("room", "bob", "alice");

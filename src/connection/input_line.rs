@@ -18,7 +18,7 @@ use tokio::time::Instant;
 const KEYS_PER_BYTE: usize = 8;
 
 /// How many bytes of the edited line are moved by a key for the cost of that key again.
-const LINE_BYTES_PER_KEY: usize = 2 << 10;
+const LINE_BYTES_PER_KEY: usize = 8 << 10;
 
 /// How many bytes a redraw of the row is charged as: a key that is held down repeats 30 times a second, and each repetition
 /// draws.
