@@ -75,11 +75,19 @@ impl Connection {
                 self.end_of_input(lines)
             }
             Ok(count) => {
+                self.restart_idle_deadline();
                 let (rest, outcome) = self.process_input(&input[..count], lines);
                 self.held_input = (!rest.is_empty()).then(|| Box::new(Bytes::copy_from_slice(rest)));
                 outcome
             }
             Err(error) => Err(CloseReason::Lost(error.kind())),
+        }
+    }
+
+    /// Moves the deadline of a member that sends nothing; without an idle timeout there is none to move.
+    pub(super) fn restart_idle_deadline(&mut self) {
+        if self.deadlines.is_set(Deadline::Idle) {
+            self.deadlines.set_after(Deadline::Idle, self.context.live.get().idle_timeout);
         }
     }
 

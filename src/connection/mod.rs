@@ -23,6 +23,7 @@ mod tests;
 mod timers;
 
 use crate::config::{Live, Motd};
+use crate::limits::login_queue::LoginTicket;
 use crate::limits::rate::RateLimiter;
 use crate::net::{ListenerProtocol, PeerAddress, Socket};
 use crate::peer::{OutputOp, Peer, PeerId};
@@ -94,8 +95,8 @@ pub(crate) struct Connection {
     /// How much of its rate the peer has used.
     rate: RateLimiter,
     deadlines: Deadlines,
-    /// Completes when the server begins to end; `None` after the JOIN line: from then on the room's SHUTDOWN event
-    /// replaces it.
+    /// Completes when the server begins to end, or when the connection has to make way for another one; `None` after the
+    /// JOIN line: from then on the room's SHUTDOWN event replaces it.
     shutdown: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     output_status: OutputStatus,
     /// Encoded bytes in the output buffer when it was last asked.
@@ -111,6 +112,8 @@ pub(crate) struct Connection {
     /// The protocol of its listener.
     protocol: ListenerProtocol,
     login_attempts: LoginAttempts,
+    /// The entry in the queue of connections that have not joined; `None` once a room has admitted the peer.
+    login_ticket: Option<Arc<LoginTicket>>,
 }
 
 impl Connection {
@@ -120,10 +123,11 @@ impl Connection {
         socket: Socket,
         (address, protocol): (PeerAddress, ListenerProtocol),
         id: PeerId,
+        login_ticket: Arc<LoginTicket>,
     ) -> Box<Self> {
         let live = context.live.get();
         let mut deadlines = Deadlines::default();
-        deadlines.set(Deadline::Login, Instant::now() + live.login_timeout);
+        deadlines.set_after(Deadline::Login, live.login_timeout);
         context.unflushed_inputs.add();
         Box::new(Self {
             peer: Arc::new(Peer::new(id, live.backlog, live.slow_reader, socket)),
@@ -136,7 +140,7 @@ impl Connection {
             pending_output: None,
             rate: RateLimiter::new(Instant::now().into_std()),
             deadlines,
-            shutdown: Some(Box::pin(context.shutdown.clone().cancelled_owned())),
+            shutdown: Some(Box::pin(login_ticket.ended())),
             output_status: OutputStatus::Empty,
             unwritten: 0,
             input_closed: false,
@@ -145,6 +149,7 @@ impl Connection {
             address,
             protocol,
             login_attempts: Some(login_attempts(protocol)),
+            login_ticket: Some(login_ticket),
             context,
         })
     }

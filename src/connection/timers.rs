@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// The events that have a deadline.
@@ -24,10 +25,12 @@ pub(crate) enum Deadline {
     InterruptNotice,
     /// The time from which the row of the input line may be drawn again.
     Redraw,
+    /// The time from which a member that has sent nothing is idle for too long.
+    Idle,
 }
 
 /// Every deadline, in the order of its number.
-const KINDS: [Deadline; 8] = [
+const KINDS: [Deadline; 9] = [
     Deadline::Login,
     Deadline::Stall,
     Deadline::RateLimit,
@@ -36,6 +39,7 @@ const KINDS: [Deadline; 8] = [
     Deadline::Agreement,
     Deadline::InterruptNotice,
     Deadline::Redraw,
+    Deadline::Idle,
 ];
 
 /// The deadlines of one connection. Costs a pointer while none is set: most peers have none.
@@ -58,6 +62,13 @@ impl Deadlines {
             self.0.get_or_insert_with(|| Box::new(Armed { sleep: Box::pin(sleep_until(at)), at: [None; KINDS.len()] }));
         armed.at[kind as usize] = Some(at);
         armed.rearm();
+    }
+
+    /// Sets a deadline after a timeout from now, or moves it; a timeout of zero is no limit, and sets none.
+    pub(crate) fn set_after(&mut self, kind: Deadline, timeout: Duration) {
+        if !timeout.is_zero() {
+            self.set(kind, Instant::now() + timeout);
+        }
     }
 
     /// Clears a deadline.
@@ -112,7 +123,6 @@ impl Armed {
 mod tests {
     use super::*;
     use std::future::poll_fn;
-    use std::time::Duration;
 
     #[tokio::test(start_paused = true)]
     async fn deadlines_come_in_order_and_once() {
@@ -124,6 +134,8 @@ mod tests {
         deadlines.set(Deadline::RateLimit, start + Duration::from_secs(9));
         deadlines.set(Deadline::Flush, start + Duration::from_secs(4));
         deadlines.clear(Deadline::Flush);
+        deadlines.set_after(Deadline::Idle, Duration::ZERO);
+        assert!(!deadlines.is_set(Deadline::Idle), "a timeout of zero is no limit");
         for (kind, second) in [(Deadline::Login, 1), (Deadline::Stall, 3), (Deadline::RateLimit, 9)] {
             assert!(deadlines.is_set(kind));
             assert_eq!(poll_fn(|context| deadlines.poll(context)).await, kind);
