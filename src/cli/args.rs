@@ -4,12 +4,16 @@ use super::motd_file::{MotdFileError, read_motd};
 use super::values::{default_of, parse_mode, slow_reader_parser, switch_parser};
 use clap::builder::{BoolishValueParser, StyledStr};
 use clap::{CommandFactory, FromArgMatches};
-use roomcast::config::units::{parse_dead_timeout, parse_duration, parse_duration_or_zero, parse_size};
+use roomcast::config::units::{
+    parse_byte_burst, parse_byte_rate, parse_dead_timeout, parse_duration, parse_memory, parse_size, parse_size_limit,
+    parse_timeout,
+};
 use roomcast::config::{
-    DEFAULT_PORT, ListenAddress, LiveSettings, NetworkSettings, RoomSettings, Settings, SettingsError, SlowReader,
+    DEFAULT_PORT, ExemptItem, ExemptNetworks, ListenAddress, LiveSettings, NetworkSettings, RoomSettings, Settings,
+    SettingsError, SlowReader,
 };
 use std::net::IpAddr;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,7 +29,7 @@ use std::time::Duration;
 /// The server listens on every interface unless --bind or --listen says otherwise, and without encryption: any client
 /// that reaches the port can join and read along.
 ///
-/// Times are written as 500ms, 30s or 1m, sizes as 20000, 64KiB or 1MiB. Each flag can also be set by an environment
+/// Times are written as 500ms, 30s or 1m, sizes as 20000, 64KiB or 1MiB; 0 lifts a bound. Each flag can also be set by an environment
 /// variable, as ROOMCAST_MAX_LINE.
 #[expect(clippy::doc_markdown, reason = "the help shows this text as it is")]
 #[derive(Debug, clap::Parser)]
@@ -33,6 +37,8 @@ use std::time::Duration;
 struct Args {
     #[command(flatten)]
     network: NetworkArgs,
+    #[command(flatten)]
+    admission: AdmissionArgs,
     #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
@@ -68,11 +74,36 @@ struct NetworkArgs {
     /// Threads that serve connections [default: one for each core]
     #[arg(long, value_name = "N", env = "ROOMCAST_WORKERS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Option<u16>,
+}
 
-    /// The most connections; more are told that the server is full [default: what the limit of open files
-    /// allows, less 64]
+#[derive(Debug, clap::Args)]
+struct AdmissionArgs {
+    /// The most connections; more are told that the server is full. The last tenth is for addresses that have none
+    /// [default, and 0: what the limit of open files allows, less 64]
     #[arg(long, value_name = "N", env = "ROOMCAST_MAX_CONNECTIONS")]
-    max_connections: Option<NonZeroUsize>,
+    max_connections: Option<usize>,
+
+    /// The most connections of one address, or of one IPv6 network of 64 bits; 0 = no limit
+    #[arg(long, value_name = "N", env = "ROOMCAST_MAX_PER_ADDRESS")]
+    max_per_address: Option<usize>,
+
+    /// Connections a second that one address may open; more are told why and closed; 0 = no limit
+    #[arg(long, value_name = "N", env = "ROOMCAST_CONNECT_RATE")]
+    connect_rate: Option<u32>,
+
+    /// Connections that one address may open at once before --connect-rate refuses more
+    #[arg(long, value_name = "N", env = "ROOMCAST_CONNECT_BURST")]
+    connect_burst: Option<NonZeroU32>,
+
+    /// Networks that --max-per-address and --connect-rate do not apply to, repeatable: as 10.0.0.0/8, ::1, or unix for
+    /// Unix sockets; none for no peer
+    #[arg(long, value_name = "CIDR", env = "ROOMCAST_EXEMPT", value_delimiter = ',')]
+    exempt: Vec<ExemptItem>,
+
+    /// The most memory for all queues, histories, unfinished lines and kernel buffers together, as 512MiB; 0 = no limit
+    /// [default: a quarter of the memory of the machine or the cgroup, whichever is smaller]
+    #[arg(long, value_name = "SIZE", env = "ROOMCAST_MEMORY", value_parser = parse_memory)]
+    memory: Option<NonZeroU64>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -81,11 +112,12 @@ struct LimitArgs {
     #[arg(long, value_name = "SIZE", env = "ROOMCAST_MAX_LINE", value_parser = parse_size)]
     max_line: Option<usize>,
 
-    /// How long a connection may take for its JOIN line, all tries together
-    #[arg(long, value_name = "TIME", env = "ROOMCAST_LOGIN_TIMEOUT", value_parser = parse_duration)]
+    /// How long a connection may take for its JOIN line, all tries together; 0 = no limit
+    #[arg(long, value_name = "TIME", env = "ROOMCAST_LOGIN_TIMEOUT", value_parser = parse_timeout)]
     login_timeout: Option<Duration>,
 
-    /// Lines a second that a connection may send; more are delayed, none is lost; 0 = no limit
+    /// Lines a second that a connection may send; more are delayed, none is lost; 0 = no limit, also of what the
+    /// commands, joins and leaves of an address may make the server do
     #[arg(long, value_name = "LINES", env = "ROOMCAST_RATE")]
     rate: Option<u32>,
 
@@ -93,8 +125,16 @@ struct LimitArgs {
     #[arg(long, value_name = "LINES", env = "ROOMCAST_BURST")]
     burst: Option<NonZeroU32>,
 
-    /// Bytes of lines that are kept for a peer that reads too slowly
-    #[arg(long, value_name = "SIZE", env = "ROOMCAST_BACKLOG", value_parser = parse_size)]
+    /// Bytes a second that a connection may send, as 128KiB/s; more are delayed, none is lost; 0 = no limit
+    #[arg(long, value_name = "SIZE", env = "ROOMCAST_BYTE_RATE", value_parser = parse_byte_rate)]
+    byte_rate: Option<u32>,
+
+    /// Bytes that a connection may send at once before --byte-rate delays it; more than --max-line
+    #[arg(long, value_name = "SIZE", env = "ROOMCAST_BYTE_BURST", value_parser = parse_byte_burst)]
+    byte_burst: Option<NonZeroU32>,
+
+    /// Bytes of lines that are kept for a peer that reads too slowly; 0 = no limit but --memory
+    #[arg(long, value_name = "SIZE", env = "ROOMCAST_BACKLOG", value_parser = parse_size_limit)]
     backlog: Option<usize>,
 
     /// The treatment of a peer whose backlog is full: skip drops new lines and tells it how many, kick closes it
@@ -102,11 +142,17 @@ struct LimitArgs {
           hide_possible_values = true)]
     slow_reader: Option<SlowReader>,
 
-    /// How long a peer with a backlog may take no byte of it before it is closed; at most --dead-timeout
-    #[arg(long, value_name = "TIME", env = "ROOMCAST_STALL_TIMEOUT", value_parser = parse_duration)]
+    /// How long a peer with a backlog may take no byte of it before it is closed; at most --dead-timeout;
+    /// 0 = no limit
+    #[arg(long, value_name = "TIME", env = "ROOMCAST_STALL_TIMEOUT", value_parser = parse_timeout)]
     stall_timeout: Option<Duration>,
 
-    /// How long a peer's machine may leave sent bytes and TCP keepalive probes unanswered before the peer is closed
+    /// How long a member may send nothing before it is closed; 0 = no limit
+    #[arg(long, value_name = "TIME", env = "ROOMCAST_IDLE_TIMEOUT", value_parser = parse_timeout)]
+    idle_timeout: Option<Duration>,
+
+    /// How long a peer's machine may leave sent bytes and TCP keepalive probes unanswered before the peer is closed;
+    /// 0 = no limit
     #[arg(long, value_name = "TIME", env = "ROOMCAST_DEAD_TIMEOUT", value_parser = parse_dead_timeout)]
     dead_timeout: Option<Duration>,
 
@@ -117,14 +163,19 @@ struct LimitArgs {
 
     /// How long a shutdown may take: at most half for lines that were received, the rest for what peers have not read;
     /// 0s = at once
-    #[arg(long, value_name = "TIME", env = "ROOMCAST_DRAIN", value_parser = parse_duration_or_zero)]
+    #[arg(long, value_name = "TIME", env = "ROOMCAST_DRAIN", value_parser = parse_duration)]
     drain: Option<Duration>,
 }
 
 #[derive(Debug, clap::Args)]
 struct RoomArgs {
-    /// Bytes of lines that a room has not delivered yet; beyond that its senders are read more slowly
-    #[arg(long, value_name = "SIZE", env = "ROOMCAST_INBOX", value_parser = parse_size)]
+    /// The most rooms; a JOIN line that would open one more is refused; 0 = no limit
+    #[arg(long, value_name = "N", env = "ROOMCAST_MAX_ROOMS")]
+    max_rooms: Option<usize>,
+
+    /// Bytes of lines that a room has not delivered yet; beyond that its senders are read more slowly; 0 = no limit but
+    /// --memory
+    #[arg(long, value_name = "SIZE", env = "ROOMCAST_INBOX", value_parser = parse_size_limit)]
     inbox: Option<usize>,
 
     /// The last lines that a room keeps for /last, at most 64KiB of them; 0 = none
@@ -205,7 +256,7 @@ fn command() -> clap::Command {
 impl Args {
     /// Returns the settings without the message of the day.
     fn into_settings(self) -> Result<Settings, SettingsError> {
-        let network = self.network.into_settings()?;
+        let network = self.admission.apply_to(self.network.into_settings()?)?;
         let mut live = self.limits.into_settings();
         live.bell = self.members.bell.unwrap_or(live.bell);
         Ok(Settings { network, rooms: self.rooms.into_settings(), live, motd: None })
@@ -224,8 +275,23 @@ impl NetworkArgs {
                 self.bind.into_iter().map(|ip| ListenAddress::Tcp { ip: Some(ip), port }).collect()
             }
         };
-        let Self { socket_mode, workers, max_connections, .. } = self;
-        Ok(NetworkSettings { listen, socket_mode, workers, max_connections, ..NetworkSettings::default() })
+        let Self { socket_mode, workers, .. } = self;
+        Ok(NetworkSettings { listen, socket_mode, workers, ..NetworkSettings::default() })
+    }
+}
+
+impl AdmissionArgs {
+    /// Returns `network` with the bounds of admission that are given.
+    fn apply_to(self, mut network: NetworkSettings) -> Result<NetworkSettings, SettingsError> {
+        network.max_connections = self.max_connections.and_then(NonZeroUsize::new);
+        network.max_per_address = self.max_per_address.unwrap_or(network.max_per_address);
+        network.connect_rate = self.connect_rate.unwrap_or(network.connect_rate);
+        network.connect_burst = self.connect_burst.unwrap_or(network.connect_burst);
+        network.memory = self.memory;
+        if !self.exempt.is_empty() {
+            network.exempt = ExemptNetworks::from_items(&self.exempt).map_err(|_| SettingsError::Exempt)?;
+        }
+        Ok(network)
     }
 }
 
@@ -233,19 +299,27 @@ impl LimitArgs {
     fn into_settings(self) -> LiveSettings {
         let default = LiveSettings::default();
         let dead_timeout = self.dead_timeout.unwrap_or(default.dead_timeout);
+        let max_line = self.max_line.unwrap_or(default.max_line);
+        // Only a burst that was asked for can be too small for a line.
+        let byte_burst = default.byte_burst.max(NonZeroU32::MIN.saturating_add(u32::try_from(max_line).unwrap_or(0)));
+        let stall_timeout =
+            if dead_timeout.is_zero() { default.stall_timeout } else { default.stall_timeout.min(dead_timeout) };
         LiveSettings {
-            max_line: self.max_line.unwrap_or(default.max_line),
+            max_line,
             login_timeout: self.login_timeout.unwrap_or(default.login_timeout),
             rate: self.rate.unwrap_or(default.rate),
             burst: self.burst.unwrap_or(default.burst),
+            byte_rate: self.byte_rate.unwrap_or(default.byte_rate),
+            byte_burst: self.byte_burst.unwrap_or(byte_burst),
             backlog: self.backlog.unwrap_or(default.backlog),
             slow_reader: self.slow_reader.unwrap_or(default.slow_reader),
             // Only a stall timeout that was asked for can contradict the dead timeout.
-            stall_timeout: self.stall_timeout.unwrap_or(default.stall_timeout.min(dead_timeout)),
+            stall_timeout: self.stall_timeout.unwrap_or(stall_timeout),
+            idle_timeout: self.idle_timeout.unwrap_or(default.idle_timeout),
             dead_timeout,
             commands: self.plain.map_or(default.commands, |plain| !plain),
             drain: self.drain.unwrap_or(default.drain),
-            ..default
+            bell: default.bell,
         }
     }
 }
@@ -258,7 +332,7 @@ impl RoomArgs {
             history_lines: self.history.map_or(default.history_lines, usize::from),
             replay_lines: self.replay.map_or(default.replay_lines, usize::from),
             allow_duplicate_names: self.allow_duplicate_names.unwrap_or(default.allow_duplicate_names),
-            ..default
+            max_rooms: self.max_rooms.unwrap_or(default.max_rooms),
         }
     }
 }
@@ -309,8 +383,48 @@ mod tests {
     #[test]
     fn a_stall_timeout_that_was_not_asked_for_follows_the_dead_timeout() {
         assert_eq!(settings(&["--dead-timeout", "3s"]).live.stall_timeout, Duration::from_secs(3));
+        assert_eq!(settings(&["--dead-timeout", "0"]).live.stall_timeout, Duration::from_secs(60));
         let told = contradiction(&["--dead-timeout", "3s", "--stall-timeout", "4s"]);
         assert!(told.starts_with("--stall-timeout 4s is longer than --dead-timeout 3s"), "{told}");
+    }
+
+    #[test]
+    fn zero_lifts_each_bound_that_can_be_lifted() {
+        let flags = ["--login-timeout", "--stall-timeout", "--idle-timeout", "--dead-timeout", "--rate", "--byte-rate"];
+        let sizes = ["--backlog", "--inbox", "--memory"];
+        let counts = ["--max-connections", "--max-per-address", "--connect-rate", "--max-rooms"];
+        let arguments: Vec<&str> = [&flags[..], &sizes, &counts].concat().into_iter().flat_map(|f| [f, "0"]).collect();
+        let Settings { network, rooms, live, .. } = settings(&arguments);
+        let times = [live.login_timeout, live.stall_timeout, live.idle_timeout, live.dead_timeout];
+        assert_eq!((times, live.rate, live.byte_rate), ([Duration::ZERO; 4], 0, 0));
+        assert_eq!((live.backlog, rooms.inbox_bytes, rooms.max_rooms), (usize::MAX, usize::MAX, 0));
+        assert_eq!((network.memory, network.max_connections), (Some(NonZeroU64::MAX), None));
+        assert_eq!((network.max_per_address, network.connect_rate), (0, 0));
+    }
+
+    #[test]
+    fn burst_of_bytes_that_was_not_asked_for_follows_the_longest_line() {
+        let burst = |arguments: &[&str]| settings(arguments).live.byte_burst.get();
+        assert_eq!((burst(&[]), burst(&["--max-line", "2MiB"])), (1 << 20, (2 << 20) + 1));
+        let told = contradiction(&["--byte-burst", "20000"]);
+        assert!(told.starts_with("--byte-burst 20000B is too small for a line of --max-line 20000B"), "{told}");
+        assert_eq!(burst(&["--byte-burst", "20001"]), 20_001);
+        assert_eq!(burst(&["--byte-burst", "1", "--byte-rate", "0"]), 1, "without a rate the burst bounds nothing");
+    }
+
+    #[test]
+    fn exempt_networks_are_a_list_that_replaces_the_default() {
+        let exempt = |arguments: &[&str]| settings(arguments).network.exempt.to_string();
+        assert_eq!(exempt(&["--exempt", "10.0.0.0/8,unix", "--exempt", "::1"]), "10.0.0.0/8,::1/128,unix");
+        assert_eq!(exempt(&["--exempt", "none"]), "none");
+        assert_eq!(contradiction(&["--exempt", "none,unix"]), SettingsError::Exempt.to_string());
+    }
+
+    #[test]
+    fn memory_beyond_a_gigabyte_is_accepted_and_less_than_a_queue_is_an_error() {
+        assert_eq!(settings(&["--memory", "8GiB"]).network.memory, NonZeroU64::new(8 << 30));
+        let told = contradiction(&["--memory", "1000KiB"]);
+        assert!(told.starts_with("--memory 1000.0KiB is less than --backlog 1MiB, which"), "{told}");
     }
 
     #[test]

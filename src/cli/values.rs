@@ -8,19 +8,27 @@ use roomcast::config::{DEFAULT_PORT, Settings, SlowReader};
 const SWITCH: [&str; 2] = ["off", "on"];
 
 /// Returns how the help shows the default of an argument; `None` where the help's text says it, or there is none.
-pub(super) fn default_of(id: &str, Settings { rooms, live, .. }: &Settings) -> Option<String> {
+pub(super) fn default_of(id: &str, Settings { network, rooms, live, .. }: &Settings) -> Option<String> {
     Some(match id {
         "port" => DEFAULT_PORT.to_string(),
+        "max_per_address" => network.max_per_address.to_string(),
+        "connect_rate" => network.connect_rate.to_string(),
+        "connect_burst" => network.connect_burst.to_string(),
+        "exempt" => network.exempt.to_string(),
         "max_line" => live.max_line.to_string(),
         "login_timeout" => show_duration(live.login_timeout),
         "rate" => live.rate.to_string(),
         "burst" => live.burst.to_string(),
+        "byte_rate" => show_size(live.byte_rate as usize) + "/s",
+        "byte_burst" => show_size(live.byte_burst.get() as usize),
         "backlog" => show_size(live.backlog),
         "slow_reader" => live.slow_reader.as_str().to_owned(),
         "stall_timeout" => show_duration(live.stall_timeout),
+        "idle_timeout" => "never".to_owned(),
         "dead_timeout" => show_duration(live.dead_timeout),
         "drain" => show_duration(live.drain),
         "bell" => SWITCH[usize::from(live.bell)].to_owned(),
+        "max_rooms" => rooms.max_rooms.to_string(),
         "inbox" => show_size(rooms.inbox_bytes),
         "history" => rooms.history_lines.to_string(),
         "replay" => rooms.replay_lines.to_string(),

@@ -1,7 +1,7 @@
 //! The settings in groups, the one table of their defaults, and the check for contradictions.
 
-use crate::config::units::{show_duration, show_size};
-use crate::config::{ListenAddress, Motd};
+use crate::config::units::{show_duration, show_memory, show_size};
+use crate::config::{ExemptNetworks, ListenAddress, Motd};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
@@ -43,15 +43,17 @@ pub struct NetworkSettings {
     pub connect_rate: u32,
     /// Connections that one address may open at once before `connect_rate` refuses more.
     pub connect_burst: NonZeroU32,
+    /// The peers to which the bounds on connections of one address do not apply.
+    pub exempt: ExemptNetworks,
     /// The ceiling of all queues, histories, unfinished lines and kernel buffers together, in bytes; `None`: a quarter
-    /// of the memory of the machine or of the process's cgroup.
+    /// of the memory of the machine or of the process's cgroup, whichever is smaller.
     pub memory: Option<NonZeroU64>,
 }
 
 /// The settings of each room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoomSettings {
-    /// The bound of a room's inbox, in bytes of lines that are not yet passed on.
+    /// The bound of a room's inbox, in bytes of lines that are not yet passed on; `usize::MAX` for no limit.
     pub inbox_bytes: usize,
     /// Lines that a room remembers; 0 for none. 64 KiB bound them, too.
     pub history_lines: usize,
@@ -68,9 +70,9 @@ pub struct RoomSettings {
 pub struct LiveSettings {
     /// The longest line, in bytes before its LF.
     pub max_line: usize,
-    /// How long a connection may take for its JOIN line.
+    /// How long a connection may take for its JOIN line; zero for no limit.
     pub login_timeout: Duration,
-    /// Lines a second that a connection may send; 0 for no limit.
+    /// Lines a second that a connection may send; 0 for no limit, also of the work of commands and membership changes.
     pub rate: u32,
     /// Lines that a connection may send at once before `rate` delays it.
     pub burst: NonZeroU32,
@@ -78,15 +80,15 @@ pub struct LiveSettings {
     pub byte_rate: u32,
     /// Bytes that a connection may send at once before `byte_rate` delays it.
     pub byte_burst: NonZeroU32,
-    /// The bound of a peer's backlog, in bytes of lines that it has not read.
+    /// The bound of a peer's backlog, in bytes of lines that it has not read; `usize::MAX` for no limit.
     pub backlog: usize,
     /// The treatment of lines beyond the backlog.
     pub slow_reader: SlowReader,
-    /// How long a peer with a backlog may take no byte of it.
+    /// How long a peer with a backlog may take no byte of it; zero for no limit.
     pub stall_timeout: Duration,
     /// How long a member may send nothing; zero for no limit.
     pub idle_timeout: Duration,
-    /// How long a peer's machine may not answer.
+    /// How long a peer's machine may not answer; zero for no limit.
     pub dead_timeout: Duration,
     /// Whether lines that begin like a command are commands; false: every line is chat.
     pub commands: bool,
@@ -127,6 +129,33 @@ pub enum SettingsError {
         /// How long the system waits.
         dead: Duration,
     },
+    /// A line does not fit the bytes that may be sent at once.
+    #[error(
+        "--byte-burst {} is too small for a line of --max-line {} and its end: raise --byte-burst or lower --max-line",
+        show_size(*.burst as usize), show_size(*.max_line)
+    )]
+    ByteBurst {
+        /// Bytes that may be sent at once.
+        burst: u32,
+        /// The longest line.
+        max_line: usize,
+    },
+    /// One queue may hold more than all of them together.
+    #[error(
+        "--memory {} is less than {flag} {}, which one of many may use: raise --memory or lower {flag}",
+        show_memory(*.memory), show_size(*.size)
+    )]
+    Memory {
+        /// The ceiling of all queues together.
+        memory: u64,
+        /// The flag of the queue.
+        flag: &'static str,
+        /// The bound of the queue.
+        size: usize,
+    },
+    /// `none` beside other networks.
+    #[error("--exempt none goes alone: leave none out, or the networks beside it")]
+    Exempt,
     /// A JOIN line does not fit.
     #[error("--max-line {0} is too small for a JOIN line: at least {MIN_MAX_LINE} is wanted")]
     MaxLine(usize),
@@ -148,6 +177,7 @@ impl Default for NetworkSettings {
             max_per_address: 50,
             connect_rate: 20,
             connect_burst: NonZeroU32::MIN.saturating_add(99),
+            exempt: ExemptNetworks::default(),
             memory: None,
         }
     }
@@ -190,46 +220,27 @@ impl Settings {
         if rooms.replay_lines > rooms.history_lines {
             return Err(SettingsError::Replay { replay: rooms.replay_lines, history: rooms.history_lines });
         }
-        if live.stall_timeout > live.dead_timeout {
+        if live.stall_timeout > live.dead_timeout && !live.dead_timeout.is_zero() {
             return Err(SettingsError::Stall { stall: live.stall_timeout, dead: live.dead_timeout });
         }
         if live.max_line < MIN_MAX_LINE {
             return Err(SettingsError::MaxLine(live.max_line));
+        }
+        if live.byte_rate > 0 && live.byte_burst.get() as usize <= live.max_line {
+            return Err(SettingsError::ByteBurst { burst: live.byte_burst.get(), max_line: live.max_line });
+        }
+        if let Some(memory) = self.network.memory.map(u64::from) {
+            let queues = [("--max-line", live.max_line), ("--backlog", live.backlog), ("--inbox", rooms.inbox_bytes)];
+            let larger = queues.into_iter().find(|(_, size)| *size != usize::MAX && *size as u64 > memory);
+            if let Some((flag, size)) = larger {
+                return Err(SettingsError::Memory { memory, flag, size });
+            }
         }
         let has_unix_listener = self.network.listen.iter().any(|address| matches!(address, ListenAddress::Unix(_)));
         if self.network.socket_mode.is_some() && !has_unix_listener {
             return Err(SettingsError::SocketMode);
         }
         Ok(self)
-    }
-
-    /// Returns the bounds in force, on one line for the operator; `connections` is how many there may be.
-    #[must_use]
-    pub fn bounds(&self, connections: usize) -> String {
-        let Self { rooms, live, .. } = self;
-        let rate = match live.rate {
-            0 => "rate unlimited".to_owned(),
-            rate => format!("rate {rate}/s burst {}", live.burst),
-        };
-        let names = if rooms.allow_duplicate_names { ", duplicate names allowed" } else { "" };
-        let commands = if live.commands { "" } else { ", no commands" };
-        let replay = match rooms.replay_lines {
-            0 => String::new(),
-            lines => format!(" and {lines} replayed"),
-        };
-        format!(
-            "bounds: {connections} connections, line {}, login {}, {rate}, backlog {} then {}, stall {}, dead {}, \
-             inbox {} a room, history {} lines a room{replay}, drain {}{names}{commands}",
-            show_size(live.max_line),
-            show_duration(live.login_timeout),
-            show_size(live.backlog),
-            live.slow_reader.as_str(),
-            show_duration(live.stall_timeout),
-            show_duration(live.dead_timeout),
-            show_size(rooms.inbox_bytes),
-            rooms.history_lines,
-            show_duration(live.drain),
-        )
     }
 }
 
@@ -276,6 +287,10 @@ mod tests {
         assert!(told.starts_with("--stall-timeout 1m is longer than --dead-timeout 3s"), "{told}");
         let told = error(|settings| settings.live.max_line = 46);
         assert!(told.starts_with("--max-line 46 is too small for a JOIN line"), "{told}");
+        let told = error(|settings| settings.live.max_line = 1 << 20);
+        assert!(told.starts_with("--byte-burst 1MiB is too small for a line of --max-line 1MiB and its end"), "{told}");
+        let told = error(|settings| settings.network.memory = NonZeroU64::new(1 << 19));
+        assert!(told.starts_with("--memory 512.0KiB is less than --backlog 1MiB"), "{told}");
         let told = error(|settings| settings.network.socket_mode = Some(0o660));
         assert!(told.starts_with("--socket-mode goes with a Unix listener"), "{told}");
     }
@@ -287,11 +302,12 @@ mod tests {
     }
 
     #[test]
-    fn the_bounds_are_one_line_that_names_each() {
-        assert_eq!(
-            Settings::default().bounds(19_936),
-            "bounds: 19936 connections, line 20000B, login 30s, rate 100/s burst 1000, backlog 1MiB then skip, \
-             stall 1m, dead 1m, inbox 1MiB a room, history 100 lines a room, drain 5s"
-        );
+    fn lifted_bound_contradicts_no_other() {
+        let mut settings = Settings::default();
+        (settings.live.backlog, settings.rooms.inbox_bytes) = (usize::MAX, usize::MAX);
+        settings.network.memory = NonZeroU64::new(1 << 20);
+        (settings.live.dead_timeout, settings.live.byte_rate) = (Duration::ZERO, 0);
+        settings.live.max_line = 1 << 20;
+        assert_eq!(settings.clone().validate(), Ok(settings));
     }
 }

@@ -75,7 +75,9 @@ impl Connection {
         let peer_may_send = !self.input_closed && !is_lost;
         self.input_closed = true;
         self.shutdown = None;
-        for deadline in [Deadline::Login, Deadline::RateLimit, Deadline::AddressBudget, Deadline::ReadGrace] {
+        for deadline in
+            [Deadline::Login, Deadline::RateLimit, Deadline::AddressBudget, Deadline::ReadGrace, Deadline::Idle]
+        {
             self.deadlines.clear(deadline);
         }
         if is_lost {
@@ -83,7 +85,9 @@ impl Connection {
         }
         self.leave_rooms().await;
         self.close_input_line();
-        if let Some(error) = reason.to_peer(has_joined) {
+        if reason == CloseReason::Idle {
+            self.send_notice(messages::IDLE);
+        } else if let Some(error) = reason.to_peer(has_joined) {
             self.send_notice(&messages::error_lines(&error));
         }
         self.flush_output(reason == CloseReason::Shutdown).await;

@@ -2,8 +2,9 @@
 
 use crate::protocol::join::JoinError;
 use crate::protocol::telnet::MAX_SUBNEGOTIATION;
+use crate::room::registry::JoinRefused;
 use crate::text::names::{RoomName, UserName};
-use crate::text::replies;
+use crate::text::{messages, replies};
 use std::io;
 use std::time::Duration;
 use thiserror::Error;
@@ -23,6 +24,15 @@ pub(crate) enum CloseReason {
     /// The JOIN line did not come within this time.
     #[error("login timeout")]
     LoginTimeout(Duration),
+    /// All places were taken, and the peer had not joined a room.
+    #[error("made way")]
+    MadeWay,
+    /// The room of the JOIN line would be more than this many rooms.
+    #[error("too many rooms")]
+    TooManyRooms(usize),
+    /// The member has sent nothing for the idle timeout.
+    #[error("idle")]
+    Idle,
     /// Another member of this room has this name.
     #[error("name taken")]
     NameTaken(RoomName, UserName),
@@ -49,13 +59,22 @@ pub(crate) enum CloseReason {
     Shutdown,
 }
 
+impl From<JoinRefused> for CloseReason {
+    fn from(refused: JoinRefused) -> Self {
+        match refused {
+            JoinRefused::ShuttingDown => Self::Shutdown,
+            JoinRefused::TooManyRooms(max) => Self::TooManyRooms(max),
+        }
+    }
+}
+
 impl CloseReason {
     /// Returns the line that follows `ERROR`: the mistake and the way out. `None` for a peer that ended the connection
-    /// itself, and at a shutdown for a member, which its room has told.
+    /// itself, for an idle member, which gets a notice, and at a shutdown for a member, which its room has told.
     #[must_use]
     pub(crate) fn to_peer(self, joined: bool) -> Option<String> {
         Some(match self {
-            Self::Eof | Self::Quit | Self::Lost(_) => return None,
+            Self::Eof | Self::Quit | Self::Lost(_) | Self::Idle => return None,
             Self::Shutdown if joined => return None,
             Self::Shutdown => "the server is shutting down: come back later".to_owned(),
             Self::BadJoin(bad) => bad.to_string(),
@@ -63,6 +82,12 @@ impl CloseReason {
                 "no JOIN line came within {}, send it at once: JOIN <ROOMNAME> <USERNAME>",
                 replies::format_duration(limit)
             ),
+            Self::MadeWay => {
+                "server is full, and no JOIN line had come: connect again and send it at once: JOIN <ROOMNAME> \
+                              <USERNAME>"
+                    .to_owned()
+            }
+            Self::TooManyRooms(max) => messages::too_many_rooms(max),
             Self::RoomFailed => "the room has failed: connect again".to_owned(),
             Self::NameTaken(room, name) => replies::name_taken_error(&room, &name),
             Self::LineTooLong(max) => format!("the line was longer than {max} bytes: send shorter lines"),
@@ -89,6 +114,8 @@ mod tests {
             CloseReason::BadJoin(JoinError::WordCount(3)),
             CloseReason::LoginTimeout(Duration::from_secs(30)),
             CloseReason::NameTaken(RoomName::parse("lobby").unwrap(), UserName::parse("alice").unwrap()),
+            CloseReason::MadeWay,
+            CloseReason::TooManyRooms(3),
             CloseReason::RoomFailed,
             CloseReason::LineTooLong(20_000),
             CloseReason::BadTelnet,

@@ -10,7 +10,7 @@ use crate::peer::{OutputOp, Peer};
 use crate::protocol::commands::{self, Command};
 use crate::room::inbox::MemberListing;
 use crate::room::membership::Membership;
-use crate::room::registry::ShuttingDown;
+use crate::room::registry::JoinRefused;
 use crate::text::names::{RoomName, UserName};
 use crate::text::{messages, replies};
 use bytes::Bytes;
@@ -112,7 +112,10 @@ impl Connection {
         match self.context.registry.join(room, user, peer, slot) {
             Ok(next) => self.state.begin_switching(next),
             // The notice of the room that the member is in follows.
-            Err(ShuttingDown) => self.reply_line(&"no room is joined any more: the server is shutting down"),
+            Err(JoinRefused::TooManyRooms(max)) => self.reply_line(&messages::too_many_rooms(max)),
+            Err(JoinRefused::ShuttingDown) => {
+                self.reply_line(&"no room is joined any more: the server is shutting down")
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ pub(super) enum Event {
     Raised(PeerEvents),
     /// A deadline has come.
     Deadline(Deadline),
-    /// The server begins to end.
+    /// The server begins to end, or the connection has to make way for another one.
     Shutdown,
     /// The socket takes bytes and some wait, or output waits for the write lock.
     Writable,
@@ -61,6 +61,9 @@ impl Connection {
         let outcome = match self.next_event().await {
             Event::Raised(events) => self.handle_events(events),
             Event::Deadline(deadline) => self.handle_deadline(deadline),
+            Event::Shutdown if self.login_ticket.as_ref().is_some_and(|ticket| ticket.makes_way()) => {
+                Err(CloseReason::MadeWay)
+            }
             Event::Shutdown => Err(CloseReason::Shutdown),
             Event::Writable => {
                 self.drain_output();
@@ -193,6 +196,12 @@ impl Connection {
             Deadline::Login if self.state.awaits_room() || self.delayed_line.is_some() => Ok(()),
             Deadline::Login => Err(CloseReason::LoginTimeout(live.login_timeout)),
             Deadline::Stall => Err(CloseReason::Stalled(live.stall_timeout)),
+            // The peer has sent input that is not processed.
+            Deadline::Idle if self.held_input.is_some() || self.is_input_paused() => {
+                self.deadlines.set_after(Deadline::Idle, live.idle_timeout);
+                Ok(())
+            }
+            Deadline::Idle => Err(CloseReason::Idle),
             Deadline::RateLimit => self.resume_input(),
             Deadline::AddressBudget => {
                 self.handle_delayed_line()?;

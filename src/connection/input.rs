@@ -93,6 +93,7 @@ impl Connection {
             }
             Ok(count) => {
                 self.charge_input(count);
+                self.restart_idle_deadline();
                 let (rest, outcome) = self.process_input(&input[..count], lines);
                 self.held_input = (!rest.is_empty()).then(|| Box::new(Bytes::copy_from_slice(rest)));
                 outcome
@@ -111,6 +112,13 @@ impl Connection {
         self.byte_rate.spend_many(u32::try_from(count).unwrap_or(u32::MAX), &limit, now);
         if let Err(later) = self.byte_rate.check(&limit, now) {
             self.deadlines.extend(Deadline::RateLimit, later.into());
+        }
+    }
+
+    /// Moves the deadline of a member that sends nothing; without an idle timeout there is none to move.
+    pub(super) fn restart_idle_deadline(&mut self) {
+        if self.deadlines.is_set(Deadline::Idle) {
+            self.deadlines.set_after(Deadline::Idle, self.context.live.get().idle_timeout);
         }
     }
 

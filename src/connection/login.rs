@@ -58,11 +58,14 @@ impl Connection {
     }
 
     fn join(&mut self, JoinRequest { room, user }: JoinRequest) -> Result<(), CloseReason> {
+        if self.login_ticket.as_ref().is_some_and(|ticket| !ticket.begin_joining()) {
+            return Err(CloseReason::MadeWay);
+        }
         // From now on the room tells when the server ends.
         self.shutdown = None;
         let peer: Arc<Peer<dyn ByteSink>> = Arc::clone(&self.peer) as _;
         let membership = self.context.registry.join(room, user, peer, MembershipSlot::A);
-        self.state.begin_joining(membership.map_err(|_| CloseReason::Shutdown)?);
+        self.state.begin_joining(membership.map_err(CloseReason::from)?);
         Ok(())
     }
 
@@ -78,13 +81,16 @@ impl Connection {
         let (Some(left), false, Some(error)) = (left, is_other_protocol, reason.to_peer(false)) else {
             return Err(reason);
         };
-        if !self.deadlines.is_set(Deadline::Login) {
+        if !self.deadlines.is_set(Deadline::Login) && !self.context.live.get().login_timeout.is_zero() {
             // The time was over while the room decided.
             return Err(reason);
         }
         self.login_attempts = Some(left);
         self.state.return_to_login();
-        self.shutdown = Some(Box::pin(self.context.shutdown.clone().cancelled_owned()));
+        if let Some(ticket) = &self.login_ticket {
+            ticket.return_to_login();
+            self.shutdown = Some(Box::pin(ticket.ended()));
+        }
         let noun = if left.get() == 1 { "try is" } else { "tries are" };
         self.reply_line(&format_args!("{error} ({left} more {noun} left)"));
         Ok(())
@@ -95,7 +101,9 @@ impl Connection {
         if self.login_attempts.take().is_none() {
             return;
         }
+        self.login_ticket = None;
         self.deadlines.clear(Deadline::Login);
+        self.deadlines.set_after(Deadline::Idle, self.context.live.get().idle_timeout);
         if let Some(motd) = &self.context.motd {
             self.reply(motd.as_str().into());
         }

@@ -26,6 +26,7 @@ mod tests;
 mod timers;
 
 use crate::config::{Live, Motd};
+use crate::limits::login_queue::LoginTicket;
 use crate::limits::rate::RateLimiter;
 use crate::net::{ListenerProtocol, PeerAddress, Socket};
 use crate::peer::{OutputOp, Peer, PeerId};
@@ -107,8 +108,8 @@ pub(crate) struct Connection {
     /// The bytes of unfinished and held input that are charged to the memory budget.
     charged_input: ChargedInput,
     deadlines: Deadlines,
-    /// Completes when the server begins to end; `None` after the JOIN line: from then on the room's SHUTDOWN event
-    /// replaces it.
+    /// Completes when the server begins to end, or when the connection has to make way for another one; `None` after the
+    /// JOIN line: from then on the room's SHUTDOWN event replaces it.
     shutdown: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     output_status: OutputStatus,
     /// Encoded bytes in the output buffer when it was last asked.
@@ -124,6 +125,8 @@ pub(crate) struct Connection {
     /// The protocol of its listener.
     protocol: ListenerProtocol,
     login_attempts: LoginAttempts,
+    /// The entry in the queue of connections that have not joined; `None` once a room has admitted the peer.
+    login_ticket: Option<Arc<LoginTicket>>,
 }
 
 impl Connection {
@@ -133,10 +136,11 @@ impl Connection {
         socket: Socket,
         (address, protocol): (PeerAddress, ListenerProtocol),
         id: PeerId,
+        login_ticket: Arc<LoginTicket>,
     ) -> Box<Self> {
         let live = context.live.get();
         let mut deadlines = Deadlines::default();
-        deadlines.set(Deadline::Login, Instant::now() + live.login_timeout);
+        deadlines.set_after(Deadline::Login, live.login_timeout);
         context.unflushed_inputs.add();
         Box::new(Self {
             peer: Arc::new(Peer::new(id, live.backlog, live.slow_reader, socket)),
@@ -153,7 +157,7 @@ impl Connection {
             slice: PollSlice::default(),
             charged_input: ChargedInput::default(),
             deadlines,
-            shutdown: Some(Box::pin(context.shutdown.clone().cancelled_owned())),
+            shutdown: Some(Box::pin(login_ticket.ended())),
             output_status: OutputStatus::Empty,
             unwritten: 0,
             input_closed: false,
@@ -162,6 +166,7 @@ impl Connection {
             address,
             protocol,
             login_attempts: Some(login_attempts(protocol)),
+            login_ticket: Some(login_ticket),
             context,
         })
     }

@@ -109,7 +109,7 @@ impl Connection {
     }
 
     fn restart_stall_deadline(&mut self) {
-        self.deadlines.set(Deadline::Stall, Instant::now() + self.context.live.get().stall_timeout);
+        self.deadlines.set_after(Deadline::Stall, self.context.live.get().stall_timeout);
     }
 
     fn note_unwritten(&mut self, encoded: usize) {

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// The events that have a deadline.
@@ -26,10 +27,12 @@ pub(crate) enum Deadline {
     InterruptNotice,
     /// The time from which the row of the input line may be drawn again.
     Redraw,
+    /// The time from which a member that has sent nothing is idle for too long.
+    Idle,
 }
 
 /// Every deadline, in the order of its number.
-const KINDS: [Deadline; 9] = [
+const KINDS: [Deadline; 10] = [
     Deadline::Login,
     Deadline::Stall,
     Deadline::RateLimit,
@@ -39,6 +42,7 @@ const KINDS: [Deadline; 9] = [
     Deadline::Agreement,
     Deadline::InterruptNotice,
     Deadline::Redraw,
+    Deadline::Idle,
 ];
 
 /// The deadlines of one connection. Costs a pointer while none is set: most peers have none.
@@ -68,6 +72,13 @@ impl Deadlines {
         let is_later = self.0.as_ref().and_then(|armed| armed.at[kind as usize]).is_some_and(|set| set >= at);
         if !is_later {
             self.set(kind, at);
+        }
+    }
+
+    /// Sets a deadline after a timeout from now, or moves it; a timeout of zero is no limit, and sets none.
+    pub(crate) fn set_after(&mut self, kind: Deadline, timeout: Duration) {
+        if !timeout.is_zero() {
+            self.set(kind, Instant::now() + timeout);
         }
     }
 
@@ -123,7 +134,6 @@ impl Armed {
 mod tests {
     use super::*;
     use std::future::poll_fn;
-    use std::time::Duration;
 
     #[tokio::test(start_paused = true)]
     async fn deadlines_come_in_order_and_once() {
@@ -135,6 +145,8 @@ mod tests {
         deadlines.set(Deadline::RateLimit, start + Duration::from_secs(9));
         deadlines.set(Deadline::Flush, start + Duration::from_secs(4));
         deadlines.clear(Deadline::Flush);
+        deadlines.set_after(Deadline::Idle, Duration::ZERO);
+        assert!(!deadlines.is_set(Deadline::Idle), "a timeout of zero is no limit");
         for (kind, second) in [(Deadline::Login, 1), (Deadline::Stall, 3), (Deadline::RateLimit, 9)] {
             assert!(deadlines.is_set(kind));
             assert_eq!(poll_fn(|context| deadlines.poll(context)).await, kind);

@@ -1,7 +1,7 @@
 //! Addresses: where a listener is bound, and where a peer connects from.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 /// Where a listener is bound. Shown as the URL that `--listen` takes.
@@ -38,6 +38,14 @@ impl PeerAddress {
     /// Returns the address of a TCP peer, as the system reports it.
     pub(super) fn from_tcp(address: SocketAddr) -> Self {
         Self::Tcp(SocketAddr::new(address.ip().to_canonical(), address.port()))
+    }
+
+    /// Returns the IP address of a TCP peer.
+    pub(crate) fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(address) => Some(address.ip()),
+            Self::Unix => None,
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! The lingering close: ends the output, then discards input for a moment, so that the last bytes are not lost.
 
 use crate::net::Socket;
+use socket2::SockRef;
 use std::cell::RefCell;
-use std::future::poll_fn;
 use std::io;
+use std::net::Shutdown;
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// How long a closed peer's input is still read, and discarded.
@@ -24,17 +26,24 @@ thread_local! {
 /// Ends the output of `socket`, then discards what still comes if the peer may be sending: until it closes, for
 /// at most 1 s and 16 MiB.
 pub(crate) async fn linger_close(socket: &Socket, peer_may_send: bool) {
-    if socket.shutdown_output().is_ok() && peer_may_send {
+    linger_close_stream(socket.stream(), peer_may_send).await;
+}
+
+/// Closes a stream without a permit, as [`linger_close`] does.
+pub(crate) async fn linger_close_stream(stream: &TcpStream, peer_may_send: bool) {
+    let is_connected = SockRef::from(stream).shutdown(Shutdown::Write).is_ok();
+    if is_connected && peer_may_send {
         // Either the peer closes or the time is up.
-        let _ = timeout(LINGER, discard_input(socket)).await;
+        let _ = timeout(LINGER, discard_input(stream)).await;
     }
 }
 
-async fn discard_input(socket: &Socket) {
+async fn discard_input(stream: &TcpStream) {
     let mut left = LINGER_BYTES;
     while left > 0 {
-        poll_fn(|context| socket.poll_readable(context)).await;
-        match DISCARDED.with_borrow_mut(|buffer| socket.try_read(buffer)) {
+        // An error is found again by the read.
+        let _ = stream.readable().await;
+        match DISCARDED.with_borrow_mut(|buffer| stream.try_read(buffer)) {
             Ok(0) => return,
             Ok(count) => left = left.saturating_sub(count),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

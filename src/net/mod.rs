@@ -11,7 +11,7 @@ mod socket_options;
 
 pub use address::BoundAddress;
 pub(crate) use address::PeerAddress;
-pub(crate) use linger::linger_close;
+pub(crate) use linger::{linger_close, linger_close_stream};
 pub use listener::ListenError;
 pub(crate) use listener::{Listener, ListenerProtocol};
 pub(crate) use socket::Socket;

@@ -1,11 +1,11 @@
 //! A connection's socket: TCP or Unix, read and written without waiting, with the permit that it counts as.
 
 use crate::limits::address_budget::AddressBudget;
-use crate::limits::permits::Permit;
+use crate::limits::connection_permit::ConnectionPermit;
+use crate::limits::memory::MemoryBudget;
 use crate::peer::byte_sink::ByteSink;
 use socket2::SockRef;
 use std::io::{self, Read};
-use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -21,20 +21,23 @@ pub(crate) struct Socket {
     /// Any stream socket. The server uses only readiness and reads of tokio's type, which are the same for TCP and Unix
     /// sockets; an enum of both would cost each quiet peer 8 bytes.
     stream: TcpStream,
-    /// The budget of the peer's address.
-    address_budget: Arc<AddressBudget>,
-    _permit: Permit,
+    permit: ConnectionPermit,
 }
 
 impl Socket {
     /// Returns a socket that counts as `permit` until its descriptor is closed.
-    pub(crate) fn new(stream: TcpStream, permit: Permit) -> Self {
-        Self { stream, address_budget: Arc::new(AddressBudget::new(Instant::now())), _permit: permit }
+    pub(crate) fn new(stream: TcpStream, permit: ConnectionPermit) -> Self {
+        Self { stream, permit }
     }
 
     /// Returns the budget of the peer's address.
     pub(crate) fn address_budget(&self) -> &AddressBudget {
-        &self.address_budget
+        self.permit.address_budget()
+    }
+
+    /// Returns the stream.
+    pub(super) fn stream(&self) -> &TcpStream {
+        &self.stream
     }
 
     /// Waits until the socket may be readable. An error is found again, and named, by the read.
@@ -70,11 +73,6 @@ impl Socket {
     pub(crate) fn is_connected(&self) -> bool {
         SockRef::from(&self.stream).peer_addr().is_ok()
     }
-
-    /// Ends this side's output; fails when the peer is gone already.
-    pub(crate) fn shutdown_output(&self) -> io::Result<()> {
-        SockRef::from(&self.stream).shutdown(Shutdown::Write)
-    }
 }
 
 /// Registers a Unix stream as a stream of the type that [`Socket`] has.
@@ -98,28 +96,32 @@ impl ByteSink for Socket {
     }
 
     fn charge_membership_change(&self, deliveries: u32) {
-        self.address_budget.charge_membership_change(deliveries, Instant::now());
+        self.address_budget().charge_membership_change(deliveries, Instant::now());
+    }
+
+    fn memory(&self) -> Option<&Arc<MemoryBudget>> {
+        Some(self.permit.memory())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::permits::Permits;
+    use crate::limits::connection_permit::tests::slots;
     use std::io::Read;
     use std::os::unix::net::UnixStream as BlockingStream;
 
     #[tokio::test]
     async fn a_place_is_free_only_when_its_descriptor_is() {
-        let permits = Permits::new(1);
+        let (server, mut slots) = slots(1, 1);
         let (ours, mut theirs) = BlockingStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        let socket =
-            Socket::new(from_unix(UnixStream::from_std(ours).unwrap()).unwrap(), permits.try_acquire().unwrap());
+        let permit = ConnectionPermit::try_acquire(slots.pop().unwrap()).unwrap();
+        let socket = Socket::new(from_unix(UnixStream::from_std(ours).unwrap()).unwrap(), permit);
         assert_eq!(socket.try_write(b"hi").unwrap(), 2);
-        assert!(permits.try_acquire().is_none());
+        assert_eq!(server.free_places(), 0);
         drop(socket);
-        assert!(permits.try_acquire().is_some());
+        assert_eq!(server.free_places(), 1);
         let mut read = Vec::new();
         assert_eq!(theirs.read_to_end(&mut read).unwrap(), 2, "the descriptor is closed");
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tracing::debug;
 
 /// Sets what every TCP connection needs. An option that the system refuses keeps its value: a connection without
-/// keepalive is better than none, and one that is gone already is found by its first read.
+/// keepalive is better than none, and one that is gone already is found by its first read. A `dead_timeout` of zero
+/// leaves keepalive off and the system's own time for unacknowledged bytes.
 pub(super) fn set_tcp_options(socket: &SockRef<'_>, dead_timeout: Duration) {
     // A machine that is gone is noticed while nothing is sent …
     let probe = (dead_timeout / 6).max(Duration::from_secs(1));
@@ -13,13 +14,13 @@ pub(super) fn set_tcp_options(socket: &SockRef<'_>, dead_timeout: Duration) {
     let options = [
         // Without it, Nagle's algorithm and delayed acknowledgements delay a line by 40 ms.
         socket.set_tcp_nodelay(true),
-        socket.set_tcp_keepalive(&keepalive),
+        if dead_timeout.is_zero() { Ok(()) } else { socket.set_tcp_keepalive(&keepalive) },
         // Or the urgent byte of a telnet Synch would be taken out of the stream (RFC 854, page 8).
         socket.set_out_of_band_inline(true),
         // … and while something is: the kernel closes a peer that acknowledges nothing, or reads nothing, for so
         // long. That is why a stall timeout can't be longer.
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        socket.set_tcp_user_timeout(Some(dead_timeout)),
+        if dead_timeout.is_zero() { Ok(()) } else { socket.set_tcp_user_timeout(Some(dead_timeout)) },
     ];
     if let Some(error) = options.into_iter().find_map(Result::err) {
         debug!(%error, "can't set an option of a socket");
@@ -44,5 +45,15 @@ mod tests {
             assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(idle));
             assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(dead)));
         }
+    }
+
+    #[test]
+    fn no_dead_timeout_leaves_keepalive_off() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let socket = SockRef::from(&stream);
+        set_tcp_options(&socket, Duration::ZERO);
+        assert!(socket.tcp_nodelay().unwrap() && !socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_user_timeout().unwrap(), None);
     }
 }

@@ -1,12 +1,12 @@
 //! The acceptor: one task a listener, which no error ends and none makes spin.
 
 use crate::connection::{Connection, ServerContext};
-use crate::net::{Listener, PeerAddress, Socket};
-use crate::server::admission::{Admission, Admitted};
-use crate::server::refusal::refuse;
+use crate::net::{Listener, ListenerProtocol, PeerAddress, Socket};
+use crate::server::admission::{Admission, Admitted, Entrant, WaitingEntrant};
+use crate::server::refusal::{RefusalReason, refuse};
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
@@ -21,23 +21,32 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Accepts the connections of one listener.
 pub(super) struct Acceptor {
     pub(super) listener: Listener,
+    pub(super) starter: Starter,
+}
+
+/// Starts the connections of one listener.
+#[derive(Clone)]
+pub(super) struct Starter {
     pub(super) context: Arc<ServerContext>,
     pub(super) admission: Arc<Admission>,
     /// Where connections are spawned.
     pub(super) tasks: TaskTracker,
+    /// The protocol in which the listener's connections begin.
+    pub(super) protocol: ListenerProtocol,
 }
 
 impl Acceptor {
     /// Accepts until the server begins to end.
     pub(super) async fn run(self) {
-        let shutdown = self.context.shutdown.clone();
+        let Self { listener, starter } = self;
+        let shutdown = starter.context.shutdown.clone();
         let mut pause = FIRST_PAUSE;
-        let dead_timeout = || self.context.live.get().dead_timeout;
-        while let Some(accepted) = shutdown.run_until_cancelled(self.listener.accept(dead_timeout)).await {
+        let dead_timeout = || starter.context.live.get().dead_timeout;
+        while let Some(accepted) = shutdown.run_until_cancelled(listener.accept(dead_timeout)).await {
             match accepted {
                 Ok((stream, address)) => {
                     pause = FIRST_PAUSE;
-                    self.start(stream, address);
+                    starter.start(stream, address).await;
                 }
                 // The client was faster: it is gone, and out of the queue.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -51,23 +60,40 @@ impl Acceptor {
             }
         }
     }
+}
 
-    /// Serves or refuses an accepted connection.
-    fn start(&self, stream: TcpStream, address: PeerAddress) {
-        match self.admission.admit() {
-            Admitted::Serve(id, permit) => {
-                let socket = Socket::new(stream, permit);
-                info!(%address, "opened");
-                let connection =
-                    Connection::new(Arc::clone(&self.context), socket, (address, self.listener.protocol()), id);
-                self.tasks.spawn(connection.serve());
+impl Starter {
+    /// Serves or refuses an accepted connection, or makes it wait for a place.
+    async fn start(&self, stream: TcpStream, address: PeerAddress) {
+        match self.admission.admit(address.ip(), Instant::now()).await {
+            Admitted::Serve(entrant) => self.serve(stream, address, entrant),
+            Admitted::Wait(waiting) => {
+                self.tasks.spawn(self.clone().serve_when_place_is_free(stream, address, waiting));
             }
-            Admitted::Refuse(permit) => {
-                info!(%address, "refused: the server is full");
-                if let Some(closing) = refuse(stream, permit, self.listener.protocol(), self.context.abort.clone()) {
-                    self.tasks.spawn(closing);
-                }
-            }
+            Admitted::Refuse(reason) => self.refuse(stream, address, reason),
+        }
+    }
+
+    fn serve(&self, stream: TcpStream, address: PeerAddress, Entrant { id, permit, ticket }: Entrant) {
+        info!(%address, "opened");
+        let socket = Socket::new(stream, permit);
+        let connection = Connection::new(Arc::clone(&self.context), socket, (address, self.protocol), id, ticket);
+        self.tasks.spawn(connection.serve());
+    }
+
+    async fn serve_when_place_is_free(self, stream: TcpStream, address: PeerAddress, waiting: WaitingEntrant) {
+        match self.admission.wait(waiting).await {
+            Ok(entrant) => self.serve(stream, address, entrant),
+            Err(reason) => self.refuse(stream, address, reason),
+        }
+    }
+
+    /// Tells the peer why it is not served, and closes the connection.
+    fn refuse(&self, stream: TcpStream, address: PeerAddress, reason: RefusalReason) {
+        info!(%address, %reason, "refused");
+        let permit = self.admission.refusal_permit();
+        if let Some(closing) = refuse(stream, reason, permit, self.protocol, self.context.abort.clone()) {
+            self.tasks.spawn(closing);
         }
     }
 }

@@ -1,67 +1,320 @@
-//! Admission: which accepted connections are served, and which are refused because the server is full.
+//! Admission: which accepted connections are served, which wait for a place, and which are refused and why.
 
-use crate::config::RESERVED_FILES;
+use super::refusal::RefusalReason;
+use crate::config::{ExemptNetworks, NetworkSettings, RESERVED_FILES};
+use crate::limits::addresses::{AddressBook, AddressLimits, AddressRefusal, AddressSlot};
+use crate::limits::connection_permit::ConnectionPermit;
+use crate::limits::login_queue::{LoginQueue, LoginTicket};
+use crate::limits::memory::{MemoryBudget, MemoryPressure};
 use crate::limits::permits::{Permit, Permits};
+use crate::limits::rate::RateLimit;
+use crate::limits::server_limits::ServerLimits;
 use crate::peer::PeerId;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 /// Refused connections that are closed lingeringly at a time, so that no reset overtakes the reason. Their descriptors
 /// come out of the reserve.
-const MAX_REFUSALS: usize = RESERVED_FILES / 2;
+const MAX_REFUSALS: usize = RESERVED_FILES / 4;
+
+/// Connections that wait for a place at a time. Their descriptors come out of the reserve.
+const MAX_WAITING: usize = RESERVED_FILES / 4;
+
+/// How long a connection waits for the place of one that makes way: longer than the lingering close of that one, and than
+/// the time in which it may take no byte.
+const PLACE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One of so many places is kept for addresses that have no connection.
+const RESERVED_PART: usize = 10;
 
 /// The bounds on connections that all listeners share.
 #[derive(Debug)]
 pub(super) struct Admission {
-    /// One permit for each connection.
-    connections: Arc<Permits>,
-    /// One permit for each refused connection that is told why.
+    server: Arc<ServerLimits>,
+    /// The peers to which the bounds of one address do not apply.
+    exempt: ExemptNetworks,
+    /// The bounds of one address, for the reasons.
+    max_per_address: usize,
+    connect_rate: u32,
+    /// The addresses and the connections that have not joined. Only admissions take this lock, one a listener at a time.
+    records: Mutex<Records>,
+    /// One permit for each connection that waits for a place.
+    waiting: Arc<Permits>,
+    /// One permit for each refused connection that is closed lingeringly.
     refusals: Arc<Permits>,
+    /// Cancelled when the server begins to end.
+    shutdown: CancellationToken,
     /// Connections so far, which numbers them. Relaxed: the number orders nothing.
     next_id: AtomicU64,
 }
 
+/// What admissions know of the connections.
+#[derive(Debug)]
+struct Records {
+    addresses: AddressBook,
+    logins: LoginQueue,
+}
+
 /// The decision on an accepted connection.
+#[derive(Debug)]
 pub(super) enum Admitted {
-    /// It is served, under this number.
-    Serve(PeerId, Permit),
-    /// The server is full. With a permit the connection is closed lingeringly, without one at once.
-    Refuse(Option<Permit>),
+    /// It is served.
+    Serve(Entrant),
+    /// An older connection makes way for it.
+    Wait(WaitingEntrant),
+    /// It is refused.
+    Refuse(RefusalReason),
+}
+
+/// What an admitted connection gets.
+#[derive(Debug)]
+pub(super) struct Entrant {
+    pub(super) id: PeerId,
+    pub(super) permit: ConnectionPermit,
+    pub(super) ticket: Arc<LoginTicket>,
+}
+
+/// A connection that waits for a place.
+#[derive(Debug)]
+pub(super) struct WaitingEntrant {
+    slot: AddressSlot,
+    /// Its descriptor's part of the reserve.
+    _permit: Permit,
 }
 
 impl Admission {
-    pub(super) fn new(max_connections: usize) -> Self {
-        let (connections, refusals) = (Permits::new(max_connections), Permits::new(MAX_REFUSALS));
-        Self { connections, refusals, next_id: AtomicU64::new(0) }
+    /// Returns an admission to `max_connections` places. `shutdown` is the server's token.
+    pub(super) fn new(
+        settings: &NetworkSettings,
+        max_connections: usize,
+        memory: Arc<MemoryBudget>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let server = ServerLimits::new(max_connections, memory);
+        let limits = AddressLimits {
+            max_connections: settings.max_per_address,
+            connect_rate: RateLimit::new(settings.connect_rate, settings.connect_burst),
+        };
+        let addresses = AddressBook::new(limits, Arc::clone(&server));
+        Self {
+            server,
+            exempt: settings.exempt.clone(),
+            max_per_address: settings.max_per_address,
+            connect_rate: settings.connect_rate,
+            records: Mutex::new(Records { addresses, logins: LoginQueue::default() }),
+            waiting: Permits::new(MAX_WAITING),
+            refusals: Permits::new(MAX_REFUSALS),
+            shutdown,
+            next_id: AtomicU64::new(0),
+        }
     }
 
-    /// Decides on the next connection.
-    pub(super) fn admit(&self) -> Admitted {
-        match self.connections.try_acquire() {
-            Some(permit) => Admitted::Serve(PeerId(self.next_id.fetch_add(1, Ordering::Relaxed)), permit),
-            None => Admitted::Refuse(self.refusals.try_acquire()),
+    /// Decides on a new connection from `ip`; `None` is a peer on a Unix socket.
+    pub(super) async fn admit(&self, ip: Option<IpAddr>, now: Instant) -> Admitted {
+        let mut records = self.records.lock().await;
+        self.try_admit(&mut records, ip, now).unwrap_or_else(Admitted::Refuse)
+    }
+
+    fn try_admit(&self, records: &mut Records, ip: Option<IpAddr>, now: Instant) -> Result<Admitted, RefusalReason> {
+        if self.server.memory().pressure() >= MemoryPressure::Critical {
+            return Err(RefusalReason::Memory);
         }
+        let is_exempt = self.exempt.contains(ip);
+        let slot = records.addresses.enter(ip.into(), is_exempt, now).map_err(|refusal| match refusal {
+            AddressRefusal::TooMany => RefusalReason::TooManyOfAddress(self.max_per_address),
+            AddressRefusal::TooFast => RefusalReason::TooFast(self.connect_rate),
+        })?;
+        let reserved = self.server.max_connections() / RESERVED_PART;
+        let may_use_reserve = is_exempt || slot.connections() == 1 || reserved == 0;
+        match ConnectionPermit::try_acquire(slot) {
+            // The place is taken first: two admissions can't both see the last place that is not reserved.
+            Ok(_) if !may_use_reserve && self.server.free_places() < reserved => Err(RefusalReason::Reserved),
+            Ok(permit) => Ok(Admitted::Serve(self.entrant(records, permit))),
+            Err(_) if !may_use_reserve => Err(RefusalReason::Reserved),
+            Err(slot) => {
+                let permit = self.waiting.try_acquire().ok_or(RefusalReason::Full)?;
+                let makes_way = records.logins.make_way();
+                makes_way.then_some(Admitted::Wait(WaitingEntrant { slot, _permit: permit })).ok_or(RefusalReason::Full)
+            }
+        }
+    }
+
+    /// Waits for the place of a connection that makes way.
+    ///
+    /// # Errors
+    /// The reason for a refusal, when no place is free in time or the server shuts down.
+    pub(super) async fn wait(&self, waiting: WaitingEntrant) -> Result<Entrant, RefusalReason> {
+        let place = timeout(PLACE_TIMEOUT, ConnectionPermit::acquire(waiting.slot));
+        let place = self.shutdown.run_until_cancelled(place).await.ok_or(RefusalReason::Shutdown)?;
+        let permit = place.map_err(|_| RefusalReason::Full)?;
+        Ok(self.entrant(&mut *self.records.lock().await, permit))
+    }
+
+    /// Returns a permit to close a refused connection lingeringly; `None` to close it at once.
+    pub(super) fn refusal_permit(&self) -> Option<Permit> {
+        self.refusals.try_acquire()
+    }
+
+    fn entrant(&self, records: &mut Records, permit: ConnectionPermit) -> Entrant {
+        let id = PeerId(self.next_id.fetch_add(1, Ordering::Relaxed));
+        Entrant { id, permit, ticket: records.logins.push(&self.shutdown) }
     }
 
     /// Returns how many connections are served, those that are being closed among them.
     pub(super) fn connections(&self) -> usize {
-        self.connections.taken()
+        self.server.taken_places()
+    }
+
+    /// Returns the budget of the server's memory.
+    pub(super) fn memory(&self) -> &MemoryBudget {
+        self.server.memory()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt;
+    use std::num::NonZeroU32;
+
+    fn admission(places: usize, change: impl FnOnce(&mut NetworkSettings)) -> Admission {
+        let mut settings = NetworkSettings::default();
+        change(&mut settings);
+        Admission::new(&settings, places, MemoryBudget::new(1_000), CancellationToken::new())
+    }
+
+    fn ip(last: u8) -> Option<IpAddr> {
+        Some([10, 0, 0, last].into())
+    }
+
+    async fn serve(admission: &Admission, last: u8) -> Entrant {
+        match admission.admit(ip(last), Instant::now()).await {
+            Admitted::Serve(entrant) => entrant,
+            other => panic!("10.0.0.{last} got {other:?}"),
+        }
+    }
+
+    async fn refuse(admission: &Admission, last: u8) -> RefusalReason {
+        match admission.admit(ip(last), Instant::now()).await {
+            Admitted::Refuse(reason) => reason,
+            other => panic!("10.0.0.{last} got {other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn connections_are_numbered_and_refused_beyond_the_bound() {
+        let admission = admission(1, |_| {});
+        let first = serve(&admission, 1).await;
+        assert!(first.ticket.begin_joining());
+        assert_eq!(refuse(&admission, 2).await, RefusalReason::Full);
+        let id = first.id;
+        drop(first);
+        assert_ne!(serve(&admission, 2).await.id, id);
+    }
 
     #[test]
-    fn connections_are_numbered_and_refused_beyond_the_bound() {
-        let admission = Admission::new(1);
-        let Admitted::Serve(first, permit) = admission.admit() else { panic!("the first was not admitted") };
-        let refused: Vec<_> = (0..MAX_REFUSALS).map(|_| admission.admit()).collect();
-        assert!(refused.iter().all(|refused| matches!(refused, Admitted::Refuse(Some(_)))));
-        assert!(matches!(admission.admit(), Admitted::Refuse(None)));
-        drop(permit);
-        let Admitted::Serve(second, _permit) = admission.admit() else { panic!("a free place was not given") };
-        assert_ne!(first, second);
+    fn lingering_closes_of_refused_connections_are_bounded() {
+        let admission = admission(1, |_| {});
+        let permits: Vec<_> = (0..=MAX_REFUSALS).map(|_| admission.refusal_permit()).collect();
+        assert_eq!(permits.iter().flatten().count(), MAX_REFUSALS);
+    }
+
+    #[tokio::test]
+    async fn address_at_its_bounds_is_told_which_one() {
+        let admission = admission(100, |settings| {
+            settings.max_per_address = 2;
+            settings.connect_burst = NonZeroU32::new(3).unwrap();
+            settings.connect_rate = 1;
+        });
+        let mut served = vec![serve(&admission, 1).await, serve(&admission, 1).await];
+        assert_eq!(refuse(&admission, 1).await, RefusalReason::TooManyOfAddress(2));
+        served.pop();
+        served.push(serve(&admission, 1).await);
+        served.clear();
+        assert_eq!(refuse(&admission, 1).await, RefusalReason::TooFast(1));
+        serve(&admission, 2).await;
+        assert_eq!(admission.connections(), 0, "a refused connection holds no place");
+    }
+
+    #[tokio::test]
+    async fn last_tenth_of_the_places_is_for_addresses_without_a_connection() {
+        let admission = admission(20, |_| {});
+        let mut served = Vec::new();
+        for _ in 0..18 {
+            served.push(serve(&admission, 1).await);
+        }
+        assert_eq!(refuse(&admission, 1).await, RefusalReason::Reserved);
+        served.push(serve(&admission, 2).await);
+        assert_eq!(refuse(&admission, 2).await, RefusalReason::Reserved);
+        served.push(serve(&admission, 3).await);
+        assert_eq!((admission.connections(), refuse(&admission, 1).await), (20, RefusalReason::Reserved));
+        served.swap_remove(0);
+        assert_eq!(refuse(&admission, 1).await, RefusalReason::Reserved, "a reserved place is free, and no other");
+    }
+
+    #[tokio::test]
+    async fn exempt_address_may_take_every_place() {
+        let admission = admission(20, |settings| settings.max_per_address = 1);
+        let mut served = Vec::new();
+        for _ in 0..20 {
+            match admission.admit(None, Instant::now()).await {
+                Admitted::Serve(entrant) => served.push(entrant),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(admission.connections(), 20);
+    }
+
+    #[tokio::test]
+    async fn oldest_connection_that_has_not_joined_makes_way() {
+        let admission = admission(2, |_| {});
+        let (member, silent) = (serve(&admission, 1).await, serve(&admission, 2).await);
+        assert!(member.ticket.begin_joining());
+        let Admitted::Wait(waiting) = admission.admit(ip(3), Instant::now()).await else { panic!("no one makes way") };
+        assert!(silent.ticket.makes_way() && !member.ticket.makes_way());
+        assert_eq!(refuse(&admission, 4).await, RefusalReason::Full, "one connection makes way for one");
+        let mut place = Box::pin(admission.wait(waiting));
+        assert!((&mut place).now_or_never().is_none(), "the place is free only when the descriptor is");
+        drop(silent);
+        assert_eq!(refuse(&admission, 4).await, RefusalReason::Full, "the place belongs to the one that waits");
+        let newcomer = place.await.unwrap();
+        assert!(!newcomer.ticket.makes_way());
+        assert_eq!(admission.connections(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connection_that_waits_in_vain_is_refused() {
+        let admission = admission(1, |_| {});
+        let silent = serve(&admission, 1).await;
+        let Admitted::Wait(waiting) = admission.admit(ip(2), Instant::now()).await else { panic!("no one makes way") };
+        assert_eq!(admission.wait(waiting).await.unwrap_err(), RefusalReason::Full);
+        drop(silent);
+        assert_eq!(admission.connections(), 0);
+    }
+
+    #[tokio::test]
+    async fn shutdown_ends_the_wait_for_a_place() {
+        let admission = admission(1, |_| {});
+        let _silent = serve(&admission, 1).await;
+        let Admitted::Wait(waiting) = admission.admit(ip(2), Instant::now()).await else { panic!("no one makes way") };
+        admission.shutdown.cancel();
+        assert_eq!(admission.wait(waiting).await.unwrap_err(), RefusalReason::Shutdown);
+    }
+
+    #[tokio::test]
+    async fn no_connection_is_admitted_at_nine_tenths_of_the_memory() {
+        let admission = admission(10, |_| {});
+        admission.memory().charge(899);
+        let served = serve(&admission, 1).await;
+        admission.memory().charge(1);
+        assert_eq!(refuse(&admission, 2).await, RefusalReason::Memory);
+        admission.memory().release(1);
+        serve(&admission, 2).await;
+        drop(served);
     }
 }

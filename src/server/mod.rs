@@ -4,15 +4,18 @@
 
 mod acceptor;
 mod admission;
+mod memory_ceiling;
 mod refusal;
 
 use crate::config::{Live, Settings};
 use crate::connection::{ServerContext, UnflushedInputs};
+use crate::limits::memory::MemoryBudget;
 use crate::metrics::counters::MetricsDelta;
 use crate::net::{BoundAddress, ListenError, Listener};
 use crate::room::registry::Registry;
-use acceptor::Acceptor;
+use acceptor::{Acceptor, Starter};
 use admission::Admission;
+use memory_ceiling::memory_ceiling;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,15 +52,19 @@ impl Server {
     pub fn bind(settings: &Settings, max_connections: usize) -> Result<Self, ListenError> {
         let listeners = Listener::bind_all(&settings.network)?;
         let tasks = TaskTracker::new();
+        let memory = MemoryBudget::new(memory_ceiling(settings.network.memory));
+        let shutdown = CancellationToken::new();
+        let admission =
+            Arc::new(Admission::new(&settings.network, max_connections, Arc::clone(&memory), shutdown.clone()));
         let context = Arc::new(ServerContext {
             live: Live::new(settings.live),
-            registry: Arc::new(Registry::new(settings.rooms, tasks.clone())),
-            shutdown: CancellationToken::new(),
+            registry: Arc::new(Registry::with_memory(settings.rooms, memory, tasks.clone())),
+            shutdown,
             abort: CancellationToken::new(),
             motd: settings.motd.clone(),
             unflushed_inputs: UnflushedInputs::default(),
         });
-        Ok(Self { listeners, context, admission: Arc::new(Admission::new(max_connections)), tasks })
+        Ok(Self { listeners, context, admission, tasks })
     }
 
     /// Returns where the server listens, in the order of the settings.
@@ -79,8 +86,8 @@ impl Server {
         let Self { listeners, context, admission, tasks } = self;
         for listener in listeners {
             let (context, admission) = (Arc::clone(&context), Arc::clone(&admission));
-            let acceptor = Acceptor { listener, context, admission, tasks: tasks.clone() };
-            let accepting = tasks.spawn(acceptor.run());
+            let starter = Starter { context, admission, tasks: tasks.clone(), protocol: listener.protocol() };
+            let accepting = tasks.spawn(Acceptor { listener, starter }.run());
             tasks.spawn(async move {
                 if let Err(error) = accepting.await {
                     error!(%error, "a listener panicked: it accepts no connection any more");
@@ -120,6 +127,18 @@ impl ServerStats {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.admission.connections()
+    }
+
+    /// Returns how many bytes of memory the queues, histories, unfinished lines and kernel buffers use.
+    #[must_use]
+    pub fn memory_used(&self) -> u64 {
+        self.admission.memory().used()
+    }
+
+    /// Returns the memory ceiling in bytes; `u64::MAX` without one.
+    #[must_use]
+    pub fn memory_ceiling(&self) -> u64 {
+        self.admission.memory().ceiling()
     }
 
     /// Returns what was done so far.

@@ -1,21 +1,48 @@
-//! Refusal: the answer to a connection that the full server does not serve.
+//! Refusal: the answer to a connection that is not served.
 
 use crate::limits::permits::Permit;
-use crate::net::{ListenerProtocol, Socket, linger_close};
+use crate::net::{ListenerProtocol, linger_close_stream};
 use crate::text::messages;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-/// Tells the peer that the server is full, in the one write that a new socket always takes. With a permit it returns
-/// the lingering close, which `abort` cuts; without one it closes at once. Lines end in CR LF for telnet (RFC 854).
+/// Why a connection is not served. Shown, it is the line that follows `ERROR`: the bound and the way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum RefusalReason {
+    /// No place is free, and no connection makes way.
+    #[error("{}", messages::SERVER_FULL)]
+    Full,
+    /// The last places are for addresses that have no connection.
+    #[error(
+        "server is full: its last places are for addresses without a connection, and yours has one: close it, or try \
+         again later"
+    )]
+    Reserved,
+    /// 90 % of the memory ceiling are in use.
+    #[error("server is full: its memory is in use: try again later")]
+    Memory,
+    /// The address has the most connections that it may have; holds their number.
+    #[error("your address has {0} connections, and no address may have more: close one and connect again")]
+    TooManyOfAddress(usize),
+    /// The address opens connections too fast; holds how many a second it may open.
+    #[error("your address opens more than {0} connections a second: wait a few seconds and connect again")]
+    TooFast(u32),
+    /// The server is shutting down.
+    #[error("the server is shutting down: come back later")]
+    Shutdown,
+}
+
+/// Tells the peer why it is not served, in the one write that a new socket always takes. With a permit it returns the
+/// lingering close, which `abort` cuts; without one it closes at once. Lines end in CR LF for telnet (RFC 854).
 pub(super) fn refuse(
     stream: TcpStream,
+    reason: RefusalReason,
     permit: Option<Permit>,
     protocol: ListenerProtocol,
     abort: CancellationToken,
 ) -> Option<impl Future<Output = ()> + Send + 'static> {
-    let lines = messages::error_lines(&messages::SERVER_FULL);
+    let lines = messages::error_lines(&reason);
     let lines = match protocol {
         ListenerProtocol::Raw => lines,
         ListenerProtocol::Telnet => lines.replace('\n', "\r\n"),
@@ -23,8 +50,31 @@ pub(super) fn refuse(
     // Straight to the system: the runtime does not know yet that the new socket takes bytes. A peer that is gone
     // already needs no answer.
     SockRef::from(&stream).send(lines.as_bytes()).ok()?;
-    let socket = Socket::new(stream, permit?);
+    let permit = permit?;
     Some(async move {
-        abort.run_until_cancelled(linger_close(&socket, true)).await;
+        abort.run_until_cancelled(linger_close_stream(&stream, true)).await;
+        // The permit is free only when the descriptor is.
+        drop(stream);
+        drop(permit);
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_is_one_line_that_names_the_bound() {
+        for (reason, part) in [
+            (RefusalReason::Full, "server is full: try again later"),
+            (RefusalReason::Reserved, "server is full: its last places"),
+            (RefusalReason::Memory, "server is full: its memory"),
+            (RefusalReason::TooManyOfAddress(50), "your address has 50 connections"),
+            (RefusalReason::TooFast(20), "more than 20 connections a second"),
+            (RefusalReason::Shutdown, "shutting down"),
+        ] {
+            let line = reason.to_string();
+            assert!(line.contains(part) && line.contains(": ") && !line.contains('\n'), "{line}");
+        }
+    }
 }

@@ -17,6 +17,9 @@ pub(crate) const WELCOME: &str = "Welcome! Use the command:\nJOIN <ROOMNAME> <US
 /// The last line of every room when the server shuts down.
 pub(crate) const SHUTTING_DOWN: &str = "*** server is shutting down\n";
 
+/// The last line of a member that has sent nothing for the idle timeout.
+pub(crate) const IDLE: &str = "*** idle for too long\n";
+
 /// The reason that a connection beyond the bound on connections gets.
 pub(crate) const SERVER_FULL: &str = "server is full: try again later";
 
@@ -61,6 +64,13 @@ pub(super) fn push_line(out: &mut Vec<u8>, parts: &[&str]) {
 #[must_use]
 pub(crate) fn error_lines(reason: &impl Display) -> String {
     format!("ERROR\n{reason}\n")
+}
+
+/// Returns why a room is not opened, beyond the bound of `max` rooms, and the way out.
+#[must_use]
+pub(crate) fn too_many_rooms(max: usize) -> String {
+    let rooms = format_count(u64::try_from(max).unwrap_or(u64::MAX), "room");
+    format!("the server has {rooms}, and no more may be open: join one that is open, or try again later")
 }
 
 /// Returns the line that takes the place of `lines` lines that a slow reader has missed.

@@ -17,7 +17,7 @@ use crate::text::names::{RoomName, UserName};
 use dashmap::DashMap;
 use std::hash::RandomState;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio_util::task::TaskTracker;
 
 /// All rooms, in a map of independently locked shards.
@@ -31,6 +31,9 @@ pub struct Registry {
     settings: RoomSettings,
     /// The budget of the lines in inboxes and histories.
     memory: Arc<MemoryBudget>,
+    /// The number of rooms, for the bound on it. Relaxed: it publishes no other memory. It counts a room before
+    /// the map holds it and until the map holds it no longer, so the map never holds more.
+    open_rooms: AtomicUsize,
     /// True once the server shuts down: no room opens any more.
     shutting_down: AtomicBool,
     counters: Counters,
@@ -38,10 +41,16 @@ pub struct Registry {
     tracker: TaskTracker,
 }
 
-/// A join was refused because the server is shutting down.
+/// Why a join is refused at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the server is shutting down")]
-pub struct ShuttingDown;
+pub enum JoinRefused {
+    /// The server is shutting down.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    /// The join would open a room more than the setting allows; holds the setting.
+    #[error("no more than {0} rooms may be open")]
+    TooManyRooms(usize),
+}
 
 impl Registry {
     /// Creates a registry without rooms. `tracker` tracks the tasks that run passes: a server that stops
@@ -57,6 +66,7 @@ impl Registry {
             memory,
             rooms: DashMap::with_hasher(RandomState::new()),
             settings,
+            open_rooms: AtomicUsize::new(0),
             shutting_down: AtomicBool::new(false),
             counters: Counters::default(),
             tracker,
@@ -100,14 +110,15 @@ impl Registry {
     /// in `slot`.
     ///
     /// # Errors
-    /// [`ShuttingDown`] after [`Registry::request_input_flush`] or [`Registry::shut_down`].
+    /// [`JoinRefused::TooManyRooms`] if the room does not exist and no more rooms may be open, and
+    /// [`JoinRefused::ShuttingDown`] after [`Registry::request_input_flush`] or [`Registry::shut_down`].
     pub fn join(
         self: &Arc<Self>,
         room: RoomName,
         user: UserName,
         peer: Arc<Peer<dyn ByteSink>>,
         slot: MembershipSlot,
-    ) -> Result<Membership, ShuttingDown> {
+    ) -> Result<Membership, JoinRefused> {
         let disambiguator = if self.settings.allow_duplicate_names { peer.id().non_zero() } else { None };
         let key = MemberKey { name: user, disambiguator, slot };
         let joiner = Box::new(MemberRef { key, peer: Arc::clone(&peer) });
@@ -115,9 +126,9 @@ impl Registry {
         // Acquire: pairs with the Release in `refuse_joins_and_send`, which stores first and then locks each shard. This
         // load holds the shard's lock, so either that function finds this room or this load finds true.
         if self.shutting_down.load(Ordering::Acquire) {
-            return Err(ShuttingDown);
+            return Err(JoinRefused::ShuttingDown);
         }
-        let entry = entry.or_insert_with(|| Arc::new(Room::new(room, &self.settings)));
+        let entry = entry.or_try_insert_with(|| self.open_room(room))?;
         let room = Arc::clone(&entry);
         // The join is sent while the shard is locked. An empty room is removed under the same lock, so the
         // room is not removed before its inbox holds this join.
@@ -125,6 +136,22 @@ impl Registry {
         drop(entry);
         self.spawn_pass(due, &room);
         Ok(Membership::new(Arc::clone(self), room, peer, key))
+    }
+
+    /// Returns a new room that is counted.
+    fn open_room(&self, name: RoomName) -> Result<Arc<Room>, JoinRefused> {
+        let max = self.settings.max_rooms;
+        let more = |open| (max == 0 || open < max).then_some(open + 1);
+        let counted = self.open_rooms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        counted.map_err(|_| JoinRefused::TooManyRooms(max))?;
+        Ok(Arc::new(Room::new(name, &self.settings)))
+    }
+
+    /// Uncounts a room that the map held.
+    fn count_removal(&self, removed: bool) {
+        if removed {
+            self.open_rooms.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Refuses joins from now on, and raises `FLUSH_INPUT` for every member of every room.
@@ -163,13 +190,14 @@ impl Registry {
     /// condition finds it in the queue, or its peer is in the roster, or it is not sent yet.
     pub(super) fn remove_if_empty(&self, room: &Arc<Room>) {
         if room.roster().is_empty() {
-            self.rooms.remove_if(&room.name(), |_, found| Arc::ptr_eq(found, room) && room.inbox.is_empty());
+            let is_empty = |found: &Arc<Room>| Arc::ptr_eq(found, room) && room.inbox.is_empty();
+            self.count_removal(self.rooms.remove_if(&room.name(), |_, found| is_empty(found)).is_some());
         }
     }
 
     /// Removes the room, whatever it holds, unless its name belongs to another room by now.
     pub(super) fn remove(&self, room: &Arc<Room>) {
-        self.rooms.remove_if(&room.name(), |_, found| Arc::ptr_eq(found, room));
+        self.count_removal(self.rooms.remove_if(&room.name(), |_, found| Arc::ptr_eq(found, room)).is_some());
     }
 }
 

@@ -1,0 +1,158 @@
+//! Exempt networks: the peers that the bounds of one address do not apply to, as `--exempt` takes them.
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+/// The peers that are free of the bounds on connections of one address.
+///
+/// Shown, it is the list that [`ExemptNetworks::from_items`] takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExemptNetworks {
+    networks: Vec<IpNet>,
+    /// Whether peers on Unix sockets are exempt.
+    unix: bool,
+}
+
+/// One value of `--exempt`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExemptItem {
+    /// A network in CIDR notation, or one address.
+    Network(IpNet),
+    /// `unix`: the peers on Unix sockets.
+    Unix,
+    /// `none`: no peer.
+    None,
+}
+
+/// `none` stands beside other values of `--exempt`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoneIsNotAlone;
+
+impl ExemptNetworks {
+    /// Returns the peers that `items` name together.
+    ///
+    /// # Errors
+    /// [`NoneIsNotAlone`] if `none` is one of several items.
+    pub fn from_items(items: &[ExemptItem]) -> Result<Self, NoneIsNotAlone> {
+        if items.len() > 1 && items.contains(&ExemptItem::None) {
+            return Err(NoneIsNotAlone);
+        }
+        let network = |item: &ExemptItem| if let ExemptItem::Network(network) = item { Some(*network) } else { None };
+        Ok(Self { networks: items.iter().filter_map(network).collect(), unix: items.contains(&ExemptItem::Unix) })
+    }
+
+    /// Returns whether a peer at `ip` is exempt; `None` is a peer on a Unix socket. An IPv4-mapped IPv6 address counts
+    /// as its IPv4 address.
+    #[must_use]
+    pub fn contains(&self, ip: Option<IpAddr>) -> bool {
+        match ip.map(|ip| ip.to_canonical()) {
+            Some(ip) => self.networks.iter().any(|network| network.contains(&ip)),
+            None => self.unix,
+        }
+    }
+}
+
+impl Default for ExemptNetworks {
+    fn default() -> Self {
+        let loopback_v4 = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
+        let loopback_v6 = Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128);
+        Self { networks: vec![loopback_v4.into(), loopback_v6.into()], unix: true }
+    }
+}
+
+impl fmt::Display for ExemptNetworks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let networks = self.networks.iter().map(ToString::to_string);
+        let items: Vec<String> = networks.chain(self.unix.then(|| "unix".to_owned())).collect();
+        f.write_str(if items.is_empty() { "none" } else { "" })?;
+        f.write_str(&items.join(","))
+    }
+}
+
+impl FromStr for ExemptItem {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => return Ok(Self::None),
+            "unix" => return Ok(Self::Unix),
+            _ => {}
+        }
+        let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+        let wanted = || "a network, an address, unix or none is wanted, as 10.0.0.0/8,::1,unix".to_owned();
+        network.map(|network| Self::Network(to_canonical(network.trunc()))).ok_or_else(wanted)
+    }
+}
+
+/// Returns a network of IPv4-mapped IPv6 addresses as the IPv4 network: a peer's address is compared as IPv4.
+fn to_canonical(network: IpNet) -> IpNet {
+    /// The length of the prefix that all IPv4-mapped addresses have (RFC 4291, section 2.5.5.2).
+    const MAPPED_PREFIX: u8 = 96;
+    let IpNet::V6(v6) = network else { return network };
+    let v4 = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(MAPPED_PREFIX));
+    v4.and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok()).map_or(network, IpNet::V4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exempt(list: &str) -> ExemptNetworks {
+        let items: Vec<ExemptItem> = list.split(',').map(|item| item.parse().unwrap()).collect();
+        ExemptNetworks::from_items(&items).unwrap()
+    }
+
+    fn ip(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    #[test]
+    fn loopback_and_unix_peers_are_exempt_by_default() {
+        let default = ExemptNetworks::default();
+        for peer in [ip("127.0.0.1"), ip("127.200.0.9"), ip("::1"), ip("::ffff:127.0.0.1"), None] {
+            assert!(default.contains(peer), "{peer:?}");
+        }
+        for peer in ["128.0.0.1", "::2", "10.0.0.1", "::ffff:10.0.0.1", "2001:db8::1"] {
+            assert!(!default.contains(ip(peer)), "{peer}");
+        }
+        assert_eq!(default.to_string(), "127.0.0.0/8,::1/128,unix");
+        assert_eq!(exempt(&default.to_string()), default);
+    }
+
+    #[test]
+    fn list_names_networks_addresses_and_unix() {
+        let list = exempt("10.1.2.3/8,192.0.2.7,2001:db8::/32");
+        for (peer, expected) in [
+            ("10.255.0.1", true),
+            ("192.0.2.7", true),
+            ("192.0.2.8", false),
+            ("2001:db8:1::9", true),
+            ("127.0.0.1", false),
+        ] {
+            assert_eq!(list.contains(ip(peer)), expected, "{peer}");
+        }
+        assert!(!list.contains(None) && exempt("unix").contains(None));
+        assert_eq!(list.to_string(), "10.0.0.0/8,192.0.2.7/32,2001:db8::/32");
+    }
+
+    #[test]
+    fn mapped_network_counts_as_its_ipv4_network() {
+        let list = exempt("::ffff:10.0.0.0/104");
+        assert!(
+            list.contains(ip("10.9.9.9")) && list.contains(ip("::ffff:10.9.9.9")) && !list.contains(ip("11.0.0.1"))
+        );
+    }
+
+    #[test]
+    fn none_exempts_no_peer_and_stands_alone() {
+        let none = exempt("none");
+        assert!(!none.contains(ip("127.0.0.1")) && !none.contains(None));
+        assert_eq!(none.to_string(), "none");
+        assert_eq!(ExemptNetworks::from_items(&[ExemptItem::None, ExemptItem::Unix]), Err(NoneIsNotAlone));
+        for wrong in ["", "nobody", "10.0.0.0/33", "10.0.0", "localhost"] {
+            assert!(wrong.parse::<ExemptItem>().is_err(), "{wrong}");
+        }
+    }
+}
