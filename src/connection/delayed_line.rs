@@ -33,7 +33,7 @@ impl Connection {
         let budget = self.peer.sink().address_budget();
         let mut allowed_at = budget.spend_command(units, now);
         if matches!(parsed, Ok(ParsedLine::Command(command)) if command.changes_membership()) {
-            allowed_at = allowed_at.max(budget.membership_change_allowed_at());
+            allowed_at = allowed_at.max(budget.membership_change_allowed_at(now));
         }
         self.delay_line(line, allowed_at, now)
     }
@@ -44,8 +44,9 @@ impl Connection {
         if self.has_no_line_limit() {
             return false;
         }
-        let allowed_at = self.peer.sink().address_budget().membership_change_allowed_at();
-        self.delay_line(line, allowed_at, Instant::now())
+        let now = Instant::now();
+        let allowed_at = self.peer.sink().address_budget().membership_change_allowed_at(now);
+        self.delay_line(line, allowed_at, now)
     }
 
     /// Handles the line that waited for the budget of its address, if one did.

@@ -158,7 +158,7 @@ impl AddressBook {
             if *max_connections > 0 && entry.connections.get() >= *max_connections {
                 return Err(AddressRefusal::TooMany);
             }
-            if entry.connects.ready_at(connect_rate) > now {
+            if entry.connects.ready_at(connect_rate, now) > now {
                 return Err(AddressRefusal::TooFast);
             }
             entry.connects.spend(1, connect_rate, now);

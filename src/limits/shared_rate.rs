@@ -17,8 +17,8 @@ impl SharedRateLimiter {
         Self { theoretical_arrival: AtomicU64::new(to_nanos(now)) }
     }
 
-    /// Spends `units` and returns the instant from which the limit allows the work that they pay for; an instant that is
-    /// not after `now` allows it at once.
+    /// Spends `units` and returns the instant from which the limit allows the work that they pay for: `now` if
+    /// that is at once.
     ///
     /// Units beyond the limit are spent, too: the instants of several waiting connections follow each other, so each
     /// waits for its own turn.
@@ -38,13 +38,14 @@ impl SharedRateLimiter {
         // the burst is allowed when nothing else is owed.
         let burst = duration_to_nanos(limit.tolerance()).saturating_add(interval);
         let allowed_at = before.max(now_nanos).saturating_add(cost.min(burst)).saturating_sub(burst);
-        from_nanos(allowed_at)
+        if allowed_at <= now_nanos { now } else { from_nanos(allowed_at) }
     }
 
-    /// Returns the instant from which the limit allows one more unit, without spending it.
-    pub(crate) fn ready_at(&self, limit: &RateLimit) -> Instant {
+    /// Returns the instant from which the limit allows one more unit, without spending it: `now` if that is at once.
+    pub(crate) fn ready_at(&self, limit: &RateLimit, now: Instant) -> Instant {
         let arrival = self.theoretical_arrival.load(Ordering::Relaxed);
-        from_nanos(arrival.saturating_sub(duration_to_nanos(limit.tolerance())))
+        let allowed_at = arrival.saturating_sub(duration_to_nanos(limit.tolerance()));
+        if limit.is_unlimited() || allowed_at <= to_nanos(now) { now } else { from_nanos(allowed_at) }
     }
 
     /// Returns whether nothing of the limit is used at `now`, so that a new limiter is as good.
@@ -90,7 +91,7 @@ mod tests {
         let (start, limit) = (Instant::now(), limit(10, 5));
         let limiter = SharedRateLimiter::new(start);
         assert_eq!(limiter.spend(50, &limit, start), start);
-        let next = limiter.ready_at(&limit).duration_since(start);
+        let next = limiter.ready_at(&limit, start).duration_since(start);
         assert_eq!(next, Duration::from_millis(4600), "its units are a debt");
     }
 
@@ -99,6 +100,6 @@ mod tests {
         let (start, limit) = (Instant::now(), limit(0, 1));
         let limiter = SharedRateLimiter::new(start);
         assert_eq!(limiter.spend(u32::MAX, &limit, start), start);
-        assert!(limiter.ready_at(&limit) <= start);
+        assert_eq!(limiter.ready_at(&limit, start), start);
     }
 }
