@@ -92,7 +92,7 @@
 //! 3  net/  sockets, listeners, lingering close    protocol/  telnet, lines, JOIN, commands    terminal/  line editor
 //! 2  room/  registry, membership, inbox, passes, batch, fan-out, roster, history, replay
 //! 1  peer/  route, line batch, write lock, deferred list, output buffer, events
-//! 0  config/  settings    text/  names, sanitizing, messages    limits/  permits, rates    metrics/  counters
+//! 0  config/  settings    text/  names, sanitizing, messages    limits/  permits, rates, addresses    metrics/  counters
 //! ```
 //!
 //! # Guarantees
@@ -142,7 +142,9 @@
 //! | a room's history and its last whisperers | none: an atomic swap; the pass that runs holds them | the first and the last batch of a busy time |
 //! | the live settings | none: arc-swap | each read, timer and command |
 //! | the counters | none: atomics, in shards of their own cache lines | each pass, each poll in which a connection writes |
-//! | connection permits, the count of tasks (`TaskTracker`) | none: atomics | a connection opens or ends, a pass is started |
+//! | the count of tasks (`TaskTracker`), the connections of an address | none: atomics | a connection opens or ends, a pass is started |
+//! | the places for connections | the mutex of a `tokio::sync::Semaphore` | a connection opens or ends |
+//! | the addresses, and the connections that have not joined | a `tokio::sync::Mutex` that only the listeners' tasks, and connections that wait for a place, take (`src/server/admission.rs`) | a connection is accepted |
 //! | rooms by name | a shard's read-write lock (`DashMap`) | a join; `/rooms`, for which the pass of the asker's room reads one shard after the other; the removal of an empty room; shutdown |
 //! | connections that have not flushed their input | none: an atomic. The last one at a shutdown takes the mutex of a `tokio::sync::Notify` | a connection opens or ends, shutdown |
 //! | the cancellation tokens for shutdown | one mutex for each of the two tokens, shared by all connections (tokio-util) | a connection is accepted, waits for its JOIN line, joins, or closes |
@@ -192,7 +194,11 @@
 //!    `passes_of_a_runtime_that_shuts_down_are_run_to_their_end` and
 //!    `pass_that_is_dropped_between_two_slices_goes_on_where_it_was` in `src/room/registry/tests.rs`.
 //! 9. *A permit is free before its descriptor.* The permit lives beside the socket and is dropped after it
-//!    (`src/net/socket.rs`, with its test), because a pass keeps a peer alive a moment longer than its connection.
+//!    (`src/net/socket.rs`, with its test), because a pass keeps a peer alive a moment longer than its connection. When
+//!    all places are taken, the oldest connection that has not joined makes way for a new one: one compare-exchange
+//!    decides between its end and its JOIN line (`src/limits/login_queue.rs`), and its place goes to the new connection
+//!    when its descriptor is closed (`src/limits/server_limits.rs`). Tested by `src/server/admission.rs` and
+//!    `tests/admission.rs`.
 //! 10. *The shutdown notice meets lines and replies.* The server waits until each connection has flushed its input, for
 //!     half of the drain time at the most (`src/connection/input_flush.rs`), and then sends each room its shutdown. The
 //!     batch that holds the shutdown is delivered without the notice, then its replies, and the next batch is the

@@ -31,7 +31,15 @@ fn wrong_argument_gets_one_line_and_exit_code_2() {
     expect_refusal(&["port"], 2, "port");
     expect_refusal(&["--backlog", "much"], 2, "--backlog");
     expect_refusal(&["--max-line", "0"], 2, "--max-line");
-    expect_refusal(&["--login-timeout", "0s"], 2, "--login-timeout");
+    expect_refusal(&["--login-timeout", "30"], 2, "--login-timeout");
+    expect_refusal(&["--idle-timeout", "soon"], 2, "or 0 for no limit");
+    expect_refusal(&["--byte-rate", "2GiB/s"], 2, "as 128KiB/s");
+    expect_refusal(&["--byte-burst", "0"], 2, "--byte-burst");
+    expect_refusal(&["--connect-burst", "0"], 2, "--connect-burst");
+    expect_refusal(&["--max-per-address", "few"], 2, "--max-per-address");
+    expect_refusal(&["--exempt", "10.0.0.0/33"], 2, "as 10.0.0.0/8,::1,unix");
+    expect_refusal(&["--memory", "much"], 2, "--memory");
+    expect_refusal(&["--max-rooms", "few"], 2, "--max-rooms");
     expect_refusal(&["--slow-reader", "shout"], 2, "skip, kick");
     expect_refusal(&["--bind", "nowhere"], 2, "--bind");
     expect_refusal(&["--burst", "0"], 2, "--burst");
@@ -62,14 +70,23 @@ fn help_names_every_flag_with_its_variable_and_default() {
         ("SOCKET_MODE", "umask"),
         ("WORKERS", "one for each core"),
         ("MAX_LINE", "20000"),
-        ("LOGIN_TIMEOUT", "all tries together [default: 30s]"),
+        ("LOGIN_TIMEOUT", "all tries together; 0 = no limit [default: 30s]"),
         ("MAX_CONNECTIONS", "less 64"),
-        ("RATE", "1000"),
-        ("BURST", "2000"),
+        ("MAX_PER_ADDRESS", "0 = no limit [default: 50]"),
+        ("CONNECT_RATE", "0 = no limit [default: 20]"),
+        ("CONNECT_BURST", "[default: 100]"),
+        ("EXEMPT", "none for no peer [default: 127.0.0.0/8,::1/128,unix]"),
+        ("MEMORY", "a quarter of the memory of the machine or the cgroup"),
+        ("RATE", "joins and leaves of an address may make the server do [default: 100]"),
+        ("BURST", "[default: 1000]"),
+        ("BYTE_RATE", "0 = no limit [default: 128KiB/s]"),
+        ("BYTE_BURST", "more than --max-line [default: 1MiB]"),
         ("BACKLOG", "1MiB"),
+        ("IDLE_TIMEOUT", "0 = no limit [default: never]"),
+        ("MAX_ROOMS", "0 = no limit [default: 0]"),
         ("SLOW_READER", "skip"),
         ("STALL_TIMEOUT", "1m"),
-        ("DEAD_TIMEOUT", "TCP keepalive probes unanswered before the peer is closed [default: 1m]"),
+        ("DEAD_TIMEOUT", "TCP keepalive probes unanswered before the peer is closed; 0 = no limit [default: 1m]"),
         ("INBOX", "1MiB"),
         ("DRAIN", "0s = at once [default: 5s]"),
         ("HISTORY", "100"),
@@ -97,7 +114,7 @@ fn help_begins_with_an_example_and_the_form_of_values() {
     for text in [
         "roomcast --listen tcp://:1234 --listen telnet://:2323",
         "any client that reaches the port can join and read along",
-        "30s or 1m, sizes as 20000, 64KiB or 1MiB",
+        "30s or 1m, sizes as 20000, 64KiB or 1MiB; 0 lifts a bound",
         "by an environment variable, as ROOMCAST_MAX_LINE",
     ] {
         assert!(introduction.contains(text), "{introduction}");
@@ -113,10 +130,13 @@ fn startup_lines_name_the_listeners_and_the_bounds() {
     // `--bind` was given twice, then.
     let server = ServerProcess::start(&["--rate", "0", "--bind", "::1", "-v"]);
     let version = env!("CARGO_PKG_VERSION");
-    let [first, second, bounds, join, stop] = &server.startup_lines[..] else { panic!("{:?}", server.startup_lines) };
+    let [first, second, bounds, memory, join, stop] = &server.startup_lines[..] else {
+        panic!("{:?}", server.startup_lines)
+    };
     assert!(first.starts_with(&format!("roomcast {version} listening on tcp://127.0.0.1:")));
     assert!(second.starts_with(&format!("roomcast {version} listening on tcp://[::1]:")));
-    assert!(bounds.starts_with("bounds: ") && bounds.contains("rate unlimited"));
+    assert!(bounds.starts_with("bounds: ") && bounds.contains("login 30s, rate unlimited"));
+    assert!(memory.starts_with("memory ceiling: "), "{memory}");
     assert_eq!(
         *join,
         format!("join with: telnet 127.0.0.1 {}, then type: JOIN <ROOMNAME> <USERNAME>", server.address.port())
@@ -130,6 +150,8 @@ fn startup_lines_name_the_listeners_and_the_bounds() {
 fn bounds_are_printed_only_when_asked_for() {
     let server = ServerProcess::start(&[]);
     assert!(!server.startup_lines.iter().any(|line| line.starts_with("bounds: ")), "{:?}", server.startup_lines);
+    let server = ServerProcess::start(&["--memory", "2GiB"]);
+    assert_eq!(server.startup_lines[1], "memory ceiling: 2.0GiB");
 }
 
 #[test]
@@ -145,6 +167,11 @@ fn wrong_listener_is_one_line_and_exit_code_2() {
     );
     expect_refusal(&["--socket-mode", "0600"], 2, "add --listen unix:PATH");
     expect_refusal(&["--replay", "200"], 2, "--replay 200 is more than --history 100");
+    expect_refusal(&["--byte-burst", "10KiB"], 2, "--byte-burst 10KiB is too small for a line of --max-line 20000B");
+    expect_refusal(&["--memory", "512KiB"], 2, "--memory 512.0KiB is less than --backlog 1MiB");
+    let small = ["--memory", "64KiB", "--backlog", "32KiB", "--inbox", "32KiB"];
+    expect_refusal(&small, 2, "--memory 64.0KiB is too small: at least 1MiB is wanted");
+    expect_refusal(&["--exempt", "none,::1"], 2, "--exempt none goes alone");
     expect_refusal(&["--max-line", "10"], 2, "--max-line 10 is too small for a JOIN line");
 }
 
@@ -188,7 +215,7 @@ fn telnet_listener_is_named_and_people_are_sent_to_it() {
     let urls = ["--listen", "tcp://127.0.0.1:0", "--listen", "telnet://127.0.0.1:0"];
     let server = ServerProcess::start_command(command.args(urls));
     let version = env!("CARGO_PKG_VERSION");
-    let [tcp, telnet, join, _] = &server.startup_lines[..] else { panic!("{:?}", server.startup_lines) };
+    let [tcp, telnet, _, join, _] = &server.startup_lines[..] else { panic!("{:?}", server.startup_lines) };
     assert!(tcp.starts_with(&format!("roomcast {version} listening on tcp://127.0.0.1:")));
     let address = telnet.strip_prefix(&format!("roomcast {version} listening on telnet://")).expect(telnet);
     let (host, port) = address.split_once(':').unwrap();
@@ -269,21 +296,42 @@ fn server_without_bind_serves_ipv4_and_ipv6() {
 fn variables_set_what_no_flag_sets() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_roomcast"));
     command.env("ROOMCAST_PORT", "0").env("ROOMCAST_BIND", "127.0.0.1").env("ROOMCAST_BACKLOG", "3MiB");
+    command.env("ROOMCAST_EXEMPT", "10.0.0.0/8,::1").env("ROOMCAST_CONNECT_RATE", "7");
+    command.env("ROOMCAST_MAX_PER_ADDRESS", "9").env("ROOMCAST_CONNECT_BURST", "8").env("ROOMCAST_MAX_ROOMS", "6");
+    command.env("ROOMCAST_BYTE_RATE", "64KiB/s").env("ROOMCAST_BYTE_BURST", "2MiB").env("ROOMCAST_IDLE_TIMEOUT", "1h");
+    command.env("ROOMCAST_MEMORY", "64GiB").env("ROOMCAST_LOGIN_TIMEOUT", "0");
     command.env("ROOMCAST_ALLOW_DUPLICATE_NAMES", "1").env("ROOMCAST_DRAIN", "9s").args(["--drain", "7s", "-v"]);
-    let bounds = ServerProcess::start_command(&mut command).startup_lines[1].clone();
-    for part in ["backlog 3MiB", "drain 7s", "duplicate names allowed"] {
+    let startup_lines = ServerProcess::start_command(&mut command).startup_lines.clone();
+    let (bounds, memory) = (&startup_lines[1], &startup_lines[2]);
+    for part in [
+        "backlog 3MiB",
+        "drain 7s",
+        "duplicate names allowed",
+        "9 an address, connect rate 7/s burst 8, exempt 10.0.0.0/8,::1/128,",
+        "login never",
+        "byte rate 64KiB/s burst 2MiB",
+        "idle 1h",
+        "rooms 6",
+    ] {
         assert!(bounds.contains(part), "{bounds}");
     }
+    assert_eq!(memory, "memory ceiling: 64.0GiB");
 }
 
 #[test]
 fn empty_variable_counts_as_unset() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_roomcast"));
-    for name in ["RATE", "BACKLOG", "LISTEN", "PLAIN", "MAX_CONNECTIONS", "DRAIN", "SLOW_READER", "MOTD", "BELL"] {
+    let lists = ["LISTEN", "BIND", "EXEMPT"];
+    let bounds = ["RATE", "BURST", "BACKLOG", "MAX_CONNECTIONS", "MAX_PER_ADDRESS", "CONNECT_RATE", "CONNECT_BURST"];
+    let sizes = ["BYTE_RATE", "BYTE_BURST", "MEMORY", "MAX_LINE", "INBOX", "MAX_ROOMS", "HISTORY", "REPLAY"];
+    let times = ["DRAIN", "IDLE_TIMEOUT", "LOGIN_TIMEOUT", "STALL_TIMEOUT", "DEAD_TIMEOUT"];
+    let others = ["PLAIN", "SLOW_READER", "MOTD", "BELL", "WORKERS", "SOCKET_MODE", "PORT", "ALLOW_DUPLICATE_NAMES"];
+    for name in [&lists[..], &bounds, &sizes, &times, &others].concat() {
         command.env(format!("ROOMCAST_{name}"), "");
     }
     let server = ServerProcess::start_command(command.args(["0", "--bind", "127.0.0.1", "-v"]));
-    assert!(server.startup_lines[1].contains("rate 1000/s"), "{:?}", server.startup_lines);
+    assert!(server.startup_lines[1].contains("rate 100/s burst 1000, byte rate"), "{:?}", server.startup_lines);
+    assert!(server.startup_lines[1].contains("exempt 127.0.0.0/8,::1/128,unix"), "{:?}", server.startup_lines);
 }
 
 #[test]

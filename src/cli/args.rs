@@ -1,19 +1,18 @@
 //! Arguments: every flag and variable, all optional, and how they become settings.
 
+use super::admission_args::AdmissionArgs;
 use super::motd_file::{MotdFileError, read_motd};
 use super::values::{default_of, parse_mode, slow_reader_parser, switch_parser};
 use clap::builder::{BoolishValueParser, StyledStr};
 use clap::{CommandFactory, FromArgMatches};
 use roomcast::config::units::{
-    parse_byte_burst, parse_byte_rate, parse_dead_timeout, parse_duration, parse_memory, parse_size, parse_size_limit,
-    parse_timeout,
+    parse_byte_burst, parse_byte_rate, parse_dead_timeout, parse_duration, parse_size, parse_size_limit, parse_timeout,
 };
 use roomcast::config::{
-    DEFAULT_PORT, ExemptItem, ExemptNetworks, ListenAddress, LiveSettings, NetworkSettings, RoomSettings, Settings,
-    SettingsError, SlowReader,
+    DEFAULT_PORT, ListenAddress, LiveSettings, NetworkSettings, RoomSettings, Settings, SettingsError, SlowReader,
 };
 use std::net::IpAddr;
-use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -74,36 +73,6 @@ struct NetworkArgs {
     /// Threads that serve connections [default: one for each core]
     #[arg(long, value_name = "N", env = "ROOMCAST_WORKERS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Option<u16>,
-}
-
-#[derive(Debug, clap::Args)]
-struct AdmissionArgs {
-    /// The most connections; more are told that the server is full. The last tenth is for addresses that have none
-    /// [default, and 0: what the limit of open files allows, less 64]
-    #[arg(long, value_name = "N", env = "ROOMCAST_MAX_CONNECTIONS")]
-    max_connections: Option<usize>,
-
-    /// The most connections of one address, or of one IPv6 network of 64 bits; 0 = no limit
-    #[arg(long, value_name = "N", env = "ROOMCAST_MAX_PER_ADDRESS")]
-    max_per_address: Option<usize>,
-
-    /// Connections a second that one address may open; more are told why and closed; 0 = no limit
-    #[arg(long, value_name = "N", env = "ROOMCAST_CONNECT_RATE")]
-    connect_rate: Option<u32>,
-
-    /// Connections that one address may open at once before --connect-rate refuses more
-    #[arg(long, value_name = "N", env = "ROOMCAST_CONNECT_BURST")]
-    connect_burst: Option<NonZeroU32>,
-
-    /// Networks that --max-per-address and --connect-rate do not apply to, repeatable: as 10.0.0.0/8, ::1, or unix for
-    /// Unix sockets; none for no peer
-    #[arg(long, value_name = "CIDR", env = "ROOMCAST_EXEMPT", value_delimiter = ',')]
-    exempt: Vec<ExemptItem>,
-
-    /// The most memory for all queues, histories, unfinished lines and kernel buffers together, as 512MiB; 0 = no limit
-    /// [default: a quarter of the memory of the machine or the cgroup, whichever is smaller]
-    #[arg(long, value_name = "SIZE", env = "ROOMCAST_MEMORY", value_parser = parse_memory)]
-    memory: Option<NonZeroU64>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -280,21 +249,6 @@ impl NetworkArgs {
     }
 }
 
-impl AdmissionArgs {
-    /// Returns `network` with the bounds of admission that are given.
-    fn apply_to(self, mut network: NetworkSettings) -> Result<NetworkSettings, SettingsError> {
-        network.max_connections = self.max_connections.and_then(NonZeroUsize::new);
-        network.max_per_address = self.max_per_address.unwrap_or(network.max_per_address);
-        network.connect_rate = self.connect_rate.unwrap_or(network.connect_rate);
-        network.connect_burst = self.connect_burst.unwrap_or(network.connect_burst);
-        network.memory = self.memory;
-        if !self.exempt.is_empty() {
-            network.exempt = ExemptNetworks::from_items(&self.exempt).map_err(|_| SettingsError::Exempt)?;
-        }
-        Ok(network)
-    }
-}
-
 impl LimitArgs {
     fn into_settings(self) -> LiveSettings {
         let default = LiveSettings::default();
@@ -340,6 +294,7 @@ impl RoomArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::num::NonZeroU64;
 
     fn settings(arguments: &[&str]) -> Settings {
         parse_from(["roomcast"].iter().chain(arguments)).unwrap().0

@@ -2,6 +2,7 @@
 //!
 //! The program's process lives here: exit codes, stdout and stderr. Nothing here serves a connection.
 
+mod admission_args;
 mod args;
 mod logging;
 mod motd_file;

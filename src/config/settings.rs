@@ -13,6 +13,9 @@ pub const DEFAULT_PORT: u16 = 1234;
 /// two blanks and a CR.
 const MIN_MAX_LINE: usize = 47;
 
+/// The least memory ceiling that serves some connections, in bytes.
+const MIN_MEMORY: usize = 1 << 20;
+
 /// All settings of a server. [`Settings::default`] is the one table of defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -153,6 +156,9 @@ pub enum SettingsError {
         /// The bound of the queue.
         size: usize,
     },
+    /// No connection fits the memory ceiling.
+    #[error("--memory {} is too small: at least {} is wanted", show_memory(*.0), show_size(MIN_MEMORY))]
+    LittleMemory(u64),
     /// `none` beside other networks.
     #[error("--exempt none goes alone: leave none out, or the networks beside it")]
     Exempt,
@@ -234,6 +240,9 @@ impl Settings {
             let larger = queues.into_iter().find(|(_, size)| *size != usize::MAX && *size as u64 > memory);
             if let Some((flag, size)) = larger {
                 return Err(SettingsError::Memory { memory, flag, size });
+            }
+            if memory < MIN_MEMORY as u64 {
+                return Err(SettingsError::LittleMemory(memory));
             }
         }
         let has_unix_listener = self.network.listen.iter().any(|address| matches!(address, ListenAddress::Unix(_)));

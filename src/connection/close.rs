@@ -72,7 +72,8 @@ impl Connection {
     async fn close_gracefully(&mut self, reason: CloseReason) -> u64 {
         let has_joined = self.state.admitted_membership().is_some();
         let is_lost = matches!(reason, CloseReason::Lost(_));
-        let peer_may_send = !self.input_closed && !is_lost;
+        // The place of a connection that makes way is wanted at once.
+        let peer_may_send = !self.input_closed && !is_lost && reason != CloseReason::MadeWay;
         self.input_closed = true;
         self.shutdown = None;
         for deadline in

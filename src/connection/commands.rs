@@ -114,7 +114,7 @@ impl Connection {
             // The notice of the room that the member is in follows.
             Err(JoinRefused::TooManyRooms(max)) => self.reply_line(&messages::too_many_rooms(max)),
             Err(JoinRefused::ShuttingDown) => {
-                self.reply_line(&"no room is joined any more: the server is shutting down")
+                self.reply_line(&"no room is joined any more: the server is shutting down");
             }
         }
     }

@@ -188,19 +188,19 @@ mod tests {
         Admission::new(&settings, places, MemoryBudget::new(1_000), CancellationToken::new())
     }
 
-    fn ip(last: u8) -> Option<IpAddr> {
-        Some([10, 0, 0, last].into())
+    fn ip(last: u8) -> IpAddr {
+        [10, 0, 0, last].into()
     }
 
     async fn serve(admission: &Admission, last: u8) -> Entrant {
-        match admission.admit(ip(last), Instant::now()).await {
+        match admission.admit(Some(ip(last)), Instant::now()).await {
             Admitted::Serve(entrant) => entrant,
             other => panic!("10.0.0.{last} got {other:?}"),
         }
     }
 
     async fn refuse(admission: &Admission, last: u8) -> RefusalReason {
-        match admission.admit(ip(last), Instant::now()).await {
+        match admission.admit(Some(ip(last)), Instant::now()).await {
             Admitted::Refuse(reason) => reason,
             other => panic!("10.0.0.{last} got {other:?}"),
         }
@@ -275,7 +275,9 @@ mod tests {
         let admission = admission(2, |_| {});
         let (member, silent) = (serve(&admission, 1).await, serve(&admission, 2).await);
         assert!(member.ticket.begin_joining());
-        let Admitted::Wait(waiting) = admission.admit(ip(3), Instant::now()).await else { panic!("no one makes way") };
+        let Admitted::Wait(waiting) = admission.admit(Some(ip(3)), Instant::now()).await else {
+            panic!("no one makes way")
+        };
         assert!(silent.ticket.makes_way() && !member.ticket.makes_way());
         assert_eq!(refuse(&admission, 4).await, RefusalReason::Full, "one connection makes way for one");
         let mut place = Box::pin(admission.wait(waiting));
@@ -291,7 +293,9 @@ mod tests {
     async fn connection_that_waits_in_vain_is_refused() {
         let admission = admission(1, |_| {});
         let silent = serve(&admission, 1).await;
-        let Admitted::Wait(waiting) = admission.admit(ip(2), Instant::now()).await else { panic!("no one makes way") };
+        let Admitted::Wait(waiting) = admission.admit(Some(ip(2)), Instant::now()).await else {
+            panic!("no one makes way")
+        };
         assert_eq!(admission.wait(waiting).await.unwrap_err(), RefusalReason::Full);
         drop(silent);
         assert_eq!(admission.connections(), 0);
@@ -301,7 +305,9 @@ mod tests {
     async fn shutdown_ends_the_wait_for_a_place() {
         let admission = admission(1, |_| {});
         let _silent = serve(&admission, 1).await;
-        let Admitted::Wait(waiting) = admission.admit(ip(2), Instant::now()).await else { panic!("no one makes way") };
+        let Admitted::Wait(waiting) = admission.admit(Some(ip(2)), Instant::now()).await else {
+            panic!("no one makes way")
+        };
         admission.shutdown.cancel();
         assert_eq!(admission.wait(waiting).await.unwrap_err(), RefusalReason::Shutdown);
     }

@@ -23,10 +23,10 @@ pub(super) enum RefusalReason {
     #[error("server is full: its memory is in use: try again later")]
     Memory,
     /// The address has the most connections that it may have; holds their number.
-    #[error("your address has {0} connections, and no address may have more: close one and connect again")]
+    #[error("your address has as many connections as it may have ({0}): close one and connect again")]
     TooManyOfAddress(usize),
     /// The address opens connections too fast; holds how many a second it may open.
-    #[error("your address opens more than {0} connections a second: wait a few seconds and connect again")]
+    #[error("your address opens connections faster than {0} a second: wait a few seconds and connect again")]
     TooFast(u32),
     /// The server is shutting down.
     #[error("the server is shutting down: come back later")]
@@ -69,8 +69,8 @@ mod tests {
             (RefusalReason::Full, "server is full: try again later"),
             (RefusalReason::Reserved, "server is full: its last places"),
             (RefusalReason::Memory, "server is full: its memory"),
-            (RefusalReason::TooManyOfAddress(50), "your address has 50 connections"),
-            (RefusalReason::TooFast(20), "more than 20 connections a second"),
+            (RefusalReason::TooManyOfAddress(50), "as it may have (50): close one"),
+            (RefusalReason::TooFast(20), "faster than 20 a second: wait"),
             (RefusalReason::Shutdown, "shutting down"),
         ] {
             let line = reason.to_string();
