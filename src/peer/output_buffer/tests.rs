@@ -1,8 +1,9 @@
 //! Tests of the output buffer: order, whole lines, gaps, bounds, and each route's encoding.
 
 use super::*;
-use crate::limits::memory::UNBLOCKED_ALLOWANCE;
+use crate::limits::memory::{BacklogOwner, UNBLOCKED_ALLOWANCE};
 use crate::peer::deferred_list::Deferrable as _;
+use crate::peer::line_batch::EncodedBatch;
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::sync::Mutex;
@@ -480,5 +481,179 @@ proptest! {
         let mut rest = said.iter();
         prop_assert!(seen.iter().all(|line| rest.any(|other| other == line)), "{:?} of {:?}", seen, said);
         prop_assert_eq!(seen.len() as u64 + skipped(&text), said.len() as u64);
+    }
+}
+
+/// A pipe whose peer's output is charged to a budget.
+struct ChargedPipe(Pipe, Arc<MemoryBudget>);
+
+impl ByteSink for ChargedPipe {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn memory(&self) -> Option<&Arc<MemoryBudget>> {
+        Some(&self.1)
+    }
+}
+
+/// Owns a backlog and does nothing.
+struct Owner;
+
+impl BacklogOwner for Owner {
+    fn request_reclaim(&self) {}
+}
+
+/// Returns lines of 1,000 bytes.
+fn thousands(lines: usize) -> String {
+    format!("{}\n", "x".repeat(999)).repeat(lines)
+}
+
+#[test]
+fn slow_readers_of_one_batch_are_charged_for_it_once() {
+    let budget = MemoryBudget::new(1 << 30);
+    let batch = batch(&thousands(100));
+    let mut states: Vec<_> = (0..10).map(|_| (None, ChargedPipe(Pipe::default(), Arc::clone(&budget)))).collect();
+    for (state, pipe) in &mut states {
+        put(state, &batch, settings(1 << 20), pipe);
+    }
+    assert_eq!(budget.used(), 100_000 + 10 * KERNEL_SEND_BUFFER as u64);
+    drop(batch);
+    for (at, (state, pipe)) in states.iter_mut().enumerate() {
+        drain_all(state.as_mut().unwrap(), &pipe.0);
+        assert!(pipe.0.text() == thousands(100));
+        let shared = if at < 9 { 100_000 } else { 0 };
+        assert_eq!(budget.used(), shared + (9 - at as u64) * KERNEL_SEND_BUFFER as u64);
+    }
+}
+
+#[test]
+fn reader_that_keeps_up_charges_nothing() {
+    let budget = MemoryBudget::new(1 << 30);
+    let pipe = ChargedPipe(Pipe::allowing(1 << 20), Arc::clone(&budget));
+    let settings = OutputSettings { limit: 1 << 20, allowance: UNBLOCKED_ALLOWANCE, route: Route::Buffered };
+    let mut state = None;
+    put(&mut state, &batch("short\n"), settings, &pipe);
+    assert_eq!(budget.used(), 0, "a short line waits for the peer's own task");
+    drain_all(state.as_mut().unwrap(), &pipe.0);
+    assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn backlog_is_a_quarter_under_high_pressure_and_one_line_without_memory() {
+    for (used, kept) in [(0, 40), (800 << 20, 10), (1 << 30, 1)] {
+        let budget = MemoryBudget::new(1 << 30);
+        budget.charge(used);
+        let pipe = ChargedPipe(Pipe::default(), Arc::clone(&budget));
+        let mut state = None;
+        let outcome = put(&mut state, &batch(&thousands(100)), settings(40_000), &pipe);
+        assert!(outcome.skipped);
+        let buffer = state.as_mut().unwrap();
+        assert_eq!(buffer.waiting.count_lines(), kept, "{used} bytes are charged");
+        assert!(put(&mut state, &batch("more\n"), settings(40_000), &pipe).skipped);
+        let told = 101 - kept;
+        drain_all(state.as_mut().unwrap(), &pipe.0);
+        assert!(pipe.0.text().ends_with(&format!("*** {told} lines skipped\n")));
+    }
+}
+
+#[test]
+fn dropped_backlog_is_told_with_the_gaps_that_it_told() {
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(8), None), Pipe::allowing(2));
+    buffer.put_text("12345\nabc\nlost\nlost\n", &pipe);
+    // The notice of two lines waits, and so does a reply of the connection itself.
+    buffer.apply(OutputOp::Lines(b"reply\n".to_vec()));
+    buffer.apply(OutputOp::Raw(b"\xFF\xF6".to_vec()));
+    buffer.drop_lines();
+    assert_eq!(buffer.lines_out(), 1, "the begun line stays");
+    pipe.allow(100);
+    while let DrainStatus::Progress(_) = buffer.drain_once(&pipe) {}
+    assert_eq!(*pipe.taken.try_lock().unwrap(), b"12345\n\xFF\xF6*** 4 lines skipped\n");
+    assert_eq!(buffer.lines_out(), 2);
+}
+
+/// A step of the conservation test.
+#[derive(Clone, Debug)]
+enum Step {
+    Put { lines: usize, len: usize },
+    Drain { allowed: usize },
+    Reply(usize),
+    Raw(usize),
+    Echo(usize),
+    DropLines,
+    Register,
+    Close,
+    Panic,
+}
+
+fn steps() -> impl Strategy<Value = Vec<(Step, usize)>> {
+    let step = prop_oneof![
+        6 => (1usize..40, 0usize..2_000).prop_map(|(lines, len)| Step::Put { lines, len }),
+        6 => (0usize..60_000).prop_map(|allowed| Step::Drain { allowed }),
+        1 => (1usize..9_000).prop_map(Step::Reply),
+        1 => (1usize..5_000).prop_map(Step::Raw),
+        1 => (1usize..5_000).prop_map(Step::Echo),
+        1 => Just(Step::DropLines),
+        1 => Just(Step::Register),
+        1 => Just(Step::Close),
+        1 => Just(Step::Panic),
+    ];
+    prop::collection::vec((step, 0usize..3), 0..60)
+}
+
+proptest! {
+    /// Whatever three peers of a room do, also in a panic: all that was charged is released, and meanwhile the charge is
+    /// at least what the buffers hold of their own.
+    #[test]
+    fn charged_memory_is_released(steps in steps(), routes in prop::array::uniform3(0usize..3), ceiling in 0u64..600_000) {
+        let budget = MemoryBudget::new(ceiling);
+        let routes = routes.map(|route| [Route::DirectLf, Route::DirectCrLf, Route::Buffered][route]);
+        let settings = routes.map(|route| OutputSettings { limit: 50_000, allowance: 10_000, route });
+        let pipe = ChargedPipe(Pipe::default(), Arc::clone(&budget));
+        let mut states: [LockState<OutputBuffer>; 3] = [None, None, None];
+        let owner: Arc<dyn BacklogOwner> = Arc::new(Owner);
+        for (step, peer) in steps {
+            if let Step::Put { lines, len } = step {
+                let batch = EncodedBatch::new(Bytes::from(format!("{}\n", "y".repeat(len)).repeat(lines)), lines as u64);
+                for (state, settings) in states.iter_mut().zip(settings) {
+                    put(state, batch.whole(settings.route), settings, &pipe);
+                }
+            }
+            let state = &mut states[peer];
+            let buffer = state.get_or_insert_with(|| Box::new(OutputBuffer::new(settings[peer], Some(&budget))));
+            match step {
+                Step::Put { .. } => {}
+                Step::Drain { allowed } => {
+                    pipe.0.allow(allowed);
+                    while let DrainStatus::Progress(_) = buffer.drain(routes[peer], Some(&mut in_brackets), &pipe) {}
+                    pipe.0.allow(0);
+                }
+                Step::Reply(len) => buffer.apply(OutputOp::Reply(format!("{}\n", "r".repeat(len)).into())),
+                Step::Raw(len) => buffer.apply(OutputOp::Raw(vec![0xFF; len])),
+                Step::Echo(len) => buffer.apply(OutputOp::Encoded(vec![b'e'; len])),
+                Step::DropLines => buffer.drop_lines(),
+                Step::Register => {
+                    if !buffer.is_registered() {
+                        buffer.set_registration(budget.register_backlog(peer as u64, Arc::downgrade(&owner)));
+                    }
+                }
+                Step::Close => buffer.close(),
+                Step::Panic => {
+                    let mut panics = |_: &[u8], _: Minute, _: &mut VecDeque<u8>| std::panic::resume_unwind(Box::new(()));
+                    let drain = || buffer.drain(Route::Buffered, Some(&mut panics), &pipe);
+                    // A panic occurs only where lines wait.
+                    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(drain));
+                }
+            }
+            let own = states.iter().flatten().map(|buffer| buffer.encoded.capacity() + buffer.waiting.own_memory());
+            let own: usize = own.sum();
+            prop_assert!(budget.used() + 3 * 2 * CHARGE_UNIT as u64 >= own as u64 || matches!(step, Step::Panic));
+            if let Some(buffer) = states[peer].take_if(|buffer| buffer.is_disposable()) {
+                drop(buffer);
+            }
+        }
+        drop(states);
+        prop_assert_eq!(budget.used(), 0);
+        prop_assert_eq!(budget.backlogs(), 0);
     }
 }
