@@ -108,10 +108,11 @@
 //!    it has received, before the room's notice (`src/connection/input_flush.rs`). Lines that the server itself drops
 //!    are counted in the log. Tested by `tests/order.rs`, `tests/commands.rs` and `tests/delayed_lines.rs`.
 //! 3. **No member waits for a slow reader, and the memory of each peer is bounded.** The rules stand above
-//!    `OutputBuffer` in `src/peer/output_buffer/mod.rs`. A peer holds at most its backlog, as many bytes and 4 MiB
-//!    in the deferred list while another thread holds the write lock, one read (64 KiB), and the lines for which its
-//!    room's inbox had no capacity. For a peer whose connection encodes its lines, the backlog may hold 4 MiB more
-//!    while its socket takes bytes, and the input line about 256 KiB of drawn bytes. Tested by `tests/slow_reader.rs` and `tests/bounds.rs`.
+//!    `OutputBuffer` in `src/peer/output_buffer/mod.rs`. Slow readers of one room share the memory of its lines
+//!    (`src/peer/shared_lines.rs`), the kernel's buffers of each socket have a fixed size (`src/net/socket_options.rs`),
+//!    and all of that is charged to one budget with a ceiling. [`limits::memory`] has the formula for the whole server and
+//!    for one peer. At the ceiling the largest backlogs are dropped and told. Tested by `tests/slow_reader.rs`,
+//!    `tests/bounds.rs` and `tests/memory.rs`.
 //! 4. **A broadcast takes no lock; joins and leaves never delay a broadcast, and a broadcast never delays a join.** A
 //!    pass reads a snapshot (`src/room/roster.rs`), and a join is an operation in the inbox, which a pass gathers
 //!    between deliveries (`src/room/passes.rs`). Tested by `joiner_during_a_pass_is_admitted_before_its_end` in
@@ -147,6 +148,9 @@
 //! | the addresses, and the connections that have not joined | a `tokio::sync::Mutex` that only the listeners' tasks, and connections that wait for a place, take (`src/server/admission.rs`) | a connection is accepted |
 //! | rooms by name | a shard's read-write lock (`DashMap`) | a join; `/rooms`, for which the pass of the asker's room reads one shard after the other; the removal of an empty room; shutdown |
 //! | connections that have not flushed their input | none: an atomic. The last one at a shutdown takes the mutex of a `tokio::sync::Notify` | a connection opens or ends, shutdown |
+//! | backlogs of peers whose sockets take nothing | a shard's read-write lock (`DashMap`) | a drain finds a socket blocked, such a backlog becomes empty; a charge beyond the memory ceiling reads one shard after the other |
+//! | the memory of a batch | a `OnceLock`, in which a value is stored and nothing is computed | the first peer that keeps lines of the batch |
+//! | the memory budget | none: atomics | a peer's waiting output grows or shrinks by 4 KiB, a batch is kept, a history's capacity changes |
 //! | the cancellation tokens for shutdown | one mutex for each of the two tokens, shared by all connections (tokio-util) | a connection is accepted, waits for its JOIN line, joins, or closes |
 //! | the start of a quiet room's pass | tokio's list of tasks, a sharded mutex; a mutex of the scheduler where a sleeping worker has to be woken | the first operation in a quiet room |
 //! | a socket's readiness | tokio's mutex for this socket, shared by the connection's task and the I/O driver | a connection waits for input or for a full socket, the driver reports one |

@@ -185,8 +185,8 @@ fn statistics_show_the_memory_ceiling_and_what_is_used() {
     let server = TestServer::start_with(test_settings(|settings| {
         settings.network.memory = NonZeroU64::new(64 << 20);
     }));
-    assert_eq!(server.stats.memory_ceiling(), 64 << 20);
-    assert!(server.stats.memory_used() < 64 << 20);
+    assert_eq!(server.stats.memory().ceiling(), 64 << 20);
+    assert!(server.stats.memory().used() < 64 << 20);
     server.join("room", "alice");
 }
 

@@ -42,7 +42,7 @@ fn run(settings: &Settings, verbosity: u8) -> anyhow::Result<()> {
     runtime.block_on(async {
         let signals = os_signals::listen()?;
         let server = Server::bind(settings, connections)?;
-        report::greet(&server.addresses(), bounds.as_deref(), server.stats().memory_ceiling());
+        report::greet(&server.addresses(), bounds.as_deref(), server.stats().memory().ceiling());
         server.run(signals.first()).await;
         anyhow::Ok(())
     })

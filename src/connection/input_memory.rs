@@ -2,8 +2,7 @@
 
 use super::Connection;
 use super::input_line::InputLine;
-use crate::limits::memory::MemoryBudget;
-use crate::net::RECEIVE_BUFFER_BYTES;
+use crate::limits::memory::{KERNEL_RECEIVE_BUFFER, MemoryBudget};
 use crate::peer::byte_sink::ByteSink;
 
 /// The bytes of input that a connection has charged. Its drop gives them back.
@@ -44,7 +43,7 @@ impl Connection {
     /// Returns the bytes of the unfinished line, of held input, and of an input line. While input is held the kernel's
     /// receive buffer may be full, too.
     fn kept_input(&self) -> usize {
-        let held = self.held_input.as_ref().map_or(0, |held| held.len() + RECEIVE_BUFFER_BYTES);
+        let held = self.held_input.as_ref().map_or(0, |held| held.len() + KERNEL_RECEIVE_BUFFER);
         let input_line = self.display.as_ref().and_then(|display| display.input_line.as_ref());
         let delayed = self.delayed_line.as_ref().map_or(0, |line| line.len());
         self.line_decoder.held_bytes() + held + input_line.map_or(0, InputLine::held_bytes) + delayed

@@ -15,6 +15,3 @@ pub(crate) use linger::{linger_close, linger_close_stream};
 pub use listener::ListenError;
 pub(crate) use listener::{Listener, ListenerProtocol};
 pub(crate) use socket::Socket;
-
-/// The most bytes of kernel memory that the receive buffer of one socket takes.
-pub(crate) const RECEIVE_BUFFER_BYTES: usize = 64 << 10;

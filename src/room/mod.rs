@@ -19,6 +19,7 @@ pub mod roster;
 mod whisperers;
 
 use crate::config::RoomSettings;
+use crate::limits::memory::MemoryBudget;
 use crate::room::batch::PassState;
 use crate::room::history::History;
 use crate::room::inbox::Inbox;
@@ -27,6 +28,7 @@ use crate::room::whisperers::Whisperers;
 use crate::text::names::RoomName;
 use crossbeam_utils::atomic::AtomicCell;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 /// One room. The registry's map holds it from its first member to its last.
@@ -45,9 +47,10 @@ pub struct Room {
 
 impl Room {
     /// Creates a room without members.
-    pub(crate) fn new(name: RoomName, settings: &RoomSettings) -> Self {
+    pub(crate) fn new(name: RoomName, settings: &RoomSettings, memory: &Arc<MemoryBudget>) -> Self {
         let (inbox, roster) = (Inbox::new(settings.inbox_bytes), Roster::new());
-        let history = (settings.history_lines > 0).then(|| Box::new(History::new(settings.history_lines)));
+        let keeps_history = settings.history_lines > 0;
+        let history = keeps_history.then(|| Box::new(History::with_memory(settings.history_lines, memory)));
         let pass_state = PassState { history, replay: settings.replay_lines, whisperers: Whisperers::default() };
         let pass_state = AtomicCell::new(Some(Box::new(pass_state)));
         Self { name, inbox, roster, closed: AtomicBool::new(false), pass_state }

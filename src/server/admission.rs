@@ -169,11 +169,6 @@ impl Admission {
     pub(super) fn connections(&self) -> usize {
         self.server.taken_places()
     }
-
-    /// Returns the budget of the server's memory.
-    pub(super) fn memory(&self) -> &MemoryBudget {
-        self.server.memory()
-    }
 }
 
 #[cfg(test)]

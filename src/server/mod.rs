@@ -129,16 +129,10 @@ impl ServerStats {
         self.admission.connections()
     }
 
-    /// Returns how many bytes of memory the queues, histories, unfinished lines and kernel buffers use.
+    /// Returns the budget of what waits for peers and of the histories.
     #[must_use]
-    pub fn memory_used(&self) -> u64 {
-        self.admission.memory().used()
-    }
-
-    /// Returns the memory ceiling in bytes; `u64::MAX` without one.
-    #[must_use]
-    pub fn memory_ceiling(&self) -> u64 {
-        self.admission.memory().ceiling()
+    pub fn memory(&self) -> &MemoryBudget {
+        self.context.registry.memory()
     }
 
     /// Returns what was done so far.

@@ -1,7 +1,9 @@
 //! Tests of the output buffer: order, whole lines, gaps, bounds, and each route's encoding.
 
 use super::*;
+use crate::limits::memory::{BacklogOwner, UNBLOCKED_ALLOWANCE};
 use crate::peer::deferred_list::Deferrable as _;
+use crate::peer::line_batch::EncodedBatch;
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::sync::Mutex;
@@ -48,7 +50,7 @@ impl ByteSink for Pipe {
 
 /// Lines that end in LF, and so many bytes of backlog.
 fn settings(limit: usize) -> OutputSettings {
-    OutputSettings { limit, route: Route::DirectLf }
+    OutputSettings { limit, allowance: 0, route: Route::DirectLf }
 }
 
 fn batch(text: &str) -> LineBatch {
@@ -81,7 +83,7 @@ fn drain_all(buffer: &mut OutputBuffer, pipe: &Pipe) {
     pipe.allow(usize::MAX / 2);
     while let DrainStatus::Progress(_) = buffer.drain_once(pipe) {}
     assert_eq!(buffer.drain_once(pipe), DrainStatus::Empty);
-    let memory = (buffer.encoded.capacity(), buffer.waiting.capacity());
+    let memory = (buffer.encoded.capacity(), buffer.waiting.own_memory());
     assert_eq!(memory, (0, 0), "an empty buffer keeps no memory");
 }
 
@@ -120,7 +122,7 @@ fn lines_dropped_before_there_was_a_buffer_are_told() {
 
 #[test]
 fn no_write_overtakes_a_backlog() {
-    let (mut buffer, pipe) = (OutputBuffer::new(settings(100)), Pipe::allowing(3));
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(100), None), Pipe::allowing(3));
     let outcome = buffer.put_text("one\ntwo\n", &pipe);
     assert_eq!(outcome, PutOutcome { writes: 1, blocked: true, ..PutOutcome::default() });
     pipe.allow(50);
@@ -133,7 +135,7 @@ fn no_write_overtakes_a_backlog() {
 
 #[test]
 fn lines_are_dropped_whole_and_told_in_their_place() {
-    let (mut buffer, pipe) = (OutputBuffer::new(settings(8)), Pipe::allowing(2));
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(8), None), Pipe::allowing(2));
     // 2 bytes are written, 4 are the rest of that line and kept whatever the limit, then one line of 4 fits and two
     // are dropped.
     let outcome = buffer.put_text("12345\nabc\ndef\nghi\n", &pipe);
@@ -147,7 +149,7 @@ fn lines_are_dropped_whole_and_told_in_their_place() {
 
 #[test]
 fn after_a_gap_lines_are_kept_only_when_half_of_the_limit_is_free() {
-    let (mut buffer, pipe) = (OutputBuffer::new(settings(8)), Pipe::default());
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(8), None), Pipe::default());
     assert!(!buffer.put_text("123\n567\n", &pipe).skipped);
     assert!(buffer.put_text("a\n", &pipe).skipped);
     pipe.allow(2);
@@ -164,7 +166,7 @@ fn after_a_gap_lines_are_kept_only_when_half_of_the_limit_is_free() {
 
 #[test]
 fn lines_dropped_on_the_way_are_told_after_their_batch() {
-    let (mut buffer, pipe) = (OutputBuffer::new(settings(100)), Pipe::allowing(100));
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(100), None), Pipe::allowing(100));
     let mut first = batch("a\n");
     first.record_loss(&batch("b\nc\n"));
     let outcome = buffer.put(&first, buffer.settings, &pipe);
@@ -176,7 +178,7 @@ fn lines_dropped_on_the_way_are_told_after_their_batch() {
 
 #[test]
 fn the_servers_own_lines_are_kept_by_a_full_backlog() {
-    let (mut buffer, pipe) = (OutputBuffer::new(settings(4)), Pipe::default());
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(4), None), Pipe::default());
     buffer.put_text("abc\ndef\n", &pipe);
     buffer.apply(OutputOp::Lines(b"ERROR\n".to_vec()));
     drain_all(&mut buffer, &pipe);
@@ -185,7 +187,7 @@ fn the_servers_own_lines_are_kept_by_a_full_backlog() {
 
 #[test]
 fn raw_bytes_are_bounded_and_are_no_lines() {
-    let (mut buffer, pipe) = (OutputBuffer::new(settings(8)), Pipe::default());
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(8), None), Pipe::default());
     for _ in 0..RAW_ALLOWANCE {
         // WONT 10: the option is a byte that looks like a line end.
         buffer.apply(OutputOp::Raw(b"\xFF\xFC\n".to_vec()));
@@ -198,13 +200,13 @@ fn raw_bytes_are_bounded_and_are_no_lines() {
 
 #[test]
 fn a_broken_sink_takes_nothing_more() {
-    let (mut buffer, pipe) = (OutputBuffer::new(settings(10)), Pipe::allowing(2));
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(10), None), Pipe::allowing(2));
     buffer.put_text("a\nb\n", &pipe);
     pipe.broken.store(true, Ordering::Relaxed);
     assert_eq!(buffer.drain_once(&pipe), DrainStatus::Failed);
     assert_eq!(buffer.drain_once(&pipe), DrainStatus::Empty);
     assert_eq!(buffer.put_text("c\n", &pipe), PutOutcome::default());
-    assert_eq!((buffer.encoded.capacity(), buffer.waiting.capacity()), (0, 0));
+    assert_eq!((buffer.encoded.capacity(), buffer.waiting.own_memory()), (0, 0));
     assert_eq!(buffer.lines_out(), 1, "what was thrown away did not go out");
 }
 
@@ -216,19 +218,20 @@ fn a_put_into_a_broken_sink_reports_the_failure_and_keeps_nothing() {
     assert_eq!(put(&mut none, &batch("a\n"), settings(10), &pipe), failed);
     let kept = none.unwrap();
     assert!(kept.closed && kept.is_empty());
-    let mut buffer = OutputBuffer::new(settings(10));
+    let mut buffer = OutputBuffer::new(settings(10), None);
     assert_eq!(buffer.put_text("a\n", &pipe), failed);
     assert_eq!(buffer.put_text("b\n", &pipe), PutOutcome::default());
 }
 
 #[test]
 fn the_backlog_stays_within_its_bound() {
-    let (mut buffer, pipe) = (OutputBuffer::new(settings(1 << 20)), Pipe::default());
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(1 << 20), None), Pipe::default());
     for _ in 0..3_000 {
         buffer.put_text(&format!("{}\n", "x".repeat(999)), &pipe);
-        assert!(buffer.waiting.weight() <= 1 << 20 && buffer.waiting.capacity() <= 1 << 20);
+        assert!(buffer.waiting.weight() <= 1 << 20 && buffer.waiting.own_memory() <= 1 << 20);
     }
-    assert_eq!(buffer.lines_out(), (1 << 20) / 1000);
+    let kept = buffer.lines_out();
+    assert!((950..=1048).contains(&kept), "{kept} lines, each with its segment");
 }
 
 /// A reader that takes a part now and then: the memory of both queues together stays near the bound.
@@ -236,14 +239,15 @@ fn the_backlog_stays_within_its_bound() {
 fn the_memory_of_a_slow_reader_stays_near_its_bound() {
     for route in [Route::DirectLf, Route::DirectCrLf, Route::Buffered] {
         let limit = 1 << 20;
-        let (mut buffer, pipe) = (OutputBuffer::new(OutputSettings { limit, route }), Pipe::default());
+        let (mut buffer, pipe) =
+            (OutputBuffer::new(OutputSettings { limit, allowance: 0, route }, None), Pipe::default());
         for round in 0..20 {
             for _ in 0..2_000 {
                 buffer.put_text(&format!("{}\n", "x".repeat(999)), &pipe);
             }
             pipe.allow(100_000 * (round % 7));
             while let DrainStatus::Progress(_) = buffer.drain_once(&pipe) {}
-            let memory = buffer.encoded.capacity() + buffer.waiting.capacity();
+            let memory = buffer.encoded.capacity() + buffer.waiting.own_memory();
             let bound = if route == Route::Buffered { limit + UNBLOCKED_ALLOWANCE } else { limit };
             assert!(memory <= bound + 4 * ENCODED_AT_A_TIME, "{memory} on {route:?}");
         }
@@ -253,16 +257,16 @@ fn the_memory_of_a_slow_reader_stays_near_its_bound() {
 /// The pass puts lines while the peer's own task has no turn to write them.
 #[test]
 fn a_buffered_peer_whose_sink_takes_bytes_loses_no_line() {
-    let settings = OutputSettings { limit: 1 << 20, route: Route::Buffered };
+    let settings = OutputSettings { limit: 1 << 20, allowance: UNBLOCKED_ALLOWANCE, route: Route::Buffered };
     let line = format!("{}\n", "x".repeat(19_000));
-    let (mut buffer, pipe) = (OutputBuffer::new(settings), Pipe::default());
+    let (mut buffer, pipe) = (OutputBuffer::new(settings, None), Pipe::default());
     for _ in 0..10 {
         for _ in 0..100 {
             assert!(!buffer.put_text(&line, &pipe).skipped);
         }
         pipe.allow(usize::MAX / 2);
         // Two MB of lines come while the sink has taken a part of the two MB before.
-        for _ in 0..30 {
+        for _ in 0..60 {
             assert!(matches!(buffer.drain_once(&pipe), DrainStatus::Progress(_)));
         }
         for _ in 0..100 {
@@ -276,13 +280,16 @@ fn a_buffered_peer_whose_sink_takes_bytes_loses_no_line() {
 #[test]
 fn the_allowance_of_a_buffered_peer_is_bounded_and_ends_when_the_sink_blocks() {
     let limit = 100_000;
-    let settings = OutputSettings { limit, route: Route::Buffered };
+    let settings = OutputSettings { limit, allowance: UNBLOCKED_ALLOWANCE, route: Route::Buffered };
     let line = format!("{}\n", "x".repeat(999));
-    let (mut buffer, pipe) = (OutputBuffer::new(settings), Pipe::default());
+    let (mut buffer, pipe) = (OutputBuffer::new(settings, None), Pipe::default());
     while !buffer.put_text(&line, &pipe).skipped {}
-    assert_eq!(buffer.waiting.weight(), (limit + UNBLOCKED_ALLOWANCE) / 1_000 * 1_000);
+    let (bound, held) = (limit + UNBLOCKED_ALLOWANCE, buffer.waiting.weight());
+    assert!((bound - 2_000..=bound).contains(&held), "{held}");
+    let lines = usize::try_from(buffer.waiting.count_lines()).unwrap();
     assert_eq!(buffer.drain_once(&pipe), DrainStatus::Blocked);
-    pipe.allow(4_210_000);
+    // An encoded line is a byte longer.
+    pipe.allow((lines - 75) * 1_001);
     while let DrainStatus::Progress(_) = buffer.drain_once(&pipe) {}
     let held = buffer.waiting.weight();
     assert!((limit / 2..limit).contains(&held), "the sink blocks with {held} bytes left");
@@ -297,7 +304,8 @@ fn the_allowance_of_a_buffered_peer_is_bounded_and_ends_when_the_sink_blocks() {
 fn one_line_fits_into_an_empty_backlog_of_any_limit() {
     for route in [Route::DirectLf, Route::DirectCrLf, Route::Buffered] {
         for limit in [0, 1, 1_000, 1_500] {
-            let (mut buffer, pipe) = (OutputBuffer::new(OutputSettings { limit, route }), Pipe::default());
+            let (mut buffer, pipe) =
+                (OutputBuffer::new(OutputSettings { limit, allowance: 0, route }, None), Pipe::default());
             // The allowance of a buffered peer ends.
             buffer.apply(OutputOp::Encoded(b"x".to_vec()));
             assert_eq!(buffer.drain_once(&pipe), DrainStatus::Blocked);
@@ -318,7 +326,7 @@ fn one_line_fits_into_an_empty_backlog_of_any_limit() {
 
 #[test]
 fn one_line_fits_after_the_notice_of_a_gap() {
-    let (mut buffer, pipe) = (OutputBuffer::new(settings(10)), Pipe::default());
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(10), None), Pipe::default());
     buffer.put_text("123456789\nlost\n", &pipe);
     pipe.allow(10);
     assert_eq!(buffer.drain_once(&pipe), DrainStatus::Progress(10));
@@ -329,14 +337,15 @@ fn one_line_fits_after_the_notice_of_a_gap() {
 
 #[test]
 fn a_short_backlog_reserves_little() {
-    let (mut buffer, pipe) = (OutputBuffer::new(settings(1 << 30)), Pipe::default());
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(1 << 30), None), Pipe::default());
     buffer.put_text("a\n", &pipe);
-    assert!(buffer.waiting.capacity() <= 64, "{}", buffer.waiting.capacity());
+    buffer.put_text("b\n", &pipe);
+    assert!(buffer.waiting.own_memory() <= 256, "{}", buffer.waiting.own_memory());
 }
 
 #[test]
 fn a_buffered_peer_gets_lines_from_its_encoder_alone() {
-    let settings = OutputSettings { limit: 100, route: Route::Buffered };
+    let settings = OutputSettings { limit: 100, allowance: UNBLOCKED_ALLOWANCE, route: Route::Buffered };
     let (mut state, pipe) = (None, Pipe::allowing(100));
     let outcome = put(&mut state, &batch("one\n"), settings, &pipe);
     assert_eq!(outcome, PutOutcome { blocked: true, ..PutOutcome::default() }, "no write, and the connection is told");
@@ -350,12 +359,21 @@ fn a_buffered_peer_gets_lines_from_its_encoder_alone() {
 /// A member that ignores a name is shown none of its lines.
 #[test]
 fn lines_that_encode_to_nothing_lose_none_of_those_after_them() {
-    let (mut buffer, pipe) =
-        (OutputBuffer::new(OutputSettings { limit: 1 << 20, route: Route::Buffered }), Pipe::allowing(1 << 20));
+    let (mut buffer, pipe) = (
+        OutputBuffer::new(
+            OutputSettings { limit: 1 << 20, allowance: UNBLOCKED_ALLOWANCE, route: Route::Buffered },
+            None,
+        ),
+        Pipe::allowing(1 << 20),
+    );
     let put = |buffer: &mut OutputBuffer, text: &str, minute| {
         let lines = count_lines(text.as_bytes());
         let batch = LineBatch::new(Bytes::copy_from_slice(text.as_bytes()), lines, Minute(minute));
-        buffer.put(&batch, OutputSettings { limit: 1 << 20, route: Route::Buffered }, &pipe);
+        buffer.put(
+            &batch,
+            OutputSettings { limit: 1 << 20, allowance: UNBLOCKED_ALLOWANCE, route: Route::Buffered },
+            &pipe,
+        );
     };
     // Several minutes, and more than is encoded at a time.
     put(&mut buffer, "hidden\n", 1);
@@ -377,7 +395,7 @@ fn lines_that_encode_to_nothing_lose_none_of_those_after_them() {
 /// Linux telnet shows nothing before the answer to its timing mark.
 #[test]
 fn raw_bytes_are_kept_by_a_full_backlog() {
-    let (mut buffer, pipe) = (OutputBuffer::new(settings(8)), Pipe::default());
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(8), None), Pipe::default());
     buffer.put_text("1234567\n", &pipe);
     buffer.apply(OutputOp::Raw(b"\xFF\xFC\x06".to_vec()));
     pipe.allow(100);
@@ -387,8 +405,8 @@ fn raw_bytes_are_kept_by_a_full_backlog() {
 
 #[test]
 fn a_line_is_encoded_with_the_minute_in_which_it_was_said() {
-    let settings = OutputSettings { limit: 100, route: Route::Buffered };
-    let (mut buffer, pipe) = (OutputBuffer::new(settings), Pipe::allowing(100));
+    let settings = OutputSettings { limit: 100, allowance: UNBLOCKED_ALLOWANCE, route: Route::Buffered };
+    let (mut buffer, pipe) = (OutputBuffer::new(settings, None), Pipe::allowing(100));
     for (minute, text) in [(5, "a\n"), (5, "b\n"), (6, "c\n"), (5, "d\n")] {
         let batch = LineBatch::new(Bytes::copy_from_slice(text.as_bytes()), 1, Minute(minute));
         buffer.put(&batch, settings, &pipe);
@@ -403,8 +421,8 @@ fn a_line_is_encoded_with_the_minute_in_which_it_was_said() {
 /// The peer types while lines wait: what it typed is echoed at once, and no line is torn.
 #[test]
 fn encoded_bytes_go_out_before_waiting_lines() {
-    let settings = OutputSettings { limit: 100, route: Route::Buffered };
-    let (mut buffer, pipe) = (OutputBuffer::new(settings), Pipe::allowing(4));
+    let settings = OutputSettings { limit: 100, allowance: UNBLOCKED_ALLOWANCE, route: Route::Buffered };
+    let (mut buffer, pipe) = (OutputBuffer::new(settings, None), Pipe::allowing(4));
     buffer.put_text("one\ntwo\n", &pipe);
     assert_eq!(buffer.drain_once(&pipe), DrainStatus::Progress(4));
     buffer.apply(OutputOp::Encoded(b"<echo>".to_vec()));
@@ -416,8 +434,8 @@ fn encoded_bytes_go_out_before_waiting_lines() {
 /// A slow reader opens its input line with a half-written line in the backlog: that line is finished first.
 #[test]
 fn a_route_changes_between_two_lines() {
-    let settings = OutputSettings { limit: 100, route: Route::DirectCrLf };
-    let (mut buffer, pipe) = (OutputBuffer::new(settings), Pipe::allowing(2));
+    let settings = OutputSettings { limit: 100, allowance: 0, route: Route::DirectCrLf };
+    let (mut buffer, pipe) = (OutputBuffer::new(settings, None), Pipe::allowing(2));
     buffer.put_text("one\ntwo\n", &pipe);
     buffer.apply(OutputOp::Route(Route::Buffered));
     buffer.apply(OutputOp::Encoded(b"<prompt>".to_vec()));
@@ -449,7 +467,7 @@ proptest! {
     ) {
         let lines: Vec<String> = lengths.iter().enumerate().map(|(id, len)| format!("{id}{}\n", "x".repeat(*len))).collect();
         let route = if cr_lf { Route::DirectCrLf } else { Route::DirectLf };
-        let (mut buffer, pipe) = (OutputBuffer::new(OutputSettings { limit, route }), Pipe::allowing(cut));
+        let (mut buffer, pipe) = (OutputBuffer::new(OutputSettings { limit, allowance: 0, route }, None), Pipe::allowing(cut));
         buffer.put_text(&lines.concat(), &pipe);
         pipe.allow(0);
         buffer.put_text("last\n", &pipe);
@@ -463,5 +481,179 @@ proptest! {
         let mut rest = said.iter();
         prop_assert!(seen.iter().all(|line| rest.any(|other| other == line)), "{:?} of {:?}", seen, said);
         prop_assert_eq!(seen.len() as u64 + skipped(&text), said.len() as u64);
+    }
+}
+
+/// A pipe whose peer's output is charged to a budget.
+struct ChargedPipe(Pipe, Arc<MemoryBudget>);
+
+impl ByteSink for ChargedPipe {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn memory(&self) -> Option<&Arc<MemoryBudget>> {
+        Some(&self.1)
+    }
+}
+
+/// Owns a backlog and does nothing.
+struct Owner;
+
+impl BacklogOwner for Owner {
+    fn request_reclaim(&self) {}
+}
+
+/// Returns lines of 1,000 bytes.
+fn thousands(lines: usize) -> String {
+    format!("{}\n", "x".repeat(999)).repeat(lines)
+}
+
+#[test]
+fn slow_readers_of_one_batch_are_charged_for_it_once() {
+    let budget = MemoryBudget::new(1 << 30);
+    let batch = batch(&thousands(100));
+    let mut states: Vec<_> = (0..10).map(|_| (None, ChargedPipe(Pipe::default(), Arc::clone(&budget)))).collect();
+    for (state, pipe) in &mut states {
+        put(state, &batch, settings(1 << 20), pipe);
+    }
+    assert_eq!(budget.used(), 100_000 + 10 * KERNEL_SEND_BUFFER as u64);
+    drop(batch);
+    for (at, (state, pipe)) in states.iter_mut().enumerate() {
+        drain_all(state.as_mut().unwrap(), &pipe.0);
+        assert!(pipe.0.text() == thousands(100));
+        let shared = if at < 9 { 100_000 } else { 0 };
+        assert_eq!(budget.used(), shared + (9 - at as u64) * KERNEL_SEND_BUFFER as u64);
+    }
+}
+
+#[test]
+fn reader_that_keeps_up_charges_nothing() {
+    let budget = MemoryBudget::new(1 << 30);
+    let pipe = ChargedPipe(Pipe::allowing(1 << 20), Arc::clone(&budget));
+    let settings = OutputSettings { limit: 1 << 20, allowance: UNBLOCKED_ALLOWANCE, route: Route::Buffered };
+    let mut state = None;
+    put(&mut state, &batch("short\n"), settings, &pipe);
+    assert_eq!(budget.used(), 0, "a short line waits for the peer's own task");
+    drain_all(state.as_mut().unwrap(), &pipe.0);
+    assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn backlog_is_a_quarter_under_high_pressure_and_one_line_without_memory() {
+    for (used, kept) in [(0, 40), (800 << 20, 10), (1 << 30, 1)] {
+        let budget = MemoryBudget::new(1 << 30);
+        budget.charge(used);
+        let pipe = ChargedPipe(Pipe::default(), Arc::clone(&budget));
+        let mut state = None;
+        let outcome = put(&mut state, &batch(&thousands(100)), settings(40_000), &pipe);
+        assert!(outcome.skipped);
+        let buffer = state.as_mut().unwrap();
+        assert_eq!(buffer.waiting.count_lines(), kept, "{used} bytes are charged");
+        assert!(put(&mut state, &batch("more\n"), settings(40_000), &pipe).skipped);
+        let told = 101 - kept;
+        drain_all(state.as_mut().unwrap(), &pipe.0);
+        assert!(pipe.0.text().ends_with(&format!("*** {told} lines skipped\n")));
+    }
+}
+
+#[test]
+fn dropped_backlog_is_told_with_the_gaps_that_it_told() {
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(8), None), Pipe::allowing(2));
+    buffer.put_text("12345\nabc\nlost\nlost\n", &pipe);
+    // The notice of two lines waits, and so does a reply of the connection itself.
+    buffer.apply(OutputOp::Lines(b"reply\n".to_vec()));
+    buffer.apply(OutputOp::Raw(b"\xFF\xF6".to_vec()));
+    buffer.drop_lines();
+    assert_eq!(buffer.lines_out(), 1, "the begun line stays");
+    pipe.allow(100);
+    while let DrainStatus::Progress(_) = buffer.drain_once(&pipe) {}
+    assert_eq!(*pipe.taken.try_lock().unwrap(), b"12345\n\xFF\xF6*** 4 lines skipped\n");
+    assert_eq!(buffer.lines_out(), 2);
+}
+
+/// A step of the conservation test.
+#[derive(Clone, Debug)]
+enum Step {
+    Put { lines: usize, len: usize },
+    Drain { allowed: usize },
+    Reply(usize),
+    Raw(usize),
+    Echo(usize),
+    DropLines,
+    Register,
+    Close,
+    Panic,
+}
+
+fn steps() -> impl Strategy<Value = Vec<(Step, usize)>> {
+    let step = prop_oneof![
+        6 => (1usize..40, 0usize..2_000).prop_map(|(lines, len)| Step::Put { lines, len }),
+        6 => (0usize..60_000).prop_map(|allowed| Step::Drain { allowed }),
+        1 => (1usize..9_000).prop_map(Step::Reply),
+        1 => (1usize..5_000).prop_map(Step::Raw),
+        1 => (1usize..5_000).prop_map(Step::Echo),
+        1 => Just(Step::DropLines),
+        1 => Just(Step::Register),
+        1 => Just(Step::Close),
+        1 => Just(Step::Panic),
+    ];
+    prop::collection::vec((step, 0usize..3), 0..60)
+}
+
+proptest! {
+    /// Whatever three peers of a room do, also in a panic: all that was charged is released, and meanwhile the charge is
+    /// at least what the buffers hold of their own.
+    #[test]
+    fn charged_memory_is_released(steps in steps(), routes in prop::array::uniform3(0usize..3), ceiling in 0u64..600_000) {
+        let budget = MemoryBudget::new(ceiling);
+        let routes = routes.map(|route| [Route::DirectLf, Route::DirectCrLf, Route::Buffered][route]);
+        let settings = routes.map(|route| OutputSettings { limit: 50_000, allowance: 10_000, route });
+        let pipe = ChargedPipe(Pipe::default(), Arc::clone(&budget));
+        let mut states: [LockState<OutputBuffer>; 3] = [None, None, None];
+        let owner: Arc<dyn BacklogOwner> = Arc::new(Owner);
+        for (step, peer) in steps {
+            if let Step::Put { lines, len } = step {
+                let batch = EncodedBatch::new(Bytes::from(format!("{}\n", "y".repeat(len)).repeat(lines)), lines as u64);
+                for (state, settings) in states.iter_mut().zip(settings) {
+                    put(state, batch.whole(settings.route), settings, &pipe);
+                }
+            }
+            let state = &mut states[peer];
+            let buffer = state.get_or_insert_with(|| Box::new(OutputBuffer::new(settings[peer], Some(&budget))));
+            match step {
+                Step::Put { .. } => {}
+                Step::Drain { allowed } => {
+                    pipe.0.allow(allowed);
+                    while let DrainStatus::Progress(_) = buffer.drain(routes[peer], Some(&mut in_brackets), &pipe) {}
+                    pipe.0.allow(0);
+                }
+                Step::Reply(len) => buffer.apply(OutputOp::Reply(format!("{}\n", "r".repeat(len)).into())),
+                Step::Raw(len) => buffer.apply(OutputOp::Raw(vec![0xFF; len])),
+                Step::Echo(len) => buffer.apply(OutputOp::Encoded(vec![b'e'; len])),
+                Step::DropLines => buffer.drop_lines(),
+                Step::Register => {
+                    if !buffer.is_registered() {
+                        buffer.set_registration(budget.register_backlog(peer as u64, Arc::downgrade(&owner)));
+                    }
+                }
+                Step::Close => buffer.close(),
+                Step::Panic => {
+                    let mut panics = |_: &[u8], _: Minute, _: &mut VecDeque<u8>| std::panic::resume_unwind(Box::new(()));
+                    let drain = || buffer.drain(Route::Buffered, Some(&mut panics), &pipe);
+                    // A panic occurs only where lines wait.
+                    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(drain));
+                }
+            }
+            let own = states.iter().flatten().map(|buffer| buffer.encoded.capacity() + buffer.waiting.own_memory());
+            let own: usize = own.sum();
+            prop_assert!(budget.used() + 3 * 2 * CHARGE_UNIT as u64 >= own as u64 || matches!(step, Step::Panic));
+            if let Some(buffer) = states[peer].take_if(|buffer| buffer.is_disposable()) {
+                drop(buffer);
+            }
+        }
+        drop(states);
+        prop_assert_eq!(budget.used(), 0);
+        prop_assert_eq!(budget.backlogs(), 0);
     }
 }

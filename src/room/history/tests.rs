@@ -225,3 +225,50 @@ proptest! {
         }
     }
 }
+
+/// Returns lines of 1,000 bytes, and their runs.
+fn talk(lines: usize) -> (Vec<u8>, LineRuns) {
+    let text = format!("{}\n", "x".repeat(999)).repeat(lines).into_bytes();
+    let mut runs = LineRuns::default();
+    runs.extend(LineKind::Talk, text.len(), lines as u64);
+    (text, runs)
+}
+
+#[test]
+fn memory_of_a_history_and_of_its_copies_is_charged_and_released() {
+    let budget = MemoryBudget::new(1 << 20);
+    let mut history = History::with_memory(100, &budget);
+    assert_eq!(budget.used(), 0);
+    let (text, runs) = talk(10);
+    history.push(Minute(1), &text, &runs);
+    let used = budget.used();
+    assert!((10_000..20_000).contains(&used), "{used}");
+    let copy = history.clone();
+    assert!((used + 10_000..=2 * used).contains(&budget.used()), "{}", budget.used());
+    drop(copy);
+    assert_eq!(budget.used(), used);
+    history.clear();
+    assert_eq!(budget.used(), 0);
+    history.push(Minute(1), &text, &runs);
+    drop(history);
+    assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn history_without_memory_replaces_its_lines_and_grows_by_its_newest_line_at_most() {
+    let budget = MemoryBudget::new(1 << 20);
+    let mut history = History::with_memory(100, &budget);
+    let (text, runs) = talk(10);
+    history.push(Minute(1), &text, &runs);
+    budget.charge(1 << 20);
+    for _ in 0..10 {
+        history.push(Minute(2), &text, &runs);
+        assert_eq!(history.len(), 10);
+    }
+    let mut new = History::with_memory(100, &budget);
+    new.push(Minute(2), &text, &runs);
+    assert_eq!(new.len(), 1, "an empty history keeps its newest line");
+    budget.release(1 << 20);
+    history.push(Minute(3), &text, &runs);
+    assert_eq!(history.len(), 20);
+}

@@ -99,6 +99,11 @@ impl Registry {
         &self.counters
     }
 
+    /// Returns the budget of what waits for peers and of the histories.
+    pub(crate) fn memory(&self) -> &Arc<MemoryBudget> {
+        &self.memory
+    }
+
     /// Returns the tracker of the tasks that run passes.
     #[must_use]
     pub fn tracker(&self) -> &TaskTracker {
@@ -144,7 +149,7 @@ impl Registry {
         let more = |open| (max == 0 || open < max).then_some(open + 1);
         let counted = self.open_rooms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         counted.map_err(|_| JoinRefused::TooManyRooms(max))?;
-        Ok(Arc::new(Room::new(name, &self.settings)))
+        Ok(Arc::new(Room::new(name, &self.settings, &self.memory)))
     }
 
     /// Uncounts a room that the map held.

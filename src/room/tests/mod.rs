@@ -74,7 +74,7 @@ fn show_history(peer: &Arc<Peer<TextSink>>, count: u16) -> Operation {
 
 fn room_with(history_lines: usize, replay_lines: usize) -> Room {
     let settings = RoomSettings { history_lines, replay_lines, ..RoomSettings::default() };
-    Room::new(RoomName::parse("room").unwrap(), &settings)
+    Room::new(RoomName::parse("room").unwrap(), &settings, &MemoryBudget::new(u64::MAX))
 }
 
 fn room() -> Room {
