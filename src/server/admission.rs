@@ -310,11 +310,11 @@ mod tests {
     #[tokio::test]
     async fn no_connection_is_admitted_at_nine_tenths_of_the_memory() {
         let admission = admission(10, |_| {});
-        admission.memory().charge(899);
+        admission.server.memory().charge(899);
         let served = serve(&admission, 1).await;
-        admission.memory().charge(1);
+        admission.server.memory().charge(1);
         assert_eq!(refuse(&admission, 2).await, RefusalReason::Memory);
-        admission.memory().release(1);
+        admission.server.memory().release(1);
         serve(&admission, 2).await;
         drop(served);
     }
