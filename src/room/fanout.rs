@@ -7,6 +7,7 @@ use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::peer::line_batch::{BatchOffset, EncodedBatch};
 use crate::room::history::HistoryOffset;
+use crate::room::memory_charge::MemoryCharge;
 use crate::room::passes::REPLY_COST;
 use crate::room::replay::Replay;
 use crate::room::roster::Members;
@@ -53,6 +54,8 @@ pub(crate) struct Fanout {
     left: HashSet<PeerId>,
     /// The earlier lines for peers that joined, if the room replays any.
     replay: Option<Box<Replay>>,
+    /// The memory of the lines, which is held until the batch is delivered to all members.
+    _memory: MemoryCharge,
 }
 
 impl Fanout {
@@ -61,10 +64,10 @@ impl Fanout {
         (batch, end): (EncodedBatch, BatchOffset),
         mut partials: PartialDeliveries,
         (members, left): (Arc<Members>, HashSet<PeerId>),
-        replay: Option<Box<Replay>>,
+        (replay, memory): (Option<Box<Replay>>, MemoryCharge),
     ) -> Self {
         partials.0.reverse();
-        Self { batch, end, partials, members, left, replay }
+        Self { batch, end, partials, members, left, replay, _memory: memory }
     }
 
     /// Returns the whole batch.
@@ -101,8 +104,7 @@ impl Fanout {
 
     /// Returns the members that get the whole batch: they were members before it and did not leave in it.
     pub(crate) fn recipients(&self) -> impl Iterator<Item = &Arc<Peer<dyn ByteSink>>> {
-        let has_lines = self.batch.lines() > 0;
-        let stayed = |peer: &Peer| self.left.is_empty() || !self.left.contains(&peer.id());
-        self.members.values().filter(move |peer| has_lines && stayed(peer))
+        let members = (self.batch.lines() > 0).then(|| self.members.values());
+        members.into_iter().flatten().filter(|peer| self.left.is_empty() || !self.left.contains(&peer.id()))
     }
 }

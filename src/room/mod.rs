@@ -5,11 +5,14 @@
 
 mod batch;
 mod batch_operations;
+mod blocked_lines;
+mod fair_queue;
 mod fanout;
 pub mod history;
 pub(crate) mod inbox;
 mod line_runs;
 pub mod membership;
+mod memory_charge;
 mod pass_token;
 mod passes;
 pub mod registry;
@@ -19,6 +22,7 @@ pub mod roster;
 mod whisperers;
 
 use crate::config::RoomSettings;
+use crate::limits::memory::MemoryBudget;
 use crate::room::batch::PassState;
 use crate::room::history::History;
 use crate::room::inbox::Inbox;
@@ -27,6 +31,7 @@ use crate::room::whisperers::Whisperers;
 use crate::text::names::RoomName;
 use crossbeam_utils::atomic::AtomicCell;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 /// One room. The registry's map holds it from its first member to its last.
@@ -41,16 +46,18 @@ pub struct Room {
     closed: AtomicBool,
     /// The state of passes. A pass takes it out and puts it back when the room is quiet.
     pass_state: AtomicCell<Option<Box<PassState>>>,
+    /// The budget of the lines in the inbox and in batches.
+    memory: Arc<MemoryBudget>,
 }
 
 impl Room {
-    /// Creates a room without members.
-    pub(crate) fn new(name: RoomName, settings: &RoomSettings) -> Self {
+    /// Creates a room without members, whose lines are charged to `memory`.
+    pub(crate) fn new(name: RoomName, settings: &RoomSettings, memory: Arc<MemoryBudget>) -> Self {
         let (inbox, roster) = (Inbox::new(settings.inbox_bytes), Roster::new());
         let history = (settings.history_lines > 0).then(|| Box::new(History::new(settings.history_lines)));
         let pass_state = PassState { history, replay: settings.replay_lines, whisperers: Whisperers::default() };
         let pass_state = AtomicCell::new(Some(Box::new(pass_state)));
-        Self { name, inbox, roster, closed: AtomicBool::new(false), pass_state }
+        Self { name, inbox, roster, closed: AtomicBool::new(false), pass_state, memory }
     }
 
     /// Returns the room's name.
@@ -66,7 +73,7 @@ impl Room {
 
 impl fmt::Debug for Room {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, inbox, roster, closed, pass_state: _ } = self;
+        let Self { name, inbox, roster, closed, pass_state: _, memory: _ } = self;
         let mut room = f.debug_struct("Room");
         room.field("name", name).field("inbox", inbox).field("roster", roster).field("closed", closed);
         room.finish_non_exhaustive()

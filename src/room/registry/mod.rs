@@ -117,7 +117,7 @@ impl Registry {
         if self.shutting_down.load(Ordering::Acquire) {
             return Err(ShuttingDown);
         }
-        let entry = entry.or_insert_with(|| Arc::new(Room::new(room, &self.settings)));
+        let entry = entry.or_insert_with(|| Arc::new(Room::new(room, &self.settings, Arc::clone(&self.memory))));
         let room = Arc::clone(&entry);
         // The join is sent while the shard is locked. An empty room is removed under the same lock, so the
         // room is not removed before its inbox holds this join.
