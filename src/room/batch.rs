@@ -10,6 +10,7 @@ use crate::room::fanout::{Fanout, PartialDeliveries};
 use crate::room::history::{self, History, HistoryOffset};
 use crate::room::inbox::{Inbox, Operation, Requester};
 use crate::room::line_runs::LineRuns;
+use crate::room::membership_charges::MembershipCharges;
 use crate::room::memory_charge::MemoryCharge;
 use crate::room::passes::{BYTES_PER_OPERATION, ENTRIES_PER_OPERATION, REPLY_COST};
 use crate::room::replay::Replay;
@@ -70,6 +71,8 @@ pub(crate) struct Batch {
     pub(super) dropped_blocked: usize,
     /// True if an earlier batch holds the shutdown, which waits until no lines are blocked: the room takes no more lines.
     awaits_shutdown: bool,
+    /// The joins, leaves and renames that pay for the batch's deliveries.
+    pub(super) charges: MembershipCharges,
     /// The memory of the lines.
     memory: MemoryCharge,
     pub(super) metrics: MetricsDelta,
@@ -109,6 +112,8 @@ pub(crate) struct CommittedBatch {
     pub(crate) carried: CarriedState,
     /// The work done so far.
     pub(crate) metrics: MetricsDelta,
+    /// The joins, leaves and renames that pay for the deliveries.
+    pub(crate) charges: MembershipCharges,
     /// The replies that follow the batch.
     pub(crate) replies: DeferredReplies,
 }
@@ -141,6 +146,7 @@ impl Batch {
             ready_senders: Vec::new(),
             dropped_blocked: 0,
             awaits_shutdown: shutdown_requested,
+            charges: MembershipCharges::default(),
             memory: MemoryCharge::new(&room.memory, 0),
             metrics: MetricsDelta { passes: 1, ..MetricsDelta::default() },
         }
@@ -270,10 +276,10 @@ impl Batch {
         // A closed room has one line, the notice.
         let lines = if self.closed { lines.into_last() } else { lines };
         let fanout = Fanout::new((lines, self.end), self.partials, members, (self.replay, self.memory));
-        let Self { closed, shutdown_requested, metrics, pass_state, replies, blocked, .. } = self;
+        let Self { closed, shutdown_requested, metrics, pass_state, replies, blocked, charges, .. } = self;
         let operations = self.operations - usize::from(shutdown_requested);
         let carried = CarriedState { closed, shutdown_requested, blocked, pass_state };
-        CommittedBatch { fanout, operations, carried, metrics, replies }
+        CommittedBatch { fanout, operations, carried, metrics, charges, replies }
     }
 
     /// Returns the place where the batch keeps the state of passes.

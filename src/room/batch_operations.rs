@@ -55,6 +55,7 @@ impl Batch {
         } else {
             self.bytes.extend_from_slice(&bytes);
         }
+        self.charges.record_lines();
         self.advance_end(LineKind::Talk, lines.into());
     }
 
@@ -101,6 +102,7 @@ impl Batch {
         messages::push_joined(&mut self.bytes, &key.name);
         self.advance_end(LineKind::Notice, 1);
         self.joined_at.insert(peer.id(), self.partials.0.len());
+        self.charges.record_notice(Arc::clone(&peer));
         let then_raise = PeerEvents::JOINED;
         self.partials.0.push(PartialDelivery { peer, slot: key.slot, replay_end, from, to: None, then_raise });
         self.metrics.joins += 1;
@@ -122,6 +124,7 @@ impl Batch {
             self.add_leaver(Arc::clone(peer), key.slot, PeerEvents::LEFT_ROOM);
         }
         messages::push_left(&mut self.bytes, &name);
+        self.charges.record_notice(Arc::clone(peer));
         self.advance_end(LineKind::Notice, 1);
         self.metrics.leaves += 1;
         if self.members_now().is_empty() {
@@ -151,6 +154,7 @@ impl Batch {
         self.members_mut().remove(&key);
         self.members_mut().insert(new_key, Arc::clone(&peer));
         messages::push_renamed(&mut self.bytes, &key.name, &name);
+        self.charges.record_notice(Arc::clone(&peer));
         self.advance_end(LineKind::Notice, 1);
         self.replies.push((Requester { peer, slot: key.slot }, DeferredReply::Renamed));
     }

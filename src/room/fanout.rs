@@ -75,6 +75,12 @@ impl Fanout {
         &self.batch
     }
 
+    /// Returns the number of deliveries that are left.
+    pub(crate) fn deliveries(&self) -> usize {
+        let whole = if self.batch.lines() > 0 { self.members.len() - self.left.len() } else { 0 };
+        self.partials.0.len() + whole
+    }
+
     /// Returns the cost of the next partial delivery in deliveries, or `None` after the last one.
     pub(crate) fn next_partial_cost(&self) -> Option<usize> {
         let part = self.partials.0.last()?;

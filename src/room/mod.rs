@@ -12,6 +12,7 @@ pub mod history;
 pub(crate) mod inbox;
 mod line_runs;
 pub mod membership;
+mod membership_charges;
 mod memory_charge;
 mod pass_token;
 mod passes;

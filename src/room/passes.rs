@@ -4,6 +4,7 @@ use crate::metrics::counters::{Counters, MetricsDelta};
 use crate::room::Room;
 use crate::room::batch::{Batch, CarriedState, CommittedBatch};
 use crate::room::fanout::Fanout;
+use crate::room::membership_charges::MembershipCharges;
 use crate::room::replies::DeferredReplies;
 use crate::text::names::RoomName;
 use std::sync::atomic::Ordering;
@@ -99,11 +100,12 @@ impl Room {
         let (closed, pass_state) = (self.closed.load(Ordering::Relaxed), self.pass_state.take());
         let mut next = Batch::new(self, CarriedState { closed, pass_state, ..CarriedState::default() });
         loop {
-            let CommittedBatch { fanout, operations, carried, mut metrics, replies } =
+            let CommittedBatch { fanout, operations, carried, mut metrics, charges, replies } =
                 self.fill_and_commit(next, &mut slice).await;
             self.closed.store(carried.closed, Ordering::Relaxed);
             let batch = self.begin_next(carried, &mut slice).await;
             let mut pass = Pass { room: self, host, incomplete: operations, next: batch, slice };
+            pass.charge_membership_changes(charges, fanout.deliveries()).await;
             pass.deliver(fanout, &mut metrics).await;
             pass.send_replies(replies, &mut metrics).await;
             Pass { next, slice, .. } = pass;
@@ -176,6 +178,15 @@ impl Room {
 }
 
 impl<H: PassHost> Pass<'_, H> {
+    /// Charges the batch's joins, leaves and renames for its `deliveries`.
+    async fn charge_membership_changes(&mut self, mut charges: MembershipCharges, deliveries: usize) {
+        let share = charges.share(deliveries);
+        while charges.len() > 0 {
+            self.charge(1).await;
+            charges.charge_some(OPERATIONS_PER_DELIVERY, share);
+        }
+    }
+
     /// Delivers the batch to the members that joined or left in it, then to all others.
     async fn deliver(&mut self, mut fanout: Fanout, metrics: &mut MetricsDelta) {
         while let Some(cost) = fanout.next_partial_cost() {

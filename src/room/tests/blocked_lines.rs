@@ -136,16 +136,21 @@ async fn lines_sent_after_a_shutdown_that_waits_are_dropped_and_their_sender_is_
     assert_eq!(accepted.0, SendStatus::Accepted);
 }
 
-/// A sink that keeps the length of the longest write.
+/// A sink that keeps the longest write, and what it was charged.
 #[derive(Default)]
 struct MeasuringSink {
     longest: AtomicUsize,
+    charged: AtomicUsize,
 }
 
 impl ByteSink for MeasuringSink {
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.longest.fetch_max(bytes.len(), Ordering::Relaxed);
         Ok(bytes.len())
+    }
+
+    fn charge_membership_change(&self, deliveries: u32) {
+        self.charged.fetch_add(deliveries as usize, Ordering::Relaxed);
     }
 }
 
@@ -182,6 +187,34 @@ async fn batch_of_a_flooded_room_is_bounded_by_its_number_of_members() {
     let longest = peers[499].sink().longest.load(Ordering::Relaxed);
     assert!(longest <= (20 << 20) / 500 && longest > BYTES, "{longest}");
     assert_eq!(registry.counters().read().lines, 500 + sent * (16 << 10), "all lines are delivered");
+}
+
+#[tokio::test]
+async fn joins_leaves_and_renames_share_the_deliveries_that_they_cause() {
+    let (registry, peers) = (registry_with(RoomSettings::default()), measuring_peers(1_000));
+    let charged = |peers: &[Arc<Peer<MeasuringSink>>]| -> Vec<usize> {
+        peers.iter().map(|peer| peer.sink().charged.swap(0, Ordering::Relaxed)).collect()
+    };
+    let mut members = join_all(&registry, &peers[..999]);
+    registry.tracker().close();
+    registry.tracker().wait().await;
+    assert!(charged(&peers).iter().take(999).all(|charge| *charge == 1), "999 joins share 999 deliveries");
+    members.extend(join_all(&registry, &peers[999..]));
+    registry.tracker().wait().await;
+    assert_eq!(charged(&peers)[999], 1_000, "a single join pays for all deliveries");
+    // Three renames, a leave and a line: each pays, and the line's share is not theirs.
+    for (member, name_) in members.iter_mut().zip(["a", "b", "c"]) {
+        member.request_rename(name(name_));
+    }
+    let _status = members[5].send_lines(Box::from(&b"u5: a\n"[..]), 1);
+    drop(members.pop());
+    registry.tracker().wait().await;
+    let shares = charged(&peers);
+    assert_eq!((&shares[..4], shares[999], shares[5]), (&[200, 200, 200, 0][..], 200, 0));
+    // A rename to a name that is taken causes no delivery to others.
+    members[4].request_rename(name("u7"));
+    registry.tracker().wait().await;
+    assert_eq!(charged(&peers).iter().sum::<usize>(), 0);
 }
 
 /// A member of the model: what it has sent, and whether its lines are blocked.
