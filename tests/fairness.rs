@@ -118,7 +118,8 @@ fn drain_until(clients: &[Client], done: &AtomicBool) {
 
 /// Sends a line five times a second, and measures how long it takes until it comes back.
 fn echo_times(client: &Client, done: &AtomicBool) -> Vec<Duration> {
-    let (mut latencies, mut sender, mut buffer, mut tail) = (Vec::new(), client.sender(), vec![0; 256 << 10], Vec::new());
+    let (mut latencies, mut sender, mut buffer, mut tail) =
+        (Vec::new(), client.sender(), vec![0; 256 << 10], Vec::new());
     client.stream().set_read_timeout(Some(Duration::from_millis(5))).unwrap();
     while !done.load(Ordering::Relaxed) {
         let (start, marker) = (Instant::now(), format!("innocent-{}\n", latencies.len()));

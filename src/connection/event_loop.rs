@@ -129,6 +129,9 @@ impl Connection {
         if events.contains(PeerEvents::OUTPUT_BLOCKED) {
             self.begin_draining();
         }
+        if events.contains(PeerEvents::RECLAIM) {
+            self.drop_backlog();
+        }
         if events.contains(PeerEvents::FLUSH_INPUT) {
             self.begin_input_flush();
         }

@@ -1,18 +1,76 @@
 //! The memory budget: a ceiling for the bytes that the whole server keeps for its peers.
+//!
+//! The registry of backlogs lives here, too, because the budget decides which of them is dropped at the ceiling.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use dashmap::DashMap;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+/// The memory that the kernel charges to the sending side of one socket, in bytes, when the peer reads nothing. The
+/// system reserves twice the size that is asked for (socket(7), `SO_SNDBUF`): `net::socket_options` asks for half of it.
+pub const KERNEL_SEND_BUFFER: usize = 128 << 10;
+
+/// The memory that the kernel charges to the receiving side of one socket, in bytes, when the server reads nothing.
+/// `net::socket_options` asks for half of it (socket(7), `SO_RCVBUF`).
+pub const KERNEL_RECEIVE_BUFFER: usize = 64 << 10;
+
+/// How many bytes more than the backlog's limit a peer's output holds while its socket has not blocked in the peer's
+/// own task: the task had no turn to write them yet, so they do not show that the peer reads slowly. Passes may deliver
+/// two batches of a full inbox (1 MiB each) before that turn.
+pub const UNBLOCKED_ALLOWANCE: usize = 2 << 20;
+
+/// The unit in which a peer's own memory is charged, in bytes. A smaller amount is not charged, so that a peer that keeps
+/// up does not touch the shared counter.
+pub const CHARGE_UNIT: usize = 4 << 10;
+
+/// The bytes of a room's line beside its text: the longest name, `: ` and LF.
+const LINE_OVERHEAD: usize = 32;
+
+/// One read of a connection, in bytes, which may be held while its input is paused.
+const HELD_READ: usize = 64 << 10;
+
+/// The encoded bytes that wait in a peer's output, with the spare capacity of their queue.
+const ENCODED_BYTES: usize = 128 << 10;
+
+/// The most backlogs that one reclaim drops: each is one wake of a task.
+const RECLAIMED_AT_ONCE: usize = 64;
 
 /// The bytes that all queues of a server hold, and their ceiling.
 ///
-/// All accesses are relaxed: the count publishes no other memory. It changes only for peers that fall behind and for
-/// rooms, so a well-behaved peer's line does not touch it.
-#[derive(Debug)]
+/// The budget covers what waits for peers (the memory of output buffers, the lines that they share with each other, and
+/// the kernel's send buffer of each socket that takes nothing) and the histories of rooms. Bytes that several peers
+/// share are charged once.
+///
+/// The charged bytes may exceed the ceiling only by charges that can't be refused. For each connection these are at most
+/// [`memory_beyond_ceiling`], so a server never keeps more than
+///
+/// ```text
+/// ceiling + connections x memory_beyond_ceiling(max_line) + threads x (backlog + UNBLOCKED_ALLOWANCE)
+/// ```
+///
+/// The last term is the lines that wait in deferred lists: a list holds lines only while a thread holds the write lock of
+/// its peer, and a thread holds one at a time. One peer alone costs at most [`memory_of_one_peer`].
+///
+/// At the ceiling a charge asks the largest backlogs to drop their lines: at most 64 of them for each 64th part of the
+/// ceiling that is charged, or refused, meanwhile. It reads one number for each backlog of a blocked peer, about 100 ns
+/// each, and waits for no task.
+///
+/// All accesses to the counters are relaxed: they publish no other memory. They change only for peers that fall behind
+/// and for rooms, so a well-behaved peer's line does not touch them.
 pub struct MemoryBudget {
     /// The most bytes that may be charged.
     ceiling: u64,
     /// The bytes that are charged now.
     used: AtomicU64,
+    /// The bytes, charged and refused, at which the next reclaim is due.
+    reclaim_at: AtomicU64,
+    /// The bytes that were refused at the ceiling since the last reclaim.
+    refused: AtomicU64,
+    /// The backlogs of peers whose sockets take nothing, by connection number.
+    backlogs: DashMap<u64, BacklogEntry>,
 }
 
 /// How close a server is to its memory ceiling.
@@ -28,11 +86,46 @@ pub enum MemoryPressure {
     Full,
 }
 
+/// The owner of a backlog.
+pub trait BacklogOwner: Send + Sync {
+    /// Asks the owner to drop the lines of its backlog soon. Never waits.
+    fn request_reclaim(&self);
+}
+
+/// A backlog as the budget sees it.
+struct BacklogEntry {
+    /// How many bytes of lines could be dropped; 0 after a request to drop them.
+    bytes: Arc<AtomicUsize>,
+    owner: Weak<dyn BacklogOwner>,
+}
+
+/// The registration of a backlog, until it is dropped.
+pub struct RegisteredBacklog {
+    budget: Arc<MemoryBudget>,
+    id: u64,
+    bytes: Arc<AtomicUsize>,
+    /// The number of bytes that was last set.
+    last: usize,
+}
+
+/// Bytes that are charged to a budget, and released when this is dropped. Without a budget nothing is charged.
+#[derive(Debug, Default)]
+pub struct MemoryCharge {
+    budget: Option<Arc<MemoryBudget>>,
+    bytes: usize,
+}
+
 impl MemoryBudget {
     /// Returns a budget of `ceiling` bytes, of which nothing is charged.
     #[must_use]
     pub fn new(ceiling: u64) -> Arc<Self> {
-        Arc::new(Self { ceiling, used: AtomicU64::new(0) })
+        Arc::new(Self {
+            ceiling,
+            used: AtomicU64::new(0),
+            reclaim_at: AtomicU64::new(ceiling),
+            refused: AtomicU64::new(0),
+            backlogs: DashMap::new(),
+        })
     }
 
     /// Charges `bytes` if the ceiling allows them; returns whether it did.
@@ -42,14 +135,31 @@ impl MemoryBudget {
         self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
-    /// Charges `bytes` whatever the ceiling, for what the caller can't refuse.
+    /// Charges `bytes` whatever the ceiling, for what the caller can't refuse. Beyond the ceiling the largest backlogs are
+    /// asked to drop their lines.
     pub fn charge(&self, bytes: usize) {
-        self.used.fetch_add(bytes as u64, Ordering::Relaxed);
+        let used = self.used.fetch_add(bytes as u64, Ordering::Relaxed).saturating_add(bytes as u64);
+        if used > self.ceiling {
+            self.reclaim_if_due(used);
+        }
+    }
+
+    /// Notes that `bytes` were refused because the ceiling is reached. They count as demand: enough of it asks the largest
+    /// backlogs to drop their lines.
+    pub fn note_refused(&self, bytes: usize) {
+        self.refused.fetch_add(bytes as u64, Ordering::Relaxed);
+        let used = self.used();
+        if used >= self.ceiling {
+            self.reclaim_if_due(used);
+        }
     }
 
     /// Returns `bytes` that were charged.
     pub fn release(&self, bytes: usize) {
-        self.used.fetch_sub(bytes as u64, Ordering::Relaxed);
+        let before = self.used.fetch_sub(bytes as u64, Ordering::Relaxed);
+        if before >= self.ceiling && before - (bytes as u64) < self.ceiling {
+            self.reclaim_at.store(self.ceiling, Ordering::Relaxed);
+        }
     }
 
     /// Returns the ceiling in bytes.
@@ -76,6 +186,159 @@ impl MemoryBudget {
             _ => MemoryPressure::None,
         }
     }
+
+    /// Adds the backlog of the connection `id`, which a reclaim may ask to drop its lines. Takes the write lock of one
+    /// shard for an instant.
+    #[must_use]
+    pub fn register_backlog(self: &Arc<Self>, id: u64, owner: Weak<dyn BacklogOwner>) -> RegisteredBacklog {
+        let bytes = Arc::new(AtomicUsize::new(0));
+        self.backlogs.insert(id, BacklogEntry { bytes: Arc::clone(&bytes), owner });
+        RegisteredBacklog { budget: Arc::clone(self), id, bytes, last: 0 }
+    }
+
+    /// Returns how many backlogs are registered.
+    #[must_use]
+    pub fn backlogs(&self) -> usize {
+        self.backlogs.len()
+    }
+
+    /// Asks the largest backlogs to drop their lines, if enough bytes were charged and refused since the last time.
+    fn reclaim_if_due(&self, used: u64) {
+        let demand = used.saturating_add(self.refused.load(Ordering::Relaxed));
+        let due = self.reclaim_at.load(Ordering::Relaxed);
+        let next = used.saturating_add((self.ceiling / 64).max(1));
+        // One thread wins the exchange and reclaims; the others go on.
+        if demand >= due && self.reclaim_at.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            self.refused.store(0, Ordering::Relaxed);
+            self.reclaim(used.saturating_sub(self.ceiling / 8 * 7));
+        }
+    }
+
+    /// Asks the largest backlogs, of `wanted` bytes together, to drop their lines.
+    fn reclaim(&self, wanted: u64) {
+        let mut largest = BinaryHeap::with_capacity(RECLAIMED_AT_ONCE + 1);
+        for entry in &self.backlogs {
+            let bytes = entry.bytes.load(Ordering::Relaxed);
+            if bytes > 0 {
+                largest.push(Reverse((bytes, *entry.key())));
+                if largest.len() > RECLAIMED_AT_ONCE {
+                    largest.pop();
+                }
+            }
+        }
+        let mut asked = 0;
+        for Reverse((bytes, id)) in largest.into_sorted_vec() {
+            if asked >= wanted {
+                break;
+            }
+            asked += bytes as u64;
+            // The guard of the map ends here: the last owner of a peer that ends meanwhile may be this thread.
+            let owner = self.backlogs.get(&id).and_then(|entry| {
+                entry.bytes.store(0, Ordering::Relaxed);
+                entry.owner.upgrade()
+            });
+            if let Some(owner) = owner {
+                owner.request_reclaim();
+            }
+        }
+    }
+}
+
+impl fmt::Debug for MemoryBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut budget = f.debug_struct("MemoryBudget");
+        budget.field("ceiling", &self.ceiling).field("used", &self.used()).finish_non_exhaustive()
+    }
+}
+
+impl RegisteredBacklog {
+    /// Sets how many bytes of lines could be dropped.
+    pub fn set_bytes(&mut self, bytes: usize) {
+        // After a request to drop lines the backlog counts again only when it has changed.
+        if std::mem::replace(&mut self.last, bytes) != bytes {
+            self.bytes.store(bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+impl fmt::Debug for RegisteredBacklog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegisteredBacklog").field("id", &self.id).field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
+impl Drop for RegisteredBacklog {
+    fn drop(&mut self) {
+        self.budget.backlogs.remove(&self.id);
+    }
+}
+
+impl MemoryCharge {
+    /// Returns a charge of 0 bytes to `budget`.
+    #[must_use]
+    pub fn new(budget: Option<&Arc<MemoryBudget>>) -> Self {
+        Self { budget: budget.map(Arc::clone), bytes: 0 }
+    }
+
+    /// Returns the budget.
+    #[must_use]
+    pub fn budget(&self) -> Option<&Arc<MemoryBudget>> {
+        self.budget.as_ref()
+    }
+
+    /// Charges or releases the difference, so that `bytes` are charged.
+    pub fn set(&mut self, bytes: usize) {
+        if let Some(budget) = &self.budget {
+            let before = std::mem::replace(&mut self.bytes, bytes);
+            match bytes.checked_sub(before) {
+                Some(0) => {}
+                Some(more) => budget.charge(more),
+                None => budget.release(before - bytes),
+            }
+        }
+    }
+
+    /// Returns how close the budget's charged bytes are to its ceiling.
+    #[must_use]
+    pub fn pressure(&self) -> MemoryPressure {
+        self.budget.as_ref().map_or(MemoryPressure::None, |budget| budget.pressure())
+    }
+}
+
+impl Clone for MemoryCharge {
+    /// Charges the bytes once more.
+    fn clone(&self) -> Self {
+        let mut charge = Self::new(self.budget.as_ref());
+        charge.set(self.bytes);
+        charge
+    }
+}
+
+impl Drop for MemoryCharge {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+/// Returns the most bytes that one peer costs, user and kernel memory together, with a backlog of `backlog` bytes and
+/// lines of `max_line` bytes.
+///
+/// The waiting lines count twice: a growing block doubles its size, and a peer keeps a shared batch in memory of which at
+/// least half is its own.
+#[must_use]
+pub fn memory_of_one_peer(backlog: usize, max_line: usize) -> u64 {
+    let waiting = (backlog as u64).saturating_add(UNBLOCKED_ALLOWANCE as u64).saturating_mul(2);
+    waiting.saturating_add(memory_beyond_ceiling(max_line))
+}
+
+/// Returns the most bytes that one peer costs beyond the ceiling of a full budget, with lines of `max_line` bytes: both
+/// kernel buffers, one line that waits (an empty backlog keeps one of any length), one unfinished line, one read that is
+/// held, encoded bytes, and what is too little to be charged.
+#[must_use]
+pub fn memory_beyond_ceiling(max_line: usize) -> u64 {
+    let line = (max_line as u64).saturating_add(LINE_OVERHEAD as u64);
+    let fixed = KERNEL_SEND_BUFFER + KERNEL_RECEIVE_BUFFER + HELD_READ + ENCODED_BYTES + CHARGE_UNIT;
+    line.saturating_mul(2).saturating_add(fixed as u64)
 }
 
 #[cfg(test)]
@@ -102,5 +365,109 @@ mod tests {
         }
         use MemoryPressure::{Critical, Full, High, None};
         assert_eq!(pressures, [None, High, High, Critical, Critical, Full]);
+    }
+
+    #[test]
+    fn charge_is_released_when_it_is_dropped_and_counted_for_each_clone() {
+        let budget = MemoryBudget::new(1000);
+        let mut charge = MemoryCharge::new(Some(&budget));
+        let used = [300, 100, 100, 250].map(|bytes| {
+            charge.set(bytes);
+            budget.used()
+        });
+        assert_eq!(used, [300, 100, 100, 250]);
+        let copy = charge.clone();
+        assert_eq!(budget.used(), 500);
+        drop(charge);
+        assert_eq!(budget.used(), 250);
+        drop(copy);
+        assert_eq!(budget.used(), 0);
+        MemoryCharge::default().set(5);
+    }
+
+    /// Counts requests.
+    #[derive(Default)]
+    struct Owner(AtomicUsize);
+
+    impl BacklogOwner for Owner {
+        fn request_reclaim(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns backlogs of these sizes, which are registered with `budget`.
+    fn backlogs(budget: &Arc<MemoryBudget>, sizes: &[usize]) -> Vec<(Arc<Owner>, RegisteredBacklog)> {
+        let register = |(id, bytes): (usize, &usize)| {
+            let owner = Arc::<Owner>::default();
+            let weak: Weak<Owner> = Arc::downgrade(&owner);
+            let mut backlog = budget.register_backlog(id as u64, weak);
+            backlog.set_bytes(*bytes);
+            (owner, backlog)
+        };
+        sizes.iter().enumerate().map(register).collect()
+    }
+
+    fn requests(backlogs: &[(Arc<Owner>, RegisteredBacklog)]) -> Vec<usize> {
+        backlogs.iter().map(|(owner, _)| owner.0.load(Ordering::Relaxed)).collect()
+    }
+
+    #[test]
+    fn charge_that_exceeds_the_ceiling_asks_the_largest_backlogs_to_drop_their_lines() {
+        let budget = MemoryBudget::new(6400);
+        let backlogs = backlogs(&budget, &[100, 0, 700, 500, 600]);
+        budget.charge(6400);
+        assert_eq!(requests(&backlogs), [0; 5], "the ceiling is reached and not exceeded");
+        budget.charge(1);
+        assert_eq!(requests(&backlogs), [0, 0, 1, 0, 1], "801 bytes are wanted");
+        budget.charge(99);
+        assert_eq!(requests(&backlogs), [0, 0, 1, 0, 1], "less than a 64th of the ceiling was charged since");
+        budget.charge(1);
+        assert_eq!(requests(&backlogs), [1, 0, 1, 1, 1]);
+        budget.charge(500);
+        assert_eq!(requests(&backlogs), [1, 0, 1, 1, 1], "each backlog is asked once until it has lines again");
+    }
+
+    #[test]
+    fn refused_bytes_are_demand_for_a_reclaim() {
+        let budget = MemoryBudget::new(6400);
+        budget.charge(6500);
+        let backlogs = backlogs(&budget, &[5000, 5000]);
+        for _ in 0..9 {
+            budget.note_refused(10);
+        }
+        assert_eq!(requests(&backlogs), [0, 0]);
+        budget.note_refused(10);
+        assert_eq!(requests(&backlogs).iter().sum::<usize>(), 1, "one of them is as much as is wanted");
+    }
+
+    #[test]
+    fn reclaim_is_due_again_at_the_ceiling_after_bytes_were_released() {
+        let budget = MemoryBudget::new(6400);
+        budget.charge(7000);
+        budget.release(7000);
+        let backlogs = backlogs(&budget, &[5000]);
+        budget.charge(6401);
+        assert_eq!(requests(&backlogs), [1]);
+    }
+
+    #[test]
+    fn registration_of_a_backlog_ends_when_it_is_dropped() {
+        let budget = MemoryBudget::new(1);
+        let mut backlogs = backlogs(&budget, &[1, 2]);
+        assert_eq!(budget.backlogs(), 2);
+        backlogs.pop();
+        assert_eq!(budget.backlogs(), 1);
+        // The owner of a registered backlog may be gone already.
+        let (owner, _backlog) = backlogs.pop().unwrap();
+        drop(owner);
+        budget.charge(2);
+    }
+
+    #[test]
+    fn one_peer_costs_its_kernel_buffers_and_backlog_twice_at_most() {
+        let line = 20_000;
+        assert!(memory_beyond_ceiling(line) < 512 << 10, "{}", memory_beyond_ceiling(line));
+        assert!(memory_of_one_peer(1 << 20, line) < 7 << 20, "{}", memory_of_one_peer(1 << 20, line));
+        assert_eq!(memory_of_one_peer(usize::MAX, usize::MAX), u64::MAX);
     }
 }

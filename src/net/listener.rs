@@ -2,7 +2,7 @@
 
 use crate::config::{ListenAddress, NetworkSettings};
 use crate::net::socket::from_unix;
-use crate::net::socket_options::set_tcp_options;
+use crate::net::socket_options::{set_buffer_sizes, set_tcp_options};
 use crate::net::{BoundAddress, PeerAddress};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use std::fs::{self, Permissions};
@@ -125,6 +125,8 @@ impl Listener {
             }
             Listening::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
+                // An accepted Unix socket does not have the buffers of its listener.
+                set_buffer_sizes(&SockRef::from(&stream))?;
                 Ok((from_unix(stream)?, PeerAddress::Unix))
             }
         }
@@ -241,6 +243,7 @@ fn remove_stale_socket(path: &Path, address: &SockAddr) -> io::Result<()> {
 
 fn start_listening(socket: &Socket) -> io::Result<()> {
     socket.set_nonblocking(true)?;
+    set_buffer_sizes(&SockRef::from(socket))?;
     socket.listen(ACCEPT_QUEUE)
 }
 

@@ -1,6 +1,7 @@
 //! A connection's socket: TCP or Unix, read and written without waiting, with the permit that it counts as.
 
 use crate::limits::address_budget::AddressBudget;
+use crate::limits::memory::MemoryBudget;
 use crate::limits::permits::Permit;
 use crate::peer::byte_sink::ByteSink;
 use socket2::SockRef;
@@ -21,20 +22,30 @@ pub(crate) struct Socket {
     /// Any stream socket. The server uses only readiness and reads of tokio's type, which are the same for TCP and Unix
     /// sockets; an enum of both would cost each quiet peer 8 bytes.
     stream: TcpStream,
-    /// The budget of the peer's address.
-    address_budget: Arc<AddressBudget>,
+    /// Behind one pointer, since each quiet peer has one.
+    budgets: Arc<Budgets>,
     _permit: Permit,
 }
 
+/// The budgets to which a peer is charged.
+#[derive(Debug)]
+struct Budgets {
+    /// The budget of the peer's address.
+    address: AddressBudget,
+    /// The budget of what waits for the peer.
+    memory: Arc<MemoryBudget>,
+}
+
 impl Socket {
-    /// Returns a socket that counts as `permit` until its descriptor is closed.
-    pub(crate) fn new(stream: TcpStream, permit: Permit) -> Self {
-        Self { stream, address_budget: Arc::new(AddressBudget::new(Instant::now())), _permit: permit }
+    /// Returns a socket that counts as `permit` until its descriptor is closed; its peer's output is charged to `memory`.
+    pub(crate) fn new(stream: TcpStream, permit: Permit, memory: Arc<MemoryBudget>) -> Self {
+        let address = AddressBudget::new(Instant::now());
+        Self { stream, budgets: Arc::new(Budgets { address, memory }), _permit: permit }
     }
 
     /// Returns the budget of the peer's address.
     pub(crate) fn address_budget(&self) -> &AddressBudget {
-        &self.address_budget
+        &self.budgets.address
     }
 
     /// Waits until the socket may be readable. An error is found again, and named, by the read.
@@ -98,7 +109,11 @@ impl ByteSink for Socket {
     }
 
     fn charge_membership_change(&self, deliveries: u32) {
-        self.address_budget.charge_membership_change(deliveries, Instant::now());
+        self.budgets.address.charge_membership_change(deliveries, Instant::now());
+    }
+
+    fn memory(&self) -> Option<&Arc<MemoryBudget>> {
+        Some(&self.budgets.memory)
     }
 }
 
@@ -114,8 +129,11 @@ mod tests {
         let permits = Permits::new(1);
         let (ours, mut theirs) = BlockingStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        let socket =
-            Socket::new(from_unix(UnixStream::from_std(ours).unwrap()).unwrap(), permits.try_acquire().unwrap());
+        let socket = Socket::new(
+            from_unix(UnixStream::from_std(ours).unwrap()).unwrap(),
+            permits.try_acquire().unwrap(),
+            MemoryBudget::new(1),
+        );
         assert_eq!(socket.try_write(b"hi").unwrap(), 2);
         assert!(permits.try_acquire().is_none());
         drop(socket);

@@ -1,8 +1,22 @@
 //! Socket options: what every connection gets.
 
+use crate::limits::memory::{KERNEL_RECEIVE_BUFFER, KERNEL_SEND_BUFFER};
 use socket2::{SockRef, TcpKeepalive};
+use std::io;
 use std::time::Duration;
 use tracing::debug;
+
+/// Fixes the kernel's buffers of a socket, which bound the kernel memory of a peer that reads nothing and the input that
+/// the server has received and not read. A TCP socket that a listener accepts has the listener's buffers; they have to
+/// be set before `listen`, because the window scale of a connection follows from them. The system doubles what is asked
+/// for (socket(7)).
+///
+/// # Errors
+/// The system's error.
+pub(super) fn set_buffer_sizes(socket: &SockRef<'_>) -> io::Result<()> {
+    socket.set_send_buffer_size(KERNEL_SEND_BUFFER / 2)?;
+    socket.set_recv_buffer_size(KERNEL_RECEIVE_BUFFER / 2)
+}
 
 /// Sets what every TCP connection needs. An option that the system refuses keeps its value: a connection without
 /// keepalive is better than none, and one that is gone already is found by its first read.
@@ -30,6 +44,17 @@ pub(super) fn set_tcp_options(socket: &SockRef<'_>, dead_timeout: Duration) {
 mod tests {
     use super::*;
     use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn accepted_socket_has_the_buffers_of_its_listener() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        set_buffer_sizes(&SockRef::from(&listener)).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        let socket = SockRef::from(&accepted);
+        assert_eq!(socket.send_buffer_size().unwrap(), KERNEL_SEND_BUFFER);
+        assert_eq!(socket.recv_buffer_size().unwrap(), KERNEL_RECEIVE_BUFFER);
+    }
 
     /// At the default, and with the shortest and the longest time that the flag takes.
     #[test]

@@ -54,7 +54,7 @@ pub struct PeerEvents(u32);
 const SLOT_BITS: u32 = 12;
 
 /// The lowest bit of a room event of slot A. Events of the peer itself have the bits below.
-const FIRST_ROOM_BIT: u32 = 4;
+const FIRST_ROOM_BIT: u32 = 5;
 
 /// All room events of slot A.
 const ROOM_EVENTS: u32 = ((1 << SLOT_BITS) - 1) << FIRST_ROOM_BIT;
@@ -72,6 +72,10 @@ impl PeerEvents {
     /// The server is shutting down: the connection sends its room all input that it has received. An event of the peer
     /// itself, since a connection flushes its input once, whichever of its rooms raises the event.
     pub const FLUSH_INPUT: Self = Self(1 << 3);
+
+    /// The server's memory ceiling is reached, and the peer has one of the largest backlogs: the connection drops the
+    /// lines that wait.
+    pub const RECLAIM: Self = Self(1 << 4);
 
     /// The room admitted the peer.
     pub const JOINED: Self = Self(1 << FIRST_ROOM_BIT);

@@ -1,7 +1,9 @@
 //! Line batches: whole lines on their way to peers, in the encodings that direct routes share.
 
+use crate::limits::memory::MemoryBudget;
 use crate::peer::deferred_list::Deferrable;
 use crate::peer::route::Route;
+use crate::peer::shared_lines::{BatchMemoryRef, SharedSlice};
 use crate::text::time::Minute;
 use bytes::Bytes;
 use memchr::memchr_iter;
@@ -23,6 +25,8 @@ pub struct LineBatch {
     minutes: Minutes,
     /// Whether the peer's output takes no line after these.
     is_last: bool,
+    /// The memory of the batch of which these lines are all or a part.
+    memory: BatchMemoryRef,
 }
 
 /// The minutes in which the lines of a batch were said.
@@ -67,7 +71,8 @@ impl LineBatch {
     #[must_use]
     pub fn new(bytes: Bytes, lines: u64, minute: Minute) -> Self {
         let minutes = Minutes::One(MinuteRun { minute, end: usize::MAX });
-        Self { lf: bytes, cr_lf: None, lines, dropped_after: 0, minutes, is_last: false }
+        let memory = BatchMemoryRef::new(bytes.len());
+        Self { lf: bytes, cr_lf: None, lines, dropped_after: 0, minutes, is_last: false, memory }
     }
 
     /// Returns how many lines these are.
@@ -101,6 +106,12 @@ impl LineBatch {
             (run.minute, lines)
         });
         runs.filter(|(_, lines)| !lines.is_empty())
+    }
+
+    /// Returns `lines`, a slice of [`LineBatch::lf`], to be kept in the memory of the batch, which `budget` is charged for
+    /// once; `None` where a copy is the better choice.
+    pub(super) fn share(&self, lines: &[u8], budget: Option<&Arc<MemoryBudget>>) -> Option<SharedSlice> {
+        self.memory.share(&self.lf, lines, budget)
     }
 
     /// Returns the bytes that go out directly on `route`; `None` where the batch has no such encoding.
@@ -211,6 +222,7 @@ impl EncodedBatch {
             dropped_after: 0,
             minutes: whole.minutes.after(from.bytes),
             is_last: whole.is_last,
+            memory: whole.memory.clone(),
         }
     }
 }
@@ -246,8 +258,7 @@ impl TimedLines {
             [run] => Minutes::One(run),
             _ => Minutes::Many(self.runs.into()),
         };
-        let lf = Bytes::from(self.bytes);
-        let lf = LineBatch { lf, cr_lf: None, lines: self.lines, dropped_after: 0, minutes, is_last: false };
+        let lf = LineBatch { minutes, ..LineBatch::new(Bytes::from(self.bytes), self.lines, Minute::default()) };
         EncodedBatch { lf, cr_lf: OnceLock::new() }
     }
 }

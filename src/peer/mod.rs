@@ -11,6 +11,7 @@ pub mod line_batch;
 mod output;
 mod output_buffer;
 pub mod route;
+mod shared_lines;
 mod sync;
 mod waiting_output;
 mod write_lock;
@@ -18,6 +19,7 @@ mod write_lock;
 pub(crate) use output::{DrainStatus, OutputOp};
 
 use crate::config::SlowReader;
+use crate::limits::memory::{BacklogOwner, UNBLOCKED_ALLOWANCE};
 use crate::metrics::counters::MetricsDelta;
 use byte_sink::ByteSink;
 use events::{EventMailbox, PeerEvents};
@@ -29,6 +31,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::Context;
 use write_lock::{LockState, WriteLock};
 
@@ -50,8 +53,8 @@ impl PeerId {
 /// `Arc<Peer<Socket>>` of the same allocation.
 pub struct Peer<S: ?Sized = dyn ByteSink> {
     id: PeerId,
-    /// The bound of the backlog, and of what is deferred while another thread holds the lock, in bytes. With
-    /// [`Route::Buffered`] both are higher while the peer's own task had no turn: `output_buffer` has the rule.
+    /// The bound of the backlog, and of what is deferred while another thread holds the lock, in bytes. Both are higher
+    /// while the peer's own task had no turn: `output_buffer` has the rule.
     limit: u32,
     /// The treatment of lines beyond the backlog's limit.
     slow_reader: SlowReader,
@@ -90,6 +93,50 @@ impl<S: ByteSink> Peer<S> {
     /// Returns where the bytes go.
     pub fn sink(&self) -> &S {
         &self.sink
+    }
+}
+
+impl<S: ByteSink + 'static> Peer<S> {
+    /// Writes one stretch of what waits; `encode` is asked on [`Route::Buffered`]. Returns how far that came and
+    /// how many encoded bytes wait; `None` if the lock is taken: try again. Registers the backlog of a peer whose sink
+    /// takes nothing with its memory budget.
+    pub(crate) fn drain(
+        self: &Arc<Self>,
+        encode: Option<Encode<'_>>,
+        metrics: &mut MetricsDelta,
+    ) -> Option<(DrainStatus, usize)> {
+        let drained = self.with_buffer(metrics, |state| {
+            let Some(buffer) = state else {
+                return (DrainStatus::Empty, 0);
+            };
+            let status = buffer.drain(self.route(), encode, &self.sink);
+            let encoded = buffer.encoded_len();
+            if status == DrainStatus::Blocked && !buffer.is_registered() {
+                self.register_backlog(buffer);
+            }
+            self.release_if_empty(state);
+            (status, encoded)
+        });
+        let wrote = matches!(drained, Some((DrainStatus::Progress(_) | DrainStatus::Blocked, _)));
+        metrics.writes += u64::from(wrote);
+        drained
+    }
+
+    fn register_backlog(self: &Arc<Self>, buffer: &mut OutputBuffer) {
+        let owner: Weak<Self> = Arc::downgrade(self);
+        if let Some(registration) = buffer.budget().map(|budget| budget.register_backlog(self.id.0, owner)) {
+            buffer.set_registration(registration);
+        }
+    }
+}
+
+impl<S: ByteSink> BacklogOwner for Peer<S> {
+    fn request_reclaim(&self) {
+        let events = match self.slow_reader {
+            SlowReader::Skip => PeerEvents::RECLAIM,
+            SlowReader::Kick => PeerEvents::RECLAIM | PeerEvents::TOO_SLOW,
+        };
+        self.raise(events, &mut MetricsDelta::default());
     }
 }
 
@@ -147,7 +194,7 @@ impl<S: ByteSink + ?Sized> Peer<S> {
     /// lines after [last lines](EncodedBatch::into_last); encoded bytes and routes are applied.
     pub(crate) fn apply(&self, ops: &mut VecDeque<OutputOp>, metrics: &mut MetricsDelta) -> Option<usize> {
         self.with_buffer(metrics, |state| {
-            let buffer = state.get_or_insert_with(|| Box::new(OutputBuffer::new(self.settings())));
+            let buffer = state.get_or_insert_with(|| self.new_buffer());
             let lines_ended = self.lines_ended.load(Ordering::Relaxed);
             for op in ops.drain(..).filter(|op| !(lines_ended && op.has_lines())) {
                 if let OutputOp::Route(route) = op {
@@ -161,34 +208,27 @@ impl<S: ByteSink + ?Sized> Peer<S> {
         })
     }
 
-    /// Writes one stretch of what waits; `encode` is asked on [`Route::Buffered`]. Returns how far that came and
-    /// how many encoded bytes wait; `None` if the lock is taken: try again.
-    pub(crate) fn drain(&self, encode: Option<Encode<'_>>, metrics: &mut MetricsDelta) -> Option<(DrainStatus, usize)> {
-        let drained = self.with_buffer(metrics, |state| {
-            let Some(buffer) = state else {
-                return (DrainStatus::Empty, 0);
-            };
-            let status = buffer.drain(self.route(), encode, &self.sink);
-            let encoded = buffer.encoded_len();
-            self.release_if_empty(state);
-            (status, encoded)
-        });
-        let wrote = matches!(drained, Some((DrainStatus::Progress(_) | DrainStatus::Blocked, _)));
-        metrics.writes += u64::from(wrote);
-        drained
+    /// Drops the lines that wait for the peer, counts them and tells them in their place. Returns false if the lock is
+    /// taken: try again. Called by the connection, which has to drain afterwards.
+    pub(crate) fn drop_lines(&self, metrics: &mut MetricsDelta) -> bool {
+        self.with_buffer(metrics, |state| state.iter_mut().for_each(|buffer| buffer.drop_lines())).is_some()
     }
 
     /// Takes no line any more; returns how many lines were written so far, `None` if the lock is taken.
     pub(crate) fn close(&self, metrics: &mut MetricsDelta) -> Option<u64> {
         self.with_buffer(metrics, |state| {
-            let buffer = state.get_or_insert_with(|| Box::new(OutputBuffer::new(self.settings())));
+            let buffer = state.get_or_insert_with(|| self.new_buffer());
             buffer.close();
             self.lines_out.load(Ordering::Relaxed) + buffer.lines_out()
         })
     }
 
+    fn new_buffer(&self) -> Box<OutputBuffer> {
+        Box::new(OutputBuffer::new(self.settings(), self.sink.memory()))
+    }
+
     fn settings(&self) -> OutputSettings {
-        OutputSettings { limit: self.limit(), route: self.route() }
+        OutputSettings { limit: self.limit(), allowance: UNBLOCKED_ALLOWANCE, route: self.route() }
     }
 
     fn limit(&self) -> usize {
@@ -198,7 +238,7 @@ impl<S: ByteSink + ?Sized> Peer<S> {
     /// Returns the bound of the lines that are deferred while another thread holds the write lock. It is higher than
     /// the backlog's limit on every route: lines that wait for the lock do not show that the peer reads slowly.
     fn deferral_limit(&self) -> usize {
-        self.limit() + output_buffer::UNBLOCKED_ALLOWANCE
+        self.limit() + UNBLOCKED_ALLOWANCE
     }
 
     /// Frees a buffer in which nothing waits, unless it has to remember that it is closed.

@@ -40,6 +40,8 @@ pub(crate) enum DrainStatus {
 pub(crate) struct OutputSettings {
     /// The bound of its backlog, in bytes.
     pub(crate) limit: usize,
+    /// How many bytes more its backlog holds while its own task had no turn to write them.
+    pub(crate) allowance: usize,
     /// How lines reach it.
     pub(crate) route: Route,
 }

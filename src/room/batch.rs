@@ -1,5 +1,6 @@
 //! A batch: the lines and membership changes of one pass, gathered from the inbox and then committed.
 
+use crate::limits::memory::MemoryCharge;
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::PeerId;
 use crate::peer::events::PeerEvents;
@@ -11,7 +12,6 @@ use crate::room::history::{self, History, HistoryOffset};
 use crate::room::inbox::{Inbox, Operation, Requester};
 use crate::room::line_runs::LineRuns;
 use crate::room::membership_charges::MembershipCharges;
-use crate::room::memory_charge::MemoryCharge;
 use crate::room::passes::{BYTES_PER_OPERATION, ENTRIES_PER_OPERATION, REPLY_COST};
 use crate::room::replay::Replay;
 use crate::room::replies::DeferredReplies;
@@ -147,7 +147,7 @@ impl Batch {
             dropped_blocked: 0,
             awaits_shutdown: shutdown_requested,
             charges: MembershipCharges::default(),
-            memory: MemoryCharge::new(&room.memory, 0),
+            memory: room.charge_memory(0),
             metrics: MetricsDelta { passes: 1, ..MetricsDelta::default() },
         }
     }
@@ -219,7 +219,7 @@ impl Batch {
 
     /// Charges the memory of the lines so far.
     pub(crate) fn charge_memory(&mut self) {
-        self.memory.grow_to(self.bytes.len());
+        self.memory.set(self.bytes.len());
     }
 
     /// Returns true if the batch holds no operation and no sender is blocked.

@@ -1,5 +1,6 @@
 //! Fan-out: a committed batch, and which part of it each peer gets.
 
+use crate::limits::memory::MemoryCharge;
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::Peer;
 use crate::peer::PeerId;
@@ -7,7 +8,6 @@ use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::peer::line_batch::{BatchOffset, EncodedBatch};
 use crate::room::history::HistoryOffset;
-use crate::room::memory_charge::MemoryCharge;
 use crate::room::passes::REPLY_COST;
 use crate::room::replay::Replay;
 use crate::room::roster::Members;

@@ -1,10 +1,10 @@
 //! A room's inbox: a queue of operations with a byte capacity, and the count that starts its passes.
 
+use crate::limits::memory::MemoryCharge;
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::peer::{Peer, PeerId};
-use crate::room::memory_charge::MemoryCharge;
 use crate::room::roster::MemberKey;
 use crate::text::names::UserName;
 use crossbeam_channel::{Receiver, Sender, unbounded};

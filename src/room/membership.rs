@@ -8,7 +8,6 @@ pub use crate::room::inbox::SendStatus;
 use crate::room::inbox::{
     Addressee, BlockedLines, Inbox, MemberListing, MemberRef, Operation, PassDue, Requester, Whisper,
 };
-use crate::room::memory_charge::MemoryCharge;
 use crate::room::registry::Registry;
 use crate::room::roster::MemberKey;
 use crate::text::names::{RoomName, UserName};
@@ -62,7 +61,7 @@ impl Membership {
     /// drop sends a leave that comes after the lines.
     pub fn send_lines(&self, bytes: Box<[u8]>, lines: u32) -> SendStatus {
         let (status, due) = self.inbox().send_lines(bytes, lines, |bytes, lines| {
-            let charge = MemoryCharge::new(&self.room.memory, bytes.len());
+            let charge = self.room.charge_memory(bytes.len());
             BlockedLines { bytes, lines, sender: self.requester(), charge }
         });
         self.spawn_pass(due);
@@ -99,7 +98,7 @@ impl Membership {
     }
 
     fn whisper(&self, to: Addressee, text: &str) {
-        let charge = MemoryCharge::new(&self.room.memory, text.len());
+        let charge = self.room.charge_memory(text.len());
         let (sender, from) = (self.requester(), self.user());
         let whisper = Whisper { sender, from, to, text: text.into(), _charge: charge };
         self.spawn_pass(self.inbox().send(Operation::Whisper(Box::new(whisper))));

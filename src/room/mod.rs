@@ -13,7 +13,6 @@ pub(crate) mod inbox;
 mod line_runs;
 pub mod membership;
 mod membership_charges;
-mod memory_charge;
 mod pass_token;
 mod passes;
 pub mod registry;
@@ -23,7 +22,7 @@ pub mod roster;
 mod whisperers;
 
 use crate::config::RoomSettings;
-use crate::limits::memory::MemoryBudget;
+use crate::limits::memory::{MemoryBudget, MemoryCharge};
 use crate::room::batch::PassState;
 use crate::room::history::History;
 use crate::room::inbox::Inbox;
@@ -53,17 +52,25 @@ pub struct Room {
 
 impl Room {
     /// Creates a room without members, whose lines are charged to `memory`.
-    pub(crate) fn new(name: RoomName, settings: &RoomSettings, memory: Arc<MemoryBudget>) -> Self {
+    pub(crate) fn new(name: RoomName, settings: &RoomSettings, memory: &Arc<MemoryBudget>) -> Self {
         let (inbox, roster) = (Inbox::new(settings.inbox_bytes), Roster::new());
-        let history = (settings.history_lines > 0).then(|| Box::new(History::new(settings.history_lines)));
+        let keeps_history = settings.history_lines > 0;
+        let history = keeps_history.then(|| Box::new(History::with_memory(settings.history_lines, memory)));
         let pass_state = PassState { history, replay: settings.replay_lines, whisperers: Whisperers::default() };
         let pass_state = AtomicCell::new(Some(Box::new(pass_state)));
-        Self { name, inbox, roster, closed: AtomicBool::new(false), pass_state, memory }
+        Self { name, inbox, roster, closed: AtomicBool::new(false), pass_state, memory: Arc::clone(memory) }
     }
 
     /// Returns the room's name.
     pub fn name(&self) -> RoomName {
         self.name
+    }
+
+    /// Charges `bytes` to the server's memory, until the return value is dropped.
+    fn charge_memory(&self, bytes: usize) -> MemoryCharge {
+        let mut charge = MemoryCharge::new(Some(&self.memory));
+        charge.set(bytes);
+        charge
     }
 
     /// Returns the members.

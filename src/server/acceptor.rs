@@ -56,7 +56,7 @@ impl Acceptor {
     fn start(&self, stream: TcpStream, address: PeerAddress) {
         match self.admission.admit() {
             Admitted::Serve(id, permit) => {
-                let socket = Socket::new(stream, permit);
+                let socket = Socket::new(stream, permit, Arc::clone(self.context.registry.memory()));
                 info!(%address, "opened");
                 let connection =
                     Connection::new(Arc::clone(&self.context), socket, (address, self.listener.protocol()), id);
@@ -64,7 +64,8 @@ impl Acceptor {
             }
             Admitted::Refuse(permit) => {
                 info!(%address, "refused: the server is full");
-                if let Some(closing) = refuse(stream, permit, self.listener.protocol(), self.context.abort.clone()) {
+                let shared = (Arc::clone(self.context.registry.memory()), self.context.abort.clone());
+                if let Some(closing) = refuse(stream, permit, self.listener.protocol(), shared) {
                     self.tasks.spawn(closing);
                 }
             }

@@ -8,12 +8,14 @@ mod refusal;
 
 use crate::config::{Live, Settings};
 use crate::connection::{ServerContext, UnflushedInputs};
+use crate::limits::memory::MemoryBudget;
 use crate::metrics::counters::MetricsDelta;
 use crate::net::{BoundAddress, ListenError, Listener};
 use crate::room::registry::Registry;
 use acceptor::Acceptor;
 use admission::Admission;
 use std::future::Future;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -49,9 +51,10 @@ impl Server {
     pub fn bind(settings: &Settings, max_connections: usize) -> Result<Self, ListenError> {
         let listeners = Listener::bind_all(&settings.network)?;
         let tasks = TaskTracker::new();
+        let memory = MemoryBudget::new(settings.network.memory.map_or(u64::MAX, NonZeroU64::get));
         let context = Arc::new(ServerContext {
             live: Live::new(settings.live),
-            registry: Arc::new(Registry::new(settings.rooms, tasks.clone())),
+            registry: Arc::new(Registry::with_memory(settings.rooms, memory, tasks.clone())),
             shutdown: CancellationToken::new(),
             abort: CancellationToken::new(),
             motd: settings.motd.clone(),
@@ -120,6 +123,12 @@ impl ServerStats {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.admission.connections()
+    }
+
+    /// Returns the budget of what waits for peers and of the histories.
+    #[must_use]
+    pub fn memory(&self) -> &MemoryBudget {
+        self.context.registry.memory()
     }
 
     /// Returns what was done so far.

@@ -1,9 +1,11 @@
 //! Refusal: the answer to a connection that the full server does not serve.
 
+use crate::limits::memory::MemoryBudget;
 use crate::limits::permits::Permit;
 use crate::net::{ListenerProtocol, Socket, linger_close};
 use crate::text::messages;
 use socket2::SockRef;
+use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +15,7 @@ pub(super) fn refuse(
     stream: TcpStream,
     permit: Option<Permit>,
     protocol: ListenerProtocol,
-    abort: CancellationToken,
+    (memory, abort): (Arc<MemoryBudget>, CancellationToken),
 ) -> Option<impl Future<Output = ()> + Send + 'static> {
     let lines = messages::error_lines(&messages::SERVER_FULL);
     let lines = match protocol {
@@ -23,7 +25,7 @@ pub(super) fn refuse(
     // Straight to the system: the runtime does not know yet that the new socket takes bytes. A peer that is gone
     // already needs no answer.
     SockRef::from(&stream).send(lines.as_bytes()).ok()?;
-    let socket = Socket::new(stream, permit?);
+    let socket = Socket::new(stream, permit?, memory);
     Some(async move {
         abort.run_until_cancelled(linger_close(&socket, true)).await;
     })

@@ -2,26 +2,25 @@
 //!
 //! Which lines are kept, dropped, told and encoded is decided here. Nothing here takes the write lock: its holder calls.
 
+use crate::limits::memory::{
+    CHARGE_UNIT, KERNEL_SEND_BUFFER, MemoryBudget, MemoryCharge, MemoryPressure, RegisteredBacklog,
+};
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::line_batch::{LineBatch, count_lines, extend_with_cr};
 use crate::peer::output::{DrainStatus, Encode, OutputOp, OutputSettings, PutOutcome};
 use crate::peer::route::Route;
-use crate::peer::waiting_output::{SegmentKind, WaitingOutput};
+use crate::peer::waiting_output::{DroppedLines, SegmentKind, WaitingOutput};
 use crate::peer::write_lock::LockState;
 use crate::text::messages;
 use crate::text::time::Minute;
 use memchr::{memchr, memrchr};
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 
 /// The most bytes of lines that are encoded at a time: a slow reader's waiting lines stay lines, which are shorter,
 /// until they are about to be written.
 const ENCODED_AT_A_TIME: usize = 32 << 10;
-
-/// How many bytes more than its limit the backlog of a peer of [`Route::Buffered`] holds while the sink has not
-/// blocked: as much as the kernel's send buffer takes of the lines of a peer that passes write to directly. The
-/// peer's own task had no turn to write them yet, so they do not show that the peer reads slowly.
-pub(super) const UNBLOCKED_ALLOWANCE: usize = 4 << 20;
 
 /// The most times that lines are encoded for one stretch if nothing comes of them.
 const EMPTY_ENCODINGS: usize = 4;
@@ -42,13 +41,13 @@ pub(crate) fn put(
         return buffer.put(batch, settings, sink);
     }
     let Some(direct) = batch.direct_bytes(settings.route) else {
-        return buffer.insert(Box::new(OutputBuffer::new(settings))).keep_rest(batch, 0);
+        return buffer.insert(Box::new(OutputBuffer::new(settings, sink.memory()))).put(batch, settings, sink);
     };
     let written = sink.try_write(direct);
     if batch.dropped_after() == 0 && matches!(written, Ok(count) if count == direct.len()) {
         return PutOutcome { writes: 1, lines: batch.lines(), ..PutOutcome::default() };
     }
-    buffer.insert(Box::new(OutputBuffer::new(settings))).keep_unwritten(batch, written)
+    buffer.insert(Box::new(OutputBuffer::new(settings, sink.memory()))).keep_unwritten(batch, written)
 }
 
 /// The part of a peer's output that waits to be written. The holder of the peer's write lock works on it.
@@ -61,8 +60,14 @@ pub(crate) fn put(
 /// 5. A line that is put into an empty backlog MUST be kept, however long it is.
 /// 6. The backlog MUST NOT exceed its limit by more than the line of rule 5, the rest of one begun line and what the
 ///    server itself adds (a notice, an error). With [`Route::Buffered`] what the connection has encoded is bounded by
-///    the connection, and the limit is [`UNBLOCKED_ALLOWANCE`] higher from each progress of the sink until the sink
-///    blocks.
+///    the connection. The limit is higher by the allowance of the settings from each progress of a drain until a drain
+///    finds the sink blocked: the peer's own task had no turn to write those lines, so they do not show that the peer
+///    reads slowly.
+/// 7. The limit MUST be a quarter for a buffer that is made at [`MemoryPressure::High`], and no buffer has an allowance
+///    at that pressure. At [`MemoryPressure::Full`] no line but that of rule 5 MUST be kept.
+/// 8. All memory MUST be charged to the sink's budget while the buffer exists: its own in units of [`CHARGE_UNIT`], that
+///    of a shared batch once for all peers, and the kernel's send buffer from the moment at which the sink did not take
+///    all that it was offered.
 #[derive(Debug)]
 pub(crate) struct OutputBuffer {
     /// Bytes in their final form. They go out first and are never cut.
@@ -76,16 +81,38 @@ pub(crate) struct OutputBuffer {
     lines: u64,
     /// Lines of these that were dropped.
     lines_lost: u64,
-    /// Whether the sink has blocked since it last took bytes.
+    /// Whether a drain has found the sink blocked since the sink last took bytes.
     sink_blocked: bool,
+    /// Whether the sink has not taken all that it was offered: the kernel's send buffer is full.
+    kernel_full: bool,
+    /// Whether the buffer was made under memory pressure, so that it holds less.
+    made_under_pressure: bool,
+    /// The memory of this buffer and of the kernel's.
+    charge: MemoryCharge,
+    /// The entry by which the budget finds this backlog; `None` until a drain finds the sink blocked.
+    registration: Option<RegisteredBacklog>,
     /// Whether the sink failed or the peer has ended: nothing is taken any more.
     closed: bool,
 }
 
 impl OutputBuffer {
-    pub(crate) fn new(settings: OutputSettings) -> Self {
-        let (encoded, waiting) = (VecDeque::new(), WaitingOutput::default());
-        Self { encoded, waiting, settings, gap: 0, lines: 0, lines_lost: 0, sink_blocked: false, closed: false }
+    /// Returns an empty buffer, whose memory is charged to `budget`.
+    pub(crate) fn new(settings: OutputSettings, budget: Option<&Arc<MemoryBudget>>) -> Self {
+        let charge = MemoryCharge::new(budget);
+        Self {
+            encoded: VecDeque::new(),
+            waiting: WaitingOutput::default(),
+            settings,
+            gap: 0,
+            lines: 0,
+            lines_lost: 0,
+            sink_blocked: false,
+            kernel_full: false,
+            made_under_pressure: charge.pressure() >= MemoryPressure::High,
+            charge,
+            registration: None,
+            closed: false,
+        }
     }
 
     /// Writes a room's lines unless that would overtake something (rule 2); keeps what is not written.
@@ -96,23 +123,29 @@ impl OutputBuffer {
         }
         match batch.direct_bytes(settings.route) {
             Some(direct) if self.is_empty() => self.keep_unwritten(batch, sink.try_write(direct)),
-            _ => self.keep_rest(batch, 0),
+            _ => {
+                let outcome = self.keep_rest(batch, 0);
+                self.update_charge();
+                outcome
+            }
         }
     }
 
     /// Keeps what the sink did not take of a batch that it was offered.
     fn keep_unwritten(&mut self, batch: &LineBatch, written: io::Result<usize>) -> PutOutcome {
-        match written {
-            Ok(written) => PutOutcome { writes: 1, ..self.keep_rest(batch, written) },
-            Err(error) if is_transient(&error) => {
-                self.sink_blocked = true;
-                PutOutcome { writes: 1, ..self.keep_rest(batch, 0) }
-            }
+        let written = match written {
+            Ok(written) => written,
+            Err(error) if is_transient(&error) => 0,
             Err(_) => {
                 self.close();
-                PutOutcome { writes: 1, failed: true, ..PutOutcome::default() }
+                return PutOutcome { writes: 1, failed: true, ..PutOutcome::default() };
             }
-        }
+        };
+        let offered = batch.direct_bytes(self.settings.route).map_or(0, <[u8]>::len);
+        self.kernel_full |= written < offered;
+        let outcome = self.keep_rest(batch, written);
+        self.update_charge();
+        PutOutcome { writes: 1, ..outcome }
     }
 
     /// Keeps what follows the first `written` bytes of a batch.
@@ -127,9 +160,9 @@ impl OutputBuffer {
         for (minute, lines) in batch.runs_after(begun_end - usize::try_from(added).unwrap_or_default()) {
             if batch.is_last() {
                 self.tell_gap();
-                self.waiting.push(SegmentKind::Lines(minute), lines, self.limit());
+                self.waiting.push(SegmentKind::Lines(minute), lines);
             } else {
-                self.keep(minute, lines);
+                self.keep(minute, lines, Some(batch));
             }
         }
         self.lose(batch.dropped_after());
@@ -139,6 +172,11 @@ impl OutputBuffer {
 
     /// Adds what the connection itself has for its peer.
     pub(crate) fn apply(&mut self, op: OutputOp) {
+        self.add(op);
+        self.update_charge();
+    }
+
+    fn add(&mut self, op: OutputOp) {
         match op {
             OutputOp::Route(route) => self.settings.route = route,
             _ if self.closed => {}
@@ -148,12 +186,12 @@ impl OutputBuffer {
             }
             OutputOp::Reply(lines) => {
                 self.lines += count_lines(&lines);
-                self.keep(Minute::now(), &lines);
+                self.keep(Minute::now(), &lines, None);
             }
             OutputOp::Raw(bytes) => {
                 self.tell_gap();
                 if self.held() + bytes.len() <= self.limit() + RAW_ALLOWANCE {
-                    self.waiting.push(SegmentKind::Raw, &bytes, self.limit());
+                    self.waiting.push(SegmentKind::Raw, &bytes);
                 }
             }
             OutputOp::Encoded(bytes) => {
@@ -173,6 +211,13 @@ impl OutputBuffer {
     ) -> DrainStatus {
         self.settings.route = route;
         self.encode_waiting(encode);
+        let status = self.write_encoded(sink);
+        self.update_charge();
+        status
+    }
+
+    /// Writes encoded bytes.
+    fn write_encoded(&mut self, sink: &(impl ByteSink + ?Sized)) -> DrainStatus {
         let stretch = self.encoded.as_slices().0;
         if stretch.is_empty() {
             if !self.is_empty() {
@@ -180,6 +225,8 @@ impl OutputBuffer {
                 return DrainStatus::Progress(0);
             }
             (self.encoded, self.waiting) = (VecDeque::new(), WaitingOutput::default());
+            self.kernel_full &= self.closed;
+            self.registration = None;
             return DrainStatus::Empty;
         }
         match sink.try_write(stretch) {
@@ -189,7 +236,7 @@ impl OutputBuffer {
                 DrainStatus::Progress(count)
             }
             Err(error) if is_transient(&error) => {
-                self.sink_blocked = true;
+                (self.sink_blocked, self.kernel_full) = (true, true);
                 DrainStatus::Blocked
             }
             Err(_) => {
@@ -238,6 +285,35 @@ impl OutputBuffer {
         self.lines_lost += self.waiting.count_lines() + count_lines(head) + count_lines(tail);
         (self.encoded, self.waiting) = (VecDeque::new(), WaitingOutput::default());
         self.gap = 0;
+        self.registration = None;
+        self.update_charge();
+    }
+
+    /// Drops the lines that wait, counts them and tells them in their place. Encoded bytes stay, and so do bytes that are
+    /// no lines.
+    pub(crate) fn drop_lines(&mut self) {
+        let DroppedLines { lines, notices, told } = self.waiting.drop_lines();
+        self.lose(lines);
+        // The lines that a dropped notice told are told again, and the notice itself did not go out.
+        self.gap += told;
+        self.lines_lost += notices;
+        self.update_charge();
+    }
+
+    /// Returns whether the budget can find this backlog.
+    pub(crate) fn is_registered(&self) -> bool {
+        self.registration.is_some()
+    }
+
+    /// Returns the budget to which the buffer is charged.
+    pub(crate) fn budget(&self) -> Option<&Arc<MemoryBudget>> {
+        self.charge.budget()
+    }
+
+    /// Keeps the entry by which the budget finds this backlog, as long as something waits.
+    pub(crate) fn set_registration(&mut self, registration: RegisteredBacklog) {
+        self.registration = Some(registration);
+        self.update_charge();
     }
 
     /// Returns how many lines were accepted and not dropped.
@@ -266,18 +342,36 @@ impl OutputBuffer {
         self.waiting.weight() + encoded
     }
 
-    /// Returns the bound of the backlog for new lines (rule 6).
+    /// Returns the bound of the backlog for new lines (rules 6 and 7).
     fn limit(&self) -> usize {
-        let allowed = self.settings.route == Route::Buffered && !self.sink_blocked;
-        self.settings.limit + if allowed { UNBLOCKED_ALLOWANCE } else { 0 }
+        let limit = self.settings.limit / if self.made_under_pressure { 4 } else { 1 };
+        let is_allowed = !self.sink_blocked && self.charge.pressure() < MemoryPressure::High;
+        limit + if is_allowed { self.settings.allowance } else { 0 }
     }
 
-    /// Keeps as many whole lines as the limit allows, and drops the others (rules 3 to 6).
+    /// Charges the memory that the buffer has now (rule 8).
+    fn update_charge(&mut self) {
+        let own = size_of::<Self>() + self.encoded.capacity() + self.waiting.own_memory();
+        let kernel = if self.kernel_full { KERNEL_SEND_BUFFER } else { 0 };
+        self.charge.set(own - own % CHARGE_UNIT + kernel);
+        if let Some(registration) = &mut self.registration {
+            registration.set_bytes(self.waiting.weight());
+        }
+    }
+
+    /// Keeps as many whole lines as the limit allows, and drops the others (rules 3 to 7). Keeps them in the memory of
+    /// their batch where that is shared.
     ///
     /// After a gap it starts again only when half of the limit is free, so that a reader just short of keeping up
     /// gets long stretches and few notices.
-    fn keep(&mut self, minute: Minute, lines: &[u8]) {
-        let (limit, held) = (self.limit(), self.held());
+    fn keep(&mut self, minute: Minute, lines: &[u8], batch: Option<&LineBatch>) {
+        let (mut limit, held) = (self.limit(), self.held());
+        if self.charge.pressure() == MemoryPressure::Full {
+            if let Some(budget) = self.charge.budget() {
+                budget.note_refused(lines.len());
+            }
+            limit = 0;
+        }
         if self.gap > 0 {
             if held > limit / 2 {
                 return self.lose(count_lines(lines));
@@ -287,7 +381,10 @@ impl OutputBuffer {
         let first = if held == 0 { memchr(b'\n', lines).map_or(lines.len(), |at| at + 1) } else { 0 };
         let free = limit.saturating_sub(self.held()).min(lines.len());
         let kept = memrchr(b'\n', &lines[..free]).map_or(0, |at| at + 1).max(first);
-        self.waiting.push(SegmentKind::Lines(minute), &lines[..kept], limit);
+        match batch.and_then(|batch| batch.share(&lines[..kept], self.charge.budget())) {
+            Some(shared) => self.waiting.push_shared(minute, shared),
+            None => self.waiting.push(SegmentKind::Lines(minute), &lines[..kept]),
+        }
         self.lose(count_lines(&lines[kept..]));
     }
 
@@ -298,7 +395,8 @@ impl OutputBuffer {
 
     fn tell_gap(&mut self) {
         if self.gap > 0 {
-            self.append_lines(Minute::now(), messages::skipped_notice(self.gap).as_bytes());
+            self.lines += 1;
+            self.waiting.push_notice(Minute::now(), self.gap, messages::skipped_notice(self.gap).as_bytes());
             self.gap = 0;
         }
     }
@@ -306,7 +404,7 @@ impl OutputBuffer {
     /// Appends lines of the server's own, whatever the limit.
     fn append_lines(&mut self, minute: Minute, text: &[u8]) {
         self.lines += count_lines(text);
-        self.waiting.push(SegmentKind::Lines(minute), text, self.limit());
+        self.waiting.push(SegmentKind::Lines(minute), text);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tests of the output buffer: order, whole lines, gaps, bounds, and each route's encoding.
 
 use super::*;
+use crate::limits::memory::UNBLOCKED_ALLOWANCE;
 use crate::peer::deferred_list::Deferrable as _;
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -48,7 +49,7 @@ impl ByteSink for Pipe {
 
 /// Lines that end in LF, and so many bytes of backlog.
 fn settings(limit: usize) -> OutputSettings {
-    OutputSettings { limit, route: Route::DirectLf }
+    OutputSettings { limit, allowance: 0, route: Route::DirectLf }
 }
 
 fn batch(text: &str) -> LineBatch {
@@ -81,7 +82,7 @@ fn drain_all(buffer: &mut OutputBuffer, pipe: &Pipe) {
     pipe.allow(usize::MAX / 2);
     while let DrainStatus::Progress(_) = buffer.drain_once(pipe) {}
     assert_eq!(buffer.drain_once(pipe), DrainStatus::Empty);
-    let memory = (buffer.encoded.capacity(), buffer.waiting.capacity());
+    let memory = (buffer.encoded.capacity(), buffer.waiting.own_memory());
     assert_eq!(memory, (0, 0), "an empty buffer keeps no memory");
 }
 
@@ -120,7 +121,7 @@ fn lines_dropped_before_there_was_a_buffer_are_told() {
 
 #[test]
 fn no_write_overtakes_a_backlog() {
-    let (mut buffer, pipe) = (OutputBuffer::new(settings(100)), Pipe::allowing(3));
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(100), None), Pipe::allowing(3));
     let outcome = buffer.put_text("one\ntwo\n", &pipe);
     assert_eq!(outcome, PutOutcome { writes: 1, blocked: true, ..PutOutcome::default() });
     pipe.allow(50);
@@ -133,7 +134,7 @@ fn no_write_overtakes_a_backlog() {
 
 #[test]
 fn lines_are_dropped_whole_and_told_in_their_place() {
-    let (mut buffer, pipe) = (OutputBuffer::new(settings(8)), Pipe::allowing(2));
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(8), None), Pipe::allowing(2));
     // 2 bytes are written, 4 are the rest of that line and kept whatever the limit, then one line of 4 fits and two
     // are dropped.
     let outcome = buffer.put_text("12345\nabc\ndef\nghi\n", &pipe);
@@ -147,7 +148,7 @@ fn lines_are_dropped_whole_and_told_in_their_place() {
 
 #[test]
 fn after_a_gap_lines_are_kept_only_when_half_of_the_limit_is_free() {
-    let (mut buffer, pipe) = (OutputBuffer::new(settings(8)), Pipe::default());
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(8), None), Pipe::default());
     assert!(!buffer.put_text("123\n567\n", &pipe).skipped);
     assert!(buffer.put_text("a\n", &pipe).skipped);
     pipe.allow(2);
@@ -164,7 +165,7 @@ fn after_a_gap_lines_are_kept_only_when_half_of_the_limit_is_free() {
 
 #[test]
 fn lines_dropped_on_the_way_are_told_after_their_batch() {
-    let (mut buffer, pipe) = (OutputBuffer::new(settings(100)), Pipe::allowing(100));
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(100), None), Pipe::allowing(100));
     let mut first = batch("a\n");
     first.record_loss(&batch("b\nc\n"));
     let outcome = buffer.put(&first, buffer.settings, &pipe);
@@ -176,7 +177,7 @@ fn lines_dropped_on_the_way_are_told_after_their_batch() {
 
 #[test]
 fn the_servers_own_lines_are_kept_by_a_full_backlog() {
-    let (mut buffer, pipe) = (OutputBuffer::new(settings(4)), Pipe::default());
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(4), None), Pipe::default());
     buffer.put_text("abc\ndef\n", &pipe);
     buffer.apply(OutputOp::Lines(b"ERROR\n".to_vec()));
     drain_all(&mut buffer, &pipe);
@@ -185,7 +186,7 @@ fn the_servers_own_lines_are_kept_by_a_full_backlog() {
 
 #[test]
 fn raw_bytes_are_bounded_and_are_no_lines() {
-    let (mut buffer, pipe) = (OutputBuffer::new(settings(8)), Pipe::default());
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(8), None), Pipe::default());
     for _ in 0..RAW_ALLOWANCE {
         // WONT 10: the option is a byte that looks like a line end.
         buffer.apply(OutputOp::Raw(b"\xFF\xFC\n".to_vec()));
@@ -198,13 +199,13 @@ fn raw_bytes_are_bounded_and_are_no_lines() {
 
 #[test]
 fn a_broken_sink_takes_nothing_more() {
-    let (mut buffer, pipe) = (OutputBuffer::new(settings(10)), Pipe::allowing(2));
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(10), None), Pipe::allowing(2));
     buffer.put_text("a\nb\n", &pipe);
     pipe.broken.store(true, Ordering::Relaxed);
     assert_eq!(buffer.drain_once(&pipe), DrainStatus::Failed);
     assert_eq!(buffer.drain_once(&pipe), DrainStatus::Empty);
     assert_eq!(buffer.put_text("c\n", &pipe), PutOutcome::default());
-    assert_eq!((buffer.encoded.capacity(), buffer.waiting.capacity()), (0, 0));
+    assert_eq!((buffer.encoded.capacity(), buffer.waiting.own_memory()), (0, 0));
     assert_eq!(buffer.lines_out(), 1, "what was thrown away did not go out");
 }
 
@@ -216,19 +217,20 @@ fn a_put_into_a_broken_sink_reports_the_failure_and_keeps_nothing() {
     assert_eq!(put(&mut none, &batch("a\n"), settings(10), &pipe), failed);
     let kept = none.unwrap();
     assert!(kept.closed && kept.is_empty());
-    let mut buffer = OutputBuffer::new(settings(10));
+    let mut buffer = OutputBuffer::new(settings(10), None);
     assert_eq!(buffer.put_text("a\n", &pipe), failed);
     assert_eq!(buffer.put_text("b\n", &pipe), PutOutcome::default());
 }
 
 #[test]
 fn the_backlog_stays_within_its_bound() {
-    let (mut buffer, pipe) = (OutputBuffer::new(settings(1 << 20)), Pipe::default());
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(1 << 20), None), Pipe::default());
     for _ in 0..3_000 {
         buffer.put_text(&format!("{}\n", "x".repeat(999)), &pipe);
-        assert!(buffer.waiting.weight() <= 1 << 20 && buffer.waiting.capacity() <= 1 << 20);
+        assert!(buffer.waiting.weight() <= 1 << 20 && buffer.waiting.own_memory() <= 1 << 20);
     }
-    assert_eq!(buffer.lines_out(), (1 << 20) / 1000);
+    let kept = buffer.lines_out();
+    assert!((950..=1048).contains(&kept), "{kept} lines, each with its segment");
 }
 
 /// A reader that takes a part now and then: the memory of both queues together stays near the bound.
@@ -236,14 +238,15 @@ fn the_backlog_stays_within_its_bound() {
 fn the_memory_of_a_slow_reader_stays_near_its_bound() {
     for route in [Route::DirectLf, Route::DirectCrLf, Route::Buffered] {
         let limit = 1 << 20;
-        let (mut buffer, pipe) = (OutputBuffer::new(OutputSettings { limit, route }), Pipe::default());
+        let (mut buffer, pipe) =
+            (OutputBuffer::new(OutputSettings { limit, allowance: 0, route }, None), Pipe::default());
         for round in 0..20 {
             for _ in 0..2_000 {
                 buffer.put_text(&format!("{}\n", "x".repeat(999)), &pipe);
             }
             pipe.allow(100_000 * (round % 7));
             while let DrainStatus::Progress(_) = buffer.drain_once(&pipe) {}
-            let memory = buffer.encoded.capacity() + buffer.waiting.capacity();
+            let memory = buffer.encoded.capacity() + buffer.waiting.own_memory();
             let bound = if route == Route::Buffered { limit + UNBLOCKED_ALLOWANCE } else { limit };
             assert!(memory <= bound + 4 * ENCODED_AT_A_TIME, "{memory} on {route:?}");
         }
@@ -253,16 +256,16 @@ fn the_memory_of_a_slow_reader_stays_near_its_bound() {
 /// The pass puts lines while the peer's own task has no turn to write them.
 #[test]
 fn a_buffered_peer_whose_sink_takes_bytes_loses_no_line() {
-    let settings = OutputSettings { limit: 1 << 20, route: Route::Buffered };
+    let settings = OutputSettings { limit: 1 << 20, allowance: UNBLOCKED_ALLOWANCE, route: Route::Buffered };
     let line = format!("{}\n", "x".repeat(19_000));
-    let (mut buffer, pipe) = (OutputBuffer::new(settings), Pipe::default());
+    let (mut buffer, pipe) = (OutputBuffer::new(settings, None), Pipe::default());
     for _ in 0..10 {
         for _ in 0..100 {
             assert!(!buffer.put_text(&line, &pipe).skipped);
         }
         pipe.allow(usize::MAX / 2);
         // Two MB of lines come while the sink has taken a part of the two MB before.
-        for _ in 0..30 {
+        for _ in 0..60 {
             assert!(matches!(buffer.drain_once(&pipe), DrainStatus::Progress(_)));
         }
         for _ in 0..100 {
@@ -276,13 +279,16 @@ fn a_buffered_peer_whose_sink_takes_bytes_loses_no_line() {
 #[test]
 fn the_allowance_of_a_buffered_peer_is_bounded_and_ends_when_the_sink_blocks() {
     let limit = 100_000;
-    let settings = OutputSettings { limit, route: Route::Buffered };
+    let settings = OutputSettings { limit, allowance: UNBLOCKED_ALLOWANCE, route: Route::Buffered };
     let line = format!("{}\n", "x".repeat(999));
-    let (mut buffer, pipe) = (OutputBuffer::new(settings), Pipe::default());
+    let (mut buffer, pipe) = (OutputBuffer::new(settings, None), Pipe::default());
     while !buffer.put_text(&line, &pipe).skipped {}
-    assert_eq!(buffer.waiting.weight(), (limit + UNBLOCKED_ALLOWANCE) / 1_000 * 1_000);
+    let (bound, held) = (limit + UNBLOCKED_ALLOWANCE, buffer.waiting.weight());
+    assert!((bound - 2_000..=bound).contains(&held), "{held}");
+    let lines = usize::try_from(buffer.waiting.count_lines()).unwrap();
     assert_eq!(buffer.drain_once(&pipe), DrainStatus::Blocked);
-    pipe.allow(4_210_000);
+    // An encoded line is a byte longer.
+    pipe.allow((lines - 75) * 1_001);
     while let DrainStatus::Progress(_) = buffer.drain_once(&pipe) {}
     let held = buffer.waiting.weight();
     assert!((limit / 2..limit).contains(&held), "the sink blocks with {held} bytes left");
@@ -297,7 +303,8 @@ fn the_allowance_of_a_buffered_peer_is_bounded_and_ends_when_the_sink_blocks() {
 fn one_line_fits_into_an_empty_backlog_of_any_limit() {
     for route in [Route::DirectLf, Route::DirectCrLf, Route::Buffered] {
         for limit in [0, 1, 1_000, 1_500] {
-            let (mut buffer, pipe) = (OutputBuffer::new(OutputSettings { limit, route }), Pipe::default());
+            let (mut buffer, pipe) =
+                (OutputBuffer::new(OutputSettings { limit, allowance: 0, route }, None), Pipe::default());
             // The allowance of a buffered peer ends.
             buffer.apply(OutputOp::Encoded(b"x".to_vec()));
             assert_eq!(buffer.drain_once(&pipe), DrainStatus::Blocked);
@@ -318,7 +325,7 @@ fn one_line_fits_into_an_empty_backlog_of_any_limit() {
 
 #[test]
 fn one_line_fits_after_the_notice_of_a_gap() {
-    let (mut buffer, pipe) = (OutputBuffer::new(settings(10)), Pipe::default());
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(10), None), Pipe::default());
     buffer.put_text("123456789\nlost\n", &pipe);
     pipe.allow(10);
     assert_eq!(buffer.drain_once(&pipe), DrainStatus::Progress(10));
@@ -329,14 +336,15 @@ fn one_line_fits_after_the_notice_of_a_gap() {
 
 #[test]
 fn a_short_backlog_reserves_little() {
-    let (mut buffer, pipe) = (OutputBuffer::new(settings(1 << 30)), Pipe::default());
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(1 << 30), None), Pipe::default());
     buffer.put_text("a\n", &pipe);
-    assert!(buffer.waiting.capacity() <= 64, "{}", buffer.waiting.capacity());
+    buffer.put_text("b\n", &pipe);
+    assert!(buffer.waiting.own_memory() <= 256, "{}", buffer.waiting.own_memory());
 }
 
 #[test]
 fn a_buffered_peer_gets_lines_from_its_encoder_alone() {
-    let settings = OutputSettings { limit: 100, route: Route::Buffered };
+    let settings = OutputSettings { limit: 100, allowance: UNBLOCKED_ALLOWANCE, route: Route::Buffered };
     let (mut state, pipe) = (None, Pipe::allowing(100));
     let outcome = put(&mut state, &batch("one\n"), settings, &pipe);
     assert_eq!(outcome, PutOutcome { blocked: true, ..PutOutcome::default() }, "no write, and the connection is told");
@@ -350,12 +358,21 @@ fn a_buffered_peer_gets_lines_from_its_encoder_alone() {
 /// A member that ignores a name is shown none of its lines.
 #[test]
 fn lines_that_encode_to_nothing_lose_none_of_those_after_them() {
-    let (mut buffer, pipe) =
-        (OutputBuffer::new(OutputSettings { limit: 1 << 20, route: Route::Buffered }), Pipe::allowing(1 << 20));
+    let (mut buffer, pipe) = (
+        OutputBuffer::new(
+            OutputSettings { limit: 1 << 20, allowance: UNBLOCKED_ALLOWANCE, route: Route::Buffered },
+            None,
+        ),
+        Pipe::allowing(1 << 20),
+    );
     let put = |buffer: &mut OutputBuffer, text: &str, minute| {
         let lines = count_lines(text.as_bytes());
         let batch = LineBatch::new(Bytes::copy_from_slice(text.as_bytes()), lines, Minute(minute));
-        buffer.put(&batch, OutputSettings { limit: 1 << 20, route: Route::Buffered }, &pipe);
+        buffer.put(
+            &batch,
+            OutputSettings { limit: 1 << 20, allowance: UNBLOCKED_ALLOWANCE, route: Route::Buffered },
+            &pipe,
+        );
     };
     // Several minutes, and more than is encoded at a time.
     put(&mut buffer, "hidden\n", 1);
@@ -377,7 +394,7 @@ fn lines_that_encode_to_nothing_lose_none_of_those_after_them() {
 /// Linux telnet shows nothing before the answer to its timing mark.
 #[test]
 fn raw_bytes_are_kept_by_a_full_backlog() {
-    let (mut buffer, pipe) = (OutputBuffer::new(settings(8)), Pipe::default());
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(8), None), Pipe::default());
     buffer.put_text("1234567\n", &pipe);
     buffer.apply(OutputOp::Raw(b"\xFF\xFC\x06".to_vec()));
     pipe.allow(100);
@@ -387,8 +404,8 @@ fn raw_bytes_are_kept_by_a_full_backlog() {
 
 #[test]
 fn a_line_is_encoded_with_the_minute_in_which_it_was_said() {
-    let settings = OutputSettings { limit: 100, route: Route::Buffered };
-    let (mut buffer, pipe) = (OutputBuffer::new(settings), Pipe::allowing(100));
+    let settings = OutputSettings { limit: 100, allowance: UNBLOCKED_ALLOWANCE, route: Route::Buffered };
+    let (mut buffer, pipe) = (OutputBuffer::new(settings, None), Pipe::allowing(100));
     for (minute, text) in [(5, "a\n"), (5, "b\n"), (6, "c\n"), (5, "d\n")] {
         let batch = LineBatch::new(Bytes::copy_from_slice(text.as_bytes()), 1, Minute(minute));
         buffer.put(&batch, settings, &pipe);
@@ -403,8 +420,8 @@ fn a_line_is_encoded_with_the_minute_in_which_it_was_said() {
 /// The peer types while lines wait: what it typed is echoed at once, and no line is torn.
 #[test]
 fn encoded_bytes_go_out_before_waiting_lines() {
-    let settings = OutputSettings { limit: 100, route: Route::Buffered };
-    let (mut buffer, pipe) = (OutputBuffer::new(settings), Pipe::allowing(4));
+    let settings = OutputSettings { limit: 100, allowance: UNBLOCKED_ALLOWANCE, route: Route::Buffered };
+    let (mut buffer, pipe) = (OutputBuffer::new(settings, None), Pipe::allowing(4));
     buffer.put_text("one\ntwo\n", &pipe);
     assert_eq!(buffer.drain_once(&pipe), DrainStatus::Progress(4));
     buffer.apply(OutputOp::Encoded(b"<echo>".to_vec()));
@@ -416,8 +433,8 @@ fn encoded_bytes_go_out_before_waiting_lines() {
 /// A slow reader opens its input line with a half-written line in the backlog: that line is finished first.
 #[test]
 fn a_route_changes_between_two_lines() {
-    let settings = OutputSettings { limit: 100, route: Route::DirectCrLf };
-    let (mut buffer, pipe) = (OutputBuffer::new(settings), Pipe::allowing(2));
+    let settings = OutputSettings { limit: 100, allowance: 0, route: Route::DirectCrLf };
+    let (mut buffer, pipe) = (OutputBuffer::new(settings, None), Pipe::allowing(2));
     buffer.put_text("one\ntwo\n", &pipe);
     buffer.apply(OutputOp::Route(Route::Buffered));
     buffer.apply(OutputOp::Encoded(b"<prompt>".to_vec()));
@@ -449,7 +466,7 @@ proptest! {
     ) {
         let lines: Vec<String> = lengths.iter().enumerate().map(|(id, len)| format!("{id}{}\n", "x".repeat(*len))).collect();
         let route = if cr_lf { Route::DirectCrLf } else { Route::DirectLf };
-        let (mut buffer, pipe) = (OutputBuffer::new(OutputSettings { limit, route }), Pipe::allowing(cut));
+        let (mut buffer, pipe) = (OutputBuffer::new(OutputSettings { limit, allowance: 0, route }, None), Pipe::allowing(cut));
         buffer.put_text(&lines.concat(), &pipe);
         pipe.allow(0);
         buffer.put_text("last\n", &pipe);

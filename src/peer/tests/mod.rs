@@ -97,11 +97,18 @@ impl TestPeer {
     }
 
     /// Writes all that waits.
-    fn drain_all(&self) {
+    fn drain_all(self: &Arc<Self>) {
         self.sink.allow(UNLIMITED);
         let mut metrics = MetricsDelta::default();
         while let Some((DrainStatus::Progress(_), _)) = self.drain(Some(&mut in_brackets), &mut metrics) {}
         assert_eq!(self.drain(None, &mut metrics), Some((DrainStatus::Empty, 0)));
+    }
+
+    /// Drains until the pipe blocks: a peer whose own task had no turn holds more than its limit.
+    fn drain_until_blocked(self: &Arc<Self>) {
+        let mut metrics = MetricsDelta::default();
+        while let Some((DrainStatus::Progress(_), _)) = self.drain(Some(&mut in_brackets), &mut metrics) {}
+        assert!(matches!(self.drain(None, &mut metrics), Some((DrainStatus::Blocked, _))));
     }
 
     fn has_buffer(&self) -> bool {
@@ -135,7 +142,7 @@ fn told_by_notice(line: &str) -> Option<u64> {
 fn batches_deferred_during_a_write_are_bounded_and_the_rest_is_told() {
     const SENT: u64 = 20;
     /// So long that eight lines are the allowance of the deferred list.
-    const LINE: usize = output_buffer::UNBLOCKED_ALLOWANCE / 8;
+    const LINE: usize = UNBLOCKED_ALLOWANCE / 8;
     let line = |id: u64| format!("{id:07}{}\n", "x".repeat(LINE - 8));
     let peer = peer(1, UNLIMITED);
     let other = Arc::clone(&peer);
@@ -176,7 +183,7 @@ fn lines_that_wait_for_the_lock_need_no_backlog() {
 
 #[test]
 fn notice_counts_the_lines_of_dropped_batches_in_their_place() {
-    let [first, second] = ["a", "b"].map(|byte| byte.repeat(output_buffer::UNBLOCKED_ALLOWANCE / 2 - 1) + "\n");
+    let [first, second] = ["a", "b"].map(|byte| byte.repeat(UNBLOCKED_ALLOWANCE / 2 - 1) + "\n");
     let peer = peer(1, UNLIMITED);
     let (other, deferred) = (Arc::clone(&peer), [first.clone(), second.clone(), "c\nd\ne\n".into(), "f\n".into()]);
     peer.sink.in_next_write(move || {
@@ -336,6 +343,7 @@ fn output_takes_no_line_after_the_last_lines_of_its_peer() {
 fn last_lines_reach_a_slow_reader_and_no_deferred_line_follows() {
     let peer = peer(4, 0);
     peer.deliver_text("one\n");
+    peer.drain_until_blocked();
     peer.deliver_text("lost\n");
     peer.write_lock.apply_or_defer(&batch("lost, too\n"), 4, |buffer, batch| {
         if batch.lf() == b"lost, too\n" {
@@ -355,9 +363,10 @@ fn last_lines_reach_a_slow_reader_and_no_deferred_line_follows() {
 #[test]
 fn lost_line_raises_too_slow_only_if_slow_readers_are_closed() {
     for (slow_reader, too_slow) in [(SlowReader::Kick, true), (SlowReader::Skip, false)] {
-        let peer = Peer::new(PeerId(1), 4, slow_reader, Pipe::default());
+        let peer = Arc::new(Peer::new(PeerId(1), 4, slow_reader, Pipe::default()));
         assert_eq!(peer.deliver_text("abc\n").would_blocks, 1);
         assert_eq!(peer.raised(), PeerEvents::OUTPUT_BLOCKED, "the backlog is full, but no line is lost");
+        peer.drain_until_blocked();
         peer.deliver_text("lost\n");
         assert_eq!(peer.raised().contains(PeerEvents::TOO_SLOW), too_slow, "{slow_reader:?}");
     }
@@ -371,8 +380,10 @@ fn written_lines_are_counted_once_across_buffers() {
         peer.deliver_text("a\nb\n");
         assert!(!peer.has_buffer(), "round {round}: all lines were written at once");
         peer.sink.allow(3);
-        // Two lines are kept, and two exceed the limit.
-        peer.deliver_text("12345\nabc\ndef\nghi\n");
+        peer.deliver_text("12345\n");
+        peer.drain_until_blocked();
+        // One line is kept, and two exceed the limit.
+        peer.deliver_text("abc\ndef\nghi\n");
         assert!(peer.has_buffer());
         peer.drain_all();
         assert!(!peer.has_buffer(), "round {round}: all lines were written by the connection");
@@ -390,7 +401,7 @@ fn written_lines_are_counted_once_across_buffers() {
 const LINES_OF_A_SENDER: u64 = 5_000;
 
 /// Drains the peer and applies a reply now and then until the senders end; returns how many replies it applied.
-fn run_connection(peer: &TestPeer, senders_done: &AtomicUsize) -> u64 {
+fn run_connection(peer: &Arc<TestPeer>, senders_done: &AtomicUsize) -> u64 {
     let (mut ops, mut replies, mut metrics) = (VecDeque::new(), 0, MetricsDelta::default());
     for round in 0_usize.. {
         peer.sink.allow(round * 7_919 % 97);

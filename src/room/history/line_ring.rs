@@ -136,8 +136,12 @@ impl<T: Copy> LineRing<T> {
         (self.text.capacity(), self.records.capacity())
     }
 
+    /// Returns the reserved memory in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.text.capacity() + self.records.capacity() * size_of::<LineRecord<T>>()
+    }
+
     /// Returns the number of bytes, line ends counted.
-    #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         self.text.len()
     }

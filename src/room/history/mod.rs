@@ -9,6 +9,7 @@ mod line_ring;
 
 pub use line_ring::MAX_BYTES;
 
+use crate::limits::memory::{MemoryBudget, MemoryCharge, MemoryPressure};
 use crate::peer::line_batch::TimedLines;
 use crate::room::line_runs::{LineKind, LineRuns};
 use crate::text::replies;
@@ -16,12 +17,16 @@ use crate::text::time::Minute;
 use line_ring::LineRing;
 use memchr::{memchr_iter, memrchr_iter};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The most notices that a history keeps, whatever the number of its lines: a few kilobytes.
 const MAX_NOTICES: usize = 64;
 
 /// The last lines of a room: as many talk lines without a gap as are within both bounds, and the last notices among
 /// them. A line longer than [`MAX_BYTES`] leaves no talk before it.
+///
+/// A history's memory is charged to a budget. While that is full, a new line takes the place of older ones, and a history
+/// grows only by its newest line.
 #[derive(Clone, Debug)]
 pub struct History {
     talk: LineRing<()>,
@@ -29,6 +34,8 @@ pub struct History {
     notices: LineRing<u64>,
     /// The most talk lines; 0 keeps no line and allocates nothing.
     max_lines: usize,
+    /// The memory of both rings. A copy of the history is charged, too.
+    charge: MemoryCharge,
 }
 
 /// A place in a history: the number of talk lines and of notices that were pushed before it.
@@ -43,7 +50,16 @@ impl History {
     /// 64 at most.
     #[must_use]
     pub fn new(max_lines: usize) -> Self {
-        Self { talk: LineRing::default(), notices: LineRing::default(), max_lines }
+        Self::with_charge(max_lines, MemoryCharge::default())
+    }
+
+    /// Creates an empty history, as [`History::new`] does, whose memory is charged to `memory`.
+    pub(crate) fn with_memory(max_lines: usize, memory: &Arc<MemoryBudget>) -> Self {
+        Self::with_charge(max_lines, MemoryCharge::new(Some(memory)))
+    }
+
+    fn with_charge(max_lines: usize, charge: MemoryCharge) -> Self {
+        Self { talk: LineRing::default(), notices: LineRing::default(), max_lines, charge }
     }
 
     /// Returns the number of lines.
@@ -60,7 +76,7 @@ impl History {
 
     /// Drops all lines and their memory.
     pub fn clear(&mut self) {
-        *self = Self::new(self.max_lines);
+        *self = Self::with_charge(self.max_lines, MemoryCharge::new(self.charge.budget()));
     }
 
     /// Appends the lines in `batch` that `runs` names, all said in `minute`.
@@ -71,7 +87,7 @@ impl History {
         if self.max_lines == 0 {
             return;
         }
-        let talk_before = self.talk.end();
+        let (talk_before, bytes_before) = (self.talk.end(), self.talk.bytes());
         let mut talk = Newest::new(batch.len(), self.max_lines);
         let mut notices = Newest::new(batch.len(), self.max_lines.min(MAX_NOTICES));
         for part in runs.after(0).rev() {
@@ -91,9 +107,15 @@ impl History {
                 LineKind::Notice => self.notices.append(lines, minute, talk_before + part.talk),
             }
         }
+        if self.charge.pressure() == MemoryPressure::Full {
+            while self.talk.bytes() > bytes_before && self.talk.len() > 1 {
+                self.talk.evict_oldest();
+            }
+        }
         self.evict_notices();
         self.talk.shrink();
         self.notices.shrink();
+        self.charge.set(self.talk.memory() + self.notices.memory());
     }
 
     /// Returns the last `count` lines as a peer is shown them, oldest first.
@@ -112,6 +134,7 @@ impl History {
             LineKind::Talk => self.talk.append(lines, minute, ()),
             LineKind::Notice => self.notices.append(lines, minute, self.talk.end()),
         }
+        self.charge.set(self.talk.memory() + self.notices.memory());
     }
 
     /// Returns the last `count` lines before `end` as a peer is shown them, oldest first.

@@ -89,6 +89,11 @@ impl Registry {
         &self.counters
     }
 
+    /// Returns the budget of what waits for peers and of the histories.
+    pub(crate) fn memory(&self) -> &Arc<MemoryBudget> {
+        &self.memory
+    }
+
     /// Returns the tracker of the tasks that run passes.
     #[must_use]
     pub fn tracker(&self) -> &TaskTracker {
@@ -117,7 +122,7 @@ impl Registry {
         if self.shutting_down.load(Ordering::Acquire) {
             return Err(ShuttingDown);
         }
-        let entry = entry.or_insert_with(|| Arc::new(Room::new(room, &self.settings, Arc::clone(&self.memory))));
+        let entry = entry.or_insert_with(|| Arc::new(Room::new(room, &self.settings, &self.memory)));
         let room = Arc::clone(&entry);
         // The join is sent while the shard is locked. An empty room is removed under the same lock, so the
         // room is not removed before its inbox holds this join.

@@ -2,12 +2,11 @@
 
 use super::*;
 use crate::config::SlowReader;
-use crate::limits::memory::MemoryBudget;
+use crate::limits::memory::MemoryCharge;
 use crate::peer::Peer;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::MembershipSlot;
 use crate::room::inbox::Requester;
-use crate::room::memory_charge::MemoryCharge;
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -21,7 +20,7 @@ impl ByteSink for NullSink {
 
 fn lines(sender: u64, len: usize) -> BlockedLines {
     let peer = Arc::new(Peer::new(PeerId(sender), 0, SlowReader::Skip, NullSink));
-    let charge = MemoryCharge::new(&MemoryBudget::new(0), 0);
+    let charge = MemoryCharge::default();
     let sender = Requester { peer, slot: MembershipSlot::A };
     BlockedLines { bytes: vec![b'x'; len].into(), lines: 1, sender, charge }
 }

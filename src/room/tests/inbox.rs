@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::config::SlowReader;
-use crate::limits::memory::MemoryBudget;
 use std::sync::Barrier;
 use std::sync::atomic::AtomicBool;
 use std::thread;
@@ -19,7 +18,7 @@ impl ByteSink for NullSink {
 fn send_bytes(inbox: &Inbox, len: usize) -> SendStatus {
     let block = |bytes, lines| {
         let peer = Arc::new(Peer::new(PeerId(1), 0, SlowReader::Skip, NullSink));
-        let charge = MemoryCharge::new(&MemoryBudget::new(u64::MAX), len);
+        let charge = MemoryCharge::default();
         BlockedLines { bytes, lines, sender: Requester { peer, slot: MembershipSlot::A }, charge }
     };
     inbox.send_lines(vec![b'x'; len].into(), 1, block).0

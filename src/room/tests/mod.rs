@@ -14,7 +14,6 @@ use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::room::inbox::{Addressee, MemberRef, Operation, Requester, Whisper};
 use crate::room::membership::{Membership, SendStatus};
-use crate::room::memory_charge::MemoryCharge;
 use crate::room::registry::Registry;
 use crate::room::roster::MemberKey;
 use crate::text::names::UserName;
@@ -77,13 +76,13 @@ fn show_history(peer: &Arc<Peer<TextSink>>, count: u16) -> Operation {
 /// Returns a whisper of u0.
 fn whisper(sender: Requester, to: &str) -> Operation {
     let (to, text) = (Addressee::Named(name(to)), "hi".into());
-    let _charge = MemoryCharge::new(&MemoryBudget::new(9), 0);
+    let _charge = MemoryCharge::default();
     Operation::Whisper(Box::new(Whisper { sender, from: name("u0"), to, text, _charge }))
 }
 
 fn room_with(history_lines: usize, replay_lines: usize) -> Room {
     let settings = RoomSettings { history_lines, replay_lines, ..RoomSettings::default() };
-    Room::new(RoomName::parse("room").unwrap(), &settings, MemoryBudget::new(u64::MAX))
+    Room::new(RoomName::parse("room").unwrap(), &settings, &MemoryBudget::new(u64::MAX))
 }
 
 fn room() -> Room {

@@ -262,7 +262,7 @@ async fn room_listings_are_charged_by_the_number_of_rooms() {
 }
 
 /// Drains a peer of the buffered route, and returns each run of lines after its minute.
-fn drained(peer: &Peer<TextSink>) -> Vec<(Minute, String)> {
+fn drained(peer: &Arc<Peer<TextSink>>) -> Vec<(Minute, String)> {
     let mut runs = Vec::new();
     let mut encode = |lines: &[u8], minute: Minute, out: &mut VecDeque<u8>| {
         runs.push((minute, str::from_utf8(lines).unwrap().to_owned()));
