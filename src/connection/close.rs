@@ -57,12 +57,11 @@ impl Connection {
     pub(super) async fn close(&mut self, reason: CloseReason) {
         let identity = self.identity();
         // Lines after `/quit` were not meant for the room.
-        let mut lines_dropped = if reason == CloseReason::Quit { 0 } else { self.count_unprocessed_lines() };
+        let lines_dropped = if reason == CloseReason::Quit { 0 } else { self.count_unprocessed_lines() };
         let abort = self.context.abort.clone();
         let lines_out = if let Some(lines_out) = abort.run_until_cancelled(self.close_gracefully(reason)).await {
             lines_out
         } else {
-            lines_dropped += self.count_blocked_lines();
             self.close_output().await
         };
         let (reason, lines_in) = (reason.to_string(), self.lines_in);
@@ -100,11 +99,6 @@ impl Connection {
     /// Leaves all rooms, after the last line that was taken from the peer; waits until they have sent their last
     /// line to it, so that the peer gets all that was said until then before it is told why.
     async fn leave_rooms(&mut self) {
-        if let Some((bytes, lines)) = self.take_blocked_lines()
-            && let Some(membership) = self.state.admitted_membership()
-        {
-            membership.send_final_lines(bytes, lines);
-        }
         self.state.begin_leaving();
         self.end_input_flush();
         while matches!(self.state, ConnectionState::Leaving(_)) {

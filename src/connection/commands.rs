@@ -18,15 +18,10 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 impl Connection {
-    /// Runs a member's command, which `line` asked for. The lines before it are in the room's inbox; what the
+    /// Runs a member's command. The lines before it are in the room's inbox; what the
     /// command says to the room is added to `lines`.
     #[allow(clippy::needless_pass_by_value, reason = "a command is run once")]
-    pub(super) fn run_command(
-        &mut self,
-        command: Command<'_>,
-        line: &[u8],
-        lines: &mut LineEncoder,
-    ) -> Result<(), CloseReason> {
+    pub(super) fn run_command(&mut self, command: Command<'_>, lines: &mut LineEncoder) -> Result<(), CloseReason> {
         let Some(membership) = self.state.admitted_membership() else {
             return Ok(());
         };
@@ -44,8 +39,8 @@ impl Connection {
             Command::Join { room, user: name } => self.switch_rooms(room, name.unwrap_or(user)),
             Command::Nick(name) => self.request(|membership| membership.request_rename(name)),
             Command::Me(text) => lines.add(|out| messages::push_action(out, &user, text)),
-            Command::Msg { to, text } => self.whisper(line, |membership| membership.send_whisper(to, text)),
-            Command::Reply(text) => self.whisper(line, |membership| membership.send_reply(text)),
+            Command::Msg { to, text } => self.request(|membership| membership.send_whisper(to, text)),
+            Command::Reply(text) => self.request(|membership| membership.send_reply(text)),
             Command::Quit(text) => {
                 if let Some(text) = text {
                     lines.add(|out| messages::push_chat(out, &user, text));
@@ -64,17 +59,7 @@ impl Connection {
 
     /// Asks the room for something that the room answers.
     pub(super) fn request(&mut self, ask: impl FnOnce(&mut Membership)) {
-        self.state.begin_request(|membership| {
-            ask(membership);
-            true
-        });
-    }
-
-    /// Sends a whisper, or keeps the command's `line` until the room's inbox has capacity for it.
-    fn whisper(&mut self, line: &[u8], send: impl FnOnce(&Membership) -> bool) {
-        if !self.state.begin_request(|membership| send(membership)) {
-            self.block_command(line);
-        }
+        self.state.begin_request(ask);
     }
 
     /// Sends lines to this peer alone. They reach it as a room's lines do, and like those they are within its

@@ -161,7 +161,7 @@ impl Connection {
             return Err(CloseReason::TooSlow(self.context.live.get().backlog));
         }
         if inbox_ready {
-            self.retry_blocked_input()?;
+            self.run_blocked_command()?;
         }
         self.resume_input()
     }

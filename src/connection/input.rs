@@ -140,9 +140,9 @@ impl Connection {
         self.continue_input_flush()
     }
 
-    /// Sends what the room's inbox had no capacity for: it has now.
-    pub(super) fn retry_blocked_input(&mut self) -> Result<(), CloseReason> {
-        let Some(command) = self.resend_blocked_lines() else {
+    /// Runs the command that waited until the room has taken the lines before it.
+    pub(super) fn run_blocked_command(&mut self) -> Result<(), CloseReason> {
+        let Some(command) = self.take_blocked_command() else {
             return Ok(());
         };
         with_scratch(|Scratch { lines, .. }| {

@@ -7,6 +7,7 @@ use super::poll_slice::COMMAND_WORK;
 use super::state::ConnectionState;
 use crate::peer::line_batch::count_lines;
 use crate::protocol::commands::{self, ParsedLine};
+use crate::room::membership::SendStatus;
 use crate::text::{messages, sanitize};
 
 /// Encoded lines are sent to the room when they have grown to this many bytes: small lines grow, by a name each, and
@@ -14,7 +15,7 @@ use crate::text::{messages, sanitize};
 const SEND_BYTES: usize = 16 << 10;
 
 /// Encoded lines, and how many.
-pub(super) type EncodedLines = (Box<[u8]>, u32);
+type EncodedLines = (Box<[u8]>, u32);
 
 /// Lines that are being encoded for a room.
 #[derive(Debug, Default)]
@@ -23,12 +24,10 @@ pub(super) struct LineEncoder {
     lines: u32,
 }
 
-/// Input for which the room's inbox had no capacity.
+/// Input that waits until the room has taken lines of this connection for which its inbox had no capacity.
 #[derive(Debug, Default)]
 pub(super) struct BlockedInput {
-    /// Lines.
-    lines: Option<EncodedLines>,
-    /// The line of a command, which has to come after them.
+    /// The line of a command, which has to come after those lines.
     command: Option<Box<[u8]>>,
 }
 
@@ -45,13 +44,6 @@ impl LineEncoder {
         self.bytes.clear();
         self.lines = 0;
         lines
-    }
-}
-
-impl BlockedInput {
-    /// Returns what is blocked, if anything is.
-    fn some(self) -> Option<Box<Self>> {
-        (self.lines.is_some() || self.command.is_some()).then(|| Box::new(self))
     }
 }
 
@@ -89,7 +81,7 @@ impl Connection {
                     lines.add(|out| messages::push_chat(out, &membership.user(), &text));
                 }
             }
-            Ok(ParsedLine::Command(command)) => self.run_command(command, line, lines)?,
+            Ok(ParsedLine::Command(command)) => self.run_command(command, lines)?,
             Err(error) => self.reply_line(&error),
         }
         if lines.bytes.len() >= SEND_BYTES {
@@ -98,50 +90,25 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends encoded lines to the room, or keeps them until its inbox has capacity.
+    /// Sends encoded lines to the room. When its inbox has no capacity for them, they wait in the room, and input waits
+    /// until it raises `INBOX_READY`.
     pub(super) fn send_lines(&mut self, lines: &mut LineEncoder) {
-        if let Some(lines) = lines.take() {
-            let blocked = self.blocked_input.take();
-            self.blocked_input = self.send_or_block(lines, blocked);
-        }
-    }
-
-    fn send_or_block(
-        &self,
-        (bytes, count): EncodedLines,
-        blocked: Option<Box<BlockedInput>>,
-    ) -> Option<Box<BlockedInput>> {
-        let mut blocked = blocked.map(|blocked| *blocked).unwrap_or_default();
-        if let Some(membership) = self.state.admitted_membership()
-            && let Err(bytes) = membership.send_lines(bytes, count)
+        if let Some((bytes, count)) = lines.take()
+            && let Some(membership) = self.state.admitted_membership()
+            && membership.send_lines(bytes, count) == SendStatus::Blocked
         {
-            blocked.lines = Some((bytes, count));
+            self.blocked_input.get_or_insert_default();
         }
-        blocked.some()
     }
 
-    /// Keeps the line of a command until the room's inbox has capacity.
-    pub(super) fn block_command(&mut self, line: &[u8]) {
+    /// Keeps the line of a command until the room has taken the lines before it.
+    fn block_command(&mut self, line: &[u8]) {
         self.blocked_input.get_or_insert_default().command = Some(line.into());
     }
 
-    /// Sends blocked lines again; returns the line of the command after them, if no line is blocked any more.
-    pub(super) fn resend_blocked_lines(&mut self) -> Option<Box<[u8]>> {
-        let mut blocked = self.blocked_input.take()?;
-        if let Some(lines) = blocked.lines.take() {
-            blocked = self.send_or_block(lines, Some(blocked))?;
-        }
-        if blocked.lines.is_some() {
-            self.blocked_input = Some(blocked);
-            return None;
-        }
-        blocked.command
-    }
-
-    /// Returns how many lines are blocked, for a connection whose close was cut.
-    pub(super) fn count_blocked_lines(&self) -> u64 {
-        let lines = self.blocked_input.as_ref().and_then(|blocked| blocked.lines.as_ref());
-        lines.map_or(0, |(_, count)| u64::from(*count))
+    /// Ends the wait for the room, which has taken the blocked lines; returns the line of the command after them.
+    pub(super) fn take_blocked_command(&mut self) -> Option<Box<[u8]>> {
+        self.blocked_input.take()?.command
     }
 
     /// Returns how many lines were received and not processed: in held input, and a blocked or delayed command.
@@ -149,10 +116,5 @@ impl Connection {
         let held = self.held_input.as_deref().map_or(0, |held| count_lines(held));
         let has_command = self.blocked_input.as_ref().is_some_and(|blocked| blocked.command.is_some());
         held + u64::from(has_command) + u64::from(self.delayed_line.is_some())
-    }
-
-    /// Takes the lines that are blocked, for a connection that ends; a blocked command is dropped.
-    pub(super) fn take_blocked_lines(&mut self) -> Option<EncodedLines> {
-        self.blocked_input.take().and_then(|blocked| blocked.lines)
     }
 }

@@ -7,6 +7,7 @@ use crate::peer::shared_lines::{BatchMemoryRef, SharedSlice};
 use crate::text::time::Minute;
 use bytes::Bytes;
 use memchr::memchr_iter;
+use std::ops::Range;
 use std::slice;
 use std::sync::{Arc, OnceLock};
 
@@ -29,7 +30,17 @@ pub struct LineBatch {
     memory: BatchMemoryRef,
 }
 
-/// The minutes in which the lines of a batch were said.
+/// Which lines a peer that falls behind loses first. The term is that of RFC 2597, section 2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum DropPrecedence {
+    /// The lines may fill a peer's whole backlog.
+    #[default]
+    Low,
+    /// The lines may fill half of a peer's backlog: the sender sends far more than others in its room.
+    High,
+}
+
+/// The minutes in which the lines of a batch were said, and their drop precedence.
 #[derive(Clone, Debug)]
 enum Minutes {
     /// All lines are one run.
@@ -38,10 +49,11 @@ enum Minutes {
     Many(Arc<[MinuteRun]>),
 }
 
-/// Successive lines that were said in one minute.
+/// Successive lines of one drop precedence that were said in one minute.
 #[derive(Clone, Copy, Debug)]
 struct MinuteRun {
     minute: Minute,
+    precedence: DropPrecedence,
     /// The number of bytes of the batch up to the end of the run, with LF; more than the batch has means its end.
     end: usize,
 }
@@ -70,7 +82,7 @@ impl LineBatch {
     /// Returns a batch of `lines` whole lines that end in LF and were all said in `minute`.
     #[must_use]
     pub fn new(bytes: Bytes, lines: u64, minute: Minute) -> Self {
-        let minutes = Minutes::One(MinuteRun { minute, end: usize::MAX });
+        let minutes = Minutes::One(MinuteRun { minute, precedence: DropPrecedence::Low, end: usize::MAX });
         let memory = BatchMemoryRef::new(bytes.len());
         Self { lf: bytes, cr_lf: None, lines, dropped_after: 0, minutes, is_last: false, memory }
     }
@@ -95,17 +107,17 @@ impl LineBatch {
         &self.lf
     }
 
-    /// Returns the lines that follow the first `from` bytes, each with its LF: successive lines of one minute
-    /// together, with that minute.
-    pub(crate) fn runs_after(&self, from: usize) -> impl Iterator<Item = (Minute, &[u8])> {
+    /// Returns the lines that follow the first `from` bytes, each with its LF: successive lines of one minute and one
+    /// drop precedence together, with both.
+    pub(crate) fn runs_after(&self, from: usize) -> impl Iterator<Item = (Minute, DropPrecedence, &[u8])> {
         let mut start = from;
         let runs = self.minutes.runs().iter().map(move |run| {
             let end = run.end.min(self.lf.len()).max(start);
             let lines = &self.lf[start..end];
             start = end;
-            (run.minute, lines)
+            (run.minute, run.precedence, lines)
         });
-        runs.filter(|(_, lines)| !lines.is_empty())
+        runs.filter(|(.., lines)| !lines.is_empty())
     }
 
     /// Returns `lines`, a slice of [`LineBatch::lf`], to be kept in the memory of the batch, which `budget` is charged for
@@ -197,6 +209,19 @@ impl EncodedBatch {
         Self { lf: self.lf, cr_lf: OnceLock::new() }
     }
 
+    /// Gives the lines in `ranges`, in bytes with LF, a high drop precedence. The ranges are in order and apart from each
+    /// other; the batch is not encoded for CR LF yet.
+    pub(crate) fn with_high_precedence(mut self, ranges: &[Range<usize>]) -> Self {
+        if let (Minutes::One(MinuteRun { minute, .. }), false) = (&self.lf.minutes, ranges.is_empty()) {
+            let run = |precedence, end| MinuteRun { minute: *minute, precedence, end };
+            let both =
+                |range: &Range<usize>| [run(DropPrecedence::Low, range.start), run(DropPrecedence::High, range.end)];
+            let runs = ranges.iter().flat_map(both);
+            self.lf.minutes = Minutes::Many(runs.chain([run(DropPrecedence::Low, usize::MAX)]).collect());
+        }
+        self
+    }
+
     /// Returns how many lines these are.
     pub(crate) fn lines(&self) -> u64 {
         self.lf.lines
@@ -248,7 +273,7 @@ impl TimedLines {
         let end = self.bytes.len();
         match self.runs.last_mut() {
             Some(last) if last.minute == minute => last.end = end,
-            _ => self.runs.push(MinuteRun { minute, end }),
+            _ => self.runs.push(MinuteRun { minute, precedence: DropPrecedence::Low, end }),
         }
     }
 
@@ -304,7 +329,7 @@ mod tests {
         assert_eq!((encoded.lf(), encoded.lines(), encoded.dropped_after()), (batch.lf(), 3, 1));
     }
     fn runs(batch: &LineBatch, from: usize) -> Vec<(u32, &str)> {
-        batch.runs_after(from).map(|(minute, lines)| (minute.0, str::from_utf8(lines).unwrap())).collect()
+        batch.runs_after(from).map(|(minute, _, lines)| (minute.0, str::from_utf8(lines).unwrap())).collect()
     }
 
     #[test]
@@ -322,5 +347,19 @@ mod tests {
         assert_eq!(runs(many.whole(Route::Buffered), 4), [(6, "c\n"), (5, "d\n")]);
         let (from, to) = (BatchOffset { bytes: 2, lines: 1 }, BatchOffset { bytes: 6, lines: 3 });
         assert_eq!(runs(&many.part(Route::Buffered, from, to), 0), [(5, "b\n"), (6, "c\n")]);
+    }
+
+    #[test]
+    fn lines_in_marked_ranges_have_a_high_drop_precedence_in_the_whole_and_in_parts() {
+        let batch = EncodedBatch::said_in(NOON, Bytes::from_static(b"a\nbc\n\nd\n"), 4);
+        let batch = batch.with_high_precedence(&[0..2, 5..6]);
+        let high = |batch: &LineBatch| -> Vec<String> {
+            let runs = batch.runs_after(0).filter(|(_, precedence, _)| *precedence == DropPrecedence::High);
+            runs.map(|(minute, _, lines)| format!("{} {}", minute.0, str::from_utf8(lines).unwrap())).collect()
+        };
+        assert_eq!(high(batch.whole(Route::DirectCrLf)), ["720 a\n", "720 \n"]);
+        let part = batch.part(Route::DirectLf, BatchOffset { bytes: 2, lines: 1 }, BatchOffset { bytes: 8, lines: 4 });
+        assert_eq!(high(&part), ["720 \n"]);
+        assert_eq!(part.runs_after(0).count(), 3, "the lines before and after are runs of their own");
     }
 }

@@ -174,6 +174,11 @@ impl<S: ByteSink + ?Sized> Peer<S> {
         }
     }
 
+    /// Charges the peer's address for `deliveries` that its join, leave or rename has caused.
+    pub(crate) fn charge_membership_change(&self, deliveries: u32) {
+        self.sink.charge_membership_change(deliveries);
+    }
+
     /// Raises events for the connection and wakes its task.
     pub(crate) fn raise(&self, events: PeerEvents, metrics: &mut MetricsDelta) {
         metrics.wakes += u64::from(self.events.raise(events));

@@ -1,14 +1,18 @@
 //! A batch: the lines and membership changes of one pass, gathered from the inbox and then committed.
 
+use crate::limits::memory::MemoryCharge;
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::PeerId;
 use crate::peer::events::PeerEvents;
 use crate::peer::line_batch::{BatchOffset, EncodedBatch};
+use crate::room::Room;
+use crate::room::fair_queue::FairQueue;
 use crate::room::fanout::{Fanout, PartialDeliveries};
-use crate::room::history::{History, HistoryOffset};
-use crate::room::inbox::{Inbox, Requester};
+use crate::room::history::{self, History, HistoryOffset};
+use crate::room::inbox::{Inbox, Operation, Requester};
 use crate::room::line_runs::LineRuns;
-use crate::room::passes::REPLY_COST;
+use crate::room::membership_charges::MembershipCharges;
+use crate::room::passes::{BYTES_PER_OPERATION, ENTRIES_PER_OPERATION, REPLY_COST};
 use crate::room::replay::Replay;
 use crate::room::replies::DeferredReplies;
 use crate::room::roster::{Members, Roster};
@@ -59,9 +63,32 @@ pub(crate) struct Batch {
     operations: usize,
     /// The bytes of members' lines in the batch, which the inbox still counts.
     pub(super) inbox_bytes: usize,
-    /// The senders that wait until the inbox no longer counts them.
-    pub(super) blocked_senders: Vec<Requester>,
+    /// The lines of blocked senders that the batch has no capacity for; `None` if no sender is blocked.
+    pub(super) blocked: Option<Box<FairQueue>>,
+    /// The senders whose blocked lines the batch has taken, and which are not told yet.
+    pub(super) ready_senders: Vec<Requester>,
+    /// The blocked lines that were dropped, and which the inbox still counts.
+    pub(super) dropped_blocked: usize,
+    /// True if an earlier batch holds the shutdown, which waits until no lines are blocked: the room takes no more lines.
+    awaits_shutdown: bool,
+    /// The joins, leaves and renames that pay for the batch's deliveries.
+    pub(super) charges: MembershipCharges,
+    /// The memory of the lines.
+    memory: MemoryCharge,
     pub(super) metrics: MetricsDelta,
+}
+
+/// What a batch hands on to the next one.
+#[derive(Default)]
+pub(crate) struct CarriedState {
+    /// True if the room is shut down.
+    pub(crate) closed: bool,
+    /// True if the next batch begins with the shutdown, whose operation it takes over.
+    pub(crate) shutdown_requested: bool,
+    /// The lines of blocked senders.
+    pub(crate) blocked: Option<Box<FairQueue>>,
+    /// The state after the batch.
+    pub(crate) pass_state: Option<Box<PassState>>,
 }
 
 /// The state of a room that passes alone access, and that lasts as long as the room.
@@ -81,23 +108,23 @@ pub(crate) struct CommittedBatch {
     pub(crate) fanout: Fanout,
     /// The number of operations that are complete with the batch, and which the inbox still counts.
     pub(crate) operations: usize,
-    /// True if the room is shut down.
-    pub(crate) closed: bool,
-    /// True if the next batch begins with the shutdown, whose operation it takes over.
-    pub(crate) shutdown_requested: bool,
+    /// What the next batch begins with.
+    pub(crate) carried: CarriedState,
     /// The work done so far.
     pub(crate) metrics: MetricsDelta,
-    /// The state after the batch.
-    pub(crate) pass_state: Option<Box<PassState>>,
+    /// The joins, leaves and renames that pay for the deliveries.
+    pub(crate) charges: MembershipCharges,
     /// The replies that follow the batch.
     pub(crate) replies: DeferredReplies,
 }
 
 impl Batch {
-    /// Creates an empty batch for the members of `roster`, after the batches that `pass_state` follows.
-    pub(crate) fn new(roster: &Roster, closed: bool, pass_state: Option<Box<PassState>>) -> Self {
+    /// Creates the batch after one that is committed, or the first batch of a room that was quiet. A shutdown that the
+    /// batch before holds is taken over: it is applied by [`Batch::apply_shutdown`] once no lines are blocked.
+    pub(crate) fn new(room: &Room, carried: CarriedState) -> Self {
+        let CarriedState { closed, shutdown_requested, blocked, pass_state } = carried;
         Self {
-            members_before: roster.snapshot(),
+            members_before: room.roster().snapshot(),
             members_after: None,
             bytes: Vec::new(),
             end: BatchOffset::default(),
@@ -112,51 +139,92 @@ impl Batch {
             line_runs: LineRuns::default(),
             replies: Vec::new(),
             closed,
-            shutdown_requested: false,
-            operations: 0,
+            shutdown_requested,
+            operations: usize::from(shutdown_requested),
             inbox_bytes: 0,
-            blocked_senders: Vec::new(),
+            blocked,
+            ready_senders: Vec::new(),
+            dropped_blocked: 0,
+            awaits_shutdown: shutdown_requested,
+            charges: MembershipCharges::default(),
+            memory: room.charge_memory(0),
             metrics: MetricsDelta { passes: 1, ..MetricsDelta::default() },
         }
     }
 
-    /// Creates the batch after one that is committed. If that one holds a shutdown, the new batch takes the operation over
-    /// and shuts the room down before it holds anything else: operations that are gathered after that find the room
-    /// closed.
-    pub(crate) fn after(
-        roster: &Roster,
-        (closed, shutdown_requested): (bool, bool),
-        pass_state: Option<Box<PassState>>,
-    ) -> Self {
-        let mut batch = Self::new(roster, closed, pass_state);
-        if shutdown_requested {
-            batch.operations = 1;
-            batch.minute = Minute::now();
-            batch.apply_shutdown();
-        }
-        batch
-    }
-
-    /// Returns the number of operations that wait in the inbox, which also counts this batch's operations
-    /// and the `incomplete` operations of the batch before it.
+    /// Returns the number of operations that wait in the inbox, which also counts this batch's operations, those of
+    /// blocked senders, and the `incomplete` operations of the batch before it.
     pub(crate) fn waiting_operations(&self, inbox: &Inbox, incomplete: usize) -> usize {
-        inbox.pending() - incomplete - self.operations
+        inbox.pending() - incomplete - self.operations - self.blocked_operations()
     }
 
-    /// Takes `count` of the waiting operations and applies them.
-    pub(crate) fn gather(&mut self, inbox: &Inbox, count: usize) {
-        for operation in inbox.take(count) {
-            if self.operations == 0 {
-                self.minute = Minute::now();
-            }
-            self.operations += 1;
+    /// Applies an operation that was taken from the inbox, or queues it where it has to wait for the turn of blocked
+    /// lines.
+    pub(crate) fn apply_or_queue(&mut self, operation: Operation) {
+        if let Some(operation) = self.queue_blocked(operation) {
+            self.begin_operation();
             self.apply(operation);
         }
     }
 
-    /// Returns true if the batch holds no operation.
+    /// Counts an operation that is applied next.
+    pub(super) fn begin_operation(&mut self) {
+        self.start_minute();
+        self.operations += 1;
+    }
+
+    /// Takes the time of the batch's lines, unless it is taken.
+    pub(super) fn start_minute(&mut self) {
+        if self.minute == Minute::default() {
+            self.minute = Minute::now();
+        }
+    }
+
+    /// Returns the cost in operations of appending `len` bytes of lines.
+    pub(super) fn lines_cost(len: usize) -> usize {
+        1 + len / BYTES_PER_OPERATION
+    }
+
+    /// Returns the cost in operations of applying `operation`: more than 1 for one that walks through the members.
+    pub(crate) fn operation_cost(&self, operation: &Operation) -> usize {
+        let copy = if self.members_after.is_none() { self.members_before.len() / ENTRIES_PER_OPERATION } else { 0 };
+        match operation {
+            Operation::SendLines { bytes, .. } => Self::lines_cost(bytes.len()),
+            Operation::Join(_) if self.replay.is_none() => 1 + copy + Self::lines_cost(history::MAX_BYTES),
+            Operation::Join(_) | Operation::Leave(_) | Operation::Rename(..) => 1 + copy,
+            Operation::FlushInput => 1 + self.members_now().len(),
+            _ => 1,
+        }
+    }
+
+    /// Returns the cost in operations of the commit, and of what follows from the batch's size alone.
+    pub(crate) fn commit_cost(&self) -> usize {
+        let whisperers = self.pass_state.as_ref().map_or(0, |state| state.whisperers.len());
+        let is_changed = self.members_after.is_some();
+        let walked = if is_changed { self.members_now().len() + self.members_before.len() + whisperers } else { 0 };
+        let kept = self.bytes.len().min(history::MAX_BYTES);
+        Self::lines_cost(kept) + walked / ENTRIES_PER_OPERATION + self.ready_senders.len()
+    }
+
+    /// Returns the cost in operations of [`Batch::apply_shutdown`]; `None` if no shutdown is due.
+    pub(crate) fn shutdown_cost(&self) -> Option<usize> {
+        let is_due = self.awaits_shutdown && !self.closed && self.blocked.is_none();
+        is_due.then(|| 1 + self.members_before.len())
+    }
+
+    /// Returns true if the room takes no member's lines any more: it is shut down, or waits for that.
+    pub(super) fn takes_no_lines(&self) -> bool {
+        self.closed || self.awaits_shutdown
+    }
+
+    /// Charges the memory of the lines so far.
+    pub(crate) fn charge_memory(&mut self) {
+        self.memory.set(self.bytes.len());
+    }
+
+    /// Returns true if the batch holds no operation and no sender is blocked.
     pub(crate) fn is_empty(&self) -> bool {
-        self.operations == 0
+        self.operations == 0 && self.blocked.is_none()
     }
 
     /// Returns the cost in deliveries of [`Batch::deliver_to_joiners`].
@@ -186,12 +254,10 @@ impl Batch {
     }
 
     /// Publishes the members after the batch in the roster, gives the inbox its capacity back, and raises
-    /// `INBOX_READY` for the senders that wait for that.
+    /// `INBOX_READY` for the senders whose blocked lines the batch has.
     pub(crate) fn commit(mut self, roster: &Roster, inbox: &Inbox) -> CommittedBatch {
         inbox.release_bytes(self.inbox_bytes);
-        for sender in &self.blocked_senders {
-            sender.raise(PeerEvents::INBOX_READY, &mut self.metrics);
-        }
+        inbox.drop_blocked(self.dropped_blocked);
         self.metrics.lines += self.end.lines;
         if let Some(state) = self.pass_state.as_mut() {
             state.whisperers.follow(&self.left, &self.renamed);
@@ -200,16 +266,20 @@ impl Batch {
             }
         }
         if let Some(members) = self.members_after.take() {
+            inbox.set_members(members.len());
             roster.replace(members);
         }
+        self.raise_inbox_ready();
+        self.charge_memory();
         let members = (self.members_before, self.left);
         let lines = EncodedBatch::said_in(self.minute, Bytes::from(self.bytes), self.end.lines);
         // A closed room has one line, the notice.
         let lines = if self.closed { lines.into_last() } else { lines };
-        let fanout = Fanout::new((lines, self.end), self.partials, members, self.replay);
-        let Self { closed, shutdown_requested, metrics, pass_state, replies, .. } = self;
+        let fanout = Fanout::new((lines, self.end), self.partials, members, (self.replay, self.memory));
+        let Self { closed, shutdown_requested, metrics, pass_state, replies, blocked, charges, .. } = self;
         let operations = self.operations - usize::from(shutdown_requested);
-        CommittedBatch { fanout, operations, closed, shutdown_requested, metrics, pass_state, replies }
+        let carried = CarriedState { closed, shutdown_requested, blocked, pass_state };
+        CommittedBatch { fanout, operations, carried, metrics, charges, replies }
     }
 
     /// Returns the place where the batch keeps the state of passes.

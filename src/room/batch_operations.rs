@@ -8,7 +8,7 @@ use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::peer::line_batch::BatchOffset;
 use crate::room::batch::Batch;
 use crate::room::fanout::PartialDelivery;
-use crate::room::inbox::{MemberRef, Operation, Requester};
+use crate::room::inbox::{BlockedLines, MemberRef, Operation, Requester};
 use crate::room::line_runs::LineKind;
 use crate::room::replies::DeferredReply;
 use crate::room::roster::{MemberKey, holds_key};
@@ -21,7 +21,9 @@ impl Batch {
     /// Applies one operation, after all that were sent before it.
     pub(super) fn apply(&mut self, operation: Operation) {
         match operation {
-            Operation::SendLines { bytes, lines } => self.apply_lines(bytes, lines),
+            Operation::SendLines { bytes, lines } if self.takes_no_lines() => self.drop_lines(&bytes, lines),
+            Operation::SendLines { bytes, lines } => self.append_lines(bytes, lines),
+            Operation::SendBlockedLines(lines) => self.drop_blocked_lines(*lines),
             Operation::Join(joiner) => self.apply_join(*joiner),
             Operation::Leave(leaver) => self.apply_leave(&leaver),
             Operation::Rename(member, name) => self.apply_rename(*member, *name),
@@ -36,30 +38,45 @@ impl Batch {
                 self.add_request(Requester { peer, slot }, DeferredReply::History(count));
             }
             Operation::Whisper(whisper) => {
-                self.inbox_bytes += whisper.text.len();
                 self.add_request(whisper.sender.clone(), DeferredReply::Whisper(whisper));
             }
-            Operation::NotifyReady { peer, slot } => self.blocked_senders.push(Requester { peer, slot }),
             Operation::FlushInput => self.apply_flush_input(),
             // The next batch applies it, after the replies to this one. A closed room needs no second shutdown.
-            Operation::Shutdown => self.shutdown_requested = !self.closed,
+            Operation::Shutdown => self.request_shutdown(),
         }
     }
 
-    /// Appends a member's lines. A closed room has sent its last line, and takes none.
-    fn apply_lines(&mut self, bytes: Box<[u8]>, lines: u32) {
+    /// Appends a member's lines.
+    pub(super) fn append_lines(&mut self, bytes: Box<[u8]>, lines: u32) {
         self.inbox_bytes += bytes.len();
-        if self.closed {
-            warn!(lines, "lines were dropped: their room is shut down");
-            return;
-        }
         if self.bytes.is_empty() {
             // The operation is often the only one: its bytes become the batch's without a copy.
             self.bytes = bytes.into_vec();
         } else {
             self.bytes.extend_from_slice(&bytes);
         }
+        self.charges.record_lines();
         self.advance_end(LineKind::Talk, lines.into());
+    }
+
+    /// Drops a member's lines. A closed room has sent its last line; a room that waits for its shutdown drops the lines
+    /// that were sent after it.
+    fn drop_lines(&mut self, bytes: &[u8], lines: u32) {
+        self.inbox_bytes += bytes.len();
+        warn_of_dropped(lines);
+    }
+
+    /// Drops blocked lines, and tells their sender that they block it no more.
+    fn drop_blocked_lines(&mut self, lines: BlockedLines) {
+        warn_of_dropped(lines.lines);
+        self.dropped_blocked += 1;
+        self.ready_senders.push(lines.sender);
+    }
+
+    /// Records that the room is to be shut down. A room needs no second shutdown: that operation has no effect.
+    fn request_shutdown(&mut self) {
+        let is_first = !self.closed && !self.shutdown_requested;
+        self.shutdown_requested |= is_first;
     }
 
     /// Adds a request, which is answered after the batch. In a closed room the shutdown notice is the answer.
@@ -85,6 +102,7 @@ impl Batch {
         messages::push_joined(&mut self.bytes, &key.name);
         self.advance_end(LineKind::Notice, 1);
         self.joined_at.insert(peer.id(), self.partials.0.len());
+        self.charges.record_notice(Arc::clone(&peer));
         let then_raise = PeerEvents::JOINED;
         self.partials.0.push(PartialDelivery { peer, slot: key.slot, replay_end, from, to: None, then_raise });
         self.metrics.joins += 1;
@@ -106,6 +124,7 @@ impl Batch {
             self.add_leaver(Arc::clone(peer), key.slot, PeerEvents::LEFT_ROOM);
         }
         messages::push_left(&mut self.bytes, &name);
+        self.charges.record_notice(Arc::clone(peer));
         self.advance_end(LineKind::Notice, 1);
         self.metrics.leaves += 1;
         if self.members_now().is_empty() {
@@ -135,6 +154,7 @@ impl Batch {
         self.members_mut().remove(&key);
         self.members_mut().insert(new_key, Arc::clone(&peer));
         messages::push_renamed(&mut self.bytes, &key.name, &name);
+        self.charges.record_notice(Arc::clone(&peer));
         self.advance_end(LineKind::Notice, 1);
         self.replies.push((Requester { peer, slot: key.slot }, DeferredReply::Renamed));
     }
@@ -150,9 +170,11 @@ impl Batch {
     }
 
     /// Sends every member the shutdown notice, removes all of them, and closes the room to joins. The batch has no other
-    /// line, so the notice is the last line of each.
-    pub(super) fn apply_shutdown(&mut self) {
+    /// line, so the notice is the last line of each. It has no other operation yet: those that follow find the room closed.
+    pub(crate) fn apply_shutdown(&mut self) {
+        self.start_minute();
         self.closed = true;
+        self.shutdown_requested = false;
         self.bytes.extend_from_slice(messages::SHUTTING_DOWN.as_bytes());
         self.advance_end(LineKind::Notice, 1);
         for (key, peer) in self.remove_all_members().iter() {
@@ -177,4 +199,8 @@ impl Batch {
         self.end = BatchOffset { bytes: self.bytes.len(), lines: self.end.lines + lines };
         self.line_runs.extend(kind, self.end.bytes, lines);
     }
+}
+
+fn warn_of_dropped(lines: u32) {
+    warn!(lines, "lines were dropped: their room is shut down");
 }

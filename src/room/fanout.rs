@@ -1,5 +1,6 @@
 //! Fan-out: a committed batch, and which part of it each peer gets.
 
+use crate::limits::memory::MemoryCharge;
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::Peer;
 use crate::peer::PeerId;
@@ -53,6 +54,8 @@ pub(crate) struct Fanout {
     left: HashSet<PeerId>,
     /// The earlier lines for peers that joined, if the room replays any.
     replay: Option<Box<Replay>>,
+    /// The memory of the lines, which is held until the batch is delivered to all members.
+    _memory: MemoryCharge,
 }
 
 impl Fanout {
@@ -61,15 +64,21 @@ impl Fanout {
         (batch, end): (EncodedBatch, BatchOffset),
         mut partials: PartialDeliveries,
         (members, left): (Arc<Members>, HashSet<PeerId>),
-        replay: Option<Box<Replay>>,
+        (replay, memory): (Option<Box<Replay>>, MemoryCharge),
     ) -> Self {
         partials.0.reverse();
-        Self { batch, end, partials, members, left, replay }
+        Self { batch, end, partials, members, left, replay, _memory: memory }
     }
 
     /// Returns the whole batch.
     pub(crate) fn batch(&self) -> &EncodedBatch {
         &self.batch
+    }
+
+    /// Returns the number of deliveries that are left.
+    pub(crate) fn deliveries(&self) -> usize {
+        let whole = if self.batch.lines() > 0 { self.members.len() - self.left.len() } else { 0 };
+        self.partials.0.len() + whole
     }
 
     /// Returns the cost of the next partial delivery in deliveries, or `None` after the last one.
@@ -101,8 +110,7 @@ impl Fanout {
 
     /// Returns the members that get the whole batch: they were members before it and did not leave in it.
     pub(crate) fn recipients(&self) -> impl Iterator<Item = &Arc<Peer<dyn ByteSink>>> {
-        let has_lines = self.batch.lines() > 0;
-        let stayed = |peer: &Peer| self.left.is_empty() || !self.left.contains(&peer.id());
-        self.members.values().filter(move |peer| has_lines && stayed(peer))
+        let members = (self.batch.lines() > 0).then(|| self.members.values());
+        members.into_iter().flatten().filter(|peer| self.left.is_empty() || !self.left.contains(&peer.id()))
     }
 }

@@ -1,9 +1,10 @@
 //! A room's inbox: a queue of operations with a byte capacity, and the count that starts its passes.
 
+use crate::limits::memory::MemoryCharge;
 use crate::metrics::counters::MetricsDelta;
-use crate::peer::Peer;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::{MembershipSlot, PeerEvents};
+use crate::peer::{Peer, PeerId};
 use crate::room::roster::MemberKey;
 use crate::text::names::UserName;
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -34,12 +35,40 @@ pub(crate) enum Operation {
     ShowHistory { peer: Arc<Peer<dyn ByteSink>>, slot: MembershipSlot, count: u16 },
     /// Delivers a line to one member.
     Whisper(Box<Whisper>),
-    /// Raises `INBOX_READY` for a member that waits for capacity.
-    NotifyReady { peer: Arc<Peer<dyn ByteSink>>, slot: MembershipSlot },
+    /// Delivers lines for which the inbox had no capacity, when their sender's turn comes, and then raises `INBOX_READY`
+    /// for the sender.
+    SendBlockedLines(Box<BlockedLines>),
     /// Raises `FLUSH_INPUT` for all members.
     FlushInput,
     /// Sends the shutdown notice after all replies that are due, removes all members and closes the room to joins.
     Shutdown,
+}
+
+impl Operation {
+    /// Returns the sender of an operation that must not overtake blocked lines of the same sender. A sender of blocked
+    /// lines sends no [`Operation::SendLines`] before the room has taken them.
+    pub(crate) fn sender(&self) -> Option<PeerId> {
+        match self {
+            Self::SendLines { .. } | Self::FlushInput | Self::Shutdown => None,
+            Self::SendBlockedLines(lines) => Some(lines.sender.peer.id()),
+            Self::Join(member) | Self::Leave(member) | Self::Rename(member, _) | Self::ShowMembers(member, _) => {
+                Some(member.peer.id())
+            }
+            Self::ShowRooms { peer, .. } | Self::ShowHistory { peer, .. } => Some(peer.id()),
+            Self::Whisper(whisper) => Some(whisper.sender.peer.id()),
+        }
+    }
+}
+
+/// Lines for which the inbox had no capacity, and their sender, which is told when the room has taken them.
+pub(crate) struct BlockedLines {
+    /// The lines end to end, each with its line end.
+    pub(crate) bytes: Box<[u8]>,
+    /// The number of lines.
+    pub(crate) lines: u32,
+    pub(crate) sender: Requester,
+    /// Held until the lines are in a batch.
+    pub(crate) charge: MemoryCharge,
 }
 
 /// How a list of members is worded.
@@ -86,6 +115,8 @@ pub(crate) struct Whisper {
     pub(crate) from: UserName,
     pub(crate) to: Addressee,
     pub(crate) text: Box<str>,
+    /// Held until the whisper is delivered.
+    pub(crate) _charge: MemoryCharge,
 }
 
 /// The member to which a whisper goes.
@@ -103,6 +134,24 @@ pub(crate) enum Addressee {
 #[derive(Debug)]
 pub(crate) struct PassDue(());
 
+/// What became of lines that were sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a sender of blocked lines waits for INBOX_READY"]
+pub enum SendStatus {
+    /// The inbox had capacity for the lines: the room's next batch has them.
+    Accepted,
+    /// The inbox had no capacity, so the lines wait in the room for their sender's turn. The room raises `INBOX_READY`
+    /// when a batch has them; until then the sender sends no other lines.
+    Blocked,
+}
+
+/// The bytes that one batch may cause to be written to all members together: about 20 ms of writes over loopback. A
+/// pass through a flooded room takes no longer, however many members the room has.
+const DELIVERED_BYTES: usize = 20 << 20;
+
+/// The least capacity of a batch, whatever the number of members: about what a connection sends at a time.
+const MIN_CAPACITY: usize = 16 << 10;
+
 /// The inbox of one room.
 ///
 /// `pending` counts operations and is the whole protocol: **the thread that moves it from 0 has to run
@@ -110,48 +159,88 @@ pub(crate) struct PassDue(());
 ///
 /// Senders and passes take no lock. The queue's receiving side spins for the instant between a sender's
 /// claim of a place and its filling, and its sending side does so at the border of two blocks.
+///
+/// Lines that exceed the capacity are sent, too, but as blocked lines, which wait in the room for their sender's turn:
+/// at most one operation of [`Operation::SendBlockedLines`] for each connection. While lines of any sender are blocked,
+/// no sender's lines are accepted at once, so blocked senders do not starve.
 pub(crate) struct Inbox {
     /// Allocates nothing until the first send.
     sender: Sender<Operation>,
     receiver: Receiver<Operation>,
     /// Operations that are sent and in no completed batch.
     pending: AtomicUsize,
-    /// Bytes of lines that are sent and in no committed batch.
+    /// Bytes of lines that are accepted, or taken from the blocked lines, and in no committed batch.
     bytes: AtomicUsize,
-    /// The most that `bytes` may grow to.
-    capacity: usize,
+    /// Blocked lines that no batch has.
+    blocked: AtomicUsize,
+    /// The most bytes of lines in one batch. The pass follows the number of members with it.
+    batch_capacity: AtomicUsize,
+    /// The most that `batch_capacity` may be, from the settings.
+    max_capacity: usize,
 }
 
 impl Inbox {
-    pub(crate) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(max_capacity: usize) -> Self {
         let (sender, receiver) = unbounded();
-        Self { sender, receiver, pending: AtomicUsize::new(0), bytes: AtomicUsize::new(0), capacity }
+        Self {
+            sender,
+            receiver,
+            pending: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            blocked: AtomicUsize::new(0),
+            batch_capacity: AtomicUsize::new(max_capacity),
+            max_capacity,
+        }
     }
 
-    /// Sends lines, or returns them when they would exceed the capacity. An inbox without lines takes any
-    /// number of bytes.
-    pub(crate) fn try_send_lines(&self, bytes: Box<[u8]>, lines: u32) -> Result<Option<PassDue>, Box<[u8]>> {
-        if self.reserve(bytes.len()) { Ok(self.send(Operation::SendLines { bytes, lines })) } else { Err(bytes) }
+    /// Sends lines, which become blocked lines of the sender when they exceed the capacity. An inbox without lines takes
+    /// any number of bytes.
+    pub(crate) fn send_lines(
+        &self,
+        bytes: Box<[u8]>,
+        lines: u32,
+        block: impl FnOnce(Box<[u8]>, u32) -> BlockedLines,
+    ) -> (SendStatus, Option<PassDue>) {
+        if self.reserve(bytes.len()) {
+            return (SendStatus::Accepted, self.send(Operation::SendLines { bytes, lines }));
+        }
+        // Relaxed, as in `reserve`: a sender that does not see this count yet sends its lines before these.
+        self.blocked.fetch_add(1, Ordering::Relaxed);
+        let blocked = Operation::SendBlockedLines(Box::new(block(bytes, lines)));
+        (SendStatus::Blocked, self.send(blocked))
     }
 
-    /// Sends a whisper, or returns it when it would exceed the capacity.
-    pub(crate) fn try_send_whisper(&self, whisper: Box<Whisper>) -> Result<Option<PassDue>, Box<Whisper>> {
-        if self.reserve(whisper.text.len()) { Ok(self.send(Operation::Whisper(whisper))) } else { Err(whisper) }
-    }
-
-    /// Reserves capacity for `len` bytes. Returns false if there is too little.
+    /// Reserves capacity for `len` bytes. Returns false if there is too little, or if lines are blocked.
+    ///
+    /// A quarter of a batch is left to blocked lines: the line of a sender that comes when the rest is full is in the
+    /// same batch.
     fn reserve(&self, len: usize) -> bool {
-        // Relaxed: the queue orders operations, and this count orders nothing.
+        // Relaxed: the queue orders operations, and these counts order nothing.
+        if self.blocked.load(Ordering::Relaxed) > 0 {
+            return false;
+        }
+        let capacity = self.batch_capacity();
         let reserved = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
-            (held == 0 || held + len <= self.capacity).then_some(held + len)
+            (held == 0 || held + len <= capacity - capacity / 4).then_some(held + len)
         });
         reserved.is_ok()
     }
 
-    /// Sends lines whatever the capacity.
-    pub(crate) fn send_final_lines(&self, bytes: Box<[u8]>, lines: u32) -> Option<PassDue> {
-        self.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
-        self.send(Operation::SendLines { bytes, lines })
+    /// Returns the most bytes of lines in one batch.
+    pub(crate) fn batch_capacity(&self) -> usize {
+        self.batch_capacity.load(Ordering::Relaxed)
+    }
+
+    /// Sets the capacity of batches for a room of `members` members.
+    pub(crate) fn set_members(&self, members: usize) {
+        let capacity = (DELIVERED_BYTES / members.max(1)).max(MIN_CAPACITY).min(self.max_capacity);
+        self.batch_capacity.store(capacity, Ordering::Relaxed);
+    }
+
+    /// Counts blocked lines as accepted: the batch that is gathered has them.
+    pub(crate) fn accept_blocked(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.blocked.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Sends an operation whatever the capacity: each connection has a few at a time at most.
@@ -198,6 +287,13 @@ impl Inbox {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    /// Stops counting blocked lines that a room dropped.
+    pub(crate) fn drop_blocked(&self, count: usize) {
+        if count > 0 {
+            self.blocked.fetch_sub(count, Ordering::Relaxed);
+        }
+    }
+
     /// Completes a batch of `operations` operations. Returns true if more are counted: the caller has to
     /// run one more pass.
     pub(crate) fn complete(&self, operations: usize) -> bool {
@@ -209,90 +305,13 @@ impl Inbox {
 
 impl fmt::Debug for Inbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inbox").field("pending", &self.pending).field("bytes", &self.bytes).finish_non_exhaustive()
+        let Self { pending, bytes, blocked, batch_capacity, .. } = self;
+        let mut inbox = f.debug_struct("Inbox");
+        inbox.field("pending", pending).field("bytes", bytes).field("blocked", blocked);
+        inbox.field("batch_capacity", batch_capacity).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Barrier;
-    use std::sync::atomic::AtomicBool;
-    use std::thread;
-
-    fn send_bytes(inbox: &Inbox, len: usize) -> Result<Option<PassDue>, Box<[u8]>> {
-        inbox.try_send_lines(vec![b'x'; len].into(), 1)
-    }
-
-    #[test]
-    fn first_operation_in_a_quiet_inbox_makes_a_pass_due() {
-        let inbox = Inbox::new(100);
-        assert!(inbox.send(Operation::Shutdown).is_some());
-        assert!(inbox.send(Operation::Shutdown).is_none(), "a pass is due already");
-        let operations = inbox.pending();
-        assert_eq!(inbox.take(operations).count(), 2);
-        assert!(inbox.send(Operation::Shutdown).is_none(), "the pass still runs");
-        assert!(inbox.complete(operations), "the pass has to go on");
-        assert_eq!(inbox.take(1).count(), 1);
-        assert!(!inbox.complete(1));
-        assert!(inbox.send(Operation::Shutdown).is_some(), "the inbox is quiet again");
-    }
-
-    #[test]
-    fn take_returns_no_more_operations_than_asked_for() {
-        let inbox = Inbox::new(100);
-        for _ in 0..3 {
-            let _ = inbox.send(Operation::Shutdown);
-        }
-        assert_eq!(inbox.take(2).count(), 2);
-        assert_eq!(inbox.take(2).count(), 1);
-    }
-
-    #[test]
-    fn capacity_bounds_bytes_until_a_commit_releases_them() {
-        let inbox = Inbox::new(100);
-        assert!(send_bytes(&inbox, 500).is_ok(), "an empty inbox takes any number of bytes");
-        assert!(send_bytes(&inbox, 1).is_err());
-        assert_eq!(inbox.take(1).count(), 1);
-        assert!(send_bytes(&inbox, 1).is_err(), "the lines are taken, but their batch is not committed");
-        inbox.release_bytes(500);
-        assert!(send_bytes(&inbox, 60).is_ok() && send_bytes(&inbox, 40).is_ok());
-        let back = send_bytes(&inbox, 1).unwrap_err();
-        assert_eq!(back.len(), 1, "the lines are returned");
-    }
-
-    /// Each sender runs the passes that its operations make due.
-    #[test]
-    fn passes_never_overlap_and_take_everything() {
-        const SENDERS: usize = 4;
-        const SENDS: usize = 20_000;
-        let (inbox, start) = (Inbox::new(usize::MAX), Barrier::new(SENDERS));
-        let (running, handled) = (AtomicBool::new(false), AtomicUsize::new(0));
-        let pass = |_: PassDue| loop {
-            assert!(!running.swap(true, Ordering::Relaxed), "two passes at a time");
-            let operations = inbox.pending();
-            handled.fetch_add(inbox.take(operations).count(), Ordering::Relaxed);
-            assert!(running.swap(false, Ordering::Relaxed));
-            if !inbox.complete(operations) {
-                break;
-            }
-        };
-        thread::scope(|scope| {
-            for _ in 0..SENDERS {
-                scope.spawn(|| {
-                    start.wait();
-                    for _ in 0..SENDS {
-                        inbox.send(Operation::Shutdown).map(pass);
-                    }
-                });
-            }
-        });
-        assert_eq!(handled.into_inner(), SENDERS * SENDS);
-        assert!(inbox.is_empty() && inbox.pending() == 0);
-    }
-
-    #[test]
-    fn operation_fits_in_three_words() {
-        assert!(size_of::<Operation>() <= 24);
-    }
-}
+#[path = "tests/inbox.rs"]
+mod tests;

@@ -4,7 +4,10 @@ use crate::peer::Peer;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::MembershipSlot;
 use crate::room::Room;
-use crate::room::inbox::{Addressee, Inbox, MemberListing, MemberRef, Operation, PassDue, Requester, Whisper};
+pub use crate::room::inbox::SendStatus;
+use crate::room::inbox::{
+    Addressee, BlockedLines, Inbox, MemberListing, MemberRef, Operation, PassDue, Requester, Whisper,
+};
 use crate::room::registry::Registry;
 use crate::room::roster::MemberKey;
 use crate::text::names::{RoomName, UserName};
@@ -45,24 +48,24 @@ impl Membership {
         self.key.name
     }
 
-    /// Sends `lines` lines, encoded with their line ends, to all members of the room.
+    /// Returns the number of the room's members, as the last pass has left them.
+    #[must_use]
+    pub fn member_count(&self) -> usize {
+        self.room.roster().len()
+    }
+
+    /// Sends `lines` lines, encoded with their line ends, to all members of the room. The room takes them in any case.
     ///
-    /// # Errors
-    /// Returns the bytes when the room's inbox is full. The room raises `INBOX_READY` once it has taken the
-    /// lines that fill it.
-    pub fn send_lines(&self, bytes: Box<[u8]>, lines: u32) -> Result<(), Box<[u8]>> {
-        match self.inbox().try_send_lines(bytes, lines) {
-            Ok(due) => {
-                self.spawn_pass(due);
-                Ok(())
-            }
-            Err(bytes) => {
-                // The lines that fill the inbox are before this operation: a pass that applies it has
-                // taken all of them.
-                self.spawn_pass(self.inbox().send(self.notify_ready()));
-                Err(bytes)
-            }
-        }
+    /// When its inbox is full, it returns [`SendStatus::Blocked`]: the lines wait for their sender's turn, and the room
+    /// raises `INBOX_READY` when a batch has them. Until then the caller sends nothing else through this membership; its
+    /// drop sends a leave that comes after the lines.
+    pub fn send_lines(&self, bytes: Box<[u8]>, lines: u32) -> SendStatus {
+        let (status, due) = self.inbox().send_lines(bytes, lines, |bytes, lines| {
+            let charge = self.room.charge_memory(bytes.len());
+            BlockedLines { bytes, lines, sender: self.requester(), charge }
+        });
+        self.spawn_pass(due);
+        status
     }
 
     /// Requests another name in the room. The room raises `RENAMED` or `NAME_TAKEN`, after which the caller
@@ -83,24 +86,22 @@ impl Membership {
     }
 
     /// Sends `text` to the one member of a name, after all lines that were sent before. The room sends the outcome to
-    /// the peer and raises `REQUEST_DONE`. Returns false when the room's inbox is full: the room raises
-    /// `INBOX_READY` once it has taken the lines that fill it.
-    pub(crate) fn send_whisper(&self, to: UserName, text: &str) -> bool {
-        self.whisper(Addressee::Named(to), text)
+    /// the peer and raises `REQUEST_DONE`. A whisper needs no capacity of the inbox: a connection has one at a time.
+    pub(crate) fn send_whisper(&self, to: UserName, text: &str) {
+        self.whisper(Addressee::Named(to), text);
     }
 
     /// Sends `text` to the member that whispered last to this member in this room, as
     /// [`Membership::send_whisper`] does.
-    pub(crate) fn send_reply(&self, text: &str) -> bool {
-        self.whisper(Addressee::LastWhisperer, text)
+    pub(crate) fn send_reply(&self, text: &str) {
+        self.whisper(Addressee::LastWhisperer, text);
     }
 
-    fn whisper(&self, to: Addressee, text: &str) -> bool {
-        let whisper = Whisper { sender: self.requester(), from: self.user(), to, text: text.into() };
-        let sent = self.inbox().try_send_whisper(Box::new(whisper));
-        let full = sent.is_err();
-        self.spawn_pass(sent.unwrap_or_else(|_| self.inbox().send(self.notify_ready())));
-        !full
+    fn whisper(&self, to: Addressee, text: &str) {
+        let charge = self.room.charge_memory(text.len());
+        let (sender, from) = (self.requester(), self.user());
+        let whisper = Whisper { sender, from, to, text: text.into(), _charge: charge };
+        self.spawn_pass(self.inbox().send(Operation::Whisper(Box::new(whisper))));
     }
 
     /// Requests the room's last `count` lines. The room sends them to the peer and raises `REQUEST_DONE`.
@@ -120,11 +121,6 @@ impl Membership {
         self.spawn_pass(self.inbox().send(Operation::ShowMembers(Box::new(member), listing)));
     }
 
-    /// Returns the number of the room's members, as the last pass has left them.
-    pub(crate) fn member_count(&self) -> usize {
-        self.room.roster().len()
-    }
-
     /// Returns the number of rooms of the server.
     pub(crate) fn room_count(&self) -> usize {
         self.registry.len()
@@ -140,15 +136,6 @@ impl Membership {
     /// them to the peer and raises `REQUEST_DONE`.
     pub(crate) fn request_rooms(&self) {
         self.spawn_pass(self.inbox().send(Operation::ShowRooms { peer: Arc::clone(&self.peer), slot: self.key.slot }));
-    }
-
-    /// Sends a leaver's last lines whatever the inbox's capacity: each connection does so once at most.
-    pub(crate) fn send_final_lines(&self, bytes: Box<[u8]>, lines: u32) {
-        self.spawn_pass(self.inbox().send_final_lines(bytes, lines));
-    }
-
-    fn notify_ready(&self) -> Operation {
-        Operation::NotifyReady { peer: Arc::clone(&self.peer), slot: self.key.slot }
     }
 
     fn requester(&self) -> Requester {

@@ -5,11 +5,14 @@
 
 mod batch;
 mod batch_operations;
+mod blocked_lines;
+mod fair_queue;
 mod fanout;
 pub mod history;
 pub(crate) mod inbox;
 mod line_runs;
 pub mod membership;
+mod membership_charges;
 mod pass_token;
 mod passes;
 pub mod registry;
@@ -19,7 +22,7 @@ pub mod roster;
 mod whisperers;
 
 use crate::config::RoomSettings;
-use crate::limits::memory::MemoryBudget;
+use crate::limits::memory::{MemoryBudget, MemoryCharge};
 use crate::room::batch::PassState;
 use crate::room::history::History;
 use crate::room::inbox::Inbox;
@@ -43,22 +46,31 @@ pub struct Room {
     closed: AtomicBool,
     /// The state of passes. A pass takes it out and puts it back when the room is quiet.
     pass_state: AtomicCell<Option<Box<PassState>>>,
+    /// The budget of the lines in the inbox and in batches.
+    memory: Arc<MemoryBudget>,
 }
 
 impl Room {
-    /// Creates a room without members.
+    /// Creates a room without members, whose lines are charged to `memory`.
     pub(crate) fn new(name: RoomName, settings: &RoomSettings, memory: &Arc<MemoryBudget>) -> Self {
         let (inbox, roster) = (Inbox::new(settings.inbox_bytes), Roster::new());
         let keeps_history = settings.history_lines > 0;
         let history = keeps_history.then(|| Box::new(History::with_memory(settings.history_lines, memory)));
         let pass_state = PassState { history, replay: settings.replay_lines, whisperers: Whisperers::default() };
         let pass_state = AtomicCell::new(Some(Box::new(pass_state)));
-        Self { name, inbox, roster, closed: AtomicBool::new(false), pass_state }
+        Self { name, inbox, roster, closed: AtomicBool::new(false), pass_state, memory: Arc::clone(memory) }
     }
 
     /// Returns the room's name.
     pub fn name(&self) -> RoomName {
         self.name
+    }
+
+    /// Charges `bytes` to the server's memory, until the return value is dropped.
+    fn charge_memory(&self, bytes: usize) -> MemoryCharge {
+        let mut charge = MemoryCharge::new(Some(&self.memory));
+        charge.set(bytes);
+        charge
     }
 
     /// Returns the members.
@@ -69,7 +81,7 @@ impl Room {
 
 impl fmt::Debug for Room {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, inbox, roster, closed, pass_state: _ } = self;
+        let Self { name, inbox, roster, closed, pass_state: _, memory: _ } = self;
         let mut room = f.debug_struct("Room");
         room.field("name", name).field("inbox", inbox).field("roster", roster).field("closed", closed);
         room.finish_non_exhaustive()

@@ -115,13 +115,15 @@ async fn run(registry: Arc<Registry>, room: Arc<Room>) {
 }
 
 /// Removes the room from the registry and raises `ROOM_FAILED` for its members and for the peers whose
-/// joins and leaves wait in its inbox. `Inbox::complete` is not called, so that no pass starts any more.
+/// joins, leaves and blocked lines wait in its inbox. `Inbox::complete` is not called, so that no pass starts any more.
 fn close_failed_room(registry: &Registry, room: &Arc<Room>) {
     registry.remove(room);
     let mut metrics = MetricsDelta::default();
     for operation in room.inbox.take(usize::MAX) {
-        if let Operation::Join(member) | Operation::Leave(member) = operation {
-            member.raise(PeerEvents::ROOM_FAILED, &mut metrics);
+        match operation {
+            Operation::Join(member) | Operation::Leave(member) => member.raise(PeerEvents::ROOM_FAILED, &mut metrics),
+            Operation::SendBlockedLines(lines) => lines.sender.raise(PeerEvents::ROOM_FAILED, &mut metrics),
+            _ => {}
         }
     }
     for (key, peer) in room.roster().snapshot().iter() {

@@ -2,8 +2,9 @@
 
 use crate::metrics::counters::{Counters, MetricsDelta};
 use crate::room::Room;
-use crate::room::batch::{Batch, CommittedBatch};
+use crate::room::batch::{Batch, CarriedState, CommittedBatch};
 use crate::room::fanout::Fanout;
+use crate::room::membership_charges::MembershipCharges;
 use crate::room::replies::DeferredReplies;
 use crate::text::names::RoomName;
 use std::sync::atomic::Ordering;
@@ -20,11 +21,18 @@ pub(super) const DELIVERIES_PER_YIELD: usize = 128;
 /// members.
 const DELIVERIES_PER_GATHER: usize = 8;
 
-/// The most operations that are gathered at a time: half a slice.
-pub(super) const OPERATIONS_PER_GATHER: usize = 1_024;
+/// The most work of one gather during a pass, in operations: as much as 16 deliveries, so that a crowd that sends
+/// operations on and on makes a pass three times as long at most. One operation more may cost a copy of the roster.
+pub(super) const COST_PER_GATHER: usize = 256;
 
 /// The number of operations that cost as much as one delivery: applying one takes about 200 ns.
 const OPERATIONS_PER_DELIVERY: usize = 16;
+
+/// The number of bytes that cost as much to append to a batch as one operation.
+pub(super) const BYTES_PER_OPERATION: usize = 4_096;
+
+/// The number of a roster's entries that cost as much to copy as one operation.
+pub(super) const ENTRIES_PER_OPERATION: usize = 8;
 
 /// The cost of a reply, and of a delivery with a replay, in deliveries: either may render 64 KiB of history.
 pub(super) const REPLY_COST: usize = 8;
@@ -44,26 +52,26 @@ pub(crate) trait PassHost {
     fn on_quiet(&self);
 }
 
-/// The work of one poll, in deliveries. All kinds of work in all passes of a poll are charged to the same
+/// The work of one poll, in operations. All kinds of work in all passes of a poll are charged to the same
 /// slice, and before they are done.
 #[derive(Debug, Default)]
 struct Slice {
     /// The work since the last yield.
     used: usize,
-    /// The work since operations were last gathered.
+    /// The work in deliveries since operations were last gathered.
     ungathered: usize,
 }
 
 impl Slice {
-    /// Charges work of which a gather is due after some amount. Yields are left to [`Slice::charge`].
-    fn charge_delivery(&mut self, cost: usize) {
-        self.used += cost;
+    /// Charges work of which a gather is due after some amount, in deliveries. Yields are left to [`Slice::charge`].
+    fn charge_deliveries(&mut self, cost: usize) {
+        self.used += cost * OPERATIONS_PER_DELIVERY;
         self.ungathered += cost;
     }
 
-    /// Yields if the slice is used up, and charges the work in the slice that is current then.
+    /// Yields if the slice is used up, and charges the work, in operations, in the slice that is current then.
     async fn charge(&mut self, cost: usize) {
-        if self.used >= DELIVERIES_PER_YIELD {
+        if self.used >= DELIVERIES_PER_YIELD * OPERATIONS_PER_DELIVERY {
             yield_now().await;
             self.used = 0;
         }
@@ -89,14 +97,15 @@ impl Room {
     /// all members one order, joins and leaves included.
     pub(crate) async fn run_passes(&self, host: &impl PassHost) {
         let mut slice = Slice::default();
-        let mut next = Batch::new(&self.roster, self.closed.load(Ordering::Relaxed), self.pass_state.take());
+        let (closed, pass_state) = (self.closed.load(Ordering::Relaxed), self.pass_state.take());
+        let mut next = Batch::new(self, CarriedState { closed, pass_state, ..CarriedState::default() });
         loop {
-            self.gather_all(&mut next, &mut slice).await;
-            let CommittedBatch { fanout, operations, closed, shutdown_requested, mut metrics, pass_state, replies } =
-                next.commit(&self.roster, &self.inbox);
-            self.closed.store(closed, Ordering::Relaxed);
-            let batch = Batch::after(&self.roster, (closed, shutdown_requested), pass_state);
+            let CommittedBatch { fanout, operations, carried, mut metrics, charges, replies } =
+                self.fill_and_commit(next, &mut slice).await;
+            self.closed.store(carried.closed, Ordering::Relaxed);
+            let batch = self.begin_next(carried, &mut slice).await;
             let mut pass = Pass { room: self, host, incomplete: operations, next: batch, slice };
+            pass.charge_membership_changes(charges, fanout.deliveries()).await;
             pass.deliver(fanout, &mut metrics).await;
             pass.send_replies(replies, &mut metrics).await;
             Pass { next, slice, .. } = pass;
@@ -116,20 +125,68 @@ impl Room {
         }
     }
 
-    /// Gathers the operations that wait now, and leaves those that come meanwhile to the next batch.
-    async fn gather_all(&self, next: &mut Batch, slice: &mut Slice) {
+    /// Gathers the operations that wait now, and leaves those that come meanwhile to the next batch. Then fills the batch
+    /// with blocked lines, and commits it. Blocked lines are chosen this late, so that the line of a light sender that
+    /// comes during a pass is in the next one.
+    async fn fill_and_commit(&self, mut next: Batch, slice: &mut Slice) -> CommittedBatch {
         slice.ungathered = 0;
-        let mut waiting = next.waiting_operations(&self.inbox, 0);
-        while waiting > 0 {
-            let count = waiting.min(OPERATIONS_PER_GATHER);
-            slice.charge(count.div_ceil(OPERATIONS_PER_DELIVERY)).await;
-            next.gather(&self.inbox, count);
-            waiting -= count;
+        let waiting = next.waiting_operations(&self.inbox, 0);
+        self.gather(&mut next, slice, (waiting, usize::MAX)).await;
+        self.take_blocked_lines(&mut next, slice).await;
+        slice.charge(next.commit_cost()).await;
+        next.commit(&self.roster, &self.inbox)
+    }
+
+    /// Creates the batch after a committed one. Applies a shutdown that is due, and takes few blocked lines at once, so
+    /// that a single sender that fills the inbox goes on during the pass.
+    async fn begin_next(&self, carried: CarriedState, slice: &mut Slice) -> Batch {
+        let mut next = Batch::new(self, carried);
+        if let Some(cost) = next.shutdown_cost() {
+            slice.charge(cost).await;
+            next.apply_shutdown();
+        }
+        if next.blocked_lines_are_few(self.inbox.batch_capacity()) {
+            self.take_blocked_lines(&mut next, slice).await;
+            next.raise_inbox_ready();
+        }
+        next
+    }
+
+    /// Applies at most `count` of the operations that wait, until their cost has come to `most`.
+    async fn gather(&self, next: &mut Batch, slice: &mut Slice, (count, most): (usize, usize)) {
+        let mut spent = 0;
+        for operation in self.inbox.take(count) {
+            let cost = next.operation_cost(&operation);
+            slice.charge(cost).await;
+            next.apply_or_queue(operation);
+            spent += cost;
+            if spent >= most {
+                break;
+            }
+        }
+        next.charge_memory();
+    }
+
+    /// Moves blocked lines into the batch, in fair order, as long as it has capacity.
+    async fn take_blocked_lines(&self, next: &mut Batch, slice: &mut Slice) {
+        let capacity = self.inbox.batch_capacity();
+        while let Some(cost) = next.blocked_lines_cost(capacity) {
+            slice.charge(cost).await;
+            next.take_blocked_lines(&self.inbox);
         }
     }
 }
 
 impl<H: PassHost> Pass<'_, H> {
+    /// Charges the batch's joins, leaves and renames for its `deliveries`.
+    async fn charge_membership_changes(&mut self, mut charges: MembershipCharges, deliveries: usize) {
+        let share = charges.share(deliveries);
+        while charges.len() > 0 {
+            self.charge(1).await;
+            charges.charge_some(OPERATIONS_PER_DELIVERY, share);
+        }
+    }
+
     /// Delivers the batch to the members that joined or left in it, then to all others.
     async fn deliver(&mut self, mut fanout: Fanout, metrics: &mut MetricsDelta) {
         while let Some(cost) = fanout.next_partial_cost() {
@@ -155,17 +212,16 @@ impl<H: PassHost> Pass<'_, H> {
         if self.slice.ungathered >= DELIVERIES_PER_GATHER {
             self.checkpoint().await;
         }
-        self.slice.charge_delivery(cost);
+        self.slice.charge_deliveries(cost);
     }
 
     /// Gathers operations for the next batch, delivers to its joiners, and yields if the slice is used up.
     async fn checkpoint(&mut self) {
         self.slice.ungathered = 0;
-        let inbox = &self.room.inbox;
-        let count = self.next.waiting_operations(inbox, self.incomplete).min(OPERATIONS_PER_GATHER);
-        self.slice.charge(count.div_ceil(OPERATIONS_PER_DELIVERY)).await;
-        self.next.gather(inbox, count);
-        self.slice.charge(self.next.joiners_cost(DELIVERIES_PER_GATHER)).await;
+        let count = self.next.waiting_operations(&self.room.inbox, self.incomplete);
+        self.room.gather(&mut self.next, &mut self.slice, (count, COST_PER_GATHER)).await;
+        let cost = self.next.joiners_cost(DELIVERIES_PER_GATHER) * OPERATIONS_PER_DELIVERY;
+        self.slice.charge(cost).await;
         self.next.deliver_to_joiners(DELIVERIES_PER_GATHER);
     }
 }

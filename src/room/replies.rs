@@ -114,7 +114,7 @@ impl Batch {
 
     /// Delivers a whisper to its addressee, and the outcome to the sender.
     fn deliver_whisper(&mut self, whisper: &Whisper, metrics: &mut MetricsDelta) {
-        let Whisper { sender, from, to, text } = whisper;
+        let Whisper { sender, from, to, text, _charge: _ } = whisper;
         let mut outcome = Vec::new();
         if let Some((key, member)) = self.find_addressee(sender, *to, &mut outcome) {
             replies::push_whisper_sent(&mut outcome, &key.name, text);

@@ -28,6 +28,11 @@ impl Whisperers {
         self.0.get(&addressee).copied()
     }
 
+    /// Returns the number of entries.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Follows a batch: forgets the whispers to the peers that left in it, and gives the members that were renamed in
     /// it their new names. Costs one walk, as the copy of the roster does that such a batch makes.
     pub(crate) fn follow(&mut self, left: &HashSet<PeerId>, renamed: &HashMap<PeerId, UserName>) {

@@ -106,20 +106,18 @@ impl ConnectionState {
         *self = Self::NotJoined;
     }
 
-    /// Calls `send`, which sends a request to the member's room, and moves to `AwaitingReply` if it returns true. Returns
-    /// what `send` returns, and false without a call in any state but `Joined`.
-    pub(super) fn begin_request(&mut self, send: impl FnOnce(&mut Membership) -> bool) -> bool {
-        match mem::replace(self, Self::Left) {
+    /// Calls `send`, which sends a request to the member's room, and moves to `AwaitingReply`. Returns false, without the
+    /// call, in any state but `Joined`.
+    pub(super) fn begin_request(&mut self, send: impl FnOnce(&mut Membership)) -> bool {
+        let (next, is_sent) = match mem::replace(self, Self::Left) {
             Self::Joined(mut membership) => {
-                let is_sent = send(&mut membership);
-                *self = if is_sent { Self::AwaitingReply(membership) } else { Self::Joined(membership) };
-                is_sent
+                send(&mut membership);
+                (Self::AwaitingReply(membership), true)
             }
-            other => {
-                *self = other;
-                false
-            }
-        }
+            other => (other, false),
+        };
+        *self = next;
+        is_sent
     }
 
     /// Moves from `Joined` to `SwitchingRooms`. `next` is the requested membership of the other room, in the slot that

@@ -89,7 +89,7 @@ fn a_late_failure_of_the_previous_room_ends_no_other_membership() {
         assert!(state.apply_room_events(A, PeerEvents::ROOM_FAILED).end.is_none());
         assert_eq!((room(&state).as_str(), state.awaits_room()), ("b", false));
     }
-    assert!(state.begin_request(|_| true));
+    assert!(state.begin_request(|_| {}));
     state.apply_room_events(A, PeerEvents::REQUEST_DONE | PeerEvents::RENAMED);
     assert!(state.awaits_room(), "room b has not answered");
     assert_eq!(state.apply_room_events(B, PeerEvents::ROOM_FAILED).end, Some(MembershipEnd::RoomFailed));
@@ -172,11 +172,9 @@ fn a_shutdown_in_the_middle_of_a_switch_leaves_nothing_outstanding() {
 fn a_request_pauses_input_until_it_is_answered() {
     for answer in [PeerEvents::REQUEST_DONE, PeerEvents::RENAMED, PeerEvents::NAME_TAKEN] {
         let mut state = joined();
-        assert!(state.begin_request(|_| true) && state.awaits_room());
-        assert!(!state.begin_request(|_| true), "one at a time");
+        assert!(state.begin_request(|_| {}) && state.awaits_room());
+        assert!(!state.begin_request(|_| {}), "one at a time");
         state.apply_room_events(A, answer);
         assert!(!state.awaits_room());
     }
-    let mut state = joined();
-    assert!(!state.begin_request(|_| false) && !state.awaits_room(), "a request that was not sent is not awaited");
 }

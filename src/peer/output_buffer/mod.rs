@@ -6,7 +6,7 @@ use crate::limits::memory::{
     CHARGE_UNIT, KERNEL_SEND_BUFFER, MemoryBudget, MemoryCharge, MemoryPressure, RegisteredBacklog,
 };
 use crate::peer::byte_sink::ByteSink;
-use crate::peer::line_batch::{LineBatch, count_lines, extend_with_cr};
+use crate::peer::line_batch::{DropPrecedence, LineBatch, count_lines, extend_with_cr};
 use crate::peer::output::{DrainStatus, Encode, OutputOp, OutputSettings, PutOutcome};
 use crate::peer::route::Route;
 use crate::peer::waiting_output::{DroppedLines, SegmentKind, WaitingOutput};
@@ -77,6 +77,8 @@ pub(crate) struct OutputBuffer {
     settings: OutputSettings,
     /// Lines dropped since the last that was kept.
     gap: u64,
+    /// Lines of [`DropPrecedence::Low`] among these.
+    low_gap: u64,
     /// Lines accepted by this buffer.
     lines: u64,
     /// Lines of these that were dropped.
@@ -104,6 +106,7 @@ impl OutputBuffer {
             waiting: WaitingOutput::default(),
             settings,
             gap: 0,
+            low_gap: 0,
             lines: 0,
             lines_lost: 0,
             sink_blocked: false,
@@ -157,15 +160,15 @@ impl OutputBuffer {
         self.encoded.extend(&direct[written..begun_end]);
         // The rest waits with LF alone: with CR LF each line before it was a byte longer.
         let added = if self.settings.route == Route::DirectCrLf { count_lines(&direct[..begun_end]) } else { 0 };
-        for (minute, lines) in batch.runs_after(begun_end - usize::try_from(added).unwrap_or_default()) {
+        for (minute, precedence, lines) in batch.runs_after(begun_end - usize::try_from(added).unwrap_or_default()) {
             if batch.is_last() {
                 self.tell_gap();
                 self.waiting.push(SegmentKind::Lines(minute), lines);
             } else {
-                self.keep(minute, lines, Some(batch));
+                self.keep((minute, precedence), lines, Some(batch));
             }
         }
-        self.lose(batch.dropped_after());
+        self.lose(batch.dropped_after(), DropPrecedence::Low);
         let blocked = was_empty && written < direct.len() || batch.dropped_after() > 0;
         PutOutcome { blocked, skipped: self.lines_lost > lost_before, ..PutOutcome::default() }
     }
@@ -186,7 +189,7 @@ impl OutputBuffer {
             }
             OutputOp::Reply(lines) => {
                 self.lines += count_lines(&lines);
-                self.keep(Minute::now(), &lines, None);
+                self.keep((Minute::now(), DropPrecedence::Low), &lines, None);
             }
             OutputOp::Raw(bytes) => {
                 self.tell_gap();
@@ -284,7 +287,7 @@ impl OutputBuffer {
         let (head, tail) = self.encoded.as_slices();
         self.lines_lost += self.waiting.count_lines() + count_lines(head) + count_lines(tail);
         (self.encoded, self.waiting) = (VecDeque::new(), WaitingOutput::default());
-        self.gap = 0;
+        (self.gap, self.low_gap) = (0, 0);
         self.registration = None;
         self.update_charge();
     }
@@ -293,7 +296,7 @@ impl OutputBuffer {
     /// no lines.
     pub(crate) fn drop_lines(&mut self) {
         let DroppedLines { lines, notices, told } = self.waiting.drop_lines();
-        self.lose(lines);
+        self.lose(lines, DropPrecedence::Low);
         // The lines that a dropped notice told are told again, and the notice itself did not go out.
         self.gap += told;
         self.lines_lost += notices;
@@ -362,9 +365,13 @@ impl OutputBuffer {
     /// Keeps as many whole lines as the limit allows, and drops the others (rules 3 to 7). Keeps them in the memory of
     /// their batch where that is shared.
     ///
+    /// Lines of [`DropPrecedence::High`] may fill half of the limit. So a slow reader of a room with a flooder loses the
+    /// flooder's lines, and the others reach it within the time that half a backlog takes.
+    ///
     /// After a gap it starts again only when half of the limit is free, so that a reader just short of keeping up
-    /// gets long stretches and few notices.
-    fn keep(&mut self, minute: Minute, lines: &[u8], batch: Option<&LineBatch>) {
+    /// gets long stretches and few notices. After a gap in the lines of high precedence alone, lines of low precedence
+    /// are kept at once.
+    fn keep(&mut self, (minute, precedence): (Minute, DropPrecedence), lines: &[u8], batch: Option<&LineBatch>) {
         let (mut limit, held) = (self.limit(), self.held());
         if self.charge.pressure() == MemoryPressure::Full {
             if let Some(budget) = self.charge.budget() {
@@ -372,9 +379,13 @@ impl OutputBuffer {
             }
             limit = 0;
         }
+        let is_high = precedence == DropPrecedence::High;
+        if is_high {
+            limit /= 2;
+        }
         if self.gap > 0 {
-            if held > limit / 2 {
-                return self.lose(count_lines(lines));
+            if held > limit / 2 && (is_high || self.low_gap > 0) {
+                return self.lose(count_lines(lines), precedence);
             }
             self.tell_gap();
         }
@@ -385,11 +396,12 @@ impl OutputBuffer {
             Some(shared) => self.waiting.push_shared(minute, shared),
             None => self.waiting.push(SegmentKind::Lines(minute), &lines[..kept]),
         }
-        self.lose(count_lines(&lines[kept..]));
+        self.lose(count_lines(&lines[kept..]), precedence);
     }
 
-    fn lose(&mut self, lines: u64) {
+    fn lose(&mut self, lines: u64, precedence: DropPrecedence) {
         self.gap += lines;
+        self.low_gap += if precedence == DropPrecedence::Low { lines } else { 0 };
         self.lines_lost += lines;
     }
 
@@ -397,7 +409,7 @@ impl OutputBuffer {
         if self.gap > 0 {
             self.lines += 1;
             self.waiting.push_notice(Minute::now(), self.gap, messages::skipped_notice(self.gap).as_bytes());
-            self.gap = 0;
+            (self.gap, self.low_gap) = (0, 0);
         }
     }
 

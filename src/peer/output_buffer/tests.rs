@@ -657,3 +657,40 @@ proptest! {
         prop_assert_eq!(budget.backlogs(), 0);
     }
 }
+
+/// A flooder's lines come between those of a light sender, and the peer reads nothing, then reads slowly.
+#[test]
+fn slow_reader_loses_the_lines_of_high_precedence_and_no_other() {
+    const LIMIT: usize = 2_000;
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(LIMIT), None), Pipe::default());
+    let heavy = format!("flooder: {}\n", "x".repeat(90)).repeat(5);
+    let mut expected = Vec::new();
+    for number in 0..100 {
+        let light = format!("alice: {number}\n");
+        let text = format!("{heavy}{light}");
+        let batch = EncodedBatch::new(Bytes::from(text.clone()), 6).with_high_precedence(&[0..heavy.len()]);
+        buffer.put(batch.whole(Route::DirectLf), buffer.settings, &pipe);
+        expected.push(light.trim_end().to_owned());
+        assert!(buffer.held() <= LIMIT, "{}", buffer.held());
+        // The peer reads a fifth of what is said.
+        pipe.allow(100);
+        buffer.drain_once(&pipe);
+    }
+    drain_all(&mut buffer, &pipe);
+    let seen = pipe.text();
+    assert!(seen.lines().filter(|line| line.starts_with("alice")).eq(&expected), "{seen}");
+    let skipped = seen.lines().filter_map(|line| line.strip_prefix("*** ")?.split_once(" line"));
+    let skipped: usize = skipped.map(|(count, _)| count.parse::<usize>().unwrap()).sum();
+    let kept = seen.lines().filter(|line| line.starts_with("flooder")).count();
+    assert_eq!((kept + skipped, kept > 10), (500, true), "each line is kept or told");
+}
+
+#[test]
+fn lines_of_high_precedence_fill_half_of_the_limit() {
+    for (range, kept) in [(0..8, 4), (0..0, 8), (4..8, 4), (0..4, 8)] {
+        let (mut buffer, pipe) = (OutputBuffer::new(settings(8), None), Pipe::default());
+        let batch = EncodedBatch::new(Bytes::from_static(b"a\nb\nc\nd\n"), 4);
+        buffer.put(batch.with_high_precedence(&[range.clone()]).whole(Route::DirectLf), buffer.settings, &pipe);
+        assert_eq!(buffer.held(), kept, "{range:?}");
+    }
+}

@@ -36,7 +36,7 @@ fn shown(history: &mut History, count: usize) -> Vec<String> {
     let batch = history.render_last(count).into_batch();
     let whole = batch.whole(Route::Buffered);
     let mut lines = Vec::new();
-    for (minute, run) in whole.runs_after(0) {
+    for (minute, _, run) in whole.runs_after(0) {
         let run = str::from_utf8(run).unwrap().lines();
         lines.extend(run.map(|line| format!("{} {}", minute.0, line.strip_prefix("*** ").unwrap())));
     }

@@ -2,6 +2,7 @@ use super::*;
 use crate::config::SlowReader;
 use crate::peer::PeerId;
 use crate::peer::events::{MembershipSlot, PeerEvents};
+use crate::room::membership::SendStatus;
 use std::io;
 use std::task::{Context, Waker};
 use tokio::task::yield_now;
@@ -73,7 +74,7 @@ async fn removed_room_keeps_no_memory() {
     let member = join(&registry, &first);
     settle().await;
     for _ in 0..100 {
-        member.send_lines(vec![b'\n'; 10_000].into(), 10_000).unwrap();
+        assert_eq!(member.send_lines(vec![b'\n'; 10_000].into(), 10_000), SendStatus::Accepted);
         settle().await;
     }
     let room = Arc::downgrade(&member.room);
@@ -232,7 +233,7 @@ fn pass_that_is_dropped_between_two_slices_goes_on_where_it_was() {
     let before = registry.counters().read();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
-        members[0].send_lines(Box::from(&b"u0: a\n"[..]), 1).unwrap();
+        assert_eq!(members[0].send_lines(Box::from(&b"u0: a\n"[..]), 1), SendStatus::Accepted);
         for _ in 0..2 {
             yield_now().await;
         }

@@ -27,12 +27,11 @@ async fn shutdown_notice_is_the_last_line_whatever_is_requested() {
     const NOTICE: &str = "*** server is shutting down\n";
     let requests = |peer: &Arc<Peer<TextSink>>| {
         let sender = Requester { peer: Arc::clone(peer) as _, slot: MembershipSlot::A };
-        let (to, text) = (Addressee::Named(name("u1")), "hi".into());
         [
             Operation::ShowMembers(Box::new(joiner(peer)), MemberListing::Who),
             Operation::ShowRooms { peer: Arc::clone(peer) as _, slot: MembershipSlot::A },
             show_history(peer, 9),
-            Operation::Whisper(Box::new(Whisper { sender, from: name("u0"), to, text })),
+            whisper(sender, "u1"),
             Operation::SendLines { bytes: Box::from(&b"u0: a\n"[..]), lines: 1 },
             rename(peer, "u0", "al"),
         ]
