@@ -290,6 +290,30 @@ fn server_whose_file_limit_is_lowered_recovers() {
     assert!((1..50).contains(&complaints), "the pauses between attempts do not grow: {complaints} attempts");
 }
 
+/// Waiting and refused connections take descriptors of the reserve, and no more than it has.
+#[test]
+fn crowd_before_a_full_server_never_uses_up_its_descriptors() {
+    let mut command = Command::new("sh");
+    let script = format!("ulimit -n 100; exec {} 0 --bind 127.0.0.1 -v", env!("CARGO_BIN_EXE_roomcast"));
+    let mut server = ServerProcess::start_command(command.args(["-c", &script]));
+    let _members: Vec<Client> = (0..18).map(|id| server.join("room", &format!("u{id}"))).collect();
+    for _ in 0..3 {
+        let crowd: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+        let answered = crowd.iter().filter(|stream| {
+            stream.set_read_timeout(Some(common::DEADLINE)).unwrap();
+            // The first byte is of the welcome or of the reason; a reset may have overtaken it.
+            (&**stream).read(&mut [0]).is_ok_and(|count| count == 1)
+        });
+        assert!(answered.count() > 250, "too few clients were answered");
+        drop(crowd);
+        server.join("room", "visitor").leave();
+    }
+    server.send_signal("TERM");
+    let (code, log) = server.wait_for_exit();
+    assert_eq!(code, Some(0));
+    assert!(!log.contains("can't accept"), "no descriptor was left: {log}");
+}
+
 #[test]
 fn refusals_are_logged_with_their_reason() {
     let mut server = ServerProcess::start(&["-v", "--exempt", "none", "--max-per-address", "1"]);

@@ -84,6 +84,9 @@ struct PendingOutput(VecDeque<OutputOp>);
 /// One connection.
 pub(crate) struct Connection {
     context: Arc<ServerContext>,
+    /// The entry in the queue of connections that have not joined; `None` once a room has admitted the peer. Before the
+    /// peer, so that it is dropped first: a connection whose place is free already can't make way.
+    login_ticket: Option<Arc<LoginTicket>>,
     peer: Arc<Peer<Socket>>,
     state: ConnectionState,
     line_decoder: LineDecoder,
@@ -125,8 +128,6 @@ pub(crate) struct Connection {
     /// The protocol of its listener.
     protocol: ListenerProtocol,
     login_attempts: LoginAttempts,
-    /// The entry in the queue of connections that have not joined; `None` once a room has admitted the peer.
-    login_ticket: Option<Arc<LoginTicket>>,
 }
 
 impl Connection {

@@ -3,12 +3,19 @@
 use crate::limits::address_budget::AddressBudget;
 use crate::limits::addresses::AddressSlot;
 use crate::limits::memory::MemoryBudget;
+use std::future::ready;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use tokio::task::unconstrained;
 
 /// The permit of a connection: a place of the server's, and a slot of its address's. Both are free when it is dropped. As
 /// small as a pointer: each connection has one.
 #[derive(Debug)]
 pub(crate) struct ConnectionPermit(AddressSlot);
+
+/// A permit that waits for its place. Its drop leaves the queue.
+pub(crate) type PendingPermit = Pin<Box<dyn Future<Output = ConnectionPermit> + Send>>;
 
 impl ConnectionPermit {
     /// Takes a place for the connection of `slot`.
@@ -19,10 +26,18 @@ impl ConnectionPermit {
         if slot.server().try_take_place() { Ok(Self(slot)) } else { Err(slot) }
     }
 
-    /// Waits for a place for the connection of `slot`, and takes it.
-    pub(crate) async fn acquire(slot: AddressSlot) -> Self {
-        slot.server().take_place().await;
-        Self(slot)
+    /// Waits for a place for the connection of `slot`, and takes it. The connection is in the queue when this returns, so
+    /// a place that is free from then on is its own.
+    pub(crate) fn acquire(slot: AddressSlot) -> PendingPermit {
+        // Tokio's budget of a task must not keep the first poll from entering the queue.
+        let mut pending: PendingPermit = Box::pin(unconstrained(async move {
+            slot.server().take_place().await;
+            Self(slot)
+        }));
+        match pending.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(permit) => Box::pin(ready(permit)),
+            Poll::Pending => pending,
+        }
     }
 
     /// Returns the budget that the connections of the address share.
@@ -48,7 +63,6 @@ pub(crate) mod tests {
     use crate::limits::addresses::{AddressBook, AddressKey, AddressLimits};
     use crate::limits::rate::RateLimit;
     use crate::limits::server_limits::ServerLimits;
-    use futures::FutureExt;
     use std::num::NonZeroU32;
     use std::time::Instant;
 
@@ -66,8 +80,7 @@ pub(crate) mod tests {
         let (server, mut slots) = slots(1, 3);
         let first = ConnectionPermit::try_acquire(slots.pop().unwrap()).unwrap();
         let slot = ConnectionPermit::try_acquire(slots.pop().unwrap()).unwrap_err();
-        let mut waiting = Box::pin(ConnectionPermit::acquire(slot));
-        assert!((&mut waiting).now_or_never().is_none());
+        let waiting = ConnectionPermit::acquire(slot);
         drop(first);
         let overtaking = ConnectionPermit::try_acquire(slots.pop().unwrap());
         assert!(overtaking.is_err(), "a later connection gets the place of one that waits");
@@ -82,8 +95,7 @@ pub(crate) mod tests {
     async fn connection_that_waits_no_longer_takes_no_place() {
         let (server, mut slots) = slots(1, 2);
         let first = ConnectionPermit::try_acquire(slots.pop().unwrap()).unwrap();
-        let mut waiting = Box::pin(ConnectionPermit::acquire(slots.pop().unwrap()));
-        assert!((&mut waiting).now_or_never().is_none());
+        let waiting = ConnectionPermit::acquire(slots.pop().unwrap());
         drop(first);
         drop(waiting);
         assert_eq!(server.taken_places(), 0);

@@ -2,14 +2,15 @@
 
 use super::refusal::RefusalReason;
 use crate::config::{ExemptNetworks, NetworkSettings, RESERVED_FILES};
-use crate::limits::addresses::{AddressBook, AddressLimits, AddressRefusal, AddressSlot};
-use crate::limits::connection_permit::ConnectionPermit;
+use crate::limits::addresses::{AddressBook, AddressLimits, AddressRefusal};
+use crate::limits::connection_permit::{ConnectionPermit, PendingPermit};
 use crate::limits::login_queue::{LoginQueue, LoginTicket};
 use crate::limits::memory::{MemoryBudget, MemoryPressure};
 use crate::limits::permits::{Permit, Permits};
 use crate::limits::rate::RateLimit;
 use crate::limits::server_limits::ServerLimits;
 use crate::peer::PeerId;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -80,11 +81,16 @@ pub(super) struct Entrant {
 }
 
 /// A connection that waits for a place.
-#[derive(Debug)]
 pub(super) struct WaitingEntrant {
-    slot: AddressSlot,
+    place: PendingPermit,
     /// Its descriptor's part of the reserve.
-    _permit: Permit,
+    _reserve: Permit,
+}
+
+impl fmt::Debug for WaitingEntrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WaitingEntrant")
+    }
 }
 
 impl Admission {
@@ -137,9 +143,13 @@ impl Admission {
             Ok(permit) => Ok(Admitted::Serve(self.entrant(records, permit))),
             Err(_) if !may_use_reserve => Err(RefusalReason::Reserved),
             Err(slot) => {
-                let permit = self.waiting.try_acquire().ok_or(RefusalReason::Full)?;
+                let reserve = self.waiting.try_acquire().ok_or(RefusalReason::Full)?;
+                // In the queue first: the place of the connection that makes way must not go to another one.
+                let place = ConnectionPermit::acquire(slot);
                 let makes_way = records.logins.make_way();
-                makes_way.then_some(Admitted::Wait(WaitingEntrant { slot, _permit: permit })).ok_or(RefusalReason::Full)
+                makes_way
+                    .then_some(Admitted::Wait(WaitingEntrant { place, _reserve: reserve }))
+                    .ok_or(RefusalReason::Full)
             }
         }
     }
@@ -149,7 +159,7 @@ impl Admission {
     /// # Errors
     /// The reason for a refusal, when no place is free in time or the server shuts down.
     pub(super) async fn wait(&self, waiting: WaitingEntrant) -> Result<Entrant, RefusalReason> {
-        let place = timeout(PLACE_TIMEOUT, ConnectionPermit::acquire(waiting.slot));
+        let place = timeout(PLACE_TIMEOUT, waiting.place);
         let place = self.shutdown.run_until_cancelled(place).await.ok_or(RefusalReason::Shutdown)?;
         let permit = place.map_err(|_| RefusalReason::Full)?;
         Ok(self.entrant(&mut *self.records.lock().await, permit))
@@ -282,6 +292,21 @@ mod tests {
         let newcomer = place.await.unwrap();
         assert!(!newcomer.ticket.makes_way());
         assert_eq!(admission.connections(), 2);
+    }
+
+    /// The task of the connection that waits starts after the place is free.
+    #[tokio::test]
+    async fn place_of_a_connection_that_makes_way_goes_to_the_one_that_asked_for_it() {
+        let admission = admission(1, |_| {});
+        let silent = serve(&admission, 1).await;
+        let Admitted::Wait(waiting) = admission.admit(Some(ip(2)), Instant::now()).await else {
+            panic!("no connection makes way")
+        };
+        drop(silent);
+        assert_eq!(refuse(&admission, 3).await, RefusalReason::Full);
+        assert!(admission.wait(waiting).await.is_ok());
+        assert_eq!(admission.connections(), 0);
+        serve(&admission, 3).await;
     }
 
     #[tokio::test(start_paused = true)]
