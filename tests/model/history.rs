@@ -327,6 +327,19 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Returns a step of a history in which backlogs overflow: the kernel's buffers hold about 200 KiB before the backlog
+/// begins.
+fn small_backlog_step() -> impl Strategy<Value = Step> {
+    let slot = || 0..3usize;
+    let flood = (slot(), 1usize..40, prop_oneof![1usize..200, 6_000usize..19_000]);
+    prop_oneof![
+        4 => flood.prop_map(|(slot, lines, length)| Step::Flood { slot, lines, length }),
+        2 => slot().prop_map(|slot| Step::StopReading { slot }),
+        1 => slot().prop_map(|slot| Step::ReadOn { slot }),
+        4 => step(),
+    ]
+}
+
 /// Returns the strategy of all histories.
 pub fn history() -> impl Strategy<Value = History> {
     let profile = prop_oneof![
@@ -334,8 +347,11 @@ pub fn history() -> impl Strategy<Value = History> {
         6 => Just(Profile::DuplicateNames),
         4 => Just(Profile::Replay),
         1 => Just(Profile::Delayed),
-        1 => Just(Profile::SmallBacklog),
     ];
-    (profile, prop::collection::vec(step(), 1..24), prop::bool::weighted(0.05))
-        .prop_map(|(profile, steps, shuts_down)| History { profile, steps, shuts_down })
+    let shuts_down = prop::bool::weighted;
+    prop_oneof![
+        30 => (profile, prop::collection::vec(step(), 1..24), shuts_down(0.05)),
+        1 => (Just(Profile::SmallBacklog), prop::collection::vec(small_backlog_step(), 1..16), shuts_down(0.4)),
+    ]
+    .prop_map(|(profile, steps, shuts_down)| History { profile, steps, shuts_down })
 }

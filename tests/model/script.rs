@@ -139,9 +139,10 @@ pub fn packets(client: usize, start: (usize, bool), actions: &[Action], end: End
         };
         sent.packets.push(packet);
     }
-    if end == End::Quit {
+    if matches!(end, End::Quit | End::HalfClose) {
         let text = sent.next_text(client);
-        sent.packets.push(format!("/quit {text}\n"));
+        // A line that is unfinished at the end of the input counts.
+        sent.packets.push(if end == End::Quit { format!("/quit {text}\n") } else { text });
     }
     sent
 }

@@ -18,6 +18,9 @@ const STEP_DEADLINE: Duration = Duration::from_secs(10);
 /// The same while a history that failed is shrunk.
 const SHRINKING_DEADLINE: Duration = Duration::from_millis(300);
 
+/// The number of polls that a server gets for its shutdown before slow readers read on.
+const SHUTDOWN_POLLS: usize = 20;
+
 /// The number of polls after which a wait sleeps between polls.
 const BUSY_POLLS: usize = 200;
 
@@ -154,6 +157,10 @@ impl<'a> Case<'a> {
         if shuts_down {
             self.model.shut_down();
             self.server.begin_shutdown();
+            // The server ends while clients read nothing.
+            for _ in 0..SHUTDOWN_POLLS {
+                yield_now().await;
+            }
         }
         for slot in 0..SLOTS {
             self.read_on(slot);
