@@ -107,10 +107,10 @@ impl Participant {
 
     /// Sends the first packet, and waits for the client's own `has joined`.
     async fn await_join(&mut self) {
-        let first = self.sent.packets.remove(0);
+        let first = self.sent.writes.remove(0);
         write_all(&self.stream, first.as_bytes()).await.unwrap();
         let mut buffer = [0; 1 << 10];
-        while self.received.iter().filter(|byte| **byte == b'\n').count() <= WELCOME.len() {
+        while self.received.split(|byte| *byte == b'\n').count() <= WELCOME.len() + 1 {
             let count = read(&self.stream, &mut buffer).await.unwrap();
             assert!(count > 0, "an anchor can't join");
             self.received.extend_from_slice(&buffer[..count]);
@@ -130,7 +130,7 @@ impl Participant {
             // The server waits for the end of the input of a client that it has closed. Fails after a reset.
             drop(SockRef::from(&*reader).shutdown(Shutdown::Write));
         });
-        for packet in &sent.packets {
+        for packet in &sent.writes {
             if write_all(&stream, packet.as_bytes()).await.is_err() {
                 // The server has refused the client.
                 break;

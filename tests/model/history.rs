@@ -122,9 +122,11 @@ pub enum Step {
         lines: usize,
         length: usize,
     },
-    /// Ends the client's input, after an unfinished line if there is one; the client reads on to its end.
+    /// Sends lines and ends the client's input at once, after an unfinished line if there is one; the client reads on to
+    /// its end.
     HalfClose {
         slot: usize,
+        lines: Vec<(Line, LineEnd)>,
         unfinished: Option<Line>,
     },
     /// Closes the socket, after an unfinished line if there is one.
@@ -319,7 +321,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (slot(), kind, first).prop_map(|(slot, client, first)| Step::Connect { slot, client, first }),
         16 => (slot(), lines, cuts).prop_map(|(slot, lines, cuts)| Step::Send { slot, lines, cuts }),
         2 => (slot(), 1usize..24, 1usize..16_000).prop_map(|(slot, lines, length)| Step::Flood { slot, lines, length }),
-        1 => (slot(), prop::option::of(line())).prop_map(|(slot, unfinished)| Step::HalfClose { slot, unfinished }),
+        2 => (slot(), prop::collection::vec((line(), line_end()), 0..4), prop::option::of(line()))
+            .prop_map(|(slot, lines, unfinished)| Step::HalfClose { slot, lines, unfinished }),
         1 => (slot(), prop::option::of(line())).prop_map(|(slot, unfinished)| Step::Close { slot, unfinished }),
         1 => slot().prop_map(|slot| Step::Reset { slot }),
         1 => slot().prop_map(|slot| Step::StopReading { slot }),

@@ -160,10 +160,10 @@ impl<'a> Order<'a> {
     fn check_texts(&self, recordings: &[Recording]) -> Result<(), String> {
         let mut places: HashMap<&str, (usize, usize)> = HashMap::new();
         for line in self.places.keys() {
-            if let Some(at) = line.find("line ").filter(|_| !line.contains(" is now known as ")) {
-                if places.insert(&line[at..], self.places[line]).is_some() {
-                    return Err(format!("{:?} was said twice", &line[at..]));
-                }
+            if let Some(at) = line.find("line ").filter(|_| !line.contains(" is now known as "))
+                && places.insert(&line[at..], self.places[line]).is_some()
+            {
+                return Err(format!("{:?} was said twice", &line[at..]));
             }
         }
         for recording in recordings.iter().filter(|recording| !recording.is_refused) {
@@ -183,7 +183,7 @@ impl<'a> Order<'a> {
 
     /// Checks that listings equal the members at their place in the order.
     fn check_answers(&self, recording: &Recording) -> Result<(), String> {
-        for answer in recording.answers.iter() {
+        for answer in &recording.answers {
             let Some(visit) = recording.visits.get(answer.visit) else { continue };
             let (chain, place) = self.place(visit, answer.place);
             let mut names = self.members[chain][place].clone();

@@ -87,7 +87,9 @@ impl Model {
     pub fn connect(&mut self) -> ClientId {
         let client = self.clients.len();
         self.clients.push(Client::default());
-        WELCOME.into_iter().for_each(|line| self.show(client, line));
+        for line in WELCOME {
+            self.show(client, line);
+        }
         client
     }
 
@@ -211,7 +213,9 @@ impl Model {
     fn join(&mut self, client: ClientId, room: &str, name: &str) {
         let replayed = self.last_lines(room, self.rules.replay);
         (self.clients[client].room, self.clients[client].name) = (Some(room.to_owned()), name.to_owned());
-        replayed.iter().for_each(|line| self.show(client, &format!("*** {line}")));
+        for line in replayed {
+            self.show(client, &format!("*** {line}"));
+        }
         self.rooms.entry(room.to_owned()).or_default().members.push(client);
         self.clients[client].whisperer = None;
         self.say(room, true, &format!("{name} has joined"));
@@ -331,8 +335,9 @@ impl Model {
     }
 
     fn show_history(&mut self, client: ClientId, room: &str, count: usize) {
-        let lines = self.last_lines(room, count);
-        lines.iter().for_each(|line| self.show(client, &format!("*** {line}")));
+        for line in self.last_lines(room, count) {
+            self.show(client, &format!("*** {line}"));
+        }
     }
 
     /// Returns the last `count` lines of a room. At most half of them, rounded up, are notices, unless there is less

@@ -68,7 +68,8 @@ pub enum End {
 
 /// What one client sends, and what it calls itself.
 pub struct Packets {
-    pub packets: Vec<String>,
+    /// Each is one write.
+    pub writes: Vec<String>,
     /// The names that the client has asked for.
     pub names: Vec<String>,
     /// The texts of its lines, in order.
@@ -108,10 +109,10 @@ pub fn packets(client: usize, start: (usize, bool), actions: &[Action], end: End
     let mut room = ROOMS[start.0];
     let has_moves = actions.iter().any(|action| matches!(action, Action::Move { .. }));
     let first = name(room, start.1, client, 0);
-    let mut sent = Packets { packets: vec![format!("JOIN {room} {first}\n")], names: vec![first], texts: Vec::new() };
+    let mut sent = Packets { writes: vec![format!("JOIN {room} {first}\n")], names: vec![first], texts: Vec::new() };
     for (place, action) in (1..).zip(actions) {
         let packet = match *action {
-            Action::Say(count) => (0..count).map(|_| format!("{}\n", sent.next_text(client))).collect(),
+            Action::Say(count) => (0..count).fold(String::new(), |lines, _| lines + &sent.next_text(client) + "\n"),
             Action::Act => format!("/me {}\n", sent.next_text(client)),
             Action::Who => "/who\n".to_owned(),
             Action::Rooms => "/rooms\n".to_owned(),
@@ -137,12 +138,12 @@ pub fn packets(client: usize, start: (usize, bool), actions: &[Action], end: End
                 format!("/join {room} {name}\n")
             }
         };
-        sent.packets.push(packet);
+        sent.writes.push(packet);
     }
     if matches!(end, End::Quit | End::HalfClose) {
         let text = sent.next_text(client);
         // A line that is unfinished at the end of the input counts.
-        sent.packets.push(if end == End::Quit { format!("/quit {text}\n") } else { text });
+        sent.writes.push(if end == End::Quit { format!("/quit {text}\n") } else { text });
     }
     sent
 }

@@ -70,7 +70,6 @@ struct Client {
     socket: Socket,
     id: ClientId,
     kind: ClientKind,
-    has_sent: bool,
     /// Whether the client reads.
     reads: bool,
     /// What was received and not compared yet.
@@ -123,8 +122,12 @@ impl<'a> Case<'a> {
                 }
             }
             Step::ReadOn { slot } => self.read_on(*slot),
-            Step::HalfClose { slot, unfinished } => {
-                self.send_unfinished(*slot, unfinished.as_ref()).await?;
+            Step::HalfClose { slot, lines, unfinished } => {
+                self.send_unfinished(*slot, None).await?;
+                self.send_lines(*slot, lines, &[]).await?;
+                if let Some(line) = unfinished {
+                    self.send(*slot, self.names.line(line).as_bytes(), &[]).await?;
+                }
                 if let Some(client) = &mut self.slots[*slot] {
                     client.socket.shut_down_output();
                     self.model.end_of_input(client.id);
@@ -183,7 +186,7 @@ impl<'a> Case<'a> {
         let socket = self.server.connect(kind.is_tcp).map_err(|error| error.to_string())?;
         let id = self.model.connect();
         let received = Vec::new();
-        self.slots[slot] = Some(Client { socket, id, kind, has_sent: false, reads: true, received, compared: 0 });
+        self.slots[slot] = Some(Client { socket, id, kind, reads: true, received, compared: 0 });
         self.settle().await
     }
 
@@ -220,7 +223,7 @@ impl<'a> Case<'a> {
         self.read_on(slot);
         self.settle().await?;
         match line {
-            Some(line) => self.send(slot, self.names.line(line).clone().as_bytes(), &[]).await,
+            Some(line) => self.send(slot, self.names.line(line).as_bytes(), &[]).await,
             None => Ok(()),
         }
     }
@@ -229,7 +232,6 @@ impl<'a> Case<'a> {
     async fn send(&mut self, slot: usize, bytes: &[u8], cuts: &[u8]) -> Result<(), String> {
         let Some(client) = &mut self.slots[slot] else { return Ok(()) };
         self.model.receive(client.id, bytes);
-        client.has_sent = true;
         let mut places: Vec<usize> = cuts.iter().map(|cut| usize::from(*cut) * bytes.len() / 256).collect();
         places.extend([0, bytes.len()]);
         places.sort_unstable();
