@@ -5,6 +5,7 @@ use super::state::{MembershipEnd, Refusal, RoomOutcome};
 use super::timers::Deadline;
 use super::{Connection, OutputStatus};
 use crate::connection::close::ConnectionSummary;
+use crate::peer::OutputOp;
 use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::text::names::{RoomName, UserName};
 use crate::text::panics::panic_message;
@@ -142,7 +143,7 @@ impl Connection {
             self.begin_draining();
         }
         if events.contains(PeerEvents::RECLAIM) {
-            self.drop_backlog();
+            self.add_output([OutputOp::DropLines]);
         }
         if events.contains(PeerEvents::FLUSH_INPUT) {
             self.begin_input_flush()?;

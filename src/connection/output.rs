@@ -5,7 +5,6 @@ use super::poll_slice::SYSTEM_CALL_WORK;
 use super::timers::Deadline;
 use super::{Connection, OutputStatus};
 use crate::metrics::counters::MetricsDelta;
-use crate::peer::events::PeerEvents;
 use crate::peer::{DrainStatus, OutputOp};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -33,15 +32,6 @@ impl Connection {
         if !self.deadlines.is_set(Deadline::Stall) {
             self.restart_stall_deadline();
         }
-    }
-
-    /// Drops the lines that wait for the peer. While another thread holds the write lock, that is tried again.
-    pub(super) fn drop_backlog(&mut self) {
-        let mut metrics = MetricsDelta::default();
-        if !self.peer.drop_lines(&mut metrics) {
-            self.peer.raise(PeerEvents::RECLAIM, &mut metrics);
-        }
-        self.context.registry.counters().add(&metrics);
     }
 
     /// Writes what the socket takes; returns whether it took something.

@@ -357,13 +357,13 @@ mod tests {
 
     #[test]
     fn pressure_rises_at_its_thresholds() {
+        use MemoryPressure::{Critical, Full, High, None};
         let budget = MemoryBudget::new(1000);
         let mut pressures = Vec::new();
         for bytes in [749, 1, 149, 1, 99, 1] {
             budget.charge(bytes);
             pressures.push(budget.pressure());
         }
-        use MemoryPressure::{Critical, Full, High, None};
         assert_eq!(pressures, [None, High, High, Critical, Critical, Full]);
     }
 

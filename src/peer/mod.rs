@@ -208,12 +208,6 @@ impl<S: ByteSink + ?Sized> Peer<S> {
         })
     }
 
-    /// Drops the lines that wait for the peer, counts them and tells them in their place. Returns false if the lock is
-    /// taken: try again. Called by the connection, which has to drain afterwards.
-    pub(crate) fn drop_lines(&self, metrics: &mut MetricsDelta) -> bool {
-        self.with_buffer(metrics, |state| state.iter_mut().for_each(|buffer| buffer.drop_lines())).is_some()
-    }
-
     /// Takes no line any more; returns how many lines were written so far, `None` if the lock is taken.
     pub(crate) fn close(&self, metrics: &mut MetricsDelta) -> Option<u64> {
         self.with_buffer(metrics, |state| {

@@ -59,6 +59,8 @@ pub(crate) enum OutputOp {
     Raw(Vec<u8>),
     /// Bytes that are encoded already: they go out before all waiting lines, and are never cut (an echo).
     Encoded(Vec<u8>),
+    /// Drops the lines that wait, counts them and tells them in their place.
+    DropLines,
     /// Another route for all lines from here on.
     Route(Route),
 }

@@ -69,6 +69,7 @@ pub(crate) fn put(
 ///    of a shared batch once for all peers, and the kernel's send buffer from the moment at which the sink did not take
 ///    all that it was offered.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "four independent facts, of which no combination is a state")]
 pub(crate) struct OutputBuffer {
     /// Bytes in their final form. They go out first and are never cut.
     encoded: VecDeque<u8>,
@@ -183,6 +184,7 @@ impl OutputBuffer {
         match op {
             OutputOp::Route(route) => self.settings.route = route,
             _ if self.closed => {}
+            OutputOp::DropLines => self.drop_lines(),
             OutputOp::Lines(text) => {
                 self.tell_gap();
                 self.append_lines(Minute::now(), &text);
@@ -294,13 +296,12 @@ impl OutputBuffer {
 
     /// Drops the lines that wait, counts them and tells them in their place. Encoded bytes stay, and so do bytes that are
     /// no lines.
-    pub(crate) fn drop_lines(&mut self) {
+    fn drop_lines(&mut self) {
         let DroppedLines { lines, notices, told } = self.waiting.drop_lines();
         self.lose(lines, DropPrecedence::Low);
         // The lines that a dropped notice told are told again, and the notice itself did not go out.
         self.gap += told;
         self.lines_lost += notices;
-        self.update_charge();
     }
 
     /// Returns whether the budget can find this backlog.

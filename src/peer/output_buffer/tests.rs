@@ -564,7 +564,7 @@ fn dropped_backlog_is_told_with_the_gaps_that_it_told() {
     // The notice of two lines waits, and so does a reply of the connection itself.
     buffer.apply(OutputOp::Lines(b"reply\n".to_vec()));
     buffer.apply(OutputOp::Raw(b"\xFF\xF6".to_vec()));
-    buffer.drop_lines();
+    buffer.apply(OutputOp::DropLines);
     assert_eq!(buffer.lines_out(), 1, "the begun line stays");
     pipe.allow(100);
     while let DrainStatus::Progress(_) = buffer.drain_once(&pipe) {}
@@ -631,7 +631,7 @@ proptest! {
                 Step::Reply(len) => buffer.apply(OutputOp::Reply(format!("{}\n", "r".repeat(len)).into())),
                 Step::Raw(len) => buffer.apply(OutputOp::Raw(vec![0xFF; len])),
                 Step::Echo(len) => buffer.apply(OutputOp::Encoded(vec![b'e'; len])),
-                Step::DropLines => buffer.drop_lines(),
+                Step::DropLines => buffer.apply(OutputOp::DropLines),
                 Step::Register => {
                     if !buffer.is_registered() {
                         buffer.set_registration(budget.register_backlog(peer as u64, Arc::downgrade(&owner)));

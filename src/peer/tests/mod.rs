@@ -4,6 +4,7 @@ mod atomic_slot;
 mod deferred_list;
 
 use super::*;
+use crate::limits::memory::MemoryBudget;
 use crate::text::time::Minute;
 use bytes::Bytes;
 use line_batch::count_lines;
@@ -451,4 +452,49 @@ fn concurrent_deliveries_and_drains_account_for_each_line() {
     let skipped: u64 = text.lines().filter_map(told_by_notice).sum();
     assert_eq!(written + skipped, 2 * LINES_OF_A_SENDER, "{written} lines written, {skipped} skipped");
     assert_eq!(peer.close_and_count(), count_lines(text.as_bytes()), "notices and replies are counted, too");
+}
+
+/// A pipe whose peer's output is charged to a budget.
+struct ChargedPipe(Pipe, Arc<MemoryBudget>);
+
+impl ByteSink for ChargedPipe {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn memory(&self) -> Option<&Arc<MemoryBudget>> {
+        Some(&self.1)
+    }
+}
+
+#[test]
+fn largest_backlog_of_a_blocked_peer_is_asked_to_drop_its_lines_at_the_ceiling() {
+    for (slow_reader, events) in
+        [(SlowReader::Skip, PeerEvents::RECLAIM), (SlowReader::Kick, PeerEvents::RECLAIM | PeerEvents::TOO_SLOW)]
+    {
+        let budget = MemoryBudget::new(1 << 20);
+        let [small, large] = [1, 2].map(|id| {
+            let pipe = ChargedPipe(Pipe::default(), Arc::clone(&budget));
+            Arc::new(Peer::new(PeerId(id), 1 << 20, slow_reader, pipe))
+        });
+        let (mut metrics, context) = (MetricsDelta::default(), Context::from_waker(Waker::noop()));
+        for (peer, bytes) in [(&small, 1_000), (&large, 400_000)] {
+            peer.deliver(&batch(&("x".repeat(bytes - 1) + "\n")), &mut metrics);
+            assert_eq!(peer.take_events(&context), PeerEvents::OUTPUT_BLOCKED);
+            assert!(matches!(peer.drain(None, &mut metrics), Some((DrainStatus::Blocked, _))));
+        }
+        // The line of 400,000 bytes is encoded, since it is about to be written, and stays.
+        large.deliver(&batch(&("y".repeat(99_999) + "\n")), &mut metrics);
+        budget.charge(1 << 20);
+        assert_eq!(large.take_events(&context), events);
+        assert_eq!(small.take_events(&context), PeerEvents::NONE, "its only line is encoded");
+        large.apply(&mut VecDeque::from([OutputOp::DropLines]), &mut metrics);
+        budget.release(1 << 20);
+        large.sink.0.allow(UNLIMITED);
+        while let Some((DrainStatus::Progress(_), _)) = large.drain(None, &mut metrics) {}
+        assert!(large.sink.0.text().ends_with("x\n*** 1 line skipped\n"));
+        assert_eq!(budget.backlogs(), 1);
+        drop((small, large));
+        assert_eq!((budget.used(), budget.backlogs()), (0, 0));
+    }
 }
