@@ -8,6 +8,7 @@ use crate::peer::line_batch::{BatchOffset, EncodedBatch};
 use crate::room::Room;
 use crate::room::fair_queue::FairQueue;
 use crate::room::fanout::{Fanout, PartialDeliveries};
+use crate::room::heavy_senders::HeavySenders;
 use crate::room::history::{self, History, HistoryOffset};
 use crate::room::inbox::{Inbox, Operation, Requester};
 use crate::room::line_runs::LineRuns;
@@ -21,7 +22,9 @@ use crate::text::names::UserName;
 use crate::text::time::Minute;
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The lines of one pass, and the members after it.
 ///
@@ -51,6 +54,10 @@ pub(crate) struct Batch {
     pass_state: Option<Box<PassState>>,
     /// The earlier lines for joiners, the batch's own included; made for the first joiner. Boxed: most batches have none.
     replay: Option<Box<Replay>>,
+    /// The time at which the batch's first lines were gathered.
+    pub(super) now: Option<Instant>,
+    /// The lines of heavy senders, in bytes: a member that reads slowly loses them first.
+    pub(super) heavy: Vec<Range<usize>>,
     /// The kinds of the lines since the room was last empty: earlier ones are no history.
     pub(super) line_runs: LineRuns,
     /// The replies that follow the batch.
@@ -100,6 +107,8 @@ pub(crate) struct PassState {
     pub(crate) replay: usize,
     /// The last whisperer to each member.
     pub(crate) whisperers: Whisperers,
+    /// The recent bytes of senders.
+    pub(crate) heavy_senders: HeavySenders,
 }
 
 /// A batch to which no operation is added any more.
@@ -136,6 +145,8 @@ impl Batch {
             renamed: HashMap::new(),
             pass_state,
             replay: None,
+            now: None,
+            heavy: Vec::new(),
             line_runs: LineRuns::default(),
             replies: Vec::new(),
             closed,
@@ -273,6 +284,7 @@ impl Batch {
         self.charge_memory();
         let members = (self.members_before, self.left);
         let lines = EncodedBatch::said_in(self.minute, Bytes::from(self.bytes), self.end.lines);
+        let lines = lines.with_high_precedence(&self.heavy);
         // A closed room has one line, the notice.
         let lines = if self.closed { lines.into_last() } else { lines };
         let fanout = Fanout::new((lines, self.end), self.partials, members, (self.replay, self.memory));
