@@ -4,6 +4,7 @@
 //! modules turn the operations of an inbox into batches of lines that every member gets.
 
 mod batch;
+mod batch_costs;
 mod batch_operations;
 mod blocked_lines;
 mod fair_queue;
