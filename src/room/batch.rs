@@ -8,11 +8,11 @@ use crate::peer::line_batch::{BatchOffset, EncodedBatch};
 use crate::room::Room;
 use crate::room::fair_queue::FairQueue;
 use crate::room::fanout::{Fanout, PartialDeliveries};
-use crate::room::history::{self, History, HistoryOffset};
+use crate::room::heavy_senders::HeavySenders;
+use crate::room::history::{History, HistoryOffset};
 use crate::room::inbox::{Inbox, Operation, Requester};
 use crate::room::line_runs::LineRuns;
 use crate::room::membership_charges::MembershipCharges;
-use crate::room::passes::{BYTES_PER_OPERATION, ENTRIES_PER_OPERATION, REPLY_COST};
 use crate::room::replay::Replay;
 use crate::room::replies::DeferredReplies;
 use crate::room::roster::{Members, Roster};
@@ -21,7 +21,9 @@ use crate::text::names::UserName;
 use crate::text::time::Minute;
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The lines of one pass, and the members after it.
 ///
@@ -29,9 +31,9 @@ use std::sync::Arc;
 /// without waiting for a pass through thousands of members.
 pub(crate) struct Batch {
     /// The members before the batch. They get all of it, but for those in `left`.
-    members_before: Arc<Members>,
+    pub(super) members_before: Arc<Members>,
     /// A changed copy, made at the first change: **one copy for the whole batch**.
-    members_after: Option<Members>,
+    pub(super) members_after: Option<Members>,
     /// All lines, end to end.
     pub(super) bytes: Vec<u8>,
     pub(super) end: BatchOffset,
@@ -40,7 +42,7 @@ pub(crate) struct Batch {
     /// The peers that get a part of the lines.
     pub(super) partials: PartialDeliveries,
     /// The number of partial deliveries that [`Batch::deliver_to_joiners`] has visited.
-    joiners_visited: usize,
+    pub(super) joiners_visited: usize,
     /// The index in `partials` of each peer that joined in the batch and is still a member.
     pub(super) joined_at: HashMap<PeerId, usize>,
     /// The members before the batch that left in it.
@@ -48,9 +50,13 @@ pub(crate) struct Batch {
     /// The members before the batch that have another name since, with that name.
     pub(super) renamed: HashMap<PeerId, UserName>,
     /// The state after the batch before, of which replies may still be sent.
-    pass_state: Option<Box<PassState>>,
+    pub(super) pass_state: Option<Box<PassState>>,
     /// The earlier lines for joiners, the batch's own included; made for the first joiner. Boxed: most batches have none.
-    replay: Option<Box<Replay>>,
+    pub(super) replay: Option<Box<Replay>>,
+    /// The time at which the batch's first lines were gathered.
+    pub(super) now: Option<Instant>,
+    /// The lines of heavy senders, in bytes: a member that reads slowly loses them first.
+    pub(super) heavy: Vec<Range<usize>>,
     /// The kinds of the lines since the room was last empty: earlier ones are no history.
     pub(super) line_runs: LineRuns,
     /// The replies that follow the batch.
@@ -70,7 +76,7 @@ pub(crate) struct Batch {
     /// The blocked lines that were dropped, and which the inbox still counts.
     pub(super) dropped_blocked: usize,
     /// True if an earlier batch holds the shutdown, which waits until no lines are blocked: the room takes no more lines.
-    awaits_shutdown: bool,
+    pub(super) awaits_shutdown: bool,
     /// The joins, leaves and renames that pay for the batch's deliveries.
     pub(super) charges: MembershipCharges,
     /// The memory of the lines.
@@ -100,6 +106,8 @@ pub(crate) struct PassState {
     pub(crate) replay: usize,
     /// The last whisperer to each member.
     pub(crate) whisperers: Whisperers,
+    /// The recent bytes of senders.
+    pub(crate) heavy_senders: HeavySenders,
 }
 
 /// A batch to which no operation is added any more.
@@ -136,6 +144,8 @@ impl Batch {
             renamed: HashMap::new(),
             pass_state,
             replay: None,
+            now: None,
+            heavy: Vec::new(),
             line_runs: LineRuns::default(),
             replies: Vec::new(),
             closed,
@@ -180,38 +190,6 @@ impl Batch {
         }
     }
 
-    /// Returns the cost in operations of appending `len` bytes of lines.
-    pub(super) fn lines_cost(len: usize) -> usize {
-        1 + len / BYTES_PER_OPERATION
-    }
-
-    /// Returns the cost in operations of applying `operation`: more than 1 for one that walks through the members.
-    pub(crate) fn operation_cost(&self, operation: &Operation) -> usize {
-        let copy = if self.members_after.is_none() { self.members_before.len() / ENTRIES_PER_OPERATION } else { 0 };
-        match operation {
-            Operation::SendLines { bytes, .. } => Self::lines_cost(bytes.len()),
-            Operation::Join(_) if self.replay.is_none() => 1 + copy + Self::lines_cost(history::MAX_BYTES),
-            Operation::Join(_) | Operation::Leave(_) | Operation::Rename(..) => 1 + copy,
-            Operation::FlushInput => 1 + self.members_now().len(),
-            _ => 1,
-        }
-    }
-
-    /// Returns the cost in operations of the commit, and of what follows from the batch's size alone.
-    pub(crate) fn commit_cost(&self) -> usize {
-        let whisperers = self.pass_state.as_ref().map_or(0, |state| state.whisperers.len());
-        let is_changed = self.members_after.is_some();
-        let walked = if is_changed { self.members_now().len() + self.members_before.len() + whisperers } else { 0 };
-        let kept = self.bytes.len().min(history::MAX_BYTES);
-        Self::lines_cost(kept) + walked / ENTRIES_PER_OPERATION + self.ready_senders.len()
-    }
-
-    /// Returns the cost in operations of [`Batch::apply_shutdown`]; `None` if no shutdown is due.
-    pub(crate) fn shutdown_cost(&self) -> Option<usize> {
-        let is_due = self.awaits_shutdown && !self.closed && self.blocked.is_none();
-        is_due.then(|| 1 + self.members_before.len())
-    }
-
     /// Returns true if the room takes no member's lines any more: it is shut down, or waits for that.
     pub(super) fn takes_no_lines(&self) -> bool {
         self.closed || self.awaits_shutdown
@@ -225,12 +203,6 @@ impl Batch {
     /// Returns true if the batch holds no operation and no sender is blocked.
     pub(crate) fn is_empty(&self) -> bool {
         self.operations == 0 && self.blocked.is_none()
-    }
-
-    /// Returns the cost in deliveries of [`Batch::deliver_to_joiners`].
-    pub(crate) fn joiners_cost(&self, most: usize) -> usize {
-        let count = (self.partials.0.len() - self.joiners_visited).min(most);
-        count * if self.replay.is_some() { REPLY_COST } else { 1 }
     }
 
     /// Delivers to joiners the lines that are theirs so far. Visits at most `most` partial deliveries, so
@@ -273,6 +245,7 @@ impl Batch {
         self.charge_memory();
         let members = (self.members_before, self.left);
         let lines = EncodedBatch::said_in(self.minute, Bytes::from(self.bytes), self.end.lines);
+        let lines = lines.with_high_precedence(&self.heavy);
         // A closed room has one line, the notice.
         let lines = if self.closed { lines.into_last() } else { lines };
         let fanout = Fanout::new((lines, self.end), self.partials, members, (self.replay, self.memory));

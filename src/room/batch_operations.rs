@@ -8,6 +8,7 @@ use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::peer::line_batch::BatchOffset;
 use crate::room::batch::Batch;
 use crate::room::fanout::PartialDelivery;
+use crate::room::heavy_senders::SenderNumber;
 use crate::room::inbox::{BlockedLines, MemberRef, Operation, Requester};
 use crate::room::line_runs::LineKind;
 use crate::room::replies::DeferredReply;
@@ -15,14 +16,15 @@ use crate::room::roster::{MemberKey, holds_key};
 use crate::text::messages;
 use crate::text::names::UserName;
 use std::sync::Arc;
+use std::time::Instant;
 use tracing::warn;
 
 impl Batch {
     /// Applies one operation, after all that were sent before it.
     pub(super) fn apply(&mut self, operation: Operation) {
         match operation {
-            Operation::SendLines { bytes, lines } if self.takes_no_lines() => self.drop_lines(&bytes, lines),
-            Operation::SendLines { bytes, lines } => self.append_lines(bytes, lines),
+            Operation::SendLines { bytes, lines, .. } if self.takes_no_lines() => self.drop_lines(&bytes, lines),
+            Operation::SendLines { bytes, lines, sender } => self.append_lines((bytes, lines), sender),
             Operation::SendBlockedLines(lines) => self.drop_blocked_lines(*lines),
             Operation::Join(joiner) => self.apply_join(*joiner),
             Operation::Leave(leaver) => self.apply_leave(&leaver),
@@ -47,8 +49,9 @@ impl Batch {
     }
 
     /// Appends a member's lines.
-    pub(super) fn append_lines(&mut self, bytes: Box<[u8]>, lines: u32) {
+    pub(super) fn append_lines(&mut self, (bytes, lines): (Box<[u8]>, u32), sender: SenderNumber) {
         self.inbox_bytes += bytes.len();
+        self.mark_if_heavy(sender, bytes.len());
         if self.bytes.is_empty() {
             // The operation is often the only one: its bytes become the batch's without a copy.
             self.bytes = bytes.into_vec();
@@ -57,6 +60,19 @@ impl Batch {
         }
         self.charges.record_lines();
         self.advance_end(LineKind::Talk, lines.into());
+    }
+
+    /// Marks the next `len` bytes of lines if their sender is heavy.
+    fn mark_if_heavy(&mut self, sender: SenderNumber, len: usize) {
+        let now = *self.now.get_or_insert_with(Instant::now);
+        let senders = self.pass_state().as_mut().map(|state| &mut state.heavy_senders);
+        if senders.is_some_and(|senders| senders.record(sender, len, now)) {
+            let start = self.bytes.len();
+            match self.heavy.last_mut() {
+                Some(last) if last.end == start => last.end += len,
+                _ => self.heavy.push(start..start + len),
+            }
+        }
     }
 
     /// Drops a member's lines. A closed room has sent its last line; a room that waits for its shutdown drops the lines

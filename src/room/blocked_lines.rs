@@ -3,6 +3,7 @@
 use crate::peer::events::PeerEvents;
 use crate::room::batch::Batch;
 use crate::room::fair_queue::Entry;
+use crate::room::heavy_senders::sender_number;
 use crate::room::inbox::{BlockedLines, Inbox, Operation};
 use std::mem;
 
@@ -59,7 +60,7 @@ impl Batch {
         let BlockedLines { bytes, lines, sender, charge } = lines;
         inbox.accept_blocked(bytes.len());
         self.begin_operation();
-        self.append_lines(bytes, lines);
+        self.append_lines((bytes, lines), sender_number(sender.peer.id()));
         // The batch charges the lines from here on.
         self.charge_memory();
         drop(charge);

@@ -5,6 +5,7 @@ use crate::metrics::counters::MetricsDelta;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::peer::{Peer, PeerId};
+use crate::room::heavy_senders::SenderNumber;
 use crate::room::roster::MemberKey;
 use crate::text::names::UserName;
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -20,6 +21,8 @@ pub(crate) enum Operation {
         bytes: Box<[u8]>,
         /// The number of lines.
         lines: u32,
+        /// A short number of the sender, which fits into the padding.
+        sender: SenderNumber,
     },
     /// Admits a peer.
     Join(Box<MemberRef>),
@@ -197,12 +200,12 @@ impl Inbox {
     /// any number of bytes.
     pub(crate) fn send_lines(
         &self,
-        bytes: Box<[u8]>,
-        lines: u32,
+        (bytes, lines): (Box<[u8]>, u32),
+        sender: SenderNumber,
         block: impl FnOnce(Box<[u8]>, u32) -> BlockedLines,
     ) -> (SendStatus, Option<PassDue>) {
         if self.reserve(bytes.len()) {
-            return (SendStatus::Accepted, self.send(Operation::SendLines { bytes, lines }));
+            return (SendStatus::Accepted, self.send(Operation::SendLines { bytes, lines, sender }));
         }
         // Relaxed, as in `reserve`: a sender that does not see this count yet sends its lines before these.
         self.blocked.fetch_add(1, Ordering::Relaxed);

@@ -4,6 +4,7 @@ use crate::peer::Peer;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::MembershipSlot;
 use crate::room::Room;
+use crate::room::heavy_senders::sender_number;
 pub use crate::room::inbox::SendStatus;
 use crate::room::inbox::{
     Addressee, BlockedLines, Inbox, MemberListing, MemberRef, Operation, PassDue, Requester, Whisper,
@@ -60,7 +61,7 @@ impl Membership {
     /// raises `INBOX_READY` when a batch has them. Until then the caller sends nothing else through this membership; its
     /// drop sends a leave that comes after the lines.
     pub fn send_lines(&self, bytes: Box<[u8]>, lines: u32) -> SendStatus {
-        let (status, due) = self.inbox().send_lines(bytes, lines, |bytes, lines| {
+        let (status, due) = self.inbox().send_lines((bytes, lines), sender_number(self.peer.id()), |bytes, lines| {
             let charge = self.room.charge_memory(bytes.len());
             BlockedLines { bytes, lines, sender: self.requester(), charge }
         });

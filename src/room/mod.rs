@@ -4,10 +4,12 @@
 //! modules turn the operations of an inbox into batches of lines that every member gets.
 
 mod batch;
+mod batch_costs;
 mod batch_operations;
 mod blocked_lines;
 mod fair_queue;
 mod fanout;
+mod heavy_senders;
 pub mod history;
 pub(crate) mod inbox;
 mod line_runs;
@@ -24,6 +26,7 @@ mod whisperers;
 use crate::config::RoomSettings;
 use crate::limits::memory::{MemoryBudget, MemoryCharge};
 use crate::room::batch::PassState;
+use crate::room::heavy_senders::HeavySenders;
 use crate::room::history::History;
 use crate::room::inbox::Inbox;
 use crate::room::roster::Roster;
@@ -56,7 +59,12 @@ impl Room {
         let (inbox, roster) = (Inbox::new(settings.inbox_bytes), Roster::new());
         let keeps_history = settings.history_lines > 0;
         let history = keeps_history.then(|| Box::new(History::with_memory(settings.history_lines, memory)));
-        let pass_state = PassState { history, replay: settings.replay_lines, whisperers: Whisperers::default() };
+        let pass_state = PassState {
+            history,
+            replay: settings.replay_lines,
+            whisperers: Whisperers::default(),
+            heavy_senders: HeavySenders::default(),
+        };
         let pass_state = AtomicCell::new(Some(Box::new(pass_state)));
         Self { name, inbox, roster, closed: AtomicBool::new(false), pass_state, memory: Arc::clone(memory) }
     }

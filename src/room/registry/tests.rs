@@ -109,6 +109,31 @@ async fn panic_in_a_pass_closes_its_room_and_no_other() {
     assert_eq!(new.room.roster().len(), 1);
 }
 
+/// A pass panics while lines wait for their turn, with the leave of their sender after them.
+#[tokio::test]
+async fn panic_in_a_pass_reaches_senders_whose_lines_are_blocked() {
+    let memory = MemoryBudget::new(u64::MAX);
+    let settings = RoomSettings { inbox_bytes: 100, history_lines: 0, ..RoomSettings::default() };
+    let registry = Arc::new(Registry::with_memory(settings, Arc::clone(&memory), TaskTracker::new()));
+    let (good, leaver, bad) = (peer(1, false), peer(2, false), peer(3, true));
+    let (old, left) = (join(&registry, &good), join(&registry, &leaver));
+    settle().await;
+    assert_eq!(events_of(&leaver), PeerEvents::JOINED);
+    let lines = || vec![b'\n'; 90].into_boxed_slice();
+    let statuses = [old.send_lines(lines(), 90), left.send_lines(lines(), 90), old.send_lines(lines(), 90)];
+    assert_eq!(statuses, [SendStatus::Accepted, SendStatus::Blocked, SendStatus::Blocked]);
+    let broken = join(&registry, &bad);
+    drop(left);
+    settle().await;
+    assert!(registry.is_empty());
+    for peer in [&good, &leaver, &bad] {
+        assert!(events_of(peer).contains(PeerEvents::ROOM_FAILED), "{:?}", peer.id());
+    }
+    drop((old, broken));
+    settle().await;
+    assert_eq!(memory.used(), 0, "the memory of lost lines is released");
+}
+
 #[test]
 fn membership_dropped_outside_a_runtime_leaves_its_room() {
     let registry = registry_with(RoomSettings::default());

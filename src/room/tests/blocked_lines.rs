@@ -1,6 +1,7 @@
 //! Tests of blocked lines: whose turn it is, what comes after them, and what a pass delivers at most.
 
 use super::*;
+use crate::peer::DrainStatus;
 use crate::room::inbox::{BlockedLines, MemberListing};
 use proptest::prelude::*;
 use std::collections::VecDeque;
@@ -14,7 +15,7 @@ fn send_blocked(room: &Room, peer: &Arc<Peer<TextSink>>, text: &str) {
     };
     // Lines of another sender are blocked, so the inbox accepts none at once.
     let lines = u32::try_from(text.lines().count()).unwrap();
-    let (status, _) = room.inbox.send_lines(text.as_bytes().into(), lines, block);
+    let (status, _) = room.inbox.send_lines((text.as_bytes().into(), lines), 0, block);
     assert_eq!(status, SendStatus::Blocked, "{text}");
 }
 
@@ -27,7 +28,8 @@ async fn full_room(members: u64) -> (Room, Vec<Arc<Peer<TextSink>>>) {
     pass(&room).await;
     peers.iter().for_each(|peer| assert_eq!(events_of(peer), PeerEvents::JOINED));
     let filling = format!("u0: {}\n", "f".repeat(69));
-    let (status, _) = room.inbox.send_lines(filling.into_bytes().into(), 1, |_, _| unreachable!("the inbox is empty"));
+    let (status, _) =
+        room.inbox.send_lines((filling.into_bytes().into(), 1), 0, |_, _| unreachable!("the inbox is empty"));
     assert_eq!(status, SendStatus::Accepted);
     (room, peers)
 }
@@ -70,7 +72,8 @@ async fn few_blocked_lines_are_taken_at_once_and_their_sender_goes_on() {
         (PeerEvents::INBOX_READY, 0),
         "the first pass still runs"
     );
-    let (status, _) = room.inbox.send_lines(Box::from(&b"u1: b\n"[..]), 1, |_, _| unreachable!("no lines are blocked"));
+    let (status, _) =
+        room.inbox.send_lines((Box::from(&b"u1: b\n"[..]), 1), 0, |_, _| unreachable!("no lines are blocked"));
     assert_eq!(status, SendStatus::Accepted);
     while poll().is_pending() {}
     assert!(peers.iter().all(|peer| after_filling(peer).ends_with("x\nu1: b\n")));
@@ -132,7 +135,7 @@ async fn lines_sent_after_a_shutdown_that_waits_are_dropped_and_their_sender_is_
     assert_eq!(events_of(&peers[5]), PeerEvents::INBOX_READY | PeerEvents::SHUTDOWN);
     assert_eq!((room.inbox.pending(), room.memory.used()), (0, 0));
     let accepted =
-        room.inbox.send_lines(Box::from(&b"a\n"[..]), 1, |_, _| unreachable!("no lines are counted any more"));
+        room.inbox.send_lines((Box::from(&b"a\n"[..]), 1), 0, |_, _| unreachable!("no lines are counted any more"));
     assert_eq!(accepted.0, SendStatus::Accepted);
 }
 
@@ -281,4 +284,51 @@ proptest! {
             }
         });
     }
+}
+
+/// A sink that takes nothing until it is opened.
+#[derive(Default)]
+struct GatedSink {
+    is_open: std::sync::atomic::AtomicBool,
+    text: Mutex<String>,
+}
+
+impl ByteSink for GatedSink {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.is_open.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.text.lock().unwrap().push_str(str::from_utf8(bytes).unwrap());
+        Ok(bytes.len())
+    }
+}
+
+/// Without a runtime each line is delivered before its call returns.
+#[test]
+fn member_that_reads_nothing_loses_the_lines_of_a_flooder_and_no_other() {
+    let registry = registry_with(RoomSettings::default());
+    let slow = Arc::new(Peer::new(PeerId(9), 1 << 20, SlowReader::Skip, GatedSink::default()));
+    let room = RoomName::parse("room").unwrap();
+    let _slow = registry.join(room, name("slow"), Arc::clone(&slow) as _, MembershipSlot::A).unwrap();
+    let [flooder, light] = [(1, "flooder"), (2, "light")].map(|(id, name)| join(&registry, &peer(id), name));
+    let heavy = format!("flooder: {}\n", "x".repeat(10_000));
+    let mut expected = Vec::new();
+    for number in 0..50 {
+        for _ in 0..20 {
+            let _status = flooder.send_lines(heavy.as_bytes().into(), 1);
+        }
+        let line = format!("light: {number}\n");
+        let _status = light.send_lines(line.as_bytes().into(), 1);
+        expected.push(line.trim_end().to_owned());
+        // The connection finds the sink blocked.
+        let _ = slow.drain(None, &mut MetricsDelta::default());
+    }
+    slow.sink().is_open.store(true, Ordering::Relaxed);
+    while let Some((DrainStatus::Progress(_), _)) = slow.drain(None, &mut MetricsDelta::default()) {}
+    let seen = slow.sink().text.lock().unwrap().clone();
+    // The first line of the light sender tells the room that there is one: the flooder's lines before it are not marked.
+    let from = seen.find("light: ").unwrap();
+    let kept: Vec<_> = seen[from..].lines().filter(|line| line.starts_with("light")).collect();
+    assert!(kept.len() >= 49 && expected.ends_with(&kept.iter().map(|&line| line.to_owned()).collect::<Vec<_>>()));
+    assert!(seen.len() < 700_000, "the flooder's lines fill half of the backlog: {}", seen.len());
 }

@@ -21,7 +21,7 @@ fn send_bytes(inbox: &Inbox, len: usize) -> SendStatus {
         let charge = MemoryCharge::default();
         BlockedLines { bytes, lines, sender: Requester { peer, slot: MembershipSlot::A }, charge }
     };
-    inbox.send_lines(vec![b'x'; len].into(), 1, block).0
+    inbox.send_lines((vec![b'x'; len].into(), 1), 0, block).0
 }
 
 #[test]

@@ -144,7 +144,7 @@ async fn peer_that_joins_and_leaves_in_one_batch_gets_that_part() {
     let (room, stays, visits) = (room(), peer(1), peer(2));
     push(&room, [Operation::Join(Box::new(joiner(&stays)))]);
     pass(&room).await;
-    let send = |text: &str| Operation::SendLines { bytes: Box::from(text.as_bytes()), lines: 1 };
+    let send = |text: &str| Operation::SendLines { bytes: Box::from(text.as_bytes()), lines: 1, sender: 0 };
     push(&room, [send("u1: a\n"), Operation::Join(Box::new(joiner(&visits))), send("u1: b\n")]);
     push(&room, [Operation::Leave(Box::new(joiner(&visits))), send("u1: c\n")]);
     let metrics = pass(&room).await;
@@ -188,7 +188,7 @@ async fn joiner_during_a_pass_is_admitted_before_its_end() {
     let (room, peers, counters) = (room(), (0..1_000).map(peer).collect::<Vec<_>>(), Counters::default());
     push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
     pass(&room).await;
-    let send = |text: &str| Operation::SendLines { bytes: Box::from(text.as_bytes()), lines: 1 };
+    let send = |text: &str| Operation::SendLines { bytes: Box::from(text.as_bytes()), lines: 1, sender: 0 };
     let (stays, visits) = (peer(2_000), peer(2_001));
     push(&room, [send("u1: a\n")]);
     let mut run = pin!(room.run_passes(&counters));
@@ -276,7 +276,7 @@ async fn leave_after_a_change_of_case_shows_the_new_letters() {
 async fn joiner_is_shown_the_replay_before_its_own_join() {
     let room = room_with(100, 2);
     let (old, new, late) = (peer(1), peer(2), peer(3));
-    let send = |text: &str| Operation::SendLines { bytes: Box::from(text.as_bytes()), lines: 1 };
+    let send = |text: &str| Operation::SendLines { bytes: Box::from(text.as_bytes()), lines: 1, sender: 0 };
     push(&room, [Operation::Join(Box::new(joiner(&old))), send("u1: a\n")]);
     pass(&room).await;
     push(&room, [send("u1: b\n"), Operation::Join(Box::new(joiner(&new))), send("u1: c\n")]);
@@ -297,7 +297,7 @@ async fn renamed_is_raised_after_the_roster_and_the_line() {
     push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
     pass(&room).await;
     assert!(peers.iter().all(|peer| events_of(peer) == PeerEvents::JOINED));
-    push(&room, [Operation::SendLines { bytes: Box::from(&b"u1: a\n"[..]), lines: 1 }]);
+    push(&room, [Operation::SendLines { bytes: Box::from(&b"u1: a\n"[..]), lines: 1, sender: 0 }]);
     let mut run = pin!(room.run_passes(&counters));
     let mut checkpoint = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     assert_eq!(checkpoint(), Poll::Pending);
@@ -369,7 +369,7 @@ async fn long_pass_yields_to_other_tasks() {
     let (room, peers) = (room(), (0..1_000).map(peer).collect::<Vec<_>>());
     push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
     pass(&room).await;
-    push(&room, [Operation::SendLines { bytes: Box::from(&b"u1: a\n"[..]), lines: 1 }]);
+    push(&room, [Operation::SendLines { bytes: Box::from(&b"u1: a\n"[..]), lines: 1, sender: 0 }]);
     let mut yields = 0;
     tokio::select! {
         biased;
@@ -392,7 +392,7 @@ impl ByteSink for RefillingSink {
         if self.refills_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok()
             && let Some(room) = self.room.get().and_then(Weak::upgrade)
         {
-            let _ = room.inbox.send(Operation::SendLines { bytes: Box::from(&b"u1: a\n"[..]), lines: 1 });
+            let _ = room.inbox.send(Operation::SendLines { bytes: Box::from(&b"u1: a\n"[..]), lines: 1, sender: 0 });
         }
         Ok(bytes.len())
     }
@@ -412,7 +412,7 @@ async fn passes_of_a_refilling_room_yield_on_one_slice() {
         push(&room, (1..members).map(|id| Operation::Join(Box::new(joiner(&peer(id))))));
         pass(&room).await;
         refilling.sink().refills_left.store(REFILLS, Ordering::Relaxed);
-        push(&room, [Operation::SendLines { bytes: Box::from(&b"u1: a\n"[..]), lines: 1 }]);
+        push(&room, [Operation::SendLines { bytes: Box::from(&b"u1: a\n"[..]), lines: 1, sender: 0 }]);
         let mut run = pin!(room.run_passes(&counters));
         let mut writes = 0;
         while run.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
@@ -432,7 +432,7 @@ async fn gathering_a_full_inbox_yields() {
     let (room, member) = (room(), peer(1));
     push(&room, [Operation::Join(Box::new(joiner(&member)))]);
     pass(&room).await;
-    push(&room, (0..OPERATIONS).map(|_| Operation::SendLines { bytes: Box::from(&b"a\n"[..]), lines: 1 }));
+    push(&room, (0..OPERATIONS).map(|_| Operation::SendLines { bytes: Box::from(&b"a\n"[..]), lines: 1, sender: 0 }));
     let mut yields = 0;
     tokio::select! {
         biased;
@@ -447,7 +447,7 @@ async fn operation_that_is_not_counted_yet_is_delivered_once() {
     let (room, member) = (room(), peer(1));
     push(&room, [Operation::Join(Box::new(joiner(&member)))]);
     pass(&room).await;
-    let line = |text: &str| Operation::SendLines { bytes: Box::from(text.as_bytes()), lines: 1 };
+    let line = |text: &str| Operation::SendLines { bytes: Box::from(text.as_bytes()), lines: 1, sender: 0 };
     // The first line's sender is preempted before it counts: the pass takes that line for the second.
     room.inbox.send_unmarked(line("u1: a\n"));
     push(&room, [line("u1: b\n")]);
@@ -478,7 +478,7 @@ async fn peer_that_leaves_joins_and_leaves_in_one_batch_gets_each_part_once() {
     push(&room, [&stays, &moves].map(|peer| Operation::Join(Box::new(joiner(peer)))));
     pass(&room).await;
     let before = text(&moves);
-    let line = |text: &str| Operation::SendLines { bytes: Box::from(text.as_bytes()), lines: 1 };
+    let line = |text: &str| Operation::SendLines { bytes: Box::from(text.as_bytes()), lines: 1, sender: 0 };
     push(&room, [line("u1: a\n"), Operation::Leave(Box::new(joiner(&moves))), line("u1: b\n")]);
     push(&room, [Operation::Join(Box::new(joiner(&moves))), Operation::Leave(Box::new(joiner(&moves)))]);
     pass(&room).await;
@@ -491,7 +491,7 @@ async fn joiner_during_a_pass_gets_its_replay() {
     let (room, counters) = (room_with(100, 2), Counters::default());
     push(&room, (0..1_000).map(|id| Operation::Join(Box::new(joiner(&peer(id))))));
     pass(&room).await;
-    let line = |text: &str| Operation::SendLines { bytes: Box::from(text.as_bytes()), lines: 1 };
+    let line = |text: &str| Operation::SendLines { bytes: Box::from(text.as_bytes()), lines: 1, sender: 0 };
     push(&room, [line("u1: a\n")]);
     let mut run = pin!(room.run_passes(&counters));
     let mut poll = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));

@@ -79,7 +79,7 @@ async fn whisper_to_a_member_that_leaves_meanwhile_leaves_no_entry() {
     push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
     pass(&room).await;
     let sender = Requester { peer: Arc::clone(&peers[0]) as _, slot: MembershipSlot::A };
-    push(&room, [Operation::SendLines { bytes: Box::from(&b"u1: a\n"[..]), lines: 1 }]);
+    push(&room, [Operation::SendLines { bytes: Box::from(&b"u1: a\n"[..]), lines: 1, sender: 0 }]);
     push(&room, [whisper(sender, "u1")]);
     let mut run = pin!(room.run_passes(&counters));
     let mut poll = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
@@ -114,7 +114,7 @@ async fn talk_of_a_quiet_room_outlasts_its_visits() {
     push(&room, [Operation::Join(Box::new(joiner(&stays)))]);
     for number in 0..3 {
         let bytes = format!("u0: {number}\n").into_bytes().into();
-        push(&room, [Operation::SendLines { bytes, lines: 1 }]);
+        push(&room, [Operation::SendLines { bytes, lines: 1, sender: 0 }]);
     }
     for id in 1..56 {
         push(&room, [Operation::Join(Box::new(joiner(&peer(id)))), Operation::Leave(Box::new(joiner(&peer(id))))]);

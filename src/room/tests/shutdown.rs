@@ -32,7 +32,7 @@ async fn shutdown_notice_is_the_last_line_whatever_is_requested() {
             Operation::ShowRooms { peer: Arc::clone(peer) as _, slot: MembershipSlot::A },
             show_history(peer, 9),
             whisper(sender, "u1"),
-            Operation::SendLines { bytes: Box::from(&b"u0: a\n"[..]), lines: 1 },
+            Operation::SendLines { bytes: Box::from(&b"u0: a\n"[..]), lines: 1, sender: 0 },
             rename(peer, "u0", "al"),
         ]
     };
@@ -72,7 +72,7 @@ async fn shutdown_that_is_not_counted_yet_is_applied_once() {
     let (room, member) = (room(), peer(1));
     push(&room, [Operation::Join(Box::new(joiner(&member)))]);
     pass(&room).await;
-    let line = |text: &str| Operation::SendLines { bytes: Box::from(text.as_bytes()), lines: 1 };
+    let line = |text: &str| Operation::SendLines { bytes: Box::from(text.as_bytes()), lines: 1, sender: 0 };
     room.inbox.send_unmarked(Operation::Shutdown);
     push(&room, [line("u1: a\n")]);
     pass(&room).await;
