@@ -6,12 +6,13 @@
 mod atomic_slot;
 pub mod byte_sink;
 mod deferred_list;
+mod event_mailbox;
 pub mod events;
 pub mod line_batch;
 mod output;
 mod output_buffer;
 pub mod route;
-mod sync;
+pub(crate) mod sync;
 mod waiting_output;
 mod write_lock;
 
@@ -20,7 +21,8 @@ pub(crate) use output::{DrainStatus, OutputOp};
 use crate::config::SlowReader;
 use crate::metrics::counters::MetricsDelta;
 use byte_sink::ByteSink;
-use events::{EventMailbox, PeerEvents};
+use event_mailbox::EventMailbox;
+use events::PeerEvents;
 use line_batch::{EncodedBatch, LineBatch};
 use output::{Encode, OutputSettings};
 use output_buffer::OutputBuffer;

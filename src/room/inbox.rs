@@ -1,9 +1,12 @@
 //! A room's inbox: a queue of operations with a byte capacity, and the count that starts its passes.
 
+pub(crate) use crate::room::pass_counter::PassDue;
+
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::Peer;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::{MembershipSlot, PeerEvents};
+use crate::room::pass_counter::PassCounter;
 use crate::room::roster::MemberKey;
 use crate::text::names::UserName;
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -97,16 +100,9 @@ pub(crate) enum Addressee {
     LastWhisperer,
 }
 
-/// States that the caller has sent the first operation to a quiet room, and has to make a pass token of
-/// it: no other thread runs the room's next pass.
-#[must_use = "the room delivers nothing until its pass runs"]
-#[derive(Debug)]
-pub(crate) struct PassDue(());
-
 /// The inbox of one room.
 ///
-/// `pending` counts operations and is the whole protocol: **the thread that moves it from 0 has to run
-/// the pass, and the pass ends when it has moved it back to 0.** So at most one pass runs at a time.
+/// The [`PassCounter`] counts operations: the thread that moves it from 0 has to run the pass.
 ///
 /// Senders and passes take no lock. The queue's receiving side spins for the instant between a sender's
 /// claim of a place and its filling, and its sending side does so at the border of two blocks.
@@ -115,7 +111,7 @@ pub(crate) struct Inbox {
     sender: Sender<Operation>,
     receiver: Receiver<Operation>,
     /// Operations that are sent and in no completed batch.
-    pending: AtomicUsize,
+    counter: PassCounter,
     /// Bytes of lines that are sent and in no committed batch.
     bytes: AtomicUsize,
     /// The most that `bytes` may grow to.
@@ -125,7 +121,7 @@ pub(crate) struct Inbox {
 impl Inbox {
     pub(crate) fn new(capacity: usize) -> Self {
         let (sender, receiver) = unbounded();
-        Self { sender, receiver, pending: AtomicUsize::new(0), bytes: AtomicUsize::new(0), capacity }
+        Self { sender, receiver, counter: PassCounter::new(), bytes: AtomicUsize::new(0), capacity }
     }
 
     /// Sends lines, or returns them when they would exceed the capacity. An inbox without lines takes any
@@ -166,9 +162,7 @@ impl Inbox {
 
     /// Counts an operation that was sent. The first one in a quiet inbox makes a pass due.
     pub(crate) fn mark_sent(&self) -> Option<PassDue> {
-        // Release: pairs with the Acquire in `pending`, so that a pass finds the operation in the queue.
-        // Acquire: pairs with the Release in `complete`, so that a new pass sees the work of the last one.
-        (self.pending.fetch_add(1, Ordering::AcqRel) == 0).then_some(PassDue(()))
+        self.counter.mark_sent()
     }
 
     /// Returns true if the queue holds no operation, counted or not.
@@ -184,8 +178,7 @@ impl Inbox {
 
     /// Returns the number of counted operations, which are sent and in no completed batch.
     pub(crate) fn pending(&self) -> usize {
-        // Acquire: pairs with the Release in `mark_sent`.
-        self.pending.load(Ordering::Acquire)
+        self.counter.pending()
     }
 
     /// Takes `count` operations, in the order in which they were sent.
@@ -201,15 +194,13 @@ impl Inbox {
     /// Completes a batch of `operations` operations. Returns true if more are counted: the caller has to
     /// run one more pass.
     pub(crate) fn complete(&self, operations: usize) -> bool {
-        // Release: pairs with the Acquire in `mark_sent` of the thread that starts the next pass. Acquire:
-        // pairs with the Release in `mark_sent` of the operations that are left.
-        self.pending.fetch_sub(operations, Ordering::AcqRel) != operations
+        self.counter.complete(operations)
     }
 }
 
 impl fmt::Debug for Inbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inbox").field("pending", &self.pending).field("bytes", &self.bytes).finish_non_exhaustive()
+        f.debug_struct("Inbox").field("pending", &self.counter).field("bytes", &self.bytes).finish_non_exhaustive()
     }
 }
 

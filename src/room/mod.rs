@@ -10,6 +10,7 @@ pub mod history;
 pub(crate) mod inbox;
 mod line_runs;
 pub mod membership;
+mod pass_counter;
 mod pass_token;
 mod passes;
 pub mod registry;
