@@ -68,12 +68,14 @@ impl Cursor {
         let end = body.find(|character: char| !character.is_ascii_digit() && character != ';').expect("it has an end");
         let (parameters, after) = body.split_at(end);
         match (parameters, &after[..1]) {
-            (column, "G") => self.column = column.parse::<usize>().expect("CHA has a column") - 1,
+            (column, "G") => {
+                self.column = column.parse::<usize>().expect("CHA has a column") - 1;
+                assert!(self.column < self.columns, "the cursor is beyond the last column");
+            }
             (rows, "A") => assert!(rows.parse::<usize>().is_ok()),
             ("", "K" | "J") | ("6", "n") | (_, "m") => {}
             unknown => panic!("the input line has no such sequence: {unknown:?}"),
         }
-        assert!(self.column < self.columns, "the cursor is beyond the last column");
         &after[1..]
     }
 }
