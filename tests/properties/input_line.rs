@@ -107,8 +107,15 @@ impl InputLine {
     }
 
     fn print_above(&mut self, out: &mut Vec<u8>, text: &str) {
-        let line = format!("{text}\nbob: {text}\n*** bob whispers: {text}\n");
-        self.editor.print_above(out, &mut self.formatter, [(Minute(1), line.as_bytes())]);
+        // The forms of a room's lines: only a name, which has no TAB, stands before a member's text.
+        let lines = [
+            format!("bob: {text}\n"),
+            format!("* Alice {text}\n"),
+            format!("*** {text}\n"),
+            format!("*** bob whispers: {text}\nbea has joined\n"),
+        ]
+        .concat();
+        self.editor.print_above(out, &mut self.formatter, [(Minute(1), lines.as_bytes())]);
         assert!(out.contains(&b'\n'), "the lines are shown");
     }
 
