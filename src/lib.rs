@@ -226,6 +226,9 @@ pub mod limits;
 pub mod metrics;
 mod net;
 pub mod peer;
+#[cfg(any(test, fuzzing))]
+#[path = "../tests/properties/mod.rs"]
+pub mod properties;
 pub mod protocol;
 pub mod room;
 mod server;

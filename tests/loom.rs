@@ -1,9 +1,10 @@
-//! The write lock, the atomic slot and the deferred list under loom, which runs the interleavings of their steps
-//! and the values that their orderings let a load return.
+//! The write lock, the atomic slot, the deferred list, the event mailbox and the pass counter under loom, which runs
+//! the interleavings of their steps and the values that their orderings let a load return.
 //!
-//! The test includes the three files of `src/peer` themselves. `loom/sync.rs` replaces only the primitives that
-//! they import from `src/peer/sync.rs`, with orderings that are no stronger. The locked state is a list of the
-//! items applied to it, in place of an output buffer.
+//! The test includes the files of `src/peer` and `src/room` themselves. `loom/sync.rs` replaces only the primitives
+//! that they import from `src/peer/sync.rs`, with orderings that are no stronger. The models of the event mailbox and
+//! of the pass counter have files of their own; those of the write lock are here, and its state is a list of the items
+//! applied to it, in place of an output buffer.
 //!
 //! The models fail when the code is wrong. Each of these changes makes at least one of them fail:
 //!
@@ -25,14 +26,25 @@
 mod atomic_slot;
 #[path = "../src/peer/deferred_list.rs"]
 mod deferred_list;
+#[path = "../src/peer/event_mailbox.rs"]
+mod event_mailbox;
+#[path = "loom/events.rs"]
+mod event_models;
+#[allow(dead_code, reason = "the models raise few of the events")]
+#[path = "../src/peer/events.rs"]
+mod events;
+#[path = "../src/room/pass_counter.rs"]
+mod pass_counter;
+#[path = "loom/passes.rs"]
+mod pass_models;
 #[path = "loom/sync.rs"]
 mod sync;
 #[path = "../src/peer/write_lock.rs"]
 mod write_lock;
 
-/// The module path from which the three files import each other and their primitives.
+/// The module path from which the files import each other and their primitives.
 mod peer {
-    pub(crate) use super::{atomic_slot, deferred_list, sync};
+    pub(crate) use super::{atomic_slot, deferred_list, events, sync};
 }
 
 use deferred_list::Deferrable;

@@ -1,9 +1,6 @@
 //! Peer events: what rooms and passes tell a connection, without a queue and without a lock.
 
-use atomic_waker::AtomicWaker;
 use std::ops::BitOr;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::Context;
 
 /// One of the two memberships that a connection has at most: while it moves from one room to another,
 /// the old membership is in one slot and the new membership is in the other.
@@ -96,6 +93,16 @@ impl PeerEvents {
     /// The server is shutting down, and the room that the peer asked to join admits no member.
     pub const ROOM_CLOSED: Self = Self(1 << (FIRST_ROOM_BIT + 8));
 
+    /// Returns the bits of the set.
+    pub(super) const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Returns the set with these bits.
+    pub(super) const fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
     /// Returns true if the set contains every event of `other`.
     #[must_use]
     pub fn contains(self, other: Self) -> bool {
@@ -135,44 +142,9 @@ impl BitOr for PeerEvents {
     }
 }
 
-/// The events raised for one connection, and the waker of its task.
-#[derive(Debug, Default)]
-pub(crate) struct EventMailbox {
-    raised: AtomicU32,
-    waker: AtomicWaker,
-}
-
-impl EventMailbox {
-    /// Raises `events` and wakes the connection's task, unless all of them are raised already. Returns
-    /// true if it woke the task.
-    pub(crate) fn raise(&self, events: PeerEvents) -> bool {
-        // Release: pairs with the Acquire swap in `take`, which makes everything before this raise visible
-        // to the connection. When the bits were set already, the thread that set them wakes the task, and
-        // the task has not taken them yet.
-        let before = self.raised.fetch_or(events.0, Ordering::Release);
-        let new = !PeerEvents(before).contains(events);
-        if new {
-            self.waker.wake();
-        }
-        new
-    }
-
-    /// Takes the raised events. An event that is raised after this call wakes the task of `context`.
-    pub(crate) fn take(&self, context: &Context<'_>) -> PeerEvents {
-        // The waker is registered before the load: an event raised in between is either seen or wakes.
-        self.waker.register(context.waker());
-        if self.raised.load(Ordering::Relaxed) == 0 {
-            return PeerEvents::NONE;
-        }
-        // Acquire: pairs with the Release in `raise`.
-        PeerEvents(self.raised.swap(0, Ordering::Acquire))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::task::Waker;
 
     const PEER: [PeerEvents; 3] = [PeerEvents::OUTPUT_BLOCKED, PeerEvents::TOO_SLOW, PeerEvents::WRITE_FAILED];
     const ROOM: [PeerEvents; 9] = [
@@ -215,16 +187,5 @@ mod tests {
             assert_eq!(union(&PEER).in_slot(slot), union(&PEER));
             assert_eq!(union(&PEER).of_slot(slot), PeerEvents::NONE);
         }
-    }
-
-    #[test]
-    fn raised_events_are_taken_once() {
-        let (mailbox, context) = (EventMailbox::default(), Context::from_waker(Waker::noop()));
-        let left = PeerEvents::LEFT_ROOM.in_slot(MembershipSlot::B);
-        assert!(mailbox.raise(left));
-        assert!(!mailbox.raise(left), "an event that is raised already wakes no task");
-        assert!(mailbox.raise(PeerEvents::JOINED | left));
-        assert_eq!(mailbox.take(&context), PeerEvents::JOINED | left);
-        assert_eq!(mailbox.take(&context), PeerEvents::NONE);
     }
 }

@@ -6,13 +6,14 @@
 mod atomic_slot;
 pub mod byte_sink;
 mod deferred_list;
+mod event_mailbox;
 pub mod events;
 pub mod line_batch;
 mod output;
 mod output_buffer;
 pub mod route;
 mod shared_lines;
-mod sync;
+pub(crate) mod sync;
 mod waiting_output;
 mod write_lock;
 
@@ -22,7 +23,8 @@ use crate::config::SlowReader;
 use crate::limits::memory::{BacklogOwner, UNBLOCKED_ALLOWANCE};
 use crate::metrics::counters::MetricsDelta;
 use byte_sink::ByteSink;
-use events::{EventMailbox, PeerEvents};
+use event_mailbox::EventMailbox;
+use events::PeerEvents;
 use line_batch::{EncodedBatch, LineBatch};
 use output::{Encode, OutputSettings};
 use output_buffer::OutputBuffer;

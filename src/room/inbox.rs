@@ -1,11 +1,14 @@
 //! A room's inbox: a queue of operations with a byte capacity, and the count that starts its passes.
 
+pub(crate) use crate::room::pass_counter::PassDue;
+
 use crate::limits::memory::MemoryCharge;
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::peer::{Peer, PeerId};
 use crate::room::heavy_senders::SenderNumber;
+use crate::room::pass_counter::PassCounter;
 use crate::room::roster::MemberKey;
 use crate::text::names::UserName;
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -131,12 +134,6 @@ pub(crate) enum Addressee {
     LastWhisperer,
 }
 
-/// States that the caller has sent the first operation to a quiet room, and has to make a pass token of
-/// it: no other thread runs the room's next pass.
-#[must_use = "the room delivers nothing until its pass runs"]
-#[derive(Debug)]
-pub(crate) struct PassDue(());
-
 /// What became of lines that were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a sender of blocked lines waits for INBOX_READY"]
@@ -157,8 +154,7 @@ const MIN_CAPACITY: usize = 16 << 10;
 
 /// The inbox of one room.
 ///
-/// `pending` counts operations and is the whole protocol: **the thread that moves it from 0 has to run
-/// the pass, and the pass ends when it has moved it back to 0.** So at most one pass runs at a time.
+/// The [`PassCounter`] counts operations: the thread that moves it from 0 has to run the pass.
 ///
 /// Senders and passes take no lock. The queue's receiving side spins for the instant between a sender's
 /// claim of a place and its filling, and its sending side does so at the border of two blocks.
@@ -171,7 +167,7 @@ pub(crate) struct Inbox {
     sender: Sender<Operation>,
     receiver: Receiver<Operation>,
     /// Operations that are sent and in no completed batch.
-    pending: AtomicUsize,
+    counter: PassCounter,
     /// Bytes of lines that are accepted, or taken from the blocked lines, and in no committed batch.
     bytes: AtomicUsize,
     /// Blocked lines that no batch has.
@@ -188,7 +184,7 @@ impl Inbox {
         Self {
             sender,
             receiver,
-            pending: AtomicUsize::new(0),
+            counter: PassCounter::new(),
             bytes: AtomicUsize::new(0),
             blocked: AtomicUsize::new(0),
             batch_capacity: AtomicUsize::new(max_capacity),
@@ -258,9 +254,7 @@ impl Inbox {
 
     /// Counts an operation that was sent. The first one in a quiet inbox makes a pass due.
     pub(crate) fn mark_sent(&self) -> Option<PassDue> {
-        // Release: pairs with the Acquire in `pending`, so that a pass finds the operation in the queue.
-        // Acquire: pairs with the Release in `complete`, so that a new pass sees the work of the last one.
-        (self.pending.fetch_add(1, Ordering::AcqRel) == 0).then_some(PassDue(()))
+        self.counter.mark_sent()
     }
 
     /// Returns true if the queue holds no operation, counted or not.
@@ -276,8 +270,7 @@ impl Inbox {
 
     /// Returns the number of counted operations, which are sent and in no completed batch.
     pub(crate) fn pending(&self) -> usize {
-        // Acquire: pairs with the Release in `mark_sent`.
-        self.pending.load(Ordering::Acquire)
+        self.counter.pending()
     }
 
     /// Takes `count` operations, in the order in which they were sent.
@@ -300,17 +293,15 @@ impl Inbox {
     /// Completes a batch of `operations` operations. Returns true if more are counted: the caller has to
     /// run one more pass.
     pub(crate) fn complete(&self, operations: usize) -> bool {
-        // Release: pairs with the Acquire in `mark_sent` of the thread that starts the next pass. Acquire:
-        // pairs with the Release in `mark_sent` of the operations that are left.
-        self.pending.fetch_sub(operations, Ordering::AcqRel) != operations
+        self.counter.complete(operations)
     }
 }
 
 impl fmt::Debug for Inbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pending, bytes, blocked, batch_capacity, .. } = self;
+        let Self { counter, bytes, blocked, batch_capacity, .. } = self;
         let mut inbox = f.debug_struct("Inbox");
-        inbox.field("pending", pending).field("bytes", bytes).field("blocked", blocked);
+        inbox.field("pending", counter).field("bytes", bytes).field("blocked", blocked);
         inbox.field("batch_capacity", batch_capacity).finish_non_exhaustive()
     }
 }

@@ -15,6 +15,7 @@ pub(crate) mod inbox;
 mod line_runs;
 pub mod membership;
 mod membership_charges;
+mod pass_counter;
 mod pass_token;
 mod passes;
 pub mod registry;

@@ -4,8 +4,9 @@
 //!
 //! | primitive | original | replacement |
 //! |---|---|---|
-//! | `AtomicU8`, `Ordering` | std | loom's |
+//! | `AtomicU8`, `AtomicU32`, `AtomicUsize`, `Ordering` | std | loom's |
 //! | `AtomicCell` | accesses acquire and release | no ordering; loom fails on two accesses that nothing orders |
+//! | `AtomicWaker` | atomic-waker 1.1: the state is swapped and set with `AcqRel` | loom's, a mutex around the waker |
 //! | `ArcSwapOption::load` | `SeqCst` (arc-swap 1.9.5, `strategy/hybrid.rs`) | `Acquire`, may return an old value |
 //! | `ArcSwapOption::swap` | `SeqCst` (arc-swap 1.9.5, `lib.rs`) | `AcqRel` |
 //! | `ArcSwapOption::rcu` | a load, then compare-and-swaps with `SeqCst`, on failure a load | `Acquire`, then `AcqRel`, on failure `Acquire` |
@@ -13,12 +14,12 @@
 //! arc-swap's protection of a value against a concurrent drop is not modelled: a replacement keeps every value
 //! until the model's end.
 
-pub(crate) use loom::sync::atomic::{AtomicU8, Ordering};
+pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 use loom::cell::Cell;
-use loom::sync::atomic::AtomicUsize;
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::task::Waker;
 
 /// Replaces `crossbeam_utils::atomic::AtomicCell`.
 pub(crate) struct AtomicCell<T>(Cell<T>);
@@ -37,6 +38,20 @@ impl<T> AtomicCell<T> {
         T: Default,
     {
         self.0.take()
+    }
+}
+
+/// Replaces `atomic_waker::AtomicWaker`.
+#[derive(Debug, Default)]
+pub(crate) struct AtomicWaker(loom::future::AtomicWaker);
+
+impl AtomicWaker {
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.0.register_by_ref(waker);
+    }
+
+    pub(crate) fn wake(&self) {
+        self.0.wake();
     }
 }
 

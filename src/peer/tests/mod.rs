@@ -2,6 +2,7 @@
 
 mod atomic_slot;
 mod deferred_list;
+mod event_mailbox;
 
 use super::*;
 use crate::limits::memory::MemoryBudget;
