@@ -7,6 +7,7 @@ use crate::room::fanout::Fanout;
 use crate::room::membership_charges::MembershipCharges;
 use crate::room::replies::DeferredReplies;
 use crate::text::names::RoomName;
+use std::mem;
 use std::sync::atomic::Ordering;
 use tokio::task::yield_now;
 use tracing::trace;
@@ -96,19 +97,20 @@ impl Room {
     /// Only the room's pass token calls this, so **one pass at a time runs in a room**. That alone gives
     /// all members one order, joins and leaves included.
     pub(crate) async fn run_passes(&self, host: &impl PassHost) {
-        let mut slice = Slice::default();
         let (closed, pass_state) = (self.closed.load(Ordering::Relaxed), self.pass_state.take());
-        let mut next = Batch::new(self, CarriedState { closed, pass_state, ..CarriedState::default() });
+        let next = Batch::new(self, CarriedState { closed, pass_state, ..CarriedState::default() });
+        let mut pass = Pass { room: self, host, incomplete: 0, next, slice: Slice::default() };
         loop {
-            let CommittedBatch { fanout, operations, carried, mut metrics, charges, replies } =
-                self.fill_and_commit(next, &mut slice).await;
-            self.closed.store(carried.closed, Ordering::Relaxed);
-            let batch = self.begin_next(carried, &mut slice).await;
-            let mut pass = Pass { room: self, host, incomplete: operations, next: batch, slice };
-            pass.charge_membership_changes(charges, fanout.deliveries()).await;
-            pass.deliver(fanout, &mut metrics).await;
+            self.fill(&mut pass.next, &mut pass.slice).await;
+            let CommittedBatch { mut fanout, operations, mut metrics, mut charges, replies, .. } =
+                self.commit(&mut pass.next);
+            pass.incomplete = operations;
+            self.begin(&mut pass.next, &mut pass.slice).await;
+            pass.charge_membership_changes(&mut charges, fanout.deliveries()).await;
+            pass.deliver(&mut fanout, &mut metrics).await;
             pass.send_replies(replies, &mut metrics).await;
-            Pass { next, slice, .. } = pass;
+            drop(fanout);
+            let next = &mut pass.next;
             host.counters().add(&metrics);
             trace!(room = ?self.name, operations = operations, lines = metrics.lines, writes = metrics.writes, "pass");
             if next.is_empty() {
@@ -125,31 +127,37 @@ impl Room {
         }
     }
 
-    /// Gathers the operations that wait now, and leaves those that come meanwhile to the next batch. Then fills the batch
-    /// with blocked lines, and commits it. Blocked lines are chosen this late, so that the line of a light sender that
-    /// comes during a pass is in the next one.
-    async fn fill_and_commit(&self, mut next: Batch, slice: &mut Slice) -> CommittedBatch {
-        slice.ungathered = 0;
-        let waiting = next.waiting_operations(&self.inbox, 0);
-        self.gather(&mut next, slice, (waiting, usize::MAX)).await;
-        self.take_blocked_lines(&mut next, slice).await;
-        slice.charge(next.commit_cost()).await;
-        next.commit(&self.roster, &self.inbox)
+    /// Commits a batch, and puts the next one in its place. No second batch is in the task's future, which stays small.
+    fn commit(&self, next: &mut Batch) -> CommittedBatch {
+        let batch = mem::replace(next, Batch::new(self, CarriedState::default()));
+        let mut committed = batch.commit(&self.roster, &self.inbox);
+        self.closed.store(committed.carried.closed, Ordering::Relaxed);
+        *next = Batch::new(self, mem::take(&mut committed.carried));
+        committed
     }
 
-    /// Creates the batch after a committed one. Applies a shutdown that is due, and takes few blocked lines at once, so
+    /// Gathers the operations that wait now, and leaves those that come meanwhile to the next batch. Then fills the batch
+    /// with blocked lines. They are chosen this late, so that the line of a light sender that comes during a pass is in
+    /// the next one.
+    async fn fill(&self, next: &mut Batch, slice: &mut Slice) {
+        slice.ungathered = 0;
+        let waiting = next.waiting_operations(&self.inbox, 0);
+        self.gather(next, slice, (waiting, usize::MAX)).await;
+        self.take_blocked_lines(next, slice).await;
+        slice.charge(next.commit_cost()).await;
+    }
+
+    /// Begins the batch after a committed one: applies a shutdown that is due, and takes few blocked lines at once, so
     /// that a single sender that fills the inbox goes on during the pass.
-    async fn begin_next(&self, carried: CarriedState, slice: &mut Slice) -> Batch {
-        let mut next = Batch::new(self, carried);
+    async fn begin(&self, next: &mut Batch, slice: &mut Slice) {
         if let Some(cost) = next.shutdown_cost() {
             slice.charge(cost).await;
             next.apply_shutdown();
         }
         if next.blocked_lines_are_few(self.inbox.batch_capacity()) {
-            self.take_blocked_lines(&mut next, slice).await;
+            self.take_blocked_lines(next, slice).await;
             next.raise_inbox_ready();
         }
-        next
     }
 
     /// Applies at most `count` of the operations that wait, until their cost has come to `most`.
@@ -179,7 +187,7 @@ impl Room {
 
 impl<H: PassHost> Pass<'_, H> {
     /// Charges the batch's joins, leaves and renames for its `deliveries`.
-    async fn charge_membership_changes(&mut self, mut charges: MembershipCharges, deliveries: usize) {
+    async fn charge_membership_changes(&mut self, charges: &mut MembershipCharges, deliveries: usize) {
         let share = charges.share(deliveries);
         while charges.len() > 0 {
             self.charge(1).await;
@@ -188,7 +196,7 @@ impl<H: PassHost> Pass<'_, H> {
     }
 
     /// Delivers the batch to the members that joined or left in it, then to all others.
-    async fn deliver(&mut self, mut fanout: Fanout, metrics: &mut MetricsDelta) {
+    async fn deliver(&mut self, fanout: &mut Fanout, metrics: &mut MetricsDelta) {
         while let Some(cost) = fanout.next_partial_cost() {
             self.charge(cost).await;
             fanout.deliver_next_partial(metrics);

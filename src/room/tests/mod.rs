@@ -555,3 +555,12 @@ async fn last_lines_of_a_leaver_come_before_its_leave() {
 fn last_line(peer: &Peer<TextSink>) -> String {
     text(peer).lines().last().unwrap().to_owned()
 }
+
+/// Tokio allocates a second time for the task of a larger future: from 2 KiB on in a build with debug assertions.
+#[test]
+fn passes_fit_into_the_allocation_of_their_task() {
+    let (room, counters) = (room(), Counters::default());
+    let size = size_of_val(&room.run_passes(&counters));
+    println!("{size} bytes");
+    assert!(size <= 2_000, "{size}");
+}
