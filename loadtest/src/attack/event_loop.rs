@@ -186,9 +186,6 @@ mod tests {
             about: "",
             groups: &[Group { ends: End::After { segments: 0, hold: Duration::ZERO, how: Ending::Reset }, ..QUIET }],
         };
-        run(&RESET, 2, |mut stream| {
-            assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
-        });
         static HALF: Kind = Kind {
             name: "half",
             about: "",
@@ -199,6 +196,9 @@ mod tests {
                 ..QUIET
             }],
         };
+        run(&RESET, 2, |mut stream| {
+            assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        });
         let report = run(&HALF, 1, |mut stream| {
             let mut text = String::new();
             stream.read_to_string(&mut text).unwrap();

@@ -76,7 +76,7 @@ fn fill_in(segment: &[u8], turn: &Turn, out: &mut Vec<u8>) {
     }
 }
 
-/// Returns the next number of the SplitMix64 generator (Steele, Lea and Flood, 2014) after a state.
+/// Returns the next number of the generator `SplitMix64` (Steele, Lea and Flood, 2014) after a state.
 pub(super) fn mix(state: u64) -> u64 {
     let mut number = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,5 +1,7 @@
 //! The plots of a zoo and of a soak as SVG.
 
+use std::time::Duration;
+
 use anyhow::Result;
 
 use super::result::{SoakResult, ZooResult};
@@ -21,7 +23,7 @@ pub fn latency_plot(result: &ZooResult) -> Result<String> {
         Dots { name: "control attacked", values: all(&|kind| kind.seen.control.latency_us.p99) },
         Dots { name: "here attacked", values: all(&|kind| kind.seen.here.latency_us.p99) },
     ];
-    let label = |us: f64| micros(us as u64);
+    let label = time_label;
     dot_plot("99th percentile of the good clients' latency", &Axis::logarithmic("p99", &label), &names, &series)
 }
 
@@ -44,8 +46,7 @@ pub fn soak_plot(soak: &SoakResult) -> Result<String> {
     let descriptors = [samples("descriptors", &|sample| sample.descriptors as f64)];
     let latency =
         [Series { name: "p99".into(), points: soak.p99_us.iter().map(|&(at, us)| (at, us as f64)).collect() }];
-    let (size, count, time) =
-        (|value: f64| bytes(value), |value: f64| format!("{value:.0}"), |us: f64| micros(us as u64));
+    let (size, count, time) = (|value: f64| bytes(value), |value: f64| format!("{value:.0}"), time_label);
     let charts = [
         chart(&Axes { title: "memory of the server", x, y: Axis::linear("bytes", &size) }, &memory)?,
         chart(
@@ -58,4 +59,10 @@ pub fn soak_plot(soak: &SoakResult) -> Result<String> {
         )?,
     ];
     Ok(crate::plot::stack(&charts))
+}
+
+/// Returns a label for microseconds.
+fn time_label(us: f64) -> String {
+    let time = Duration::try_from_secs_f64(us / 1e6).unwrap_or_default();
+    micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
 }

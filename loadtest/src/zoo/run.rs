@@ -40,6 +40,8 @@ struct Zoo<'a> {
     servers: ServerPair,
     rest: Rest,
     limits: Limits,
+    /// Whether the last attack ended the server, or left something over. The next one gets new servers.
+    burdened: bool,
 }
 
 /// Runs the zoo that the options describe. A signal ends it within the current phase; the result holds the kinds that
@@ -49,14 +51,9 @@ struct Zoo<'a> {
 /// Fails when an option is invalid, a kind is unknown, or a server does not start.
 pub fn run(args: &ZooArgs, common: &CommonArgs) -> Result<ZooResult> {
     let kinds = chosen_kinds(&args.kinds)?;
-    check_options(args, common)?;
-    let largest: usize = kinds.iter().map(|kind| kind.sockets()).sum();
-    // Each process of bad clients holds all of their sockets, and the server holds those and the good ones.
-    open_files::check(args.rooms.connections + largest, 1, open_files::raise_limit()?)?;
+    check_options(args, common, &kinds)?;
     let mut servers = ServerPair::spawn(common)?;
-    let length = args.soak.unwrap_or(args.each);
-    let plan = args.plan(common, servers.here.server.address(), length);
-    plan.check()?;
+    let plan = args.plan(common, servers.here.server.address(), args.each);
     probe(&plan)?;
     let rest = measure_rest(&servers.here);
     let machine = Machine::here();
@@ -66,23 +63,23 @@ pub fn run(args: &ZooArgs, common: &CommonArgs) -> Result<ZooResult> {
         server_arguments: common.server_arg.clone(),
         ceiling: servers.ceiling(common, &machine),
         machine,
+        calm: run_phase(&servers, &plan, None)?,
         ..ZooResult::default()
     };
-    let calm_plan = args.plan(common, servers.here.server.address(), args.each);
-    result.calm = run_phase(&servers, &calm_plan, None)?;
     let limits = Limits {
         ratio: MAX_RATIO,
         floor_us: u64::try_from(args.floor.as_micros()).unwrap_or(u64::MAX),
         calm_us: result.calm.latency_us.p99,
         ceiling: result.ceiling.bytes,
     };
-    if args.soak.is_some() {
+    if let Some(length) = args.soak {
         let names: Vec<String> = kinds.iter().map(|kind| kind.name.to_owned()).collect();
+        let plan = args.plan(common, plan.target, length);
         let (soak, verdict) = run_soak(&servers, &plan, &names, args.seed, &limits)?;
         (result.soak, result.verdict) = (Some(soak), verdict);
         return Ok(result);
     }
-    let mut zoo = Zoo { args, common, servers, rest, limits };
+    let mut zoo = Zoo { args, common, servers, rest, limits, burdened: false };
     for attack in attacks(&kinds) {
         if interrupt::caught_signal().is_some() || !zoo.run_attack(&attack, &mut result)? {
             break;
@@ -105,8 +102,8 @@ fn final_verdict(result: &ZooResult) -> Verdict {
 }
 
 impl Zoo<'_> {
-    /// Measures one attack until a round shows more than a slow server, or none is left. Returns `false` when the
-    /// server has ended or a signal has arrived.
+    /// Measures one attack: once, or several times where its only effect is on latency. Returns `false` when a signal
+    /// has arrived.
     fn run_attack(&mut self, attack: &Attack, result: &mut ZooResult) -> Result<bool> {
         let mut rounds = Vec::new();
         let measured = loop {
@@ -115,12 +112,12 @@ impl Zoo<'_> {
             if interrupt::caught_signal().is_some() {
                 return Ok(false);
             }
-            let ended = !seen.server_ended.is_empty();
             rounds.push(seen);
             let judged = self.judge(attack, rounds.clone());
             let only_slow = judged.faults.len() == 1 && judged.ratio > self.limits.ratio;
+            // The median of two rounds is the lower one, so a third one decides.
             let unclear = rounds.len() == 2 || only_slow;
-            if ended || !unclear || rounds.len() >= self.args.rounds as usize {
+            if !unclear || rounds.len() >= self.args.rounds as usize {
                 break judged;
             }
         };
@@ -128,35 +125,48 @@ impl Zoo<'_> {
             eprintln!("  {fault}");
         }
         result.kinds.push(measured);
-        Ok(result.kinds.last().is_none_or(|kind| kind.seen.server_ended.is_empty()))
+        Ok(true)
     }
 
     fn judge(&self, attack: &Attack, rounds: Vec<Observation>) -> KindResult {
         judge(attack.name, &attack.about, attack.sockets, rounds, &self.limits)
     }
 
+    /// Starts new servers where the last attack burdened the old ones, so that each attack is judged alone.
+    fn replace_burdened_servers(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.burdened) {
+            self.servers = ServerPair::spawn(self.common)?;
+            self.rest = measure_rest(&self.servers.here);
+        }
+        Ok(())
+    }
+
     /// Attacks the good clients' server, waits for the aftermath, and attacks the control server.
     fn run_round(&mut self, attack: &Attack, round: u64) -> Result<Observation> {
+        self.replace_burdened_servers()?;
         let servers = &mut self.servers;
         let plan = self.args.plan(self.common, servers.here.server.address(), self.args.each);
         let seed = self.args.seed.wrapping_add(round);
-        let mut seen = Observation::default();
+        let mut observed = Observation::default();
         let monitor = Monitor::watch_peak(servers.here.server.pid());
         let here = run_phase(servers, &plan, Some((Aim::Here, &attack.kinds, seed)));
-        seen.memory = monitor.stop_peak();
-        seen.here = here?;
+        observed.memory = monitor.stop_peak();
+        observed.here = here?;
         if let Some(how) = servers.here.server.exit_status() {
-            seen.server_ended = how;
-            return Ok(seen);
+            observed.server_ended = how;
+            self.burdened = true;
+            return Ok(observed);
         }
         if interrupt::caught_signal().is_some() {
-            return Ok(seen);
+            return Ok(observed);
         }
-        check_aftermath(&servers.here, self.rest, &mut seen);
+        check_aftermath(&servers.here, self.rest, &mut observed);
+        self.burdened =
+            observed.idle_after.is_none() || observed.descriptors_left > 0 || !observed.left_over.is_empty();
         if interrupt::caught_signal().is_none() {
-            seen.control = run_phase(servers, &plan, Some((Aim::Control, &attack.kinds, seed)))?;
+            observed.control = run_phase(servers, &plan, Some((Aim::Control, &attack.kinds, seed)))?;
         }
-        Ok(seen)
+        Ok(observed)
     }
 }
 
@@ -195,7 +205,7 @@ fn attacks(kinds: &[&'static Kind]) -> Vec<Attack> {
 }
 
 /// Checks the options that the parser cannot check.
-fn check_options(args: &ZooArgs, common: &CommonArgs) -> Result<()> {
+fn check_options(args: &ZooArgs, common: &CommonArgs, kinds: &[&'static Kind]) -> Result<()> {
     const SHORTEST: Duration = Duration::from_millis(100);
     if common.pid.is_some() || common.protocol != crate::protocol::ProtocolKind::Line {
         bail!(UsageError::new("zoo starts its own two servers: leave --pid and --protocol out".into()));
@@ -207,7 +217,10 @@ fn check_options(args: &ZooArgs, common: &CommonArgs) -> Result<()> {
     if args.soak.is_some_and(|length| length < Duration::from_secs(3)) {
         bail!(UsageError::new("--soak needs 3s or more, of which the first and the last third are compared".into()));
     }
-    Ok(())
+    args.plan(common, (std::net::Ipv4Addr::LOCALHOST, 0).into(), args.each).check()?;
+    // One process holds all bad clients, and the server holds those and the good ones.
+    let sockets: usize = kinds.iter().map(|kind| kind.sockets()).sum();
+    open_files::check(args.rooms.connections + sockets, 1, open_files::raise_limit()?)
 }
 
 fn parameters(args: &ZooArgs) -> serde_json::Map<String, serde_json::Value> {

@@ -25,8 +25,8 @@ const LEAST_CHURNS: u64 = 12;
 const PERIOD: usize = 10;
 /// Periods of a soak that is shorter than several of them.
 const LEAST_PERIODS: usize = 12;
-/// The share of the time that counts as warm-up.
-const WARMUP_SHARE: f64 = 0.1;
+/// One part in this many of the time counts as warm-up.
+const WARMUP_PARTS: usize = 10;
 /// The factor by which memory may grow from the first to the last third.
 const MEMORY_FACTOR: f64 = 1.2;
 /// Bytes of growth that count as noise.
@@ -121,7 +121,9 @@ fn period_p99(seconds: &[SecondMetrics]) -> Vec<(f64, u64)> {
     let length = PERIOD.min(seconds.len() / LEAST_PERIODS).max(1);
     let period = |(at, seconds): (usize, &[SecondMetrics])| {
         let mut all = Histogram::<2>::default();
-        seconds.iter().for_each(|second| all.add(&second.latency));
+        for second in seconds {
+            all.add(&second.latency);
+        }
         ((at * length) as f64, all.quantile(0.99))
     };
     // The last seconds may be a part of a period, and contain deliveries after the attack.
@@ -160,17 +162,18 @@ pub fn judge_soak(soak: &mut SoakResult, limits: &Limits) {
 }
 
 /// Returns a figure of the first and of the last third of values, the warm-up excluded; `None` with too few values.
-fn thirds(values: &[f64], figure: fn(Vec<f64>) -> f64) -> Option<(f64, f64)> {
-    let rest = &values[(values.len() as f64 * WARMUP_SHARE).ceil() as usize..];
+fn thirds(values: &[f64], figure: fn(&[f64]) -> f64) -> Option<(f64, f64)> {
+    let rest = &values[values.len().div_ceil(WARMUP_PARTS)..];
     let third = rest.len() / 3;
-    (third > 0).then(|| (figure(rest[..third].to_vec()), figure(rest[rest.len() - third..].to_vec())))
+    (third > 0).then(|| (figure(&rest[..third]), figure(&rest[rest.len() - third..])))
 }
 
-fn mean(values: Vec<f64>) -> f64 {
+fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
@@ -234,7 +237,8 @@ mod tests {
         assert_eq!(descriptors, ["descriptors changed from 1000 to 1070"]);
         let latency = judged(|share, _, p99| *p99 += grown(share, 1100));
         assert_eq!(latency, ["p99 rose from 2000 µs to 3100 µs"]);
-        let peak = judged(|share, sample, _| sample.rss = if share == 0.5 { 2 << 30 } else { sample.rss });
+        let peak =
+            judged(|share, sample, _| sample.rss = if (0.5..0.51).contains(&share) { 2 << 30 } else { sample.rss });
         assert_eq!(peak, ["memory 2.01 GiB is above the ceiling 1.00 GiB"]);
     }
 
