@@ -11,14 +11,10 @@ use crate::args::CommonArgs;
 use crate::plan::{Plan, UsageError};
 use crate::probe::resolve_target;
 use crate::scenario::{Cli, LimitArgs, Scenario, StepArgs, ZooArgs};
-use crate::server::find_program;
+use crate::server::{NO_RATE_BOUNDS, find_program};
 use crate::test_bed::{TestBed, with_limit};
 use crate::test_result::TestResult;
 use crate::{attack, compare, html_report, limit, markdown, open_files, ramp, table, worker_pool, zoo};
-
-/// Arguments that turn the bounds on a sender's rate off in a spawned server: they would hide what a scenario measures.
-/// The server of `zoo` keeps its bounds.
-const NO_RATE_LIMIT: [&str; 2] = ["--rate", "0"];
 
 /// Runs the scenario that the arguments name and returns the exit code.
 ///
@@ -53,19 +49,19 @@ pub fn run(cli: &Cli) -> Result<u8> {
         }
         Scenario::Limit(args) => run_limit(args, common),
         Scenario::Steady(args) => {
-            let result = run_plan(common, "steady", &NO_RATE_LIMIT, |target| args.plan(common, target))?;
+            let result = run_plan(common, "steady", &NO_RATE_BOUNDS, |target| args.plan(common, target))?;
             write_results(common, &with_limit(result)?)
         }
         Scenario::Flood(args) => {
-            let result = run_plan(common, "flood", &NO_RATE_LIMIT, |target| args.plan(common, target))?;
+            let result = run_plan(common, "flood", &NO_RATE_BOUNDS, |target| args.plan(common, target))?;
             write_results(common, &with_limit(result)?)
         }
         Scenario::Step(args) => run_step(args, common),
         Scenario::Storm(args) => {
-            write_results(common, &run_plan(common, "storm", &NO_RATE_LIMIT, |target| args.plan(common, target))?)
+            write_results(common, &run_plan(common, "storm", &NO_RATE_BOUNDS, |target| args.plan(common, target))?)
         }
         Scenario::Idle(args) => {
-            write_results(common, &run_plan(common, "idle", &NO_RATE_LIMIT, |target| args.plan(common, target))?)
+            write_results(common, &run_plan(common, "idle", &NO_RATE_BOUNDS, |target| args.plan(common, target))?)
         }
     }
 }
@@ -83,7 +79,7 @@ fn run_plan(
 }
 
 fn run_step(args: &StepArgs, common: &CommonArgs) -> Result<u8> {
-    let mut test_bed = start_test_bed(common, &NO_RATE_LIMIT)?;
+    let mut test_bed = start_test_bed(common, &NO_RATE_BOUNDS)?;
     let first = args.plan(common, test_bed.target());
     let result = ramp::run(args, first, &mut |plan| test_bed.run("step", plan))?;
     write_results(common, &result)

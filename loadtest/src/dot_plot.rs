@@ -25,7 +25,7 @@ pub struct Dots<'a> {
     pub values: Vec<f64>,
 }
 
-/// Draws the rows from top to bottom, with a line from the lowest to the highest dot of each.
+/// Draws the rows from top to bottom.
 ///
 /// # Errors
 /// Fails when the plot cannot be drawn, which does not happen with finite numbers.

@@ -16,6 +16,9 @@ use crate::clock::{SECOND, now};
 use crate::interrupt;
 use crate::plan::UsageError;
 
+/// Arguments that turn the bounds on a sender's rate off. The bounds would hide what a scenario measures; only `zoo`
+/// starts servers without these arguments.
+pub const NO_RATE_BOUNDS: [&str; 4] = ["--rate", "0", "--byte-rate", "0"];
 /// Time after which a server that does not stop is killed.
 const STOP_TIMEOUT: u64 = 10 * SECOND;
 /// Time within which a server must print its address.

@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use common::build_server;
 use loadtest::plan::{Pacing, Plan, Stop};
-use loadtest::server::Server;
+use loadtest::server::{NO_RATE_BOUNDS, Server};
 use loadtest::test_bed::TestBed;
 use loadtest::verdict::VerdictKind;
 
 fn spawn() -> Server {
-    Server::spawn(build_server(), &["--rate".into(), "0".into()]).unwrap()
+    Server::spawn(build_server(), &NO_RATE_BOUNDS.map(ToOwned::to_owned)).unwrap()
 }
 
 fn plan(target: SocketAddr) -> Plan {
@@ -74,6 +74,7 @@ fn program_spawns_and_stops_a_server() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(text.contains("50 sent, 1,000 deliveries expected, 1,000 delivered"), "{text}");
+    assert!(text.contains("  started with  --rate 0 --byte-rate 0"), "{text}");
     assert!(text.contains("0 lost, 0 duplicated") && text.contains("server        RSS"), "{text}");
     // Where other programs' traffic hides the server's writes, no bare writes are measured.
     assert_eq!(text.contains("lines a write"), text.contains("bare writes of"), "{text}");

@@ -21,6 +21,8 @@ const READ_BYTES: usize = 64 * 1024;
 const IDLE_TIMEOUT: Duration = Duration::from_millis(2);
 /// Connections that the whole attack opens at most each second: each closed one occupies a local port for a minute.
 const CONNECTS_PER_SECOND: u64 = 3000;
+/// Connections that are opened in one pass over all clients, so that no pass takes long.
+const CONNECTS_PER_PASS: u64 = 64;
 /// Source addresses of an attack on 127.0.0.0/8. Each has its own ports, and none is an address of good clients.
 const SOURCES: u8 = 8;
 
@@ -59,6 +61,10 @@ pub(super) struct EventLoop {
     seed: u64,
     poll: Poll,
     clients: Vec<BadClient>,
+    /// The client that a pass begins with: the one after the last that connected, so that each gets its turn.
+    first: usize,
+    /// Connections opened so far, whether or not they were established.
+    opened: u64,
     report: AttackReport,
 }
 
@@ -73,7 +79,8 @@ impl EventLoop {
             (0..group.sockets)
                 .map(move |socket| BadClient::new(group, (number, socket), source_address(target, socket)))
         });
-        Ok(Self { target, seed, poll: Poll::new()?, clients: clients.collect(), report: AttackReport::default() })
+        let (clients, report) = (clients.collect(), AttackReport::default());
+        Ok(Self { target, seed, poll: Poll::new()?, clients, first: 0, opened: 0, report })
     }
 
     /// Runs the attack until a tick, or until `stop` is set, and resets all connections at the end.
@@ -109,11 +116,16 @@ impl EventLoop {
     fn step_clients(&mut self, started: Tick, buffer: &mut [u8]) -> bool {
         let mut progress = false;
         let now = now();
-        for (index, client) in self.clients.iter_mut().enumerate() {
+        let allowed = CONNECTS_PER_SECOND + now.saturating_sub(started) * CONNECTS_PER_SECOND / SECOND;
+        let mut left = allowed.saturating_sub(self.opened).min(CONNECTS_PER_PASS);
+        let count = self.clients.len();
+        for index in (self.first..count).chain(0..self.first) {
+            let client = &mut self.clients[index];
             let mut step = client.step(now, buffer, &mut self.report);
-            let opened = self.report.connects + self.report.failed_connects;
-            let allowed = CONNECTS_PER_SECOND + now.saturating_sub(started) * CONNECTS_PER_SECOND / SECOND;
-            if step == Step::WantsConnection && opened < allowed {
+            if step == Step::WantsConnection && left > 0 {
+                (left, self.opened) = (left - 1, self.opened + 1);
+                self.first = (index + 1) % count;
+                progress = true;
                 let place = (self.poll.registry(), Token(index));
                 if client.connect(self.target, place, self.seed, now).is_err() {
                     self.report.failed_connects += 1;

@@ -4,7 +4,7 @@
 //! catalog ─► kind ─► script (bytes) ─► bad_client (a socket) ─► event_loop ─► child (a process of its own)
 //! ```
 //!
-//! A child process keeps the CPU time of bad clients out of the process of the good ones. Its sockets are not blocking,
+//! A child process keeps the CPU time of bad clients out of the process of the good ones, and has a lower priority. Its sockets are not blocking,
 //! each connection holds at most one batch of unwritten bytes, and its end is a tick that it knows from the start.
 
 mod bad_client;

@@ -44,6 +44,9 @@ pub struct ZooArgs {
     /// Latency below which differences of the 99th percentile count as noise
     #[arg(long, default_value = "1ms", value_parser = humantime::parse_duration, value_name = "TIME")]
     pub floor: Duration,
+    /// Time after an attack within which its descriptors, rooms and members must be gone
+    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub settle: Duration,
     /// Run all kinds together for this time in place of one at a time, with all of them connecting again at an interval
     #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
     pub soak: Option<Duration>,

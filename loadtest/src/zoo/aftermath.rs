@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::monitor::descriptors;
 use super::result::Observation;
 use super::server_pair::WatchedServer;
-use crate::clock::{SECOND, Tick, now};
+use crate::clock::{SECOND, Tick, now, ticks};
 use crate::interrupt;
 
 /// Time after which the server must be idle.
@@ -19,9 +19,7 @@ const IDLE_WINDOW: Duration = Duration::from_millis(250);
 const IDLE_SLACK: f64 = 0.05;
 /// The factor by which an idle server's CPU time may exceed the calm one.
 const IDLE_FACTOR: f64 = 1.5;
-/// Time after which no descriptor, room or member of the attack may be left.
-const LEFT_BOUND: Tick = 5 * SECOND;
-/// Interval of the checks during that time.
+/// Interval of the checks after the attack.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 /// Time within which the server must answer the probe.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,8 +38,9 @@ pub(super) fn measure_rest(watched: &WatchedServer) -> Rest {
     Rest { descriptors: descriptors(watched.server.pid()), cores: cores_in_window(watched) }
 }
 
-/// Waits until a server without clients is idle and has released everything, and stores what it did not.
-pub(super) fn check_aftermath(watched: &WatchedServer, rest: Rest, seen: &mut Observation) {
+/// Waits until a server without clients is idle and has released everything, and stores what it did not release within
+/// the time to settle.
+pub(super) fn check_aftermath(watched: &WatchedServer, rest: Rest, settle: Duration, seen: &mut Observation) {
     let start = now();
     let bound = rest.cores * IDLE_FACTOR + IDLE_SLACK;
     seen.idle_after = loop {
@@ -54,10 +53,11 @@ pub(super) fn check_aftermath(watched: &WatchedServer, rest: Rest, seen: &mut Ob
         }
     };
     let pid = watched.server.pid();
+    let deadline = start.saturating_add(ticks(settle));
     let left = || descriptors(pid).saturating_sub(rest.descriptors);
-    wait_until(start + LEFT_BOUND, || left() == 0);
+    wait_until(deadline, || left() == 0);
     seen.descriptors_left = left();
-    seen.left_over = probe_left_over(watched.server.address(), start + LEFT_BOUND);
+    seen.left_over = probe_left_over(watched.server.address(), deadline);
 }
 
 /// Returns the cores that a server uses over [`IDLE_WINDOW`].

@@ -27,6 +27,10 @@ struct RunningAttack<'a> {
     target: &'a WatchedServer,
     /// The tick and the target's CPU time at the attack's start.
     started: Option<(Tick, u64)>,
+    /// The tick at which the attack ends.
+    until: Tick,
+    /// The same figures as at the start, soon after the end.
+    ended: Option<(Tick, u64)>,
 }
 
 /// Runs a phase with an attack, or a calm one. A signal ends it early.
@@ -43,7 +47,7 @@ pub(super) fn run_phase(
     let order =
         attack.map(|(_, kinds, seed)| AttackOrder { target: target.server.address(), kinds: kinds.to_vec(), seed });
     let child = order.map(|order| Attack::spawn(&servers.generator, &order)).transpose()?;
-    let mut running = RunningAttack { attack: child, target, started: None };
+    let mut running = RunningAttack { attack: child, target, started: None, until: 0, ended: None };
     let record =
         coordinator::run(plan, Some(&servers.here.process), &mut |snapshot| running.on_progress(plan, snapshot))?;
     let mut figures = figures(plan, &record);
@@ -52,29 +56,33 @@ pub(super) fn run_phase(
 }
 
 impl RunningAttack<'_> {
-    /// Starts the attack together with the sending of the good clients, and ends it at a signal.
+    /// Starts the attack together with the sending of the good clients, measures its end, and ends it at a signal.
     fn on_progress(&mut self, plan: &Plan, snapshot: &ProgressSnapshot) {
         if interrupt::caught_signal().is_some() {
             self.attack = None;
+        }
+        if self.started.is_some() && self.ended.is_none() && now() >= self.until {
+            self.ended = Some((now(), self.target.cpu()));
         }
         let (Some(attack), Some((elapsed, _)), None) = (&mut self.attack, snapshot.sending, self.started) else {
             return;
         };
         let now = now();
-        let until = match plan.stop {
+        self.until = match plan.stop {
             Stop::After(length) => now.saturating_add(ticks(length)).saturating_sub(seconds(elapsed)),
             Stop::Lines(_) => Tick::MAX,
         };
         self.started = Some((now, self.target.cpu()));
         // An attack that cannot start is noticed by its missing report.
-        let _ = attack.start(until);
+        let _ = attack.start(self.until);
     }
 
     /// Ends the attack, and adds its figures.
     fn finish(self, figures: &mut PhaseFigures) {
         let Some((started, cpu)) = self.started else { return };
-        let wall = now().saturating_sub(started).max(1) as f64;
-        figures.server_cores = self.target.cpu().saturating_sub(cpu) as f64 / wall;
+        let (ended, cpu_then) = self.ended.unwrap_or_else(|| (now(), self.target.cpu()));
+        figures.server_cores = cpu_then.saturating_sub(cpu) as f64 / ended.saturating_sub(started).max(1) as f64;
+        let wall = self.until.min(ended).saturating_sub(started).max(1) as f64;
         match self.attack.map(Attack::stop) {
             Some(Ok(report)) => {
                 figures.attack_cores = report.cpu as f64 / wall;

@@ -207,7 +207,7 @@ mod tests {
         let kind = |name: &str, kind| KindResult { name: name.into(), sockets: 1300, kind, ..KindResult::default() };
         result.kinds = vec![kind("who", VerdictKind::Good), kind("deaf", VerdictKind::Wrong)];
         result.kinds[1].seen.descriptors_left = 7;
-        result.kinds[1].faults = vec!["7 descriptors were open".into()];
+        result.kinds[1].faults = vec!["7 descriptors stayed open".into()];
         result.verdict.text = "WRONG: deaf".into();
         result
     }
@@ -217,7 +217,7 @@ mod tests {
         let text = render_table(&result());
         assert!(text.contains("none: its default bounds"), "{text}");
         assert!(text.contains("  who     1,300 ") && text.contains("7 descriptors  WRONG"), "{text}");
-        assert!(text.ends_with("  deaf: 7 descriptors were open\nWRONG: deaf\n"), "{text}");
+        assert!(text.ends_with("  deaf: 7 descriptors stayed open\nWRONG: deaf\n"), "{text}");
     }
 
     #[test]

@@ -160,7 +160,7 @@ impl Zoo<'_> {
         if interrupt::caught_signal().is_some() {
             return Ok(observed);
         }
-        check_aftermath(&servers.here, self.rest, &mut observed);
+        check_aftermath(&servers.here, self.rest, self.args.settle, &mut observed);
         self.burdened =
             observed.idle_after.is_none() || observed.descriptors_left > 0 || !observed.left_over.is_empty();
         if interrupt::caught_signal().is_none() {
