@@ -22,7 +22,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_millis(2);
 /// Connections that the whole attack opens at most each second: each closed one occupies a local port for a minute.
 const CONNECTS_PER_SECOND: u64 = 3000;
 /// Connections that are opened in one pass over all clients, so that no pass takes long.
-const CONNECTS_PER_PASS: u64 = 64;
+const CONNECTS_PER_PASS: u64 = 256;
 /// Source addresses of an attack on 127.0.0.0/8. Each has its own ports, and none is an address of good clients.
 const SOURCES: u8 = 8;
 
