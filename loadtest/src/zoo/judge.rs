@@ -1,6 +1,6 @@
 //! The judgement of what was seen of a kind.
 
-use super::result::{KindResult, Observation};
+use super::result::{KindResult, Observation, PhaseFigures};
 use crate::format::{bytes, micros, thousands};
 use crate::verdict::{Verdict, VerdictKind};
 
@@ -19,6 +19,9 @@ pub struct Limits {
 
 /// The ratio that counts as an effect of the attack.
 pub(super) const MAX_RATIO: f64 = 1.5;
+
+/// The 99th percentile of a calm phase, in microseconds, above which a late generator leaves nothing to compare.
+const MAX_CALM_US: u64 = 20_000;
 
 impl Limits {
     /// Returns the ratio of the 99th percentile here to the highest of control, calm and floor.
@@ -60,7 +63,7 @@ fn unmeasured(seen: &Observation) -> Option<String> {
     if !control.problem.is_empty() {
         return Some(format!("the control failed: {}", control.problem));
     }
-    let missing = |figures: &super::result::PhaseFigures| figures.delivered == 0 || figures.attack.is_none();
+    let missing = |figures: &PhaseFigures| figures.delivered == 0 || figures.attack.is_none();
     (missing(control) || missing(&seen.here)).then(|| "nothing was measured: raise --each".into())
 }
 
@@ -95,18 +98,20 @@ fn effects(seen: &Observation, limits: &Limits) -> Vec<String> {
     faults
 }
 
-/// Returns the verdict on all kinds that ran.
-pub(super) fn verdict(kinds: &[KindResult], calm_problem: &str, calm_saturated: &str) -> Verdict {
+/// Returns the verdict on all kinds that ran. A generator that was late in the calm phase only raises the base of the
+/// comparison, unless it was so late that the comparison shows nothing.
+pub(super) fn verdict(kinds: &[KindResult], calm: &PhaseFigures) -> Verdict {
+    let too_late = !calm.saturated.is_empty() && calm.latency_us.p99 > MAX_CALM_US;
     let of = |kind: VerdictKind| kinds.iter().filter(move |result| result.kind == kind);
     let names = |kind: VerdictKind| of(kind).map(|result| result.name.as_str()).collect::<Vec<_>>().join(", ");
     let (kind, text) = if of(VerdictKind::Wrong).next().is_some() {
         let count = of(VerdictKind::Wrong).count();
         let names = names(VerdictKind::Wrong);
         (VerdictKind::Wrong, format!("WRONG: {count} of {} attacks had an effect: {names}", kinds.len()))
-    } else if !calm_problem.is_empty() {
-        (VerdictKind::Unmeasured, calm_problem.to_owned())
-    } else if !calm_saturated.is_empty() {
-        (VerdictKind::Saturated, format!("{calm_saturated} (without any attack)"))
+    } else if !calm.problem.is_empty() {
+        (VerdictKind::Unmeasured, calm.problem.clone())
+    } else if too_late {
+        (VerdictKind::Saturated, format!("{} (without any attack)", calm.saturated))
     } else if of(VerdictKind::Unmeasured).next().is_some() {
         (VerdictKind::Unmeasured, format!("FAILED: not measured: {}", names(VerdictKind::Unmeasured)))
     } else {
@@ -117,7 +122,7 @@ pub(super) fn verdict(kinds: &[KindResult], calm_problem: &str, calm_saturated: 
 
 #[cfg(test)]
 mod tests {
-    use super::super::result::{MemoryPeak, PhaseFigures};
+    use super::super::result::MemoryPeak;
     use super::*;
     use crate::attack::AttackReport;
 
@@ -197,10 +202,14 @@ mod tests {
     #[test]
     fn verdict_names_the_kinds_and_has_an_exit_code() {
         let (good, bad) = (judged(vec![seen(1000, 1000)]), judged(vec![seen(1000, 9000)]));
-        let all = verdict(&[good.clone(), bad], "", "SATURATED: busy");
+        let calm = PhaseFigures::default();
+        let mut late = PhaseFigures { saturated: "SATURATED: late".into(), ..PhaseFigures::default() };
+        let failed = PhaseFigures { problem: "FAILED: no server".into(), ..PhaseFigures::default() };
+        let all = verdict(&[good.clone(), bad], &failed);
         assert_eq!((all.text.as_str(), all.exit_code()), ("WRONG: 1 of 2 attacks had an effect: kind", 1));
-        assert_eq!(verdict(std::slice::from_ref(&good), "", "").exit_code(), 0);
-        assert_eq!(verdict(std::slice::from_ref(&good), "", "SATURATED: busy").exit_code(), 3);
-        assert_eq!(verdict(&[good], "FAILED: no server", "").exit_code(), 3);
+        let exit_code = |calm: &PhaseFigures| verdict(std::slice::from_ref(&good), calm).exit_code();
+        assert_eq!((exit_code(&calm), exit_code(&failed), exit_code(&late)), (0, 3, 0));
+        late.latency_us.p99 = MAX_CALM_US + 1;
+        assert_eq!(exit_code(&late), 3);
     }
 }

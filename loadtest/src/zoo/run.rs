@@ -90,7 +90,7 @@ pub fn run(args: &ZooArgs, common: &CommonArgs) -> Result<ZooResult> {
 }
 
 fn final_verdict(result: &ZooResult) -> Verdict {
-    let verdict = verdict(&result.kinds, &result.calm.problem, &result.calm.saturated);
+    let verdict = verdict(&result.kinds, &result.calm);
     match interrupt::caught_signal() {
         Some(signal) => {
             let (name, count) = (signal.name(), result.kinds.len());
