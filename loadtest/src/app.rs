@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
@@ -22,11 +22,7 @@ use crate::{attack, compare, html_report, limit, markdown, open_files, ramp, tab
 /// Returns one line for the user. The exit code is 2 for a [`UsageError`] and 3 for any other error.
 pub fn run(cli: &Cli) -> Result<u8> {
     let common = &cli.common;
-    // A file that cannot be written is reported before the run, so that no run is wasted.
-    for path in common.json.iter().chain(&common.report) {
-        let open = std::fs::OpenOptions::new().append(true).create(true).open(path);
-        open.with_context(|| format!("cannot write {}", path.display()))?;
-    }
+    check_writable(common.json.iter().chain(&common.report))?;
     match &cli.scenario {
         Scenario::Worker => {
             open_files::raise_limit()?;
@@ -91,6 +87,9 @@ fn run_zoo(args: &ZooArgs, common: &CommonArgs) -> Result<u8> {
         print(&zoo::render_kinds());
         return Ok(0);
     }
+    let name = if args.soak.is_some() { "zoo-soak" } else { "zoo" };
+    let file = |directory: &Path, kind: &str| directory.join(format!("{name}.{kind}"));
+    check_writable(args.plot.iter().chain(&args.results.as_ref().map(|directory| file(directory, "json"))))?;
     let result = zoo::run(args, common)?;
     let table = zoo::render_table(&result);
     print(&table);
@@ -103,11 +102,9 @@ fn run_zoo(args: &ZooArgs, common: &CommonArgs) -> Result<u8> {
         write_file(path, &html_report::render_text("zoo", &table, &svg))?;
     }
     if let Some(directory) = &args.results {
-        let name = if result.soak.is_some() { "zoo-soak" } else { "zoo" };
-        let file = |kind: &str| directory.join(format!("{name}.{kind}"));
-        write_file(&file("svg"), &svg)?;
-        write_file(&file("json"), &serde_json::to_string_pretty(&result)?)?;
-        write_file(&file("md"), &zoo::render_markdown(&result, &format!("{name}.svg")))?;
+        write_file(&file(directory, "svg"), &svg)?;
+        write_file(&file(directory, "json"), &serde_json::to_string_pretty(&result)?)?;
+        write_file(&file(directory, "md"), &zoo::render_markdown(&result, &format!("{name}.svg")))?;
     }
     Ok(result.verdict.exit_code())
 }
@@ -144,6 +141,15 @@ fn write_results(common: &CommonArgs, result: &TestResult) -> Result<u8> {
         write_file(path, &html_report::render(result)?)?;
     }
     Ok(result.verdict.exit_code())
+}
+
+/// Checks that files can be written. A file that cannot is reported before the run, so that no run is wasted.
+fn check_writable<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Result<()> {
+    for path in paths {
+        let open = std::fs::OpenOptions::new().append(true).create(true).open(path);
+        open.with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
 }
 
 /// Prints a text. A closed standard output, as after `| head`, is no error.

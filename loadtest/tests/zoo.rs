@@ -281,6 +281,16 @@ fn kinds_are_listed_without_a_server() {
 }
 
 #[test]
+fn unwritable_results_are_reported_before_the_run() {
+    for option in [["--results", "/nowhere"], ["--plot", "/nowhere/zoo.svg"]] {
+        let output = zoo(build_server(), &option);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), error.lines().count()), (Some(3), 1), "{error}");
+        assert!(error.contains("cannot write /nowhere/zoo."), "{error}");
+    }
+}
+
+#[test]
 fn wrong_options_are_refused_in_one_line() {
     for (arguments, words) in [
         (&["--kinds", "who,unicorn"][..], "--kinds unicorn is no kind of bad client: --list shows them all"),

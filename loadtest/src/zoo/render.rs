@@ -108,6 +108,9 @@ fn heading(result: &ZooResult) -> String {
         number("each"),
         value("seed"),
     );
+    if result.soak.is_some() {
+        let _ = writeln!(text, "  soak              all kinds together for {} s", number("soak"));
+    }
     let arguments = match &result.server_arguments[..] {
         [] => "none: its default bounds".to_owned(),
         arguments => arguments.join(" "),
