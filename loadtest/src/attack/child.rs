@@ -1,12 +1,13 @@
 //! The child process of an attack, and the handle of its parent.
 //!
 //! The parent writes an order and then the tick of the end, one JSON line each, to the child's standard input. The child
-//! attacks from then on, and writes its report to standard output. The end of standard input stops it earlier.
+//! writes a line when it is ready, attacks from the second line on, and writes its report to standard output. The end of
+//! standard input stops it earlier.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -29,6 +30,9 @@ const NICENESS: i32 = 10;
 /// Time after which a child that does not end is killed.
 const END_TIMEOUT: Tick = 5 * SECOND;
 
+/// The line of a child that waits for the start, as JSON.
+const READY: &str = "ready";
+
 /// The parameters of an attack.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AttackOrder {
@@ -46,13 +50,15 @@ pub struct Attack {
     child: Child,
     /// The child's standard input; `None` after it was closed.
     input: Option<ChildStdin>,
+    /// The child's standard output: a line when it is ready, and its report.
+    output: BufReader<ChildStdout>,
 }
 
 impl Attack {
-    /// Starts a child process. It waits for [`Attack::start`].
+    /// Starts a child process, and waits until it is ready. It waits for [`Attack::start`].
     ///
     /// # Errors
-    /// Fails when the process cannot be started.
+    /// Fails when the process cannot be started, or ends at once.
     pub fn spawn(program: &std::path::Path, order: &AttackOrder) -> Result<Self> {
         let mut child = Command::new(program)
             .arg(SUBCOMMAND)
@@ -63,8 +69,17 @@ impl Attack {
             .spawn()
             .context("cannot start the process of the bad clients")?;
         let mut input = child.stdin.take().context("the process of the bad clients has no standard input")?;
+        let output = child.stdout.take().context("the process of the bad clients has no standard output")?;
+        let mut attack = Self { child, input: None, output: BufReader::new(output) };
         write_line(&mut input, order)?;
-        Ok(Self { child, input: Some(input) })
+        attack.input = Some(input);
+        let mut line = String::new();
+        attack.output.read_line(&mut line)?;
+        anyhow::ensure!(
+            line.trim().trim_matches('"') == READY,
+            "the process of the bad clients ended instead of attacking"
+        );
+        Ok(attack)
     }
 
     /// Starts the attack, which ends at the tick `until`.
@@ -88,8 +103,7 @@ impl Attack {
     pub fn stop(mut self) -> Result<AttackReport> {
         self.end();
         let mut text = String::new();
-        let mut out = self.child.stdout.take().context("the process of the bad clients has no standard output")?;
-        out.read_to_string(&mut text)?;
+        self.output.read_to_string(&mut text)?;
         serde_json::from_str(&text).context("the process of the bad clients ended without a report")
     }
 
@@ -128,6 +142,7 @@ pub fn run_child_process() -> Result<()> {
     let known = |name: &String| kinds().find(|kind| kind.name == *name).with_context(|| format!("no kind {name}"));
     let chosen: Vec<&'static Kind> = order.kinds.iter().map(known).collect::<Result<_>>()?;
     let event_loop = EventLoop::new(order.target, &chosen, order.seed)?;
+    write_line(&mut io::stdout(), &READY)?;
     // The parent may end the attack before it begins.
     let report = match lines.next() {
         None => AttackReport::default(),

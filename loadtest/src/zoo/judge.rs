@@ -63,8 +63,9 @@ fn unmeasured(seen: &Observation) -> Option<String> {
     if !control.problem.is_empty() {
         return Some(format!("the control failed: {}", control.problem));
     }
-    let missing = |figures: &PhaseFigures| figures.delivered == 0 || figures.attack.is_none();
-    (missing(control) || missing(&seen.here)).then(|| "nothing was measured: raise --each".into())
+    let connects = |figures: &PhaseFigures| figures.attack.map_or(0, |attack| attack.connects);
+    let missing = |figures: &PhaseFigures| figures.delivered == 0 || connects(figures) == 0;
+    (missing(control) || missing(&seen.here)).then(|| "no line or no attack in a phase: raise --each".into())
 }
 
 fn slow_text(seen: &Observation, ratio: f64) -> String {
@@ -78,9 +79,14 @@ fn effects(seen: &Observation, limits: &Limits) -> Vec<String> {
     if !seen.server_ended.is_empty() {
         faults.push(format!("the server {}", seen.server_ended));
     }
-    // The same failure in the control phase is a fault of the machine.
-    if !seen.here.problem.is_empty() && seen.control.problem.is_empty() {
-        faults.push(seen.here.problem.clone());
+    // A wrong delivery is a fault in any phase; a failure in both phases is one of the machine.
+    let (here, control) = (&seen.here.problem, &seen.control.problem);
+    let wrong = |problem: &str| problem.starts_with("WRONG");
+    if wrong(here) || (!here.is_empty() && control.is_empty()) {
+        faults.push(here.clone());
+    }
+    if wrong(control) {
+        faults.push(format!("while the control was attacked: {control}"));
     }
     if seen.memory.sum() > limits.ceiling {
         let (sum, ceiling) = (bytes(seen.memory.sum() as f64), bytes(limits.ceiling as f64));
@@ -129,8 +135,11 @@ mod tests {
     const LIMITS: Limits = Limits { ratio: 1.5, floor_us: 1000, calm_us: 500, ceiling: 1 << 20 };
 
     fn phase(p99: u64) -> PhaseFigures {
-        let mut figures =
-            PhaseFigures { delivered: 10, attack: Some(AttackReport::default()), ..PhaseFigures::default() };
+        let mut figures = PhaseFigures {
+            delivered: 10,
+            attack: Some(AttackReport { connects: 1, ..AttackReport::default() }),
+            ..PhaseFigures::default()
+        };
         figures.latency_us.p99 = p99;
         figures
     }
@@ -187,14 +196,17 @@ mod tests {
     }
 
     #[test]
-    fn failure_of_the_control_is_no_fault_of_the_server() {
+    fn failure_in_both_phases_is_no_fault_of_the_server() {
         let mut observation = seen(1000, 1000);
-        observation.control.problem = "WRONG: 3 lost".into();
-        observation.here.problem = "WRONG: 4 lost".into();
-        let result = judged(vec![observation]);
+        observation.control.problem = "FAILED: 3 closed".into();
+        observation.here.problem = "FAILED: 4 closed".into();
+        let result = judged(vec![observation.clone()]);
         assert_eq!((result.kind, result.faults.len()), (VerdictKind::Unmeasured, 1), "{:?}", result.faults);
+        observation.control.problem = "WRONG: 3 lost".into();
+        let result = judged(vec![observation]);
+        assert_eq!((result.kind, result.faults.len()), (VerdictKind::Wrong, 1), "{:?}", result.faults);
         let mut without_attack = seen(1000, 1000);
-        without_attack.here.attack = None;
+        without_attack.here.attack = Some(AttackReport::default());
         assert_eq!(judged(vec![without_attack]).kind, VerdictKind::Unmeasured);
         assert_eq!(judged(Vec::new()).kind, VerdictKind::Unmeasured, "no round was measured");
     }
