@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::result::{SoakResult, ZooResult};
 use crate::dot_plot::{Dots, dot_plot};
-use crate::format::{bytes, micros};
+use crate::format::micros;
 use crate::plot::{Axes, Axis, Series, chart};
 
 /// Draws the 99th percentiles of all kinds: calm, control and here.
@@ -39,16 +39,16 @@ pub fn soak_plot(soak: &SoakResult) -> Result<String> {
         points: soak.samples.iter().map(|sample| (sample.at, value(sample))).collect(),
     };
     let memory = [
-        samples("RSS", &|sample| sample.rss as f64),
-        samples("kernel", &|sample| sample.kernel as f64),
-        samples("both", &|sample| (sample.rss + sample.kernel) as f64),
+        samples("RSS", &|sample| mebibytes(sample.rss)),
+        samples("kernel", &|sample| mebibytes(sample.kernel)),
+        samples("both", &|sample| mebibytes(sample.rss + sample.kernel)),
     ];
     let descriptors = [samples("descriptors", &|sample| sample.descriptors as f64)];
     let latency =
         [Series { name: "p99".into(), points: soak.p99_us.iter().map(|&(at, us)| (at, us as f64)).collect() }];
-    let (size, count, time) = (|value: f64| bytes(value), |value: f64| format!("{value:.0}"), time_label);
+    let (size, count, time) = (|value: f64| format!("{value:.0} MiB"), |value: f64| format!("{value:.0}"), time_label);
     let charts = [
-        chart(&Axes { title: "memory of the server", x, y: Axis::linear("bytes", &size) }, &memory)?,
+        chart(&Axes { title: "memory of the server", x, y: Axis::linear("memory", &size) }, &memory)?,
         chart(
             &Axes { title: "open descriptors of the server", x, y: Axis::linear("descriptors", &count) },
             &descriptors,
@@ -65,4 +65,9 @@ pub fn soak_plot(soak: &SoakResult) -> Result<String> {
 fn time_label(us: f64) -> String {
     let time = Duration::try_from_secs_f64(us / 1e6).unwrap_or_default();
     micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// Returns bytes in MiB, so that the axis marks round numbers.
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
