@@ -123,7 +123,7 @@ EOF
 start() {
   PORT=$(free_port)
   case $1 in
-    roomcast) "$PROGRAMS/roomcast" "$PORT" --rate 0 >"$WORK/log" 2>&1 & ;;
+    roomcast) "$PROGRAMS/roomcast" "$PORT" --rate 0 --byte-rate 0 >"$WORK/log" 2>&1 & ;;
     original) "$PROGRAMS/examples/original" "$PORT" >"$WORK/log" 2>&1 & ;;
     inspircd)
       inspircd_config "$PORT" >"$WORK/inspircd.conf"

@@ -5,6 +5,7 @@ use clap::Parser;
 use loadtest::outcome::ServerFigures;
 use loadtest::plan::Plan;
 use loadtest::scenario::{Cli, Scenario};
+use loadtest::server::NO_RATE_BOUNDS;
 use loadtest::test_bed::{TestBed, with_limit};
 use loadtest::test_result::TestResult;
 use loadtest::verdict::VerdictKind;
@@ -129,9 +130,9 @@ pub(crate) fn memory(connections: &[usize]) -> Result<Vec<Memory>> {
     connections.iter().map(measure).collect()
 }
 
-/// Starts a server without a rate limit.
+/// Starts a server without bounds on a sender's rate.
 fn test_bed(arguments: &[&str]) -> Result<TestBed> {
-    let all = ["--rate", "0"].iter().chain(arguments).map(ToString::to_string);
+    let all = NO_RATE_BOUNDS.iter().chain(arguments).map(ToString::to_string);
     TestBed::spawn(Path::new(SERVER), all.collect())
 }
 

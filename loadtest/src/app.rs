@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
@@ -10,14 +10,11 @@ use serde::Serialize;
 use crate::args::CommonArgs;
 use crate::plan::{Plan, UsageError};
 use crate::probe::resolve_target;
-use crate::scenario::{Cli, LimitArgs, Scenario, SteadyArgs, StepArgs};
-use crate::server::find_program;
+use crate::scenario::{Cli, LimitArgs, Scenario, StepArgs, ZooArgs};
+use crate::server::{NO_RATE_BOUNDS, find_program};
 use crate::test_bed::{TestBed, with_limit};
 use crate::test_result::TestResult;
-use crate::{compare, html_report, limit, markdown, open_files, ramp, table, worker_pool};
-
-/// Arguments of a spawned server whose rate limit would hide what the scenario measures.
-const NO_RATE_LIMIT: [&str; 2] = ["--rate", "0"];
+use crate::{attack, compare, html_report, limit, markdown, open_files, ramp, table, worker_pool, zoo};
 
 /// Runs the scenario that the arguments name and returns the exit code.
 ///
@@ -25,17 +22,18 @@ const NO_RATE_LIMIT: [&str; 2] = ["--rate", "0"];
 /// Returns one line for the user. The exit code is 2 for a [`UsageError`] and 3 for any other error.
 pub fn run(cli: &Cli) -> Result<u8> {
     let common = &cli.common;
-    // A file that cannot be written is reported before the run, so that no run is wasted.
-    for path in common.json.iter().chain(&common.report) {
-        let open = std::fs::OpenOptions::new().append(true).create(true).open(path);
-        open.with_context(|| format!("cannot write {}", path.display()))?;
-    }
+    check_writable(common.json.iter().chain(&common.report))?;
     match &cli.scenario {
         Scenario::Worker => {
             open_files::raise_limit()?;
             worker_pool::run_child_process()?;
             Ok(0)
         }
+        Scenario::Attack => {
+            attack::run_child_process()?;
+            Ok(0)
+        }
+        Scenario::Zoo(args) => run_zoo(args, common),
         Scenario::Compare(files) => {
             let (text, good) = compare::compare_files(&files.first, &files.second)?;
             print(&text);
@@ -47,28 +45,21 @@ pub fn run(cli: &Cli) -> Result<u8> {
         }
         Scenario::Limit(args) => run_limit(args, common),
         Scenario::Steady(args) => {
-            let result = run_plan(common, "steady", steady_server_arguments(args), |target| args.plan(common, target))?;
+            let result = run_plan(common, "steady", &NO_RATE_BOUNDS, |target| args.plan(common, target))?;
             write_results(common, &with_limit(result)?)
         }
         Scenario::Flood(args) => {
-            let result = run_plan(common, "flood", &NO_RATE_LIMIT, |target| args.plan(common, target))?;
+            let result = run_plan(common, "flood", &NO_RATE_BOUNDS, |target| args.plan(common, target))?;
             write_results(common, &with_limit(result)?)
         }
         Scenario::Step(args) => run_step(args, common),
         Scenario::Storm(args) => {
-            write_results(common, &run_plan(common, "storm", &[], |target| args.plan(common, target))?)
+            write_results(common, &run_plan(common, "storm", &NO_RATE_BOUNDS, |target| args.plan(common, target))?)
         }
         Scenario::Idle(args) => {
-            write_results(common, &run_plan(common, "idle", &[], |target| args.plan(common, target))?)
+            write_results(common, &run_plan(common, "idle", &NO_RATE_BOUNDS, |target| args.plan(common, target))?)
         }
     }
-}
-
-/// Returns the arguments that turn the spawned server's rate limit off where the plan sends at more than the default
-/// limit.
-fn steady_server_arguments(args: &SteadyArgs) -> &'static [&'static str] {
-    let bound = 1_000_000 * args.sending.senders.max(1) as u64;
-    if args.rate_per_room().millilines_per_second > bound { &NO_RATE_LIMIT } else { &[] }
 }
 
 /// Runs one plan on a test bed of its own, whose server is started with `arguments` if it is started here.
@@ -84,10 +75,38 @@ fn run_plan(
 }
 
 fn run_step(args: &StepArgs, common: &CommonArgs) -> Result<u8> {
-    let mut test_bed = start_test_bed(common, &NO_RATE_LIMIT)?;
+    let mut test_bed = start_test_bed(common, &NO_RATE_BOUNDS)?;
     let first = args.plan(common, test_bed.target());
     let result = ramp::run(args, first, &mut |plan| test_bed.run("step", plan))?;
     write_results(common, &result)
+}
+
+/// Runs the zoo, prints its table, writes it to the files that the options name, and returns the exit code.
+fn run_zoo(args: &ZooArgs, common: &CommonArgs) -> Result<u8> {
+    if args.list {
+        print(&zoo::render_kinds());
+        return Ok(0);
+    }
+    let name = if args.soak.is_some() { "zoo-soak" } else { "zoo" };
+    let file = |directory: &Path, kind: &str| directory.join(format!("{name}.{kind}"));
+    check_writable(args.plot.iter().chain(&args.results.as_ref().map(|directory| file(directory, "json"))))?;
+    let result = zoo::run(args, common)?;
+    let table = zoo::render_table(&result);
+    print(&table);
+    write_json(common, &result)?;
+    let svg = result.soak.as_ref().map_or_else(|| zoo::latency_plot(&result), zoo::soak_plot)?;
+    if let Some(path) = &args.plot {
+        write_file(path, &svg)?;
+    }
+    if let Some(path) = &common.report {
+        write_file(path, &html_report::render_text("zoo", &table, &svg))?;
+    }
+    if let Some(directory) = &args.results {
+        write_file(&file(directory, "svg"), &svg)?;
+        write_file(&file(directory, "json"), &serde_json::to_string_pretty(&result)?)?;
+        write_file(&file(directory, "md"), &zoo::render_markdown(&result, &format!("{name}.svg")))?;
+    }
+    Ok(result.verdict.exit_code())
 }
 
 fn run_limit(args: &LimitArgs, common: &CommonArgs) -> Result<u8> {
@@ -122,6 +141,15 @@ fn write_results(common: &CommonArgs, result: &TestResult) -> Result<u8> {
         write_file(path, &html_report::render(result)?)?;
     }
     Ok(result.verdict.exit_code())
+}
+
+/// Checks that files can be written. A file that cannot is reported before the run, so that no run is wasted.
+fn check_writable<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Result<()> {
+    for path in paths {
+        let open = std::fs::OpenOptions::new().append(true).create(true).open(path);
+        open.with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
 }
 
 /// Prints a text. A closed standard output, as after `| head`, is no error.

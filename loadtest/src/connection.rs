@@ -50,19 +50,7 @@ impl Connection {
         (room, member): (usize, usize),
         started: Tick,
     ) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(target), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_nonblocking(true)?;
-        socket.set_tcp_nodelay(true)?;
-        if let Some(source) = source {
-            socket.bind(&SocketAddr::from((source, 0)).into())?;
-        }
-        match socket.connect(&target.into()) {
-            Err(error) if error.raw_os_error() != Some(IN_PROGRESS) && error.kind() != ErrorKind::WouldBlock => {
-                return Err(error);
-            }
-            _ => {}
-        }
-        let stream = TcpStream::from_std(socket.into());
+        let stream = start_connect(target, source, None)?;
         Ok(Self { stream, room, member, started, connected: false, pending: Vec::new() })
     }
 
@@ -123,6 +111,30 @@ impl Connection {
 
 /// `EINPROGRESS` on Linux: a non-blocking connect has started.
 const IN_PROGRESS: i32 = 115;
+
+/// Starts to connect a socket that does not block, from the source address and with the receive buffer that are given.
+///
+/// # Errors
+/// Fails when the system has no descriptor or port left, or refuses the connection at once.
+pub(crate) fn start_connect(
+    target: SocketAddr,
+    source: Option<Ipv4Addr>,
+    receive_buffer: Option<usize>,
+) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(target), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    if let Some(bytes) = receive_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    if let Some(source) = source {
+        socket.bind(&SocketAddr::from((source, 0)).into())?;
+    }
+    match socket.connect(&target.into()) {
+        Err(error) if error.raw_os_error() != Some(IN_PROGRESS) && error.kind() != ErrorKind::WouldBlock => Err(error),
+        _ => Ok(TcpStream::from_std(socket.into())),
+    }
+}
 
 /// Returns the source address of a connection. Loads on 127/8 spread over several addresses, because each has its own
 /// ports.

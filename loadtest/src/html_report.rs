@@ -43,6 +43,16 @@ pub fn render(result: &TestResult) -> Result<String> {
     Ok(page)
 }
 
+/// Renders a page with a title, a plot and a table of text.
+#[must_use]
+pub fn render_text(title: &str, table: &str, svg: &str) -> String {
+    let (title, table) = (escape(title), escape(table));
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title><style>{STYLE}</style></head>\
+         <body><main>\n<h1>{title}</h1>\n{svg}\n<pre>{table}</pre>\n</main></body></html>\n"
+    )
+}
+
 /// Adds the most important figures.
 fn cards(page: &mut String, outcome: &Outcome) {
     let counters = &outcome.counters;

@@ -9,6 +9,8 @@
 //!               outcome, verdict = test result ─► table, JSON, html_report
 //! ```
 //!
+//! `zoo` runs plans beside an `attack`, a child process of bad clients, and judges what the good ones notice of it.
+//!
 //! A scenario describes a [`plan::Plan`]; the same coordinator and workers run every plan. A line is decoded and checked
 //! when the first member of its room receives it. The bytes of all other members are compared with that member's bytes,
 //! which proves the same order at the cost of a memory comparison. Latency counts from the planned time of each line.
@@ -18,11 +20,13 @@
 
 pub mod app;
 pub mod args;
+pub mod attack;
 pub mod clock;
 pub mod compare;
 mod connection;
 pub mod coordinator;
 mod cursor;
+pub mod dot_plot;
 pub mod format;
 pub mod histogram;
 pub mod html_report;
@@ -54,3 +58,4 @@ mod thread_usage;
 pub mod verdict;
 mod worker;
 pub mod worker_pool;
+pub mod zoo;

@@ -19,11 +19,11 @@ const KEY_TOP: i32 = 22;
 const MARKS: f64 = 6.0;
 /// From this many powers of ten on, an axis marks only powers of ten.
 const MANY_DECADES: f64 = 3.0;
-const INK: RGBColor = RGBColor(31, 35, 40);
-const GREY: RGBColor = RGBColor(110, 118, 129);
-const GRID: RGBColor = RGBColor(234, 238, 242);
+pub(crate) const INK: RGBColor = RGBColor(31, 35, 40);
+pub(crate) const GREY: RGBColor = RGBColor(110, 118, 129);
+pub(crate) const GRID: RGBColor = RGBColor(234, 238, 242);
 /// Colors that also differ in brightness, for readers who do not distinguish red from green.
-const COLORS: [RGBColor; 6] = [
+pub(crate) const COLORS: [RGBColor; 6] = [
     RGBColor(9, 105, 218),
     RGBColor(207, 34, 46),
     RGBColor(26, 127, 55),
@@ -86,14 +86,19 @@ impl<'a> Axis<'a> {
 
     /// Returns the position of a value. The chart's own axes are linear, so a logarithmic axis maps values to
     /// logarithms.
-    fn place(&self, value: f64) -> f64 {
+    pub(crate) fn place(&self, value: f64) -> f64 {
         if self.logarithmic { value.log10() } else { value }
     }
 
     /// Returns the value at a position, without the rounding error of the power.
-    fn value(&self, place: f64) -> f64 {
+    pub(crate) fn value(&self, place: f64) -> f64 {
         let value = if self.logarithmic { 10_f64.powf(place) } else { place };
         format!("{value:.9e}").parse().unwrap_or(value)
+    }
+
+    /// Returns the chart's axis between two positions.
+    pub(crate) fn scale(&self, (from, to): (f64, f64)) -> Scale {
+        Scale { line: (from..to).into(), marks: self.marks(from, to) }
     }
 
     /// Returns the positions of the marks between two positions.
@@ -109,15 +114,9 @@ impl<'a> Axis<'a> {
 }
 
 /// A linear axis of the chart, with its marks.
-struct Scale {
+pub(crate) struct Scale {
     line: RangedCoordf64,
     marks: Vec<f64>,
-}
-
-impl Scale {
-    fn new(axis: &Axis<'_>, (from, to): (f64, f64)) -> Self {
-        Self { line: (from..to).into(), marks: axis.marks(from, to) }
-    }
 }
 
 impl Ranged for Scale {
@@ -168,8 +167,22 @@ pub fn chart(axes: &Axes<'_>, series: &[Series]) -> Result<String> {
     Ok(svg)
 }
 
+/// Returns one SVG text with charts one above the other.
+#[must_use]
+pub fn stack(charts: &[String]) -> String {
+    let height = SIZE.1 as usize * charts.len();
+    let mut svg = format!(
+        "<svg width=\"{0}\" height=\"{height}\" viewBox=\"0 0 {0} {height}\" xmlns=\"http://www.w3.org/2000/svg\">\n",
+        SIZE.0
+    );
+    for (index, chart) in charts.iter().enumerate() {
+        svg.push_str(&chart.replacen("<svg ", &format!("<svg y=\"{}\" ", SIZE.1 as usize * index), 1));
+    }
+    svg + "</svg>\n"
+}
+
 /// Returns the lowest and the highest position.
-fn span(places: impl Iterator<Item = f64>) -> (f64, f64) {
+pub(crate) fn span(places: impl Iterator<Item = f64>) -> (f64, f64) {
     let (from, to) = places.fold((f64::INFINITY, f64::NEG_INFINITY), |(from, to), at| (from.min(at), to.max(at)));
     match from <= to {
         true if from < to => (from, to),
@@ -178,7 +191,7 @@ fn span(places: impl Iterator<Item = f64>) -> (f64, f64) {
     }
 }
 
-fn font(color: RGBColor) -> TextStyle<'static> {
+pub(crate) fn font(color: RGBColor) -> TextStyle<'static> {
     let plain = TextStyle::from((FontFamily::SansSerif, 13, FontStyle::Normal));
     TextStyle { color: color.to_backend_color(), ..plain }
 }
@@ -204,7 +217,7 @@ fn draw(svg: &mut String, axes: &Axes<'_>, series: &[Series]) -> Result<(), Box<
     let (plot, key) = root.split_horizontally(width.saturating_sub(key_width(series)));
     let mut builder = ChartBuilder::on(&plot);
     builder.margin(12).margin_right(28).x_label_area_size(44).y_label_area_size(84);
-    let mut chart = builder.build_cartesian_2d(Scale::new(&axes.x, x), Scale::new(&axes.y, y))?;
+    let mut chart = builder.build_cartesian_2d(axes.x.scale(x), axes.y.scale(y))?;
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -16,10 +16,15 @@ use crate::clock::{SECOND, now};
 use crate::interrupt;
 use crate::plan::UsageError;
 
+/// Arguments that turn the bounds on a sender's rate off. The bounds would hide what a scenario measures; only `zoo`
+/// starts servers without these arguments.
+pub const NO_RATE_BOUNDS: [&str; 4] = ["--rate", "0", "--byte-rate", "0"];
 /// Time after which a server that does not stop is killed.
 const STOP_TIMEOUT: u64 = 10 * SECOND;
 /// Time within which a server must print its address.
 const START_TIMEOUT: u64 = 10 * SECOND;
+/// Lines of a server's output that are kept.
+pub const KEPT_LINES: usize = 32;
 /// Interval at which signals are checked during that time.
 const SIGNAL_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -30,6 +35,8 @@ pub struct Server {
     child: Child,
     /// The address that the server listens on.
     address: SocketAddr,
+    /// The first lines that the server prints, the one with the address excluded.
+    later_lines: Receiver<String>,
 }
 
 impl Server {
@@ -49,8 +56,8 @@ impl Server {
             .spawn()
             .with_context(|| format!("cannot start the server {}", program.display()))?;
         let out = child.stdout.take().context("a server without standard output")?;
-        let mut server = Self { child, address: (Ipv4Addr::LOCALHOST, 0).into() };
-        let first = read_first_line(out);
+        let (first, later_lines) = read_first_line(out);
+        let mut server = Self { child, address: (Ipv4Addr::LOCALHOST, 0).into(), later_lines };
         if let Some(port) = first.rsplit(':').next().and_then(|port| port.trim().parse().ok()) {
             server.address.set_port(port);
             return Ok(server);
@@ -83,6 +90,12 @@ impl Server {
         self.address
     }
 
+    /// Returns the lines that the server has printed since the last call, up to [`KEPT_LINES`] in all. The line with the
+    /// address is not among them.
+    pub fn printed_lines(&mut self) -> Vec<String> {
+        self.later_lines.try_iter().collect()
+    }
+
     /// Returns the server's process ID.
     #[must_use]
     pub fn pid(&self) -> u32 {
@@ -106,24 +119,28 @@ impl Drop for Server {
     }
 }
 
-/// Returns the first line that a server prints, or an empty string when none arrives in time. A thread reads all later
-/// output, so that the server never blocks on a full pipe.
-fn read_first_line(out: ChildStdout) -> String {
+/// Returns the first line that a server prints, or an empty string when none arrives in time, and the lines after it. A
+/// thread reads all output, so that the server never blocks on a full pipe.
+fn read_first_line(out: ChildStdout) -> (String, Receiver<String>) {
     let (line_sender, first_line) = channel();
+    let (later_sender, later_lines) = channel();
     thread::spawn(move || {
         let mut lines = BufReader::new(out).lines();
         let _ = line_sender.send(lines.next().and_then(io::Result::ok).unwrap_or_default());
+        for line in lines.by_ref().take(KEPT_LINES).map_while(io::Result::ok) {
+            let _ = later_sender.send(line);
+        }
         lines.for_each(drop);
     });
     let deadline = now() + START_TIMEOUT;
     while now() < deadline && interrupt::caught_signal().is_none() {
         match first_line.recv_timeout(SIGNAL_CHECK_INTERVAL) {
-            Ok(line) => return line,
+            Ok(line) => return (line, later_lines),
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {}
         }
     }
-    String::new()
+    (String::new(), later_lines)
 }
 
 /// Returns the path of the server's program: the given one, the one beside this program, or a new release build.

@@ -25,6 +25,11 @@ pub fn render(result: &TestResult) -> String {
     let TestResult { outcome, verdict } = result;
     let mut table = Table::default();
     let _ = writeln!(table.0, "{}", heading(outcome));
+    if let Some(arguments) = outcome.parameters.get("server_arguments").and_then(serde_json::Value::as_array) {
+        let words: Vec<&str> = arguments.iter().filter_map(serde_json::Value::as_str).collect();
+        let words = if words.is_empty() { "its default bounds".to_owned() } else { words.join(" ") };
+        table.row("started with", &words);
+    }
     let counters = &outcome.counters;
     phase_row(&mut table, "joined", &outcome.join);
     if counters.join_notices > 0 {

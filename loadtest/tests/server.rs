@@ -6,33 +6,19 @@ mod common;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
+use common::build_server;
 use loadtest::plan::{Pacing, Plan, Stop};
-use loadtest::server::Server;
+use loadtest::server::{NO_RATE_BOUNDS, Server};
 use loadtest::test_bed::TestBed;
 use loadtest::verdict::VerdictKind;
 
-/// Builds the server once, in this test's profile and target directory, and returns its path.
-fn program() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--package", "roomcast", "--bin", "roomcast"]);
-        if !cfg!(debug_assertions) {
-            cargo.arg("--release");
-        }
-        assert!(cargo.status().unwrap().success(), "the server does not build");
-        Path::new(env!("CARGO_BIN_EXE_loadtest")).with_file_name("roomcast")
-    })
-}
-
 fn spawn() -> Server {
-    Server::spawn(program(), &["--rate".into(), "0".into()]).unwrap()
+    Server::spawn(build_server(), &NO_RATE_BOUNDS.map(ToOwned::to_owned)).unwrap()
 }
 
 fn plan(target: SocketAddr) -> Plan {
@@ -80,7 +66,7 @@ fn storm_announces_each_join_to_all_members() {
 
 #[test]
 fn program_spawns_and_stops_a_server() {
-    let server = program().to_str().unwrap();
+    let server = build_server().to_str().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_loadtest"))
         .args(["--spawn", "flood", "--server", server, "--connections", "20", "--lines", "50"])
         .output()
@@ -88,6 +74,7 @@ fn program_spawns_and_stops_a_server() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(text.contains("50 sent, 1,000 deliveries expected, 1,000 delivered"), "{text}");
+    assert!(text.contains("  started with  --rate 0 --byte-rate 0"), "{text}");
     assert!(text.contains("0 lost, 0 duplicated") && text.contains("server        RSS"), "{text}");
     // Where other programs' traffic hides the server's writes, no bare writes are measured.
     assert_eq!(text.contains("lines a write"), text.contains("bare writes of"), "{text}");
@@ -97,7 +84,7 @@ fn program_spawns_and_stops_a_server() {
 fn signal_stops_the_run_and_the_server_and_prints_the_table() {
     for (signal, code) in [("TERM", 143), ("INT", 130)] {
         let mut program = Command::new(env!("CARGO_BIN_EXE_loadtest"))
-            .args(["steady", "--spawn", "--server", program().to_str().unwrap(), "--connections", "20"])
+            .args(["steady", "--spawn", "--server", build_server().to_str().unwrap(), "--connections", "20"])
             .args(["--rooms", "2", "--duration", "1h", "--warmup", "0s"])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -131,7 +118,7 @@ fn exit_status_of_a_killed_server_is_returned() {
 
 #[test]
 fn server_that_ends_during_the_run_is_reported_with_its_status() {
-    let mut test_bed = TestBed::spawn(program(), Vec::new()).unwrap();
+    let mut test_bed = TestBed::spawn(build_server(), Vec::new()).unwrap();
     let plan = Plan { stop: Stop::After(Duration::from_secs(60)), ..plan(test_bed.target()) };
     let pid = test_bed.server().unwrap().pid().to_string();
     let files = format!("/proc/{pid}/fd");

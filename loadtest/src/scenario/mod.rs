@@ -13,6 +13,7 @@ mod load;
 mod steady;
 mod step;
 mod storm;
+mod zoo;
 
 pub use flood::FloodArgs;
 pub use idle::IdleArgs;
@@ -20,6 +21,7 @@ pub use load::{LineCountArgs, RoomArgs, SendArgs};
 pub use steady::SteadyArgs;
 pub use step::{Raise, StepArgs};
 pub use storm::StormArgs;
+pub use zoo::ZooArgs;
 
 /// Opens thousands of chat connections and checks that every line arrives once and in order
 ///
@@ -41,7 +43,8 @@ Examples:
   loadtest flood --spawn --json a.json  throughput of one busy room
   loadtest compare a.json b.json        compare two results
 
-Exit codes: 0 good; 1 lines were lost, duplicated, misordered or corrupt; 2 wrong usage;
+Exit codes: 0 good; 1 lines were lost, duplicated, misordered or corrupt, or an attack of `zoo` had an effect;
+2 wrong usage;
 3 the run failed, or the generator was the bottleneck.";
 
 /// The subcommands.
@@ -57,6 +60,8 @@ pub enum Scenario {
     Storm(StormArgs),
     /// Open quiet connections, and measure the memory of each
     Idle(IdleArgs),
+    /// Attack a server with bad clients, and measure what good ones notice
+    Zoo(ZooArgs),
     /// Measure bare writes without a server: the highest throughput that this machine allows
     Limit(LimitArgs),
     /// Compare two results of --json
@@ -66,6 +71,9 @@ pub enum Scenario {
     /// Generate load for another process, over pipes
     #[command(name = crate::worker_pool::SUBCOMMAND, hide = true)]
     Worker,
+    /// Attack a server for another process, over pipes
+    #[command(name = crate::attack::SUBCOMMAND, hide = true)]
+    Attack,
 }
 
 /// The options of `limit`.

@@ -5,6 +5,9 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
@@ -276,4 +279,18 @@ pub(crate) fn run(plan: &Plan) -> TestResult {
 /// Runs the usual plan against a server with a fault.
 pub(crate) fn run_with(fault: Fault) -> TestResult {
     run(&plan(serve(fault)))
+}
+
+/// Builds the server once, in this test's profile and target directory, and returns its path.
+pub(crate) fn build_server() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--package", "roomcast", "--bin", "roomcast"]);
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().unwrap().success(), "the server does not build");
+        Path::new(env!("CARGO_BIN_EXE_loadtest")).with_file_name("roomcast")
+    })
 }
