@@ -94,7 +94,11 @@ impl Room {
 /// Sends operations from another thread.
 fn spawn_sender(room: &Arc<Room>, operations: &'static [usize]) -> JoinHandle<()> {
     let room = Arc::clone(room);
-    thread::spawn(move || operations.iter().for_each(|operation| room.send(*operation)))
+    thread::spawn(move || {
+        for operation in operations {
+            room.send(*operation);
+        }
+    })
 }
 
 /// Sends `own` while other threads send `others`; checks that passes handled all operations, each sender's in order.
@@ -104,7 +108,9 @@ fn check(preemptions: usize, own: &'static [usize], others: &'static [&'static [
     model.check(move || {
         let room = Arc::new(Room::new());
         let senders: Vec<_> = others.iter().map(|operations| spawn_sender(&room, operations)).collect();
-        own.iter().for_each(|operation| room.send(*operation));
+        for operation in own {
+            room.send(*operation);
+        }
         for sender in senders {
             sender.join().unwrap();
         }

@@ -9,26 +9,26 @@ const ERASING: [u8; 2] = [0x08, 0x7F];
 /// The lines of a stream, and the error with which it ended.
 #[derive(Debug, Default, PartialEq)]
 struct Lines {
-    lines: Vec<Vec<u8>>,
+    texts: Vec<Vec<u8>>,
     too_long: Option<LineTooLong>,
     nvt: bool,
 }
 
 fn decode(chunks: &[&[u8]], max_line: usize) -> Lines {
-    let (mut decoder, mut decoded) = (LineDecoder::new(max_line), Lines::default());
+    let (mut decoder, mut lines) = (LineDecoder::new(max_line), Lines::default());
     for chunk in chunks {
         let mut input = *chunk;
         while let Some(line) = decoder.next_line(&mut input) {
             match line {
-                Ok(line) => decoded.lines.push(line.into_owned()),
-                Err(too_long) => return Lines { too_long: Some(too_long), ..decoded },
+                Ok(line) => lines.texts.push(line.into_owned()),
+                Err(too_long) => return Lines { too_long: Some(too_long), ..lines },
             }
         }
         assert!(input.is_empty(), "the decoder takes all of its input");
     }
-    decoded.lines.extend(decoder.finish());
-    decoded.nvt = decoder.is_nvt();
-    decoded
+    lines.texts.extend(decoder.finish());
+    lines.nvt = decoder.is_nvt();
+    lines
 }
 
 /// Decodes a stream without [`ERASING`] bytes by the rules above [`LineDecoder`].
@@ -50,11 +50,11 @@ fn decode_by_reference(stream: &[u8], max_line: usize) -> Lines {
         ends_in_cr = byte == b'\r' && !ends;
         match byte {
             _ if ends => {
-                decoded.lines.push(std::mem::take(&mut line));
+                decoded.texts.push(std::mem::take(&mut line));
                 length = 0;
                 decoded.nvt |= byte == b'\r';
                 if byte == b'\r' {
-                    at += skip_line_end(&stream[at..], has_sent_lf, &mut decoded.lines);
+                    at += skip_line_end(&stream[at..], has_sent_lf, &mut decoded.texts);
                 }
                 has_sent_lf |= stream[at - 1] == b'\n';
             }
@@ -63,7 +63,7 @@ fn decode_by_reference(stream: &[u8], max_line: usize) -> Lines {
         }
     }
     if ends_in_cr || !line.is_empty() {
-        decoded.lines.push(line);
+        decoded.texts.push(line);
     }
     decoded
 }
@@ -97,7 +97,7 @@ pub fn check_lines(mut bytes: &[u8]) {
     for chunks in chunkings(bytes, seed) {
         assert_eq!(decode(&chunks, max_line), whole, "{} chunks", chunks.len());
     }
-    for line in &whole.lines {
+    for line in &whole.texts {
         assert!(line.len() <= max_line, "a line exceeds the bound");
         assert!(!line.iter().any(|byte| b"\n\r\0\x08\x7F".contains(byte)), "{:?}", line.escape_ascii());
     }

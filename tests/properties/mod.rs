@@ -4,9 +4,9 @@
 //! properties for the bytes that it has found interesting so far (`corpora.rs`). Both call the same functions.
 //!
 //! `src/lib.rs` includes this folder in unit tests and under `--cfg fuzzing` only: the functions use items that the
-//! crate keeps to itself.
+//! crate keeps to itself. They exist to panic, and are in no release.
 
-#![allow(missing_docs, clippy::missing_panics_doc, reason = "the functions exist to panic, and are in no release")]
+#![allow(missing_docs, clippy::expect_used, clippy::missing_panics_doc)]
 
 mod commands;
 #[cfg(test)]
