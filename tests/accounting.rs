@@ -9,14 +9,14 @@ use common::{TestServer, test_settings};
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-/// 1,000 requests cost 6,000 units; the burst is 4,000, and 2,000 a second follow.
+/// 2,000 requests cost 12,000 units; the burst is 8,000, and 4,000 a second follow.
 #[test]
 fn commands_beyond_the_budget_of_their_address_are_delayed_and_not_lost() {
     let server = TestServer::start();
     let mut alice = server.join("room", "alice");
     let start = Instant::now();
-    alice.send(["/who\n".repeat(1_000), "done\n".to_owned()].concat());
-    for _ in 0..1_000 {
+    alice.send(["/who\n".repeat(2_000), "done\n".to_owned()].concat());
+    for _ in 0..2_000 {
         alice.expect_line("*** 1 in room: alice");
     }
     alice.expect_line("alice: done");
@@ -28,13 +28,13 @@ fn new_connections_of_an_address_refill_no_budget() {
     let server = TestServer::start();
     let _witness = server.join("room", "witness");
     let start = Instant::now();
-    for round in 0..5 {
+    for round in 0..10 {
         let mut alice = server.join("room", &format!("alice{round}"));
         alice.send(["/who\n".repeat(200), "/quit\n".to_owned()].concat());
         let answers = alice.read_to_end();
         assert_eq!(answers.len(), 200, "{answers:?}");
     }
-    assert!(start.elapsed() >= Duration::from_millis(990), "1,000 answers came within {:?}", start.elapsed());
+    assert!(start.elapsed() >= Duration::from_millis(990), "2,000 answers came within {:?}", start.elapsed());
 }
 
 /// A rename costs as many units as the room has members, since each of them is told.
@@ -43,11 +43,11 @@ fn renames_are_charged_by_the_members_that_are_told() {
     let server = TestServer::start();
     let _members: Vec<_> = (0..100).map(|number| server.join("room", &format!("m{number}"))).collect();
     let mut alice = server.join("room", "alice");
-    // 60 renames of 105 units: 6,300 units.
-    let renames: String = (0..60).map(|number| format!("/nick a{number}\n")).collect();
+    // 120 renames of 105 units: 12,600 units.
+    let renames: String = (0..120).map(|number| format!("/nick a{number}\n")).collect();
     let start = Instant::now();
     alice.send(renames + "done\n");
-    alice.skip_to_line("a59: done");
+    alice.skip_to_line("a119: done");
     assert!(start.elapsed() >= Duration::from_millis(1_100), "the line came after {:?}", start.elapsed());
 }
 

@@ -5,8 +5,11 @@ use super::close_reason::CloseReason;
 use super::input::with_scratch;
 use super::timers::Deadline;
 use crate::protocol::commands::{self, CommandError, CostScale, ParsedLine};
-use bytes::Bytes;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How often a connection with a delayed line looks whether it still has a peer: a reset peer must not stay a member
+/// until its address has paid.
+const CONNECTED_CHECK: Duration = Duration::from_secs(1);
 
 /// Whether the budget of the address has paid for a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,17 +20,40 @@ pub(super) enum Payment {
     Paid,
 }
 
+/// A line that waits.
+#[derive(Debug)]
+pub(super) struct DelayedLine {
+    line: Box<[u8]>,
+    /// The instant from which the budget of the address allows the line.
+    allowed_at: Instant,
+}
+
+impl DelayedLine {
+    /// Returns the length of the line in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.line.len()
+    }
+}
+
 impl Connection {
     /// Charges a parsed line to the budget of the address. Returns true if the line has to wait; it is kept then, input is
     /// paused, and the line is handled after [`Deadline::AddressBudget`].
-    pub(super) fn delay_command(&mut self, parsed: &Result<ParsedLine<'_>, CommandError<'_>>, line: &[u8]) -> bool {
+    ///
+    /// # Errors
+    /// [`CloseReason::Lost`] if the line has to wait and the peer is gone: no client gets its answer, and the lines after it
+    /// may be meant for another room or another name.
+    pub(super) fn delay_command(
+        &mut self,
+        parsed: &Result<ParsedLine<'_>, CommandError<'_>>,
+        line: &[u8],
+    ) -> Result<bool, CloseReason> {
         let Some(membership) = self.state.admitted_membership() else {
-            return false;
+            return Ok(false);
         };
-        let units =
-            commands::cost(parsed, CostScale { members: membership.member_count(), rooms: membership.room_count() });
+        let scale = CostScale { members: membership.member_count(), rooms: membership.room_count() };
+        let units = commands::cost(parsed, scale);
         if units == 0 || self.has_no_line_limit() {
-            return false;
+            return Ok(false);
         }
         let now = Instant::now();
         let budget = self.peer.sink().address_budget();
@@ -40,23 +66,41 @@ impl Connection {
 
     /// Returns true if a JOIN line has to wait until its address has paid for earlier joins and leaves; the line is kept
     /// then.
-    pub(super) fn delay_join(&mut self, line: &[u8]) -> bool {
+    ///
+    /// # Errors
+    /// As for [`Connection::delay_command`].
+    pub(super) fn delay_join(&mut self, line: &[u8]) -> Result<bool, CloseReason> {
         if self.has_no_line_limit() {
-            return false;
+            return Ok(false);
         }
         let now = Instant::now();
         let allowed_at = self.peer.sink().address_budget().membership_change_allowed_at(now);
         self.delay_line(line, allowed_at, now)
     }
 
-    /// Handles the line that waited for the budget of its address, if one did.
+    /// Handles the delayed line if its address has paid, or waits on.
+    ///
+    /// # Errors
+    /// [`CloseReason::Lost`] if the peer is gone, and the reasons of the line itself.
+    pub(super) fn check_delayed_line(&mut self) -> Result<(), CloseReason> {
+        self.check_connected()?;
+        match self.delayed_line.as_ref().map(|delayed| delayed.allowed_at) {
+            Some(allowed_at) if allowed_at > Instant::now() => {
+                self.set_budget_deadline(allowed_at);
+                Ok(())
+            }
+            _ => self.handle_delayed_line(),
+        }
+    }
+
+    /// Handles the delayed line at once, if there is one.
     pub(super) fn handle_delayed_line(&mut self) -> Result<(), CloseReason> {
         self.deadlines.clear(Deadline::AddressBudget);
-        let Some(line) = self.delayed_line.take() else {
+        let Some(delayed) = self.delayed_line.take() else {
             return Ok(());
         };
         with_scratch(|scratch| {
-            let outcome = self.handle_line(&line, Payment::Paid, &mut scratch.lines);
+            let outcome = self.handle_line(&delayed.line, Payment::Paid, &mut scratch.lines);
             self.send_lines(&mut scratch.lines);
             outcome
         })
@@ -67,12 +111,18 @@ impl Connection {
         self.is_flushing_input() || self.context.live.get().rate == 0
     }
 
-    fn delay_line(&mut self, line: &[u8], allowed_at: Instant, now: Instant) -> bool {
+    fn delay_line(&mut self, line: &[u8], allowed_at: Instant, now: Instant) -> Result<bool, CloseReason> {
         let is_delayed = allowed_at > now;
         if is_delayed {
-            self.delayed_line = Some(Box::new(Bytes::copy_from_slice(line)));
-            self.deadlines.set(Deadline::AddressBudget, allowed_at.into());
+            self.delayed_line = Some(Box::new(DelayedLine { line: line.into(), allowed_at }));
+            self.check_connected()?;
+            self.set_budget_deadline(allowed_at);
         }
-        is_delayed
+        Ok(is_delayed)
+    }
+
+    fn set_budget_deadline(&mut self, allowed_at: Instant) {
+        let next_check = Instant::now() + CONNECTED_CHECK;
+        self.deadlines.set(Deadline::AddressBudget, allowed_at.min(next_check).into());
     }
 }

@@ -208,7 +208,7 @@ impl Connection {
             Deadline::Idle => Err(CloseReason::Idle),
             Deadline::RateLimit => self.resume_input(),
             Deadline::AddressBudget => {
-                self.handle_delayed_line()?;
+                self.check_delayed_line()?;
                 self.resume_input()
             }
             Deadline::Agreement => {

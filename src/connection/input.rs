@@ -154,7 +154,7 @@ impl Connection {
 
     /// Reports a reset that looks like the end of input: a reset is reported once, and a delivery's write may have
     /// met it first. But a socket that was reset has no peer any more, and its unfinished line is dropped.
-    fn check_connected(&self) -> Result<(), CloseReason> {
+    pub(super) fn check_connected(&self) -> Result<(), CloseReason> {
         if self.peer.sink().is_connected() { Ok(()) } else { Err(CloseReason::Lost(io::ErrorKind::ConnectionReset)) }
     }
 

@@ -45,7 +45,7 @@ impl Connection {
     fn kept_input(&self) -> usize {
         let held = self.held_input.as_ref().map_or(0, |held| held.len() + KERNEL_RECEIVE_BUFFER);
         let input_line = self.display.as_ref().and_then(|display| display.input_line.as_ref());
-        let delayed = self.delayed_line.as_ref().map_or(0, |line| line.len());
+        let delayed = self.delayed_line.as_ref().map_or(0, |delayed| delayed.len());
         self.line_decoder.held_bytes() + held + input_line.map_or(0, InputLine::held_bytes) + delayed
     }
 }

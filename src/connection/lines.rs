@@ -71,7 +71,7 @@ impl Connection {
                 self.block_command(line);
                 return Ok(());
             }
-            if payment == Payment::Due && self.delay_command(&parsed, line) {
+            if payment == Payment::Due && self.delay_command(&parsed, line)? {
                 return Ok(());
             }
         }

@@ -44,8 +44,12 @@ impl Connection {
     /// Asks for the room of a JOIN line, or refuses the line.
     pub(super) fn handle_first_line(&mut self, line: &[u8], payment: Payment) -> Result<(), CloseReason> {
         match parse_join(line) {
-            Ok(_) if payment == Payment::Due && self.delay_join(line) => Ok(()),
-            Ok(request) => self.join(request),
+            Ok(request) => {
+                if payment == Payment::Due && self.delay_join(line)? {
+                    return Ok(());
+                }
+                self.join(request)
+            }
             Err(_) if self.is_quit(line) => Err(CloseReason::Quit),
             Err(error) => self.refuse_login(CloseReason::BadJoin(error)),
         }

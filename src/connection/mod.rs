@@ -33,6 +33,7 @@ use crate::peer::{OutputOp, Peer, PeerId};
 use crate::protocol::line_decoder::LineDecoder;
 use crate::room::registry::Registry;
 use bytes::Bytes;
+use delayed_line::DelayedLine;
 use display::LineDisplay;
 use input_flush::InputFlush;
 pub(crate) use input_flush::UnflushedInputs;
@@ -101,7 +102,7 @@ pub(crate) struct Connection {
     /// Output that waits for the write lock. Never empty.
     pending_output: Option<Box<PendingOutput>>,
     /// A command or a JOIN line that waits for the budget of its address.
-    delayed_line: Option<Box<Bytes>>,
+    delayed_line: Option<Box<DelayedLine>>,
     /// How much of its rate of lines the peer has used.
     line_rate: RateLimiter,
     /// How much of its rate of bytes the peer has used.

@@ -5,9 +5,9 @@ use crate::limits::shared_rate::SharedRateLimiter;
 use std::num::NonZeroU32;
 use std::time::Instant;
 
-/// Command units per second, and at once. A unit is the work of one delivery, about 5 µs: an address gets about 1 % of a
+/// Command units per second, and at once. A unit is the work of one delivery, about 5 µs: an address gets about 2 % of a
 /// core for its commands.
-const COMMANDS: RateLimit = RateLimit::new(2_000, NonZeroU32::MIN.saturating_add(3_999));
+const COMMANDS: RateLimit = RateLimit::new(4_000, NonZeroU32::MIN.saturating_add(7_999));
 
 /// Deliveries per second, and at once, that membership changes may cause: about 10 % of a core. The burst lets about 750
 /// connections of one address join one room, one after the other.
@@ -59,8 +59,8 @@ mod tests {
     fn commands_and_membership_changes_have_budgets_of_their_own() {
         let start = Instant::now();
         let budget = AddressBudget::new(start);
-        assert_eq!(budget.spend_command(4_000, start), start);
-        assert_eq!(budget.spend_command(200, start), start + Duration::from_millis(100));
+        assert_eq!(budget.spend_command(8_000, start), start);
+        assert_eq!(budget.spend_command(400, start), start + Duration::from_millis(100));
         assert_eq!(budget.membership_change_allowed_at(start), start);
         budget.charge_membership_change(320_000, start);
         let wait = budget.membership_change_allowed_at(start) - start;

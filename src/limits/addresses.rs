@@ -290,7 +290,7 @@ mod tests {
         let (mut book, now, address) = (book(), Instant::now(), AddressKey::Unix);
         let slots: Vec<_> = (0..100).map(|_| book.enter(address, true, now).unwrap()).collect();
         assert_eq!(slots[0].connections(), 100);
-        slots[0].budget().spend_command(4_000, now);
+        slots[0].budget().spend_command(8_000, now);
         assert!(slots[99].budget().spend_command(1, now) > now);
     }
 

@@ -15,7 +15,7 @@ pub const KERNEL_SEND_BUFFER: usize = 128 << 10;
 
 /// The memory that the kernel charges to the receiving side of one socket, in bytes, when the server reads nothing.
 /// `net::socket_options` asks for half of it (socket(7), `SO_RCVBUF`).
-pub const KERNEL_RECEIVE_BUFFER: usize = 64 << 10;
+pub const KERNEL_RECEIVE_BUFFER: usize = 32 << 10;
 
 /// How many bytes more than the backlog's limit a peer's output holds while its socket has not blocked in the peer's
 /// own task: the task had no turn to write them yet, so they do not show that the peer reads slowly. Passes may deliver
