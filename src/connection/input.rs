@@ -110,7 +110,9 @@ impl Connection {
         let (live, now) = (self.context.live.get(), Instant::now());
         let limit = RateLimit::new(live.byte_rate, live.byte_burst);
         self.byte_rate.spend_many(u32::try_from(count).unwrap_or(u32::MAX), &limit, now);
-        if let Err(later) = self.byte_rate.check(&limit, now) {
+        if let Err(later) = self.byte_rate.check(&limit, now)
+            && self.check_connected().is_ok()
+        {
             self.deadlines.extend(Deadline::RateLimit, later.into());
         }
     }

@@ -205,12 +205,14 @@ impl Connection {
         self.charge_bytes(bytes, now);
     }
 
-    /// Charges bytes that are no line's: telnet's, and keys of the input line.
+    /// Charges bytes that are no line's: telnet's, and keys of the input line. The bytes that a reset peer has sent are few
+    /// and delay nothing, so that its seat is free soon.
     pub(super) fn charge_bytes(&mut self, bytes: u32, now: Instant) {
         if bytes > 0
             && !self.is_flushing_input()
             && let Some(telnet) = &mut self.telnet
             && let Err(later) = telnet.budget.spend_bytes(bytes, now)
+            && self.check_connected().is_ok()
         {
             self.deadlines.extend(Deadline::RateLimit, later.into());
         }
