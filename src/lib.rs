@@ -128,6 +128,22 @@
 //!    over, and the program exits with 0. Implemented in `src/server/mod.rs`, `src/room/batch.rs` and
 //!    `src/cli/os_signals.rs`; tested by `tests/shutdown.rs` and `tests/delayed_lines.rs`.
 //!
+//! # Accounting
+//!
+//! Work is charged before it is done, so one client's misbehaviour does not slow the others.
+//!
+//! | charged to | what | how |
+//! |---|---|---|
+//! | one poll | lines, commands, keys, telnet commands, redraws, writes; in a pass deliveries, operations, replies, copies | one counter for all kinds of work; about 1 ms, then the task yields (`src/connection/poll_slice.rs`, `src/room/passes.rs`) |
+//! | a connection | lines, bytes, telnet commands, keys, redraws | rate limits: input is read more slowly, and nothing is lost (`src/connection/input.rs`, `src/protocol/telnet/budget.rs`) |
+//! | an address | connections and attempts; the units of commands (`src/protocol/commands/cost.rs`); the deliveries of joins, leaves and renames | a budget that all connections of the address share and that outlives them: commands and JOIN lines wait (`src/connection/delayed_line.rs`, `src/limits/addresses.rs`) |
+//! | a room | bytes in its inbox | blocked senders are admitted in the order of their shares, by bytes (`src/room/fair_queue.rs`) |
+//! | the server | bytes in output buffers, inboxes, histories, unfinished lines and kernel buffers | one counter with a ceiling, which only peers that fall behind change ([`limits::memory`]) |
+//!
+//! A well-behaved member's line pays two rate limits and the counter of its poll, and touches neither its address nor the
+//! memory budget. Tested by `tests/accounting.rs`, `tests/admission.rs`, `tests/fairness.rs` and `tests/memory.rs`;
+//! `loadtest zoo` measures what each kind of bad client does to 1,000 good ones.
+//!
 //! # What takes a lock
 //!
 //! No lock is on the path of a line from a sender's task through a running pass to the members' sockets. A pass that

@@ -44,9 +44,9 @@ fn renames_are_charged_by_the_members_that_are_told() {
     let _members: Vec<_> = (0..100).map(|number| server.join("room", &format!("m{number}"))).collect();
     let mut alice = server.join("room", "alice");
     // 120 renames of 105 units: 12,600 units.
-    let renames: String = (0..120).map(|number| format!("/nick a{number}\n")).collect();
+    let renames: Vec<_> = (0..120).map(|number| format!("/nick a{number}\n")).collect();
     let start = Instant::now();
-    alice.send(renames + "done\n");
+    alice.send(renames.concat() + "done\n");
     alice.skip_to_line("a119: done");
     assert!(start.elapsed() >= Duration::from_millis(1_100), "the line came after {:?}", start.elapsed());
 }
@@ -88,7 +88,7 @@ fn line_after_erased_text_waits_for_the_byte_rate() {
     let start = Instant::now();
     alice.send([erased, b"done\r\n".to_vec()].concat());
     alice.read_until_bytes("alice: done");
-    assert!(start.elapsed() >= Duration::from_millis(1_000), "the line came after {:?}", start.elapsed());
+    assert!(start.elapsed() >= Duration::from_secs(1), "the line came after {:?}", start.elapsed());
 }
 
 /// The budget of telnet commands is 16 KiB a second, and 16 KiB at once.

@@ -357,7 +357,7 @@ fn hidden_names_are_hidden_in_line_mode_and_in_the_history() {
 #[test]
 fn lines_after_many_hidden_lines_are_shown() {
     let server = TestServer::start_with(common::test_settings(|settings| {
-        (settings.live.rate, settings.live.byte_rate) = (0, 0)
+        (settings.live.rate, settings.live.byte_rate) = (0, 0);
     }));
     let (mut alice, mut bob) = server.join_pair("room", "alice", "bob");
     alice.send("/ignore bob\n");

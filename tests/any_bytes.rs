@@ -105,7 +105,7 @@ fn send_in_chunks(client: &mut Client, mut bytes: &[u8], chunks: &[usize]) {
 #[test]
 fn what_is_said_equals_a_plain_reference() {
     let server = TestServer::start_with(common::test_settings(|settings| {
-        (settings.live.rate, settings.live.byte_rate) = (0, 0)
+        (settings.live.rate, settings.live.byte_rate) = (0, 0);
     }));
     let typed = prop::collection::vec((prop::collection::vec(0..PIECES.len(), 0..8), any::<bool>()), 1..8);
     let chunks = prop::collection::vec(1usize..40, 1..8);

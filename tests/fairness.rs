@@ -97,7 +97,9 @@ fn latency_of_innocents_in_a_flooded_room_of_500() {
         thread::sleep(Duration::from_secs(10));
         done.store(true, Ordering::Relaxed);
         let latencies: Vec<_> = innocents.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
-        members.iter().for_each(|client| drop(client.stream().shutdown(std::net::Shutdown::Both)));
+        for client in &members {
+            drop(client.stream().shutdown(std::net::Shutdown::Both));
+        }
         latencies
     });
     latencies.sort_unstable();
@@ -108,7 +110,9 @@ fn latency_of_innocents_in_a_flooded_room_of_500() {
 /// Reads whatever comes on all sockets until `done`.
 fn drain_until(clients: &[Client], done: &AtomicBool) {
     let mut buffer = vec![0; 256 << 10];
-    clients.iter().for_each(|client| client.stream().set_nonblocking(true).unwrap());
+    for client in clients {
+        client.stream().set_nonblocking(true).unwrap();
+    }
     while !done.load(Ordering::Relaxed) {
         for client in clients {
             let _ = client.stream().read(&mut buffer);

@@ -154,3 +154,29 @@ fn stopped_readers_of_one_room_share_its_lines() {
 fn thousand_stopped_readers_with_a_gigabyte_owed_stay_within_the_ceiling() {
     run(&Load { rooms: 500, stopped: 2, lines: 1_500, ceiling: 256 << 20 }, true);
 }
+
+/// The kernel's buffers of the stopped readers alone are twice the ceiling, and no line that is dropped frees them.
+#[test]
+fn stopped_readers_beyond_the_ceiling_are_closed_until_the_others_fit() {
+    const READERS: usize = 64;
+    const CEILING: u64 = 4 << 20;
+    let server = TestServer::start_with(test_settings(|settings| {
+        (settings.live.rate, settings.live.byte_rate) = (0, 0);
+        settings.live.backlog = 256 << 10;
+        settings.network.memory = NonZeroU64::new(CEILING);
+    }));
+    let mut talker = server.join("room", "talker");
+    let readers: Vec<_> = (0..READERS).map(|number| server.join("room", &format!("s{number}"))).collect();
+    talker.skip_to_line(&format!("s{} has joined", READERS - 1));
+    for number in 0..1_000 {
+        let text = line(number);
+        talker.send(format!("{text}\n"));
+        // Notices of readers that were closed may come between the lines.
+        talker.skip_to_line(&format!("talker: {text}"));
+    }
+    wait_until("the charged memory is within the ceiling", || server.stats.memory().used() <= CEILING);
+    let left = server.stats.connections();
+    assert!(left < 1 + READERS, "no reader was closed");
+    drop(readers);
+    wait_until("the memory of all readers is released", || server.stats.connections() == 1);
+}

@@ -10,6 +10,7 @@ mod os_signals;
 mod report;
 mod values;
 
+use roomcast::limits::memory::memory_of_one_peer;
 use roomcast::{RESERVED_FILES, Server, Settings};
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
@@ -42,7 +43,9 @@ fn run(settings: &Settings, verbosity: u8) -> anyhow::Result<()> {
     runtime.block_on(async {
         let signals = os_signals::listen()?;
         let server = Server::bind(settings, connections)?;
-        report::greet(&server.addresses(), bounds.as_deref(), server.stats().memory().ceiling());
+        let memory =
+            (server.stats().memory().ceiling(), memory_of_one_peer(settings.live.backlog, settings.live.max_line));
+        report::greet(&server.addresses(), bounds.as_deref(), memory);
         server.run(signals.first()).await;
         anyhow::Ok(())
     })

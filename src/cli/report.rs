@@ -6,14 +6,16 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
-/// Prints where the server listens, its bounds if they are given, its memory ceiling in bytes, how to join, and how to
-/// stop it. People join at a telnet listener, if there is one.
-pub(super) fn greet(addresses: &[BoundAddress], bounds: Option<&str>, memory_ceiling: u64) {
+/// Prints where the server listens, its bounds if they are given, its memory ceiling and the most that one peer takes of it
+/// in bytes, how to join, and how to stop it. People join at a telnet listener, if there is one.
+pub(super) fn greet(addresses: &[BoundAddress], bounds: Option<&str>, (ceiling, of_one_peer): (u64, u64)) {
     let version = env!("CARGO_PKG_VERSION");
     let listening = addresses.iter().map(|address| format!("roomcast {version} listening on {address}"));
     let way = address_for_people(addresses).map(way_to_connect);
     let join = way.map(|way| format!("join with: {way}, then type: JOIN <ROOMNAME> <USERNAME>"));
-    let memory = format!("memory ceiling: {}", show_memory(memory_ceiling));
+    let peer =
+        if of_one_peer < ceiling { format!(", at most {} a peer", show_memory(of_one_peer)) } else { String::new() };
+    let memory = format!("memory ceiling: {}{peer}", show_memory(ceiling));
     let rest = bounds.map(str::to_owned).into_iter().chain([memory]).chain(join).chain(["Ctrl-C stops it".to_owned()]);
     let lines: Vec<String> = listening.chain(rest).collect();
     // A closed stdout is no reason not to serve.

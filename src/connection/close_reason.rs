@@ -48,6 +48,9 @@ pub(crate) enum CloseReason {
     /// More than this many bytes waited, and slow readers are to be closed.
     #[error("too slow a reader")]
     TooSlow(usize),
+    /// The memory of the server is used up, and the peer does not read what waits for it.
+    #[error("no memory for a slow reader")]
+    NoMemory,
     /// The peer took no byte of its backlog for this time.
     #[error("stalled")]
     Stalled(Duration),
@@ -97,6 +100,9 @@ impl CloseReason {
             Self::TooSlow(limit) => {
                 format!("more than {limit} bytes waited for you to read them: connect again and read faster")
             }
+            Self::NoMemory => {
+                "the server has no memory for lines that you have not read: connect again and read faster".to_owned()
+            }
             Self::Stalled(limit) => {
                 format!("nothing was read for {}: connect again", replies::format_duration(limit))
             }
@@ -120,6 +126,7 @@ mod tests {
             CloseReason::LineTooLong(20_000),
             CloseReason::BadTelnet,
             CloseReason::TooSlow(1 << 20),
+            CloseReason::NoMemory,
             CloseReason::Stalled(Duration::from_secs(60)),
             CloseReason::Shutdown,
         ];

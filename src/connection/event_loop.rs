@@ -161,6 +161,9 @@ impl Connection {
         if events.contains(PeerEvents::TOO_SLOW) {
             return Err(CloseReason::TooSlow(self.context.live.get().backlog));
         }
+        if events.contains(PeerEvents::RECLAIM) && self.has_to_free_memory() {
+            return Err(CloseReason::NoMemory);
+        }
         if inbox_ready {
             self.run_blocked_command()?;
         }

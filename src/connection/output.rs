@@ -4,7 +4,9 @@ use super::input_line::InputLine;
 use super::poll_slice::SYSTEM_CALL_WORK;
 use super::timers::Deadline;
 use super::{Connection, OutputStatus};
+use crate::limits::memory::MemoryPressure;
 use crate::metrics::counters::MetricsDelta;
+use crate::peer::byte_sink::ByteSink;
 use crate::peer::{DrainStatus, OutputOp};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -101,6 +103,13 @@ impl Connection {
             }
         }
         progress
+    }
+
+    /// Returns whether the memory ceiling is still reached after this peer has dropped its lines, and the kernel keeps what
+    /// the peer does not read.
+    pub(super) fn has_to_free_memory(&self) -> bool {
+        let pressure = self.peer.sink().memory().map(|memory| memory.pressure());
+        self.output_status != OutputStatus::Empty && pressure == Some(MemoryPressure::Full)
     }
 
     fn end_draining(&mut self) {

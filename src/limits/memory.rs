@@ -30,7 +30,7 @@ pub const CHARGE_UNIT: usize = 4 << 10;
 const LINE_OVERHEAD: usize = 32;
 
 /// One read of a connection, in bytes, which may be held while its input is paused.
-const HELD_READ: usize = 64 << 10;
+const HELD_READ: usize = 16 << 10;
 
 /// The encoded bytes that wait in a peer's output, with the spare capacity of their queue.
 const ENCODED_BYTES: usize = 128 << 10;
@@ -41,10 +41,12 @@ const RECLAIMED_AT_ONCE: usize = 64;
 /// The bytes that all queues of a server hold, and their ceiling.
 ///
 /// The budget covers what waits for peers (the memory of output buffers, the lines that they share with each other, and
-/// the kernel's send buffer of each socket that takes nothing) and the histories of rooms. Bytes that several peers
-/// share are charged once.
+/// the kernel's send buffer of each socket that takes nothing), the lines in inboxes and histories of rooms, and the input
+/// that connections keep (unfinished lines, input lines, held input with the kernel's receive buffer). Bytes that several
+/// peers share are charged once.
 ///
-/// The charged bytes may exceed the ceiling only by charges that can't be refused. For each connection these are at most
+/// The charged bytes may exceed the ceiling only by charges that can't be refused, until the connections that a reclaim has
+/// asked have closed, which takes two seconds at the most. For each connection these charges are at most
 /// [`memory_beyond_ceiling`], so a server never keeps more than
 ///
 /// ```text
@@ -88,7 +90,7 @@ pub enum MemoryPressure {
 
 /// The owner of a backlog.
 pub trait BacklogOwner: Send + Sync {
-    /// Asks the owner to drop the lines of its backlog soon. Never waits.
+    /// Asks the owner to drop the lines of its backlog soon, and to close if that is not enough. Never waits.
     fn request_reclaim(&self);
 }
 
@@ -214,16 +216,16 @@ impl MemoryBudget {
         }
     }
 
-    /// Asks the largest backlogs, of `wanted` bytes together, to drop their lines.
+    /// Asks the largest backlogs, of `wanted` bytes together, to drop their lines. A connection that finds the ceiling still
+    /// exceeded after that closes.
     fn reclaim(&self, wanted: u64) {
         let mut largest = BinaryHeap::with_capacity(RECLAIMED_AT_ONCE + 1);
         for entry in &self.backlogs {
-            let bytes = entry.bytes.load(Ordering::Relaxed);
-            if bytes > 0 {
-                largest.push(Reverse((bytes, *entry.key())));
-                if largest.len() > RECLAIMED_AT_ONCE {
-                    largest.pop();
-                }
+            // A backlog without lines still has the kernel's buffer, which ends with its connection.
+            let bytes = entry.bytes.load(Ordering::Relaxed).saturating_add(KERNEL_SEND_BUFFER);
+            largest.push(Reverse((bytes, *entry.key())));
+            if largest.len() > RECLAIMED_AT_ONCE {
+                largest.pop();
             }
         }
         let mut asked = 0;

@@ -83,14 +83,14 @@ impl RateLimiter {
     ///
     /// # Errors
     /// The earliest instant at which the limit allows one more unit, if that is after `now`.
-    pub(crate) fn check(&self, limit: &RateLimit, now: Instant) -> Result<(), Instant> {
+    pub(crate) fn check(self, limit: &RateLimit, now: Instant) -> Result<(), Instant> {
         // The limit may have been lifted while units beyond it were a debt.
         let allowed_at = self.theoretical_arrival.saturating_sub(duration_to_nanos(limit.tolerance));
         if limit.is_unlimited() || allowed_at <= to_nanos(now) { Ok(()) } else { Err(from_nanos(allowed_at)) }
     }
 
     /// Returns whether more than half of the burst is used at `now`.
-    pub(crate) fn is_half_used(&self, limit: &RateLimit, now: Instant) -> bool {
+    pub(crate) fn is_half_used(self, limit: &RateLimit, now: Instant) -> bool {
         self.theoretical_arrival.saturating_sub(to_nanos(now)) > duration_to_nanos(limit.tolerance) / 2
     }
 

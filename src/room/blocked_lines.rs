@@ -65,7 +65,9 @@ impl Batch {
         self.charge_memory();
         drop(charge);
         self.ready_senders.push(sender);
-        later.into_iter().for_each(|operation| self.apply_or_queue(operation));
+        for operation in later {
+            self.apply_or_queue(operation);
+        }
     }
 
     /// Raises `INBOX_READY` for the senders whose blocked lines are in a batch or were dropped.

@@ -173,6 +173,7 @@ mod tests {
         static KIND: Kind = Kind {
             name: "test",
             about: "",
+            leaves_lines: false,
             groups: &[Group {
                 room: Room::Shared("pit"),
                 writes: Writes::Cycle(&[b"line {n} of {c}\n"]),
@@ -196,11 +197,13 @@ mod tests {
         static RESET: Kind = Kind {
             name: "reset",
             about: "",
+            leaves_lines: false,
             groups: &[Group { ends: End::After { segments: 0, hold: Duration::ZERO, how: Ending::Reset }, ..QUIET }],
         };
         static HALF: Kind = Kind {
             name: "half",
             about: "",
+            leaves_lines: false,
             groups: &[Group {
                 writes: Writes::Cycle(&[b"hi"]),
                 reads: Reads::All,

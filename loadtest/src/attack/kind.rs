@@ -9,6 +9,9 @@ pub struct Kind {
     pub name: &'static str,
     /// The attack in one line.
     pub about: &'static str,
+    /// Whether the server has received lines at the end of the attack that it has to deliver at its rate before their senders
+    /// leave.
+    pub leaves_lines: bool,
     /// The groups of sockets that carry the attack out together.
     pub groups: &'static [Group],
 }

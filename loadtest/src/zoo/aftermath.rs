@@ -19,6 +19,9 @@ const IDLE_WINDOW: Duration = Duration::from_millis(250);
 const IDLE_SLACK: f64 = 0.05;
 /// The factor by which an idle server's CPU time may exceed the calm one.
 const IDLE_FACTOR: f64 = 1.5;
+/// Time within which the server must have delivered the lines that it has received: a receive buffer of empty lines, at the
+/// default rate.
+const LINES_TIME: Duration = Duration::from_mins(5);
 /// Interval of the checks after the attack.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 /// Time within which the server must answer the probe.
@@ -39,8 +42,20 @@ pub(super) fn measure_rest(watched: &WatchedServer) -> Rest {
 }
 
 /// Waits until a server without clients is idle and has released everything, and stores what it did not release within
-/// the time to settle.
-pub(super) fn check_aftermath(watched: &WatchedServer, rest: Rest, settle: Duration, seen: &mut Observation) {
+/// the time to settle. After an attack that leaves lines the server is idle when it has delivered them.
+pub(super) fn check_aftermath(
+    watched: &WatchedServer,
+    rest: Rest,
+    (settle, leaves_lines): (Duration, bool),
+    seen: &mut Observation,
+) {
+    let pid = watched.server.pid();
+    let left = || descriptors(pid).saturating_sub(rest.descriptors);
+    let settle = if leaves_lines { settle.max(LINES_TIME) } else { settle };
+    let deadline = now().saturating_add(ticks(settle));
+    if leaves_lines {
+        wait_until(deadline, || left() == 0);
+    }
     let start = now();
     let bound = rest.cores * IDLE_FACTOR + IDLE_SLACK;
     seen.idle_after = loop {
@@ -52,9 +67,6 @@ pub(super) fn check_aftermath(watched: &WatchedServer, rest: Rest, settle: Durat
             break None;
         }
     };
-    let pid = watched.server.pid();
-    let deadline = start.saturating_add(ticks(settle));
-    let left = || descriptors(pid).saturating_sub(rest.descriptors);
     wait_until(deadline, || left() == 0);
     seen.descriptors_left = left();
     seen.left_over = probe_left_over(watched.server.address(), deadline);

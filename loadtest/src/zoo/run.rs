@@ -31,6 +31,8 @@ struct Attack {
     about: String,
     kinds: Vec<String>,
     sockets: usize,
+    /// Whether the server has received lines at the end that it still has to deliver.
+    leaves_lines: bool,
 }
 
 /// The state of a zoo.
@@ -160,7 +162,7 @@ impl Zoo<'_> {
         if interrupt::caught_signal().is_some() {
             return Ok(observed);
         }
-        check_aftermath(&servers.here, self.rest, self.args.settle, &mut observed);
+        check_aftermath(&servers.here, self.rest, (self.args.settle, attack.leaves_lines), &mut observed);
         self.burdened =
             observed.idle_after.is_none() || observed.descriptors_left > 0 || !observed.left_over.is_empty();
         if interrupt::caught_signal().is_none() {
@@ -191,6 +193,7 @@ fn attacks(kinds: &[&'static Kind]) -> Vec<Attack> {
         about: kind.about.into(),
         kinds: vec![kind.name.into()],
         sockets: kind.sockets(),
+        leaves_lines: kind.leaves_lines,
     };
     let mut all: Vec<Attack> = kinds.iter().map(one).collect();
     if all.len() > 1 {
@@ -199,6 +202,7 @@ fn attacks(kinds: &[&'static Kind]) -> Vec<Attack> {
             about: format!("all {} kinds together", all.len()),
             kinds: kinds.iter().map(|kind| kind.name.into()).collect(),
             sockets: kinds.iter().map(|kind| kind.sockets()).sum(),
+            leaves_lines: kinds.iter().any(|kind| kind.leaves_lines),
         });
     }
     all

@@ -668,7 +668,8 @@ fn slow_reader_loses_the_lines_of_high_precedence_and_no_other() {
     for number in 0..100 {
         let light = format!("alice: {number}\n");
         let text = format!("{heavy}{light}");
-        let batch = EncodedBatch::new(Bytes::from(text.clone()), 6).with_high_precedence(&[0..heavy.len()]);
+        let batch = EncodedBatch::new(Bytes::from(text.clone()), 6)
+            .with_high_precedence(std::slice::from_ref(&(0..heavy.len())));
         buffer.put(batch.whole(Route::DirectLf), buffer.settings, &pipe);
         expected.push(light.trim_end().to_owned());
         assert!(buffer.held() <= LIMIT, "{}", buffer.held());
@@ -690,7 +691,11 @@ fn lines_of_high_precedence_fill_half_of_the_limit() {
     for (range, kept) in [(0..8, 4), (0..0, 8), (4..8, 4), (0..4, 8)] {
         let (mut buffer, pipe) = (OutputBuffer::new(settings(8), None), Pipe::default());
         let batch = EncodedBatch::new(Bytes::from_static(b"a\nb\nc\nd\n"), 4);
-        buffer.put(batch.with_high_precedence(&[range.clone()]).whole(Route::DirectLf), buffer.settings, &pipe);
+        buffer.put(
+            batch.with_high_precedence(std::slice::from_ref(&range)).whole(Route::DirectLf),
+            buffer.settings,
+            &pipe,
+        );
         assert_eq!(buffer.held(), kept, "{range:?}");
     }
 }

@@ -26,7 +26,9 @@ async fn full_room(members: u64) -> (Room, Vec<Arc<Peer<TextSink>>>) {
     let peers: Vec<_> = (0..members).map(peer).collect();
     push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
     pass(&room).await;
-    peers.iter().for_each(|peer| assert_eq!(events_of(peer), PeerEvents::JOINED));
+    for peer in &peers {
+        assert_eq!(events_of(peer), PeerEvents::JOINED);
+    }
     let filling = format!("u0: {}\n", "f".repeat(69));
     let (status, _) =
         room.inbox.send_lines((filling.into_bytes().into(), 1), 0, |_, _| unreachable!("the inbox is empty"));
@@ -271,7 +273,9 @@ proptest! {
                 Some(_) => sender.unsent.len(),
                 None => 0,
             }).collect();
-            senders.iter_mut().for_each(|sender| sender.membership = None);
+            for sender in &mut senders {
+                sender.membership = None;
+            }
             registry.tracker().wait().await;
             let seen = text(&witness);
             for (id, count) in delivered.iter().enumerate() {
@@ -298,7 +302,7 @@ impl ByteSink for GatedSink {
         if !self.is_open.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.text.lock().unwrap().push_str(str::from_utf8(bytes).unwrap());
+        self.text.try_lock().unwrap().push_str(str::from_utf8(bytes).unwrap());
         Ok(bytes.len())
     }
 }
@@ -325,7 +329,7 @@ fn member_that_reads_nothing_loses_the_lines_of_a_flooder_and_no_other() {
     }
     slow.sink().is_open.store(true, Ordering::Relaxed);
     while let Some((DrainStatus::Progress(_), _)) = slow.drain(None, &mut MetricsDelta::default()) {}
-    let seen = slow.sink().text.lock().unwrap().clone();
+    let seen = slow.sink().text.try_lock().unwrap().clone();
     // The first line of the light sender tells the room that there is one: the flooder's lines before it are not marked.
     let from = seen.find("light: ").unwrap();
     let kept: Vec<_> = seen[from..].lines().filter(|line| line.starts_with("light")).collect();

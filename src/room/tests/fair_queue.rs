@@ -8,6 +8,7 @@ use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::MembershipSlot;
 use crate::room::inbox::Requester;
 use proptest::prelude::*;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 struct NullSink;
@@ -103,9 +104,9 @@ proptest! {
                 if let Some((sender, len)) = taken {
                     prop_assert_eq!(waiting.remove(&sender), Some(len));
                 }
-            } else if !waiting.contains_key(&sender) {
+            } else if let Entry::Vacant(vacant) = waiting.entry(sender) {
                 queue.push(lines(sender, len));
-                waiting.insert(sender, len);
+                vacant.insert(len);
             }
             prop_assert_eq!(queue.bytes(), waiting.values().sum::<usize>());
             prop_assert_eq!(queue.operations(), waiting.len());

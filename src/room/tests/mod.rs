@@ -76,8 +76,8 @@ fn show_history(peer: &Arc<Peer<TextSink>>, count: u16) -> Operation {
 /// Returns a whisper of u0.
 fn whisper(sender: Requester, to: &str) -> Operation {
     let (to, text) = (Addressee::Named(name(to)), "hi".into());
-    let _charge = MemoryCharge::default();
-    Operation::Whisper(Box::new(Whisper { sender, from: name("u0"), to, text, _charge }))
+    let charge = MemoryCharge::default();
+    Operation::Whisper(Box::new(Whisper { sender, from: name("u0"), to, text, _charge: charge }))
 }
 
 fn room_with(history_lines: usize, replay_lines: usize) -> Room {

@@ -29,6 +29,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "who",
         about: "floods /who in a room of 300",
+        leaves_lines: false,
         groups: &[
             Group { sockets: 284, room: Room::Shared("z-who"), ..QUIET },
             Group { room: Room::Shared("z-who"), writes: Writes::Cycle(&[b"/who\r\n"]), ..FLOODER },
@@ -37,6 +38,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "who-again",
         about: "writes 1,900 times /who, then /quit, resets and connects again, in a room of 300",
+        leaves_lines: false,
         groups: &[
             Group { sockets: 292, room: Room::Shared("z-who-again"), ..QUIET },
             Group {
@@ -51,6 +53,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "rooms",
         about: "floods /rooms beside 300 rooms",
+        leaves_lines: false,
         groups: &[
             Group { sockets: 300, room: Room::PerSocket("z-many"), ..QUIET },
             Group { room: Room::Shared("z-rooms"), writes: Writes::Cycle(&[b"/rooms\r\n"]), ..FLOODER },
@@ -59,6 +62,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "rooms-again",
         about: "writes 95 times /rooms, resets and connects again, beside 300 rooms",
+        leaves_lines: false,
         groups: &[
             Group { sockets: 300, room: Room::PerSocket("z-others"), ..QUIET },
             Group {
@@ -72,6 +76,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "join",
         about: "moves to and fro between two rooms of 100 with /join",
+        leaves_lines: false,
         groups: &[
             Group { sockets: 100, room: Room::Shared("z-join-a"), ..QUIET },
             Group {
@@ -85,6 +90,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "nick",
         about: "changes its name to and fro in a room of 200 with /nick",
+        leaves_lines: false,
         groups: &[
             Group { sockets: 200, room: Room::Shared("z-nick"), ..QUIET },
             Group {
@@ -97,6 +103,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "nick-again",
         about: "changes its name 50 times, resets and connects again, in a room of 200",
+        leaves_lines: false,
         groups: &[
             Group { sockets: 200, room: Room::Shared("z-nick-again"), ..QUIET },
             Group {
@@ -110,6 +117,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "msg",
         about: "floods members that read nothing with /msg, and answers whispers with /reply",
+        leaves_lines: false,
         groups: &[
             Group { sockets: 64, room: Room::Shared("z-msg"), reads: Reads::Nothing, ..QUIET },
             Group {
@@ -122,6 +130,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "last",
         about: "floods /last 100 in a room with a full history",
+        leaves_lines: false,
         groups: &[
             Group {
                 sockets: 2,
@@ -136,6 +145,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "last-again",
         about: "writes 100 times /last 100, resets and connects again, and reads nothing",
+        leaves_lines: false,
         groups: &[
             Group {
                 sockets: 2,
@@ -156,11 +166,13 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "help",
         about: "floods /help",
+        leaves_lines: false,
         groups: &[Group { room: Room::Shared("z-help"), writes: Writes::Cycle(&[b"/help\r\n"]), ..FLOODER }],
     },
     Kind {
         name: "help-again",
         about: "writes 100 times /help, resets and connects again",
+        leaves_lines: false,
         groups: &[Group {
             room: Room::Shared("z-help-again"),
             writes: Writes::Cycle(&[b"/help\r\n"]),
@@ -171,6 +183,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "ui",
         about: "switches the input line on and off, with and without agreement",
+        leaves_lines: false,
         groups: &[Group {
             room: Room::Shared("z-ui"),
             writes: Writes::Cycle(&[
@@ -185,6 +198,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "ignore",
         about: "hides new names by the thousand with /ignore",
+        leaves_lines: false,
         groups: &[Group {
             room: Room::Shared("z-ignore"),
             writes: Writes::Cycle(&[b"/ignore n{n}\r\n", b"/ignore n{n}\r\n", b"/ignore\r\n"]),
@@ -194,11 +208,13 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "light",
         about: "floods commands that cost little, and unknown ones, in turn",
+        leaves_lines: false,
         groups: &[Group { sockets: 32, room: Room::Shared("z-light"), writes: Writes::Cycle(LIGHT), ..QUIET }],
     },
     Kind {
         name: "light-again",
         about: "writes 150 light commands, then /quit, and connects again",
+        leaves_lines: false,
         groups: &[Group {
             sockets: 32,
             room: Room::Shared("z-light-again"),

@@ -13,6 +13,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "slow-login",
         about: "writes its JOIN line at one byte a second",
+        leaves_lines: false,
         groups: &[Group {
             sockets: 300,
             writes: Writes::Cycle(&[b"J", b"O", b"I", b"N", b" ", b"z", b"-", b"s", b"l", b"o", b"w"]),
@@ -23,6 +24,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "storm",
         about: "connects and closes, over and over, without joining",
+        leaves_lines: false,
         groups: &[
             Group { sockets: 32, ends: ends(0, 0, Ending::Close), ..QUIET },
             Group { sockets: 32, ends: ends(0, 0, Ending::Reset), ..QUIET },
@@ -31,6 +33,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "join-again",
         about: "joins a room of 200 and closes, over and over",
+        leaves_lines: false,
         groups: &[
             Group { sockets: 200, room: Room::Shared("z-again"), ..QUIET },
             Group { sockets: 16, room: Room::Shared("z-again"), ends: ends(0, 2, Ending::Close), ..QUIET },
@@ -39,6 +42,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "half-close",
         about: "joins, speaks, shuts its sending side down and neither reads nor closes",
+        leaves_lines: false,
         groups: &[Group {
             sockets: 200,
             room: Room::Shared("z-half"),
@@ -51,6 +55,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "reset",
         about: "resets in the middle of a JOIN line, a line, a subnegotiation and a backlog",
+        leaves_lines: false,
         groups: &[Group {
             sockets: 64,
             writes: Writes::Made(unfinished),
@@ -62,6 +67,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "names",
         about: "takes new names by the thousand, by /nick and by joining",
+        leaves_lines: false,
         groups: &[
             Group {
                 sockets: 16,
@@ -76,6 +82,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "new-rooms",
         about: "opens rooms by the thousand, by /join and by joining",
+        leaves_lines: false,
         groups: &[
             Group {
                 sockets: 32,

@@ -12,6 +12,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "keys",
         about: "types keys, arrows and erasures, one a segment",
+        leaves_lines: false,
         groups: &[Group {
             sockets: 16,
             room: Room::Shared("z-keys"),
@@ -24,6 +25,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "redraw",
         about: "redraws the row with Ctrl-L, over and over",
+        leaves_lines: false,
         groups: &[Group {
             sockets: 16,
             room: Room::Shared("z-redraw"),
@@ -39,6 +41,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "draft",
         about: "types 1,300 combining letters, then resizes the window to one cell and back, over and over",
+        leaves_lines: false,
         groups: &[Group {
             sockets: 40,
             room: Room::Shared("z-draft"),
@@ -50,6 +53,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "tab",
         about: "completes names with TAB in a room of 200",
+        leaves_lines: false,
         groups: &[
             Group {
                 sockets: 16,

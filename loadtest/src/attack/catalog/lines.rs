@@ -11,11 +11,13 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "long-lines",
         about: "floods lines of 20,000 bytes, the bound",
+        leaves_lines: true,
         groups: &[Group { sockets: 16, room: Room::Shared("z-long"), writes: Writes::Made(longest_line), ..QUIET }],
     },
     Kind {
         name: "endless-line",
         about: "writes a line that never ends, and connects again when it is closed",
+        leaves_lines: false,
         groups: &[Group {
             sockets: 32,
             room: Room::Shared("z-endless"),
@@ -26,6 +28,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "empty-lines",
         about: "floods empty lines in a room of 100",
+        leaves_lines: true,
         groups: &[
             Group { sockets: 16, room: Room::Shared("z-empty"), writes: Writes::Cycle(&[b"\n", b"\r\n"]), ..QUIET },
             Group { sockets: 84, room: Room::Shared("z-empty"), ..QUIET },
@@ -34,6 +37,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "short-lines",
         about: "floods lines of two bytes in a room of 100, resets and connects again",
+        leaves_lines: true,
         groups: &[
             Group {
                 sockets: 50,
@@ -48,11 +52,13 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "painter",
         about: "floods terminal escape sequences, bidirectional overrides and stacks of combining marks",
+        leaves_lines: true,
         groups: &[Group { sockets: 16, room: Room::Shared("z-painter"), writes: Writes::Made(paint), ..QUIET }],
     },
     Kind {
         name: "random",
         about: "writes random bytes, before and after JOIN",
+        leaves_lines: true,
         groups: &[
             Group { sockets: 16, room: Room::Shared("z-random"), writes: Writes::Made(random_bytes), ..QUIET },
             Group { sockets: 16, writes: Writes::Made(random_bytes), ..QUIET },

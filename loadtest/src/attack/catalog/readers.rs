@@ -12,6 +12,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "drip",
         about: "writes its lines at one byte a second",
+        leaves_lines: false,
         groups: &[Group {
             sockets: 300,
             room: Room::Shared("z-drip"),
@@ -23,6 +24,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "deaf",
         about: "joins a talking room and reads nothing",
+        leaves_lines: false,
         groups: &[
             Group { room: Room::Shared("z-deaf"), ..TALKER },
             Group { sockets: 200, room: Room::Shared("z-deaf"), reads: Reads::Nothing, ..QUIET },
@@ -31,6 +33,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "deaf-flood",
         about: "floods its room and reads nothing",
+        leaves_lines: true,
         groups: &[Group {
             sockets: 64,
             room: Room::Shared("z-deaf-flood"),
@@ -42,6 +45,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "byte-reader",
         about: "joins a talking room and reads one byte a second",
+        leaves_lines: false,
         groups: &[
             Group { room: Room::Shared("z-byte"), ..TALKER },
             Group { sockets: 200, room: Room::Shared("z-byte"), reads: Reads::Slowly(1), ..QUIET },
@@ -50,6 +54,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "big-to-slow",
         about: "floods a room of slow readers with lines of 20,000 bytes",
+        leaves_lines: true,
         groups: &[
             Group { room: Room::Shared("z-big"), writes: Writes::Made(super::lines::longest_line), ..QUIET },
             Group { sockets: 64, room: Room::Shared("z-big"), reads: Reads::Slowly(1_300_000), ..QUIET },

@@ -11,6 +11,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "telnet-nop",
         about: "floods IAC NOP, before and after JOIN",
+        leaves_lines: false,
         groups: &[
             Group { room: Room::Shared("z-nop"), writes: Writes::Cycle(&[b"\xff\xf1"]), ..FLOODER },
             Group { writes: Writes::Cycle(&[b"\xff\xf1"]), ..FLOODER },
@@ -19,16 +20,19 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "telnet-ayt",
         about: "floods IAC AYT and IAC IP",
+        leaves_lines: false,
         groups: &[Group { room: Room::Shared("z-ayt"), writes: Writes::Cycle(&[b"\xff\xf6", b"\xff\xf4"]), ..FLOODER }],
     },
     Kind {
         name: "telnet-options",
         about: "asks DO, DONT, WILL and WONT of all options",
+        leaves_lines: false,
         groups: &[Group { room: Room::Shared("z-options"), writes: Writes::Made(option), ..FLOODER }],
     },
     Kind {
         name: "telnet-naws",
         about: "floods window sizes that differ each time",
+        leaves_lines: false,
         groups: &[Group {
             room: Room::Shared("z-naws"),
             opening: b"\xff\xfb\x1f",
@@ -39,6 +43,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "telnet-sb",
         about: "begins a subnegotiation and never ends it",
+        leaves_lines: false,
         groups: &[Group {
             room: Room::Shared("z-sb"),
             opening: b"\xff\xfb\x18\xff\xfa\x18\x00",
@@ -49,6 +54,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "telnet-erase",
         about: "writes text and erases it with IAC EL and IAC EC",
+        leaves_lines: false,
         groups: &[Group {
             room: Room::Shared("z-erase"),
             writes: Writes::Cycle(&[b"some text that is erased\xff\xf8", b"abc\xff\xf7\xff\xf7\xff\xf7"]),
