@@ -281,7 +281,7 @@ fn stalled_reader_is_closed_although_it_sends_commands() {
 fn line_editor_output_is_bounded_while_it_waits_for_its_reader() {
     /// The number of pairs of a Ctrl-L, which redraws the row, and a doubled FF, which adds a character.
     const KEYS: usize = 4_000;
-    let server = ServerProcess::start(&["--rate", "0"]);
+    let server = ServerProcess::start(&["--rate", "0", "--byte-rate", "0"]);
     let (mut alice, mut mallory) = server.join_pair("room", "alice", "mallory");
     // The bytes after the agreement announce a window of 500 columns.
     mallory.send([b"/ui on\r\n", AGREEMENT, b"\xFF\xFA\x1F\x01\xF4\x00\x18\xFF\xF0hi\r\n"].concat());

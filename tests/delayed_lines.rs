@@ -103,6 +103,8 @@ fn lines_that_the_rate_holds_back_are_said_before_the_shutdown_notice() {
         let expected: Vec<String> = (first..5_000).map(|number| number.to_string()).collect();
         assert_eq!(last, expected, "lines of {prefix}");
     }
+    // The end waits for output that the senders do not read.
+    drop(senders);
     server.wait_for_exit();
 }
 
@@ -131,12 +133,15 @@ fn commands_that_the_rate_holds_back_are_answered_before_the_shutdown_notice() {
 fn sender_that_sends_on_and_on_does_not_delay_the_end() {
     let mut server = start_with_rate(1);
     let mut witness = server.join("room", "witness");
-    let mut sender = server.join("room", "mallory").sender();
+    let mallory = server.join("room", "mallory");
+    let mut sender = mallory.sender();
     std::thread::scope(|scope| {
         scope.spawn(move || while sender.try_send(numbered_lines(1_000)).is_ok() {});
         witness.skip_to_line("mallory: 5");
         server.begin_shutdown();
         assert_eq!(witness.read_to_end().last().unwrap(), NOTICE);
+        // The end waits for output that the sender does not read.
+        mallory.stream().shutdown(std::net::Shutdown::Both).unwrap();
         server.wait_for_exit();
     });
 }

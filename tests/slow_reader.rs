@@ -22,7 +22,7 @@ const WINDOW: usize = 16;
 /// memory is bounded, that the other members receive every line, and that the stopped reader is told how
 /// many lines it missed at each gap.
 fn one_member_does_not_read(peers: usize, lines: usize, workers: &str) {
-    let server = ServerProcess::start(&["--rate", "0", "--workers", workers]);
+    let server = ServerProcess::start(&["--rate", "0", "--byte-rate", "0", "--workers", workers]);
     let mut sender = server.join("room", "sender");
     let mut stopped = server.join("room", "stopped");
     let readers: Vec<Client> = (2..peers).map(|n| server.join("room", &format!("r{n}"))).collect();

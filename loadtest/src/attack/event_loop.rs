@@ -225,8 +225,14 @@ mod tests {
 
     #[test]
     fn deaf_client_leaves_bytes_unread_and_slow_one_reads_some() {
-        static DEAF: Kind = Kind { name: "deaf", about: "", groups: &[Group { reads: Reads::Nothing, ..QUIET }] };
-        static SLOW: Kind = Kind { name: "slow", about: "", groups: &[Group { reads: Reads::Slowly(100), ..QUIET }] };
+        static DEAF: Kind =
+            Kind { name: "deaf", about: "", leaves_lines: false, groups: &[Group { reads: Reads::Nothing, ..QUIET }] };
+        static SLOW: Kind = Kind {
+            name: "slow",
+            about: "",
+            leaves_lines: false,
+            groups: &[Group { reads: Reads::Slowly(100), ..QUIET }],
+        };
         let fill = |mut stream: std::net::TcpStream| {
             stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
             while stream.write(&[b'x'; 4096]).is_ok() {}

@@ -9,7 +9,12 @@ const SECOND: Duration = Duration::from_secs(1);
 const FOREVER: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) static KINDS: &[Kind] = &[
-    Kind { name: "silent", about: "connects and never joins", groups: &[Group { sockets: 300, ..QUIET }] },
+    Kind {
+        name: "silent",
+        about: "connects and never joins",
+        leaves_lines: false,
+        groups: &[Group { sockets: 300, ..QUIET }],
+    },
     Kind {
         name: "slow-login",
         about: "writes its JOIN line at one byte a second",
