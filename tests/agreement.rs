@@ -82,6 +82,55 @@ fn client_that_ends_an_option_loses_the_input_line_and_is_told() {
     alice.read_until_bytes("alice: fine\r\n");
 }
 
+/// RFC 1143: a change of an option that was on is answered, each once.
+#[test]
+fn each_option_that_a_client_ends_is_answered_and_its_lines_end_in_cr_lf() {
+    for (ended, answer) in
+        [(b"\xFF\xFE\x01", b"\xFF\xFC\x01"), (b"\xFF\xFE\x03", b"\xFF\xFC\x03"), (b"\xFF\xFC\x1F", b"\xFF\xFE\x1F")]
+    {
+        let server = TestServer::start();
+        let mut alice = join_nvt(&server);
+        alice.switch_input_line_on();
+        alice.send(ended);
+        alice.read_until_bytes(answer);
+        alice.send("fine\r\n");
+        alice.read_until_bytes("alice: fine\r\n");
+        alice.send([&ended[..], b"/ui off\r\n/rooms\r\n"].concat());
+        let seen = alice.read_until_bytes("*** 1 room: room (1); you are in room\r\n");
+        assert!(!seen.windows(3).any(|bytes| bytes == answer), "a second answer: {}", seen.escape_ascii());
+    }
+}
+
+#[test]
+fn window_that_a_client_tells_no_more_wraps_no_line() {
+    let server = TestServer::start();
+    let mut alice = join_nvt(&server);
+    alice.switch_input_line_on();
+    alice.send(b"\xFF\xFA\x1F\x00\x14\x00\x18\xFF\xF0");
+    alice.send(b"\xFF\xFC\x1F/ui off\r\n");
+    alice.read_until_bytes("*** ui is off\r\n");
+    // The next input line has no window either.
+    alice.send("/ui on\r\n");
+    alice.read_until_bytes(&INPUT_LINE_REQUEST[9..]);
+    alice.send(b"\xFF\xFC\x1F\xFF\xFD\x03\xFF\xFD\x01");
+    alice.read_until_bytes("> ");
+    let line = "word ".repeat(20) + "end";
+    alice.send(format!("{line}\r\n"));
+    alice.read_until_bytes(format!("alice: {line}\r\n"));
+}
+
+/// The client agrees to all options and takes its terminal type back: nothing is left to wait for.
+#[test]
+fn input_line_opens_at_once_when_a_client_refuses_the_type_that_was_waited_for() {
+    let server = TestServer::start();
+    let mut alice = join_nvt(&server);
+    alice.send("/ui on\r\n");
+    alice.expect_bytes(INPUT_LINE_REQUEST);
+    alice.send(b"\xFF\xFB\x18\xFF\xFD\x03\xFF\xFD\x01\xFF\xFC\x18/ui\r\n");
+    let before = alice.read_until_bytes("*** ui is on\r\n");
+    assert!(!before.windows(9).any(|bytes| bytes == b"ui is off"), "{}", before.escape_ascii());
+}
+
 /// tintin++ and others answer nothing to WONT and DONT.
 #[test]
 fn client_that_answers_nothing_to_the_end_of_options_can_switch_on_again() {

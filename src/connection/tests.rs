@@ -1,5 +1,7 @@
 //! Tests of a connection that need its inside: sizes, and what a panic leaves.
 
+mod alone;
+
 use super::*;
 use crate::config::{ListenAddress, Settings};
 use crate::net::BoundAddress;
@@ -8,6 +10,8 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Mutex;
 use tokio::sync::oneshot;
+use tracing::Dispatch;
+use tracing::subscriber::NoSubscriber;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// The text of a line that makes the connection that handles it panic, as a bug would.
@@ -82,6 +86,9 @@ impl Client {
 /// Serves on one thread, with its log collected, while `talk` runs on another.
 fn serve_while(talk: impl FnOnce(SocketAddr) + Send + 'static) -> String {
     let log = Log::default();
+    // With a single subscriber, tracing asks the thread that first logs a record whether it has one: a test without one
+    // would switch that record off for all threads.
+    let _second = Dispatch::new(NoSubscriber::default());
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tracing::subscriber::with_default(subscriber, || {

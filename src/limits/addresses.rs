@@ -354,4 +354,12 @@ mod tests {
         }
         assert!(book.entries.len() <= 2, "{}", book.entries.len());
     }
+
+    #[test]
+    fn address_without_a_bound_has_any_number_of_connections() {
+        let limits = AddressLimits { max_connections: 0, connect_rate: RateLimit::new(0, NonZeroU32::MIN) };
+        let mut book = AddressBook::new(limits, ServerLimits::new(1, MemoryBudget::new(u64::MAX)));
+        let slots: Vec<_> = (0..100).map(|_| book.enter(key("10.0.0.1"), false, Instant::now()).unwrap()).collect();
+        assert_eq!(slots[0].connections(), 100);
+    }
 }

@@ -100,4 +100,11 @@ pub(crate) mod tests {
         drop(waiting);
         assert_eq!(server.taken_places(), 0);
     }
+
+    #[test]
+    fn server_has_the_places_that_it_is_made_with() {
+        let (server, mut slots) = slots(3, 1);
+        let _permit = ConnectionPermit::try_acquire(slots.pop().unwrap()).unwrap();
+        assert_eq!((server.max_connections(), server.taken_places(), server.free_places()), (3, 1, 2));
+    }
 }

@@ -160,4 +160,20 @@ mod tests {
         }
         assert!(queue.make_way() && waiting.makes_way());
     }
+
+    /// A queue of many live connections is searched for dead ones now and then, not at each new connection.
+    #[test]
+    fn queue_drops_dead_tickets_beside_many_live_ones_and_searches_rarely() {
+        const LIVE: usize = 10 * MAX_STALE;
+        let (mut queue, tickets) = queue(LIVE);
+        let (shutdown, mut searches) = (CancellationToken::new(), 0);
+        for _ in 0..10 * LIVE {
+            let before = queue.tickets.len();
+            drop(queue.push(&shutdown));
+            searches += usize::from(queue.tickets.len() <= before);
+            assert!(queue.tickets.len() <= 2 * LIVE + MAX_STALE, "{}", queue.tickets.len());
+        }
+        assert!((5..=10).contains(&searches), "{searches}: one is due after as many new connections as are alive");
+        assert!(tickets.iter().all(|ticket| !ticket.makes_way()) && queue.make_way() && tickets[0].makes_way());
+    }
 }

@@ -473,4 +473,67 @@ mod tests {
         assert!(memory_of_one_peer(1 << 20, line) < 7 << 20, "{}", memory_of_one_peer(1 << 20, line));
         assert_eq!(memory_of_one_peer(usize::MAX, usize::MAX), u64::MAX);
     }
+
+    #[test]
+    fn refused_bytes_are_demand_also_when_exactly_the_ceiling_is_charged() {
+        let budget = MemoryBudget::new(6400);
+        budget.charge(6400);
+        let backlogs = backlogs(&budget, &[5000]);
+        budget.note_refused(1);
+        assert_eq!((budget.ceiling(), requests(&backlogs)), (6400, vec![1]));
+    }
+
+    #[test]
+    fn refused_bytes_are_demand_for_one_reclaim() {
+        let budget = MemoryBudget::new(6400);
+        budget.charge(6400);
+        budget.note_refused(99);
+        let backlogs = backlogs(&budget, &[5000]);
+        budget.note_refused(99);
+        assert_eq!(requests(&backlogs), [0], "the first 99 bytes have had their reclaim");
+        budget.note_refused(1);
+        assert_eq!(requests(&backlogs), [1]);
+    }
+
+    #[test]
+    fn reclaim_is_due_again_only_after_the_charge_was_below_the_ceiling() {
+        let budget = MemoryBudget::new(6400);
+        budget.charge(6450);
+        let backlogs = backlogs(&budget, &[5000]);
+        for released in [20, 50] {
+            budget.release(released);
+            budget.charge(released);
+            assert_eq!(requests(&backlogs), [0], "the charge went down to the ceiling or above it");
+        }
+        budget.release(50);
+        budget.release(1);
+        budget.charge(2);
+        assert_eq!(requests(&backlogs), [1]);
+    }
+
+    #[test]
+    fn reclaim_asks_for_as_much_as_is_wanted_and_for_no_more() {
+        let budget = MemoryBudget::new(6400);
+        let backlogs = backlogs(&budget, &[5, 801, 4]);
+        budget.charge(6401);
+        assert_eq!(requests(&backlogs), [0, 1, 0], "801 bytes are wanted");
+    }
+
+    #[test]
+    fn one_reclaim_asks_a_bounded_number_of_backlogs_the_largest_ones() {
+        let budget = MemoryBudget::new(1 << 40);
+        let sizes: Vec<_> = (1..=RECLAIMED_AT_ONCE + 10).collect();
+        let backlogs = backlogs(&budget, &sizes);
+        budget.charge((1 << 40) + 1);
+        let mut expected = vec![0; 10];
+        expected.resize(sizes.len(), 1);
+        assert_eq!(requests(&backlogs), expected);
+    }
+
+    #[test]
+    fn memory_beyond_the_ceiling_has_each_buffer_and_two_lines() {
+        let buffers = [KERNEL_SEND_BUFFER, KERNEL_RECEIVE_BUFFER, HELD_READ, ENCODED_BYTES, CHARGE_UNIT];
+        let two_lines = 2 * (20_000 + LINE_OVERHEAD);
+        assert_eq!(memory_beyond_ceiling(20_000), (buffers.iter().sum::<usize>() + two_lines) as u64);
+    }
 }

@@ -172,4 +172,17 @@ mod tests {
         limiter.spend_many(20, &self::limit(1, 1), now);
         assert_eq!(limiter.check(&limit, now), Ok(()), "a limit that is lifted forgives the debt");
     }
+
+    #[test]
+    fn limiter_is_half_used_when_more_than_half_of_the_burst_is_spent() {
+        let (start, limit) = (Instant::now(), limit(10, 5));
+        let mut limiter = RateLimiter::new(start);
+        let mut is_half_used = Vec::new();
+        for _ in 0..5 {
+            limiter.spend(&limit, start);
+            is_half_used.push(limiter.is_half_used(&limit, start));
+        }
+        assert_eq!(is_half_used, [false, false, true, true, true]);
+        assert!(!limiter.is_half_used(&limit, start + Duration::from_secs(1)), "a quiet second refills the burst");
+    }
 }

@@ -699,3 +699,116 @@ fn lines_of_high_precedence_fill_half_of_the_limit() {
         assert_eq!(buffer.held(), kept, "{range:?}");
     }
 }
+
+/// A reply of the connection that waited for the write lock.
+#[test]
+fn a_reply_is_bounded_as_the_lines_of_a_room_are_and_counted() {
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(8), None), Pipe::default());
+    buffer.put_text("room\n", &pipe);
+    buffer.apply(OutputOp::Reply(b"a\nb\n".to_vec()));
+    assert_eq!(buffer.lines_out(), 2, "the second line of the reply exceeds the bound");
+    drain_all(&mut buffer, &pipe);
+    assert_eq!(pipe.text(), "room\na\n*** 1 line skipped\n");
+    assert_eq!(buffer.lines_out(), 3);
+}
+
+#[test]
+fn raw_bytes_follow_the_notice_of_the_lines_dropped_before_them() {
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(8), None), Pipe::default());
+    buffer.put_text("1234567\nlost\n", &pipe);
+    buffer.apply(OutputOp::Raw(b"<raw>".to_vec()));
+    drain_all(&mut buffer, &pipe);
+    assert_eq!(pipe.text(), "1234567\n*** 1 line skipped\n<raw>");
+}
+
+#[test]
+fn bytes_that_look_like_line_ends_are_no_lines_of_a_buffer_that_is_closed() {
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(100), None), Pipe::default());
+    buffer.put_text("a\nb\n", &pipe);
+    buffer.apply(OutputOp::Encoded(b"\n\n".to_vec()));
+    buffer.apply(OutputOp::Raw(b"\n".to_vec()));
+    pipe.allow(2);
+    buffer.drain_once(&pipe);
+    assert_eq!(pipe.text(), "\n\n", "encoded bytes go out first");
+    pipe.allow(2);
+    buffer.drain_once(&pipe);
+    buffer.close();
+    // The two encoded bytes cannot be told from lines once they went out.
+    assert_eq!(buffer.lines_out(), 2 + 1);
+}
+
+/// The route of a direct peer changes without the write lock: the buffer has the old one.
+#[test]
+fn a_put_and_a_drain_use_the_route_that_they_are_given() {
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(100), None), Pipe::allowing(2));
+    let cr_lf = OutputSettings { route: Route::DirectCrLf, ..settings(100) };
+    let outcome = buffer.put(&batch("a\nb\n").with_cr_lf(), cr_lf, &pipe);
+    assert_eq!(outcome, PutOutcome { writes: 1, blocked: true, ..PutOutcome::default() });
+    drain_all(&mut buffer, &pipe);
+    assert_eq!(pipe.text(), "a\r\nb\r\n");
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(100), None), Pipe::default());
+    buffer.put_text("a\n", &pipe);
+    pipe.allow(100);
+    buffer.drain(Route::DirectCrLf, None, &pipe);
+    assert_eq!(pipe.text(), "a\r\n");
+}
+
+#[test]
+fn a_put_that_the_sink_takes_whole_blocks_nothing_and_charges_no_kernel_buffer() {
+    let budget = MemoryBudget::new(1 << 30);
+    let pipe = ChargedPipe(Pipe::allowing(100), Arc::clone(&budget));
+    let mut state = Some(Box::new(OutputBuffer::new(settings(100), Some(&budget))));
+    let outcome = put(&mut state, &batch("a\n"), settings(100), &pipe);
+    assert_eq!(outcome, PutOutcome { writes: 1, ..PutOutcome::default() });
+    assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn the_allowance_begins_again_when_the_sink_takes_bytes() {
+    let settings = OutputSettings { limit: 8, allowance: 8, route: Route::DirectLf };
+    let (mut buffer, pipe) = (OutputBuffer::new(settings, None), Pipe::default());
+    buffer.put_text("1234567\n", &pipe);
+    assert_eq!(buffer.drain_once(&pipe), DrainStatus::Blocked);
+    assert!(buffer.put_text("lost\n", &pipe).skipped, "a blocked sink has no allowance");
+    pipe.allow(1);
+    assert_eq!(buffer.drain_once(&pipe), DrainStatus::Progress(1));
+    assert_eq!(buffer.limit(), 16);
+}
+
+#[test]
+fn output_of_the_connection_is_charged_at_once_and_a_close_releases_it() {
+    let budget = MemoryBudget::new(1 << 30);
+    let mut buffer = OutputBuffer::new(settings(100), Some(&budget));
+    buffer.apply(OutputOp::Lines(thousands(100).into_bytes()));
+    assert!(budget.used() + CHARGE_UNIT as u64 > 100_000, "{}", budget.used());
+    let owner: Arc<dyn BacklogOwner> = Arc::new(Owner);
+    buffer.set_registration(budget.register_backlog(1, Arc::downgrade(&owner)));
+    buffer.apply(OutputOp::Encoded(b"e\n".to_vec()));
+    buffer.close();
+    assert_eq!((budget.used(), budget.backlogs()), (0, 0));
+    assert_eq!(buffer.lines_out(), 0, "what was thrown away did not go out");
+    assert_eq!(buffer.drain_once(&Pipe::default()), DrainStatus::Empty);
+    assert_eq!(budget.used(), 0, "a closed buffer charges no kernel buffer that was never full");
+}
+
+#[test]
+fn a_backlog_that_is_registered_late_is_found_with_all_its_lines() {
+    /// Notes whether its backlog was asked for.
+    struct Asked(AtomicBool);
+
+    impl BacklogOwner for Asked {
+        fn request_reclaim(&self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    let budget = MemoryBudget::new(1 << 20);
+    let mut buffer = OutputBuffer::new(settings(1 << 20), Some(&budget));
+    buffer.put_text(&thousands(100), &Pipe::default());
+    let owner = Arc::new(Asked(AtomicBool::new(false)));
+    let weak: std::sync::Weak<Asked> = Arc::downgrade(&owner);
+    buffer.set_registration(budget.register_backlog(1, weak));
+    assert!(buffer.is_registered());
+    budget.charge(1 << 20);
+    assert!(owner.0.load(Ordering::Relaxed), "the backlog has lines that could be dropped");
+}

@@ -134,11 +134,50 @@ async fn lines_sent_after_a_shutdown_that_waits_are_dropped_and_their_sender_is_
     while poll().is_pending() {}
     let seen = after_filling(&peers[0]);
     assert!(seen.matches("x\n").count() == 3 && seen.ends_with("x\n*** server is shutting down\n"), "{seen}");
+    assert!(!seen.contains("late"), "{seen}");
     assert_eq!(events_of(&peers[5]), PeerEvents::INBOX_READY | PeerEvents::SHUTDOWN);
     assert_eq!((room.inbox.pending(), room.memory.used()), (0, 0));
     let accepted =
         room.inbox.send_lines((Box::from(&b"a\n"[..]), 1), 0, |_, _| unreachable!("no lines are counted any more"));
     assert_eq!(accepted.0, SendStatus::Accepted);
+}
+
+#[tokio::test]
+async fn lines_of_an_unblocked_sender_are_dropped_after_a_shutdown_that_waits() {
+    let (room, peers) = full_room(400).await;
+    for sender in &peers[1..4] {
+        send_blocked(&room, sender, &format!("{}: {}\n", joiner(sender).key.name, "x".repeat(60)));
+    }
+    push(&room, [Operation::Shutdown]);
+    let counters = Counters::default();
+    let mut run = pin!(room.run_passes(&counters));
+    let mut poll = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(poll().is_pending());
+    push(&room, [Operation::SendLines { bytes: Box::from(&b"u5: late\n"[..]), lines: 1, sender: 5 }]);
+    while poll().is_pending() {}
+    let seen = after_filling(&peers[0]);
+    assert!(!seen.contains("late") && seen.ends_with("x\n*** server is shutting down\n"), "{seen}");
+    assert!(room.inbox.is_empty() && room.inbox.pending() == 0);
+}
+
+/// The blocked lines are counted, and wait in no inbox any more.
+#[tokio::test]
+async fn operation_that_is_not_counted_yet_is_not_taken_while_lines_are_blocked() {
+    let (room, peers) = full_room(400).await;
+    for sender in &peers[1..4] {
+        send_blocked(&room, sender, &format!("{}: {}\n", joiner(sender).key.name, "x".repeat(60)));
+    }
+    let counters = Counters::default();
+    let mut run = pin!(room.run_passes(&counters));
+    let mut poll = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(poll().is_pending());
+    room.inbox.send_unmarked(Operation::Leave(Box::new(joiner(&peers[399]))));
+    assert!(poll().is_pending());
+    assert!(!room.inbox.is_empty(), "the pass takes no more operations than are counted");
+    assert!(room.inbox.mark_sent().is_none(), "a pass runs and takes the operation");
+    while poll().is_pending() {}
+    assert_eq!(text(&peers[0]).matches("u399 has left\n").count(), 1);
+    assert!(room.inbox.is_empty() && room.inbox.pending() == 0);
 }
 
 /// A sink that keeps the longest write, and what it was charged.

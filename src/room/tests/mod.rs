@@ -466,6 +466,7 @@ async fn operation_that_is_not_counted_yet_is_delivered_once() {
     room.inbox.send_unmarked(line("u1: c\n"));
     push(&room, [line("u1: d\n")]);
     assert!(poll().is_pending());
+    assert!(!room.inbox.is_empty(), "the pass takes no more operations than are counted");
     assert!(room.inbox.mark_sent().is_none(), "a pass runs and takes the operation");
     while poll().is_pending() {}
     assert!(text(&member).ends_with("u399 has joined\nu1: c\nu1: d\n"));
@@ -550,6 +551,34 @@ async fn last_lines_of_a_leaver_come_before_its_leave() {
     drop(membership);
     registry.tracker().wait().await;
     assert!(text(&stays).ends_with("u2: first\nu2: last\nu2 has left\n"), "{}", text(&stays));
+}
+
+/// Returns how often a peer's sink was written to.
+fn writes(peer: &Peer<TextSink>) -> usize {
+    peer.sink().0.try_lock().unwrap().0
+}
+
+#[tokio::test]
+async fn batch_without_lines_writes_nothing_but_its_replies() {
+    let (room, peers) = (room(), [1, 2, 3].map(peer));
+    push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
+    pass(&room).await;
+    let before = peers.each_ref().map(|peer| writes(peer));
+    push(&room, [show_history(&peers[0], 1)]);
+    let metrics = pass(&room).await;
+    assert_eq!((metrics.lines, metrics.writes), (0, 1));
+    assert_eq!(peers.each_ref().map(|peer| writes(peer)), [before[0] + 1, before[1], before[2]]);
+}
+
+#[tokio::test]
+async fn leaver_of_the_first_line_of_a_batch_gets_no_write() {
+    let (room, peers) = (room(), [1, 2].map(peer));
+    push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
+    pass(&room).await;
+    let before = writes(&peers[0]);
+    push(&room, [Operation::Leave(Box::new(joiner(&peers[0])))]);
+    assert_eq!(pass(&room).await.writes, 1);
+    assert_eq!((writes(&peers[0]), events_of(&peers[0])), (before, PeerEvents::JOINED | PeerEvents::LEFT_ROOM));
 }
 
 fn last_line(peer: &Peer<TextSink>) -> String {

@@ -1,0 +1,236 @@
+//! Tests of one connection without its event loop: what its input is charged, and when it ends.
+
+use super::super::close_reason::CloseReason;
+use super::super::event_loop::Event;
+use super::super::timers::Deadline;
+use super::*;
+use crate::limits::connection_permit::ConnectionPermit;
+use crate::limits::connection_permit::tests::slots;
+use crate::limits::login_queue::LoginQueue;
+use crate::metrics::counters::MetricsDelta;
+use crate::peer::events::{MembershipSlot, PeerEvents};
+use crate::peer::line_batch::LineBatch;
+use crate::text::time::Minute;
+use socket2::SockRef;
+use std::io::Read;
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+use tokio::net::TcpStream as TokioStream;
+use tokio_util::task::TaskTracker;
+
+/// More command bytes, or keys, than the telnet budget has at once.
+const BEYOND_THE_BUDGET: usize = 40 << 10;
+
+/// A connection, its client, and what they share with other connections.
+struct Pair {
+    connection: Box<Connection>,
+    client: UnixStream,
+    context: Arc<ServerContext>,
+}
+
+/// Returns a connection of the default settings over a socket pair, on which written bytes arrive at once, and which
+/// takes few bytes before the client reads.
+fn pair(protocol: ListenerProtocol) -> Pair {
+    let settings = Settings::default();
+    let shutdown = CancellationToken::new();
+    let context = Arc::new(ServerContext {
+        live: Live::new(settings.live),
+        registry: Arc::new(Registry::new(settings.rooms, TaskTracker::new())),
+        shutdown: shutdown.clone(),
+        abort: CancellationToken::new(),
+        motd: None,
+        unflushed_inputs: UnflushedInputs::default(),
+    });
+    let (ours, client) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    SockRef::from(&ours).set_send_buffer_size(4_096).unwrap();
+    let stream = TokioStream::from_std(OwnedFd::from(ours).into()).unwrap();
+    let (_server, mut slots) = slots(1, 1);
+    let permit = ConnectionPermit::try_acquire(slots.pop().unwrap()).unwrap();
+    let (socket, ticket) = (Socket::new(stream, permit), LoginQueue::default().push(&shutdown));
+    let connection = Connection::new(Arc::clone(&context), socket, (PeerAddress::Unix, protocol), PeerId(1), ticket);
+    Pair { connection, client, context }
+}
+
+impl Pair {
+    fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.client.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Processes received input as one turn of the event loop does.
+    fn take_turn(&mut self) -> Result<(), CloseReason> {
+        self.connection.slice.restart();
+        if self.connection.held_input.is_some() {
+            return self.connection.resume_input();
+        }
+        self.connection.read_received_input().map(|_| ())
+    }
+
+    /// Takes turns until the rates pause input, at most 20.
+    fn take_turns_until_delayed(&mut self) {
+        for _ in 0..20 {
+            self.take_turn().unwrap();
+            if self.connection.deadlines.is_set(Deadline::RateLimit) {
+                return;
+            }
+        }
+        panic!("the rates do not delay the input");
+    }
+
+    /// Follows rooms' events until the connection is a member.
+    async fn follow_until_joined(&mut self) {
+        while self.connection.state.admitted_membership().is_none() {
+            if let Event::Raised(events) = self.connection.next_event().await {
+                for slot in MembershipSlot::ALL {
+                    self.connection.handle_room_events(slot, events.of_slot(slot));
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn line_after_many_telnet_commands_waits_for_their_budget() {
+    let mut pair = pair(ListenerProtocol::Raw);
+    pair.send([&b"\xFF\xF1".repeat(BEYOND_THE_BUDGET / 2)[..], b"JOIN room alice\n"].concat());
+    pair.take_turns_until_delayed();
+    assert!(pair.connection.is_input_paused());
+    assert_eq!(pair.connection.lines_in, 0, "the line is taken although its telnet commands are not paid for");
+}
+
+#[tokio::test]
+async fn keys_of_the_input_line_are_charged_to_the_telnet_budget() {
+    let mut pair = pair(ListenerProtocol::Telnet);
+    pair.connection.greet();
+    pair.send(b"\xFF\xFC\x18\xFF\xFC\x1F\xFF\xFD\x03\xFF\xFD\x01");
+    pair.take_turn().unwrap();
+    assert!(pair.connection.input_line_mut().is_some(), "the client has agreed");
+    let mut seen = vec![0; 64 << 10];
+    // Each key is drawn: the client reads what it is shown, so that nothing else pauses input.
+    for _ in 0..1_000 {
+        pair.send(b"ab\x7F\x7F".repeat(100));
+        pair.take_turn().unwrap();
+        pair.connection.drain_output();
+        pair.client.set_nonblocking(true).unwrap();
+        while pair.client.read(&mut seen).is_ok_and(|count| count > 0) {}
+        pair.client.set_nonblocking(false).unwrap();
+        if pair.connection.deadlines.is_set(Deadline::RateLimit) {
+            return;
+        }
+    }
+    panic!("400,000 keys are free");
+}
+
+/// The server ends: a telnet client's last lines are said although its commands are not paid for.
+#[tokio::test]
+async fn line_after_many_telnet_commands_does_not_wait_in_the_flush_at_shutdown() {
+    let mut pair = pair(ListenerProtocol::Raw);
+    pair.connection.begin_input_flush().unwrap();
+    pair.send([&b"\xFF\xF1".repeat(BEYOND_THE_BUDGET / 2)[..], b"JOIN room alice\n"].concat());
+    for _ in 0..20 {
+        pair.take_turn().unwrap();
+        assert!(!pair.connection.deadlines.is_set(Deadline::RateLimit), "the flush is delayed");
+    }
+    assert_eq!(pair.connection.lines_in, 1);
+}
+
+#[tokio::test]
+async fn no_input_is_charged_to_the_telnet_budget_without_telnet_commands() {
+    let mut pair = pair(ListenerProtocol::Raw);
+    pair.send("x".repeat(15_000));
+    pair.take_turn().unwrap();
+    assert!(!pair.connection.deadlines.is_set(Deadline::RateLimit) && !pair.connection.is_input_paused());
+}
+
+#[tokio::test]
+async fn join_after_the_rooms_are_shut_down_ends_its_connection() {
+    let mut pair = pair(ListenerProtocol::Raw);
+    pair.context.registry.shut_down();
+    pair.send("JOIN room alice\n");
+    assert_eq!(pair.take_turn(), Err(CloseReason::Shutdown));
+}
+
+#[tokio::test]
+async fn member_that_joins_another_room_after_the_shutdown_waits_for_the_notice_of_its_own() {
+    let mut pair = pair(ListenerProtocol::Raw);
+    pair.send("JOIN room alice\n");
+    pair.take_turn().unwrap();
+    pair.follow_until_joined().await;
+    pair.context.registry.shut_down();
+    pair.send("/join other\n");
+    assert_eq!(pair.take_turn(), Ok(()));
+    let end = loop {
+        if let Event::Raised(events) = pair.connection.next_event().await {
+            let ends =
+                MembershipSlot::ALL.map(|slot| pair.connection.handle_room_events(slot, events.of_slot(slot)).end);
+            if let Some(end) = ends.into_iter().flatten().next() {
+                break end;
+            }
+        }
+    };
+    assert!(matches!(end, super::super::state::MembershipEnd::Shutdown), "{end:?}");
+}
+
+/// The client reads nothing and sends nothing, and its room goes on: only the grace ends the membership.
+#[tokio::test(start_paused = true)]
+async fn member_that_cannot_be_written_to_leaves_after_the_read_grace() {
+    let mut pair = pair(ListenerProtocol::Raw);
+    pair.client.shutdown(Shutdown::Read).unwrap();
+    pair.send("JOIN room alice\nlast words\n");
+    let (start, registry) = (Instant::now(), Arc::clone(&pair.context.registry));
+    let serving = tokio::spawn(pair.connection.serve());
+    tokio::time::timeout(Duration::from_secs(30), serving).await.expect("the member stays").unwrap();
+    assert!((5..=8).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    registry.tracker().close();
+    registry.tracker().wait().await;
+    assert!(registry.is_empty());
+}
+
+/// Events come all the time; none of them moves the deadline.
+#[tokio::test(start_paused = true)]
+async fn peer_that_takes_nothing_is_closed_after_its_flush_deadline_whatever_events_come() {
+    let mut pair = pair(ListenerProtocol::Raw);
+    let lines = LineBatch::new(Bytes::from(vec![b'\n'; 900_000]), 900_000, Minute(1));
+    let mut metrics = MetricsDelta::default();
+    pair.connection.peer.deliver(&lines, &mut metrics);
+    pair.connection.begin_draining();
+    pair.connection.drain_output();
+    assert_eq!(pair.connection.output_status, OutputStatus::Waiting, "the socket has taken all");
+    let peer = Arc::clone(&pair.connection.peer);
+    let raising = tokio::spawn(async move {
+        for _ in 0..1_000 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            peer.raise(PeerEvents::OUTPUT_BLOCKED, &mut MetricsDelta::default());
+        }
+    });
+    let start = Instant::now();
+    pair.connection.close(CloseReason::Quit).await;
+    // The flush takes 2 s, and the lingering close one more.
+    assert!((2..=4).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    raising.abort();
+}
+
+/// The peer empties the socket every 1.9 s, so each time moves the deadline of the flush, up to its total time.
+#[tokio::test(start_paused = true)]
+async fn peer_that_reads_slowly_at_its_close_is_cut_off_after_the_total_time() {
+    let mut pair = pair(ListenerProtocol::Raw);
+    let lines = LineBatch::new(Bytes::from(vec![b'\n'; 900_000]), 900_000, Minute(1));
+    pair.connection.peer.deliver(&lines, &mut MetricsDelta::default());
+    pair.connection.begin_draining();
+    pair.connection.drain_output();
+    let mut client = pair.client.try_clone().unwrap();
+    client.set_nonblocking(true).unwrap();
+    let reading = tokio::spawn(async move {
+        let mut read = vec![0; 1 << 20];
+        loop {
+            tokio::time::sleep(Duration::from_millis(1_900)).await;
+            while client.read(&mut read).is_ok_and(|count| count > 0) {}
+        }
+    });
+    let start = Instant::now();
+    pair.connection.close(CloseReason::Quit).await;
+    assert!((29..=33).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    reading.abort();
+}
