@@ -52,7 +52,7 @@ fn talk(mut client: Client, name: &str, (barrier, said): (&Barrier, &AtomicUsize
 
 /// Attacks a server in which members talk, and sends SIGTERM in the middle.
 fn end_during(kind: &str) {
-    let mut command = ServerProcess::command(&["--drain", "5s", "--rate", "0"]);
+    let mut command = ServerProcess::command(&["--drain", "5s"]);
     let mut server = ServerProcess::start_command(command.stderr(Stdio::piped()));
     let order = AttackOrder { target: server.address, kinds: vec![kind.to_owned()], seed: 1 };
     let mut attack = Attack::spawn(build_attacker(), &order).unwrap();
