@@ -30,6 +30,8 @@ impl LineDisplay {
     /// Encodes whole lines, each with its LF, that were said in the minute `said`: above the input line, or with
     /// `line_end` in line mode.
     pub(super) fn encode(&mut self, lines: &[u8], said: Minute, line_end: &str, wire: &mut VecDeque<u8>) {
+        #[cfg(test)]
+        super::tests::panic_of_encoder_if_asked(lines);
         let mut out = Vec::new();
         match &mut self.input_line {
             Some(input_line) => input_line.print_above(&mut out, &mut self.formatter, lines, said),

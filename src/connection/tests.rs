@@ -3,12 +3,14 @@
 mod alone;
 
 use super::*;
+use crate::config::{ExemptItem, ExemptNetworks};
 use crate::config::{ListenAddress, Settings};
 use crate::net::BoundAddress;
-use crate::server::Server;
+use crate::server::{Server, ServerStats};
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Mutex;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing::Dispatch;
 use tracing::subscriber::NoSubscriber;
@@ -17,9 +19,18 @@ use tracing_subscriber::fmt::MakeWriter;
 /// The text of a line that makes the connection that handles it panic, as a bug would.
 const PANIC: &str = "panic!";
 
+/// The text of a line that makes each connection panic that encodes it for its own peer.
+const PANIC_OF_ENCODER: &str = "panic of the encoder!";
+
 /// Panics if a line of chat asks for it.
 pub(super) fn panic_if_asked(text: &str) {
     assert!(text != PANIC, "a line asked for a panic");
+}
+
+/// Panics if one of the lines that a connection encodes asks for it.
+pub(super) fn panic_of_encoder_if_asked(lines: &[u8]) {
+    let text = String::from_utf8_lossy(lines);
+    assert!(!text.lines().any(|line| line.ends_with(PANIC_OF_ENCODER)), "an encoded line asked for a panic");
 }
 
 fn future_size<F: Future>(_: impl FnOnce(Box<Connection>) -> F) -> usize {
@@ -85,6 +96,11 @@ impl Client {
 
 /// Serves on one thread, with its log collected, while `talk` runs on another.
 fn serve_while(talk: impl FnOnce(SocketAddr) + Send + 'static) -> String {
+    serve_with(Settings::default(), |address, _| talk(address))
+}
+
+/// Serves with these settings on one thread, with its log collected, while `talk` runs on another with the server's figures.
+fn serve_with(mut settings: Settings, talk: impl FnOnce(SocketAddr, ServerStats) + Send + 'static) -> String {
     let log = Log::default();
     // With a single subscriber, tracing asks the thread that first logs a record whether it has one: a test without one
     // would switch that record off for all threads.
@@ -93,13 +109,13 @@ fn serve_while(talk: impl FnOnce(SocketAddr) + Send + 'static) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tracing::subscriber::with_default(subscriber, || {
         runtime.block_on(async {
-            let mut settings = Settings::default();
             settings.network.listen = vec![ListenAddress::Tcp { ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 0 }];
             let server = Server::bind(&settings, 10).unwrap();
             let BoundAddress::Tcp(address) = server.addresses()[0].clone() else { panic!("no TCP address") };
             let (stop, stopped) = oneshot::channel();
+            let stats = server.stats();
             let talking = std::thread::spawn(move || {
-                talk(address);
+                talk(address, stats);
                 stop.send(()).unwrap();
             });
             server.run(async { stopped.await.unwrap() }).await;
@@ -131,4 +147,75 @@ fn a_panic_ends_its_connection_alone_and_is_logged_with_its_cause() {
     assert!(panicked.contains("cause=\"a line asked for a panic") && panicked.contains("ERROR"), "{panicked}");
     let closed = log.lines().find(|line| line.contains("closed") && line.contains("reason=\"panic\"")).expect(&log);
     assert!(closed.contains("room=\"room\" name=\"alice\""), "{closed}");
+}
+
+/// Waits until `condition` holds, and fails after a minute.
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let start = std::time::Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(60), "not within a minute: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Returns settings in which one address has one connection besides the witness's, rooms keep no history, and the drain
+/// time is longer than the test: a connection that shutdown waits for in vain fails it.
+fn tight_settings() -> Settings {
+    let mut settings = Settings::default();
+    settings.network.exempt = ExemptNetworks::from_items(&[ExemptItem::None]).unwrap();
+    settings.network.max_per_address = 2;
+    settings.rooms.history_lines = 0;
+    settings.live.drain = Duration::from_secs(600);
+    settings
+}
+
+/// The panic comes while input is charged to the memory budget, with all of the address's connections taken. Then the
+/// server's end must not wait for the input of the connection.
+#[test]
+fn panic_releases_memory_and_the_place_of_the_address_and_shutdown_waits_for_nothing() {
+    let log = serve_with(tight_settings(), |address, stats| {
+        let mut witness = Client::join(address, "room", "witness");
+        let used = stats.memory().used();
+        for _ in 0..3 {
+            let mut alice = Client::join(address, "room", "alice");
+            witness.expect(&["alice has joined"]);
+            alice.send(&"x".repeat(10_000));
+            wait_until("the unfinished line is charged", || stats.memory().used() >= used + 10_000);
+            alice.send(&format!("\n{PANIC}\n{}", "y".repeat(10_000)));
+            // The panic comes before the lines of the same read are sent.
+            witness.expect(&["alice has left"]);
+            wait_until("the place is free", || stats.connections() == 1);
+            wait_until("the memory is released", || stats.memory().used() == used);
+        }
+    });
+    assert_eq!(log.matches("a connection panicked").count(), 3, "{log}");
+    assert!(!log.contains("lines that were received but not sent"), "shutdown waited for a connection: {log}");
+}
+
+/// The connection panics while it holds the write lock of its peer, into which the room's passes deliver.
+#[test]
+fn panic_of_the_encoder_ends_its_connection_alone_and_releases_everything() {
+    let log = serve_with(tight_settings(), |address, stats| {
+        let mut witness = Client::join(address, "room", "witness");
+        let used = stats.memory().used();
+        for _ in 0..3 {
+            let mut alice = Client::join(address, "room", "alice");
+            witness.expect(&["alice has joined"]);
+            alice.send("/time on\n");
+            let mut reply = String::new();
+            alice.0.read_line(&mut reply).unwrap();
+            assert!(reply.ends_with("*** time is on, shown in UTC\n"), "{reply}");
+            witness.send(&format!("{PANIC_OF_ENCODER}\nnext\n"));
+            witness.expect(&[&format!("witness: {PANIC_OF_ENCODER}")]);
+            // The leave is in the order of the room, before or after the line that follows.
+            let mut seen = [String::new(), String::new()];
+            seen.iter_mut().for_each(|line| _ = witness.0.read_line(line).unwrap());
+            seen.sort();
+            assert_eq!(seen, ["alice has left\n", "witness: next\n"]);
+            wait_until("the place is free", || stats.connections() == 1);
+            wait_until("the memory is released", || stats.memory().used() == used);
+        }
+    });
+    assert_eq!(log.matches("cause=\"an encoded line asked for a panic").count(), 3, "{log}");
+    assert_eq!(log.matches("reason=\"panic\"").count(), 3, "{log}");
 }

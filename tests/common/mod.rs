@@ -142,7 +142,7 @@ pub struct ServerProcess {
 impl ServerProcess {
     /// Starts the program on a free port of the loopback interface.
     pub fn start(args: &[&str]) -> Self {
-        Self::start_command(Command::new(env!("CARGO_BIN_EXE_roomcast")).args(["0", "--bind", "127.0.0.1"]).args(args))
+        Self::start_command(&mut Self::command(args))
     }
 
     /// Runs a command that becomes the program, and reads its startup lines.
@@ -163,12 +163,38 @@ impl ServerProcess {
         Self { process, address, stdout: Some(stdout), startup_lines }
     }
 
+    /// Runs a command that becomes the program, and finds the address in the kernel's table of sockets: the command's
+    /// standard output may be anything.
+    pub fn start_without_reading(command: &mut Command) -> Self {
+        let process = command.stdin(Stdio::null()).spawn().unwrap();
+        let mut server =
+            Self { process, address: (Ipv4Addr::LOCALHOST, 0).into(), stdout: None, startup_lines: Vec::new() };
+        wait_until("the program listens", || {
+            let port = listening_port(server.process.id());
+            server.address.set_port(port.unwrap_or_default());
+            port.is_some()
+        });
+        server
+    }
+
+    /// Returns a command that starts the program on a free port of the loopback interface.
+    pub fn command(args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
+        command.args(["0", "--bind", "127.0.0.1"]).args(args);
+        command
+    }
+
     pub fn join(&self, room: &str, name: &str) -> Client {
         Client::join(self.address, room, name)
     }
 
     pub fn join_pair(&self, room: &str, first: &str, second: &str) -> (Client, Client) {
         Client::join_pair(self.address, room, first, second)
+    }
+
+    /// Returns the number of files that the process has open.
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.process.id())).map_or(0, Iterator::count)
     }
 
     pub fn send_signal(&self, name: &str) {
@@ -199,6 +225,19 @@ impl Drop for ServerProcess {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Returns the port of a process's listening IPv4 socket, if it has one.
+fn listening_port(pid: u32) -> Option<u16> {
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
+    let links: Vec<_> = files.filter_map(|file| std::fs::read_link(file.path()).ok()).collect();
+    std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).ok()?.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        // The local address and the port, the state (0A is a listener's) and the inode.
+        let (address, state, inode) = (fields.get(1)?, fields.get(3)?, fields.get(9)?);
+        let is_listener = *state == "0A" && links.iter().any(|link| link.as_os_str() == &*format!("socket:[{inode}]"));
+        u16::from_str_radix(address.split_once(':')?.1, 16).ok().filter(|_| is_listener)
+    })
 }
 
 /// One client on a real socket.

@@ -499,3 +499,19 @@ fn largest_backlog_of_a_blocked_peer_is_asked_to_drop_its_lines_at_the_ceiling()
         assert_eq!((budget.used(), budget.backlogs()), (0, 0));
     }
 }
+
+/// The holder of the write lock panics in a write, during which another line was deferred.
+#[test]
+fn line_that_was_deferred_to_a_holder_that_panics_is_written_by_the_next_operation() {
+    let peer = peer(1 << 20, UNLIMITED);
+    let weak = Arc::downgrade(&peer);
+    peer.sink.in_next_write(move || {
+        weak.upgrade().unwrap().deliver_text("deferred\n");
+        panic!("this write panics");
+    });
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| peer.deliver_text("lost\n")));
+    assert!(outcome.is_err() && peer.sink.text().is_empty());
+    peer.deliver_text("next\n");
+    assert_eq!(peer.sink.text(), "deferred\nnext\n");
+    assert_eq!(peer.close_and_count(), 2);
+}
