@@ -142,6 +142,7 @@ fn sender_that_sends_on_and_on_does_not_delay_the_end() {
         assert_eq!(witness.read_to_end().last().unwrap(), NOTICE);
         // The end waits for output that the sender does not read.
         mallory.stream().shutdown(std::net::Shutdown::Both).unwrap();
+        drop(mallory);
         server.wait_for_exit();
     });
 }
