@@ -143,15 +143,12 @@ fn stop_reader(time: Duration) {
     let mut lines = output.lines();
     while next < SAID {
         let line = lines.next().expect("the server closed the stopped reader").unwrap();
-        match line.strip_prefix("*** ") {
-            Some(notice) => {
-                let count: usize = notice.split(' ').next().unwrap().parse().unwrap();
-                (next, skipped) = (next + count, skipped + count);
-            }
-            None => {
-                assert!(line == format!("alice: {}", text(next)), "line {next} is missing without a notice");
-                next += 1;
-            }
+        if let Some(notice) = line.strip_prefix("*** ") {
+            let count: usize = notice.split(' ').next().unwrap().parse().unwrap();
+            (next, skipped) = (next + count, skipped + count);
+        } else {
+            assert!(line == format!("alice: {}", text(next)), "line {next} is missing without a notice");
+            next += 1;
         }
     }
     assert!(skipped > 0 && next == SAID, "{skipped} lines skipped up to line {next}");
