@@ -838,3 +838,34 @@ fn lines_of_high_precedence_are_kept_up_to_half_of_the_limit_batch_by_batch() {
     drain_all(&mut buffer, &pipe);
     assert_eq!(pipe.text(), "a\nb\nc\nd\n*** 1 line skipped\n");
 }
+
+#[test]
+fn a_closed_buffer_tells_no_gap() {
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(2), None), Pipe::default());
+    buffer.put_text("a\nlost\n", &pipe);
+    buffer.close();
+    pipe.allow(100);
+    assert_eq!(buffer.drain_once(&pipe), DrainStatus::Empty);
+    assert_eq!(pipe.text(), "");
+}
+
+#[test]
+fn a_buffer_has_no_allowance_under_high_pressure() {
+    let budget = MemoryBudget::new(1000);
+    let settings = OutputSettings { limit: 8, allowance: 100, route: Route::DirectLf };
+    let buffer = OutputBuffer::new(settings, Some(&budget));
+    assert_eq!(buffer.limit(), 108);
+    budget.charge(750);
+    assert_eq!(buffer.limit(), 8);
+}
+
+#[test]
+fn raw_bytes_that_were_about_to_be_written_are_no_lines_of_a_closed_buffer() {
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(100), None), Pipe::default());
+    buffer.apply(OutputOp::Raw(b"\n\n".to_vec()));
+    assert_eq!(buffer.drain_once(&pipe), DrainStatus::Blocked);
+    buffer.put_text("a\n", &pipe);
+    assert_eq!(buffer.lines_out(), 2 + 1, "bytes that look like line ends count until they are thrown away");
+    buffer.close();
+    assert_eq!(buffer.lines_out(), 0);
+}
