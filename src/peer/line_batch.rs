@@ -327,7 +327,11 @@ mod tests {
         let encoded = batch.with_cr_lf();
         assert_eq!(encoded.direct_bytes(Route::DirectCrLf), Some(&b"a\r\n\r\nb\r\n"[..]));
         assert_eq!((encoded.lf(), encoded.lines(), encoded.dropped_after()), (batch.lf(), 3, 1));
+        let mut earlier = LineBatch::new(Bytes::from_static(b"z\n"), 1, NOON);
+        earlier.record_loss(&encoded);
+        assert_eq!(earlier.dropped_after(), 4, "the lines that a lost batch had lost are lost, too");
     }
+
     fn runs(batch: &LineBatch, from: usize) -> Vec<(u32, &str)> {
         batch.runs_after(from).map(|(minute, _, lines)| (minute.0, str::from_utf8(lines).unwrap())).collect()
     }

@@ -285,7 +285,8 @@ mod tests {
         waiting.push_notice(Minute(0), 7, b"*** 7 lines skipped\n");
         waiting.push(LINES, b"c\n");
         waiting.push_shared(Minute(0), shared(&format!("{}\n", "x".repeat(599)), &budget));
-        assert_eq!(waiting.drop_lines(), DroppedLines { lines: 4, notices: 1, told: 7 });
+        waiting.push_notice(Minute(0), 5, b"*** 5 lines skipped\n");
+        assert_eq!(waiting.drop_lines(), DroppedLines { lines: 4, notices: 2, told: 12 });
         assert_eq!(budget.used(), 0);
         assert_eq!(waiting.weight(), 2, "bytes that are no lines are kept");
         assert_eq!(waiting.drop_lines(), DroppedLines::default());

@@ -504,6 +504,15 @@ impl BacklogOwner for Owner {
     fn request_reclaim(&self) {}
 }
 
+/// Owns a backlog and notes whether it was asked for it.
+struct Asked(AtomicBool);
+
+impl BacklogOwner for Asked {
+    fn request_reclaim(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Returns lines of 1,000 bytes.
 fn thousands(lines: usize) -> String {
     format!("{}\n", "x".repeat(999)).repeat(lines)
@@ -793,15 +802,6 @@ fn output_of_the_connection_is_charged_at_once_and_a_close_releases_it() {
 
 #[test]
 fn a_backlog_that_is_registered_late_is_found_with_all_its_lines() {
-    /// Notes whether its backlog was asked for.
-    struct Asked(AtomicBool);
-
-    impl BacklogOwner for Asked {
-        fn request_reclaim(&self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-
     let budget = MemoryBudget::new(1 << 20);
     let mut buffer = OutputBuffer::new(settings(1 << 20), Some(&budget));
     buffer.put_text(&thousands(100), &Pipe::default());
@@ -811,4 +811,66 @@ fn a_backlog_that_is_registered_late_is_found_with_all_its_lines() {
     assert!(buffer.is_registered());
     budget.charge(1 << 20);
     assert!(owner.0.load(Ordering::Relaxed), "the backlog has lines that could be dropped");
+}
+
+/// A peer that loses lines for want of memory makes the largest backlogs give theirs up.
+#[test]
+fn lines_that_are_refused_without_memory_are_demand_for_it() {
+    let budget = MemoryBudget::new(1 << 20);
+    let mut large = OutputBuffer::new(settings(1 << 20), Some(&budget));
+    large.put_text(&thousands(100), &Pipe::default());
+    budget.charge(1 << 20);
+    let pipe = ChargedPipe(Pipe::default(), Arc::clone(&budget));
+    let mut state = None;
+    put(&mut state, &batch("a\n"), settings(1 << 20), &pipe);
+    let owner = Arc::new(Asked(AtomicBool::new(false)));
+    let weak: std::sync::Weak<Asked> = Arc::downgrade(&owner);
+    large.set_registration(budget.register_backlog(1, weak));
+    assert!(!owner.0.load(Ordering::Relaxed), "nothing is charged or refused since the last reclaim");
+    assert!(put(&mut state, &batch(&thousands(1_000)), settings(1 << 20), &pipe).skipped);
+    assert!(owner.0.load(Ordering::Relaxed), "a megabyte was refused");
+}
+
+#[test]
+fn lines_of_high_precedence_are_kept_up_to_half_of_the_limit_batch_by_batch() {
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(16), None), Pipe::default());
+    for (text, is_kept) in [("a\nb\nc\n", true), ("d\n", true), ("e\n", false)] {
+        let batch = EncodedBatch::new(Bytes::from_static(text.as_bytes()), count_lines(text.as_bytes()));
+        let batch = batch.with_high_precedence(&[0..text.len()]);
+        let outcome = buffer.put(batch.whole(Route::DirectLf), buffer.settings, &pipe);
+        assert_eq!(outcome.skipped, !is_kept, "{text}");
+    }
+    drain_all(&mut buffer, &pipe);
+    assert_eq!(pipe.text(), "a\nb\nc\nd\n*** 1 line skipped\n");
+}
+
+#[test]
+fn a_closed_buffer_tells_no_gap() {
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(2), None), Pipe::default());
+    buffer.put_text("a\nlost\n", &pipe);
+    buffer.close();
+    pipe.allow(100);
+    assert_eq!(buffer.drain_once(&pipe), DrainStatus::Empty);
+    assert_eq!(pipe.text(), "");
+}
+
+#[test]
+fn a_buffer_has_no_allowance_under_high_pressure() {
+    let budget = MemoryBudget::new(1000);
+    let settings = OutputSettings { limit: 8, allowance: 100, route: Route::DirectLf };
+    let buffer = OutputBuffer::new(settings, Some(&budget));
+    assert_eq!(buffer.limit(), 108);
+    budget.charge(750);
+    assert_eq!(buffer.limit(), 8);
+}
+
+#[test]
+fn raw_bytes_that_were_about_to_be_written_are_no_lines_of_a_closed_buffer() {
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(100), None), Pipe::default());
+    buffer.apply(OutputOp::Raw(b"\n\n".to_vec()));
+    assert_eq!(buffer.drain_once(&pipe), DrainStatus::Blocked);
+    buffer.put_text("a\n", &pipe);
+    assert_eq!(buffer.lines_out(), 2 + 1, "bytes that look like line ends count until they are thrown away");
+    buffer.close();
+    assert_eq!(buffer.lines_out(), 0);
 }

@@ -215,6 +215,28 @@ fn connection_keeps_its_output_while_another_thread_holds_the_lock() {
     assert_eq!(peer.sink.text(), "line\n");
 }
 
+/// A line that a pass defers while the connection drains waits for no later write.
+#[test]
+fn line_deferred_during_a_drain_is_written_when_the_drain_ends() {
+    let peer = peer(100, 3);
+    peer.deliver_text("one\n");
+    peer.sink.allow(UNLIMITED);
+    let other = Arc::clone(&peer);
+    peer.sink.in_next_write(move || drop(other.deliver_text("two\n")));
+    let mut metrics = MetricsDelta::default();
+    assert_eq!(peer.drain(None, &mut metrics), Some((DrainStatus::Progress(1), 0)));
+    assert_eq!(peer.sink.text(), "one\ntwo\n");
+}
+
+#[test]
+fn blocked_sinks_of_one_pass_are_all_counted() {
+    let mut metrics = MetricsDelta::default();
+    for _ in 0..3 {
+        peer(100, 0).deliver(&batch("a\n"), &mut metrics);
+    }
+    assert_eq!((metrics.would_blocks, metrics.writes, metrics.deliveries), (3, 3, 3));
+}
+
 #[test]
 fn broken_sink_raises_write_failed_once_and_keeps_nothing() {
     let peer = peer(100, UNLIMITED);

@@ -81,6 +81,33 @@ async fn few_blocked_lines_are_taken_at_once_and_their_sender_goes_on() {
     assert!(peers.iter().all(|peer| after_filling(peer).ends_with("x\nu1: b\n")));
 }
 
+/// Lines beyond half of a batch wait, so that the line of a light sender that comes during the pass is before them.
+#[tokio::test]
+async fn many_blocked_lines_are_chosen_after_the_pass() {
+    for (bytes, is_taken_at_once) in [(50, true), (51, false)] {
+        let (room, peers) = full_room(400).await;
+        send_blocked(&room, &peers[1], &format!("u1: {}\n", "x".repeat(bytes - 5)));
+        let counters = Counters::default();
+        let mut run = pin!(room.run_passes(&counters));
+        let mut poll = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(poll().is_pending());
+        let ready = events_of(&peers[1]) == PeerEvents::INBOX_READY;
+        assert_eq!((ready, counters.read().passes), (is_taken_at_once, 0), "{bytes} of 100 bytes are blocked");
+        while poll().is_pending() {}
+        assert_eq!(room.inbox.pending(), 0);
+    }
+}
+
+/// A batch of 74 bytes has capacity for 26 more.
+#[tokio::test]
+async fn blocked_lines_that_just_fit_are_in_the_first_batch() {
+    for (bytes, passes) in [(26, 1), (27, 2)] {
+        let (room, peers) = full_room(2).await;
+        send_blocked(&room, &peers[1], &format!("u1: {}\n", "x".repeat(bytes - 5)));
+        assert_eq!(pass(&room).await.passes, passes, "{bytes} bytes");
+    }
+}
+
 #[tokio::test]
 async fn operations_of_a_blocked_sender_come_after_its_lines_and_those_of_others_do_not() {
     let (room, peers) = full_room(4).await;

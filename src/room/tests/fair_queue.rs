@@ -6,10 +6,13 @@ use crate::limits::memory::MemoryCharge;
 use crate::peer::Peer;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::MembershipSlot;
-use crate::room::inbox::Requester;
+use crate::room::inbox::{MemberRef, Requester};
+use crate::room::roster::MemberKey;
+use crate::text::names::UserName;
 use proptest::prelude::*;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 struct NullSink;
 
@@ -115,4 +118,19 @@ proptest! {
         }
         while pop(&mut queue).is_some() {}
     }
+}
+
+/// A panic of a pass drops the queue: no other room event follows for these peers.
+#[test]
+fn dropped_queue_tells_its_senders_and_the_members_of_later_operations_that_the_room_failed() {
+    let peers = [1, 2].map(|id| Arc::new(Peer::new(PeerId(id), 0, SlowReader::Skip, NullSink)));
+    let mut queue = FairQueue::default();
+    let sender = Requester { peer: Arc::clone(&peers[0]) as _, slot: MembershipSlot::A };
+    queue.push(BlockedLines { sender, ..lines(1, 10) });
+    let key = MemberKey { name: UserName::parse("bob").unwrap(), disambiguator: None, slot: MembershipSlot::B };
+    let leaver = MemberRef { key, peer: Arc::clone(&peers[1]) as _ };
+    assert!(queue.defer(PeerId(1), Operation::Leave(Box::new(leaver))).is_ok());
+    drop(queue);
+    let events = peers.map(|peer| peer.take_events(&Context::from_waker(Waker::noop())));
+    assert_eq!(events, [MembershipSlot::A, MembershipSlot::B].map(|slot| PeerEvents::ROOM_FAILED.in_slot(slot)));
 }
