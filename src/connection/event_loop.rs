@@ -201,6 +201,8 @@ impl Connection {
         match deadline {
             // A JOIN line that came in time waits for its room, which may refuse it, or for the budget of its address.
             Deadline::Login if self.state.awaits_room() || self.delayed_line.is_some() => Ok(()),
+            // A JOIN line may have come in time and wait in the socket, after a stop of the process.
+            Deadline::Login if self.read_received_input()? && self.state.awaits_room() => Ok(()),
             Deadline::Login => Err(CloseReason::LoginTimeout(live.login_timeout)),
             Deadline::Stall => Err(CloseReason::Stalled(live.stall_timeout)),
             // The peer has sent input that is not processed.
