@@ -159,7 +159,8 @@ fn stopped_reader_is_closed_at_the_drain_deadline() {
 #[test]
 fn second_signal_ends_the_server_at_once() {
     let drain = humantime::format_duration(10 * DEADLINE).to_string();
-    let mut server = ServerProcess::start(&["--backlog", "64MiB", "--rate", "0", "--byte-rate", "0", "--drain", &drain]);
+    let mut server =
+        ServerProcess::start(&["--backlog", "64MiB", "--rate", "0", "--byte-rate", "0", "--drain", &drain]);
     let (mut alice, _bob) = server.join_pair("room", "alice", "bob");
     fill_backlog(&mut alice, 1_500);
     server.send_signal("INT");

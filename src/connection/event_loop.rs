@@ -141,6 +141,7 @@ impl Connection {
         }
         if events.contains(PeerEvents::OUTPUT_BLOCKED) {
             self.begin_draining();
+            self.register_waiting_output();
         }
         if events.contains(PeerEvents::RECLAIM) {
             self.add_output([OutputOp::DropLines]);

@@ -4,7 +4,6 @@ use super::input_line::InputLine;
 use super::poll_slice::SYSTEM_CALL_WORK;
 use super::timers::Deadline;
 use super::{Connection, OutputStatus};
-use crate::limits::memory::MemoryPressure;
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::{DrainStatus, OutputOp};
@@ -105,11 +104,18 @@ impl Connection {
         progress
     }
 
-    /// Returns whether the memory ceiling is still reached after this peer has dropped its lines, and the kernel keeps what
-    /// the peer does not read.
+    /// Lets the memory budget find what waits for this peer.
+    pub(super) fn register_waiting_output(&mut self) {
+        let mut metrics = MetricsDelta::default();
+        self.peer.register_waiting_output(&mut metrics);
+        self.context.registry.counters().add(&metrics);
+    }
+
+    /// Returns whether the connection of this blocked peer has to end, since dropped lines alone can't bring the server below
+    /// its memory ceiling.
     pub(super) fn has_to_free_memory(&self) -> bool {
-        let pressure = self.peer.sink().memory().map(|memory| memory.pressure());
-        self.output_status != OutputStatus::Empty && pressure == Some(MemoryPressure::Full)
+        let is_exhausted = self.peer.sink().memory().is_some_and(|memory| memory.is_exhausted_by_kernel_buffers());
+        self.output_status != OutputStatus::Empty && is_exhausted
     }
 
     fn end_draining(&mut self) {

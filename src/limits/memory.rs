@@ -6,7 +6,7 @@ use dashmap::DashMap;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 /// The memory that the kernel charges to the sending side of one socket, in bytes, when the peer reads nothing. The
@@ -98,6 +98,8 @@ pub trait BacklogOwner: Send + Sync {
 struct BacklogEntry {
     /// How many bytes of lines could be dropped; 0 after a request to drop them.
     bytes: Arc<AtomicUsize>,
+    /// Whether the owner was asked. It is asked again only when it has lines again.
+    is_asked: AtomicBool,
     owner: Weak<dyn BacklogOwner>,
 }
 
@@ -194,7 +196,7 @@ impl MemoryBudget {
     #[must_use]
     pub fn register_backlog(self: &Arc<Self>, id: u64, owner: Weak<dyn BacklogOwner>) -> RegisteredBacklog {
         let bytes = Arc::new(AtomicUsize::new(0));
-        self.backlogs.insert(id, BacklogEntry { bytes: Arc::clone(&bytes), owner });
+        self.backlogs.insert(id, BacklogEntry { bytes: Arc::clone(&bytes), is_asked: AtomicBool::new(false), owner });
         RegisteredBacklog { budget: Arc::clone(self), id, bytes, last: 0 }
     }
 
@@ -202,6 +204,13 @@ impl MemoryBudget {
     #[must_use]
     pub fn backlogs(&self) -> usize {
         self.backlogs.len()
+    }
+
+    /// Returns whether the kernel's buffers of all blocked peers are so large that dropped lines alone can't bring the
+    /// charged bytes below the ceiling: three quarters of it.
+    #[must_use]
+    pub fn is_exhausted_by_kernel_buffers(&self) -> bool {
+        self.backlogs() as u64 * KERNEL_SEND_BUFFER as u64 > self.ceiling / 4 * 3
     }
 
     /// Asks the largest backlogs to drop their lines, if enough bytes were charged and refused since the last time.
@@ -216,12 +225,16 @@ impl MemoryBudget {
         }
     }
 
-    /// Asks the largest backlogs, of `wanted` bytes together, to drop their lines. A connection that finds the ceiling still
-    /// exceeded after that closes.
+    /// Asks the largest backlogs, of `wanted` bytes together, to drop their lines. A connection closes if the kernel's buffers
+    /// alone exceed the ceiling.
     fn reclaim(&self, wanted: u64) {
         let mut largest = BinaryHeap::with_capacity(RECLAIMED_AT_ONCE + 1);
         for entry in &self.backlogs {
-            largest.push(Reverse((entry.bytes.load(Ordering::Relaxed), *entry.key())));
+            let bytes = entry.bytes.load(Ordering::Relaxed);
+            if bytes == 0 && entry.is_asked.load(Ordering::Relaxed) {
+                continue;
+            }
+            largest.push(Reverse((bytes, *entry.key())));
             if largest.len() > RECLAIMED_AT_ONCE {
                 largest.pop();
             }
@@ -236,6 +249,7 @@ impl MemoryBudget {
             // The guard of the map ends here: the last owner of a peer that ends meanwhile may be this thread.
             let owner = self.backlogs.get(&id).and_then(|entry| {
                 entry.bytes.store(0, Ordering::Relaxed);
+                entry.is_asked.store(true, Ordering::Relaxed);
                 entry.owner.upgrade()
             });
             if let Some(owner) = owner {
@@ -425,8 +439,8 @@ mod tests {
         budget.charge(1);
         assert_eq!(
             requests(&backlogs),
-            [1, 0, 1, 1, 2],
-            "no line is left after two backlogs, so one without lines is asked"
+            [1; 5],
+            "no line is left after two more, so the backlog without lines is asked"
         );
     }
 

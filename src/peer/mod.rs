@@ -99,6 +99,20 @@ impl<S: ByteSink> Peer<S> {
 }
 
 impl<S: ByteSink + 'static> Peer<S> {
+    /// Registers the backlog with its memory budget, if something waits: the budget may ask a registered peer to drop its
+    /// lines. Called by the connection after [`PeerEvents::OUTPUT_BLOCKED`]. While another thread holds the write lock,
+    /// raises that event again.
+    pub(crate) fn register_waiting_output(self: &Arc<Self>, metrics: &mut MetricsDelta) {
+        let registered = self.with_buffer(metrics, |state| {
+            if let Some(buffer) = state.as_mut().filter(|buffer| !buffer.is_registered()) {
+                self.register_backlog(buffer);
+            }
+        });
+        if registered.is_none() {
+            self.raise(PeerEvents::OUTPUT_BLOCKED, metrics);
+        }
+    }
+
     /// Writes one stretch of what waits; `encode` is asked on [`Route::Buffered`]. Returns how far that came and
     /// how many encoded bytes wait; `None` if the lock is taken: try again. Registers the backlog of a peer whose sink
     /// takes nothing with its memory budget.

@@ -222,7 +222,9 @@ fn line_deferred_during_a_drain_is_written_when_the_drain_ends() {
     peer.deliver_text("one\n");
     peer.sink.allow(UNLIMITED);
     let other = Arc::clone(&peer);
-    peer.sink.in_next_write(move || drop(other.deliver_text("two\n")));
+    peer.sink.in_next_write(move || {
+        other.deliver_text("two\n");
+    });
     let mut metrics = MetricsDelta::default();
     assert_eq!(peer.drain(None, &mut metrics), Some((DrainStatus::Progress(1), 0)));
     assert_eq!(peer.sink.text(), "one\ntwo\n");
