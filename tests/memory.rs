@@ -146,7 +146,7 @@ fn stopped_readers_of_many_rooms_stay_within_the_ceiling_and_are_told_what_they_
 /// One room shares the memory of its lines among its readers: their kernel buffers take most of the ceiling.
 #[test]
 fn stopped_readers_of_one_room_share_its_lines() {
-    run(&Load { rooms: 1, stopped: 60, lines: 3_000, ceiling: 11 << 20 }, false);
+    run(&Load { rooms: 1, stopped: 60, lines: 3_000, ceiling: 16 << 20 }, false);
 }
 
 #[test]

@@ -74,6 +74,7 @@ impl Connection {
         // The place of a connection that makes way is wanted at once.
         let peer_may_send = !self.input_closed && !is_lost && reason != CloseReason::MadeWay;
         self.input_closed = true;
+        self.cancel_delayed_line();
         self.shutdown = None;
         for deadline in
             [Deadline::Login, Deadline::RateLimit, Deadline::AddressBudget, Deadline::ReadGrace, Deadline::Idle]

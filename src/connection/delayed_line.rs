@@ -24,6 +24,8 @@ pub(super) enum Payment {
 #[derive(Debug)]
 pub(super) struct DelayedLine {
     line: Box<[u8]>,
+    /// The units that were spent for the line.
+    units: u32,
     /// The instant from which the budget of the address allows the line.
     allowed_at: Instant,
 }
@@ -61,7 +63,7 @@ impl Connection {
         if matches!(parsed, Ok(ParsedLine::Command(command)) if command.changes_membership()) {
             allowed_at = allowed_at.max(budget.membership_change_allowed_at(now));
         }
-        self.delay_line(line, allowed_at, now)
+        self.delay_line(line, units, allowed_at, now)
     }
 
     /// Returns true if a JOIN line has to wait until its address has paid for earlier joins and leaves; the line is kept
@@ -75,7 +77,7 @@ impl Connection {
         }
         let now = Instant::now();
         let allowed_at = self.peer.sink().address_budget().membership_change_allowed_at(now);
-        self.delay_line(line, allowed_at, now)
+        self.delay_line(line, 0, allowed_at, now)
     }
 
     /// Handles the delayed line if its address has paid, or waits on.
@@ -107,14 +109,22 @@ impl Connection {
     }
 
     /// Returns whether lines and commands are not limited: by the settings, or while the input is flushed.
-    fn has_no_line_limit(&self) -> bool {
+    pub(super) fn has_no_line_limit(&self) -> bool {
         self.is_flushing_input() || self.context.live.get().rate == 0
     }
 
-    fn delay_line(&mut self, line: &[u8], allowed_at: Instant, now: Instant) -> Result<bool, CloseReason> {
+    /// Drops the delayed line of a connection that ends, and gives its units back: many short connections must not leave
+    /// their address a debt for what was never done.
+    pub(super) fn cancel_delayed_line(&mut self) {
+        if let Some(delayed) = self.delayed_line.take() {
+            self.peer.sink().address_budget().refund_command(delayed.units);
+        }
+    }
+
+    fn delay_line(&mut self, line: &[u8], units: u32, allowed_at: Instant, now: Instant) -> Result<bool, CloseReason> {
         let is_delayed = allowed_at > now;
         if is_delayed {
-            self.delayed_line = Some(Box::new(DelayedLine { line: line.into(), allowed_at }));
+            self.delayed_line = Some(Box::new(DelayedLine { line: line.into(), units, allowed_at }));
             self.check_connected()?;
             self.set_budget_deadline(allowed_at);
         }

@@ -107,6 +107,8 @@ impl Connection {
         }
         match self.output_status {
             OutputStatus::Empty => {}
+            // The output goes on at the deadline.
+            OutputStatus::Waiting if self.deadlines.is_set(Deadline::Encoding) => {}
             OutputStatus::Contended => {
                 self.output_status = OutputStatus::Waiting;
                 context.waker().wake_by_ref();
@@ -213,6 +215,10 @@ impl Connection {
             }
             Deadline::Idle => Err(CloseReason::Idle),
             Deadline::RateLimit => self.resume_input(),
+            Deadline::Encoding => {
+                self.drain_output();
+                self.resume_input()
+            }
             Deadline::AddressBudget => {
                 self.check_delayed_line()?;
                 self.resume_input()

@@ -6,6 +6,7 @@ use super::timers::Deadline;
 use super::{Connection, OutputStatus};
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::byte_sink::ByteSink;
+use crate::peer::route::Route;
 use crate::peer::{DrainStatus, OutputOp};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -69,12 +70,18 @@ impl Connection {
     fn drain_stretches(&mut self, metrics: &mut MetricsDelta) -> bool {
         let (mut progress, line_end) = (false, self.line_end());
         // At least one stretch, or a slice that input has used up would keep output back.
-        loop {
+        while !self.waits_to_encode() {
             self.slice.charge(SYSTEM_CALL_WORK);
             let drained = match &mut self.display {
                 Some(display) => {
-                    let mut encode = |lines: &[u8], said, out: &mut _| display.encode(lines, said, line_end, out);
-                    self.peer.drain(Some(&mut encode), metrics)
+                    let mut encoded = 0;
+                    let mut encode = |lines: &[u8], said, out: &mut _| {
+                        encoded += lines.len();
+                        display.encode(lines, said, line_end, out);
+                    };
+                    let drained = self.peer.drain(Some(&mut encode), metrics);
+                    self.charge_encoding(encoded);
+                    drained
                 }
                 None => self.peer.drain(None, metrics),
             };
@@ -116,6 +123,32 @@ impl Connection {
     pub(super) fn has_to_free_memory(&self) -> bool {
         let is_exhausted = self.peer.sink().memory().is_some_and(|memory| memory.is_exhausted_by_kernel_buffers());
         self.output_status != OutputStatus::Empty && is_exhausted
+    }
+
+    /// Charges lines that were encoded for this peer to the slice and to the budget of its address.
+    fn charge_encoding(&mut self, bytes: usize) {
+        if bytes > 0 {
+            self.slice.charge_encoding(bytes);
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+            self.peer.sink().address_budget().charge_encoding(bytes, Instant::now().into_std());
+        }
+    }
+
+    /// Returns whether the budget of the address delays what the connection encodes; sets the deadline then. The end of a
+    /// connection and of the server are not delayed.
+    fn waits_to_encode(&mut self) -> bool {
+        if self.peer.route() != Route::Buffered
+            || self.has_no_line_limit()
+            || self.state.admitted_membership().is_none()
+        {
+            return false;
+        }
+        let now = Instant::now().into_std();
+        let allowed_at = self.peer.sink().address_budget().encoding_allowed_at(now);
+        if allowed_at > now {
+            self.deadlines.set(Deadline::Encoding, allowed_at.into());
+        }
+        allowed_at > now
     }
 
     fn end_draining(&mut self) {

@@ -15,6 +15,9 @@ pub(super) const COMMAND_WORK: u32 = 40;
 /// The bytes that are decoded and made safe for one unit.
 const BYTES_PER_UNIT: usize = 128;
 
+/// The bytes of lines that are wrapped and styled for one unit: 10 to 20 ns each.
+const ENCODED_BYTES_PER_UNIT: usize = 16;
+
 /// The work of the current poll. One counter for all kinds of work.
 #[derive(Debug, Default)]
 pub(super) struct PollSlice(u32);
@@ -28,6 +31,11 @@ impl PollSlice {
     /// Charges the work on `count` bytes.
     pub(super) fn charge_bytes(&mut self, count: usize) {
         self.charge(u32::try_from(count / BYTES_PER_UNIT).unwrap_or(u32::MAX));
+    }
+
+    /// Charges the encoding of `count` bytes of lines for an input line.
+    pub(super) fn charge_encoding(&mut self, count: usize) {
+        self.charge(u32::try_from(count / ENCODED_BYTES_PER_UNIT).unwrap_or(u32::MAX));
     }
 
     /// Returns whether the connection has to yield before it does more work.

@@ -209,7 +209,9 @@ fn panic_of_the_encoder_ends_its_connection_alone_and_releases_everything() {
             witness.expect(&[&format!("witness: {PANIC_OF_ENCODER}")]);
             // The leave is in the order of the room, before or after the line that follows.
             let mut seen = [String::new(), String::new()];
-            seen.iter_mut().for_each(|line| _ = witness.0.read_line(line).unwrap());
+            for line in &mut seen {
+                witness.0.read_line(line).unwrap();
+            }
             seen.sort();
             assert_eq!(seen, ["alice has left\n", "witness: next\n"]);
             wait_until("the place is free", || stats.connections() == 1);

@@ -17,6 +17,8 @@ pub(crate) enum Deadline {
     RateLimit,
     /// The time from which the budget of the address allows the delayed line.
     AddressBudget,
+    /// The time from which the budget of the address allows more lines to be encoded.
+    Encoding,
     /// The end of the time in which a peer that can't be written to is still read.
     ReadGrace,
     /// The end of the final flush.
@@ -32,11 +34,12 @@ pub(crate) enum Deadline {
 }
 
 /// Every deadline, in the order of its number.
-const KINDS: [Deadline; 10] = [
+const KINDS: [Deadline; 11] = [
     Deadline::Login,
     Deadline::Stall,
     Deadline::RateLimit,
     Deadline::AddressBudget,
+    Deadline::Encoding,
     Deadline::ReadGrace,
     Deadline::Flush,
     Deadline::Agreement,

@@ -207,10 +207,10 @@ impl MemoryBudget {
     }
 
     /// Returns whether the kernel's buffers of all blocked peers are so large that dropped lines alone can't bring the
-    /// charged bytes below the ceiling: three quarters of it.
+    /// charged bytes below the ceiling: half of it, since the allocator and unread input take memory, too.
     #[must_use]
     pub fn is_exhausted_by_kernel_buffers(&self) -> bool {
-        self.backlogs() as u64 * KERNEL_SEND_BUFFER as u64 > self.ceiling / 4 * 3
+        self.backlogs() as u64 * KERNEL_SEND_BUFFER as u64 > self.ceiling / 2
     }
 
     /// Asks the largest backlogs to drop their lines, if enough bytes were charged and refused since the last time.

@@ -41,6 +41,14 @@ impl SharedRateLimiter {
         if allowed_at <= now_nanos { now } else { from_nanos(allowed_at) }
     }
 
+    /// Gives back units that were spent for work that is not done.
+    pub(crate) fn refund(&self, units: u32, limit: &RateLimit) {
+        let cost = duration_to_nanos(limit.emission_interval()).saturating_mul(units.into());
+        let earlier = |arrival: u64| Some(arrival.saturating_sub(cost));
+        // The function always returns a time.
+        let _ = self.theoretical_arrival.fetch_update(Ordering::Relaxed, Ordering::Relaxed, earlier);
+    }
+
     /// Returns the instant from which the limit allows one more unit, without spending it: `now` if that is at once.
     pub(crate) fn ready_at(&self, limit: &RateLimit, now: Instant) -> Instant {
         let arrival = self.theoretical_arrival.load(Ordering::Relaxed);
@@ -93,6 +101,17 @@ mod tests {
         assert_eq!(limiter.spend(50, &limit, start), start);
         let next = limiter.ready_at(&limit, start).duration_since(start);
         assert_eq!(next, Duration::from_millis(4600), "its units are a debt");
+    }
+
+    #[test]
+    fn refunded_units_are_no_debt() {
+        let (start, limit) = (Instant::now(), limit(10, 5));
+        let limiter = SharedRateLimiter::new(start);
+        limiter.spend(5, &limit, start);
+        let waits = limiter.spend(100, &limit, start);
+        assert!(waits > start);
+        limiter.refund(100, &limit);
+        assert_eq!(limiter.spend(1, &limit, start), start + Duration::from_millis(100));
     }
 
     #[test]

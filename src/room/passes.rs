@@ -201,8 +201,9 @@ impl<H: PassHost> Pass<'_, H> {
             self.charge(cost).await;
             fanout.deliver_next_partial(metrics);
         }
+        let cost = fanout.delivery_cost();
         for peer in fanout.recipients() {
-            self.charge(1).await;
+            self.charge(cost).await;
             peer.deliver_batch(fanout.batch(), metrics);
         }
     }

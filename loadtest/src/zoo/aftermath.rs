@@ -21,7 +21,7 @@ const IDLE_SLACK: f64 = 0.05;
 const IDLE_FACTOR: f64 = 1.5;
 /// Time within which the server must have delivered the lines that it has received: a receive buffer of empty lines, at the
 /// default rate.
-const LINES_TIME: Duration = Duration::from_mins(5);
+const LINES_TIME: Duration = Duration::from_secs(300);
 /// Interval of the checks after the attack.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 /// Time within which the server must answer the probe.

@@ -836,7 +836,7 @@ fn lines_of_high_precedence_are_kept_up_to_half_of_the_limit_batch_by_batch() {
     let (mut buffer, pipe) = (OutputBuffer::new(settings(16), None), Pipe::default());
     for (text, is_kept) in [("a\nb\nc\n", true), ("d\n", true), ("e\n", false)] {
         let batch = EncodedBatch::new(Bytes::from_static(text.as_bytes()), count_lines(text.as_bytes()));
-        let batch = batch.with_high_precedence(&[0..text.len()]);
+        let batch = batch.with_high_precedence(std::slice::from_ref(&(0..text.len())));
         let outcome = buffer.put(batch.whole(Route::DirectLf), buffer.settings, &pipe);
         assert_eq!(outcome.skipped, !is_kept, "{text}");
     }
