@@ -124,7 +124,7 @@ fn run(load: &Load, checks_process: bool) {
     let mut rooms: Vec<Room> = (0..load.rooms).map(|room| load.join(&server, room)).collect();
     let before = resident_and_kernel_memory();
     let most = load.say_all(&mut rooms, memory);
-    assert!(most > load.ceiling * 9 / 10, "the load does not reach the ceiling: {most} bytes");
+    assert!(most > load.ceiling / 4 * 3, "the load does not come near the ceiling: {most} bytes");
     if checks_process {
         let grown = resident_and_kernel_memory().saturating_sub(before);
         assert!(grown <= load.most_charged(), "{grown} bytes more, {} may be charged", load.most_charged());
@@ -146,7 +146,7 @@ fn stopped_readers_of_many_rooms_stay_within_the_ceiling_and_are_told_what_they_
 /// One room shares the memory of its lines among its readers: their kernel buffers take most of the ceiling.
 #[test]
 fn stopped_readers_of_one_room_share_its_lines() {
-    run(&Load { rooms: 1, stopped: 60, lines: 3_000, ceiling: 16 << 20 }, false);
+    run(&Load { rooms: 1, stopped: 19, lines: 3_000, ceiling: 5 << 20 }, false);
 }
 
 #[test]
@@ -168,15 +168,15 @@ fn stopped_readers_beyond_the_ceiling_are_closed_until_the_others_fit() {
     let mut talker = server.join("room", "talker");
     let readers: Vec<_> = (0..READERS).map(|number| server.join("room", &format!("s{number}"))).collect();
     talker.skip_to_line(&format!("s{} has joined", READERS - 1));
-    for number in 0..1_000 {
+    // The clients' own kernel buffers take some megabytes first.
+    for number in (0..40_000).take_while(|_| server.stats.connections() == 1 + READERS) {
         let text = line(number);
         talker.send(format!("{text}\n"));
         // Notices of readers that were closed may come between the lines.
         talker.skip_to_line(&format!("talker: {text}"));
     }
+    assert!(server.stats.connections() < 1 + READERS, "no reader was closed");
     wait_until("the charged memory is within the ceiling", || server.stats.memory().used() <= CEILING);
-    let left = server.stats.connections();
-    assert!(left < 1 + READERS, "no reader was closed");
     drop(readers);
     wait_until("the memory of all readers is released", || server.stats.connections() == 1);
 }
