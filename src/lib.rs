@@ -111,7 +111,7 @@
 //!    `OutputBuffer` in `src/peer/output_buffer/mod.rs`. Slow readers of one room share the memory of its lines
 //!    (`src/peer/shared_lines.rs`), the kernel's buffers of each socket have a fixed size (`src/net/socket_options.rs`),
 //!    and all of that is charged to one budget with a ceiling. [`limits::memory`] has the formula for the whole server and
-//!    for one peer. At the ceiling the largest backlogs are dropped and told. Tested by `tests/slow_reader.rs`,
+//!    for one peer. At the ceiling the largest backlogs are dropped and told, and readers are closed if that is not enough. Tested by `tests/slow_reader.rs`,
 //!    `tests/bounds.rs` and `tests/memory.rs`.
 //! 4. **A broadcast takes no lock; joins and leaves never delay a broadcast, and a broadcast never delays a join.** A
 //!    pass reads a snapshot (`src/room/roster.rs`), and a join is an operation in the inbox, which a pass gathers
@@ -136,12 +136,12 @@
 //! |---|---|---|
 //! | one poll | lines, commands, keys, telnet commands, redraws, writes; in a pass deliveries, operations, replies, copies | one counter for all kinds of work; about 1 ms, then the task yields (`src/connection/poll_slice.rs`, `src/room/passes.rs`) |
 //! | a connection | lines, bytes, telnet commands, keys, redraws | rate limits: input is read more slowly, and nothing is lost (`src/connection/input.rs`, `src/protocol/telnet/budget.rs`) |
-//! | an address | connections and attempts; the units of commands (`src/protocol/commands/cost.rs`); the deliveries of joins, leaves and renames | a budget that all connections of the address share and that outlives them: commands and JOIN lines wait (`src/connection/delayed_line.rs`, `src/limits/addresses.rs`) |
+//! | an address | connections and attempts; the units of commands (`src/protocol/commands/cost.rs`); the deliveries of joins, leaves and renames; the bytes that are encoded for input lines, times and colors | a budget that all connections of the address share and that outlives them: commands and JOIN lines wait (`src/connection/delayed_line.rs`, `src/limits/addresses.rs`) |
 //! | a room | bytes in its inbox | blocked senders are admitted in the order of their shares, by bytes (`src/room/fair_queue.rs`) |
 //! | the server | bytes in output buffers, inboxes, histories, unfinished lines and kernel buffers | one counter with a ceiling, which only peers that fall behind change ([`limits::memory`]) |
 //!
 //! A well-behaved member's line pays two rate limits and the counter of its poll, and touches neither its address nor the
-//! memory budget. Tested by `tests/accounting.rs`, `tests/admission.rs`, `tests/fairness.rs` and `tests/memory.rs`;
+//! memory budget. Lines that are encoded for an input line, times or colors touch the budget of the reader's address. Tested by `tests/accounting.rs`, `tests/admission.rs`, `tests/fairness.rs` and `tests/memory.rs`;
 //! `loadtest zoo` measures what each kind of bad client does to 1,000 good ones.
 //!
 //! # What takes a lock
@@ -171,7 +171,7 @@
 //! | the start of a quiet room's pass | tokio's list of tasks, a sharded mutex; a mutex of the scheduler where a sleeping worker has to be woken | the first operation in a quiet room |
 //! | a socket's readiness | tokio's mutex for this socket, shared by the connection's task and the I/O driver | a connection waits for input or for a full socket, the driver reports one |
 //! | the list of sockets | tokio's mutex | a connection opens or ends |
-//! | timers | tokio's timer wheel, a mutex | a login, a backlog, a sender beyond its rate, an agreement on the input line and each redraw of it, Ctrl-C in telnet, a close |
+//! | timers | tokio's timer wheel, a mutex | a login, a backlog, a sender beyond its rate, a command or an encoding beyond the budget of its address, an idle timeout, an agreement on the input line and each redraw of it, Ctrl-C in telnet, a close |
 //! | memory | the allocator's own locks | an allocation: a few for a line, none for each delivery (`tests/allocations.rs` has the bound) |
 //! | the log (`-v`) | the queue of the log's writer, which drops what exceeds its capacity; the writer's own thread takes the lock of stdout | a connection opens or ends; with `-vvv` each pass |
 //!

@@ -77,6 +77,27 @@ fn bytes_beyond_the_byte_rate_are_delayed_and_not_lost() {
     assert!(start.elapsed() >= Duration::from_millis(990), "all lines came within {:?}", start.elapsed());
 }
 
+/// The budget is 4 MiB at once, and 2 MiB a second: a member with times is delayed, and loses no line.
+#[test]
+fn lines_that_are_encoded_wait_for_the_budget_of_their_reader() {
+    const LINES: usize = 400;
+    let server = TestServer::start_with(test_settings(|settings| {
+        settings.live.byte_rate = 0;
+        settings.live.backlog = 64 << 20;
+    }));
+    let (mut talker, mut reader) = server.join_pair("room", "talker", "reader");
+    reader.send("/time on\n");
+    assert!(reader.read_line().contains("time is on"));
+    let (line, start) = ("x".repeat(19_000), Instant::now());
+    talker.send(format!("{line}\n").repeat(LINES));
+    for _ in 0..LINES {
+        assert!(reader.read_line().ends_with(&format!("talker: {line}")));
+    }
+    assert!(start.elapsed() >= Duration::from_millis(1_400), "7.6 MB were encoded within {:?}", start.elapsed());
+    reader.send("/quit\n");
+    assert!(reader.read_to_end().is_empty());
+}
+
 /// Bytes count whatever they are: telnet commands, and text that is erased again.
 #[test]
 fn line_after_erased_text_waits_for_the_byte_rate() {

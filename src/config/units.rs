@@ -6,6 +6,9 @@ use std::time::Duration;
 /// The largest size that is accepted, in bytes: 1 GiB.
 const MAX_SIZE: u64 = 1 << 30;
 
+/// The highest rate of bytes that is accepted, 100 MiB a second: limiters count in nanoseconds a byte.
+const MAX_BYTE_RATE: u32 = 100 << 20;
+
 /// The longest duration that is accepted: ten years. Clocks can't add much more than that.
 const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
@@ -35,12 +38,12 @@ pub fn parse_size_limit(text: &str) -> Result<usize, String> {
 /// # Errors
 /// Says what is wanted, for a message that names the flag and the value.
 pub fn parse_byte_rate(text: &str) -> Result<u32, String> {
-    let wanted = || "a size a second up to 1GiB is wanted, as 128KiB/s, or 0 for no limit".to_owned();
+    let wanted = || "a size a second up to 100MiB is wanted, as 128KiB/s, or 0 for no limit".to_owned();
     if text == "0" {
         return Ok(0);
     }
     let size = parse_size(text.strip_suffix("/s").unwrap_or(text)).ok();
-    size.and_then(|size| u32::try_from(size).ok()).ok_or_else(wanted)
+    size.and_then(|size| u32::try_from(size).ok()).filter(|size| *size <= MAX_BYTE_RATE).ok_or_else(wanted)
 }
 
 /// Reads a number of bytes that may be sent at once, from 1 byte to 1 GiB.

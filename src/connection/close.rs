@@ -81,6 +81,7 @@ impl Connection {
         {
             self.deadlines.clear(deadline);
         }
+        self.end_encoding_delay();
         if is_lost {
             self.close_output().await;
         }

@@ -26,6 +26,8 @@ pub(super) struct DelayedLine {
     line: Box<[u8]>,
     /// The units that were spent for the line.
     units: u32,
+    /// Whether the line changes a membership: it waits until all changes before it are paid for.
+    changes_membership: bool,
     /// The instant from which the budget of the address allows the line.
     allowed_at: Instant,
 }
@@ -60,10 +62,12 @@ impl Connection {
         let now = Instant::now();
         let budget = self.peer.sink().address_budget();
         let mut allowed_at = budget.spend_command(units, now);
-        if matches!(parsed, Ok(ParsedLine::Command(command)) if command.changes_membership()) {
+        let changes_membership = matches!(parsed, Ok(ParsedLine::Command(command)) if command.changes_membership());
+        if changes_membership {
             allowed_at = allowed_at.max(budget.membership_change_allowed_at(now));
         }
-        self.delay_line(line, units, allowed_at, now)
+        let delayed = DelayedLine { line: line.into(), units, changes_membership, allowed_at };
+        self.delay_line(delayed, now)
     }
 
     /// Returns true if a JOIN line has to wait until its address has paid for earlier joins and leaves; the line is kept
@@ -77,7 +81,7 @@ impl Connection {
         }
         let now = Instant::now();
         let allowed_at = self.peer.sink().address_budget().membership_change_allowed_at(now);
-        self.delay_line(line, 0, allowed_at, now)
+        self.delay_line(DelayedLine { line: line.into(), units: 0, changes_membership: true, allowed_at }, now)
     }
 
     /// Handles the delayed line if its address has paid, or waits on.
@@ -86,13 +90,18 @@ impl Connection {
     /// [`CloseReason::Lost`] if the peer is gone, and the reasons of the line itself.
     pub(super) fn check_delayed_line(&mut self) -> Result<(), CloseReason> {
         self.check_connected()?;
-        match self.delayed_line.as_ref().map(|delayed| delayed.allowed_at) {
-            Some(allowed_at) if allowed_at > Instant::now() => {
-                self.set_budget_deadline(allowed_at);
-                Ok(())
-            }
-            _ => self.handle_delayed_line(),
+        let now = Instant::now();
+        let budget = self.peer.sink().address_budget();
+        let allowed_at = self.delayed_line.as_ref().map_or(now, |delayed| {
+            // Lines that waited for the same instant must not go on together.
+            let changes = if delayed.changes_membership { budget.membership_change_allowed_at(now) } else { now };
+            delayed.allowed_at.max(changes)
+        });
+        if allowed_at > now {
+            self.set_budget_deadline(allowed_at);
+            return Ok(());
         }
+        self.handle_delayed_line()
     }
 
     /// Handles the delayed line at once, if there is one.
@@ -117,14 +126,16 @@ impl Connection {
     /// their address a debt for what was never done.
     pub(super) fn cancel_delayed_line(&mut self) {
         if let Some(delayed) = self.delayed_line.take() {
-            self.peer.sink().address_budget().refund_command(delayed.units);
+            self.peer.sink().address_budget().refund_command(delayed.units, Instant::now());
         }
     }
 
-    fn delay_line(&mut self, line: &[u8], units: u32, allowed_at: Instant, now: Instant) -> Result<bool, CloseReason> {
+    /// Keeps the line if it is not allowed yet; returns whether it has to wait.
+    fn delay_line(&mut self, delayed: DelayedLine, now: Instant) -> Result<bool, CloseReason> {
+        let allowed_at = delayed.allowed_at;
         let is_delayed = allowed_at > now;
         if is_delayed {
-            self.delayed_line = Some(Box::new(DelayedLine { line: line.into(), units, allowed_at }));
+            self.delayed_line = Some(Box::new(delayed));
             self.check_connected()?;
             self.set_budget_deadline(allowed_at);
         }

@@ -82,6 +82,9 @@ impl Connection {
             (false, true) => Route::DirectCrLf,
             (false, false) => Route::DirectLf,
         };
+        if !encodes_lines {
+            self.end_encoding_delay();
+        }
         self.add_output([OutputOp::Route(route)]);
     }
 

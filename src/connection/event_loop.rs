@@ -108,7 +108,7 @@ impl Connection {
         match self.output_status {
             OutputStatus::Empty => {}
             // The output goes on at the deadline.
-            OutputStatus::Waiting if self.deadlines.is_set(Deadline::Encoding) => {}
+            OutputStatus::Waiting if self.deadlines.is_set(Deadline::Encoding) && self.pending_output.is_none() => {}
             OutputStatus::Contended => {
                 self.output_status = OutputStatus::Waiting;
                 context.waker().wake_by_ref();
@@ -203,19 +203,27 @@ impl Connection {
         let live = self.context.live.get();
         match deadline {
             // A JOIN line that came in time waits for its room, which may refuse it, or for the budget of its address.
-            Deadline::Login if self.state.awaits_room() || self.delayed_line.is_some() => Ok(()),
+            Deadline::Login if self.has_sent_join() => Ok(()),
             // A JOIN line may have come in time and wait in the socket, after a stop of the process.
-            Deadline::Login if self.read_received_input()? && self.state.awaits_room() => Ok(()),
+            Deadline::Login if self.read_late_input()? && self.has_sent_join() => Ok(()),
             Deadline::Login => Err(CloseReason::LoginTimeout(live.login_timeout)),
+            // The peer may have read meanwhile, after a stop of the process.
+            Deadline::Stall if self.drain_output() => Ok(()),
             Deadline::Stall => Err(CloseReason::Stalled(live.stall_timeout)),
             // The peer has sent input that is not processed.
             Deadline::Idle if self.held_input.is_some() || self.is_input_paused() => {
                 self.deadlines.set_after(Deadline::Idle, live.idle_timeout);
                 Ok(())
             }
+            // As for the JOIN line.
+            Deadline::Idle if self.read_late_input()? => {
+                self.deadlines.set_after(Deadline::Idle, live.idle_timeout);
+                Ok(())
+            }
             Deadline::Idle => Err(CloseReason::Idle),
             Deadline::RateLimit => self.resume_input(),
             Deadline::Encoding => {
+                self.begin_draining();
                 self.drain_output();
                 self.resume_input()
             }
@@ -242,6 +250,11 @@ impl Connection {
             }
             Deadline::ReadGrace | Deadline::Flush => Err(CloseReason::Lost(io::ErrorKind::BrokenPipe)),
         }
+    }
+
+    /// Returns whether a JOIN line of the peer waits for its room, or for the budget of its address.
+    fn has_sent_join(&self) -> bool {
+        self.state.awaits_room() || self.delayed_line.is_some()
     }
 
     /// Logs a panic of this connection. The drop of its state, which follows, leaves its rooms.

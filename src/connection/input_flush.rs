@@ -65,6 +65,7 @@ impl Connection {
         if self.input_flush == InputFlush::NotRequested {
             self.input_flush = InputFlush::Running(FLUSH_READS);
             self.deadlines.clear(Deadline::RateLimit);
+            self.end_encoding_delay();
             self.handle_delayed_line()?;
         }
         Ok(())
@@ -77,7 +78,7 @@ impl Connection {
             && self.held_input.is_none()
         {
             if reads == 0 {
-                warn!(address = %self.address, "input beyond 1 MiB was not read: the server is shutting down");
+                warn!(address = %self.address, "input was not read to its end: the server is shutting down");
                 self.end_input_flush();
             } else if self.input_closed || !self.read_received_input()? {
                 self.end_input_flush();

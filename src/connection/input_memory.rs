@@ -46,6 +46,7 @@ impl Connection {
         let held = self.held_input.as_ref().map_or(0, |held| held.len() + KERNEL_RECEIVE_BUFFER);
         let input_line = self.display.as_ref().and_then(|display| display.input_line.as_ref());
         let delayed = self.delayed_line.as_ref().map_or(0, |delayed| delayed.len());
-        self.line_decoder.held_bytes() + held + input_line.map_or(0, InputLine::held_bytes) + delayed
+        let blocked = self.blocked_command_len();
+        self.line_decoder.held_bytes() + blocked + held + input_line.map_or(0, InputLine::held_bytes) + delayed
     }
 }

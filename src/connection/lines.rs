@@ -106,6 +106,11 @@ impl Connection {
         self.blocked_input.get_or_insert_default().command = Some(line.into());
     }
 
+    /// Returns the length of the blocked command's line in bytes.
+    pub(super) fn blocked_command_len(&self) -> usize {
+        self.blocked_input.as_ref().and_then(|blocked| blocked.command.as_ref()).map_or(0, |line| line.len())
+    }
+
     /// Ends the wait for the room, which has taken the blocked lines; returns the line of the command after them.
     pub(super) fn take_blocked_command(&mut self) -> Option<Box<[u8]>> {
         self.blocked_input.take()?.command

@@ -4,6 +4,7 @@ use super::input_line::InputLine;
 use super::poll_slice::SYSTEM_CALL_WORK;
 use super::timers::Deadline;
 use super::{Connection, OutputStatus};
+use crate::config::SlowReader;
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::route::Route;
@@ -118,26 +119,30 @@ impl Connection {
         self.context.registry.counters().add(&metrics);
     }
 
-    /// Returns whether the connection of this blocked peer has to end, since dropped lines alone can't bring the server below
-    /// its memory ceiling.
+    /// Returns whether the connection of this blocked peer has to end at the memory ceiling: slow readers are to be closed, or
+    /// dropped lines alone can't bring the server below the ceiling.
     pub(super) fn has_to_free_memory(&self) -> bool {
         let is_exhausted = self.peer.sink().memory().is_some_and(|memory| memory.is_exhausted_by_kernel_buffers());
-        self.output_status != OutputStatus::Empty && is_exhausted
+        self.output_status != OutputStatus::Empty && (is_exhausted || self.peer.slow_reader() == SlowReader::Kick)
     }
 
     /// Charges lines that were encoded for this peer to the slice and to the budget of its address.
     fn charge_encoding(&mut self, bytes: usize) {
         if bytes > 0 {
             self.slice.charge_encoding(bytes);
+        }
+        if bytes > 0 && !self.has_no_line_limit() && self.state.admitted_membership().is_some() {
             let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
             self.peer.sink().address_budget().charge_encoding(bytes, Instant::now().into_std());
         }
     }
 
-    /// Returns whether the budget of the address delays what the connection encodes; sets the deadline then. The end of a
-    /// connection and of the server are not delayed.
+    /// Returns whether the budget of the address delays what the connection encodes next; sets the deadline then. Bytes that
+    /// are encoded already are not delayed, and neither is the end of a connection or of the server. The peer does not stall
+    /// meanwhile.
     fn waits_to_encode(&mut self) -> bool {
-        if self.peer.route() != Route::Buffered
+        if self.unwritten > 0
+            || self.peer.route() != Route::Buffered
             || self.has_no_line_limit()
             || self.state.admitted_membership().is_none()
         {
@@ -147,8 +152,17 @@ impl Connection {
         let allowed_at = self.peer.sink().address_budget().encoding_allowed_at(now);
         if allowed_at > now {
             self.deadlines.set(Deadline::Encoding, allowed_at.into());
+            self.deadlines.clear(Deadline::Stall);
         }
         allowed_at > now
+    }
+
+    /// Ends a delay by the budget for encoded lines, so that the caller can go on with the output.
+    pub(super) fn end_encoding_delay(&mut self) {
+        if self.deadlines.is_set(Deadline::Encoding) {
+            self.deadlines.clear(Deadline::Encoding);
+            self.begin_draining();
+        }
     }
 
     fn end_draining(&mut self) {

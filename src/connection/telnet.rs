@@ -206,7 +206,7 @@ impl Connection {
     }
 
     /// Charges bytes that are no line's: telnet's, and keys of the input line. The bytes that a reset peer has sent are few
-    /// and delay nothing, so that its seat is free soon.
+    /// and delay nothing, so that its place is free soon.
     pub(super) fn charge_bytes(&mut self, bytes: u32, now: Instant) {
         if bytes > 0
             && !self.is_flushing_input()

@@ -41,8 +41,8 @@ impl AddressBudget {
     }
 
     /// Gives back the units of a command that is not run.
-    pub(crate) fn refund_command(&self, units: u32) {
-        self.commands.refund(units, &COMMANDS);
+    pub(crate) fn refund_command(&self, units: u32, now: Instant) {
+        self.commands.refund(units, &COMMANDS, now);
     }
 
     /// Spends `bytes` of lines that a connection has encoded for its peer.

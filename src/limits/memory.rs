@@ -33,7 +33,7 @@ const LINE_OVERHEAD: usize = 32;
 const HELD_READ: usize = 16 << 10;
 
 /// The encoded bytes that wait in a peer's output, with the spare capacity of their queue.
-const ENCODED_BYTES: usize = 128 << 10;
+const ENCODED_BYTES: usize = 256 << 10;
 
 /// The most backlogs that one reclaim drops: each is one wake of a task.
 const RECLAIMED_AT_ONCE: usize = 64;
@@ -46,13 +46,14 @@ const RECLAIMED_AT_ONCE: usize = 64;
 /// peers share are charged once.
 ///
 /// The charged bytes may exceed the ceiling only by charges that can't be refused, until the connections that a reclaim has
-/// asked have closed, which takes two seconds at the most. For each connection these charges are at most
+/// asked have closed: 31 seconds for one that reads a little, and three for one that reads nothing. For each connection these charges are at most
 /// [`memory_beyond_ceiling`], so a server never keeps more than
 ///
 /// ```text
-/// ceiling + connections x memory_beyond_ceiling(max_line) + threads x (backlog + UNBLOCKED_ALLOWANCE)
+/// ceiling + connections x memory_beyond_ceiling(max_line) + rooms x inbox + threads x (backlog + UNBLOCKED_ALLOWANCE)
 /// ```
 ///
+/// `inbox` is the capacity of a room's inbox: its lines are charged when a pass gathers them, and can't be refused then.
 /// The last term is the lines that wait in deferred lists: a list holds lines only while a thread holds the write lock of
 /// its peer, and a thread holds one at a time. One peer alone costs at most [`memory_of_one_peer`].
 ///
@@ -71,7 +72,7 @@ pub struct MemoryBudget {
     reclaim_at: AtomicU64,
     /// The bytes that were refused at the ceiling since the last reclaim.
     refused: AtomicU64,
-    /// The backlogs of peers whose sockets take nothing, by connection number.
+    /// The backlogs of peers whose sockets did not take all that a pass wrote, by connection number.
     backlogs: DashMap<u64, BacklogEntry>,
 }
 
@@ -226,7 +227,7 @@ impl MemoryBudget {
     }
 
     /// Asks the largest backlogs, of `wanted` bytes together, to drop their lines. A connection closes if the kernel's buffers
-    /// alone exceed the ceiling.
+    /// take more than half of the ceiling.
     fn reclaim(&self, wanted: u64) {
         let mut largest = BinaryHeap::with_capacity(RECLAIMED_AT_ONCE + 1);
         for entry in &self.backlogs {

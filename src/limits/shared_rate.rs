@@ -41,10 +41,11 @@ impl SharedRateLimiter {
         if allowed_at <= now_nanos { now } else { from_nanos(allowed_at) }
     }
 
-    /// Gives back units that were spent for work that is not done.
-    pub(crate) fn refund(&self, units: u32, limit: &RateLimit) {
+    /// Gives back units that were spent for work that is not done, as far as they are still owed at `now`.
+    pub(crate) fn refund(&self, units: u32, limit: &RateLimit, now: Instant) {
         let cost = duration_to_nanos(limit.emission_interval()).saturating_mul(units.into());
-        let earlier = |arrival: u64| Some(arrival.saturating_sub(cost));
+        let now_nanos = to_nanos(now);
+        let earlier = |arrival: u64| Some(arrival.saturating_sub(cost).max(arrival.min(now_nanos)));
         // The function always returns a time.
         let _ = self.theoretical_arrival.fetch_update(Ordering::Relaxed, Ordering::Relaxed, earlier);
     }
@@ -110,7 +111,7 @@ mod tests {
         limiter.spend(5, &limit, start);
         let waits = limiter.spend(100, &limit, start);
         assert!(waits > start);
-        limiter.refund(100, &limit);
+        limiter.refund(100, &limit, start);
         assert_eq!(limiter.spend(1, &limit, start), start + Duration::from_millis(100));
     }
 

@@ -104,7 +104,9 @@ impl<S: ByteSink + 'static> Peer<S> {
     /// raises that event again.
     pub(crate) fn register_waiting_output(self: &Arc<Self>, metrics: &mut MetricsDelta) {
         let registered = self.with_buffer(metrics, |state| {
-            if let Some(buffer) = state.as_mut().filter(|buffer| !buffer.is_registered()) {
+            // A peer's own task registers a buffer of its encoded lines when it finds the socket blocked.
+            let passes_write = self.route() != Route::Buffered;
+            if let Some(buffer) = state.as_mut().filter(|buffer| passes_write && !buffer.is_registered()) {
                 self.register_backlog(buffer);
             }
         });
@@ -148,15 +150,16 @@ impl<S: ByteSink + 'static> Peer<S> {
 
 impl<S: ByteSink> BacklogOwner for Peer<S> {
     fn request_reclaim(&self) {
-        let events = match self.slow_reader {
-            SlowReader::Skip => PeerEvents::RECLAIM,
-            SlowReader::Kick => PeerEvents::RECLAIM | PeerEvents::TOO_SLOW,
-        };
-        self.raise(events, &mut MetricsDelta::default());
+        self.raise(PeerEvents::RECLAIM, &mut MetricsDelta::default());
     }
 }
 
 impl<S: ByteSink + ?Sized> Peer<S> {
+    /// Returns the treatment of lines beyond the backlog's limit.
+    pub(crate) fn slow_reader(&self) -> SlowReader {
+        self.slow_reader
+    }
+
     /// Returns the connection's number.
     pub fn id(&self) -> PeerId {
         self.id

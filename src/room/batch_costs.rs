@@ -1,6 +1,7 @@
 //! Costs: what the work on a batch costs, so that a pass charges it to its slice before it does it.
 
 use crate::room::batch::Batch;
+use crate::room::fanout::BYTES_PER_DELIVERY;
 use crate::room::history;
 use crate::room::inbox::Operation;
 use crate::room::passes::{BYTES_PER_OPERATION, ENTRIES_PER_OPERATION, REPLY_COST};
@@ -41,6 +42,6 @@ impl Batch {
     /// Returns the cost in deliveries of [`Batch::deliver_to_joiners`].
     pub(crate) fn joiners_cost(&self, most: usize) -> usize {
         let count = (self.partials.0.len() - self.joiners_visited).min(most);
-        count * if self.replay.is_some() { REPLY_COST } else { 1 }
+        count * (if self.replay.is_some() { REPLY_COST } else { 1 } + self.end.bytes / BYTES_PER_DELIVERY)
     }
 }

@@ -15,7 +15,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 /// The bytes that cost as much to write as the call that writes them: about 5 µs.
-const BYTES_PER_DELIVERY: usize = 8 << 10;
+pub(super) const BYTES_PER_DELIVERY: usize = 8 << 10;
 
 /// The part of a batch for a peer that joined or left in it, and the events that follow the part.
 pub(crate) struct PartialDelivery {

@@ -234,3 +234,37 @@ async fn peer_that_reads_slowly_at_its_close_is_cut_off_after_the_total_time() {
     assert!((29..=33).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
     reading.abort();
 }
+
+/// The commands before it have used the budget of their address up.
+#[tokio::test]
+async fn command_that_waits_for_its_address_is_given_back_at_the_close() {
+    let mut pair = pair(ListenerProtocol::Raw);
+    pair.send("JOIN room alice\n");
+    pair.take_turn().unwrap();
+    pair.follow_until_joined().await;
+    let now = Instant::now().into_std();
+    pair.connection.peer.sink().address_budget().spend_command(8_000, now);
+    pair.send("/nick al\n");
+    pair.take_turn().unwrap();
+    assert!(pair.connection.delayed_line.is_some() && pair.connection.is_input_paused());
+    pair.connection.cancel_delayed_line();
+    // One unit is allowed a quarter of a millisecond after the burst, and the rename's five units are not owed.
+    let wait = pair.connection.peer.sink().address_budget().spend_command(1, now).saturating_duration_since(now);
+    assert!(wait <= Duration::from_micros(250), "{wait:?}");
+}
+
+#[tokio::test]
+async fn delayed_line_waits_until_its_address_has_paid() {
+    let mut pair = pair(ListenerProtocol::Raw);
+    pair.send("JOIN room alice\n");
+    pair.take_turn().unwrap();
+    pair.follow_until_joined().await;
+    let now = Instant::now().into_std();
+    pair.connection.peer.sink().address_budget().spend_command(80_000, now);
+    pair.send("/who\n");
+    pair.take_turn().unwrap();
+    assert!(pair.connection.deadlines.is_set(Deadline::AddressBudget));
+    assert_eq!(pair.connection.check_delayed_line(), Ok(()), "the line waits on");
+    pair.connection.handle_delayed_line().unwrap();
+    assert!(pair.connection.state.awaits_room(), "the command runs once its address has paid");
+}

@@ -92,7 +92,7 @@ pub(crate) struct OutputBuffer {
     made_under_pressure: bool,
     /// The memory of this buffer and of the kernel's.
     charge: MemoryCharge,
-    /// The entry by which the budget finds this backlog; `None` until a drain finds the sink blocked.
+    /// The entry by which the budget finds this backlog; `None` until the connection registers it.
     registration: Option<RegisteredBacklog>,
     /// Whether the sink failed or the peer has ended: nothing is taken any more.
     closed: bool,
