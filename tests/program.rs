@@ -151,7 +151,7 @@ fn bounds_are_printed_only_when_asked_for() {
     let server = ServerProcess::start(&[]);
     assert!(!server.startup_lines.iter().any(|line| line.starts_with("bounds: ")), "{:?}", server.startup_lines);
     let server = ServerProcess::start(&["--memory", "2GiB"]);
-    assert_eq!(server.startup_lines[1], "memory ceiling: 2.0GiB, at most 6.3MiB a peer");
+    assert_eq!(server.startup_lines[1], "memory ceiling: 2.0GiB, at most 6.5MiB a peer");
 }
 
 #[test]
@@ -315,7 +315,7 @@ fn variables_set_what_no_flag_sets() {
     ] {
         assert!(bounds.contains(part), "{bounds}");
     }
-    assert_eq!(memory, "memory ceiling: 64.0GiB, at most 10.3MiB a peer");
+    assert_eq!(memory, "memory ceiling: 64.0GiB, at most 10.5MiB a peer");
 }
 
 #[test]

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Notify;
 use tracing::warn;
 
-/// The most reads of a flush: 1 MiB, of 16 KiB each. A peer that sends on and on must not delay the server's end.
-const FLUSH_READS: u8 = 64;
+/// The most reads of a flush, of 16 KiB each: four times what a receive buffer holds. A peer that sends on and on must not
+/// delay the server's end.
+const FLUSH_READS: u8 = 8;
 
 /// The connections of a server that have not flushed their input yet.
 #[derive(Debug, Default)]
