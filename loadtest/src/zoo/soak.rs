@@ -33,8 +33,9 @@ const MEMORY_FACTOR: f64 = 1.2;
 const MEMORY_SLACK: f64 = (8 << 20) as f64;
 /// The factor by which the 99th percentile may grow.
 const LATENCY_FACTOR: f64 = 1.5;
-/// The share of descriptors by which two medians may differ, as connections come and go.
-const DESCRIPTOR_SHARE: f64 = 0.05;
+/// The share of descriptors by which two medians may differ, as connections come and go, and as some stay until the server
+/// has delivered the lines that it received.
+const DESCRIPTOR_SHARE: f64 = 0.1;
 /// The number of descriptors by which they may differ.
 const DESCRIPTOR_SLACK: f64 = 8.0;
 
