@@ -244,7 +244,11 @@ fn closed_loop_is_checked_with_immediate_and_deferred_reads() {
             plan.patience = std::time::Duration::from_secs(if fault == Fault::None { 30 } else { 5 });
             let result = run(&plan);
             let counters = &result.outcome.counters;
-            assert_eq!((counters.sent, counters.expected), (400, 2000), "{fault:?} {counters:?}");
+            assert_eq!(counters.expected, 5 * counters.sent, "{fault:?} {counters:?}");
+            // A line that is lost for the member that paces its room ends the sending there.
+            if !matches!(fault, Fault::LoseForOne(_)) {
+                assert_eq!(counters.sent, 400, "{fault:?} {counters:?}");
+            }
             assert_eq!(
                 (counters.lost, counters.duplicated, counters.misordered),
                 (lost, duplicated, 0),
