@@ -2,7 +2,6 @@
 
 use super::Connection;
 use super::close_reason::CloseReason;
-use super::input::with_scratch;
 use super::timers::Deadline;
 use crate::protocol::commands::{self, CommandError, CostScale, ParsedLine};
 use std::time::{Duration, Instant};
@@ -54,9 +53,12 @@ impl Connection {
         let Some(membership) = self.state.admitted_membership() else {
             return Ok(false);
         };
+        if self.has_no_line_limit() {
+            return Ok(false);
+        }
         let scale = CostScale { members: membership.member_count(), rooms: membership.room_count() };
         let units = commands::cost(parsed, scale);
-        if units == 0 || self.has_no_line_limit() {
+        if units == 0 {
             return Ok(false);
         }
         let now = Instant::now();
@@ -66,8 +68,10 @@ impl Connection {
         if changes_membership {
             allowed_at = allowed_at.max(budget.membership_change_allowed_at(now));
         }
-        let delayed = DelayedLine { line: line.into(), units, changes_membership, allowed_at };
-        self.delay_line(delayed, now)
+        if allowed_at <= now {
+            return Ok(false);
+        }
+        self.delay_line(DelayedLine { line: line.into(), units, changes_membership, allowed_at })
     }
 
     /// Returns true if a JOIN line has to wait until its address has paid for earlier joins and leaves; the line is kept
@@ -81,7 +85,10 @@ impl Connection {
         }
         let now = Instant::now();
         let allowed_at = self.peer.sink().address_budget().membership_change_allowed_at(now);
-        self.delay_line(DelayedLine { line: line.into(), units: 0, changes_membership: true, allowed_at }, now)
+        if allowed_at <= now {
+            return Ok(false);
+        }
+        self.delay_line(DelayedLine { line: line.into(), units: 0, changes_membership: true, allowed_at })
     }
 
     /// Handles the delayed line if its address has paid, or waits on.
@@ -110,11 +117,7 @@ impl Connection {
         let Some(delayed) = self.delayed_line.take() else {
             return Ok(());
         };
-        with_scratch(|scratch| {
-            let outcome = self.handle_line(&delayed.line, Payment::Paid, &mut scratch.lines);
-            self.send_lines(&mut scratch.lines);
-            outcome
-        })
+        self.handle_waiting_line(&delayed.line, Payment::Paid)
     }
 
     /// Returns whether lines and commands are not limited: by the settings, or while the input is flushed.
@@ -130,16 +133,13 @@ impl Connection {
         }
     }
 
-    /// Keeps the line if it is not allowed yet; returns whether it has to wait.
-    fn delay_line(&mut self, delayed: DelayedLine, now: Instant) -> Result<bool, CloseReason> {
+    /// Keeps a line that is not allowed yet; returns true, since it has to wait.
+    fn delay_line(&mut self, delayed: DelayedLine) -> Result<bool, CloseReason> {
         let allowed_at = delayed.allowed_at;
-        let is_delayed = allowed_at > now;
-        if is_delayed {
-            self.delayed_line = Some(Box::new(delayed));
-            self.check_connected()?;
-            self.set_budget_deadline(allowed_at);
-        }
-        Ok(is_delayed)
+        self.delayed_line = Some(Box::new(delayed));
+        self.check_connected()?;
+        self.set_budget_deadline(allowed_at);
+        Ok(true)
     }
 
     fn set_budget_deadline(&mut self, allowed_at: Instant) {

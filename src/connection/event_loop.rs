@@ -210,13 +210,8 @@ impl Connection {
             // The peer may have read meanwhile, after a stop of the process.
             Deadline::Stall if self.drain_output() => Ok(()),
             Deadline::Stall => Err(CloseReason::Stalled(live.stall_timeout)),
-            // The peer has sent input that is not processed.
-            Deadline::Idle if self.held_input.is_some() || self.is_input_paused() => {
-                self.deadlines.set_after(Deadline::Idle, live.idle_timeout);
-                Ok(())
-            }
-            // As for the JOIN line.
-            Deadline::Idle if self.read_late_input()? => {
+            // The peer has sent input that is not processed, or that waits in the socket after a stop of the process.
+            Deadline::Idle if self.held_input.is_some() || self.is_input_paused() || self.read_late_input()? => {
                 self.deadlines.set_after(Deadline::Idle, live.idle_timeout);
                 Ok(())
             }

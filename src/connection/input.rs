@@ -34,9 +34,9 @@ thread_local! {
 
 /// Where a connection reads into and encodes lines in.
 #[derive(Debug)]
-pub(super) struct Scratch {
+struct Scratch {
     input: Vec<u8>,
-    pub(super) lines: LineEncoder,
+    lines: LineEncoder,
 }
 
 /// The time of a read, and the rate of lines that is in force.
@@ -62,9 +62,9 @@ impl Connection {
 
     /// Returns the most that the next read takes, in bytes.
     fn read_size(&self) -> usize {
-        let (live, now) = (self.context.live.get(), Instant::now());
-        let is_near_a_limit = self.line_rate.is_half_used(&RateLimit::new(live.rate, live.burst), now)
-            || self.byte_rate.is_half_used(&RateLimit::new(live.byte_rate, live.byte_burst), now);
+        let now = Instant::now();
+        let is_near_a_limit = self.line_rate.is_half_used(&self.line_limit(), now)
+            || self.byte_rate.is_half_used(&self.byte_limit(), now);
         if is_near_a_limit { DELAYED_READ_BYTES } else { READ_BYTES }
     }
 
@@ -110,11 +110,7 @@ impl Connection {
 
     /// Charges bytes that were read to the rate of bytes. Beyond the rate they wait before they are processed.
     fn charge_input(&mut self, count: usize) {
-        if self.is_flushing_input() {
-            return;
-        }
-        let (live, now) = (self.context.live.get(), Instant::now());
-        let limit = RateLimit::new(live.byte_rate, live.byte_burst);
+        let (limit, now) = (self.byte_limit(), Instant::now());
         self.byte_rate.spend_many(u32::try_from(count).unwrap_or(u32::MAX), &limit, now);
         if let Err(later) = self.byte_rate.check(&limit, now)
             && self.check_connected().is_ok()
@@ -153,8 +149,13 @@ impl Connection {
         let Some(command) = self.take_blocked_command() else {
             return Ok(());
         };
+        self.handle_waiting_line(&command, Payment::Due)
+    }
+
+    /// Handles a line that was kept until its turn, and sends what it says.
+    pub(super) fn handle_waiting_line(&mut self, line: &[u8], payment: Payment) -> Result<(), CloseReason> {
         with_scratch(|Scratch { lines, .. }| {
-            let outcome = self.handle_line(&command, Payment::Due, lines);
+            let outcome = self.handle_line(line, payment, lines);
             self.send_lines(lines);
             outcome
         })
@@ -196,6 +197,12 @@ impl Connection {
     fn line_limit(&self) -> RateLimit {
         let live = self.context.live.get();
         RateLimit::new(if self.is_flushing_input() { 0 } else { live.rate }, live.burst)
+    }
+
+    /// Returns the limit of bytes that is in force; none while the input is flushed.
+    fn byte_limit(&self) -> RateLimit {
+        let live = self.context.live.get();
+        RateLimit::new(if self.is_flushing_input() { 0 } else { live.byte_rate }, live.byte_burst)
     }
 
     /// Takes telnet's commands out of `input` and runs them; hands on the data between them.
@@ -299,7 +306,7 @@ impl Connection {
 }
 
 /// Runs `work` with the worker thread's buffers.
-pub(super) fn with_scratch<R>(work: impl FnOnce(&mut Scratch) -> R) -> R {
+fn with_scratch<R>(work: impl FnOnce(&mut Scratch) -> R) -> R {
     let mut scratch = SCRATCH
         .take()
         .unwrap_or_else(|| Box::new(Scratch { input: vec![0; READ_BYTES], lines: LineEncoder::default() }));

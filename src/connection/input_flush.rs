@@ -105,9 +105,8 @@ impl Connection {
 }
 
 impl Drop for Connection {
-    /// Counts a connection that ended by a panic as flushed, and gives back what its input was charged.
+    /// Counts a connection that ended by a panic as flushed.
     fn drop(&mut self) {
         self.end_input_flush();
-        self.release_kept_input();
     }
 }

@@ -2,42 +2,19 @@
 
 use super::Connection;
 use super::input_line::InputLine;
-use crate::limits::memory::{KERNEL_RECEIVE_BUFFER, MemoryBudget};
+use crate::limits::memory::{KERNEL_RECEIVE_BUFFER, MemoryCharge};
 use crate::peer::byte_sink::ByteSink;
-
-/// The bytes of input that a connection has charged. Its drop gives them back.
-#[derive(Debug, Default)]
-pub(super) struct ChargedInput(u32);
-
-impl ChargedInput {
-    /// Charges the difference to `bytes`.
-    fn set(&mut self, bytes: usize, memory: &MemoryBudget) {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        if bytes > self.0 {
-            memory.charge((bytes - self.0) as usize);
-        } else {
-            memory.release((self.0 - bytes) as usize);
-        }
-        self.0 = bytes;
-    }
-}
 
 impl Connection {
     /// Charges the input that is kept now. A connection whose input ends in a whole line keeps none and touches no counter.
     pub(super) fn charge_kept_input(&mut self) {
         let kept = self.kept_input();
-        if kept != self.charged_input.0 as usize
-            && let Some(memory) = self.peer.sink().memory()
-        {
-            self.charged_input.set(kept, memory);
+        if kept == 0 {
+            self.charged_input = None;
+            return;
         }
-    }
-
-    /// Gives back what is charged.
-    pub(super) fn release_kept_input(&mut self) {
-        if let Some(memory) = self.peer.sink().memory() {
-            self.charged_input.set(0, memory);
-        }
+        let memory = self.peer.sink().memory();
+        self.charged_input.get_or_insert_with(|| Box::new(MemoryCharge::new(memory))).set(kept);
     }
 
     /// Returns the bytes of the unfinished line, of held input, and of an input line. While input is held the kernel's

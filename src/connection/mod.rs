@@ -27,6 +27,7 @@ mod timers;
 
 use crate::config::{Live, Motd};
 use crate::limits::login_queue::LoginTicket;
+use crate::limits::memory::MemoryCharge;
 use crate::limits::rate::RateLimiter;
 use crate::net::{ListenerProtocol, PeerAddress, Socket};
 use crate::peer::{OutputOp, Peer, PeerId};
@@ -37,7 +38,6 @@ use delayed_line::DelayedLine;
 use display::LineDisplay;
 use input_flush::InputFlush;
 pub(crate) use input_flush::UnflushedInputs;
-use input_memory::ChargedInput;
 use lines::BlockedInput;
 use login::{LoginAttempts, login_attempts};
 use poll_slice::PollSlice;
@@ -109,8 +109,8 @@ pub(crate) struct Connection {
     byte_rate: RateLimiter,
     /// The work of the current poll.
     slice: PollSlice,
-    /// The bytes of unfinished and held input that are charged to the memory budget.
-    charged_input: ChargedInput,
+    /// The charge of unfinished and held input to the memory budget; `None` while no input is kept.
+    charged_input: Option<Box<MemoryCharge>>,
     deadlines: Deadlines,
     /// Completes when the server begins to end, or when the connection has to make way for another one; `None` after the
     /// JOIN line: from then on the room's SHUTDOWN event replaces it.
@@ -157,7 +157,7 @@ impl Connection {
             line_rate: RateLimiter::new(Instant::now().into_std()),
             byte_rate: RateLimiter::new(Instant::now().into_std()),
             slice: PollSlice::default(),
-            charged_input: ChargedInput::default(),
+            charged_input: None,
             deadlines,
             shutdown: Some(Box::pin(login_ticket.ended())),
             output_status: OutputStatus::Empty,
