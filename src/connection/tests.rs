@@ -169,24 +169,32 @@ fn tight_settings() -> Settings {
     settings
 }
 
+/// Lets `panic` end a connection of alice three times, and waits until everything of it is released. Alice's client stays
+/// open meanwhile.
+fn repeat_beside_witness(address: SocketAddr, stats: &ServerStats, panic: impl Fn(&mut Client, &mut Client)) {
+    let mut witness = Client::join(address, "room", "witness");
+    wait_until("the passes of the join have ended", || stats.memory().used() == 0);
+    for _ in 0..3 {
+        let mut alice = Client::join(address, "room", "alice");
+        witness.expect(&["alice has joined"]);
+        panic(&mut witness, &mut alice);
+        wait_until("the place is free", || stats.connections() == 1);
+        wait_until("the memory is released", || stats.memory().used() == 0);
+    }
+}
+
 /// The panic comes while input is charged to the memory budget, with all of the address's connections taken. Then the
 /// server's end must not wait for the input of the connection.
 #[test]
 fn panic_releases_memory_and_the_place_of_the_address_and_shutdown_waits_for_nothing() {
     let log = serve_with(tight_settings(), |address, stats| {
-        let mut witness = Client::join(address, "room", "witness");
-        wait_until("the passes of the join have ended", || stats.memory().used() == 0);
-        for _ in 0..3 {
-            let mut alice = Client::join(address, "room", "alice");
-            witness.expect(&["alice has joined"]);
+        repeat_beside_witness(address, &stats, |witness, alice| {
             alice.send(&"x".repeat(10_000));
             wait_until("the unfinished line is charged", || stats.memory().used() == 10_000);
             alice.send(&format!("\n{PANIC}\n{}", "y".repeat(10_000)));
             // The panic comes before the lines of the same read are sent.
             witness.expect(&["alice has left"]);
-            wait_until("the place is free", || stats.connections() == 1);
-            wait_until("the memory is released", || stats.memory().used() == 0);
-        }
+        });
     });
     assert_eq!(log.matches("a connection panicked").count(), 3, "{log}");
     assert!(!log.contains("lines that were received but not sent"), "shutdown waited for a connection: {log}");
@@ -196,11 +204,7 @@ fn panic_releases_memory_and_the_place_of_the_address_and_shutdown_waits_for_not
 #[test]
 fn panic_of_the_encoder_ends_its_connection_alone_and_releases_everything() {
     let log = serve_with(tight_settings(), |address, stats| {
-        let mut witness = Client::join(address, "room", "witness");
-        wait_until("the passes of the join have ended", || stats.memory().used() == 0);
-        for _ in 0..3 {
-            let mut alice = Client::join(address, "room", "alice");
-            witness.expect(&["alice has joined"]);
+        repeat_beside_witness(address, &stats, |witness, alice| {
             alice.send("/time on\n");
             let mut reply = String::new();
             alice.0.read_line(&mut reply).unwrap();
@@ -214,9 +218,7 @@ fn panic_of_the_encoder_ends_its_connection_alone_and_releases_everything() {
             }
             seen.sort();
             assert_eq!(seen, ["alice has left\n", "witness: next\n"]);
-            wait_until("the place is free", || stats.connections() == 1);
-            wait_until("the memory is released", || stats.memory().used() == 0);
-        }
+        });
     });
     assert_eq!(log.matches("cause=\"an encoded line asked for a panic").count(), 3, "{log}");
     assert_eq!(log.matches("reason=\"panic\"").count(), 3, "{log}");

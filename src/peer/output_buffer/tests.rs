@@ -4,6 +4,7 @@ use super::*;
 use crate::limits::memory::{BacklogOwner, UNBLOCKED_ALLOWANCE};
 use crate::peer::deferred_list::Deferrable as _;
 use crate::peer::line_batch::EncodedBatch;
+use crate::peer::tests::ChargedSink;
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::sync::Mutex;
@@ -484,19 +485,6 @@ proptest! {
     }
 }
 
-/// A pipe whose peer's output is charged to a budget.
-struct ChargedPipe(Pipe, Arc<MemoryBudget>);
-
-impl ByteSink for ChargedPipe {
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
-    }
-
-    fn memory(&self) -> Option<&Arc<MemoryBudget>> {
-        Some(&self.1)
-    }
-}
-
 /// Owns a backlog and does nothing.
 struct Owner;
 
@@ -522,7 +510,7 @@ fn thousands(lines: usize) -> String {
 fn slow_readers_of_one_batch_are_charged_for_it_once() {
     let budget = MemoryBudget::new(1 << 30);
     let batch = batch(&thousands(100));
-    let mut states: Vec<_> = (0..10).map(|_| (None, ChargedPipe(Pipe::default(), Arc::clone(&budget)))).collect();
+    let mut states: Vec<_> = (0..10).map(|_| (None, ChargedSink(Pipe::default(), Arc::clone(&budget)))).collect();
     for (state, pipe) in &mut states {
         put(state, &batch, settings(1 << 20), pipe);
     }
@@ -539,7 +527,7 @@ fn slow_readers_of_one_batch_are_charged_for_it_once() {
 #[test]
 fn reader_that_keeps_up_charges_nothing() {
     let budget = MemoryBudget::new(1 << 30);
-    let pipe = ChargedPipe(Pipe::allowing(1 << 20), Arc::clone(&budget));
+    let pipe = ChargedSink(Pipe::allowing(1 << 20), Arc::clone(&budget));
     let settings = OutputSettings { limit: 1 << 20, allowance: UNBLOCKED_ALLOWANCE, route: Route::Buffered };
     let mut state = None;
     put(&mut state, &batch("short\n"), settings, &pipe);
@@ -553,7 +541,7 @@ fn backlog_is_a_quarter_under_high_pressure_and_one_line_without_memory() {
     for (used, kept) in [(0, 40), (800 << 20, 10), (1 << 30, 1)] {
         let budget = MemoryBudget::new(1 << 30);
         budget.charge(used);
-        let pipe = ChargedPipe(Pipe::default(), Arc::clone(&budget));
+        let pipe = ChargedSink(Pipe::default(), Arc::clone(&budget));
         let mut state = None;
         let outcome = put(&mut state, &batch(&thousands(100)), settings(40_000), &pipe);
         assert!(outcome.skipped);
@@ -611,14 +599,14 @@ fn steps() -> impl Strategy<Value = Vec<(Step, usize)>> {
 }
 
 proptest! {
-    /// Whatever three peers of a room do, also in a panic: all that was charged is released, and meanwhile the charge is
+    /// Three peers of a room take any steps, also in a panic: all that was charged is released, and meanwhile the charge is
     /// at least what the buffers hold of their own.
     #[test]
     fn charged_memory_is_released(steps in steps(), routes in prop::array::uniform3(0usize..3), ceiling in 0u64..600_000) {
         let budget = MemoryBudget::new(ceiling);
         let routes = routes.map(|route| [Route::DirectLf, Route::DirectCrLf, Route::Buffered][route]);
         let settings = routes.map(|route| OutputSettings { limit: 50_000, allowance: 10_000, route });
-        let pipe = ChargedPipe(Pipe::default(), Arc::clone(&budget));
+        let pipe = ChargedSink(Pipe::default(), Arc::clone(&budget));
         let mut states: [LockState<OutputBuffer>; 3] = [None, None, None];
         let owner: Arc<dyn BacklogOwner> = Arc::new(Owner);
         for (step, peer) in steps {
@@ -765,7 +753,7 @@ fn a_put_and_a_drain_use_the_route_that_they_are_given() {
 #[test]
 fn a_put_that_the_sink_takes_whole_blocks_nothing_and_charges_no_kernel_buffer() {
     let budget = MemoryBudget::new(1 << 30);
-    let pipe = ChargedPipe(Pipe::allowing(100), Arc::clone(&budget));
+    let pipe = ChargedSink(Pipe::allowing(100), Arc::clone(&budget));
     let mut state = Some(Box::new(OutputBuffer::new(settings(100), Some(&budget))));
     let outcome = put(&mut state, &batch("a\n"), settings(100), &pipe);
     assert_eq!(outcome, PutOutcome { writes: 1, ..PutOutcome::default() });
@@ -820,7 +808,7 @@ fn lines_that_are_refused_without_memory_are_demand_for_it() {
     let mut large = OutputBuffer::new(settings(1 << 20), Some(&budget));
     large.put_text(&thousands(100), &Pipe::default());
     budget.charge(1 << 20);
-    let pipe = ChargedPipe(Pipe::default(), Arc::clone(&budget));
+    let pipe = ChargedSink(Pipe::default(), Arc::clone(&budget));
     let mut state = None;
     put(&mut state, &batch("a\n"), settings(1 << 20), &pipe);
     let owner = Arc::new(Asked(AtomicBool::new(false)));

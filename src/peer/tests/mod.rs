@@ -479,10 +479,10 @@ fn concurrent_deliveries_and_drains_account_for_each_line() {
     assert_eq!(peer.close_and_count(), count_lines(text.as_bytes()), "notices and replies are counted, too");
 }
 
-/// A pipe whose peer's output is charged to a budget.
-struct ChargedPipe(Pipe, Arc<MemoryBudget>);
+/// A sink whose peer's output is charged to a budget.
+pub(super) struct ChargedSink<S>(pub(super) S, pub(super) Arc<MemoryBudget>);
 
-impl ByteSink for ChargedPipe {
+impl<S: ByteSink> ByteSink for ChargedSink<S> {
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.0.try_write(bytes)
     }
@@ -498,7 +498,7 @@ fn largest_backlog_of_a_blocked_peer_is_asked_to_drop_its_lines_at_the_ceiling()
     for slow_reader in [SlowReader::Skip, SlowReader::Kick] {
         let budget = MemoryBudget::new(1 << 20);
         let [small, large] = [1, 2].map(|id| {
-            let pipe = ChargedPipe(Pipe::default(), Arc::clone(&budget));
+            let pipe = ChargedSink(Pipe::default(), Arc::clone(&budget));
             Arc::new(Peer::new(PeerId(id), 1 << 20, slow_reader, pipe))
         });
         let (mut metrics, context) = (MetricsDelta::default(), Context::from_waker(Waker::noop()));

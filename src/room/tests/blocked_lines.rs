@@ -144,14 +144,20 @@ async fn shutdown_waits_until_all_blocked_lines_are_said() {
     assert!(room.roster().is_empty() && room.inbox.is_empty() && room.inbox.pending() == 0);
 }
 
-/// Lines that come while the shutdown waits would delay it for ever if the room took them.
-#[tokio::test]
-async fn lines_sent_after_a_shutdown_that_waits_are_dropped_and_their_sender_is_told() {
+/// Returns a room with members, three senders of blocked lines among them, and a shutdown after those lines.
+async fn room_that_waits_to_shut_down() -> (Room, Vec<Arc<Peer<TextSink>>>) {
     let (room, peers) = full_room(400).await;
     for sender in &peers[1..4] {
         send_blocked(&room, sender, &format!("{}: {}\n", joiner(sender).key.name, "x".repeat(60)));
     }
     push(&room, [Operation::Shutdown]);
+    (room, peers)
+}
+
+/// Lines that come while the shutdown waits would delay it for ever if the room took them.
+#[tokio::test]
+async fn lines_sent_after_a_shutdown_that_waits_are_dropped_and_their_sender_is_told() {
+    let (room, peers) = room_that_waits_to_shut_down().await;
     let counters = Counters::default();
     let mut run = pin!(room.run_passes(&counters));
     let mut poll = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
@@ -171,11 +177,7 @@ async fn lines_sent_after_a_shutdown_that_waits_are_dropped_and_their_sender_is_
 
 #[tokio::test]
 async fn lines_of_an_unblocked_sender_are_dropped_after_a_shutdown_that_waits() {
-    let (room, peers) = full_room(400).await;
-    for sender in &peers[1..4] {
-        send_blocked(&room, sender, &format!("{}: {}\n", joiner(sender).key.name, "x".repeat(60)));
-    }
-    push(&room, [Operation::Shutdown]);
+    let (room, peers) = room_that_waits_to_shut_down().await;
     let counters = Counters::default();
     let mut run = pin!(room.run_passes(&counters));
     let mut poll = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
