@@ -26,7 +26,7 @@ const MAX_KEPT: usize = 16_384;
 /// most, so the queues shrink while connections come.
 const SWEPT_AT_ONCE: usize = 4;
 
-/// What counts as one address: peers that share it share their bounds.
+/// The key of one address: peers with the same key share their bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum AddressKey {
     /// One IPv4 address.

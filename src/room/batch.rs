@@ -84,7 +84,7 @@ pub(crate) struct Batch {
     pub(super) metrics: MetricsDelta,
 }
 
-/// What a batch hands on to the next one.
+/// The state that a batch hands on to the next one.
 #[derive(Default)]
 pub(crate) struct CarriedState {
     /// True if the room is shut down.
@@ -116,7 +116,7 @@ pub(crate) struct CommittedBatch {
     pub(crate) fanout: Fanout,
     /// The number of operations that are complete with the batch, and which the inbox still counts.
     pub(crate) operations: usize,
-    /// What the next batch begins with.
+    /// The state with which the next batch begins.
     pub(crate) carried: CarriedState,
     /// The work done so far.
     pub(crate) metrics: MetricsDelta,

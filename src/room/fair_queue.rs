@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 /// The lines of blocked senders, at most one entry for each sender.
 ///
-/// This is self-clocked fair queueing (Golestani, INFOCOM 1994): an entry's finish tag is the virtual time at which it
+/// The queue is a self-clocked fair queue (Golestani, INFOCOM 1994): an entry's finish tag is the virtual time at which it
 /// comes plus its bytes, the smallest tag is taken first, and the virtual time is the tag of the entry taken last. So two
 /// senders that always have an entry in the queue are served equal numbers of bytes, within one entry, and a short line
 /// is taken before the longer entries that came with it or later.

@@ -134,7 +134,7 @@ pub(crate) enum Addressee {
     LastWhisperer,
 }
 
-/// What became of lines that were sent.
+/// The outcome of a send of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a sender of blocked lines waits for INBOX_READY"]
 pub enum SendStatus {

@@ -54,7 +54,7 @@ pub(super) struct Admission {
     next_id: AtomicU64,
 }
 
-/// What admissions know of the connections.
+/// The connections as admissions know them.
 #[derive(Debug)]
 struct Records {
     addresses: AddressBook,
@@ -64,15 +64,15 @@ struct Records {
 /// The decision on an accepted connection.
 #[derive(Debug)]
 pub(super) enum Admitted {
-    /// It is served.
+    /// The connection is served.
     Serve(Entrant),
     /// An older connection makes way for it.
     Wait(WaitingEntrant),
-    /// It is refused.
+    /// The connection is refused.
     Refuse(RefusalReason),
 }
 
-/// What an admitted connection gets.
+/// The number, the place and the login ticket of an admitted connection.
 #[derive(Debug)]
 pub(super) struct Entrant {
     pub(super) id: PeerId,
@@ -83,7 +83,7 @@ pub(super) struct Entrant {
 /// A connection that waits for a place.
 pub(super) struct WaitingEntrant {
     place: PendingPermit,
-    /// Its descriptor's part of the reserve.
+    /// The part of the reserve that the connection's descriptor takes.
     _reserve: Permit,
 }
 

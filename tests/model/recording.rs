@@ -4,7 +4,7 @@ use crate::script::{End, Packets, room_of};
 use crate::wording::{SHUTTING_DOWN, WELCOME};
 use std::collections::HashSet;
 
-/// What one client has sent and received.
+/// The bytes that one client has sent and received.
 #[derive(Debug)]
 pub struct Recording {
     pub end: End,

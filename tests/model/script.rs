@@ -22,7 +22,7 @@ pub struct Script {
     pub workers: usize,
     /// Lines a second of a connection; 0 for no limit.
     pub rate: u32,
-    /// What the anchors do; they never move.
+    /// The actions of the anchors, which never move.
     pub anchors: Vec<Vec<Action>>,
     pub clients: Vec<ClientScript>,
     /// Whether the server shuts down as soon as all bytes are sent, and not after it has served them.
@@ -66,7 +66,7 @@ pub enum End {
     Reset,
 }
 
-/// What one client sends, and what it calls itself.
+/// The actions of one client, and its name.
 pub struct Packets {
     /// Each is one write.
     pub writes: Vec<String>,

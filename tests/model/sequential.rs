@@ -72,7 +72,7 @@ struct Client {
     kind: ClientKind,
     /// Whether the client reads.
     reads: bool,
-    /// What was received and not compared yet.
+    /// The bytes that were received and not compared yet.
     received: Vec<u8>,
     /// The number of output lines that were compared.
     compared: usize,
@@ -180,7 +180,7 @@ impl<'a> Case<'a> {
         if rooms == 0 { Ok(()) } else { Err(format!("{rooms} rooms are left without a member")) }
     }
 
-    // What clients do.
+    // Steps of clients.
 
     async fn connect(&mut self, slot: usize, kind: ClientKind) -> Result<(), String> {
         let socket = self.server.connect(kind.is_tcp).map_err(|error| error.to_string())?;
@@ -256,7 +256,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    // What the server does.
+    // Steps of the server.
 
     /// Waits until every client that reads has received what the model says, and until the server has closed the
     /// connections that have ended.

@@ -41,7 +41,7 @@ struct InputLine {
     arrival: Arrival,
 }
 
-/// What a step has caused: events, and bytes for the terminal.
+/// The effects of a step: events, and bytes for the terminal.
 type Outcome = (Vec<EditorEvent>, Vec<u8>);
 
 impl InputLine {

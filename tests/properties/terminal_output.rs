@@ -6,7 +6,7 @@ use unicode_width::UnicodeWidthChar;
 /// The widest row of the input line, in columns.
 pub(super) const WIDEST_ROW: usize = 500;
 
-/// What an output may hold.
+/// The bytes that an output may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Allowed {
     /// One row: text, moves within the row, erasures, the bell.

@@ -58,7 +58,7 @@ struct Open {
     end_at: Option<Tick>,
 }
 
-/// What a step did.
+/// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// The client waits for its socket or for a tick.

@@ -55,7 +55,7 @@ pub enum Room {
 pub enum Writes {
     /// No segment.
     Nothing,
-    /// These segments in turn, again and again. In each one `{n}` stands for the number of the segment, `{s}` for the
+    /// The segments in turn, again and again. In each one `{n}` stands for the number of the segment, `{s}` for the
     /// number of the socket and `{c}` for the number of the socket's connection.
     Cycle(&'static [&'static [u8]]),
     /// Segments that a function appends to the given bytes.

@@ -27,7 +27,7 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 /// Time within which the server must answer the probe.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a server without clients uses.
+/// The resources that a server without clients uses.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Rest {
     /// Open descriptors.

@@ -84,7 +84,7 @@ impl MemoryPeak {
     }
 }
 
-/// What was seen of one kind in one round.
+/// The observations of one kind in one round.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Observation {
     /// The phase in which the control server was attacked.
@@ -97,7 +97,7 @@ pub struct Observation {
     pub idle_after: Option<f64>,
     /// Descriptors of the server that the attack left open.
     pub descriptors_left: u64,
-    /// What a probe saw of rooms and members that the attack left; empty where it saw itself only.
+    /// The rooms and members that the attack left, as a probe saw them; empty where the probe saw itself only.
     pub left_over: String,
     /// How the server ended; empty while it runs.
     pub server_ended: String,
