@@ -7,6 +7,7 @@ mod common;
 use common::telnet::AGREEMENT_WITHOUT_WINDOW;
 use common::{Client, DEADLINE, ServerProcess, TestServer, read_lines_and_skip_notices, test_settings};
 use roomcast::SlowReader;
+use std::num::NonZeroU32;
 use std::sync::mpsc;
 use std::thread;
 
@@ -137,14 +138,17 @@ fn reader_with_an_input_line_gets_long_lines_with_a_short_backlog() {
     }
 }
 
-/// The pass has a megabyte and more for a reader whose own task had no turn to write it yet.
+/// The pass has half a megabyte at once for a reader whose own task had no turn to write it yet, and a megabyte a second after
+/// that. The kernel's buffers are small, so a reader that a busy machine stops for a second would be a slow one.
 #[test]
 fn reader_with_an_input_line_loses_no_line_of_a_paste() {
     const LINES: usize = 100;
     for (slow_reader, workers) in [(SlowReader::Skip, 1), (SlowReader::Skip, 2), (SlowReader::Kick, 2)] {
         let server = TestServer::start_with(test_settings(|settings| {
             settings.network.workers = Some(workers);
-            (settings.live.rate, settings.live.byte_rate) = (0, 0);
+            settings.live.rate = 0;
+            settings.live.byte_rate = 1 << 20;
+            settings.live.byte_burst = NonZeroU32::new(512 << 10).unwrap();
             settings.live.slow_reader = slow_reader;
         }));
         let (mut bob, mut alice) = server.join_pair("room", "bob", "alice");
