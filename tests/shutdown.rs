@@ -4,7 +4,8 @@
 
 mod common;
 
-use common::{Client, DEADLINE, ServerProcess, TestServer, test_settings, wait_until};
+use common::{Client, DEADLINE, LOOPBACK, ServerProcess, TestServer, test_settings, wait_until};
+use roomcast::{BoundAddress, Server};
 use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
@@ -44,6 +45,32 @@ fn clients_that_join_during_shutdown_are_members_or_refused() {
             }
         }
         server.wait_for_exit();
+    }
+}
+
+/// A client in the kernel's queue has its connection, and does not know that the server has not accepted it.
+#[test]
+fn clients_in_the_accept_queue_are_told_about_the_shutdown() {
+    const CLIENTS: usize = 8;
+    let settings = test_settings(|settings| settings.network.listen = vec![LOOPBACK]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let reading = runtime.block_on(async {
+        let server = Server::bind(&settings, CLIENTS).unwrap();
+        let Some(BoundAddress::Tcp(address)) = server.addresses().pop() else {
+            panic!("the listener is a TCP listener")
+        };
+        let reading = (0..CLIENTS).map(|n| {
+            let mut client = Client::connect_raw(address);
+            client.send(format!("JOIN room u{n}\n"));
+            thread::spawn(move || client.read_to_end())
+        });
+        let reading: Vec<_> = reading.collect();
+        server.run(async {}).await;
+        reading
+    });
+    for client in reading {
+        let seen = client.join().unwrap();
+        assert!(seen.len() == 2 && seen[0] == "ERROR" && seen[1].contains("shutting down"), "{seen:?}");
     }
 }
 

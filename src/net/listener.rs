@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 /// Connections that the kernel may queue until they are accepted; it cuts this to `somaxconn`.
-const ACCEPT_QUEUE: i32 = 4096;
+pub(crate) const ACCEPT_QUEUE: u16 = 4096;
 
 /// A socket that listens.
 #[derive(Debug)]
@@ -131,6 +131,19 @@ impl Listener {
             }
         }
     }
+
+    /// Returns a connection that the system has queued, whether or not the runtime knows of one; `None` when the queue is
+    /// empty or the system fails to accept.
+    pub(crate) fn accept_queued(&self) -> Option<(TcpStream, PeerAddress)> {
+        let listener = match &self.io {
+            Listening::Tcp(listener) => SockRef::from(listener),
+            Listening::Unix(listener) => SockRef::from(listener),
+        };
+        let (socket, address) = listener.accept().ok()?;
+        socket.set_nonblocking(true).ok()?;
+        let address = address.as_socket().map_or(PeerAddress::Unix, PeerAddress::from_tcp);
+        Some((TcpStream::from_std(socket.into()).ok()?, address))
+    }
 }
 
 fn hint(address: &BoundAddress, error: &io::Error) -> String {
@@ -244,7 +257,7 @@ fn remove_stale_socket(path: &Path, address: &SockAddr) -> io::Result<()> {
 fn start_listening(socket: &Socket) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     set_buffer_sizes(&SockRef::from(socket))?;
-    socket.listen(ACCEPT_QUEUE)
+    socket.listen(ACCEPT_QUEUE.into())
 }
 
 #[cfg(test)]

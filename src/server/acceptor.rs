@@ -1,13 +1,14 @@
 //! The acceptor: one task a listener, which no error ends and none makes spin.
 
 use crate::connection::{Connection, ServerContext};
-use crate::net::{Listener, ListenerProtocol, PeerAddress, Socket};
+use crate::net::{ACCEPT_QUEUE, Listener, ListenerProtocol, PeerAddress, Socket};
 use crate::server::admission::{Admission, Admitted, Entrant, WaitingEntrant};
 use crate::server::refusal::{RefusalReason, refuse};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -59,6 +60,17 @@ impl Acceptor {
                 }
             }
         }
+        refuse_queued(&listener, &starter).await;
+    }
+}
+
+/// Refuses the connections that wait in the kernel's queue: their clients have a connection, and a listener that is closed
+/// would reset it without a word. Refuses at most as many as the queue holds, because others may connect meanwhile.
+async fn refuse_queued(listener: &Listener, starter: &Starter) {
+    for _ in 0..ACCEPT_QUEUE {
+        let Some((stream, address)) = listener.accept_queued() else { break };
+        starter.refuse(stream, address, RefusalReason::Shutdown);
+        yield_now().await;
     }
 }
 

@@ -24,7 +24,7 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 pub const WELCOME: &str = "Welcome! Use the command:\nJOIN <ROOMNAME> <USERNAME>\n";
 
 /// A listener on a free port of the loopback interface.
-const LOOPBACK: ListenAddress = ListenAddress::Tcp { ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 0 };
+pub const LOOPBACK: ListenAddress = ListenAddress::Tcp { ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 0 };
 
 /// A server inside this process. Dropping it stops it and waits for its end.
 pub struct TestServer {
