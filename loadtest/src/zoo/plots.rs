@@ -27,6 +27,9 @@ pub fn latency_plot(result: &ZooResult) -> Result<String> {
     dot_plot("99th percentile of the good clients' latency", &Axis::logarithmic("p99", &label), &names, &series)
 }
 
+/// The most points of a series: a soak of half an hour has 1,800 samples, which no plot of this width can show.
+const MAX_POINTS: usize = 180;
+
 /// Draws memory, descriptors and 99th percentiles of a soak over time, one chart above the other.
 ///
 /// # Errors
@@ -34,9 +37,9 @@ pub fn latency_plot(result: &ZooResult) -> Result<String> {
 pub fn soak_plot(soak: &SoakResult) -> Result<String> {
     let seconds = |value: f64| format!("{value:.0} s");
     let x = Axis::linear("time", &seconds);
-    let samples = |name: &str, value: &dyn Fn(&super::result::SoakSample) -> f64| Series {
-        name: name.into(),
-        points: soak.samples.iter().map(|sample| (sample.at, value(sample))).collect(),
+    let samples = |name: &str, value: &dyn Fn(&super::result::SoakSample) -> f64| {
+        let points: Vec<(f64, f64)> = soak.samples.iter().map(|sample| (sample.at, value(sample))).collect();
+        Series { name: name.into(), points: highest_of_each_stretch(&points) }
     };
     let memory = [
         samples("RSS", &|sample| mebibytes(sample.rss)),
@@ -61,6 +64,12 @@ pub fn soak_plot(soak: &SoakResult) -> Result<String> {
     Ok(crate::plot::stack(&charts))
 }
 
+/// Returns the highest point of each stretch of the points, which has as many of them as [`MAX_POINTS`] requires.
+fn highest_of_each_stretch(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let stretches = points.chunks(points.len().div_ceil(MAX_POINTS).max(1));
+    stretches.filter_map(|stretch| stretch.iter().copied().max_by(|one, other| one.1.total_cmp(&other.1))).collect()
+}
+
 /// Returns a label for microseconds.
 fn time_label(us: f64) -> String {
     let time = Duration::try_from_secs_f64(us / 1e6).unwrap_or_default();
@@ -70,4 +79,20 @@ fn time_label(us: f64) -> String {
 /// Returns bytes in MiB, so that the axis marks round numbers.
 fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_series_keeps_the_highest_point_of_each_stretch() {
+        let mut points: Vec<(f64, f64)> = (0..1_800).map(|at| (f64::from(at), 1.0)).collect();
+        points[1_234].1 = 9.0;
+        let shown = highest_of_each_stretch(&points);
+        assert_eq!(shown.len(), MAX_POINTS);
+        assert!(shown.contains(&(1_234.0, 9.0)), "a peak stays visible");
+        assert_eq!(highest_of_each_stretch(&points[..7]), points[..7], "a short series is shown whole");
+        assert_eq!(highest_of_each_stretch(&[]), []);
+    }
 }

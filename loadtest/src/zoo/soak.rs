@@ -25,8 +25,10 @@ const LEAST_CHURNS: u64 = 12;
 const PERIOD: usize = 10;
 /// Periods of a soak that is shorter than several of them.
 const LEAST_PERIODS: usize = 12;
-/// One part in this many of the time counts as warm-up.
-const WARMUP_PARTS: usize = 10;
+/// Seconds of a soak that count as its warm-up: the server's pools and the kernel's buffers grow to what the attack needs.
+const WARMUP: usize = 20;
+/// The least and the most percent of a soak that count as its warm-up.
+const WARMUP_PERCENT: (usize, usize) = (10, 33);
 /// The factor by which memory may grow from the first to the last third.
 const MEMORY_FACTOR: f64 = 1.2;
 /// Bytes of growth that count as noise.
@@ -91,7 +93,7 @@ impl Churn<'_> {
     fn on_progress(&mut self, sending: bool) {
         if !sending || interrupt::caught_signal().is_some() {
             self.stop_attack();
-        } else if now() >= self.next && self.failure.is_none() {
+        } else if now() >= self.next {
             self.stop_attack();
             self.order.seed = self.order.seed.wrapping_add(1);
             self.next = now() + self.interval;
@@ -136,10 +138,12 @@ pub fn judge_soak(soak: &mut SoakResult, limits: &Limits) {
     if !soak.phase.problem.is_empty() {
         soak.faults.push(soak.phase.problem.clone());
     }
+    // There is a sample for each second.
+    let warmup = (100 * WARMUP / soak.samples.len().max(1)).clamp(WARMUP_PERCENT.0, WARMUP_PERCENT.1);
     let of = |part: fn(&SoakSample) -> f64| soak.samples.iter().map(part).collect::<Vec<_>>();
-    let memory = thirds(&of(|sample| (sample.rss + sample.kernel) as f64), mean);
-    let descriptors = thirds(&of(|sample| sample.descriptors as f64), median);
-    let p99 = thirds(&soak.p99_us.iter().map(|period| period.1 as f64).collect::<Vec<_>>(), median);
+    let memory = thirds(&of(|sample| (sample.rss + sample.kernel) as f64), warmup, mean);
+    let descriptors = thirds(&of(|sample| sample.descriptors as f64), warmup, median);
+    let p99 = thirds(&soak.p99_us.iter().map(|period| period.1 as f64).collect::<Vec<_>>(), warmup, median);
     let (Some(memory), Some(descriptors), Some(p99)) = (memory, descriptors, p99) else {
         soak.faults.push("too few samples to compare: raise --soak".into());
         return;
@@ -162,9 +166,10 @@ pub fn judge_soak(soak: &mut SoakResult, limits: &Limits) {
     }
 }
 
-/// Returns a figure of the first and of the last third of values, the warm-up excluded; `None` with too few values.
-fn thirds(values: &[f64], figure: fn(&[f64]) -> f64) -> Option<(f64, f64)> {
-    let rest = &values[values.len().div_ceil(WARMUP_PARTS)..];
+/// Returns a figure of the first and of the last third of values, without the first `warmup` percent; `None` with too few
+/// values.
+fn thirds(values: &[f64], warmup: usize, figure: fn(&[f64]) -> f64) -> Option<(f64, f64)> {
+    let rest = &values[(values.len() * warmup).div_ceil(100)..];
     let third = rest.len() / 3;
     (third > 0).then(|| (figure(&rest[..third]), figure(&rest[rest.len() - third..])))
 }
@@ -222,7 +227,7 @@ mod tests {
     fn flat_soak_is_good() {
         assert_eq!(judged(|_, _, _| ()), Vec::<String>::new());
         let warm_up = |share: f64, sample: &mut SoakSample, _: &mut u64| {
-            if share < 0.08 {
+            if share < 0.2 {
                 *sample = SoakSample { descriptors: 3, ..SoakSample::default() };
             }
         };
