@@ -2,28 +2,23 @@
 //!
 //! Which lines are kept, dropped, told and encoded is decided here. Nothing here takes the write lock: its holder calls.
 
+mod drain;
+mod keep;
+
 use crate::limits::memory::{
     CHARGE_UNIT, KERNEL_SEND_BUFFER, MemoryBudget, MemoryCharge, MemoryPressure, RegisteredBacklog,
 };
 use crate::peer::byte_sink::ByteSink;
-use crate::peer::line_batch::{DropPrecedence, LineBatch, count_lines, extend_with_cr};
-use crate::peer::output::{DrainStatus, Encode, OutputOp, OutputSettings, PutOutcome};
+use crate::peer::line_batch::{DropPrecedence, LineBatch, count_lines};
+use crate::peer::output::{OutputOp, OutputSettings, PutOutcome};
 use crate::peer::route::Route;
 use crate::peer::waiting_output::{DroppedLines, SegmentKind, WaitingOutput};
 use crate::peer::write_lock::LockState;
-use crate::text::messages;
 use crate::text::time::Minute;
-use memchr::{memchr, memrchr};
+use memchr::memchr;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-
-/// The most bytes of lines that are encoded at a time: a slow reader's waiting lines stay lines, which are shorter,
-/// until they are about to be written.
-const ENCODED_AT_A_TIME: usize = 32 << 10;
-
-/// The most times that lines are encoded for one stretch if nothing comes of them.
-const EMPTY_ENCODINGS: usize = 4;
 
 /// The capacity for bytes that are no lines beyond the backlog's bound: Linux telnet shows nothing before the answer to
 /// its timing mark, so a full backlog must not drop that answer.
@@ -207,82 +202,6 @@ impl OutputBuffer {
         }
     }
 
-    /// Writes one stretch of what waits. `encode` is asked on [`Route::Buffered`].
-    pub(crate) fn drain(
-        &mut self,
-        route: Route,
-        encode: Option<Encode<'_>>,
-        sink: &(impl ByteSink + ?Sized),
-    ) -> DrainStatus {
-        self.settings.route = route;
-        self.encode_waiting(encode);
-        let status = self.write_encoded(sink);
-        self.update_charge();
-        status
-    }
-
-    /// Writes encoded bytes.
-    fn write_encoded(&mut self, sink: &(impl ByteSink + ?Sized)) -> DrainStatus {
-        let stretch = self.encoded.as_slices().0;
-        if stretch.is_empty() {
-            if !self.is_empty() {
-                // The peer is shown none of the lines that were encoded, and more wait.
-                return DrainStatus::Progress(0);
-            }
-            (self.encoded, self.waiting) = (VecDeque::new(), WaitingOutput::default());
-            self.kernel_full &= self.closed;
-            self.registration = None;
-            return DrainStatus::Empty;
-        }
-        match sink.try_write(stretch) {
-            Ok(count) => {
-                self.sink_blocked = false;
-                self.encoded.drain(..count);
-                DrainStatus::Progress(count)
-            }
-            Err(error) if is_transient(&error) => {
-                (self.sink_blocked, self.kernel_full) = (true, true);
-                DrainStatus::Blocked
-            }
-            Err(_) => {
-                self.close();
-                DrainStatus::Failed
-            }
-        }
-    }
-
-    /// Encodes waiting lines until something is encoded, at most [`EMPTY_ENCODINGS`] times: a peer may be shown none of
-    /// some lines.
-    fn encode_waiting(&mut self, mut encode: Option<Encode<'_>>) {
-        for _ in 0..EMPTY_ENCODINGS {
-            if !self.encoded.is_empty() || self.is_empty() {
-                break;
-            }
-            self.encode_next(&mut encode);
-        }
-    }
-
-    /// Encodes the next waiting lines, where nothing encoded is left.
-    fn encode_next(&mut self, encode: &mut Option<Encode<'_>>) {
-        if self.waiting.is_empty() {
-            self.tell_gap();
-        }
-        let mut taken = Vec::new();
-        match (self.waiting.take_front(ENCODED_AT_A_TIME, &mut taken), self.settings.route, encode) {
-            (None, _, _) => {}
-            (Some(SegmentKind::Raw), _, _) => {
-                // As above: these bytes are no lines, but are counted as such when they are thrown away.
-                self.lines += count_lines(&taken);
-                self.encoded.extend(taken);
-            }
-            (Some(SegmentKind::Lines(minute)), Route::Buffered, Some(encode)) => {
-                encode(&taken, minute, &mut self.encoded);
-            }
-            (Some(SegmentKind::Lines(_)), Route::DirectCrLf, _) => extend_with_cr(&mut self.encoded, &taken),
-            (Some(SegmentKind::Lines(_)), _, _) => self.encoded.extend(taken),
-        }
-    }
-
     /// Takes nothing any more, and frees what waited: that is lost.
     pub(crate) fn close(&mut self) {
         self.closed = true;
@@ -340,19 +259,6 @@ impl OutputBuffer {
         self.encoded.is_empty() && self.waiting.is_empty() && self.gap == 0
     }
 
-    /// Returns the bytes that count against the backlog's limit.
-    fn held(&self) -> usize {
-        let encoded = if self.settings.route == Route::Buffered { 0 } else { self.encoded.len() };
-        self.waiting.weight() + encoded
-    }
-
-    /// Returns the bound of the backlog for new lines (rules 6 and 7).
-    fn limit(&self) -> usize {
-        let limit = self.settings.limit / if self.made_under_pressure { 4 } else { 1 };
-        let is_allowed = !self.sink_blocked && self.charge.pressure() < MemoryPressure::High;
-        limit + if is_allowed { self.settings.allowance } else { 0 }
-    }
-
     /// Charges the memory that the buffer has now (rule 8).
     fn update_charge(&mut self) {
         let own = size_of::<Self>() + self.encoded.capacity() + self.waiting.own_memory();
@@ -360,57 +266,6 @@ impl OutputBuffer {
         self.charge.set(own - own % CHARGE_UNIT + kernel);
         if let Some(registration) = &mut self.registration {
             registration.set_bytes(self.waiting.weight());
-        }
-    }
-
-    /// Keeps as many whole lines as the limit allows, and drops the others (rules 3 to 7). Keeps them in the memory of
-    /// their batch where that is shared.
-    ///
-    /// Lines of [`DropPrecedence::High`] may fill half of the limit. So a slow reader of a room with a flooder loses the
-    /// flooder's lines, and the others reach it within the time that half a backlog takes.
-    ///
-    /// After a gap it starts again only when half of the limit is free, so that a reader just short of keeping up
-    /// gets long stretches and few notices. After a gap in the lines of high precedence alone, lines of low precedence
-    /// are kept at once.
-    fn keep(&mut self, (minute, precedence): (Minute, DropPrecedence), lines: &[u8], batch: Option<&LineBatch>) {
-        let (mut limit, held) = (self.limit(), self.held());
-        if self.charge.pressure() == MemoryPressure::Full {
-            if let Some(budget) = self.charge.budget() {
-                budget.note_refused(lines.len());
-            }
-            limit = 0;
-        }
-        let is_high = precedence == DropPrecedence::High;
-        if is_high {
-            limit /= 2;
-        }
-        if self.gap > 0 {
-            if held > limit / 2 && (is_high || self.low_gap > 0) {
-                return self.lose(count_lines(lines), precedence);
-            }
-            self.tell_gap();
-        }
-        let first = if held == 0 { memchr(b'\n', lines).map_or(lines.len(), |at| at + 1) } else { 0 };
-        let free = limit.saturating_sub(self.held()).min(lines.len());
-        let kept = memrchr(b'\n', &lines[..free]).map_or(0, |at| at + 1).max(first);
-        match batch.and_then(|batch| batch.share(&lines[..kept], self.charge.budget())) {
-            Some(shared) => self.waiting.push_shared(minute, shared),
-            None => self.waiting.push(SegmentKind::Lines(minute), &lines[..kept]),
-        }
-        self.lose(count_lines(&lines[kept..]), precedence);
-    }
-
-    fn lose(&mut self, lines: u64, precedence: DropPrecedence) {
-        self.gap += lines;
-        self.low_gap += if precedence == DropPrecedence::Low { lines } else { 0 };
-        self.lines_lost += lines;
-    }
-
-    fn tell_gap(&mut self) {
-        if self.gap > 0 {
-            self.lines += 1;
-            self.waiting.push_notice(Minute::now(), self.gap, messages::skipped_notice(self.gap).as_bytes());
-            (self.gap, self.low_gap) = (0, 0);
         }
     }
 
