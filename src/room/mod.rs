@@ -15,6 +15,7 @@ pub(crate) mod inbox;
 mod line_runs;
 pub mod membership;
 mod membership_charges;
+pub(crate) mod operation;
 mod pass_counter;
 mod pass_token;
 mod passes;
