@@ -3,7 +3,7 @@
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
-use crate::plot::{Axis, COLORS, GREY, GRID, INK, font, span};
+use crate::plot::{Axis, COLORS, GREY, INK, draw_mesh, font, span};
 
 /// Width of the plot and height of a row in pixels.
 const SIZE: (u32, u32) = (860, 20);
@@ -64,17 +64,7 @@ fn draw(
         let index = (0..names.len()).find(|&index| (row(index) - place).abs() < 0.5);
         index.map_or(String::new(), |index| names[index].to_owned())
     };
-    chart
-        .configure_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(GRID)
-        .axis_style(GREY)
-        .label_style(font(GREY))
-        .axis_desc_style(font(GREY))
-        .x_desc(axis.name)
-        .x_label_formatter(&|&place| (axis.label)(axis.value(place)))
-        .y_label_formatter(&name_of)
-        .draw()?;
+    draw_mesh(&mut chart, axis, "", &name_of)?;
     for (dots, color) in dots.into_iter().zip(dot_colors()) {
         chart.draw_series(dots.into_iter().map(|dot| Circle::new(dot, RADIUS, color.filled())))?;
     }

@@ -196,6 +196,24 @@ pub(crate) fn font(color: RGBColor) -> TextStyle<'static> {
     TextStyle { color: color.to_backend_color(), ..plain }
 }
 
+/// Draws the lines, axes and labels of a plot. A vertical axis with an empty name has no description.
+pub(crate) fn draw_mesh(
+    chart: &mut ChartContext<'_, SVGBackend<'_>, Cartesian2d<Scale, Scale>>,
+    x: &Axis<'_>,
+    y_name: &str,
+    y_label: &dyn Fn(&f64) -> String,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let x_label = |&place: &f64| (x.label)(x.value(place));
+    let mut mesh = chart.configure_mesh();
+    mesh.light_line_style(TRANSPARENT).bold_line_style(GRID).axis_style(GREY);
+    mesh.label_style(font(GREY)).axis_desc_style(font(GREY)).x_desc(x.name);
+    if !y_name.is_empty() {
+        mesh.y_desc(y_name);
+    }
+    mesh.x_label_formatter(&x_label).y_label_formatter(y_label).draw()?;
+    Ok(())
+}
+
 fn draw(svg: &mut String, axes: &Axes<'_>, series: &[Series]) -> Result<(), Box<dyn std::error::Error>> {
     let place = |&(x, y): &(f64, f64)| (axes.x.place(x), axes.y.place(y));
     // Zero has no logarithm, so it has no position.
@@ -218,18 +236,7 @@ fn draw(svg: &mut String, axes: &Axes<'_>, series: &[Series]) -> Result<(), Box<
     let mut builder = ChartBuilder::on(&plot);
     builder.margin(12).margin_right(28).x_label_area_size(44).y_label_area_size(84);
     let mut chart = builder.build_cartesian_2d(axes.x.scale(x), axes.y.scale(y))?;
-    chart
-        .configure_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(GRID)
-        .axis_style(GREY)
-        .label_style(font(GREY))
-        .axis_desc_style(font(GREY))
-        .x_desc(axes.x.name)
-        .y_desc(axes.y.name)
-        .x_label_formatter(&|&place| (axes.x.label)(axes.x.value(place)))
-        .y_label_formatter(&|&place| (axes.y.label)(axes.y.value(place)))
-        .draw()?;
+    draw_mesh(&mut chart, &axes.x, axes.y.name, &|&place| (axes.y.label)(axes.y.value(place)))?;
     for (line, color) in lines.into_iter().zip(COLORS.iter().cycle()) {
         chart.draw_series(LineSeries::new(line, color.stroke_width(2)).point_size(2))?;
     }

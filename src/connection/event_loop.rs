@@ -200,22 +200,12 @@ impl Connection {
     }
 
     fn handle_deadline(&mut self, deadline: Deadline) -> Result<(), CloseReason> {
-        let live = self.context.live.get();
         match deadline {
-            // A JOIN line that came in time waits for its room, which may refuse it, or for the budget of its address.
-            Deadline::Login if self.has_sent_join() => Ok(()),
-            // A JOIN line may have come in time and wait in the socket, after a stop of the process.
-            Deadline::Login if self.read_late_input()? && self.has_sent_join() => Ok(()),
-            Deadline::Login => Err(CloseReason::LoginTimeout(live.login_timeout)),
+            Deadline::Login => self.on_login_timeout(),
             // The peer may have read meanwhile, after a stop of the process.
             Deadline::Stall if self.drain_output() => Ok(()),
-            Deadline::Stall => Err(CloseReason::Stalled(live.stall_timeout)),
-            // The peer has sent input that is not processed, or that waits in the socket after a stop of the process.
-            Deadline::Idle if self.held_input.is_some() || self.is_input_paused() || self.read_late_input()? => {
-                self.deadlines.set_after(Deadline::Idle, live.idle_timeout);
-                Ok(())
-            }
-            Deadline::Idle => Err(CloseReason::Idle),
+            Deadline::Stall => Err(CloseReason::Stalled(self.context.live.get().stall_timeout)),
+            Deadline::Idle => self.on_idle_timeout(),
             Deadline::RateLimit => self.resume_input(),
             Deadline::Encoding => {
                 self.begin_draining();
@@ -239,12 +229,37 @@ impl Connection {
                 Ok(())
             }
             // The received input is processed first, however long that takes at the peer's rate.
-            Deadline::ReadGrace if self.held_input.is_some() || self.is_input_paused() => {
+            Deadline::ReadGrace if self.has_unprocessed_input() => {
                 self.start_read_grace();
                 Ok(())
             }
             Deadline::ReadGrace | Deadline::Flush => Err(CloseReason::Lost(io::ErrorKind::BrokenPipe)),
         }
+    }
+
+    /// Closes the connection of a peer that has sent no JOIN line in time.
+    fn on_login_timeout(&mut self) -> Result<(), CloseReason> {
+        // A JOIN line that came in time waits for its room, which may refuse it, or for the budget of its address. After
+        // a stop of the process it may wait in the socket.
+        if self.has_sent_join() || (self.read_late_input()? && self.has_sent_join()) {
+            return Ok(());
+        }
+        Err(CloseReason::LoginTimeout(self.context.live.get().login_timeout))
+    }
+
+    /// Closes the connection of an idle member, unless its input is not processed yet. After a stop of the process, input
+    /// may wait in the socket.
+    fn on_idle_timeout(&mut self) -> Result<(), CloseReason> {
+        if self.has_unprocessed_input() || self.read_late_input()? {
+            self.deadlines.set_after(Deadline::Idle, self.context.live.get().idle_timeout);
+            return Ok(());
+        }
+        Err(CloseReason::Idle)
+    }
+
+    /// Returns whether the connection has received input that it has not processed, or its input is paused.
+    fn has_unprocessed_input(&self) -> bool {
+        self.held_input.is_some() || self.is_input_paused()
     }
 
     /// Returns whether a JOIN line of the peer waits for its room, or for the budget of its address.

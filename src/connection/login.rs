@@ -10,7 +10,7 @@ use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::MembershipSlot;
 use crate::protocol::commands::{self, Command, ParsedLine};
 use crate::protocol::join::{JoinError, JoinRequest, parse_join};
-use crate::room::inbox::MemberListing;
+use crate::room::operation::MemberListing;
 use crate::text::messages;
 use crate::text::sanitize::sanitize;
 use std::num::NonZeroU8;

@@ -1,13 +1,12 @@
 //! The memory budget: a ceiling for the bytes that the whole server keeps for its peers.
-//!
-//! The registry of backlogs lives here, too, because the budget decides which of them is dropped at the ceiling.
 
+pub use crate::limits::backlog_registry::{BacklogOwner, RegisteredBacklog};
+
+use crate::limits::backlog_registry::BacklogEntry;
 use dashmap::DashMap;
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The memory that the kernel charges to the sending side of one socket, in bytes, when the peer reads nothing. The
 /// system reserves twice the size that is asked for (socket(7), `SO_SNDBUF`): `net::socket_options` asks for half of it.
@@ -34,9 +33,6 @@ const HELD_READ: usize = 16 << 10;
 
 /// The encoded bytes that wait in a peer's output, with the spare capacity of their queue.
 const ENCODED_BYTES: usize = 256 << 10;
-
-/// The most backlogs that one reclaim drops: each is one wake of a task.
-const RECLAIMED_AT_ONCE: usize = 64;
 
 /// The bytes that all queues of a server hold, and their ceiling.
 ///
@@ -73,7 +69,7 @@ pub struct MemoryBudget {
     /// The bytes that were refused at the ceiling since the last reclaim.
     refused: AtomicU64,
     /// The backlogs of peers whose sockets did not take all that a pass wrote, by connection number.
-    backlogs: DashMap<u64, BacklogEntry>,
+    pub(super) backlogs: DashMap<u64, BacklogEntry>,
 }
 
 /// How close a server is to its memory ceiling.
@@ -87,30 +83,6 @@ pub enum MemoryPressure {
     Critical,
     /// All of the ceiling is charged: the largest backlogs are dropped.
     Full,
-}
-
-/// The owner of a backlog.
-pub trait BacklogOwner: Send + Sync {
-    /// Asks the owner to drop the lines of its backlog soon, and to close if that is not enough. Never waits.
-    fn request_reclaim(&self);
-}
-
-/// A backlog as the budget sees it.
-struct BacklogEntry {
-    /// How many bytes of lines could be dropped; 0 after a request to drop them.
-    bytes: Arc<AtomicUsize>,
-    /// Whether the owner was asked. It is asked again only when it has lines again.
-    is_asked: AtomicBool,
-    owner: Weak<dyn BacklogOwner>,
-}
-
-/// The registration of a backlog, until it is dropped.
-pub struct RegisteredBacklog {
-    budget: Arc<MemoryBudget>,
-    id: u64,
-    bytes: Arc<AtomicUsize>,
-    /// The number of bytes that was last set.
-    last: usize,
 }
 
 /// Bytes that are charged to a budget, and released when this is dropped. Without a budget nothing is charged.
@@ -131,13 +103,6 @@ impl MemoryBudget {
             refused: AtomicU64::new(0),
             backlogs: DashMap::new(),
         })
-    }
-
-    /// Charges `bytes` if the ceiling allows them; returns whether it did.
-    #[must_use]
-    pub fn try_charge(&self, bytes: usize) -> bool {
-        let more = |used: u64| used.checked_add(bytes as u64).filter(|used| *used <= self.ceiling);
-        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
     /// Charges `bytes` whatever the ceiling, for what the caller can't refuse. Beyond the ceiling the largest backlogs are
@@ -192,21 +157,6 @@ impl MemoryBudget {
         }
     }
 
-    /// Adds the backlog of the connection `id`, which a reclaim may ask to drop its lines. Takes the write lock of one
-    /// shard for an instant.
-    #[must_use]
-    pub fn register_backlog(self: &Arc<Self>, id: u64, owner: Weak<dyn BacklogOwner>) -> RegisteredBacklog {
-        let bytes = Arc::new(AtomicUsize::new(0));
-        self.backlogs.insert(id, BacklogEntry { bytes: Arc::clone(&bytes), is_asked: AtomicBool::new(false), owner });
-        RegisteredBacklog { budget: Arc::clone(self), id, bytes, last: 0 }
-    }
-
-    /// Returns how many backlogs are registered.
-    #[must_use]
-    pub fn backlogs(&self) -> usize {
-        self.backlogs.len()
-    }
-
     /// Returns whether the kernel's buffers of all blocked peers are so large that dropped lines alone can't bring the
     /// charged bytes below the ceiling: half of it, since the allocator and unread input take memory, too.
     #[must_use]
@@ -225,67 +175,12 @@ impl MemoryBudget {
             self.reclaim(used.saturating_sub(self.ceiling / 8 * 7));
         }
     }
-
-    /// Asks the largest backlogs, of `wanted` bytes together, to drop their lines. A connection closes if the kernel's buffers
-    /// take more than half of the ceiling.
-    fn reclaim(&self, wanted: u64) {
-        let mut largest = BinaryHeap::with_capacity(RECLAIMED_AT_ONCE + 1);
-        for entry in &self.backlogs {
-            let bytes = entry.bytes.load(Ordering::Relaxed);
-            if bytes == 0 && entry.is_asked.load(Ordering::Relaxed) {
-                continue;
-            }
-            largest.push(Reverse((bytes, *entry.key())));
-            if largest.len() > RECLAIMED_AT_ONCE {
-                largest.pop();
-            }
-        }
-        let mut asked = 0;
-        for Reverse((bytes, id)) in largest.into_sorted_vec() {
-            if asked >= wanted {
-                break;
-            }
-            // Backlogs without lines come last. They have the kernel's buffer, which ends with their connection.
-            asked += if bytes > 0 { bytes } else { KERNEL_SEND_BUFFER } as u64;
-            // The guard of the map ends here: the last owner of a peer that ends meanwhile may be this thread.
-            let owner = self.backlogs.get(&id).and_then(|entry| {
-                entry.bytes.store(0, Ordering::Relaxed);
-                entry.is_asked.store(true, Ordering::Relaxed);
-                entry.owner.upgrade()
-            });
-            if let Some(owner) = owner {
-                owner.request_reclaim();
-            }
-        }
-    }
 }
 
 impl fmt::Debug for MemoryBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut budget = f.debug_struct("MemoryBudget");
         budget.field("ceiling", &self.ceiling).field("used", &self.used()).finish_non_exhaustive()
-    }
-}
-
-impl RegisteredBacklog {
-    /// Sets how many bytes of lines could be dropped.
-    pub fn set_bytes(&mut self, bytes: usize) {
-        // After a request to drop lines the backlog counts again only when it has changed.
-        if std::mem::replace(&mut self.last, bytes) != bytes {
-            self.bytes.store(bytes, Ordering::Relaxed);
-        }
-    }
-}
-
-impl fmt::Debug for RegisteredBacklog {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RegisteredBacklog").field("id", &self.id).field("bytes", &self.bytes).finish_non_exhaustive()
-    }
-}
-
-impl Drop for RegisteredBacklog {
-    fn drop(&mut self) {
-        self.budget.backlogs.remove(&self.id);
     }
 }
 
@@ -360,15 +255,16 @@ pub fn memory_beyond_ceiling(max_line: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::backlog_registry::tests::{backlogs, requests};
 
     #[test]
-    fn charges_beyond_the_ceiling_are_refused() {
+    fn charge_may_exceed_the_ceiling() {
         let budget = MemoryBudget::new(1000);
-        assert!(budget.try_charge(1000) && !budget.try_charge(1));
-        budget.release(1);
-        assert!(budget.try_charge(1));
+        budget.charge(1000);
         budget.charge(50);
-        assert_eq!(budget.used(), 1050, "a charge that can't be refused may exceed the ceiling");
+        assert_eq!(budget.used(), 1050);
+        budget.release(50);
+        assert_eq!(budget.used(), 1000);
     }
 
     #[test]
@@ -399,32 +295,6 @@ mod tests {
         drop(copy);
         assert_eq!(budget.used(), 0);
         MemoryCharge::default().set(5);
-    }
-
-    /// Counts requests.
-    #[derive(Default)]
-    struct Owner(AtomicUsize);
-
-    impl BacklogOwner for Owner {
-        fn request_reclaim(&self) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Returns backlogs of these sizes, which are registered with `budget`.
-    fn backlogs(budget: &Arc<MemoryBudget>, sizes: &[usize]) -> Vec<(Arc<Owner>, RegisteredBacklog)> {
-        let register = |(id, bytes): (usize, &usize)| {
-            let owner = Arc::<Owner>::default();
-            let weak: Weak<Owner> = Arc::downgrade(&owner);
-            let mut backlog = budget.register_backlog(id as u64, weak);
-            backlog.set_bytes(*bytes);
-            (owner, backlog)
-        };
-        sizes.iter().enumerate().map(register).collect()
-    }
-
-    fn requests(backlogs: &[(Arc<Owner>, RegisteredBacklog)]) -> Vec<usize> {
-        backlogs.iter().map(|(owner, _)| owner.0.load(Ordering::Relaxed)).collect()
     }
 
     #[test]
@@ -466,19 +336,6 @@ mod tests {
         let backlogs = backlogs(&budget, &[5000]);
         budget.charge(6401);
         assert_eq!(requests(&backlogs), [1]);
-    }
-
-    #[test]
-    fn registration_of_a_backlog_ends_when_it_is_dropped() {
-        let budget = MemoryBudget::new(1);
-        let mut backlogs = backlogs(&budget, &[1, 2]);
-        assert_eq!(budget.backlogs(), 2);
-        backlogs.pop();
-        assert_eq!(budget.backlogs(), 1);
-        // The owner of a registered backlog may be gone already.
-        let (owner, _backlog) = backlogs.pop().unwrap();
-        drop(owner);
-        budget.charge(2);
     }
 
     #[test]
@@ -524,25 +381,6 @@ mod tests {
         budget.release(1);
         budget.charge(2);
         assert_eq!(requests(&backlogs), [1]);
-    }
-
-    #[test]
-    fn reclaim_asks_for_as_much_as_is_wanted_and_for_no_more() {
-        let budget = MemoryBudget::new(6400);
-        let backlogs = backlogs(&budget, &[5, 801, 4]);
-        budget.charge(6401);
-        assert_eq!(requests(&backlogs), [0, 1, 0], "801 bytes are wanted");
-    }
-
-    #[test]
-    fn one_reclaim_asks_a_bounded_number_of_backlogs_the_largest_ones() {
-        let budget = MemoryBudget::new(1 << 40);
-        let sizes: Vec<_> = (1..=RECLAIMED_AT_ONCE + 10).collect();
-        let backlogs = backlogs(&budget, &sizes);
-        budget.charge((1 << 40) + 1);
-        let mut expected = vec![0; 10];
-        expected.resize(sizes.len(), 1);
-        assert_eq!(requests(&backlogs), expected);
     }
 
     #[test]

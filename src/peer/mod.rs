@@ -6,6 +6,7 @@
 mod atomic_slot;
 pub mod byte_sink;
 mod deferred_list;
+mod drain;
 mod event_mailbox;
 pub mod events;
 pub mod line_batch;
@@ -20,20 +21,19 @@ mod write_lock;
 pub(crate) use output::{DrainStatus, OutputOp};
 
 use crate::config::SlowReader;
-use crate::limits::memory::{BacklogOwner, UNBLOCKED_ALLOWANCE};
+use crate::limits::memory::UNBLOCKED_ALLOWANCE;
 use crate::metrics::counters::MetricsDelta;
 use byte_sink::ByteSink;
 use event_mailbox::EventMailbox;
 use events::PeerEvents;
 use line_batch::{EncodedBatch, LineBatch};
-use output::{Encode, OutputSettings};
+use output::OutputSettings;
 use output_buffer::OutputBuffer;
 use route::{AtomicRoute, Route};
 use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 use std::task::Context;
 use write_lock::{LockState, WriteLock};
 
@@ -95,62 +95,6 @@ impl<S: ByteSink> Peer<S> {
     /// Returns where the bytes go.
     pub fn sink(&self) -> &S {
         &self.sink
-    }
-}
-
-impl<S: ByteSink + 'static> Peer<S> {
-    /// Registers the backlog with its memory budget, if something waits: the budget may ask a registered peer to drop its
-    /// lines. Called by the connection after [`PeerEvents::OUTPUT_BLOCKED`]. While another thread holds the write lock,
-    /// raises that event again.
-    pub(crate) fn register_waiting_output(self: &Arc<Self>, metrics: &mut MetricsDelta) {
-        let registered = self.with_buffer(metrics, |state| {
-            // A peer's own task registers a buffer of its encoded lines when it finds the socket blocked.
-            let passes_write = self.route() != Route::Buffered;
-            if let Some(buffer) = state.as_mut().filter(|buffer| passes_write && !buffer.is_registered()) {
-                self.register_backlog(buffer);
-            }
-        });
-        if registered.is_none() {
-            self.raise(PeerEvents::OUTPUT_BLOCKED, metrics);
-        }
-    }
-
-    /// Writes one stretch of what waits; `encode` is asked on [`Route::Buffered`]. Returns how far that came and
-    /// how many encoded bytes wait; `None` if the lock is taken: try again. Registers the backlog of a peer whose sink
-    /// takes nothing with its memory budget.
-    pub(crate) fn drain(
-        self: &Arc<Self>,
-        encode: Option<Encode<'_>>,
-        metrics: &mut MetricsDelta,
-    ) -> Option<(DrainStatus, usize)> {
-        let drained = self.with_buffer(metrics, |state| {
-            let Some(buffer) = state else {
-                return (DrainStatus::Empty, 0);
-            };
-            let status = buffer.drain(self.route(), encode, &self.sink);
-            let encoded = buffer.encoded_len();
-            if status == DrainStatus::Blocked && !buffer.is_registered() {
-                self.register_backlog(buffer);
-            }
-            self.release_if_empty(state);
-            (status, encoded)
-        });
-        let wrote = matches!(drained, Some((DrainStatus::Progress(_) | DrainStatus::Blocked, _)));
-        metrics.writes += u64::from(wrote);
-        drained
-    }
-
-    fn register_backlog(self: &Arc<Self>, buffer: &mut OutputBuffer) {
-        let owner: Weak<Self> = Arc::downgrade(self);
-        if let Some(registration) = buffer.budget().map(|budget| budget.register_backlog(self.id.0, owner)) {
-            buffer.set_registration(registration);
-        }
-    }
-}
-
-impl<S: ByteSink> BacklogOwner for Peer<S> {
-    fn request_reclaim(&self) {
-        self.raise(PeerEvents::RECLAIM, &mut MetricsDelta::default());
     }
 }
 

@@ -8,15 +8,15 @@ use crate::peer::line_batch::{BatchOffset, EncodedBatch};
 use crate::room::Room;
 use crate::room::fair_queue::FairQueue;
 use crate::room::fanout::{Fanout, PartialDeliveries};
-use crate::room::heavy_senders::HeavySenders;
-use crate::room::history::{History, HistoryOffset};
-use crate::room::inbox::{Inbox, Operation, Requester};
+use crate::room::history::HistoryOffset;
+use crate::room::inbox::Inbox;
 use crate::room::line_runs::LineRuns;
 use crate::room::membership_charges::MembershipCharges;
+use crate::room::operation::{Operation, Requester};
+use crate::room::pass_state::PassState;
 use crate::room::replay::Replay;
 use crate::room::replies::DeferredReplies;
 use crate::room::roster::{Members, Roster};
-use crate::room::whisperers::Whisperers;
 use crate::text::names::UserName;
 use crate::text::time::Minute;
 use bytes::Bytes;
@@ -95,19 +95,6 @@ pub(crate) struct CarriedState {
     pub(crate) blocked: Option<Box<FairQueue>>,
     /// The state after the batch.
     pub(crate) pass_state: Option<Box<PassState>>,
-}
-
-/// The state of a room that passes alone access, and that lasts as long as the room.
-#[derive(Debug)]
-pub(crate) struct PassState {
-    /// `None` where the settings keep no line.
-    pub(crate) history: Option<Box<History>>,
-    /// The number of lines that a joiner is shown.
-    pub(crate) replay: usize,
-    /// The last whisperer to each member.
-    pub(crate) whisperers: Whisperers,
-    /// The recent bytes of senders.
-    pub(crate) heavy_senders: HeavySenders,
 }
 
 /// A batch to which no operation is added any more.

@@ -3,7 +3,7 @@
 use crate::room::batch::Batch;
 use crate::room::fanout::BYTES_PER_DELIVERY;
 use crate::room::history;
-use crate::room::inbox::Operation;
+use crate::room::operation::Operation;
 use crate::room::passes::{BYTES_PER_OPERATION, ENTRIES_PER_OPERATION, REPLY_COST};
 
 impl Batch {

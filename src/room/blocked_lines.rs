@@ -4,7 +4,8 @@ use crate::peer::events::PeerEvents;
 use crate::room::batch::Batch;
 use crate::room::fair_queue::Entry;
 use crate::room::heavy_senders::sender_number;
-use crate::room::inbox::{BlockedLines, Inbox, Operation};
+use crate::room::inbox::Inbox;
+use crate::room::operation::{BlockedLines, Operation};
 use std::mem;
 
 impl Batch {

@@ -3,7 +3,7 @@
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::PeerId;
 use crate::peer::events::PeerEvents;
-use crate::room::inbox::{BlockedLines, Operation};
+use crate::room::operation::{BlockedLines, Operation};
 use std::collections::{BTreeMap, HashMap};
 
 /// The lines of blocked senders, at most one entry for each sender.

@@ -6,9 +6,8 @@ use crate::peer::events::MembershipSlot;
 use crate::room::Room;
 use crate::room::heavy_senders::sender_number;
 pub use crate::room::inbox::SendStatus;
-use crate::room::inbox::{
-    Addressee, BlockedLines, Inbox, MemberListing, MemberRef, Operation, PassDue, Requester, Whisper,
-};
+use crate::room::inbox::{Inbox, PassDue};
+use crate::room::operation::{Addressee, BlockedLines, MemberListing, MemberRef, Operation, Requester, Whisper};
 use crate::room::registry::Registry;
 use crate::room::roster::MemberKey;
 use crate::text::names::{RoomName, UserName};

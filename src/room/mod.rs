@@ -15,7 +15,9 @@ pub(crate) mod inbox;
 mod line_runs;
 pub mod membership;
 mod membership_charges;
+pub(crate) mod operation;
 mod pass_counter;
+mod pass_state;
 mod pass_token;
 mod passes;
 pub mod registry;
@@ -26,12 +28,9 @@ mod whisperers;
 
 use crate::config::RoomSettings;
 use crate::limits::memory::{MemoryBudget, MemoryCharge};
-use crate::room::batch::PassState;
-use crate::room::heavy_senders::HeavySenders;
-use crate::room::history::History;
 use crate::room::inbox::Inbox;
+use crate::room::pass_state::PassState;
 use crate::room::roster::Roster;
-use crate::room::whisperers::Whisperers;
 use crate::text::names::RoomName;
 use crossbeam_utils::atomic::AtomicCell;
 use std::fmt;
@@ -58,15 +57,7 @@ impl Room {
     /// Creates a room without members, whose lines are charged to `memory`.
     pub(crate) fn new(name: RoomName, settings: &RoomSettings, memory: &Arc<MemoryBudget>) -> Self {
         let (inbox, roster) = (Inbox::new(settings.inbox_bytes), Roster::new());
-        let keeps_history = settings.history_lines > 0;
-        let history = keeps_history.then(|| Box::new(History::with_memory(settings.history_lines, memory)));
-        let pass_state = PassState {
-            history,
-            replay: settings.replay_lines,
-            whisperers: Whisperers::default(),
-            heavy_senders: HeavySenders::default(),
-        };
-        let pass_state = AtomicCell::new(Some(Box::new(pass_state)));
+        let pass_state = AtomicCell::new(Some(Box::new(PassState::new(settings, memory))));
         Self { name, inbox, roster, closed: AtomicBool::new(false), pass_state, memory: Arc::clone(memory) }
     }
 

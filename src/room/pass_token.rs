@@ -3,7 +3,8 @@
 use crate::metrics::counters::{Counters, MetricsDelta};
 use crate::peer::events::PeerEvents;
 use crate::room::Room;
-use crate::room::inbox::{Operation, PassDue};
+use crate::room::inbox::PassDue;
+use crate::room::operation::Operation;
 use crate::room::passes::PassHost;
 use crate::room::registry::Registry;
 use crate::room::roster::Members;

@@ -6,7 +6,7 @@ use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::PeerEvents;
 use crate::peer::line_batch::EncodedBatch;
 use crate::room::batch::Batch;
-use crate::room::inbox::{Addressee, MemberListing, Requester, Whisper};
+use crate::room::operation::{Addressee, MemberListing, Requester, Whisper};
 use crate::room::passes::{PassHost, REPLY_COST};
 use crate::room::roster::{MemberKey, NameMatch, allows_duplicate_names, find_by_name, find_member, holds_key};
 use crate::room::whisperers::Whisperer;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::peer::DrainStatus;
-use crate::room::inbox::{BlockedLines, MemberListing};
+use crate::room::operation::{BlockedLines, MemberListing};
 use proptest::prelude::*;
 use std::collections::VecDeque;
 

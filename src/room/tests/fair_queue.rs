@@ -6,7 +6,7 @@ use crate::limits::memory::MemoryCharge;
 use crate::peer::Peer;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::MembershipSlot;
-use crate::room::inbox::{MemberRef, Requester};
+use crate::room::operation::{MemberRef, Requester};
 use crate::room::roster::MemberKey;
 use crate::text::names::UserName;
 use proptest::prelude::*;

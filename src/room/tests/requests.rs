@@ -3,8 +3,8 @@
 use super::*;
 use crate::peer::route::Route;
 use crate::peer::{DrainStatus, OutputOp};
-use crate::room::inbox::MemberListing;
 use crate::room::line_runs::{LineKind, LineRuns};
+use crate::room::operation::MemberListing;
 use crate::text::time::Minute;
 use std::collections::VecDeque;
 

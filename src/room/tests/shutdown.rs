@@ -1,7 +1,7 @@
 //! Tests of the shutdown: the notice is sent once, and is the last line.
 
 use super::*;
-use crate::room::inbox::MemberListing;
+use crate::room::operation::MemberListing;
 
 #[tokio::test]
 async fn shutdown_is_sent_once_to_every_member_and_admits_no_joiner() {
