@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 /// The most bytes of lines that are encoded at a time: a slow reader's waiting lines stay lines, which are shorter,
 /// until they are about to be written.
-const ENCODED_AT_A_TIME: usize = 32 << 10;
+pub(super) const ENCODED_AT_A_TIME: usize = 32 << 10;
 
 /// The most times that lines are encoded for one stretch if nothing comes of them.
 const EMPTY_ENCODINGS: usize = 4;

@@ -1,9 +1,11 @@
 //! Tests of the output buffer: order, whole lines, gaps, bounds, and each route's encoding.
 
+use super::drain::ENCODED_AT_A_TIME;
 use super::*;
 use crate::limits::memory::{BacklogOwner, UNBLOCKED_ALLOWANCE};
 use crate::peer::deferred_list::Deferrable as _;
 use crate::peer::line_batch::EncodedBatch;
+use crate::peer::output::DrainStatus;
 use crate::peer::tests::ChargedSink;
 use bytes::Bytes;
 use proptest::prelude::*;
