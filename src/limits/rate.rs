@@ -46,8 +46,12 @@ impl RateLimit {
 }
 
 /// The origin of the times that limiters keep: 8 bytes in place of the 16 of an `Instant`, since each connection has
-/// several limiters. Times before it count as the origin itself.
-static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+/// several limiters. Times before it count as the origin itself, so it lies before the first use: a caller takes its time
+/// before it calls a limiter.
+static ORIGIN: LazyLock<Instant> = LazyLock::new(|| {
+    let now = Instant::now();
+    now.checked_sub(Duration::from_secs(60)).unwrap_or(now)
+});
 
 /// Returns the nanoseconds from the origin of all limiters to `time`.
 pub(super) fn to_nanos(time: Instant) -> u64 {
@@ -124,6 +128,12 @@ mod tests {
     fn spend_all(limiter: &mut RateLimiter, limit: &RateLimit, now: Instant) -> usize {
         let allowed = |_: &i32| limiter.check(limit, now).map(|()| limiter.spend(limit, now)).is_ok();
         (0..10_000).take_while(allowed).count()
+    }
+
+    #[test]
+    fn time_that_a_caller_took_before_the_first_use_is_kept() {
+        let now = Instant::now();
+        assert_eq!(from_nanos(to_nanos(now)), now);
     }
 
     #[test]

@@ -65,6 +65,7 @@ fn second_slash_escapes_a_command_and_keeps_the_blanks_before_it() {
             assert_eq!(parse(&format!("{blanks}{line}")), Ok(chat(&format!("{blanks}{}", &line[1..]))));
         }
     }
+    assert!(matches!(parse("//who"), Ok(ParsedLine::Chat(Cow::Borrowed("/who")))), "no blanks need no copy");
 }
 
 #[test]
@@ -152,6 +153,7 @@ fn unknown_command_is_an_error_with_the_nearest_command() {
         ("/name", "unknown command /name: did you mean /who? //name says it"),
         ("/exti", "unknown command /exti: did you mean /quit? //exti says it"),
         ("/x", "unknown command /x: /help lists them; //x says it"),
+        ("/hx", "unknown command /hx: /help lists them; //hx says it"),
         ("/мсг bob secret", "unknown command /мсг: /help lists them; //мсг says it"),
         ("/नमस्ते", "unknown command /नमस्ते: /help lists them; //नमस्ते says it"),
     ] {
@@ -243,6 +245,10 @@ fn help_of_a_command_has_usage_effect_other_names_and_example() {
     assert_eq!(help_of("/help /?"), help_of("/help help"));
     let who = "*** /who: list the members of this room\n*** /names is another name of it\n*** for example: /who\n";
     assert_eq!(help_of("/help who"), who);
+    let last =
+        "*** /last [N]: show the last lines of this room\n*** without N, the last 20\n*** for example: /last 5\n";
+    assert_eq!(help_of("/help last"), last, "a command without other names");
+    assert_ne!(parsed("/help who"), parsed("/help msg"), "topics differ by their command");
     for spec in &COMMANDS {
         let help = help_of(&format!("/help {}", spec.word));
         assert!(help.lines().count() <= 5 && help.contains(spec.summary) && help.contains(spec.example), "{help}");

@@ -10,8 +10,8 @@ use unicode_segmentation::UnicodeSegmentation;
 /// tones has 41.
 pub(super) const LOOK_BACK: usize = 64;
 
-/// The longest UTF-8 character, in bytes (RFC 3629, section 3).
-const MAX_CHARACTER_LENGTH: usize = 4;
+/// The longest incomplete UTF-8 character, in bytes: a whole one has at most 4 (RFC 3629, section 3).
+const MAX_PARTIAL_LENGTH: usize = 3;
 
 /// Returns the length of `line` without its last character.
 ///
@@ -46,7 +46,7 @@ fn last_character_length(line: &[u8]) -> usize {
 
 /// Returns whether `line` ends in the first bytes of an incomplete UTF-8 character.
 pub(super) fn ends_in_partial_character(line: &[u8]) -> bool {
-    let end = &line[line.len().saturating_sub(MAX_CHARACTER_LENGTH - 1)..];
+    let end = &line[line.len().saturating_sub(MAX_PARTIAL_LENGTH)..];
     let is_continuation = |byte: &u8| byte & 0xC0 == 0x80;
     let start = end.iter().rposition(|byte| !is_continuation(byte));
     start.is_some_and(|at| str::from_utf8(&end[at..]).is_err_and(|error| error.error_len().is_none()))

@@ -178,6 +178,8 @@ fn lf_or_nul_after_a_cr_that_ended_a_line_elsewhere_is_dropped() {
     assert_eq!(lines_of(&mut decoder, b"first\n"), ["first"]);
     decoder.continue_after_cr();
     assert_eq!(lines_of(&mut decoder, b"\nnext\r\n"), ["next"]);
+    decoder.continue_after_cr();
+    assert_eq!(lines_of(&mut decoder, b"\rlast\n"), ["last"], "the connection has sent an LF");
 }
 
 #[test]
@@ -334,6 +336,28 @@ fn line_that_is_whole_in_the_input_is_borrowed() {
         assert!(matches!(decoder.next_line(&mut typed.as_bytes()), Some(Ok(Cow::Borrowed(b"hello")))));
         assert_eq!(decoder.unfinished.capacity(), 0);
     }
+}
+
+#[test]
+fn line_of_the_greatest_length_is_borrowed_before_and_after_the_first_lf() {
+    for (typed, max) in [("hello\n", 5), ("hello\r\n", 6), ("hello\r\0", 6)] {
+        let mut decoder = LineDecoder::new(max);
+        for _ in 0..2 {
+            assert!(matches!(decoder.next_line(&mut typed.as_bytes()), Some(Ok(Cow::Borrowed(b"hello")))), "{typed:?}");
+            assert_eq!(lines_of(&mut decoder, b"\n"), [""]);
+        }
+    }
+}
+
+#[test]
+fn decoder_shows_its_bound_and_the_start_and_length_of_its_unfinished_line() {
+    let mut decoder = LineDecoder::new(10);
+    assert_eq!((decoder.max_line(), decoder.held_bytes(), decoder.starts_with(b"a")), (10, 0, false));
+    assert_eq!(lines_of(&mut decoder, b"abc\x08"), [""; 0]);
+    assert_eq!((decoder.held_bytes(), decoder.starts_with(b"ab"), decoder.starts_with(b"b")), (2, true, false));
+    assert_eq!(lines_of(&mut decoder, b"\n"), ["ab"]);
+    assert_eq!((decoder.held_bytes(), decoder.starts_with(b"ab")), (0, false));
+    assert_eq!(LineDecoder::new(usize::MAX).max_line(), u32::MAX as usize);
 }
 
 /// Every connection holds a decoder, so its size bounds the memory of a quiet connection.

@@ -95,6 +95,14 @@ mod tests {
     }
 
     #[test]
+    fn burst_of_command_bytes_leaves_none_for_the_next_read() {
+        let start = Instant::now();
+        let spent = |bytes| TelnetBudget::new(start).spend_bytes(bytes, start);
+        assert_eq!(spent((16 << 10) - 1), Ok(()));
+        assert!(spent(16 << 10).is_err_and(|later| later > start));
+    }
+
+    #[test]
     fn replies_and_are_you_there_have_rates_of_their_own() {
         let start = Instant::now();
         let mut budget = TelnetBudget::new(start);
