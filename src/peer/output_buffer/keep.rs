@@ -32,7 +32,12 @@ impl OutputBuffer {
     /// After a gap it starts again only when half of the limit is free, so that a reader just short of keeping up
     /// gets long stretches and few notices. After a gap in the lines of high precedence alone, lines of low precedence
     /// are kept at once.
-    pub(super) fn keep(&mut self, (minute, precedence): (Minute, DropPrecedence), lines: &[u8], batch: Option<&LineBatch>) {
+    pub(super) fn keep(
+        &mut self,
+        (minute, precedence): (Minute, DropPrecedence),
+        lines: &[u8],
+        batch: Option<&LineBatch>,
+    ) {
         let (mut limit, held) = (self.limit(), self.held());
         if self.charge.pressure() == MemoryPressure::Full {
             if let Some(budget) = self.charge.budget() {

@@ -8,8 +8,10 @@ mod typing;
 use super::*;
 use crate::terminal::line_style::LineStyle;
 use crate::terminal::row::{BELL, RENDER_DELAY, REPORT_DELAY};
+use crate::terminal::width::character_width;
 use crate::text::names::UserName;
 use std::num::NonZeroU16;
+use unicode_width::UnicodeWidthChar;
 
 const ROWS: u16 = 6;
 
@@ -122,9 +124,15 @@ impl Screen {
     }
 }
 
-/// Returns `text` for the emulator, which shows nothing for two characters to which real terminals give one column.
+/// Returns `text` for the emulator, with one `?` for each column of a character that is wider on real terminals.
 fn emulated(text: &str) -> String {
-    text.replace(['\u{FFFD}', '\u{AD}'], "?")
+    let show = |character: char| {
+        let columns = character_width(character);
+        let is_wider =
+            character == char::REPLACEMENT_CHARACTER || character.width().is_some_and(|width| width < columns);
+        if is_wider { "?".repeat(columns) } else { character.to_string() }
+    };
+    text.chars().map(show).collect()
 }
 
 /// The candidates of each completion.

@@ -1,7 +1,7 @@
 //! Properties: for any keys the screen shows the line that Enter returns, within one row.
 
 use super::*;
-use crate::terminal::width::{character_width, text_width};
+use crate::terminal::width::text_width;
 use proptest::prelude::*;
 
 const PROMPT: &str = "> ";
