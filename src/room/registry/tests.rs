@@ -324,3 +324,14 @@ async fn flush_of_the_input_is_raised_for_every_member_and_joins_are_refused() {
     let (room, user) = (RoomName::parse("room").unwrap(), UserName::parse("late").unwrap());
     assert!(registry.join(room, user, peer(3, false) as _, MembershipSlot::A).is_err());
 }
+
+#[tokio::test]
+async fn membership_returns_its_slot_and_counts_the_rooms_of_the_server() {
+    let registry = registry_with(RoomSettings::default());
+    let member = peer(1, false);
+    let first = join(&registry, &member);
+    let (room, user) = (RoomName::parse("other").unwrap(), UserName::parse("u1").unwrap());
+    let second = registry.join(room, user, Arc::clone(&member) as _, MembershipSlot::B).unwrap();
+    assert_eq!([first.slot(), second.slot()], [MembershipSlot::A, MembershipSlot::B]);
+    assert_eq!([first.room_count(), second.room_count()], [2, 2]);
+}
