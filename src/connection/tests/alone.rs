@@ -334,6 +334,7 @@ async fn lines_after_a_delayed_command_are_counted_with_it() {
     pair.send("/nick al\none\ntwo\n");
     pair.take_turn().unwrap();
     assert_eq!(pair.connection.count_unprocessed_lines(), 3);
+    assert_eq!(pair.connection.delayed_line.as_ref().map(|delayed| delayed.len()), Some("/nick al".len()));
 }
 
 #[tokio::test]
