@@ -123,3 +123,18 @@ impl Connection {
         held + u64::from(has_command) + u64::from(self.delayed_line.is_some())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encoder_gives_its_lines_once() {
+        let mut encoder = LineEncoder::default();
+        assert_eq!(encoder.take(), None);
+        encoder.add(|out| out.extend_from_slice(b"one\n"));
+        encoder.add(|out| out.extend_from_slice(b"two\n"));
+        assert_eq!(encoder.take(), Some((Box::from(&b"one\ntwo\n"[..]), 2)));
+        assert_eq!(encoder.take(), None);
+    }
+}

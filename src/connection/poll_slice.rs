@@ -64,4 +64,14 @@ mod tests {
         slice.restart();
         assert!(!slice.is_used_up());
     }
+
+    #[test]
+    fn encoding_is_charged_by_its_bytes() {
+        let mut slice = PollSlice::default();
+        slice.charge(SLICE - 2);
+        slice.charge_encoding(2 * ENCODED_BYTES_PER_UNIT - 1);
+        assert!(!slice.is_used_up());
+        slice.charge_encoding(ENCODED_BYTES_PER_UNIT);
+        assert!(slice.is_used_up());
+    }
 }

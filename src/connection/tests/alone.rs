@@ -1,6 +1,7 @@
 //! Tests of one connection without its event loop: what its input is charged, and when it ends.
 
 use super::super::close_reason::CloseReason;
+use super::super::delayed_line::Payment;
 use super::super::event_loop::Event;
 use super::super::timers::Deadline;
 use super::*;
@@ -264,7 +265,90 @@ async fn delayed_line_waits_until_its_address_has_paid() {
     pair.send("/who\n");
     pair.take_turn().unwrap();
     assert!(pair.connection.deadlines.is_set(Deadline::AddressBudget));
-    assert_eq!(pair.connection.check_delayed_line(), Ok(()), "the line waits on");
+    pair.connection.deadlines.clear(Deadline::AddressBudget);
+    assert_eq!(pair.connection.check_delayed_line(), Ok(()));
+    assert!(pair.connection.delayed_line.is_some(), "the line waits on");
+    assert!(pair.connection.deadlines.is_set(Deadline::AddressBudget), "a later check is due");
     pair.connection.handle_delayed_line().unwrap();
     assert!(pair.connection.state.awaits_room(), "the command runs once its address has paid");
+}
+
+#[tokio::test]
+async fn join_line_waits_until_its_address_has_paid_for_earlier_joins() {
+    let mut pair = pair(ListenerProtocol::Raw);
+    let now = Instant::now().into_std();
+    pair.connection.peer.sink().address_budget().charge_membership_change(u32::MAX, now);
+    pair.send("JOIN room alice\n");
+    pair.take_turn().unwrap();
+    assert!(pair.connection.delayed_line.is_some() && pair.connection.deadlines.is_set(Deadline::AddressBudget));
+    assert!(matches!(pair.connection.state, ConnectionState::NotJoined));
+    pair.connection.handle_delayed_line().unwrap();
+    assert!(pair.connection.state.awaits_room(), "the connection joins once its address has paid");
+}
+
+#[tokio::test]
+async fn budget_of_the_address_is_lifted_by_a_rate_of_zero_or_by_the_flush_of_the_input() {
+    let mut unlimited = pair(ListenerProtocol::Raw);
+    assert!(!unlimited.connection.has_no_line_limit());
+    let mut live = unlimited.context.live.get();
+    live.rate = 0;
+    unlimited.context.live.replace(live);
+    assert!(unlimited.connection.has_no_line_limit());
+    let mut flushed = pair(ListenerProtocol::Raw);
+    flushed.connection.begin_input_flush().unwrap();
+    assert!(flushed.connection.has_no_line_limit());
+    unlimited.connection.peer.sink().address_budget().charge_membership_change(u32::MAX, Instant::now().into_std());
+    unlimited.send("JOIN room alice\n");
+    unlimited.take_turn().unwrap();
+    assert!(unlimited.connection.state.awaits_room(), "the JOIN line is delayed");
+}
+
+#[tokio::test]
+async fn command_waits_until_the_room_has_taken_the_lines_before_it() {
+    let mut pair = pair(ListenerProtocol::Raw);
+    pair.send("JOIN room alice\n");
+    pair.take_turn().unwrap();
+    pair.follow_until_joined().await;
+    pair.connection.slice.restart();
+    assert!(!pair.connection.is_input_paused());
+    pair.connection.blocked_input.get_or_insert_default();
+    assert!(pair.connection.is_input_paused(), "blocked lines pause input");
+    assert_eq!((pair.connection.blocked_command_len(), pair.connection.count_unprocessed_lines()), (0, 0));
+    pair.connection.handle_waiting_line(b"/who", Payment::Due).unwrap();
+    assert!(!pair.connection.state.awaits_room(), "the command runs before the lines");
+    assert_eq!((pair.connection.blocked_command_len(), pair.connection.count_unprocessed_lines()), (4, 1));
+    pair.connection.held_input = Some(Box::new(Bytes::from_static(b"one\ntwo\nunfinished")));
+    assert_eq!(pair.connection.count_unprocessed_lines(), 3, "held lines are counted, too");
+    pair.connection.run_blocked_command().unwrap();
+    assert!(pair.connection.state.awaits_room(), "the command runs once the room has taken the lines");
+    assert_eq!(pair.connection.blocked_command_len(), 0);
+}
+
+#[tokio::test]
+async fn lines_after_a_delayed_command_are_counted_with_it() {
+    let mut pair = pair(ListenerProtocol::Raw);
+    pair.send("JOIN room alice\n");
+    pair.take_turn().unwrap();
+    pair.follow_until_joined().await;
+    pair.connection.peer.sink().address_budget().spend_command(80_000, Instant::now().into_std());
+    pair.send("/nick al\none\ntwo\n");
+    pair.take_turn().unwrap();
+    assert_eq!(pair.connection.count_unprocessed_lines(), 3);
+    assert_eq!(pair.connection.delayed_line.as_ref().map(|delayed| delayed.len()), Some("/nick al".len()));
+}
+
+#[tokio::test]
+async fn input_waits_for_each_of_its_reasons_alone() {
+    let mut pair = pair(ListenerProtocol::Raw);
+    let connection = &mut pair.connection;
+    assert!(!connection.is_input_paused());
+    connection.pending_output = Some(Box::default());
+    assert!(connection.is_input_paused(), "output of the connection waits for the write lock");
+    connection.pending_output = None;
+    connection.unwritten = 256 << 10;
+    assert!(!connection.is_input_paused(), "unwritten bytes are at their limit, not beyond it");
+    connection.unwritten += 1;
+    assert!(connection.is_input_paused(), "unwritten bytes are beyond their limit");
+    connection.begin_input_flush().unwrap();
+    assert!(!connection.is_input_paused(), "the flush of the input waits for unwritten bytes");
 }

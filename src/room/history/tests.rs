@@ -66,6 +66,16 @@ fn last_lines_are_in_order_with_their_minutes() {
     assert_eq!(shown(&mut history, 9), ["9 n d joined", "9 d: 5"]);
 }
 
+#[test]
+fn history_is_empty_until_its_first_line_and_once_it_is_cleared() {
+    let mut history = History::new(10);
+    assert!(history.is_empty());
+    push(&mut history, 1, ["alice has joined"]);
+    assert!(!history.is_empty());
+    history.clear();
+    assert!(history.is_empty());
+}
+
 /// Fifty-five peers visit a room in which ten lines were said.
 #[test]
 fn visits_hide_no_talk() {

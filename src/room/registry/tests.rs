@@ -270,3 +270,68 @@ fn pass_that_is_dropped_between_two_slices_goes_on_where_it_was() {
     drop(members);
     assert!(registry.is_empty());
 }
+
+#[tokio::test]
+async fn room_beyond_the_limit_is_refused_until_another_room_is_removed() {
+    let registry = registry_with(RoomSettings { max_rooms: 2, ..RoomSettings::default() });
+    assert!(registry.is_empty());
+    let member = peer(1, false);
+    let join_room = |room: &str| {
+        let (room, user) = (RoomName::parse(room).unwrap(), UserName::parse("alice").unwrap());
+        registry.join(room, user, Arc::clone(&member) as _, MembershipSlot::A)
+    };
+    let (first, _second) = (join_room("first").unwrap(), join_room("second").unwrap());
+    assert!(!registry.is_empty());
+    assert_eq!(join_room("third").unwrap_err(), JoinRefused::TooManyRooms(2));
+    settle().await;
+    drop(first);
+    settle().await;
+    assert_eq!(registry.len(), 1, "the first room is removed");
+    let _third = join_room("third").unwrap();
+    assert_eq!(join_room("fourth").unwrap_err(), JoinRefused::TooManyRooms(2));
+}
+
+#[tokio::test]
+async fn only_rooms_with_members_are_listed() {
+    let registry = registry_with(RoomSettings::default());
+    let member = join(&registry, &peer(1, false));
+    assert_eq!((registry.len(), registry.rooms()), (1, vec![]), "the join is not applied yet");
+    settle().await;
+    assert_eq!(registry.rooms(), [(member.room(), 1)]);
+    assert_eq!((member.member_count(), member.room_count()), (1, 1));
+    let second = join(&registry, &peer(2, false));
+    settle().await;
+    let mut seen = Vec::new();
+    member.visit_members(|count, names| {
+        seen.extend(names.copied());
+        seen.sort_by_key(ToString::to_string);
+        assert_eq!(count, 2);
+    });
+    assert_eq!(seen, [member.user(), second.user()]);
+    assert_eq!((member.member_count(), member.room_count()), (2, 1));
+}
+
+#[tokio::test]
+async fn flush_of_the_input_is_raised_for_every_member_and_joins_are_refused() {
+    let registry = registry_with(RoomSettings::default());
+    let (first, second) = (peer(1, false), peer(2, false));
+    let _members = (join(&registry, &first), join(&registry, &second));
+    settle().await;
+    let _ = (events_of(&first), events_of(&second));
+    registry.request_input_flush();
+    settle().await;
+    assert_eq!([events_of(&first), events_of(&second)], [PeerEvents::FLUSH_INPUT; 2]);
+    let (room, user) = (RoomName::parse("room").unwrap(), UserName::parse("late").unwrap());
+    assert!(registry.join(room, user, peer(3, false) as _, MembershipSlot::A).is_err());
+}
+
+#[tokio::test]
+async fn membership_returns_its_slot_and_counts_the_rooms_of_the_server() {
+    let registry = registry_with(RoomSettings::default());
+    let member = peer(1, false);
+    let first = join(&registry, &member);
+    let (room, user) = (RoomName::parse("other").unwrap(), UserName::parse("u1").unwrap());
+    let second = registry.join(room, user, Arc::clone(&member) as _, MembershipSlot::B).unwrap();
+    assert_eq!([first.slot(), second.slot()], [MembershipSlot::A, MembershipSlot::B]);
+    assert_eq!([first.room_count(), second.room_count()], [2, 2]);
+}
