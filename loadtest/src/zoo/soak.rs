@@ -169,7 +169,7 @@ pub fn judge_soak(soak: &mut SoakResult, limits: &Limits) {
 /// Returns a figure of the first and of the last third of values, without the first `warmup` percent; `None` with too few
 /// values.
 fn thirds(values: &[f64], warmup: usize, figure: fn(&[f64]) -> f64) -> Option<(f64, f64)> {
-    let rest = &values[(values.len() * warmup).div_ceil(100)..];
+    let rest = &values[values.len() * warmup / 100..];
     let third = rest.len() / 3;
     (third > 0).then(|| (figure(&rest[..third]), figure(&rest[rest.len() - third..])))
 }
