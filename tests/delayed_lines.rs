@@ -54,6 +54,21 @@ fn lines_of_a_sender_that_was_reset_are_said_at_the_rate_before_its_leave() {
     server.join("room", "mallory");
 }
 
+/// At the rate the commands would take minutes, and no client reads their answers.
+#[test]
+fn commands_of_a_sender_that_was_reset_do_not_delay_its_lines_and_its_leave() {
+    let server = start_with_rate(10);
+    let mut witness = server.join("room", "witness");
+    let mut mallory = server.join("room", "mallory");
+    witness.expect_line("mallory has joined");
+    mallory.send("/help\n/who\n/unknown\n/ignore bob\n".repeat(400) + "first words\n/nick sally\nlast words\n");
+    mallory.read_line();
+    mallory.reset();
+    for line in ["mallory: first words", "mallory is now known as sally", "sally: last words", "sally has left"] {
+        witness.expect_line(line);
+    }
+}
+
 #[test]
 fn unfinished_last_line_of_a_delayed_sender_is_said() {
     let server = start_with_rate(100);

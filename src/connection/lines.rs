@@ -90,6 +90,13 @@ impl Connection {
         Ok(())
     }
 
+    /// Returns whether a line of a peer that is gone has no effect: no client reads the answer to its command.
+    pub(super) fn is_without_effect(&self, line: &[u8]) -> bool {
+        self.state.admitted_membership().is_some()
+            && self.context.live.commands()
+            && commands::concerns_sender_alone(&commands::parse(&sanitize::sanitize(line)))
+    }
+
     /// Sends encoded lines to the room. When its inbox has no capacity for them, they wait in the room, and input waits
     /// until it raises `INBOX_READY`.
     pub(super) fn send_lines(&mut self, lines: &mut LineEncoder) {

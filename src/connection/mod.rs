@@ -7,6 +7,7 @@ mod agreement;
 mod close;
 pub(crate) mod close_reason;
 mod commands;
+mod decoding;
 mod delayed_line;
 mod display;
 mod event_loop;

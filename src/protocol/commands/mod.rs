@@ -88,6 +88,21 @@ pub(crate) enum TimeSetting {
     Offset(i16),
 }
 
+/// Returns whether a line does no more than change what its sender is shown: such a line has no effect after the sender has
+/// gone. `/ui` is none, because it changes how the bytes after it are read.
+pub(crate) fn concerns_sender_alone(parsed: &Result<ParsedLine<'_>, CommandError<'_>>) -> bool {
+    match parsed {
+        Err(_) => true,
+        Ok(ParsedLine::Chat(_)) => false,
+        Ok(ParsedLine::Command(command)) => match command {
+            Command::Help(_) | Command::Who | Command::Rooms | Command::Last(_) => true,
+            Command::Ignore(_) | Command::Unignore(_) | Command::Time(_) | Command::Color(_) => true,
+            Command::Join { .. } | Command::Nick(_) | Command::Me(_) | Command::Msg { .. } | Command::Reply(_) => false,
+            Command::Quit(_) | Command::Ui(_) => false,
+        },
+    }
+}
+
 /// Parses the line of a member, given as [sanitized](crate::text::sanitize::sanitize) text.
 ///
 /// A command is, after blanks, a slash, letters (or one `?`), and then a blank or the end of the line, so

@@ -290,6 +290,18 @@ fn line() -> impl Strategy<Value = String> {
     prop::collection::vec(part, 0..8).prop_map(|parts| parts.concat())
 }
 
+#[test]
+fn lines_that_others_see_or_that_change_what_follows_concern_more_than_their_sender() {
+    let alone = ["/help", "/?", "/who", "/rooms", "/last 5", "/ignore bob", "/unignore bob", "/time on", "/color off"];
+    for line in alone.into_iter().chain(["/nonsense", "/join", "/nick"]) {
+        assert!(concerns_sender_alone(&parse(line)), "{line}");
+    }
+    let others = ["hi", "//who", "/me waves", "/msg bob hi", "/reply hi", "/nick bob", "/join hall", "/quit", "/ui on"];
+    for line in others {
+        assert!(!concerns_sender_alone(&parse(line)), "{line}");
+    }
+}
+
 proptest! {
     #[test]
     fn parse_of_any_line_returns(line in line()) {

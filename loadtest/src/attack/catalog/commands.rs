@@ -117,7 +117,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "msg",
         about: "floods members that read nothing with /msg, and answers whispers with /reply",
-        leaves_lines: false,
+        leaves_lines: true,
         groups: &[
             Group { sockets: 64, room: Room::Shared("z-msg"), reads: Reads::Nothing, ..QUIET },
             Group {
@@ -208,7 +208,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         name: "light",
         about: "floods commands that cost little, and unknown ones, in turn",
-        leaves_lines: false,
+        leaves_lines: true,
         groups: &[Group { sockets: 32, room: Room::Shared("z-light"), writes: Writes::Cycle(LIGHT), ..QUIET }],
     },
     Kind {
