@@ -134,7 +134,7 @@
 //!
 //! | charged to | what | how |
 //! |---|---|---|
-//! | one poll | lines, commands, keys, telnet commands, redraws, writes; in a pass deliveries, operations, replies, copies | one counter for all kinds of work; about 1 ms, then the task yields (`src/connection/poll_slice.rs`, `src/room/passes.rs`) |
+//! | one poll | lines, commands, keys, telnet commands, redraws, writes; in a pass deliveries, operations, replies, copies | one counter for all kinds of work; about a quarter of a millisecond, then the task yields until the runtime has asked the system for events (`src/connection/poll_slice.rs`, `src/room/passes.rs`) |
 //! | a connection | lines, bytes, telnet commands, keys, redraws | rate limits: input is read more slowly, and nothing is lost (`src/connection/input.rs`, `src/protocol/telnet/budget.rs`) |
 //! | an address | connections and attempts; the units of commands (`src/protocol/commands/cost.rs`); the deliveries of joins, leaves and renames; the bytes that are encoded for input lines, times and colors | a budget that all connections of the address share and that outlives them: commands and JOIN lines wait (`src/connection/delayed_line.rs`, `src/limits/addresses.rs`) |
 //! | a room | bytes in its inbox | blocked senders are admitted in the order of their shares, by bytes (`src/room/fair_queue.rs`) |

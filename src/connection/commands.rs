@@ -3,6 +3,7 @@
 use super::Connection;
 use super::close_reason::CloseReason;
 use super::lines::LineEncoder;
+use super::poll_slice::SYSTEM_CALL_WORK;
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::line_batch::{EncodedBatch, count_lines};
@@ -69,6 +70,8 @@ impl Connection {
             // Earlier output waits for the write lock, and must not be overtaken.
             pending.0.push_back(OutputOp::Reply(lines));
         } else if !lines.is_empty() {
+            self.slice.charge(SYSTEM_CALL_WORK);
+            self.slice.charge_bytes(lines.len());
             let mut metrics = MetricsDelta::default();
             let count = count_lines(&lines);
             self.peer.deliver_batch(&EncodedBatch::new(Bytes::from(lines), count), &mut metrics);

@@ -15,6 +15,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
+use tokio::task::yield_now;
 use tracing::{debug, error};
 
 /// One event of a connection.
@@ -89,7 +90,9 @@ impl Connection {
 
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Event> {
         if self.slice.is_used_up() {
-            context.waker().wake_by_ref();
+            // The runtime wakes a task that yields after it has asked the system for events. A task that woke itself would
+            // run again before that, and connections that use up their slices would delay all others for many slices.
+            let _ = pin!(yield_now()).poll(context);
             return Poll::Pending;
         }
         let events = self.peer.take_events(context);

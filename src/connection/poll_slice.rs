@@ -1,7 +1,8 @@
 //! The slice of a poll: the work that a connection does before the other tasks of its worker get their turn.
 
-/// The units of a slice: about 1 ms. A unit is about a quarter of a microsecond.
-const SLICE: u32 = 4_096;
+/// The units of a slice: about a quarter of a millisecond, since a unit is about a quarter of a microsecond. When many
+/// connections use up their slices, the input of each other one waits for one slice of each of them.
+const SLICE: u32 = 1_024;
 
 /// The units of a system call that reads or writes a socket: 3 to 10 µs.
 pub(super) const SYSTEM_CALL_WORK: u32 = 20;
