@@ -36,7 +36,7 @@ impl Whisperers {
     /// Follows a batch: forgets the whispers to the peers that left in it, and gives the members that were renamed in
     /// it their new names. Costs one walk, as the copy of the roster does that such a batch makes.
     pub(crate) fn follow(&mut self, left: &HashSet<PeerId>, renamed: &HashMap<PeerId, UserName>) {
-        if self.0.is_empty() || (left.is_empty() && renamed.is_empty()) {
+        if left.is_empty() && renamed.is_empty() {
             return;
         }
         self.0.retain(|addressee, whisperer| {
