@@ -91,6 +91,28 @@ async fn whisper_to_a_member_that_leaves_meanwhile_leaves_no_entry() {
     assert_eq!(state.whisperers.last(PeerId(1)), None);
 }
 
+/// The whisperer leaves, comes back and takes another name in one batch.
+#[tokio::test]
+async fn reply_reaches_a_whisperer_that_is_renamed_right_after_its_return() {
+    let (room, peers) = (room(), [0, 1].map(peer));
+    let [sender, answers] =
+        peers.each_ref().map(|peer| Requester { peer: Arc::clone(peer) as _, slot: MembershipSlot::A });
+    push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
+    push(&room, [whisper(sender, "u1")]);
+    pass(&room).await;
+    push(
+        &room,
+        [leave_as(&peers[0], "u0"), Operation::Join(Box::new(joiner(&peers[0]))), rename(&peers[0], "u0", "al")],
+    );
+    pass(&room).await;
+    let (from, charge) = (name("u1"), MemoryCharge::default());
+    let reply = Whisper { sender: answers, from, to: Addressee::LastWhisperer, text: "hi".into(), _charge: charge };
+    push(&room, [Operation::Whisper(Box::new(reply))]);
+    pass(&room).await;
+    assert_eq!(last_line(&peers[0]), "*** u1 whispers: hi");
+    assert_eq!(last_line(&peers[1]), "*** you whisper to al: hi");
+}
+
 #[test]
 fn rename_to_the_same_name_is_answered_to_its_member_alone() {
     let registry = registry_with(RoomSettings::default());
