@@ -97,4 +97,16 @@ mod tests {
         budget.charge_membership_change(20_000, start);
         assert!(!budget.is_unused(start) && budget.is_unused(start + Duration::from_millis(1001)));
     }
+
+    #[test]
+    fn encoding_waits_until_the_bytes_beyond_the_burst_are_paid_for() {
+        let start = Instant::now();
+        let budget = AddressBudget::new(start);
+        budget.charge_encoding(4 << 20, start);
+        assert!(budget.encoding_allowed_at(start) - start < Duration::from_millis(1), "the burst");
+        budget.charge_encoding(2 << 20, start);
+        let wait = budget.encoding_allowed_at(start) - start;
+        // The time for one byte is a whole number of nanoseconds.
+        assert!((Duration::from_millis(990)..Duration::from_millis(1001)).contains(&wait), "{wait:?}");
+    }
 }

@@ -333,6 +333,7 @@ mod tests {
             drop(book.enter(numbered(number), false, now).unwrap());
             assert!(book.entries.len() <= MAX_KEPT + 3, "{}", book.entries.len());
         }
+        assert_eq!(book.kept.len(), MAX_KEPT);
         assert_eq!(slot.connections(), 1);
         assert!(book.entries.contains_key(&AddressKey::Unix), "an address with a connection is dropped");
         assert!(size_of::<AddressEntry>() <= 136 && size_of::<AddressSlot>() == size_of::<usize>());

@@ -167,4 +167,19 @@ pub(super) mod tests {
         expected.resize(sizes.len(), 1);
         assert_eq!(requests(&backlogs), expected);
     }
+
+    #[test]
+    fn backlog_without_lines_counts_as_the_kernel_buffer_of_its_socket() {
+        let budget = MemoryBudget::new(6400);
+        let backlogs = backlogs(&budget, &[0, 0]);
+        budget.charge(6401);
+        assert_eq!(requests(&backlogs).iter().sum::<usize>(), 1, "one kernel buffer is more than is wanted");
+    }
+
+    #[test]
+    fn backlog_is_shown_with_its_owner_and_its_bytes() {
+        let budget = MemoryBudget::new(6400);
+        let backlogs = backlogs(&budget, &[5]);
+        assert_eq!(format!("{:?}", backlogs[0].1), "RegisteredBacklog { id: 0, bytes: 5, .. }");
+    }
 }

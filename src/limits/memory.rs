@@ -316,6 +316,22 @@ mod tests {
     }
 
     #[test]
+    fn kernel_buffers_exhaust_the_budget_beyond_half_of_its_ceiling() {
+        let budget = MemoryBudget::new(4 * KERNEL_SEND_BUFFER as u64);
+        for (count, is_exhausted) in [(0, false), (1, false), (2, false), (3, true)] {
+            let _backlogs = backlogs(&budget, &vec![0; count]);
+            assert_eq!(budget.is_exhausted_by_kernel_buffers(), is_exhausted, "{count} blocked peers");
+        }
+    }
+
+    #[test]
+    fn budget_is_shown_with_its_ceiling_and_its_used_bytes() {
+        let budget = MemoryBudget::new(1000);
+        budget.charge(50);
+        assert_eq!(format!("{budget:?}"), "MemoryBudget { ceiling: 1000, used: 50, .. }");
+    }
+
+    #[test]
     fn refused_bytes_are_demand_for_a_reclaim() {
         let budget = MemoryBudget::new(6400);
         budget.charge(6500);

@@ -188,4 +188,12 @@ mod tests {
             assert_eq!(union(&PEER).of_slot(slot), PeerEvents::NONE);
         }
     }
+
+    #[test]
+    fn sets_intersect_where_they_share_an_event() {
+        let (shared, left, right) = (PeerEvents::JOINED, PeerEvents::RENAMED, PeerEvents::SHUTDOWN);
+        assert!((shared | left).intersects(shared | right));
+        assert!(!left.intersects(right) && !left.intersects(PeerEvents::NONE) && !PeerEvents::NONE.intersects(left));
+        assert_eq!(shared | shared, shared);
+    }
 }

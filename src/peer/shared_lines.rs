@@ -107,5 +107,7 @@ mod tests {
         let short = BatchMemoryRef::new(MIN_SHARED - 1);
         assert!(short.share(&bytes, &bytes[..MIN_SHARED - 1], Some(&budget)).is_none());
         assert_eq!(budget.used(), 0);
+        let least = BatchMemoryRef::new(MIN_SHARED);
+        assert!(least.share(&bytes, &bytes[..MIN_SHARED], Some(&budget)).is_some());
     }
 }

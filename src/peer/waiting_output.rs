@@ -228,6 +228,17 @@ mod tests {
     }
 
     #[test]
+    fn raw_bytes_of_one_segment_alone_are_taken_at_a_time() {
+        let mut waiting = WaitingOutput::default();
+        for byte in ["a", "b"] {
+            waiting.push(SegmentKind::Raw, byte.repeat(BLOCK_BYTES).as_bytes());
+        }
+        for byte in ["a", "b"] {
+            assert_eq!(take(&mut waiting, 4 * BLOCK_BYTES), Some((SegmentKind::Raw, byte.repeat(BLOCK_BYTES))));
+        }
+    }
+
+    #[test]
     fn lines_of_one_minute_are_one_segment_and_other_minutes_are_charged() {
         let mut waiting = WaitingOutput::default();
         let later = SegmentKind::Lines(Minute(1));

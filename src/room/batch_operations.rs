@@ -2,7 +2,6 @@
 
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::Peer;
-use crate::peer::PeerId;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::peer::line_batch::BatchOffset;
@@ -136,7 +135,7 @@ impl Batch {
             let part = &mut self.partials.0[at];
             part.to = Some(self.end);
             part.then_raise = part.then_raise | PeerEvents::LEFT_ROOM;
-        } else if self.was_member(key, peer.id()) {
+        } else {
             self.add_leaver(Arc::clone(peer), key.slot, PeerEvents::LEFT_ROOM);
         }
         messages::push_left(&mut self.bytes, &name);
@@ -164,9 +163,7 @@ impl Batch {
         if key.name.as_str() == name.as_str() {
             return self.replies.push((Requester { peer, slot: key.slot }, DeferredReply::NameKept(name)));
         }
-        if self.was_member(&key, peer.id()) {
-            self.renamed.insert(peer.id(), name);
-        }
+        self.renamed.insert(peer.id(), name);
         self.members_mut().remove(&key);
         self.members_mut().insert(new_key, Arc::clone(&peer));
         messages::push_renamed(&mut self.bytes, &key.name, &name);
@@ -196,11 +193,6 @@ impl Batch {
         for (key, peer) in self.remove_all_members().iter() {
             self.add_leaver(Arc::clone(peer), key.slot, PeerEvents::SHUTDOWN);
         }
-    }
-
-    /// Returns true if the peer that holds the key now was a member before the batch, under any name.
-    fn was_member(&self, key: &MemberKey, id: PeerId) -> bool {
-        holds_key(self.members_before(), key, id) || self.renamed.contains_key(&id)
     }
 
     /// Gives a member of before the batch all lines up to here and no more, followed by the events.

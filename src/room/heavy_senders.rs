@@ -209,4 +209,45 @@ mod tests {
         model.send(1, 10);
         assert!(model.0.table.is_none());
     }
+
+    #[test]
+    fn table_exists_from_the_heavy_total_to_less_than_the_light_one() {
+        let mut model = Model::new();
+        model.send(1, HEAVY as usize - 1);
+        assert!(model.0.table.is_none());
+        model.send(1, 1);
+        assert!(model.0.table.is_some(), "all senders together are heavy");
+        model.wait(3_000);
+        model.0.record(2, 0, model.1);
+        assert_eq!((model.0.total, model.0.table.is_some()), (LIGHT, true));
+        model.wait(1_000);
+        model.0.record(2, 0, model.1);
+        assert!(model.0.table.is_none(), "all senders together are light");
+    }
+
+    #[test]
+    fn recent_bytes_halve_once_in_each_second_whenever_lines_come() {
+        let mut model = Model::new();
+        // The table has the bytes from the fourth parcel on, with which the total is heavy.
+        model.send(1, 100_000);
+        model.send(2, 3);
+        model.wait(2_000);
+        model.0.record(3, 1, model.1);
+        model.wait(900);
+        model.0.record(3, 1, model.1);
+        let table = model.0.table.as_ref().unwrap();
+        assert_eq!(table.senders, [(1, (100_000 - 3 * (16 << 10)) / 4), (3, 2)], "the second sender's bytes are gone");
+        assert_eq!(model.0.total, 100_003 / 4 + 2);
+    }
+
+    #[test]
+    fn light_sender_is_listed_once_at_its_last_line() {
+        let mut model = Model::new();
+        model.send(1, 100_000);
+        for sender in [2, 3, 2] {
+            model.send(sender, 10);
+        }
+        let light = model.0.table.as_ref().unwrap().light.iter().map(|(sender, _)| *sender);
+        assert!(light.eq([3, 2]));
+    }
 }

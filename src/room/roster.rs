@@ -222,6 +222,18 @@ mod tests {
     }
 
     #[test]
+    fn capacity_is_freed_when_a_quarter_is_used_or_less() {
+        for (extra, is_freed) in [(0, true), (1, false)] {
+            let (roster, mut few) = (Roster::new(), Members::with_capacity_and_hasher(400, RandomState::new()));
+            let capacity = few.capacity();
+            members(capacity as u64 / 4 + extra).into_iter().for_each(|(key, peer)| drop(few.insert(key, peer)));
+            roster.replace(few);
+            assert_eq!(roster.len() as u64, capacity as u64 / 4 + extra);
+            assert_eq!(roster.snapshot().capacity() < capacity, is_freed, "{extra} more than a quarter");
+        }
+    }
+
+    #[test]
     fn small_roster_has_no_spare_capacity() {
         let roster = Roster::new();
         roster.replace(members(9));

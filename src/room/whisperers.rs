@@ -36,7 +36,7 @@ impl Whisperers {
     /// Follows a batch: forgets the whispers to the peers that left in it, and gives the members that were renamed in
     /// it their new names. Costs one walk, as the copy of the roster does that such a batch makes.
     pub(crate) fn follow(&mut self, left: &HashSet<PeerId>, renamed: &HashMap<PeerId, UserName>) {
-        if self.0.is_empty() || (left.is_empty() && renamed.is_empty()) {
+        if left.is_empty() && renamed.is_empty() {
             return;
         }
         self.0.retain(|addressee, whisperer| {
@@ -65,6 +65,7 @@ mod tests {
         whisperers.record(PeerId(1), whisperer(2, "bob"));
         whisperers.record(PeerId(3), whisperer(2, "bob"));
         whisperers.record(PeerId(4), whisperer(1, "alice"));
+        assert_eq!(whisperers.len(), 3);
         let renamed = HashMap::from([(PeerId(2), UserName::parse("robert").unwrap())]);
         whisperers.follow(&HashSet::from([PeerId(3)]), &renamed);
         assert_eq!(whisperers.last(PeerId(1)).unwrap().name.as_str(), "robert");
@@ -72,5 +73,19 @@ mod tests {
         assert_eq!(whisperers.last(PeerId(4)), Some(whisperer(1, "alice")));
         whisperers.follow(&HashSet::from([PeerId(1), PeerId(4)]), &HashMap::new());
         assert_eq!(whisperers.0.capacity(), 0, "no memory is left");
+    }
+
+    #[test]
+    fn capacity_is_freed_when_less_than_a_quarter_is_used() {
+        let mut whisperers = Whisperers(HashMap::with_capacity(28));
+        let capacity = whisperers.0.capacity();
+        for id in 0..=capacity as u64 / 4 {
+            whisperers.record(PeerId(id), whisperer(1_000, "bob"));
+        }
+        whisperers.follow(&HashSet::from([PeerId(0)]), &HashMap::new());
+        assert_eq!((whisperers.len(), whisperers.0.capacity()), (capacity / 4, capacity));
+        whisperers.follow(&HashSet::from([PeerId(1)]), &HashMap::new());
+        assert_eq!(whisperers.len(), capacity / 4 - 1);
+        assert!(whisperers.0.capacity() < capacity, "{}", whisperers.0.capacity());
     }
 }

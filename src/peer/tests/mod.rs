@@ -337,6 +337,75 @@ fn operations_that_leave_no_output_leave_no_buffer() {
     assert!(!peer.has_buffer());
 }
 
+#[test]
+fn encoded_lines_are_counted_when_they_are_written_and_when_they_are_lost() {
+    let peer = peer(100, 0);
+    let encoded = |lines: usize| OutputOp::Encoded(b"a\n".repeat(lines));
+    assert_eq!(peer.apply_ops([encoded(32)]), 64);
+    peer.sink.allow(32);
+    peer.drain_until_blocked();
+    // The bytes go on at the beginning of their memory.
+    assert_eq!(peer.apply_ops([encoded(10)]), 32 + 20);
+    assert_eq!(peer.close_and_count(), 16, "16 lines are written, and 26 are lost");
+}
+
+#[test]
+fn line_ends_become_cr_lf_on_the_route_of_lf_alone() {
+    for (route, changed) in [(Route::DirectLf, Route::DirectCrLf), (Route::Buffered, Route::Buffered)] {
+        let peer = peer(100, UNLIMITED);
+        peer.apply_ops([OutputOp::Route(route)]);
+        peer.end_lines_in_cr_lf();
+        assert_eq!(peer.route(), changed);
+    }
+}
+
+#[test]
+fn deferred_lines_are_bounded_by_the_backlog_and_the_allowance() {
+    assert_eq!(peer(100, 0).deferral_limit(), 100 + UNBLOCKED_ALLOWANCE);
+}
+
+#[test]
+fn drains_that_reach_the_sink_are_counted_as_writes() {
+    let peer = peer(100, 0);
+    peer.apply_ops([OutputOp::Encoded(b"abcd".to_vec())]);
+    let mut metrics = MetricsDelta::default();
+    peer.sink.allow(2);
+    while let Some((DrainStatus::Progress(_), _)) = peer.drain(None, &mut metrics) {}
+    assert_eq!(metrics.writes, 2, "one takes two bytes, and one would block");
+    peer.sink.allow(2);
+    while let Some((DrainStatus::Progress(_), _)) = peer.drain(None, &mut metrics) {}
+    assert_eq!(metrics.writes, 3, "nothing waits for the last drain");
+}
+
+#[test]
+fn peer_is_shown_with_its_number() {
+    assert_eq!(format!("{:?}", peer(100, 0)), "Peer { id: PeerId(1), .. }");
+}
+
+/// The connection of a peer on a direct route registers the backlog after a pass has found the socket blocked. A peer of
+/// the buffered route does it in its own drain, and only if its socket is blocked.
+#[test]
+fn backlog_is_registered_once_and_by_the_writer_that_finds_the_sink_blocked() {
+    let budget = MemoryBudget::new(1 << 20);
+    let mut metrics = MetricsDelta::default();
+    for route in [Route::DirectLf, Route::Buffered] {
+        let pipe = ChargedSink(Pipe::default(), Arc::clone(&budget));
+        let peer = Arc::new(Peer::new(PeerId(1), 1 << 20, SlowReader::Skip, pipe));
+        peer.register_waiting_output(&mut metrics);
+        assert_eq!(budget.backlogs(), 0, "nothing waits");
+        peer.apply(&mut VecDeque::from([OutputOp::Route(route), OutputOp::Lines(b"a\n".repeat(20_000))]), &mut metrics);
+        peer.sink.0.allow(2);
+        let mut encode = |lines: &[u8], _: Minute, out: &mut VecDeque<u8>| out.extend(lines);
+        assert!(matches!(peer.drain(Some(&mut encode), &mut metrics), Some((DrainStatus::Progress(_), _))));
+        assert_eq!(budget.backlogs(), 0, "the sink takes bytes");
+        peer.register_waiting_output(&mut metrics);
+        assert_eq!(budget.backlogs(), usize::from(route != Route::Buffered));
+        assert!(matches!(peer.drain(Some(&mut encode), &mut metrics), Some((DrainStatus::Blocked, _))));
+        peer.register_waiting_output(&mut metrics);
+        assert_eq!(budget.backlogs(), 1);
+    }
+}
+
 fn last_lines(text: &str) -> LineBatch {
     let bytes = Bytes::copy_from_slice(text.as_bytes());
     EncodedBatch::new(bytes, count_lines(text.as_bytes())).into_last().whole(Route::DirectLf).clone()

@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 /// The most bytes that a history's lines of one kind have, line ends counted.
 pub const MAX_BYTES: usize = 64 << 10;
 
+const _: () = assert!(MAX_BYTES.is_power_of_two(), "the capacity of a ring is rounded up to a power of two");
+
 /// The spare capacity that is kept: less than this is not worth a reallocation.
 pub(super) const SPARE_BYTES: usize = 4 << 10;
 
@@ -164,13 +166,12 @@ impl<T: Copy> LineRing<T> {
         }
     }
 
-    /// Reserves capacity for `count` more bytes, and for [`MAX_BYTES`] at most where the bytes are within that.
+    /// Reserves capacity for `count` more bytes, rounded up to a power of two. [`MAX_BYTES`] is one, so the capacity is
+    /// within it where the bytes are.
     fn reserve(&mut self, count: usize) {
         let wanted = self.text.len() + count;
         if wanted > self.text.capacity() {
-            let capacity = wanted.next_power_of_two();
-            let capacity = if wanted <= MAX_BYTES { capacity.min(MAX_BYTES) } else { capacity };
-            self.text.reserve_exact(capacity - self.text.len());
+            self.text.reserve_exact(wanted.next_power_of_two() - self.text.len());
         }
     }
 }

@@ -185,6 +185,92 @@ fn capacity_is_bounded_and_freed() {
     assert!(history.notices.capacity().1 <= 2 * MAX_NOTICES);
 }
 
+#[test]
+fn line_that_just_fits_drops_no_earlier_line() {
+    for (length, lines) in [(10, 2), (11, 1)] {
+        let mut history = History::new(100);
+        push(&mut history, 1, [&*"x".repeat(MAX_BYTES - 11)]);
+        push(&mut history, 1, [&*"y".repeat(length - 1)]);
+        assert_eq!(history.len(), lines, "{length} bytes after {} bytes", MAX_BYTES - 10);
+    }
+}
+
+/// Returns a ring that has the capacity for a line of `reserved` bytes, and a line of `length` bytes.
+fn ring_of(reserved: usize, length: usize) -> LineRing<()> {
+    let mut ring = LineRing::default();
+    for length in [reserved, length] {
+        ring.skip(0);
+        ring.append(format!("{}\n", "x".repeat(length - 1)).as_bytes(), Minute(1), ());
+    }
+    ring
+}
+
+#[test]
+fn ring_frees_the_capacity_beyond_twice_its_spare() {
+    let shrunk = |reserved, length| {
+        let mut ring = ring_of(reserved, length);
+        let before = ring.capacity().0;
+        ring.shrink();
+        (before, ring.capacity().0)
+    };
+    assert_eq!(shrunk(5_000, 10), (2 * SPARE_BYTES, 2 * SPARE_BYTES));
+    assert_eq!(shrunk(9_000, 10), (4 * SPARE_BYTES, SPARE_BYTES));
+    assert_eq!(shrunk(60_000, 3_000), (MAX_BYTES, 6_000));
+    assert_eq!(shrunk(60_000, 20_000), (MAX_BYTES, MAX_BYTES));
+}
+
+#[test]
+fn ring_that_is_filled_to_its_capacity_reserves_no_more() {
+    let mut ring = ring_of(60_000, 3_000);
+    ring.shrink();
+    ring.append(format!("{}\n", "x".repeat(2_999)).as_bytes(), Minute(1), ());
+    assert_eq!((ring.bytes(), ring.capacity().0), (6_000, 6_000));
+    ring.append(b"\n", Minute(1), ());
+    assert_eq!(ring.capacity().0, 8_192);
+}
+
+#[test]
+fn memory_of_a_ring_is_that_of_its_text_and_of_its_records() {
+    let mut ring = LineRing::default();
+    ring.append(&[b'\n'; 1_000], Minute(1), ());
+    let (bytes, lines) = ring.capacity();
+    assert!(bytes >= 1_000 && lines >= 1_000);
+    assert_eq!(ring.memory(), bytes + lines * size_of::<(u32, Minute)>());
+}
+
+#[test]
+fn eviction_for_more_bytes_than_a_ring_keeps_drops_all_lines() {
+    let mut ring = ring_of(10, 10);
+    ring.evict_for(1, MAX_BYTES + 1, 9);
+    assert_eq!((ring.len(), ring.bytes()), (0, 0));
+}
+
+/// A copy for joiners has more lines than a history keeps.
+#[test]
+fn lines_beyond_the_bound_of_a_copy_are_not_shown() {
+    let mut history = History::new(100);
+    let (text, runs) = talk(65);
+    history.push(Minute(1), &text, &runs);
+    let bound = MAX_BYTES - 65 * 1_000;
+    push(&mut history, 1, [&*"y".repeat(bound - 1)]);
+    assert_eq!((history.talk.len(), history.talk.bytes()), (66, MAX_BYTES));
+    assert_eq!(texts(&mut history, 100).len(), 66, "lines of just so many bytes are shown");
+    let mut copy = history.clone();
+    copy.append_unbounded(LineKind::Talk, Minute(2), &text);
+    assert_eq!((copy.talk.len(), texts(&mut copy, 100).len()), (131, 66));
+}
+
+#[test]
+fn memory_of_lines_that_a_copy_appends_is_charged() {
+    let budget = MemoryBudget::new(1 << 20);
+    let mut copy = History::with_memory(100, &budget);
+    let (text, _) = talk(10);
+    copy.append_unbounded(LineKind::Talk, Minute(1), &text);
+    assert_eq!(budget.used(), copy.talk.memory() as u64);
+    copy.append_unbounded(LineKind::Notice, Minute(1), &text);
+    assert_eq!(budget.used(), (copy.talk.memory() + copy.notices.memory()) as u64);
+}
+
 /// Returns the lines that a history has to show, from a list of all lines.
 fn expected(all: &[String], max_lines: usize, count: usize) -> Vec<String> {
     let is_notice = |line: &&String| line.starts_with('n');

@@ -1,8 +1,10 @@
 use super::*;
 use crate::config::SlowReader;
+use crate::limits::memory::MemoryCharge;
 use crate::peer::PeerId;
 use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::room::membership::SendStatus;
+use crate::room::operation::{BlockedLines, Requester};
 use std::io;
 use std::task::{Context, Waker};
 use tokio::task::yield_now;
@@ -132,6 +134,27 @@ async fn panic_in_a_pass_reaches_senders_whose_lines_are_blocked() {
     drop((old, broken));
     settle().await;
     assert_eq!(memory.used(), 0, "the memory of lost lines is released");
+}
+
+/// The pass takes one operation, since the others are not counted yet. The peers are in no roster.
+#[tokio::test]
+async fn panic_in_a_pass_reaches_peers_whose_operations_wait_in_the_inbox() {
+    let registry = registry_with(RoomSettings::default());
+    let (good, bad) = (peer(1, false), peer(2, true));
+    let peers = [3, 4, 5].map(|id| peer(id, false));
+    let old = join(&registry, &good);
+    settle().await;
+    let _broken = join(&registry, &bad);
+    let [joins, leaves, sends] = peers.each_ref().map(|peer| MemberRef { key: old.key, peer: Arc::clone(peer) as _ });
+    let sender = Requester { peer: sends.peer, slot: MembershipSlot::B };
+    let lines = BlockedLines { bytes: Box::from(&b"a\n"[..]), lines: 1, sender, charge: MemoryCharge::default() };
+    let waiting = [Operation::Join(Box::new(joins)), Operation::Leave(Box::new(leaves))];
+    for operation in waiting.into_iter().chain([Operation::SendBlockedLines(Box::new(lines))]) {
+        old.inbox().send_unmarked(operation);
+    }
+    settle().await;
+    let failed = PeerEvents::ROOM_FAILED;
+    assert_eq!(peers.each_ref().map(|peer| events_of(peer)), [failed, failed, failed.in_slot(MembershipSlot::B)]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::peer::DrainStatus;
+use crate::room::batch::{Batch, CarriedState};
 use crate::room::operation::{BlockedLines, MemberListing};
 use proptest::prelude::*;
 use std::collections::VecDeque;
@@ -79,6 +80,22 @@ async fn few_blocked_lines_are_taken_at_once_and_their_sender_goes_on() {
     assert_eq!(status, SendStatus::Accepted);
     while poll().is_pending() {}
     assert!(peers.iter().all(|peer| after_filling(peer).ends_with("x\nu1: b\n")));
+}
+
+#[tokio::test]
+async fn blocked_lines_cost_as_much_as_their_bytes_and_the_operations_after_them() {
+    let (room, sender) = (room(), peer(1));
+    let mut batch = Batch::new(&room, CarriedState::default());
+    let from = Requester { peer: Arc::clone(&sender) as _, slot: MembershipSlot::A };
+    let lines =
+        BlockedLines { bytes: vec![b'\n'; 5_000].into(), lines: 5_000, sender: from, charge: room.charge_memory(0) };
+    batch.apply_or_queue(Operation::SendBlockedLines(Box::new(lines)));
+    assert_eq!(batch.blocked_lines_cost(9_000), Some(2), "two operations for 5,000 bytes");
+    batch.apply_or_queue(Operation::Leave(Box::new(joiner(&sender))));
+    assert_eq!(batch.blocked_lines_cost(9_000), Some(3), "one more for the leave");
+    while batch.blocked_lines_cost(9_000).is_some() {
+        batch.take_blocked_lines(&room.inbox);
+    }
 }
 
 /// Lines beyond half of a batch wait, so that the line of a light sender that comes during the pass is before them.

@@ -1,5 +1,6 @@
-//! Tests of passes: batches, order, joins and leaves, slices. `requests` and `shutdown` have tests of their own.
+//! Tests of passes: batches, order, joins and leaves, slices. `batches`, `requests` and `shutdown` have tests of their own.
 
+mod batches;
 mod blocked_lines;
 mod requests;
 mod shutdown;
@@ -132,6 +133,7 @@ async fn many_leaves_in_one_batch_cost_one_copy_and_one_write_each() {
     push(&room, peers[1..].iter().map(|peer| Operation::Leave(Box::new(joiner(peer)))));
     let metrics = pass(&room).await;
     assert_eq!((metrics.passes, metrics.copies, metrics.leaves), (1, 1, 999));
+    assert_eq!(metrics.entries_copied, 1_000);
     assert!(metrics.writes <= 1_000, "one write a peer, not one a line: {}", metrics.writes);
     assert_eq!(room.roster().len(), 1);
     assert!(text(&peers[0]).ends_with("u998 has left\nu999 has left\n"));
@@ -214,6 +216,7 @@ async fn joiner_during_a_pass_is_admitted_before_its_end() {
     assert!(peers.iter().all(|peer| text(peer).ends_with(&format!("u1: a\n{since}"))));
     let metrics = counters.read();
     assert_eq!((metrics.passes, metrics.copies), (2, 1), "one copy for all that came in a pass");
+    assert_eq!(metrics.deliveries, 1_000 + 6 * 1_000 + 6 + 2, "lines of the first batch, and six of the second");
 }
 
 fn rename(peer: &Arc<Peer<TextSink>>, from: &str, to: &str) -> Operation {

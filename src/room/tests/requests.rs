@@ -3,8 +3,10 @@
 use super::*;
 use crate::peer::route::Route;
 use crate::peer::{DrainStatus, OutputOp};
+use crate::room::batch::{Batch, CarriedState};
 use crate::room::line_runs::{LineKind, LineRuns};
 use crate::room::operation::MemberListing;
+use crate::room::replies::DeferredReply;
 use crate::text::time::Minute;
 use std::collections::VecDeque;
 
@@ -89,6 +91,28 @@ async fn whisper_to_a_member_that_leaves_meanwhile_leaves_no_entry() {
     assert_eq!(last_line(&peers[1]), "*** u0 whispers: hi");
     let state = room.pass_state.take().unwrap();
     assert_eq!(state.whisperers.last(PeerId(1)), None);
+}
+
+/// The whisperer leaves, comes back and takes another name in one batch.
+#[tokio::test]
+async fn reply_reaches_a_whisperer_that_is_renamed_right_after_its_return() {
+    let (room, peers) = (room(), [0, 1].map(peer));
+    let [sender, answers] =
+        peers.each_ref().map(|peer| Requester { peer: Arc::clone(peer) as _, slot: MembershipSlot::A });
+    push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
+    push(&room, [whisper(sender, "u1")]);
+    pass(&room).await;
+    push(
+        &room,
+        [leave_as(&peers[0], "u0"), Operation::Join(Box::new(joiner(&peers[0]))), rename(&peers[0], "u0", "al")],
+    );
+    pass(&room).await;
+    let (from, charge) = (name("u1"), MemoryCharge::default());
+    let reply = Whisper { sender: answers, from, to: Addressee::LastWhisperer, text: "hi".into(), _charge: charge };
+    push(&room, [Operation::Whisper(Box::new(reply))]);
+    pass(&room).await;
+    assert_eq!(last_line(&peers[0]), "*** u1 whispers: hi");
+    assert_eq!(last_line(&peers[1]), "*** you whisper to al: hi");
 }
 
 #[test]
@@ -227,27 +251,49 @@ fn listings_of_ten_thousand_members_and_rooms_are_short() {
     assert!(reply.starts_with("*** 10000 in room: ") && reply.contains(", u7") && reply.len() < 500, "{reply}");
 }
 
+/// The host of a server with many rooms.
+struct ManyRooms(Counters);
+
+impl PassHost for ManyRooms {
+    fn counters(&self) -> &Counters {
+        &self.0
+    }
+
+    fn room_count(&self) -> usize {
+        10_000
+    }
+
+    fn rooms(&self) -> Vec<(RoomName, usize)> {
+        self.0.rooms()
+    }
+
+    fn on_quiet(&self) {}
+}
+
+#[tokio::test]
+async fn reply_costs_more_where_it_lists_rooms_or_compares_names() {
+    let host = ManyRooms(Counters::default());
+    for (allows_duplicate_names, whisper_cost) in [(false, REPLY_COST), (true, REPLY_COST + 300 / 128)] {
+        let (room, peers) = (room(), (0..300).map(peer).collect::<Vec<_>>());
+        let member = |peer| {
+            let mut member = joiner(peer);
+            member.key.disambiguator = peer.id().non_zero().filter(|_| allows_duplicate_names);
+            Operation::Join(Box::new(member))
+        };
+        push(&room, peers[1..].iter().chain([&peer(300)]).map(member));
+        pass(&room).await;
+        let batch = Batch::new(&room, CarriedState::default());
+        let sender = Requester { peer: Arc::clone(&peers[1]) as _, slot: MembershipSlot::A };
+        let Operation::Whisper(whisper) = whisper(sender, "u2") else { unreachable!("the operation is a whisper") };
+        assert_eq!(batch.reply_cost(&host, &DeferredReply::Whisper(whisper)), whisper_cost);
+        assert_eq!(batch.reply_cost(&host, &DeferredReply::Rooms), REPLY_COST + 10_000 / 32);
+        assert_eq!(batch.reply_cost(&host, &DeferredReply::History(9)), REPLY_COST);
+    }
+}
+
 /// A room of few members, of which one asks for all rooms of a large server on and on.
 #[tokio::test]
 async fn room_listings_are_charged_by_the_number_of_rooms() {
-    struct ManyRooms(Counters);
-
-    impl PassHost for ManyRooms {
-        fn counters(&self) -> &Counters {
-            &self.0
-        }
-
-        fn room_count(&self) -> usize {
-            10_000
-        }
-
-        fn rooms(&self) -> Vec<(RoomName, usize)> {
-            self.0.rooms()
-        }
-
-        fn on_quiet(&self) {}
-    }
-
     let (room, asks, host) = (room(), peer(1), ManyRooms(Counters::default()));
     push(&room, [Operation::Join(Box::new(joiner(&asks)))]);
     pass(&room).await;

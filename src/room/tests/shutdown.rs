@@ -2,6 +2,9 @@
 
 use super::*;
 use crate::room::operation::MemberListing;
+use std::io::Read;
+use tracing::Dispatch;
+use tracing::subscriber::NoSubscriber;
 
 #[tokio::test]
 async fn shutdown_is_sent_once_to_every_member_and_admits_no_joiner() {
@@ -81,4 +84,30 @@ async fn shutdown_that_is_not_counted_yet_is_applied_once() {
     pass(&room).await;
     assert_eq!(text(&member), "u1 has joined\n*** server is shutting down\n");
     assert!(room.inbox.is_empty() && room.inbox.pending() == 0);
+}
+
+/// The capacity of dropped lines is free again, and the log says that lines were lost.
+#[test]
+fn lines_that_a_closed_room_drops_are_logged_and_keep_no_capacity() {
+    let settings = RoomSettings { inbox_bytes: 100, ..RoomSettings::default() };
+    let room = Room::new(RoomName::parse("room").unwrap(), &settings, &MemoryBudget::new(u64::MAX));
+    push(&room, [Operation::Shutdown]);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(pass(&room));
+    let (mut log, writer) = io::pipe().unwrap();
+    // With a single subscriber, tracing asks the thread that first logs a record whether it has one: a test without one
+    // would switch that record off for all threads.
+    let _second = Dispatch::new(NoSubscriber::default());
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(Mutex::new(writer)).finish();
+    tracing::subscriber::with_default(subscriber, || {
+        for _ in 0..3 {
+            let lines = vec![b'\n'; 70].into_boxed_slice();
+            let (status, _) = room.inbox.send_lines((lines, 70), 0, |_, _| unreachable!("the inbox has capacity"));
+            assert_eq!(status, SendStatus::Accepted);
+            runtime.block_on(pass(&room));
+        }
+    });
+    let mut logged = String::new();
+    log.read_to_string(&mut logged).unwrap();
+    assert_eq!(logged.matches("lines were dropped: their room is shut down lines=70").count(), 3, "{logged}");
 }
