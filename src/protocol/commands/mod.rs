@@ -94,12 +94,17 @@ pub(crate) fn concerns_sender_alone(parsed: &Result<ParsedLine<'_>, CommandError
     match parsed {
         Err(_) => true,
         Ok(ParsedLine::Chat(_)) => false,
-        Ok(ParsedLine::Command(command)) => match command {
-            Command::Help(_) | Command::Who | Command::Rooms | Command::Last(_) => true,
-            Command::Ignore(_) | Command::Unignore(_) | Command::Time(_) | Command::Color(_) => true,
-            Command::Join { .. } | Command::Nick(_) | Command::Me(_) | Command::Msg { .. } | Command::Reply(_) => false,
-            Command::Quit(_) | Command::Ui(_) => false,
-        },
+        Ok(ParsedLine::Command(command)) => matches!(
+            command,
+            Command::Help(_)
+                | Command::Who
+                | Command::Rooms
+                | Command::Last(_)
+                | Command::Ignore(_)
+                | Command::Unignore(_)
+                | Command::Time(_)
+                | Command::Color(_)
+        ),
     }
 }
 
