@@ -103,8 +103,9 @@
 //!    `tests/churn.rs` and `tests/moves.rs`. Replies to `/who`, `/rooms`, `/last` and `/msg` stand in that order, too
 //!    (`src/room/replies.rs`); tested by `tests/roster.rs`.
 //! 2. **A sender's lines keep their order, and no received line is lost silently.** One task reads the lines of a
-//!    connection, and one queue holds them (`src/connection/input.rs`, `src/connection/lines.rs`). Lines beyond the
-//!    rate are delayed, also after their sender has closed. At shutdown each connection sends its room all input that
+//!    connection, and one queue holds them (`src/connection/decoding.rs`, `src/connection/lines.rs`). Lines beyond the
+//!    rate are delayed, also after their sender has closed; a command whose answer only that sender would read is dropped
+//!    then. At shutdown each connection sends its room all input that
 //!    it has received, before the room's notice (`src/connection/input_flush.rs`). Lines that the server itself drops
 //!    are counted in the log. Tested by `tests/order.rs`, `tests/commands.rs` and `tests/delayed_lines.rs`.
 //! 3. **No member waits for a slow reader, and the memory of each peer is bounded.** The rules stand above
