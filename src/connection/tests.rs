@@ -2,9 +2,14 @@
 
 mod alone;
 mod close;
+mod display;
 mod events;
+mod input;
+mod input_line;
+mod login;
 mod output;
 mod pair;
+mod telnet;
 
 use super::*;
 use crate::config::{ExemptItem, ExemptNetworks};
