@@ -136,12 +136,6 @@ impl Connection {
             progress = match self.next_event().await {
                 Event::Writable => self.drain_output(),
                 Event::Deadline(Deadline::Flush) => return,
-                Event::Raised(events) => {
-                    if events.contains(PeerEvents::OUTPUT_BLOCKED) {
-                        self.output_status = OutputStatus::Waiting;
-                    }
-                    false
-                }
                 _ => false,
             };
         }

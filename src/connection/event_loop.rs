@@ -59,7 +59,7 @@ impl Connection {
     }
 
     /// Waits for the next event and does what it asks for.
-    async fn step(&mut self) -> Result<(), CloseReason> {
+    pub(super) async fn step(&mut self) -> Result<(), CloseReason> {
         let outcome = match self.next_event().await {
             Event::Raised(events) => self.handle_events(events),
             Event::Deadline(deadline) => self.handle_deadline(deadline),
@@ -137,7 +137,7 @@ impl Connection {
     }
 
     /// Does what raised events ask for. All of them are handled before the connection ends for one of them.
-    fn handle_events(&mut self, events: PeerEvents) -> Result<(), CloseReason> {
+    pub(super) fn handle_events(&mut self, events: PeerEvents) -> Result<(), CloseReason> {
         let (mut end, mut inbox_ready) = (None, false);
         for slot in MembershipSlot::ALL {
             let outcome = self.handle_room_events(slot, events.of_slot(slot));
@@ -202,7 +202,7 @@ impl Connection {
         outcome
     }
 
-    fn handle_deadline(&mut self, deadline: Deadline) -> Result<(), CloseReason> {
+    pub(super) fn handle_deadline(&mut self, deadline: Deadline) -> Result<(), CloseReason> {
         match deadline {
             Deadline::Login => self.on_login_timeout(),
             // The peer may have read meanwhile, after a stop of the process.

@@ -55,11 +55,6 @@ impl InputLine {
         self.editor.set_prompt(&prompt(Some(room)));
     }
 
-    /// Returns how many bytes the editor drew that the output buffer does not have yet.
-    pub(super) fn drawn_len(&self) -> usize {
-        self.drawn.len()
-    }
-
     /// Returns how many bytes the editor keeps.
     pub(super) fn held_bytes(&self) -> usize {
         self.editor.held_bytes()
@@ -227,7 +222,7 @@ impl Connection {
         if let Some(input_line) = self.input_line_mut() {
             input_line.editor.render(&mut input_line.drawn);
             input_line.drawn_at = now;
-            let has_drawn = input_line.drawn_len() > 0;
+            let has_drawn = !input_line.drawn.is_empty();
             self.slice.charge(COMMAND_WORK);
             self.charge_bytes(REDRAW_BYTES, now.into_std());
             if has_drawn {

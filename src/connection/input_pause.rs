@@ -2,7 +2,6 @@
 
 use super::Connection;
 use super::input_flush::InputFlush;
-use super::input_line::InputLine;
 use super::timers::Deadline;
 
 /// Encoded bytes that are not written, beyond which input waits: a peer's keys are echoed and its telnet commands
@@ -14,12 +13,10 @@ impl Connection {
     /// peer to read what was encoded for it, for the rate limits, for the budget of the
     /// address, or for the next slice; and whether the flush at shutdown has taken all of it.
     pub(super) fn is_input_paused(&self) -> bool {
-        let input_line = self.display.as_ref().and_then(|display| display.input_line.as_ref());
-        let drawn = input_line.map_or(0, InputLine::drawn_len);
         self.state.awaits_room()
             || self.blocked_input.is_some()
             || self.pending_output.is_some()
-            || (self.unwritten as usize + drawn > MAX_UNWRITTEN && !self.is_flushing_input())
+            || (self.unwritten as usize > MAX_UNWRITTEN && !self.is_flushing_input())
             || self.deadlines.is_set(Deadline::RateLimit)
             || self.delayed_line.is_some()
             || self.slice.is_used_up()

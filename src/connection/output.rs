@@ -127,7 +127,7 @@ impl Connection {
     }
 
     /// Charges lines that were encoded for this peer to the slice and to the budget of its address.
-    fn charge_encoding(&mut self, bytes: usize) {
+    pub(super) fn charge_encoding(&mut self, bytes: usize) {
         if bytes > 0 {
             self.slice.charge_encoding(bytes);
         }
@@ -140,7 +140,7 @@ impl Connection {
     /// Returns whether the budget of the address delays what the connection encodes next; sets the deadline then. Bytes that
     /// are encoded already are not delayed, and neither is the end of a connection or of the server. The peer does not stall
     /// meanwhile.
-    fn waits_to_encode(&mut self) -> bool {
+    pub(super) fn waits_to_encode(&mut self) -> bool {
         if self.unwritten > 0
             || self.peer.route() != Route::Buffered
             || self.has_no_line_limit()

@@ -1,6 +1,15 @@
 //! Tests of a connection that need its inside: sizes, and what a panic leaves.
 
 mod alone;
+mod close;
+mod display;
+mod events;
+mod input;
+mod input_line;
+mod login;
+mod output;
+mod pair;
+mod telnet;
 
 use super::*;
 use crate::config::{ExemptItem, ExemptNetworks};
@@ -12,8 +21,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tracing::Dispatch;
 use tracing::subscriber::NoSubscriber;
+use tracing::{Dispatch, Subscriber};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// The text of a line that makes the connection that handles it panic, as a bug would.
@@ -50,6 +59,17 @@ fn a_connection_is_small() {
 /// Collects the log of the server's thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// Returns a subscriber that writes to this log.
+    fn subscriber(&self) -> impl Subscriber + Send + Sync + 'static {
+        tracing_subscriber::fmt().with_ansi(false).with_writer(self.clone()).finish()
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.try_lock().unwrap().clone()).unwrap()
+    }
+}
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -105,9 +125,8 @@ fn serve_with(mut settings: Settings, talk: impl FnOnce(SocketAddr, ServerStats)
     // With a single subscriber, tracing asks the thread that first logs a record whether it has one: a test without one
     // would switch that record off for all threads.
     let _second = Dispatch::new(NoSubscriber::default());
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    tracing::subscriber::with_default(subscriber, || {
+    tracing::subscriber::with_default(log.subscriber(), || {
         runtime.block_on(async {
             settings.network.listen = vec![ListenAddress::Tcp { ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 0 }];
             let server = Server::bind(&settings, 10).unwrap();
@@ -122,7 +141,7 @@ fn serve_with(mut settings: Settings, talk: impl FnOnce(SocketAddr, ServerStats)
             talking.join().unwrap();
         });
     });
-    String::from_utf8(log.0.try_lock().unwrap().clone()).unwrap()
+    log.text()
 }
 
 /// The panic comes after a line was encoded and before it was sent. All connections share one thread's buffers.

@@ -157,4 +157,14 @@ mod tests {
         }
         assert!(deadlines.0.is_none(), "the timer is kept although no deadline is set");
     }
+    #[tokio::test(start_paused = true)]
+    async fn extended_deadline_is_moved_to_a_later_time_alone() {
+        let start = Instant::now();
+        let mut deadlines = Deadlines::default();
+        for second in [2, 5, 3] {
+            deadlines.extend(Deadline::RateLimit, start + Duration::from_secs(second));
+        }
+        assert_eq!(poll_fn(|context| deadlines.poll(context)).await, Deadline::RateLimit);
+        assert_eq!(start.elapsed().as_secs(), 5);
+    }
 }

@@ -68,7 +68,16 @@ pub(crate) mod tests {
 
     /// Returns the limits of a server with these places, and a slot for each of `slots` connections.
     pub(crate) fn slots(places: usize, slots: usize) -> (Arc<ServerLimits>, Vec<AddressSlot>) {
-        let server = ServerLimits::new(places, MemoryBudget::new(u64::MAX));
+        slots_within(places, slots, MemoryBudget::new(u64::MAX))
+    }
+
+    /// Returns limits and slots as [`slots`] does, with this memory budget.
+    pub(crate) fn slots_within(
+        places: usize,
+        slots: usize,
+        memory: Arc<MemoryBudget>,
+    ) -> (Arc<ServerLimits>, Vec<AddressSlot>) {
+        let server = ServerLimits::new(places, memory);
         let limits = AddressLimits { max_connections: 0, connect_rate: RateLimit::new(0, NonZeroU32::MIN) };
         let mut book = AddressBook::new(limits, Arc::clone(&server));
         let slots = (0..slots).map(|_| book.enter(AddressKey::Unix, true, Instant::now()).unwrap()).collect();

@@ -178,3 +178,30 @@ fn a_request_pauses_input_until_it_is_answered() {
         assert!(!state.awaits_room());
     }
 }
+
+#[test]
+fn switch_goes_on_when_the_room_of_the_member_answers() {
+    for event in [PeerEvents::JOINED, PeerEvents::NAME_TAKEN] {
+        let mut state = switching();
+        let outcome = state.apply_room_events(A, event);
+        assert!(!outcome.admitted && outcome.refused.is_none() && outcome.end.is_none());
+        assert!(matches!(state, ConnectionState::SwitchingRooms { .. }), "{event:?}");
+    }
+}
+
+#[test]
+fn failure_of_the_new_room_ends_the_membership_while_the_previous_room_is_left() {
+    let mut state = switching();
+    state.apply_room_events(B, PeerEvents::JOINED);
+    assert_eq!(state.apply_room_events(B, PeerEvents::ROOM_FAILED).end, Some(MembershipEnd::RoomFailed));
+    assert!(matches!(state, ConnectionState::MembershipEnded { .. }));
+}
+
+#[test]
+fn peer_that_a_room_refused_may_join_again() {
+    let mut state = ConnectionState::NotJoined;
+    state.begin_joining(membership("a", A));
+    state.apply_room_events(A, PeerEvents::NAME_TAKEN);
+    state.return_to_login();
+    assert!(matches!(state, ConnectionState::NotJoined) && !state.awaits_room());
+}

@@ -4,93 +4,18 @@ use super::super::close_reason::CloseReason;
 use super::super::delayed_line::Payment;
 use super::super::event_loop::Event;
 use super::super::timers::Deadline;
+use super::pair::{Pair, pair};
 use super::*;
-use crate::limits::connection_permit::ConnectionPermit;
-use crate::limits::connection_permit::tests::slots;
-use crate::limits::login_queue::LoginQueue;
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::peer::line_batch::LineBatch;
 use crate::text::time::Minute;
-use socket2::SockRef;
 use std::io::Read;
 use std::net::Shutdown;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
-use tokio::net::TcpStream as TokioStream;
-use tokio_util::task::TaskTracker;
 
-/// More command bytes, or keys, than the telnet budget has at once.
+/// More command bytes than the telnet budget has at once.
 const BEYOND_THE_BUDGET: usize = 40 << 10;
-
-/// A connection, its client, and what they share with other connections.
-struct Pair {
-    connection: Box<Connection>,
-    client: UnixStream,
-    context: Arc<ServerContext>,
-}
-
-/// Returns a connection of the default settings over a socket pair, on which written bytes arrive at once, and which
-/// takes few bytes before the client reads.
-fn pair(protocol: ListenerProtocol) -> Pair {
-    let settings = Settings::default();
-    let shutdown = CancellationToken::new();
-    let context = Arc::new(ServerContext {
-        live: Live::new(settings.live),
-        registry: Arc::new(Registry::new(settings.rooms, TaskTracker::new())),
-        shutdown: shutdown.clone(),
-        abort: CancellationToken::new(),
-        motd: None,
-        unflushed_inputs: UnflushedInputs::default(),
-    });
-    let (ours, client) = UnixStream::pair().unwrap();
-    ours.set_nonblocking(true).unwrap();
-    SockRef::from(&ours).set_send_buffer_size(4_096).unwrap();
-    let stream = TokioStream::from_std(OwnedFd::from(ours).into()).unwrap();
-    let (_server, mut slots) = slots(1, 1);
-    let permit = ConnectionPermit::try_acquire(slots.pop().unwrap()).unwrap();
-    let (socket, ticket) = (Socket::new(stream, permit), LoginQueue::default().push(&shutdown));
-    let connection = Connection::new(Arc::clone(&context), socket, (PeerAddress::Unix, protocol), PeerId(1), ticket);
-    Pair { connection, client, context }
-}
-
-impl Pair {
-    fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.client.write_all(bytes.as_ref()).unwrap();
-    }
-
-    /// Processes received input as one turn of the event loop does.
-    fn take_turn(&mut self) -> Result<(), CloseReason> {
-        self.connection.slice.restart();
-        if self.connection.held_input.is_some() {
-            return self.connection.resume_input();
-        }
-        self.connection.read_received_input().map(|_| ())
-    }
-
-    /// Takes turns until the rates pause input, at most 20.
-    fn take_turns_until_delayed(&mut self) {
-        for _ in 0..20 {
-            self.take_turn().unwrap();
-            if self.connection.deadlines.is_set(Deadline::RateLimit) {
-                return;
-            }
-        }
-        panic!("the rates do not delay the input");
-    }
-
-    /// Follows rooms' events until the connection is a member.
-    async fn follow_until_joined(&mut self) {
-        while self.connection.state.admitted_membership().is_none() {
-            if let Event::Raised(events) = self.connection.next_event().await {
-                for slot in MembershipSlot::ALL {
-                    self.connection.handle_room_events(slot, events.of_slot(slot));
-                }
-            }
-        }
-    }
-}
 
 #[tokio::test]
 async fn line_after_many_telnet_commands_waits_for_their_budget() {
@@ -99,29 +24,6 @@ async fn line_after_many_telnet_commands_waits_for_their_budget() {
     pair.take_turns_until_delayed();
     assert!(pair.connection.is_input_paused());
     assert_eq!(pair.connection.lines_in, 0, "the line is taken although its telnet commands are not paid for");
-}
-
-#[tokio::test]
-async fn keys_of_the_input_line_are_charged_to_the_telnet_budget() {
-    let mut pair = pair(ListenerProtocol::Telnet);
-    pair.connection.greet();
-    pair.send(b"\xFF\xFC\x18\xFF\xFC\x1F\xFF\xFD\x03\xFF\xFD\x01");
-    pair.take_turn().unwrap();
-    assert!(pair.connection.input_line_mut().is_some(), "the client has agreed");
-    let mut seen = vec![0; 64 << 10];
-    // Each key is drawn: the client reads what it is shown, so that nothing else pauses input.
-    for _ in 0..1_000 {
-        pair.send(b"ab\x7F\x7F".repeat(100));
-        pair.take_turn().unwrap();
-        pair.connection.drain_output();
-        pair.client.set_nonblocking(true).unwrap();
-        while pair.client.read(&mut seen).is_ok_and(|count| count > 0) {}
-        pair.client.set_nonblocking(false).unwrap();
-        if pair.connection.deadlines.is_set(Deadline::RateLimit) {
-            return;
-        }
-    }
-    panic!("400,000 keys are free");
 }
 
 /// The server ends: a telnet client's last lines are said although its commands are not paid for.
@@ -206,10 +108,9 @@ async fn peer_that_takes_nothing_is_closed_after_its_flush_deadline_whatever_eve
             peer.raise(PeerEvents::OUTPUT_BLOCKED, &mut MetricsDelta::default());
         }
     });
-    let start = Instant::now();
-    pair.connection.close(CloseReason::Quit).await;
+    let seconds = pair.close(CloseReason::Quit).await;
     // The flush takes 2 s, and the lingering close one more.
-    assert!((2..=4).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    assert!((2..=4).contains(&seconds), "{seconds}");
     raising.abort();
 }
 
@@ -230,9 +131,8 @@ async fn peer_that_reads_slowly_at_its_close_is_cut_off_after_the_total_time() {
             while client.read(&mut read).is_ok_and(|count| count > 0) {}
         }
     });
-    let start = Instant::now();
-    pair.connection.close(CloseReason::Quit).await;
-    assert!((29..=33).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    let seconds = pair.close(CloseReason::Quit).await;
+    assert!((29..=33).contains(&seconds), "{seconds}");
     reading.abort();
 }
 
@@ -351,4 +251,27 @@ async fn input_waits_for_each_of_its_reasons_alone() {
     assert!(connection.is_input_paused(), "unwritten bytes are beyond their limit");
     connection.begin_input_flush().unwrap();
     assert!(!connection.is_input_paused(), "the flush of the input waits for unwritten bytes");
+}
+
+#[tokio::test]
+async fn delayed_rename_goes_on_as_soon_as_its_address_has_paid() {
+    let mut pair = Pair::member().await;
+    let now = std::time::Instant::now();
+    pair.connection.peer.sink().address_budget().spend_command(8_000, now);
+    pair.send("/nick al\n");
+    pair.take_turn().unwrap();
+    // The rename's five units are paid for in less than 2 ms.
+    wait_until("the address has paid", || now.elapsed() >= Duration::from_millis(20));
+    pair.connection.check_delayed_line().unwrap();
+    assert!(pair.connection.delayed_line.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn connection_with_a_delayed_line_is_checked_after_a_second() {
+    let mut pair = Pair::member().await;
+    pair.connection.peer.sink().address_budget().spend_command(80_000, std::time::Instant::now());
+    pair.send("/who\n");
+    pair.take_turn().unwrap();
+    assert!(pair.connection.deadlines.is_set(Deadline::AddressBudget));
+    assert!(tokio::time::timeout(Duration::ZERO, pair.next_deadline()).await.is_err(), "the check is due at once");
 }
