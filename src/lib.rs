@@ -104,10 +104,11 @@
 //!    (`src/room/replies.rs`); tested by `tests/roster.rs`.
 //! 2. **A sender's lines keep their order, and no received line is lost silently.** One task reads the lines of a
 //!    connection, and one queue holds them (`src/connection/decoding.rs`, `src/connection/lines.rs`). Lines beyond the
-//!    rate are delayed, also after their sender has closed; a command whose answer only that sender would read is dropped
-//!    then. At shutdown each connection sends its room all input that
-//!    it has received, before the room's notice (`src/connection/input_flush.rs`). Lines that the server itself drops
-//!    are counted in the log. Tested by `tests/order.rs`, `tests/commands.rs` and `tests/delayed_lines.rs`.
+//!    rate are delayed, also after their sender has closed. After a reset of the connection, a command whose answer only
+//!    its sender would read is dropped, and one for which the budget of the address has to wait ends the connection. At
+//!    shutdown each connection sends its room all input that
+//!    it has received, before the room's notice (`src/connection/input_flush.rs`). Other lines that the server itself
+//!    drops are counted in the log. Tested by `tests/order.rs`, `tests/commands.rs` and `tests/delayed_lines.rs`.
 //! 3. **No member waits for a slow reader, and the memory of each peer is bounded.** The rules stand above
 //!    `OutputBuffer` in `src/peer/output_buffer/mod.rs`. Slow readers of one room share the memory of its lines
 //!    (`src/peer/shared_lines.rs`), the kernel's buffers of each socket have a fixed size (`src/net/socket_options.rs`),
@@ -135,8 +136,8 @@
 //!
 //! | charged to | what | how |
 //! |---|---|---|
-//! | one poll | lines, commands, keys, telnet commands, redraws, writes; in a pass deliveries, operations, replies, copies | one counter for all kinds of work; about a quarter of a millisecond, then the task yields until the runtime has asked the system for events (`src/connection/poll_slice.rs`, `src/room/passes.rs`) |
-//! | a connection | lines, bytes, telnet commands, keys, redraws | rate limits: input is read more slowly, and nothing is lost (`src/connection/input.rs`, `src/protocol/telnet/budget.rs`) |
+//! | one poll | lines, commands, keys, telnet commands, redraws, writes; in a pass deliveries, operations, replies, copies | one counter for all kinds of work; about a quarter of a millisecond in a connection and half a millisecond in a pass, then the task yields until the runtime has asked the system for events (`src/connection/poll_slice.rs`, `src/room/passes.rs`) |
+//! | a connection | lines, bytes, telnet commands, keys, redraws | rate limits: input is read more slowly, and nothing is lost (`src/connection/decoding.rs`, `src/protocol/telnet/budget.rs`) |
 //! | an address | connections and attempts; the units of commands (`src/protocol/commands/cost.rs`); the deliveries of joins, leaves and renames; the bytes that are encoded for input lines, times and colors | a budget that all connections of the address share and that outlives them: commands and JOIN lines wait (`src/connection/delayed_line.rs`, `src/limits/addresses.rs`) |
 //! | a room | bytes in its inbox | blocked senders are admitted in the order of their shares, by bytes (`src/room/fair_queue.rs`) |
 //! | the server | bytes in output buffers, inboxes, histories, unfinished lines and kernel buffers | one counter with a ceiling, which only peers that fall behind change ([`limits::memory`]) |

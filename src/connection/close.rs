@@ -26,7 +26,7 @@ pub(super) struct ConnectionSummary {
     identity: Option<(RoomName, UserName)>,
     lines_in: u64,
     lines_out: u64,
-    /// Lines that the server received and dropped.
+    /// Lines that the server received and dropped, without the commands that have no effect after a reset.
     lines_dropped: u64,
 }
 

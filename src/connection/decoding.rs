@@ -16,7 +16,7 @@ use memchr::memchr;
 use std::borrow::Cow;
 use std::time::Instant;
 
-/// What holds for all lines of a stretch of input.
+/// The time, the rate and the state of the peer for one call that processes input.
 #[derive(Clone, Copy)]
 struct InputTerms {
     /// The time of the read, or of the end of the pause.
@@ -125,7 +125,7 @@ impl Connection {
                 self.note_nvt();
                 self.lines_in += 1;
                 self.slice.charge(ITEM_WORK);
-                if terms.peer_is_gone && self.is_without_effect(&line) {
+                if terms.peer_is_gone && self.drop_line_without_effect(&line)? {
                     continue;
                 }
                 self.line_rate.spend(&terms.limit, terms.now);

@@ -90,7 +90,7 @@ impl Connection {
 
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Event> {
         if self.slice.is_used_up() {
-            // The runtime wakes a task that yields after it has asked the system for events. A task that woke itself would
+            // `yield_now` wakes the task only after the runtime has asked the system for events. `wake_by_ref` would let it
             // run again before that, and connections that use up their slices would delay all others for many slices.
             let _ = pin!(yield_now()).poll(context);
             return Poll::Pending;

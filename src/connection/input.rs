@@ -119,6 +119,7 @@ impl Connection {
         with_scratch(|Scratch { lines, .. }| {
             if let Some(mut held) = self.held_input.take() {
                 let input = Bytes::clone(&held);
+                self.slice.charge(SYSTEM_CALL_WORK);
                 let peer_is_gone = self.check_connected().is_err();
                 let (rest, outcome) = self.process_input(&input, lines, peer_is_gone);
                 held.advance(held.len() - rest.len());

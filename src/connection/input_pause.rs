@@ -10,8 +10,8 @@ const MAX_UNWRITTEN: usize = 256 << 10;
 
 impl Connection {
     /// Returns whether input waits: for a room's answer, for capacity of the room's inbox, for the write lock, for the
-    /// peer to read what was encoded for it, for the rate limits, for the budget of the
-    /// address, or for the next slice; and whether the flush at shutdown has taken all of it.
+    /// peer to read what was encoded for it, for the rate limits, for the budget of the address, or for the next slice; and
+    /// whether the flush at shutdown has taken all of it.
     pub(super) fn is_input_paused(&self) -> bool {
         self.state.awaits_room()
             || self.blocked_input.is_some()

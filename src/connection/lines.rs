@@ -90,11 +90,23 @@ impl Connection {
         Ok(())
     }
 
-    /// Returns whether a line of a peer that is gone has no effect: no client reads the answer to its command.
-    pub(super) fn is_without_effect(&self, line: &[u8]) -> bool {
-        self.state.admitted_membership().is_some()
-            && self.context.live.commands()
-            && commands::concerns_sender_alone(&commands::parse(&sanitize::sanitize(line)))
+    /// Drops a line of a peer that is gone if it has no effect, since no client reads the answer to its command; returns
+    /// whether it was dropped. The budget of the address pays for the look at the line.
+    ///
+    /// # Errors
+    /// [`CloseReason::Lost`] if the budget would have to wait for that.
+    pub(super) fn drop_line_without_effect(&mut self, line: &[u8]) -> Result<bool, CloseReason> {
+        self.slice.charge(COMMAND_WORK);
+        if self.state.admitted_membership().is_none() || !self.context.live.commands() {
+            return Ok(false);
+        }
+        let text = sanitize::sanitize(line);
+        let parsed = commands::parse(&text);
+        if !commands::concerns_sender_alone(&parsed) {
+            return Ok(false);
+        }
+        self.delay_command(&parsed, line)?;
+        Ok(true)
     }
 
     /// Sends encoded lines to the room. When its inbox has no capacity for them, they wait in the room, and input waits

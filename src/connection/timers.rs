@@ -157,6 +157,7 @@ mod tests {
         }
         assert!(deadlines.0.is_none(), "the timer is kept although no deadline is set");
     }
+
     #[tokio::test(start_paused = true)]
     async fn extended_deadline_is_moved_to_a_later_time_alone() {
         let start = Instant::now();

@@ -132,17 +132,19 @@ impl Listener {
         }
     }
 
-    /// Returns a connection that the system has queued, whether or not the runtime knows of one; `None` when the queue is
-    /// empty or the system fails to accept.
-    pub(crate) fn accept_queued(&self) -> Option<(TcpStream, PeerAddress)> {
+    /// Accepts a connection that the system has queued, whether or not the runtime knows of one.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the queue is empty, or the system's error.
+    pub(crate) fn accept_queued(&self) -> io::Result<(TcpStream, PeerAddress)> {
         let listener = match &self.io {
             Listening::Tcp(listener) => SockRef::from(listener),
             Listening::Unix(listener) => SockRef::from(listener),
         };
-        let (socket, address) = listener.accept().ok()?;
-        socket.set_nonblocking(true).ok()?;
+        let (socket, address) = listener.accept()?;
+        socket.set_nonblocking(true)?;
         let address = address.as_socket().map_or(PeerAddress::Unix, PeerAddress::from_tcp);
-        Some((TcpStream::from_std(socket.into()).ok()?, address))
+        Ok((TcpStream::from_std(socket.into())?, address))
     }
 }
 

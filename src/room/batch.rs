@@ -47,7 +47,7 @@ pub(crate) struct Batch {
     pub(super) joined_at: HashMap<PeerId, usize>,
     /// The members before the batch that left in it.
     pub(super) left: HashSet<PeerId>,
-    /// The peers that were renamed in the batch, with their last names.
+    /// The peers that were renamed in the batch, with the name that each has after it.
     pub(super) renamed: HashMap<PeerId, UserName>,
     /// The state after the batch before, of which replies may still be sent.
     pub(super) pass_state: Option<Box<PassState>>,

@@ -37,7 +37,7 @@ pub(super) struct Starter {
 }
 
 impl Acceptor {
-    /// Accepts until the server begins to end.
+    /// Accepts until the server begins to end, and then refuses the connections that are queued.
     pub(super) async fn run(self) {
         let Self { listener, starter } = self;
         let shutdown = starter.context.shutdown.clone();
@@ -68,8 +68,16 @@ impl Acceptor {
 /// would reset it without a word. Refuses at most as many as the queue holds, because others may connect meanwhile.
 async fn refuse_queued(listener: &Listener, starter: &Starter) {
     for _ in 0..ACCEPT_QUEUE {
-        let Some((stream, address)) = listener.accept_queued() else { break };
-        starter.refuse(stream, address, RefusalReason::Shutdown);
+        match listener.accept_queued() {
+            Ok((stream, address)) => starter.refuse(stream, address, RefusalReason::Shutdown),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            // The client was faster, or a signal came.
+            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
+            Err(error) => {
+                warn!(%error, "can't accept: clients in the queue are closed without a reason");
+                break;
+            }
+        }
         yield_now().await;
     }
 }

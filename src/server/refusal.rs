@@ -4,6 +4,7 @@ use crate::limits::permits::Permit;
 use crate::net::{ListenerProtocol, linger_close_stream};
 use crate::text::messages;
 use socket2::SockRef;
+use std::io::Read;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -50,7 +51,11 @@ pub(super) fn refuse(
     // Straight to the system: the runtime does not know yet that the new socket takes bytes. A peer that is gone
     // already needs no answer.
     SockRef::from(&stream).send(lines.as_bytes()).ok()?;
-    let permit = permit?;
+    let Some(permit) = permit else {
+        // Unread input would make the close a reset, which may overtake the reason.
+        let _ = (&*SockRef::from(&stream)).read(&mut [0; 1 << 10]);
+        return None;
+    };
     Some(async move {
         abort.run_until_cancelled(linger_close_stream(&stream, true)).await;
         // The permit is free only when the descriptor is.

@@ -50,6 +50,7 @@ struct Churn<'a> {
     next: Tick,
     count: u64,
     total: AttackReport,
+    /// The first failure of an attack.
     failure: Option<String>,
 }
 
@@ -105,7 +106,7 @@ impl Churn<'_> {
             });
             match started {
                 Ok(attack) => self.attack = Some(attack),
-                Err(error) => self.failure = Some(format!("{error:#}")),
+                Err(error) => _ = self.failure.get_or_insert(format!("{error:#}")),
             }
         }
     }
@@ -113,7 +114,7 @@ impl Churn<'_> {
     fn stop_attack(&mut self) {
         match self.attack.take().map(Attack::stop) {
             Some(Ok(report)) => self.total.add(&report),
-            Some(Err(error)) => self.failure = Some(format!("{error:#}")),
+            Some(Err(error)) => _ = self.failure.get_or_insert(format!("{error:#}")),
             None => {}
         }
     }

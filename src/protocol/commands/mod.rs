@@ -88,8 +88,8 @@ pub(crate) enum TimeSetting {
     Offset(i16),
 }
 
-/// Returns whether a line does no more than change what its sender is shown: such a line has no effect after the sender has
-/// gone. `/ui` is none, because it changes how the bytes after it are read.
+/// Returns whether a line does nothing but show its sender something, or change what its sender is shown: it has no effect
+/// after the sender's connection was reset. `/ui` does not count, because it changes how later bytes are read.
 pub(crate) fn concerns_sender_alone(parsed: &Result<ParsedLine<'_>, CommandError<'_>>) -> bool {
     match parsed {
         Err(_) => true,
