@@ -6,7 +6,7 @@ use super::delayed_line::Payment;
 use super::poll_slice::COMMAND_WORK;
 use super::state::ConnectionState;
 use crate::peer::line_batch::count_lines;
-use crate::protocol::commands::{self, ParsedLine};
+use crate::protocol::commands::{self, CommandError, ParsedLine};
 use crate::room::membership::SendStatus;
 use crate::text::{messages, sanitize};
 
@@ -61,8 +61,7 @@ impl Connection {
         let text = sanitize::sanitize(line);
         #[cfg(test)]
         super::tests::panic_if_asked(&text);
-        let commands = self.context.live.commands();
-        let parsed = if commands { commands::parse(&text) } else { Ok(ParsedLine::Chat((&*text).into())) };
+        let parsed = self.parse_line(&text);
         if !matches!(parsed, Ok(ParsedLine::Chat(_))) {
             self.slice.charge(COMMAND_WORK);
             // The lines before a command come before what it does.
@@ -97,16 +96,18 @@ impl Connection {
     /// [`CloseReason::Lost`] if the budget would have to wait for that.
     pub(super) fn drop_line_without_effect(&mut self, line: &[u8]) -> Result<bool, CloseReason> {
         self.slice.charge(COMMAND_WORK);
-        if self.state.admitted_membership().is_none() || !self.context.live.commands() {
-            return Ok(false);
-        }
         let text = sanitize::sanitize(line);
-        let parsed = commands::parse(&text);
-        if !commands::concerns_sender_alone(&parsed) {
+        let parsed = self.parse_line(&text);
+        if self.state.admitted_membership().is_none() || !commands::concerns_sender_alone(&parsed) {
             return Ok(false);
         }
         self.delay_command(&parsed, line)?;
         Ok(true)
+    }
+
+    /// Parses the text of a line, which is chat where the settings turn commands off.
+    fn parse_line<'a>(&self, text: &'a str) -> Result<ParsedLine<'a>, CommandError<'a>> {
+        if self.context.live.commands() { commands::parse(text) } else { Ok(ParsedLine::Chat(text.into())) }
     }
 
     /// Sends encoded lines to the room. When its inbox has no capacity for them, they wait in the room, and input waits
