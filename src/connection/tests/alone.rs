@@ -57,10 +57,7 @@ async fn join_after_the_rooms_are_shut_down_ends_its_connection() {
 
 #[tokio::test]
 async fn member_that_joins_another_room_after_the_shutdown_waits_for_the_notice_of_its_own() {
-    let mut pair = pair(ListenerProtocol::Raw);
-    pair.send("JOIN room alice\n");
-    pair.take_turn().unwrap();
-    pair.follow_until_joined().await;
+    let mut pair = Pair::member().await;
     pair.context.registry.shut_down();
     pair.send("/join other\n");
     assert_eq!(pair.take_turn(), Ok(()));
@@ -139,10 +136,7 @@ async fn peer_that_reads_slowly_at_its_close_is_cut_off_after_the_total_time() {
 /// The commands before it have used the budget of their address up.
 #[tokio::test]
 async fn command_that_waits_for_its_address_is_given_back_at_the_close() {
-    let mut pair = pair(ListenerProtocol::Raw);
-    pair.send("JOIN room alice\n");
-    pair.take_turn().unwrap();
-    pair.follow_until_joined().await;
+    let mut pair = Pair::member().await;
     let now = Instant::now().into_std();
     pair.connection.peer.sink().address_budget().spend_command(8_000, now);
     pair.send("/nick al\n");
@@ -156,10 +150,7 @@ async fn command_that_waits_for_its_address_is_given_back_at_the_close() {
 
 #[tokio::test]
 async fn delayed_line_waits_until_its_address_has_paid() {
-    let mut pair = pair(ListenerProtocol::Raw);
-    pair.send("JOIN room alice\n");
-    pair.take_turn().unwrap();
-    pair.follow_until_joined().await;
+    let mut pair = Pair::member().await;
     let now = Instant::now().into_std();
     pair.connection.peer.sink().address_budget().spend_command(80_000, now);
     pair.send("/who\n");
@@ -205,10 +196,7 @@ async fn budget_of_the_address_is_lifted_by_a_rate_of_zero_or_by_the_flush_of_th
 
 #[tokio::test]
 async fn command_waits_until_the_room_has_taken_the_lines_before_it() {
-    let mut pair = pair(ListenerProtocol::Raw);
-    pair.send("JOIN room alice\n");
-    pair.take_turn().unwrap();
-    pair.follow_until_joined().await;
+    let mut pair = Pair::member().await;
     pair.connection.slice.restart();
     assert!(!pair.connection.is_input_paused());
     pair.connection.blocked_input.get_or_insert_default();
@@ -226,10 +214,7 @@ async fn command_waits_until_the_room_has_taken_the_lines_before_it() {
 
 #[tokio::test]
 async fn lines_after_a_delayed_command_are_counted_with_it() {
-    let mut pair = pair(ListenerProtocol::Raw);
-    pair.send("JOIN room alice\n");
-    pair.take_turn().unwrap();
-    pair.follow_until_joined().await;
+    let mut pair = Pair::member().await;
     pair.connection.peer.sink().address_budget().spend_command(80_000, Instant::now().into_std());
     pair.send("/nick al\none\ntwo\n");
     pair.take_turn().unwrap();
