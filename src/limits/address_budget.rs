@@ -17,6 +17,10 @@ const MEMBERSHIP_CHANGES: RateLimit = RateLimit::new(20_000, NonZeroU32::MIN.sat
 /// to 20 ns each, so about 3 % of a core. A terminal shows less than that.
 const ENCODING: RateLimit = RateLimit::new(2 << 20, NonZeroU32::MIN.saturating_add((4 << 20) - 1));
 
+/// Bytes per second, and at once, that the server reads and discards from connections of an address that it closes: less
+/// than 1 % of a core. The burst lets a peer paste some megabytes before it reads why it was closed.
+const DISCARDING: RateLimit = RateLimit::new(2 << 20, NonZeroU32::MIN.saturating_add((16 << 20) - 1));
+
 /// The budget that all connections of one address share, so that a new connection refills nothing.
 #[derive(Debug)]
 pub(crate) struct AddressBudget {
@@ -26,13 +30,15 @@ pub(crate) struct AddressBudget {
     membership_changes: SharedRateLimiter,
     /// Bytes of lines that connections encode, against [`ENCODING`].
     encoding: SharedRateLimiter,
+    /// Bytes of closed peers that are discarded, against [`DISCARDING`].
+    discarding: SharedRateLimiter,
 }
 
 impl AddressBudget {
     /// Returns a budget of which nothing is used at `now`.
     pub(crate) fn new(now: Instant) -> Self {
         let unused = || SharedRateLimiter::new(now);
-        Self { commands: unused(), membership_changes: unused(), encoding: unused() }
+        Self { commands: unused(), membership_changes: unused(), encoding: unused(), discarding: unused() }
     }
 
     /// Spends the units of a command; returns the instant from which the connection may run it.
@@ -66,9 +72,20 @@ impl AddressBudget {
         self.membership_changes.ready_at(&MEMBERSHIP_CHANGES, now)
     }
 
+    /// Spends `bytes` that were discarded from a closed peer.
+    pub(crate) fn charge_discarding(&self, bytes: u32, now: Instant) {
+        self.discarding.spend(bytes, &DISCARDING, now);
+    }
+
+    /// Returns the instant from which more may be discarded.
+    pub(crate) fn discarding_allowed_at(&self, now: Instant) -> Instant {
+        self.discarding.ready_at(&DISCARDING, now)
+    }
+
     /// Returns whether nothing is used at `now`, so that the budget need not be kept.
     pub(crate) fn is_unused(&self, now: Instant) -> bool {
-        self.commands.is_unused(now) && self.membership_changes.is_unused(now) && self.encoding.is_unused(now)
+        let limiters = [&self.commands, &self.membership_changes, &self.encoding, &self.discarding];
+        limiters.iter().all(|limiter| limiter.is_unused(now))
     }
 }
 

@@ -1,7 +1,8 @@
 //! Admission: which accepted connections are served, which wait for a place, and which are refused and why.
 
-use super::refusal::RefusalReason;
+use super::refusal::{RefusalPermit, RefusalReason};
 use crate::config::{ExemptNetworks, NetworkSettings, RESERVED_FILES};
+use crate::limits::address_budget::AddressBudget;
 use crate::limits::addresses::{AddressBook, AddressLimits, AddressRefusal};
 use crate::limits::connection_permit::{ConnectionPermit, PendingPermit};
 use crate::limits::login_queue::{LoginQueue, LoginTicket};
@@ -48,6 +49,8 @@ pub(super) struct Admission {
     waiting: Arc<Permits>,
     /// One permit for each refused connection that is closed lingeringly.
     refusals: Arc<Permits>,
+    /// The budget that all refused connections share.
+    refusal_budget: Arc<AddressBudget>,
     /// Cancelled when the server begins to end.
     shutdown: CancellationToken,
     /// Connections so far, which numbers them. Relaxed: the number orders nothing.
@@ -115,6 +118,7 @@ impl Admission {
             records: Mutex::new(Records { addresses, logins: LoginQueue::default() }),
             waiting: Permits::new(MAX_WAITING),
             refusals: Permits::new(MAX_REFUSALS),
+            refusal_budget: Arc::new(AddressBudget::new(Instant::now())),
             shutdown,
             next_id: AtomicU64::new(0),
         }
@@ -166,8 +170,9 @@ impl Admission {
     }
 
     /// Returns a permit to close a refused connection lingeringly; `None` to close it at once.
-    pub(super) fn refusal_permit(&self) -> Option<Permit> {
-        self.refusals.try_acquire()
+    pub(super) fn refusal_permit(&self) -> Option<RefusalPermit> {
+        let (permit, budget) = (self.refusals.try_acquire()?, Arc::clone(&self.refusal_budget));
+        Some(RefusalPermit { permit, budget })
     }
 
     fn entrant(&self, records: &mut Records, permit: ConnectionPermit) -> Entrant {

@@ -79,9 +79,9 @@ impl Server {
         ServerStats { context: Arc::clone(&self.context), admission: Arc::clone(&self.admission) }
     }
 
-    /// Serves until `shutdown` completes. Then connections in the kernel's queue are refused with a reason, every room is told, and peers have
-    /// the drain time to take their output. No task of the server is left when this
-    /// returns, but for passes that take more than a second beyond that time.
+    /// Serves until `shutdown` completes. Then connections in the kernel's queue are refused with a reason, every room is
+    /// told, and peers have the drain time to take their output. No task of the server is left when this returns, but for
+    /// passes that take more than a second beyond that time.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { listeners, context, admission, tasks } = self;
         for listener in listeners {

@@ -1,10 +1,12 @@
 //! Refusal: the answer to a connection that is not served.
 
+use crate::limits::address_budget::AddressBudget;
 use crate::limits::permits::Permit;
 use crate::net::{ListenerProtocol, linger_close_stream};
 use crate::text::messages;
 use socket2::SockRef;
 use std::io::Read;
+use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -34,12 +36,21 @@ pub(super) enum RefusalReason {
     Shutdown,
 }
 
+/// The right to close one refused connection lingeringly.
+#[derive(Debug)]
+pub(super) struct RefusalPermit {
+    /// The place among the refused connections, held until the descriptor is free.
+    pub(super) permit: Permit,
+    /// What is discarded of all refused connections.
+    pub(super) budget: Arc<AddressBudget>,
+}
+
 /// Tells the peer why it is not served, in the one write that a new socket always takes. With a permit it returns the
 /// lingering close, which `abort` cuts; without one it closes at once. Lines end in CR LF for telnet (RFC 854).
 pub(super) fn refuse(
     stream: TcpStream,
     reason: RefusalReason,
-    permit: Option<Permit>,
+    permit: Option<RefusalPermit>,
     protocol: ListenerProtocol,
     abort: CancellationToken,
 ) -> Option<impl Future<Output = ()> + Send + 'static> {
@@ -51,13 +62,13 @@ pub(super) fn refuse(
     // Straight to the system: the runtime does not know yet that the new socket takes bytes. A peer that is gone
     // already needs no answer.
     SockRef::from(&stream).send(lines.as_bytes()).ok()?;
-    let Some(permit) = permit else {
+    let Some(RefusalPermit { permit, budget }) = permit else {
         // Unread input would make the close a reset, which may overtake the reason.
         let _ = (&*SockRef::from(&stream)).read(&mut [0; 1 << 10]);
         return None;
     };
     Some(async move {
-        abort.run_until_cancelled(linger_close_stream(&stream, true)).await;
+        abort.run_until_cancelled(linger_close_stream(&stream, &budget, true)).await;
         // The permit is free only when the descriptor is.
         drop(stream);
         drop(permit);
