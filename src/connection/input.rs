@@ -6,9 +6,11 @@ use super::delayed_line::Payment;
 use super::lines::LineEncoder;
 use super::poll_slice::SYSTEM_CALL_WORK;
 use super::timers::Deadline;
+use crate::limits::rate::RateLimit;
 use bytes::{Buf, Bytes};
 use std::cell::RefCell;
 use std::io;
+use std::num::NonZeroU32;
 use std::time::Instant;
 
 /// The most that one read takes, in bytes.
@@ -17,6 +19,11 @@ const READ_BYTES: usize = 16 << 10;
 /// The most that one read takes of a peer that has used much of its rate, in bytes: read input that the rates delay takes
 /// memory, and holds the peer's end up.
 const DELAYED_READ_BYTES: usize = 2 << 10;
+
+/// Reads without a line's end, per second and at once. More are delayed: what arrives in between comes with the next read,
+/// so keys, telnet commands and parts of lines in segments of a few bytes cost the server no read and no event each. A key
+/// that is held down repeats 30 times a second. It does not apply where the rate of lines is off.
+const PARTIAL_READS: RateLimit = RateLimit::new(50, NonZeroU32::MIN.saturating_add(249));
 
 thread_local! {
     /// The buffers of the connection that this worker thread is serving now; a quiet connection has none. They are
@@ -85,8 +92,12 @@ impl Connection {
             Ok(count) => {
                 self.charge_input(count);
                 self.restart_idle_deadline();
+                let lines_before = self.lines_in;
                 let (rest, outcome) = self.process_input(&input[..count], lines, false);
                 self.held_input = (!rest.is_empty()).then(|| Box::new(Bytes::copy_from_slice(rest)));
+                if self.lines_in == lines_before {
+                    self.charge_partial_read();
+                }
                 outcome
             }
             Err(error) => Err(CloseReason::Lost(error.kind())),
@@ -98,6 +109,20 @@ impl Connection {
         let (limit, now) = (self.byte_limit(), Instant::now());
         self.byte_rate.spend_many(u32::try_from(count).unwrap_or(u32::MAX), &limit, now);
         if let Err(later) = self.byte_rate.check(&limit, now)
+            && self.check_connected().is_ok()
+        {
+            self.deadlines.extend(Deadline::RateLimit, later.into());
+        }
+    }
+
+    /// Charges a read without a line's end to the rate of those. Beyond the rate the next read waits.
+    fn charge_partial_read(&mut self) {
+        if self.line_limit().is_unlimited() {
+            return;
+        }
+        let now = Instant::now();
+        self.partial_read_rate.spend(&PARTIAL_READS, now);
+        if let Err(later) = self.partial_read_rate.check(&PARTIAL_READS, now)
             && self.check_connected().is_ok()
         {
             self.deadlines.extend(Deadline::RateLimit, later.into());

@@ -108,6 +108,8 @@ pub(crate) struct Connection {
     line_rate: RateLimiter,
     /// How much of its rate of bytes the peer has used.
     byte_rate: RateLimiter,
+    /// How much of the rate of reads without a line's end is used.
+    partial_read_rate: RateLimiter,
     /// The work of the current poll.
     slice: PollSlice,
     /// The charge of unfinished and held input to the memory budget; `None` while no input is kept.
@@ -157,6 +159,7 @@ impl Connection {
             delayed_line: None,
             line_rate: RateLimiter::new(Instant::now().into_std()),
             byte_rate: RateLimiter::new(Instant::now().into_std()),
+            partial_read_rate: RateLimiter::new(Instant::now().into_std()),
             slice: PollSlice::default(),
             charged_input: None,
             deadlines,

@@ -81,6 +81,37 @@ async fn bytes_beyond_their_rate_wait_before_they_are_processed() {
     assert_eq!(pair.connection.lines_in, 1);
 }
 
+/// Each turn reads one byte. The rate pays for 50 reads a second: a slow test reads some more.
+#[tokio::test]
+async fn many_reads_without_a_line_delay_the_next_one() {
+    let mut pair = Pair::member().await;
+    for reads in 1.. {
+        pair.send("x");
+        pair.take_turn().unwrap();
+        if pair.connection.deadlines.is_set(Deadline::RateLimit) {
+            assert!(reads >= 250, "{reads} reads are delayed");
+            break;
+        }
+        assert!(reads < 100_000, "no number of reads delays the next one");
+    }
+    assert_eq!(pair.next_deadline().await, Deadline::RateLimit);
+    assert!(!pair.connection.is_input_paused(), "the delayed read never comes");
+}
+
+#[tokio::test]
+async fn reads_of_lines_and_reads_without_a_rate_of_lines_are_not_delayed() {
+    let mut unlimited = Settings::default();
+    unlimited.live.rate = 0;
+    for (settings, segment) in [(Settings::default(), "x\n"), (unlimited, "x")] {
+        let mut pair = Pair::member_of(settings).await;
+        for _ in 0..400 {
+            pair.send(segment);
+            pair.take_turn().unwrap();
+            assert!(!pair.connection.deadlines.is_set(Deadline::RateLimit), "{segment:?} is delayed");
+        }
+    }
+}
+
 #[tokio::test]
 async fn held_input_is_processed_before_the_next_read() {
     let mut pair = Pair::member().await;

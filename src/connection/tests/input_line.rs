@@ -291,25 +291,32 @@ async fn tab_completes_the_name_of_another_member() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn completion_costs_a_byte_for_sixteen_members() {
+/// Returns how many completions beside `others` members, all in one instant, the budget of the connection allows.
+async fn completions_until_delayed(others: usize) -> usize {
     let mut pair = editing_member().await;
-    let mut others = Vec::new();
-    for index in 0..14 {
-        others.push(pair.add_member(&format!("bob{index}")).await);
+    let mut members = Vec::new();
+    for index in 0..others {
+        members.push(pair.add_member(&format!("bob{index}")).await);
     }
-    let mut zz = &b"zz"[..];
-    pair.connection.take_keys(&mut zz, Instant::now().into_std()).unwrap();
+    pair.connection.take_keys(&mut &b"zz"[..], Instant::now().into_std()).unwrap();
     let now = Instant::now().into_std();
-    for _ in 0..2_000 {
+    for completions in 1..1_000 {
         pair.connection.take_keys(&mut &b"\t"[..], now).unwrap();
+        if pair.connection.deadlines.is_set(Deadline::RateLimit) {
+            return completions;
+        }
     }
-    assert!(!pair.connection.deadlines.is_set(Deadline::RateLimit), "fifteen members cost a byte");
-    for index in 14..31 {
-        others.push(pair.add_member(&format!("bob{index}")).await);
-    }
-    for _ in 0..8_000 {
-        pair.connection.take_keys(&mut &b"\t"[..], now).unwrap();
-    }
-    assert!(pair.connection.deadlines.is_set(Deadline::RateLimit), "thirty-two members cost nothing");
+    panic!("no number of completions is delayed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn completions_have_the_budget_of_keys() {
+    let completions = completions_until_delayed(1).await;
+    assert!((60..=64).contains(&completions), "{completions}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn completion_costs_more_in_a_larger_room() {
+    let completions = completions_until_delayed(100).await;
+    assert!((42..=46).contains(&completions), "{completions}");
 }
