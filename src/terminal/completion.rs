@@ -1,5 +1,6 @@
 //! Completion: the names that a word may become, and which of them the line shows.
 
+use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 /// The most names that one word is completed to, one after the other.
@@ -20,30 +21,34 @@ impl Completion {
     /// Finds the names that begin with `word`, without ASCII case: `recent` ones first and in their order, then
     /// `others` in alphabetical order, at most 50 in all. Returns `None` if there is no such name.
     ///
-    /// The search visits each name once and holds no more than 50 of them.
-    pub(super) fn find<'a>(
+    /// The search visits each name once, and copies no more than 50 of them.
+    pub(super) fn find<'a, 'b>(
         start: usize,
         word: &str,
         recent: impl Iterator<Item = &'a str>,
-        others: &mut dyn Iterator<Item = &str>,
+        others: &mut dyn Iterator<Item = &'b str>,
     ) -> Option<Self> {
         let is_match = |name: &&str| {
             name.as_bytes().get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()))
         };
         let mut matches: Vec<String> = recent.filter(is_match).take(MAX_MATCHES).map(str::to_owned).collect();
-        let recent_names = matches.len();
         // The heap's top is the last name in alphabetical order, which gives way to an earlier one.
-        let mut first = BinaryHeap::with_capacity(MAX_MATCHES + 1);
-        for name in others.filter(is_match) {
-            if !matches[..recent_names].iter().any(|known| known.eq_ignore_ascii_case(name)) {
-                first.push((name.to_ascii_lowercase(), name.to_owned()));
-                if first.len() > MAX_MATCHES {
-                    first.pop();
-                }
+        let mut first = BinaryHeap::with_capacity(MAX_MATCHES);
+        for name in others.filter(is_match).map(AlphabeticalName) {
+            let is_known = matches.iter().any(|known| known.eq_ignore_ascii_case(name.0));
+            if is_known {
+                continue;
+            }
+            if first.len() < MAX_MATCHES {
+                first.push(name);
+            } else if let Some(mut last) = first.peek_mut()
+                && name < *last
+            {
+                *last = name;
             }
         }
-        matches.extend(first.into_sorted_vec().into_iter().map(|(_, name)| name));
-        matches.truncate(MAX_MATCHES);
+        let left = MAX_MATCHES - matches.len();
+        matches.extend(first.into_sorted_vec().into_iter().take(left).map(|name| name.0.to_owned()));
         (!matches.is_empty()).then_some(Self { start, matches, shown: 0 })
     }
 
@@ -64,6 +69,23 @@ impl Completion {
     pub(super) fn advance(&mut self) -> bool {
         self.shown = (self.shown + 1) % self.matches.len();
         self.matches.len() > 1
+    }
+}
+
+/// A name in the alphabetical order, in which ASCII case decides last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct AlphabeticalName<'a>(&'a str);
+
+impl Ord for AlphabeticalName<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let lowercase = |name: &Self| name.0.bytes().map(|byte| byte.to_ascii_lowercase());
+        lowercase(self).cmp(lowercase(other)).then_with(|| self.0.cmp(other.0))
+    }
+}
+
+impl PartialOrd for AlphabeticalName<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
