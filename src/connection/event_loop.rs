@@ -15,6 +15,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 use tokio::task::yield_now;
 use tracing::{debug, error};
 
@@ -90,6 +91,7 @@ impl Connection {
 
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Event> {
         if self.slice.is_used_up() {
+            self.charge_used_slice();
             // `yield_now` wakes the task only after the runtime has asked the system for events. `wake_by_ref` would let it
             // run again before that, and connections that use up their slices would delay all others for many slices.
             let _ = pin!(yield_now()).poll(context);
@@ -134,6 +136,20 @@ impl Connection {
         }
         ready!(self.peer.sink().poll_readable(context));
         Poll::Ready(Event::Readable)
+    }
+
+    /// Charges a slice that is used up to the server. Beyond the server's budget the connection's input waits, so that the
+    /// connections that need whole slices leave time for all others. It does not apply where the rate of lines is off, nor
+    /// to the flush at shutdown.
+    pub(super) fn charge_used_slice(&mut self) {
+        if self.line_limit().is_unlimited() {
+            return;
+        }
+        let now = Instant::now();
+        let allowed_at = self.context.slices.spend(self.slice.used(), now);
+        if allowed_at > now {
+            self.deadlines.extend(Deadline::RateLimit, allowed_at.into());
+        }
     }
 
     /// Does what raised events ask for. All of them are handled before the connection ends for one of them.

@@ -30,6 +30,7 @@ use crate::config::{Live, Motd};
 use crate::limits::login_queue::LoginTicket;
 use crate::limits::memory::MemoryCharge;
 use crate::limits::rate::RateLimiter;
+use crate::limits::slice_budget::SliceBudget;
 use crate::net::{ListenerProtocol, PeerAddress, Socket};
 use crate::peer::{OutputOp, Peer, PeerId};
 use crate::protocol::line_decoder::LineDecoder;
@@ -64,6 +65,8 @@ pub(crate) struct ServerContext {
     pub(crate) abort: CancellationToken,
     /// The message of the day, for each new member.
     pub(crate) motd: Option<Motd>,
+    /// The budget of polls that use up their slices.
+    pub(crate) slices: SliceBudget,
     /// The connections whose input the rooms' shutdown notices wait for.
     pub(crate) unflushed_inputs: UnflushedInputs,
 }

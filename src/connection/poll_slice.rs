@@ -44,6 +44,11 @@ impl PollSlice {
         self.0 >= SLICE
     }
 
+    /// Returns the units that are used.
+    pub(super) fn used(&self) -> u32 {
+        self.0
+    }
+
     /// Begins the slice of the next poll.
     pub(super) fn restart(&mut self) {
         self.0 = 0;

@@ -13,3 +13,4 @@ pub(crate) mod permits;
 pub(crate) mod rate;
 pub(crate) mod server_limits;
 pub(crate) mod shared_rate;
+pub(crate) mod slice_budget;

@@ -10,6 +10,7 @@ mod refusal;
 use crate::config::{Live, Settings};
 use crate::connection::{ServerContext, UnflushedInputs};
 use crate::limits::memory::MemoryBudget;
+use crate::limits::slice_budget::SliceBudget;
 use crate::metrics::counters::MetricsDelta;
 use crate::net::{BoundAddress, ListenError, Listener};
 use crate::room::registry::Registry;
@@ -19,6 +20,7 @@ use memory_ceiling::memory_ceiling;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -62,6 +64,7 @@ impl Server {
             shutdown,
             abort: CancellationToken::new(),
             motd: settings.motd.clone(),
+            slices: SliceBudget::new(Handle::current().metrics().num_workers(), Instant::now().into_std()),
             unflushed_inputs: UnflushedInputs::default(),
         });
         Ok(Self { listeners, context, admission, tasks })

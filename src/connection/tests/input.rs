@@ -112,6 +112,25 @@ async fn reads_of_lines_and_reads_without_a_rate_of_lines_are_not_delayed() {
     }
 }
 
+/// The budget of one worker allows 20 slices at once and 1,000 in a second: a slow test uses some more.
+#[tokio::test]
+async fn connection_that_uses_up_many_slices_is_delayed_unless_the_rates_are_off() {
+    let mut unlimited = Settings::default();
+    unlimited.live.rate = 0;
+    for (settings, is_delayed) in [(Settings::default(), true), (unlimited, false)] {
+        let mut pair = Pair::member_of(settings).await;
+        let mut slices = 0;
+        while slices < 2_000 && !pair.connection.deadlines.is_set(Deadline::RateLimit) {
+            pair.connection.slice.charge(1_024);
+            pair.connection.charge_used_slice();
+            pair.connection.slice.restart();
+            slices += 1;
+        }
+        assert_eq!(pair.connection.deadlines.is_set(Deadline::RateLimit), is_delayed, "after {slices} slices");
+        assert!(slices >= 20, "{slices} slices are delayed");
+    }
+}
+
 #[tokio::test]
 async fn held_input_is_processed_before_the_next_read() {
     let mut pair = Pair::member().await;

@@ -8,6 +8,7 @@ use crate::limits::connection_permit::ConnectionPermit;
 use crate::limits::connection_permit::tests::slots_within;
 use crate::limits::login_queue::LoginQueue;
 use crate::limits::memory::MemoryBudget;
+use crate::limits::slice_budget::SliceBudget;
 use crate::peer::events::MembershipSlot;
 use socket2::SockRef;
 use std::future::poll_fn;
@@ -52,6 +53,7 @@ pub(super) fn context_of(settings: Settings) -> Arc<ServerContext> {
         shutdown: CancellationToken::new(),
         abort: CancellationToken::new(),
         motd: settings.motd,
+        slices: SliceBudget::new(1, Instant::now().into_std()),
         unflushed_inputs: UnflushedInputs::default(),
     })
 }
