@@ -18,8 +18,9 @@ const MEMBERSHIP_CHANGES: RateLimit = RateLimit::new(20_000, NonZeroU32::MIN.sat
 const ENCODING: RateLimit = RateLimit::new(2 << 20, NonZeroU32::MIN.saturating_add((4 << 20) - 1));
 
 /// Bytes per second, and at once, that the server reads and discards from connections of an address that it closes: less
-/// than 1 % of a core. The burst lets a peer paste some megabytes before it reads why it was closed.
-const DISCARDING: RateLimit = RateLimit::new(2 << 20, NonZeroU32::MIN.saturating_add((16 << 20) - 1));
+/// than 1 % of a core. With the burst and the kernel's buffers, a peer can paste some megabytes before it reads why it was
+/// closed.
+const DISCARDING: RateLimit = RateLimit::new(1 << 20, NonZeroU32::MIN.saturating_add((2 << 20) - 1));
 
 /// The budget that all connections of one address share, so that a new connection refills nothing.
 #[derive(Debug)]
@@ -72,14 +73,15 @@ impl AddressBudget {
         self.membership_changes.ready_at(&MEMBERSHIP_CHANGES, now)
     }
 
-    /// Spends `bytes` that were discarded from a closed peer.
-    pub(crate) fn charge_discarding(&self, bytes: u32, now: Instant) {
-        self.discarding.spend(bytes, &DISCARDING, now);
+    /// Spends `bytes` that the server is about to discard from a closed peer; returns the instant from which it may.
+    /// Connections that wait get their turns one after the other.
+    pub(crate) fn spend_discarding(&self, bytes: u32, now: Instant) -> Instant {
+        self.discarding.spend(bytes, &DISCARDING, now)
     }
 
-    /// Returns the instant from which more may be discarded.
-    pub(crate) fn discarding_allowed_at(&self, now: Instant) -> Instant {
-        self.discarding.ready_at(&DISCARDING, now)
+    /// Gives back bytes that are not discarded.
+    pub(crate) fn refund_discarding(&self, bytes: u32, now: Instant) {
+        self.discarding.refund(bytes, &DISCARDING, now);
     }
 
     /// Returns whether nothing is used at `now`, so that the budget need not be kept.

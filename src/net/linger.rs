@@ -8,7 +8,8 @@ use std::io;
 use std::net::Shutdown;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// How long a closed peer's input is still read, and discarded.
 ///
@@ -17,11 +18,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 const LINGER: Duration = Duration::from_secs(1);
 
 /// The most bytes that are discarded at a time.
-const DISCARD_BYTES: usize = 16 << 10;
+const DISCARD_BYTES: u32 = 16 << 10;
 
 thread_local! {
     /// The buffer of discarded input. It belongs to the worker thread: thousands may be closed at a time.
-    static DISCARDED: RefCell<Vec<u8>> = RefCell::new(vec![0; DISCARD_BYTES]);
+    static DISCARDED: RefCell<Vec<u8>> = RefCell::new(vec![0; DISCARD_BYTES as usize]);
 }
 
 /// Ends the output of `socket`, then discards what still comes if the peer may be sending: until it closes, for
@@ -44,13 +45,21 @@ async fn discard_input(stream: &TcpStream, budget: &AddressBudget) {
     loop {
         // An error is found again by the read.
         let _ = stream.readable().await;
-        sleep_until(budget.discarding_allowed_at(Instant::now().into_std()).into()).await;
-        match DISCARDED.with_borrow_mut(|buffer| stream.try_read(buffer)) {
+        let now = Instant::now();
+        let allowed_at = Instant::from(budget.spend_discarding(DISCARD_BYTES, now.into_std()));
+        if allowed_at > now + LINGER {
+            // The turn would come after the end of the lingering.
+            budget.refund_discarding(DISCARD_BYTES, now.into_std());
+            return sleep(LINGER).await;
+        }
+        sleep_until(allowed_at).await;
+        let read = DISCARDED.with_borrow_mut(|buffer| stream.try_read(buffer));
+        let unread = DISCARD_BYTES.saturating_sub(u32::try_from(*read.as_ref().unwrap_or(&0)).unwrap_or(u32::MAX));
+        budget.refund_discarding(unread, Instant::now().into_std());
+        match read {
             Ok(0) => return,
-            Ok(count) => {
-                let bytes = u32::try_from(count).unwrap_or(u32::MAX);
-                budget.charge_discarding(bytes, Instant::now().into_std());
-            }
+            // A peer that always has more must not keep the worker.
+            Ok(_) => yield_now().await,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return,
         }
@@ -89,7 +98,7 @@ mod tests {
     async fn closed_peer_whose_address_owes_is_not_read_and_gets_the_last_bytes() {
         let (mut client, server) = small_connection().await;
         let budget = budget();
-        budget.charge_discarding(u32::MAX, Instant::now().into_std());
+        budget.spend_discarding(u32::MAX, Instant::now().into_std());
         let writing = thread::spawn(move || {
             let mut written = 0;
             while let Ok(count) = client.write(&[b'e'; 16 << 10]) {
@@ -110,7 +119,7 @@ mod tests {
     async fn closed_peer_within_its_budget_writes_all_before_it_reads_the_last_bytes() {
         let (mut client, server) = small_connection().await;
         let writing = thread::spawn(move || {
-            client.write_all(&vec![b'e'; 8 << 20]).unwrap();
+            client.write_all(&vec![b'e'; 2 << 20]).unwrap();
             client.shutdown(Shutdown::Write).unwrap();
             let mut received = Vec::new();
             client.read_to_end(&mut received).unwrap();
