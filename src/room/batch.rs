@@ -75,6 +75,8 @@ pub(crate) struct Batch {
     pub(super) ready_senders: Vec<Requester>,
     /// The blocked lines that were dropped, and which the inbox still counts.
     pub(super) dropped_blocked: usize,
+    /// The lines that were dropped because the room is shut down.
+    pub(super) dropped_lines: u32,
     /// True if an earlier batch holds the shutdown, which waits until no lines are blocked: the room takes no more lines.
     pub(super) awaits_shutdown: bool,
     /// The joins, leaves and renames that pay for the batch's deliveries.
@@ -142,6 +144,7 @@ impl Batch {
             blocked,
             ready_senders: Vec::new(),
             dropped_blocked: 0,
+            dropped_lines: 0,
             awaits_shutdown: shutdown_requested,
             charges: MembershipCharges::default(),
             memory: room.charge_memory(0),

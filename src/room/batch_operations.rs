@@ -16,7 +16,6 @@ use crate::text::messages;
 use crate::text::names::UserName;
 use std::sync::Arc;
 use std::time::Instant;
-use tracing::warn;
 
 impl Batch {
     /// Applies one operation, after all that were sent before it.
@@ -78,12 +77,12 @@ impl Batch {
     /// that were sent after it.
     fn drop_lines(&mut self, bytes: &[u8], lines: u32) {
         self.inbox_bytes += bytes.len();
-        warn_of_dropped(lines);
+        self.dropped_lines = self.dropped_lines.saturating_add(lines);
     }
 
     /// Drops blocked lines, and tells their sender that they block it no more.
     fn drop_blocked_lines(&mut self, lines: BlockedLines) {
-        warn_of_dropped(lines.lines);
+        self.dropped_lines = self.dropped_lines.saturating_add(lines.lines);
         self.dropped_blocked += 1;
         self.ready_senders.push(lines.sender);
     }
@@ -207,8 +206,4 @@ impl Batch {
         self.end = BatchOffset { bytes: self.bytes.len(), lines: self.end.lines + lines };
         self.line_runs.extend(kind, self.end.bytes, lines);
     }
-}
-
-fn warn_of_dropped(lines: u32) {
-    warn!(lines, "lines were dropped: their room is shut down");
 }

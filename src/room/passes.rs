@@ -10,7 +10,7 @@ use crate::text::names::RoomName;
 use std::mem;
 use std::sync::atomic::Ordering;
 use tokio::task::yield_now;
-use tracing::trace;
+use tracing::{trace, warn};
 
 /// The number of deliveries in a slice, after which a pass yields: about half a millisecond of writes. A
 /// yield costs a poll of all sockets and often the waking of another worker: three yields in a pass of 200
@@ -128,7 +128,11 @@ impl Room {
     }
 
     /// Commits a batch, and puts the next one in its place. No second batch is in the task's future, which stays small.
+    /// Lines that the batch dropped go to the log, in one record.
     fn commit(&self, next: &mut Batch) -> CommittedBatch {
+        if next.dropped_lines > 0 {
+            warn!(lines = next.dropped_lines, room = self.name.as_str(), "lines were dropped: their room is shut down");
+        }
         let batch = mem::replace(next, Batch::new(self, CarriedState::default()));
         let mut committed = batch.commit(&self.roster, &self.inbox);
         self.closed.store(committed.carried.closed, Ordering::Relaxed);
