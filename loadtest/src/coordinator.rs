@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::clock::{SECOND, Tick, now, sleep_until, ticks};
+use crate::clock::{SECOND, Tick, now, ticks};
 use crate::interrupt;
 use crate::message::{Command, Event, ThreadUsage, WorkerProgress, WorkerReport};
 use crate::metrics::Metrics;
@@ -20,6 +20,10 @@ const BACKGROUND_WINDOW: Tick = SECOND / 10;
 const MAX_BACKGROUND_SHARE: f64 = 0.02;
 /// Time without any event after which the workers count as stuck. They send progress four times per second.
 const EVENT_TIMEOUT: Tick = 30 * SECOND;
+/// Interval at which signals are checked while no event arrives.
+const SIGNAL_CHECK_INTERVAL: Tick = SECOND / 20;
+/// Time for which the reports of the workers are awaited after a signal.
+const STOP_TIMEOUT: Tick = SECOND * 7 / 10;
 
 /// A snapshot of a run's progress.
 #[derive(Clone, Copy, Debug, Default)]
@@ -119,12 +123,10 @@ pub fn run(plan: &Plan, server: Option<&Process>, on_progress: &mut dyn FnMut(&P
         samples.after_joins = sample(server);
         segments = coordinator.run_sending(&mut samples);
     }
-    let interrupted = interrupt::caught_signal();
-    coordinator.worker_pool.broadcast(Command::Leave);
-    while coordinator.reports.len() < coordinator.worker_pool.workers() && coordinator.handle_next_event() {}
+    coordinator.collect_reports();
     samples.after_leaves = sample(server);
     let mut run = merge_reports(plan, coordinator.reports, server.map(|_| samples), segments);
-    if let Some(signal) = interrupted {
+    if let Some(signal) = interrupt::caught_signal() {
         let sending_time = Duration::from_millis(run.sending_time / 1_000_000);
         run.failure = Some(format!("stopped by {} after {}", signal.name(), humantime::format_duration(sending_time)));
     }
@@ -151,11 +153,33 @@ impl Coordinator<'_> {
         true
     }
 
-    /// Handles the next event. Returns `false` when none arrives within [`EVENT_TIMEOUT`].
+    /// Makes all workers leave, and collects their reports. After a signal they report at once, and a worker that does
+    /// not is given up.
+    fn collect_reports(&mut self) {
+        self.worker_pool.broadcast(Command::Leave);
+        while self.reports.len() < self.worker_pool.workers() && self.handle_next_event() {}
+        if interrupt::caught_signal().is_none() {
+            return;
+        }
+        self.worker_pool.broadcast(Command::Stop);
+        let deadline = now() + STOP_TIMEOUT;
+        while self.reports.len() < self.worker_pool.workers()
+            && let Some(event) = self.worker_pool.next_event(deadline)
+        {
+            self.handle_event(event);
+        }
+    }
+
+    /// Handles the next event. Returns `false` when none arrives within [`EVENT_TIMEOUT`], or a signal is caught.
     fn handle_next_event(&mut self) -> bool {
-        let Some(event) = self.worker_pool.next_event(now() + EVENT_TIMEOUT) else { return false };
-        self.handle_event(event);
-        true
+        let deadline = now() + EVENT_TIMEOUT;
+        while now() < deadline && interrupt::caught_signal().is_none() {
+            if let Some(event) = self.worker_pool.next_event(deadline.min(now() + SIGNAL_CHECK_INTERVAL)) {
+                self.handle_event(event);
+                return true;
+            }
+        }
+        false
     }
 
     fn handle_event(&mut self, (worker, event): (usize, Event)) {
@@ -229,13 +253,13 @@ impl Coordinator<'_> {
     /// Handles events until a tick. Returns `false` when a worker has finished.
     fn handle_events_until(&mut self, tick: Tick) -> bool {
         while now() < tick {
-            let Some(event) = self.worker_pool.next_event(tick) else { break };
-            self.handle_event(event);
+            if let Some(event) = self.worker_pool.next_event(tick.min(now() + SIGNAL_CHECK_INTERVAL)) {
+                self.handle_event(event);
+            }
             if !self.reports.is_empty() || interrupt::caught_signal().is_some() {
                 return false;
             }
         }
-        sleep_until(tick);
         true
     }
 }

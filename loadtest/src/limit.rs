@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{SECOND, now, thread_cpu, ticks};
 use crate::connection::{READ_BUFFER_BYTES, source_address};
+use crate::interrupt;
 use crate::plan::UsageError;
 
 /// Rounds before the measurement, in which buffers grow and the scheduler places the threads.
@@ -90,6 +91,9 @@ fn write_rounds(
             peer.write_all(lines)?;
         }
         rounds.recv().context("the reading thread ended early")?;
+        if let Some(signal) = interrupt::caught_signal() {
+            bail!("stopped by {}", signal.name());
+        }
         count += 1;
         if count == WARMUP_ROUNDS {
             (start, cpu) = (now(), thread_cpu());

@@ -12,6 +12,8 @@ pub enum Command {
     StartSending(Tick),
     /// Leave all rooms, and report.
     Leave,
+    /// Report at once, whatever the phase is.
+    Stop,
 }
 
 /// An event from a worker.
@@ -74,6 +76,9 @@ pub struct ThreadUsage {
     pub cpu: u64,
     /// Time in nanoseconds in which the thread was ready to run but had no CPU.
     pub waited: u64,
+    /// Time in nanoseconds by which polls exceeded their timeout, or in which the thread polled nothing for long: its
+    /// process was stopped or starved.
+    pub stopped: u64,
     /// Length of the window in nanoseconds.
     pub wall: u64,
 }

@@ -10,7 +10,10 @@ use crate::histogram::Histogram;
 pub struct Counters {
     /// Lines sent.
     pub sent: u64,
-    /// Deliveries that those lines should cause.
+    /// Lines that an open loop planned and did not send, because the generator was too slow.
+    #[serde(default)]
+    pub unsent: u64,
+    /// Deliveries that the sent lines should cause.
     pub expected: u64,
     /// Deliveries that arrived; each line counts once for each member.
     pub delivered: u64,
@@ -76,9 +79,17 @@ impl Counters {
         }
     }
 
-    fn fields(&mut self) -> [&mut u64; 27] {
+    /// Returns a number that grows with each progress of the run: a delivery that was missing, a member that joined, or a
+    /// first notice of a join. A server that only repeats or makes up messages makes no progress.
+    #[must_use]
+    pub fn progress(&self) -> u64 {
+        self.delivered + self.joined + self.join_notices
+    }
+
+    fn fields(&mut self) -> [&mut u64; 28] {
         [
             &mut self.sent,
+            &mut self.unsent,
             &mut self.expected,
             &mut self.delivered,
             &mut self.in_flight,
@@ -129,6 +140,16 @@ pub struct Metrics {
     pub join: Histogram<3>,
     /// Time from a line's planned time to its write to the socket.
     pub send_lag: Histogram<3>,
+    /// Time from a line's planned time until the socket had accepted all of it. Longer than the send lag where the server
+    /// reads slowly.
+    pub write_lag: Histogram<3>,
+    /// The longest time that a delivery can have waited in the kernel until the worker read it.
+    pub receive_lag: Histogram<3>,
+    /// Latency without send lag and receive lag.
+    pub latency_without_lag: Histogram<3>,
+    /// The receive lag of the bytes that are being received.
+    #[serde(skip)]
+    read_lag: Tick,
     /// The seconds from the first line on, warm-up included.
     pub seconds: Vec<SecondMetrics>,
     /// The tick at which the first second starts.
@@ -174,8 +195,9 @@ impl Metrics {
         }
     }
 
-    /// Records a read of some bytes.
-    pub fn record_read(&mut self, now: Tick, bytes: usize) {
+    /// Records a read of some bytes, which may have waited for the worker for `lag`.
+    pub fn record_read(&mut self, now: Tick, bytes: usize, lag: Tick) {
+        self.read_lag = lag;
         self.counters.reads += 1;
         self.counters.bytes_received += bytes as u64;
         if self.in_window(now) {
@@ -193,6 +215,9 @@ impl Metrics {
         self.latency.add(&other.latency);
         self.join.add(&other.join);
         self.send_lag.add(&other.send_lag);
+        self.write_lag.add(&other.write_lag);
+        self.receive_lag.add(&other.receive_lag);
+        self.latency_without_lag.add(&other.latency_without_lag);
         if other.seconds.len() > self.seconds.len() {
             self.seconds.resize_with(other.seconds.len(), SecondMetrics::default);
         }

@@ -43,6 +43,15 @@ pub struct Outcome {
     pub latency_us: Percentiles,
     /// Time from a line's planned time to its write to the socket: the generator's own delay.
     pub send_lag_us: Percentiles,
+    /// Time from a line's planned time until the socket had accepted all of it.
+    #[serde(default)]
+    pub write_lag_us: Percentiles,
+    /// The longest time that a delivery can have waited in the kernel until the generator read it.
+    #[serde(default)]
+    pub receive_lag_us: Percentiles,
+    /// Latency without send lag and receive lag.
+    #[serde(default)]
+    pub latency_without_lag_us: Percentiles,
     /// The phase of joining.
     pub join: PhaseFigures,
     /// The phase of leaving.
@@ -116,6 +125,9 @@ pub struct GeneratorFigures {
     /// The largest share of the window in which a worker computed or was ready without a CPU.
     #[serde(default)]
     pub busy_share: f64,
+    /// The largest share of the window in which a worker was stopped or starved.
+    #[serde(default)]
+    pub stopped_share: f64,
     /// Deliveries per read.
     pub lines_per_read: f64,
     /// Whether the generator was the bottleneck. The figures do not describe the server then.
@@ -168,6 +180,9 @@ impl Outcome {
             bytes_per_second: per_second(counters.window_bytes),
             latency_us: run.metrics.latency.percentiles(),
             send_lag_us: run.metrics.send_lag.percentiles(),
+            write_lag_us: run.metrics.write_lag.percentiles(),
+            receive_lag_us: run.metrics.receive_lag.percentiles(),
+            latency_without_lag_us: run.metrics.latency_without_lag.percentiles(),
             join: phase_figures(counters.joined, run.joining),
             leave: phase_figures(counters.left, run.leaving),
             ended_in_warmup: (counters.sent > 0 && run.window == 0).then(|| run.sending_time as f64 / SECOND as f64),
@@ -216,6 +231,7 @@ fn generator_figures(run: &RunRecord) -> GeneratorFigures {
         cpu_ns_per_delivery: ratio(cpu, counters.window_delivered),
         waited_share: most(|usage| usage.waited),
         busy_share: most(|usage| usage.cpu + usage.waited),
+        stopped_share: most(|usage| usage.stopped),
         lines_per_read: ratio(counters.window_delivered, counters.window_reads),
         saturated: false,
     }
@@ -270,7 +286,8 @@ fn parameters(plan: &Plan) -> Map<String, Value> {
     };
     let value = json!({
         "target": plan.target.to_string(), "protocol": plan.protocol,
-        "connections": plan.connections, "rooms": plan.rooms, "senders": plan.senders, "size": plan.size,
+        "connections": plan.connections, "rooms": plan.rooms, "senders": plan.senders, "size": plan.size.to_value(),
+        "arrivals": plan.arrivals, "seed": plan.seed,
         "rate": rate, "in_flight": window, "duration": duration, "lines": lines,
         "warmup": plan.warmup.as_secs_f64(), "read_every": plan.read_every.as_secs_f64(),
         "patience": plan.patience.as_secs_f64(),

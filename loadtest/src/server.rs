@@ -21,6 +21,8 @@ use crate::plan::UsageError;
 pub const NO_RATE_BOUNDS: [&str; 4] = ["--rate", "0", "--byte-rate", "0"];
 /// Time after which a server that does not stop is killed.
 const STOP_TIMEOUT: u64 = 10 * SECOND;
+/// The same time after a signal, which the user expects to end the program at once.
+const STOP_TIMEOUT_AFTER_SIGNAL: u64 = SECOND / 5;
 /// Time within which a server must print its address.
 const START_TIMEOUT: u64 = 10 * SECOND;
 /// Lines of a server's output that are kept.
@@ -107,7 +109,8 @@ impl Drop for Server {
     fn drop(&mut self) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         let asked = pid.is_some_and(|pid| kill_process(pid, Signal::TERM).is_ok());
-        let deadline = now() + STOP_TIMEOUT;
+        let timeout = if interrupt::caught_signal().is_some() { STOP_TIMEOUT_AFTER_SIGNAL } else { STOP_TIMEOUT };
+        let deadline = now() + timeout;
         while asked && now() < deadline {
             if let Ok(Some(_)) = self.child.try_wait() {
                 return;

@@ -83,7 +83,8 @@ impl TestBed {
             coordinator::run(plan, self.process.as_ref(), &mut |snapshot| progress.show(snapshot))?;
         progress.clear();
         // A server that is about to end may be the cause of a failure, so its exit status is awaited then.
-        let end = if run.failure.is_some() { Server::wait_exit_status } else { Server::exit_status };
+        let awaited = run.failure.is_some() && interrupt::caught_signal().is_none();
+        let end = if awaited { Server::wait_exit_status } else { Server::exit_status };
         if let Some(how) = self.server.as_mut().and_then(end) {
             let before = run.failure.take().map_or(String::new(), |failure| format!(": {failure}"));
             run.failure = Some(format!("the spawned server {how}{before}"));

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::thousands;
 use crate::outcome::Outcome;
-use crate::plan::Plan;
+use crate::plan::{Pacing, Plan};
 use crate::saturation::{both_sides_idle, saturation};
 
 /// The kinds of verdict. Each has an exit code.
@@ -51,18 +51,33 @@ impl Verdict {
                 format!("FAILED: {} refused {count} times{first}{violations_so_far}", plan.target),
             );
         }
-        if !violations.is_empty() {
+        let saturation = saturation(plan, outcome);
+        let explained = saturation.as_ref().is_some_and(|saturation| saturation.explains_losses);
+        if !violations.is_empty() && !(explained && only_missing(outcome)) {
             return verdict(VerdictKind::Wrong, format!("WRONG: {}", violations.join(", ")));
         }
-        if outcome.counters.closed > 0 {
+        if outcome.counters.closed > 0 && !explained {
             let count = thousands(outcome.counters.closed);
             return verdict(
                 VerdictKind::Unmeasured,
                 format!("FAILED: {} closed {count} connections during the run", plan.target),
             );
         }
-        if let Some(reason) = saturation(plan, outcome) {
-            return verdict(VerdictKind::Saturated, format!("SATURATED: {reason}"));
+        if plan.pacing != Pacing::Quiet && outcome.latency_us.max == 0 && outcome.counters.unsent == 0 {
+            let text = "FAILED: nothing was measured: no line of the window arrived: raise --rate or --duration";
+            return verdict(VerdictKind::Unmeasured, text.into());
+        }
+        // The generator is suspected before the server.
+        if let Some(saturation) = saturation {
+            let closed =
+                (outcome.counters.closed > 0).then(|| format!("{} closed", thousands(outcome.counters.closed)));
+            let effects: Vec<String> = violations.into_iter().chain(closed).collect();
+            let effects = if effects.is_empty() {
+                String::new()
+            } else {
+                format!("; because of that no fault of the server: {}", effects.join(", "))
+            };
+            return verdict(VerdictKind::Saturated, format!("SATURATED: {}{effects}", saturation.reason));
         }
         verdict(VerdictKind::Good, good_text(plan, outcome))
     }
@@ -76,6 +91,13 @@ impl Verdict {
             VerdictKind::Saturated | VerdictKind::Unmeasured => 3,
         }
     }
+}
+
+/// Returns whether all violations are missing deliveries or notices, which a generator that does not send or read may
+/// cause. It cannot cause repeated, changed or misplaced lines.
+fn only_missing(outcome: &Outcome) -> bool {
+    let counters = &outcome.counters;
+    counters.duplicated + counters.misordered + counters.corrupt + counters.untrue_notices == 0
 }
 
 fn good_text(plan: &Plan, outcome: &Outcome) -> String {

@@ -9,7 +9,9 @@ use crate::cursor::{Cursor, Divergence, MemberState};
 use crate::metrics::Metrics;
 use crate::payload::{self, Stamp};
 use crate::protocol::Protocol;
+use crate::random::mix;
 use crate::room_log::RoomLog;
+use crate::size_mix::SizeMix;
 
 mod order;
 mod receiver;
@@ -27,7 +29,9 @@ pub(crate) struct Room {
     /// The room's name.
     pub(crate) name: String,
     /// Bytes of a line's text.
-    size: usize,
+    size: SizeMix,
+    /// The seed of the sizes.
+    seed: u64,
     /// The tick that planned times count from.
     epoch: Tick,
     /// The protocol that decodes received bytes.
@@ -97,7 +101,9 @@ pub(crate) struct RoomConfig {
     /// The number of members that send.
     pub(crate) senders: usize,
     /// Bytes of a line's text.
-    pub(crate) size: usize,
+    pub(crate) size: SizeMix,
+    /// The seed of the sizes.
+    pub(crate) seed: u64,
     /// The tick that planned times count from.
     pub(crate) epoch: Tick,
     /// The protocol that decodes received bytes.
@@ -113,6 +119,7 @@ impl Room {
             number: u32::try_from(config.number).unwrap_or(u32::MAX),
             name: format!("r{:05}", usize::from(config.first) + config.number),
             size: config.size,
+            seed: config.seed,
             epoch: config.epoch,
             protocol: config.protocol,
             connections: config.connections,
@@ -204,8 +211,14 @@ impl Room {
         self.sent[sender] += 1;
         self.total_sent += 1;
         text.clear();
-        payload::encode(&stamp, self.size, text);
+        payload::encode(&stamp, self.size_of(&stamp), text);
         Some(sender)
+    }
+
+    /// Returns the size of a line's text, which follows from its number.
+    fn size_of(&self, stamp: &Stamp) -> usize {
+        let line = u64::from(stamp.room) << 48 ^ u64::from(stamp.sender) << 32 ^ u64::from(stamp.sequence);
+        self.size.pick(mix(self.seed ^ mix(line)))
     }
 
     /// Subtracts lines that a sender's connection did not write.

@@ -100,8 +100,8 @@ impl Room {
             let end = entry.end;
             return self.advance(member, end, now, metrics);
         }
-        let Some(stamp) =
-            payload::decode(line.text, self.size).filter(|stamp| self.matches_sent_line(stamp, line.sender))
+        let Some(stamp) = payload::decode(line.text, |stamp| self.size_of(stamp))
+            .filter(|stamp| self.matches_sent_line(stamp, line.sender))
         else {
             metrics.counters.corrupt += 1;
             return;

@@ -10,7 +10,7 @@ use crate::connection::{Connection, source_address};
 use crate::message::Event;
 use crate::room::{Received, ServerFault};
 
-/// Time without any byte after which missing join notices count as lost.
+/// Time without progress after which missing join notices count as lost.
 const NOTICE_TIMEOUT: Tick = SECOND;
 
 impl Worker<'_> {
@@ -25,15 +25,15 @@ impl Worker<'_> {
         }
         let (joined, all) = (self.report.metrics.counters.joined, self.connections.len() as u64);
         if joined == all {
-            let quiet = now() >= self.last_receive + NOTICE_TIMEOUT;
+            let quiet = now() >= self.last_progress + NOTICE_TIMEOUT;
             if quiet || self.rooms.iter().all(crate::room::Room::all_joins_announced) {
-                self.phase = Phase::Idle;
+                self.enter(Phase::Idle);
                 (self.send_event)(Event::AllJoined);
             }
         } else if self.timed_out() {
             let target = self.share.plan.target;
             self.fail(format!(
-                "{joined} of {all} connections joined, then {target} sent nothing: raise --patience if it is slow"
+                "{joined} of {all} connections joined, then {target} let no further one in: raise --patience if it is slow"
             ));
         }
     }
@@ -63,7 +63,7 @@ impl Worker<'_> {
         let Some(connection) = self.connections[index].as_mut() else { return };
         let room = &self.rooms[connection.room];
         let name = room.member_name(connection.member);
-        self.share.plan.protocol.protocol().encode_open(&name, &room.name, &mut connection.pending);
+        self.share.plan.protocol.protocol().encode_open(&name, &room.name, connection.pending.buffer());
         connection.flush();
     }
 
@@ -76,9 +76,9 @@ impl Worker<'_> {
         if received.ready {
             let room = &self.rooms[connection.room];
             let name = room.member_name(connection.member);
-            self.share.plan.protocol.protocol().encode_join(&name, &room.name, &mut connection.pending);
+            self.share.plan.protocol.protocol().encode_join(&name, &room.name, connection.pending.buffer());
         }
-        connection.pending.extend_from_slice(&received.reply);
+        connection.pending.buffer().extend_from_slice(&received.reply);
         connection.flush();
         if received.entered {
             self.report.metrics.join.record(now.saturating_sub(connection.started), 1);

@@ -7,8 +7,7 @@ impl Worker<'_> {
     /// Shuts the sending side of every connection down.
     pub(super) fn start_leaving(&mut self) {
         self.stop_sending();
-        self.phase = Phase::Leaving;
-        self.last_receive = now();
+        self.enter(Phase::Leaving);
         self.report.leaving = (now(), now());
         self.finish_counters();
         for connection in self.connections.iter_mut().flatten() {

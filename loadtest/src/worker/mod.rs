@@ -15,18 +15,24 @@ use crate::message::{Command, Event, WorkerProgress, WorkerReport};
 use crate::plan::{Share, Stop};
 use crate::room::{Room, RoomConfig};
 use crate::thread_usage::UsageMeter;
+use poll_times::PollTimes;
 
 mod joining;
 mod leaving;
+mod poll_times;
 mod reading;
+mod schedule;
 mod sending;
 
 /// The most events taken from a poll at a time.
 const EVENTS: usize = 1024;
 /// Interval of progress events.
 const PROGRESS_INTERVAL: Tick = SECOND / 4;
-/// The longest timeout of the poll.
-const MAX_POLL_TIMEOUT: Duration = Duration::from_millis(50);
+/// The longest timeout of the poll. A stop of the process is noticed by a poll that exceeds its timeout.
+const MAX_POLL_TIMEOUT: Duration = Duration::from_millis(10);
+/// The longest time of a phase, as a multiple of the patience. Progress renews the patience, but not this time: a server
+/// that advances by one message at a time cannot hold a run for ever.
+const MAX_PHASE_PATIENCE: u64 = 60;
 
 const WAKE: Token = Token(usize::MAX - 1);
 const ALARM: Token = Token(usize::MAX - 2);
@@ -84,10 +90,17 @@ pub(crate) struct Worker<'a> {
     stopped_early: bool,
     /// Whether the final counts of the rooms have been added.
     counters_finished: bool,
-    /// The tick of the last received bytes.
-    last_receive: Tick,
-    /// The tick of the last progress event.
+    /// The tick of the last progress: a join, a notice of one, a delivery that was missing, or a close that was asked
+    /// for. Other bytes are no progress.
     last_progress: Tick,
+    /// The tick at which the current phase began.
+    phase_start: Tick,
+    /// The tick of the last progress event.
+    last_progress_event: Tick,
+    /// The times of the polls.
+    poll_times: PollTimes,
+    /// Connections that may have more bytes than one turn reads.
+    unread: Vec<usize>,
     /// The state of sending.
     sending: sending::SendState,
     /// Rooms that have received a line since their window was last filled.
@@ -130,7 +143,8 @@ impl<'a> Worker<'a> {
                 first: share.plan.first_room,
                 connections: start..start + plan.members(number),
                 senders: plan.senders.min(plan.members(number)),
-                size: plan.size,
+                size: plan.size.clone(),
+                seed: plan.seed,
                 epoch: share.epoch,
                 protocol: plan.protocol.protocol(),
                 deferred_reads: !plan.read_every.is_zero(),
@@ -155,8 +169,11 @@ impl<'a> Worker<'a> {
             ended: 0,
             stopped_early: false,
             counters_finished: false,
-            last_receive: now(),
-            last_progress: 0,
+            last_progress: now(),
+            phase_start: now(),
+            last_progress_event: 0,
+            poll_times: PollTimes::default(),
+            unread: Vec::new(),
             sending: sending::SendState::default(),
             ready_rooms: Vec::new(),
             send_event,
@@ -173,8 +190,17 @@ impl<'a> Worker<'a> {
             if self.phase == Phase::Done {
                 break;
             }
-            let polled = self.poll.poll(&mut events, Some(self.poll_timeout()));
+            let timeout = self.poll_timeout();
+            self.poll_times.enter(now());
+            let polled = self.poll.poll(&mut events, Some(timeout));
+            let stopped = self.poll_times.leave(now(), timeout);
+            // The server cannot be blamed for what it did not do while this process was stopped.
+            self.extend_patience(stopped);
+            if self.sending.measuring {
+                self.report.usage.stopped += stopped;
+            }
             self.handle_events(&events, polled);
+            self.read_unread();
             self.read_deferred(&mut events);
         }
         self.finish_counters();
@@ -182,6 +208,9 @@ impl<'a> Worker<'a> {
     }
 
     fn poll_timeout(&self) -> Duration {
+        if !self.unread.is_empty() || self.sending.behind {
+            return Duration::ZERO;
+        }
         let read_every = self.share.plan.read_every;
         if read_every.is_zero() { MAX_POLL_TIMEOUT } else { MAX_POLL_TIMEOUT.min(read_every) }
     }
@@ -192,8 +221,18 @@ impl<'a> Worker<'a> {
             Ok(Command::Leave) | Err(TryRecvError::Disconnected) if self.phase != Phase::Leaving => {
                 self.start_leaving();
             }
+            Ok(Command::Stop) => {
+                self.stop_sending();
+                self.phase = Phase::Done;
+            }
             _ => {}
         }
+    }
+
+    /// Enters a phase, which gets the plan's whole patience.
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        (self.last_progress, self.phase_start) = (now(), now());
     }
 
     /// Runs the part of the current phase that depends on time.
@@ -206,8 +245,8 @@ impl<'a> Worker<'a> {
             Phase::Idle | Phase::Done => {}
         }
         let now = now();
-        if now >= self.last_progress + PROGRESS_INTERVAL {
-            self.last_progress = now;
+        if now >= self.last_progress_event + PROGRESS_INTERVAL {
+            self.last_progress_event = now;
             let counters = &self.report.metrics.counters;
             (self.send_event)(Event::Progress(WorkerProgress {
                 joined: counters.joined,
@@ -227,9 +266,20 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Returns whether no byte has arrived for the plan's patience.
+    /// Returns whether there was no progress for the plan's patience, or the phase has lasted too long.
     fn timed_out(&self) -> bool {
-        now() >= self.last_receive + ticks(self.share.plan.patience)
+        let patience = ticks(self.share.plan.patience);
+        let now = now();
+        now >= self.last_progress.saturating_add(patience)
+            // The plan itself ends the phase of sending.
+            || (self.phase != Phase::Sending
+                && now >= self.phase_start.saturating_add(patience.saturating_mul(MAX_PHASE_PATIENCE)))
+    }
+
+    /// Moves the end of the patience by a time in which the worker was stopped.
+    fn extend_patience(&mut self, stopped: Tick) {
+        self.last_progress += stopped;
+        self.phase_start += stopped;
     }
 
     /// Ends the run with a failure. Its measurements are still reported.

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use loadtest::coordinator;
-use loadtest::plan::{Pacing, Plan, Stop};
+use loadtest::plan::{Arrivals, Pacing, Plan, Stop};
 use loadtest::protocol::ProtocolKind;
 use loadtest::test_result::TestResult;
 
@@ -68,6 +68,10 @@ pub(crate) enum Fault {
     Silent,
     /// The server never closes a connection.
     KeepOpen,
+    /// One member does not receive a line, and all receive a notice 50 times a second.
+    Keepalive(u64),
+    /// The server answers no join, and all connections receive a notice 50 times a second.
+    JoinsUnanswered,
 }
 
 /// An event of a connection, by its number.
@@ -75,6 +79,8 @@ enum ServerEvent {
     Connected(usize, TcpStream),
     Line(usize, String),
     Closed(usize),
+    /// A fiftieth of a second has passed.
+    Tick,
 }
 
 /// A member of a room.
@@ -99,6 +105,14 @@ pub(crate) fn serve_with_victim(fault: Fault, victim: usize) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     let (event_sender, events) = channel();
     thread::spawn(move || run_server(&events, fault, victim));
+    if matches!(fault, Fault::Keepalive(_) | Fault::JoinsUnanswered) {
+        let event_sender = event_sender.clone();
+        thread::spawn(move || {
+            while event_sender.send(ServerEvent::Tick).is_ok() {
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+    }
     thread::spawn(move || {
         for (number, stream) in listener.incoming().enumerate() {
             let stream = stream.unwrap();
@@ -144,6 +158,11 @@ fn run_server(events: &Receiver<ServerEvent>, fault: Fault, victim: usize) {
                     broadcast(&mut members, &room, &line, *count, (fault, victim));
                 }
             },
+            ServerEvent::Tick => {
+                for member in members.values_mut() {
+                    let _ = member.stream.write_all(b"*** tick\n");
+                }
+            }
             ServerEvent::Closed(number) => {
                 let Some(member) = members.remove(&number) else { continue };
                 if fault == Fault::KeepOpen {
@@ -161,6 +180,9 @@ fn run_server(events: &Receiver<ServerEvent>, fault: Fault, victim: usize) {
 
 fn join(members: &mut BTreeMap<usize, Member>, number: usize, line: &str, fault: Fault) {
     let Some(member) = members.get_mut(&number) else { return };
+    if fault == Fault::JoinsUnanswered {
+        return;
+    }
     if fault == Fault::Refuse {
         let _ = member.stream.write_all(b"ERROR\nthe server is full\n");
         return;
@@ -204,7 +226,7 @@ fn broadcast(
         let here = Some(*number) == victim;
         let mut text = line.to_owned();
         match fault {
-            Fault::LoseForOne(at) if here && at == count => text.clear(),
+            Fault::LoseForOne(at) | Fault::Keepalive(at) if here && at == count => text.clear(),
             Fault::LoseForAll(at) if at == count => text.clear(),
             Fault::Duplicate(at) if here && at == count => text.push_str(line),
             Fault::DuplicateForAll(at) if at == count => text.push_str(line),
@@ -256,8 +278,10 @@ pub(crate) fn plan(target: SocketAddr) -> Plan {
         connections: 10,
         rooms: 2,
         senders: 2,
-        size: 64,
+        size: 64.into(),
         pacing: Pacing::Open { millilines_per_second: 200_000 },
+        arrivals: Arrivals::Fixed,
+        seed: 1,
         stop: Stop::Lines(20),
         warmup: Duration::ZERO,
         read_every: Duration::ZERO,
