@@ -74,6 +74,10 @@ pub(crate) struct Divergence {
     pub(crate) missing: HashSet<(usize, u32)>,
     /// Lines received that have no position in the log yet.
     pub(crate) pending: VecDeque<PendingLine>,
+    /// Whether the first of these lines has no position until another member receives it or the log skips lines.
+    pub(crate) blocked: bool,
+    /// The length of the log at whose end the member last waited with a blocked line.
+    pub(crate) waiting_at: Option<usize>,
 }
 
 /// The relation of a diverged member's line to earlier ones of its sender.
@@ -90,7 +94,7 @@ pub(crate) enum Arrival {
 impl Divergence {
     /// Returns the state of a member that expects these sequence numbers next.
     pub(crate) fn new(next: Vec<u32>) -> Self {
-        Self { next, missing: HashSet::new(), pending: VecDeque::new() }
+        Self { next, missing: HashSet::new(), pending: VecDeque::new(), blocked: false, waiting_at: None }
     }
 
     /// Records a line, and returns its relation to the earlier lines of the same sender.

@@ -5,14 +5,17 @@
 use std::ops::Range;
 
 use crate::clock::Tick;
-use crate::cursor::{Cursor, Divergence, MemberState};
+use crate::cursor::{Cursor, MemberState};
 use crate::metrics::Metrics;
 use crate::payload::{self, Stamp};
 use crate::protocol::Protocol;
 use crate::room_log::RoomLog;
 
+mod diverged;
 mod order;
 mod receiver;
+
+use diverged::Placement;
 
 /// One in this many members is read immediately where reads are deferred.
 const IMMEDIATE_EVERY: usize = 32;
@@ -42,8 +45,6 @@ pub(crate) struct Room {
     sent: Vec<u32>,
     /// For each sender, the number of its lines in the log.
     logged: Vec<u32>,
-    /// Lines that the log skipped because no member had received them. They may still arrive.
-    gaps: Vec<(usize, u32)>,
     /// Lines sent by all senders together.
     total_sent: usize,
     /// The sender of the next line.
@@ -58,6 +59,10 @@ pub(crate) struct Room {
     below_target: usize,
     /// Members that have diverged from the common order.
     diverged_members: usize,
+    /// The state of finding positions for the lines of these members.
+    placement: Placement,
+    /// Members whose connections have ended.
+    left_members: usize,
     /// Join notices that all members together have received.
     join_notices: u64,
     /// The subjects of all leave notices. [`Room::add_final_counts`] checks that they have left.
@@ -120,7 +125,6 @@ impl Room {
             log: RoomLog::default(),
             sent: vec![0; config.senders],
             logged: vec![0; config.senders],
-            gaps: Vec::new(),
             total_sent: 0,
             next_sender: 0,
             deferred_reads: config.deferred_reads,
@@ -128,15 +132,16 @@ impl Room {
             floor_target: 1,
             below_target: 0,
             diverged_members: 0,
+            placement: Placement::default(),
+            left_members: 0,
             join_notices: 0,
             leave_notices: Vec::new(),
         };
         if !room.protocol.echoes_to_sender() {
             // A sender that receives no echo cannot know the order around its own lines. It counts as diverged from the
             // start, and never appends to the log.
-            room.diverged_members = room.sent.len();
-            let divergence = || Some(Box::new(Divergence::new(room.sent.clone())));
-            room.cursors[..room.diverged_members].iter_mut().for_each(|cursor| cursor.divergence = divergence());
+            room.log.build_index();
+            (0..room.sent.len()).for_each(|sender| room.mark_diverged(sender, room.sent.clone()));
         }
         room.recompute_floor();
         room
@@ -229,8 +234,10 @@ impl Room {
 
     /// Marks a member as left: it expects no more deliveries. Returns whether it was in the room.
     pub(crate) fn mark_left(&mut self, member: usize) -> bool {
+        self.discard_pending(member);
         let cursor = &mut self.cursors[member];
         let inside = cursor.state == MemberState::Joined;
+        self.left_members += usize::from(cursor.state != MemberState::Left);
         cursor.state = MemberState::Left;
         cursor.partial = Vec::new();
         self.recompute_floor();

@@ -212,3 +212,67 @@ fn unread_bytes_of_deferred_members_pause_sending() {
     assert!(!room.awaits_deferred_reads() && room.is_complete());
     assert_eq!(metrics.counters.delivered, 80_000);
 }
+
+#[test]
+fn lines_of_a_diverged_member_are_found_without_a_search() {
+    let (mut room, mut metrics) = (room(3, ProtocolKind::Line), Metrics::default());
+    let stream = send_lines(&mut room, 200_000).concat();
+    let line = stream.len() / 200_000;
+    room.receive(0, &stream, 2000, &mut metrics);
+    // The log keeps all lines until the last member has received them.
+    room.receive(2, &stream[line..], 2000, &mut metrics);
+    room.receive(1, &stream, 2000, &mut metrics);
+    let counters = final_counters(&room, metrics);
+    assert_eq!((counters.lost, counters.delivered, counters.misordered), (1, 599_999, 0), "{counters:?}");
+}
+
+#[test]
+fn lines_after_many_gaps_are_placed_without_a_search() {
+    let (mut room, mut metrics) = (room(3, ProtocolKind::Line), Metrics::default());
+    let lines = send_lines(&mut room, 200_000);
+    // Each second line of both senders is lost for every member.
+    for line in lines.iter().enumerate().filter(|(at, _)| at % 4 > 1).map(|(_, line)| line) {
+        (0..3).for_each(|member| _ = room.receive(member, line, 2000, &mut metrics));
+    }
+    assert_eq!((room.in_flight(), room.log.lines()), (100_000, 100_000), "every line that arrived has a position");
+    let counters = final_counters(&room, metrics);
+    assert_eq!((counters.lost, counters.delivered, counters.misordered), (300_000, 300_000, 0), "{counters:?}");
+}
+
+#[test]
+fn duplicates_at_a_member_that_lags_are_found_without_a_search() {
+    let (mut room, mut metrics) = (room(2, ProtocolKind::Line), Metrics::default());
+    let lines = send_lines(&mut room, 100_000);
+    room.receive(0, &lines.concat(), 2000, &mut metrics);
+    let twice: Vec<&[u8]> = lines.iter().flat_map(|line| [&line[..], line]).collect();
+    room.receive(1, &twice.concat(), 2000, &mut metrics);
+    let counters = final_counters(&room, metrics);
+    assert_eq!((counters.duplicated, counters.lost, counters.misordered), (100_000, 0, 0), "{counters:?}");
+}
+
+#[test]
+fn random_losses_are_counted_exactly_and_break_no_order() {
+    let mut state = 7_u64;
+    let mut random = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    for _ in 0..50 {
+        let (mut room, mut metrics) = (room(5, ProtocolKind::Line), Metrics::default());
+        let lines = send_lines(&mut room, 200);
+        let (mut next, mut lost) = ([0; 5], 0);
+        while next.iter().any(|at| *at < lines.len()) {
+            let member = usize::try_from(random(5)).unwrap();
+            let Some(line) = lines.get(next[member]) else { continue };
+            next[member] += 1;
+            if random(10) == 0 {
+                lost += 1;
+            } else {
+                room.receive(member, line, 2000, &mut metrics);
+            }
+        }
+        let counters = final_counters(&room, metrics);
+        let found = (counters.lost, counters.duplicated, counters.misordered, counters.corrupt);
+        assert_eq!(found, (lost, 0, 0, 0), "{counters:?}");
+    }
+}
