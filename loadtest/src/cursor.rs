@@ -21,21 +21,8 @@ pub(crate) struct Cursor {
     pub(crate) state: MemberState,
     /// Whether the server has refused the member without a reason so far.
     pub(crate) refusal_pending: bool,
-    /// The members whose join notices this member has received: one bit for each.
-    announced: Vec<u64>,
-}
-
-impl Cursor {
-    /// Records the join notice of a member. Returns whether it is the first one.
-    pub(crate) fn record_join_notice(&mut self, joined: usize) -> bool {
-        let (word, bit) = (joined / 64, 1 << (joined % 64));
-        if word >= self.announced.len() {
-            self.announced.resize(word + 1, 0);
-        }
-        let new = self.announced[word] & bit == 0;
-        self.announced[word] |= bit;
-        new
-    }
+    /// Lines that the server has announced to the member as skipped.
+    pub(crate) skipped: u64,
 }
 
 /// The phase of a member's connection.

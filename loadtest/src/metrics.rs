@@ -35,8 +35,11 @@ pub struct Counters {
     pub errors: u64,
     /// Notices about skipped lines.
     pub skip_notices: u64,
-    /// Lines that skip notices announce as skipped; they are included in `lost`.
+    /// Lines that skip notices announce as skipped; but for `untrue_skips`, they are included in `lost`.
     pub skipped: u64,
+    /// Lines that skip notices announce as skipped although the member received them.
+    #[serde(default)]
+    pub untrue_skips: u64,
     /// Connections that the server closed after the generator had shut down their sending side.
     #[serde(default)]
     pub left: u64,
@@ -44,13 +47,20 @@ pub struct Counters {
     pub joined: u64,
     /// Join notices that are expected: each member receives its own notice and those of all later members.
     pub join_notices_expected: u64,
-    /// Join notices that arrived.
+    /// Join notices that arrived: of each two members, only the earlier one may receive the notice of the later one.
     pub join_notices: u64,
     /// Join and leave notices that are wrong or repeated.
     #[serde(default)]
     pub untrue_notices: u64,
     /// Leave notices that arrived.
     pub leave_notices: u64,
+    /// Leave notices that are expected: the members of a room leave in steps, so that some members have to receive the
+    /// notices of others before they leave.
+    #[serde(default)]
+    pub leave_notices_expected: u64,
+    /// Expected leave notices that never arrived.
+    #[serde(default)]
+    pub leave_notices_lost: u64,
     /// Bytes received.
     pub bytes_received: u64,
     /// Reads that returned data.
@@ -76,7 +86,7 @@ impl Counters {
         }
     }
 
-    fn fields(&mut self) -> [&mut u64; 27] {
+    fn fields(&mut self) -> [&mut u64; 30] {
         [
             &mut self.sent,
             &mut self.expected,
@@ -92,12 +102,15 @@ impl Counters {
             &mut self.errors,
             &mut self.skip_notices,
             &mut self.skipped,
+            &mut self.untrue_skips,
             &mut self.left,
             &mut self.joined,
             &mut self.join_notices_expected,
             &mut self.join_notices,
             &mut self.untrue_notices,
             &mut self.leave_notices,
+            &mut self.leave_notices_expected,
+            &mut self.leave_notices_lost,
             &mut self.bytes_received,
             &mut self.reads,
             &mut self.writes,

@@ -32,13 +32,8 @@ pub fn render(result: &TestResult) -> String {
     }
     let counters = &outcome.counters;
     phase_row(&mut table, "joined", &outcome.join);
-    if counters.join_notices > 0 {
-        let (seen, expected) = (thousands(counters.join_notices), thousands(counters.join_notices_expected));
-        let mut text = format!("{seen} of {expected} joins, {} leaves seen", thousands(counters.leave_notices));
-        if counters.untrue_notices > 0 {
-            let _ = write!(text, ", {} untrue", thousands(counters.untrue_notices));
-        }
-        table.row("notices", &text);
+    if counters.join_notices_expected > 0 {
+        notices_row(&mut table, counters);
     }
     if counters.sent > 0 {
         sending_rows(&mut table, outcome);
@@ -100,6 +95,21 @@ fn phase_row(table: &mut Table, name: &str, phase: &PhaseFigures) {
     table.row(name, &text);
 }
 
+fn notices_row(table: &mut Table, counters: &Counters) {
+    let (seen, expected) = (thousands(counters.join_notices), thousands(counters.join_notices_expected));
+    let told = counters.leave_notices_expected.saturating_sub(counters.leave_notices_lost);
+    let mut text = format!(
+        "{seen} of {expected} joins, {} of {} expected leaves, {} leaves seen",
+        thousands(told),
+        thousands(counters.leave_notices_expected),
+        thousands(counters.leave_notices)
+    );
+    if counters.untrue_notices > 0 {
+        let _ = write!(text, ", {} untrue", thousands(counters.untrue_notices));
+    }
+    table.row("notices", &text);
+}
+
 fn sending_rows(table: &mut Table, outcome: &Outcome) {
     let counters = &outcome.counters;
     let (sent, expected, delivered) =
@@ -135,14 +145,19 @@ fn check_rows(table: &mut Table, counters: &Counters) {
             thousands(counters.corrupt)
         ),
     );
+    let untrue = match counters.untrue_skips {
+        0 => String::new(),
+        lines => format!(", {} of them received", thousands(lines)),
+    };
     table.row(
         "troubles",
         &format!(
-            "{} unexpected closes, {} ERROR lines, {} skip notices ({} lines)",
+            "{} unexpected closes, {} ERROR lines, {} skip notices ({} lines{})",
             thousands(counters.closed),
             thousands(counters.errors),
             thousands(counters.skip_notices),
-            thousands(counters.skipped)
+            thousands(counters.skipped),
+            untrue
         ),
     );
 }

@@ -95,11 +95,9 @@ fn good_text(plan: &Plan, outcome: &Outcome) -> String {
 /// Describes the violations of the guarantees, with their number.
 fn violations(outcome: &Outcome) -> Vec<String> {
     let counters = &outcome.counters;
-    let skipped = if counters.skipped > 0 {
-        format!(" ({} announced as skipped)", thousands(counters.skipped))
-    } else {
-        String::new()
-    };
+    let announced = counters.skipped.saturating_sub(counters.untrue_skips);
+    let skipped =
+        if announced > 0 { format!(" ({} announced as skipped)", thousands(announced)) } else { String::new() };
     // The server did not accept refused lines, so it did not lose them.
     let lost = if counters.errors > 0 { "missing" } else { "lost" };
     let missing = counters.join_notices_expected.saturating_sub(counters.join_notices);
@@ -113,6 +111,11 @@ fn violations(outcome: &Outcome) -> Vec<String> {
         (counters.corrupt, "lines that no member sent".into()),
         (counters.untrue_notices, "join or leave notices that were wrong or repeated".into()),
         (missing, format!("of {} join notices lost", thousands(counters.join_notices_expected))),
+        (
+            counters.leave_notices_lost,
+            format!("of {} expected leave notices lost", thousands(counters.leave_notices_expected)),
+        ),
+        (counters.untrue_skips, "lines announced as skipped that were not missing".into()),
     ]
     .into_iter()
     .filter(|(count, _)| *count > 0)
@@ -155,8 +158,14 @@ mod tests {
         outcome.counters.expected = 1000;
         outcome.counters.lost = 7;
         outcome.counters.duplicated = 2;
+        (outcome.counters.skipped, outcome.counters.untrue_skips) = (14, 10);
+        (outcome.counters.leave_notices_expected, outcome.counters.leave_notices_lost) = (20, 3);
         let verdict = Verdict::new(&plan(OPEN), None, &outcome);
         assert_eq!(verdict.exit_code(), 1);
-        assert_eq!(verdict.text, "WRONG: 7 of 1,000 deliveries lost, 2 delivered more than once");
+        assert_eq!(
+            verdict.text,
+            "WRONG: 7 of 1,000 deliveries lost (4 announced as skipped), 2 delivered more than once, 3 of 20 expected \
+             leave notices lost, 10 lines announced as skipped that were not missing"
+        );
     }
 }

@@ -19,6 +19,9 @@ fn run_without_fault_is_good() {
     assert_eq!((counters.sent, counters.expected, counters.delivered), (40, 200, 200), "{counters:?}");
     assert_eq!((counters.lost, counters.duplicated, counters.misordered, counters.corrupt), (0, 0, 0, 0));
     assert_eq!((counters.join_notices, counters.join_notices_expected), (30, 30));
+    // In each room, four members are told of the first leaver, and then one member of three more.
+    assert_eq!((counters.leave_notices_expected, counters.leave_notices_lost), (7 * ROOMS, 0), "{counters:?}");
+    assert_eq!((counters.untrue_notices, counters.untrue_skips), (0, 0), "{counters:?}");
     assert_eq!((result.verdict.kind, result.verdict.exit_code()), (VerdictKind::Good, 0), "{}", result.verdict.text);
     assert!(
         result.outcome.latency_us.p50 >= 1 && result.outcome.latency_us.max >= result.outcome.latency_us.p99,
@@ -145,7 +148,8 @@ fn skipped_lines_are_counted_as_lost_and_as_announced() {
     let result = run_with(Fault::Skip(4));
     let counters = &result.outcome.counters;
     assert_eq!((counters.skip_notices, counters.skipped, counters.lost), (ROOMS, 3 * ROOMS, 3 * ROOMS), "{counters:?}");
-    assert!(result.verdict.text.contains("announced as skipped"), "{}", result.verdict.text);
+    assert_eq!(counters.untrue_skips, 0, "{counters:?}");
+    assert!(result.verdict.text.contains("(6 announced as skipped)"), "{}", result.verdict.text);
 }
 
 #[test]
@@ -158,6 +162,45 @@ fn lost_join_notice_is_counted() {
     );
     assert_eq!(result.verdict.exit_code(), 1);
     assert!(result.verdict.text.contains("join notices lost"), "{}", result.verdict.text);
+}
+
+#[test]
+fn join_notices_to_newcomers_in_place_of_old_members_are_untrue() {
+    let mut plan = plan(serve(Fault::ReverseJoins));
+    // Each member has joined before the next one asks to join.
+    plan.connecting = 1;
+    let result = run(&plan);
+    let counters = &result.outcome.counters;
+    assert_eq!((counters.join_notices, counters.join_notices_expected), (10, 30), "{counters:?}");
+    assert_eq!((counters.untrue_notices, result.verdict.exit_code()), (10 * ROOMS, 1), "{counters:?}");
+    assert!(result.verdict.text.contains("20 of 30 join notices lost"), "{}", result.verdict.text);
+}
+
+#[test]
+fn lost_leave_notices_are_counted() {
+    let result = run_with(Fault::LoseLeaves);
+    let counters = &result.outcome.counters;
+    let expected = 4 * ROOMS;
+    assert_eq!((counters.leave_notices_expected, counters.leave_notices_lost), (expected, expected), "{counters:?}");
+    assert_eq!((counters.lost, result.outcome.leave.count, result.verdict.exit_code()), (0, 10, 1), "{counters:?}");
+    assert!(result.verdict.text.contains("8 of 8 expected leave notices lost"), "{}", result.verdict.text);
+}
+
+#[test]
+fn repeated_leave_notices_are_untrue() {
+    let result = run_with(Fault::LeaveTwice);
+    let counters = &result.outcome.counters;
+    // One leaver is announced to four members, then three leavers to the first member, in each room.
+    assert!(counters.untrue_notices >= 7 * ROOMS, "{counters:?}");
+    assert_eq!((counters.leave_notices_lost, result.verdict.exit_code()), (0, 1), "{counters:?}");
+}
+
+#[test]
+fn skip_notice_without_a_missing_line_is_untrue() {
+    let result = run_with(Fault::SkipNothing(4));
+    let counters = &result.outcome.counters;
+    assert_eq!((counters.untrue_skips, counters.lost, result.verdict.exit_code()), (10 * ROOMS, 0, 1), "{counters:?}");
+    assert!(result.verdict.text.contains("announced as skipped that were not missing"), "{}", result.verdict.text);
 }
 
 #[test]

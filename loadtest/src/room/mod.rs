@@ -6,16 +6,19 @@ use std::ops::Range;
 
 use crate::clock::Tick;
 use crate::cursor::{Cursor, MemberState};
-use crate::metrics::Metrics;
 use crate::payload::{self, Stamp};
 use crate::protocol::Protocol;
 use crate::room_log::RoomLog;
 
+mod counts;
 mod diverged;
+mod membership;
 mod order;
 mod receiver;
 
+pub(crate) use counts::LeaveStep;
 use diverged::Placement;
+use membership::Membership;
 
 /// One in this many members is read immediately where reads are deferred.
 const IMMEDIATE_EVERY: usize = 32;
@@ -63,10 +66,8 @@ pub(crate) struct Room {
     placement: Placement,
     /// Members whose connections have ended.
     left_members: usize,
-    /// Join notices that all members together have received.
-    join_notices: u64,
-    /// The subjects of all leave notices. [`Room::add_final_counts`] checks that they have left.
-    leave_notices: Vec<usize>,
+    /// The joins and leaves, and what the members were told of them.
+    membership: Membership,
 }
 
 /// The content of received bytes, apart from lines.
@@ -134,8 +135,7 @@ impl Room {
             diverged_members: 0,
             placement: Placement::default(),
             left_members: 0,
-            join_notices: 0,
-            leave_notices: Vec::new(),
+            membership: Membership::new(members),
         };
         if !room.protocol.echoes_to_sender() {
             // A sender that receives no echo cannot know the order around its own lines. It counts as diverged from the
@@ -183,13 +183,7 @@ impl Room {
 
     /// Returns whether all join notices have arrived, or the protocol has none.
     pub(crate) fn all_joins_announced(&self) -> bool {
-        !self.protocol.announces_joins() || self.join_notices >= self.expected_join_notices()
-    }
-
-    /// Returns the number of expected join notices: each member receives its own and those of all later members.
-    fn expected_join_notices(&self) -> u64 {
-        let members = self.cursors.len() as u64;
-        members * (members + 1) / 2
+        !self.protocol.announces_joins() || self.membership.all_joins_announced()
     }
 
     /// Writes the payload of the next line, planned at a tick, to `text`. Returns its sender, or `None` when no sender
@@ -224,6 +218,7 @@ impl Room {
         let cursor = &mut self.cursors[member];
         let new = cursor.state == MemberState::Joining;
         cursor.state = MemberState::Joined;
+        self.membership.mark_joined(member);
         new
     }
 
@@ -240,39 +235,12 @@ impl Room {
         self.left_members += usize::from(cursor.state != MemberState::Left);
         cursor.state = MemberState::Left;
         cursor.partial = Vec::new();
-        self.recompute_floor();
+        self.membership.mark_left(member);
+        // No line is sent once the first member is leaving.
+        if !self.membership.is_leaving(member) {
+            self.recompute_floor();
+        }
         inside
-    }
-
-    /// Returns whether every line has arrived at every member that has not left.
-    pub(crate) fn is_complete(&self) -> bool {
-        (0..self.cursors.len()).all(|member| self.expected_deliveries(member) == self.cursors[member].delivered)
-    }
-
-    /// Returns the number of deliveries that a member should have received when all have arrived.
-    fn expected_deliveries(&self, member: usize) -> u64 {
-        match self.cursors[member].state {
-            MemberState::Left | MemberState::Joining => self.cursors[member].delivered,
-            MemberState::Joined if self.protocol.echoes_to_sender() => self.lines_sent(),
-            MemberState::Joined => self.lines_sent() - u64::from(self.sent.get(member).copied().unwrap_or(0)),
-        }
-    }
-
-    /// Adds the room's expected, lost and in-flight deliveries, before the members leave. Missing deliveries are lost,
-    /// except in a run that stopped early: then they may have been in transit.
-    pub(crate) fn add_final_counts(&self, stopped_early: bool, metrics: &mut Metrics) {
-        let here = |leaver: &&usize| self.cursors[**leaver].state != MemberState::Left;
-        metrics.counters.untrue_notices += self.leave_notices.iter().filter(here).count() as u64;
-        metrics.counters.sent += self.lines_sent();
-        if self.protocol.announces_joins() {
-            metrics.counters.join_notices_expected += self.expected_join_notices();
-        }
-        for (member, cursor) in self.cursors.iter().enumerate() {
-            let expected = self.expected_deliveries(member);
-            metrics.counters.expected += expected;
-            let missing = expected.saturating_sub(cursor.delivered);
-            *(if stopped_early { &mut metrics.counters.in_flight } else { &mut metrics.counters.lost }) += missing;
-        }
     }
 }
 

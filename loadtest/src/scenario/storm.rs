@@ -1,4 +1,4 @@
-//! The scenario `storm`: all connections join at once, then all leave at once.
+//! The scenario `storm`: all connections join at once, then all but two members of each room leave at once.
 
 use std::net::SocketAddr;
 

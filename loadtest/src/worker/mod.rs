@@ -13,7 +13,7 @@ use crate::clock::{Alarm, SECOND, Tick, now, ticks};
 use crate::connection::{Connection, READ_BUFFER_BYTES};
 use crate::message::{Command, Event, WorkerProgress, WorkerReport};
 use crate::plan::{Share, Stop};
-use crate::room::{Room, RoomConfig};
+use crate::room::{LeaveStep, Room, RoomConfig};
 use crate::thread_usage::UsageMeter;
 
 mod joining;
@@ -90,6 +90,8 @@ pub(crate) struct Worker<'a> {
     last_progress: Tick,
     /// The state of sending.
     sending: sending::SendState,
+    /// The current step of leaving.
+    leave_step: LeaveStep,
     /// Rooms that have received a line since their window was last filled.
     ready_rooms: Vec<usize>,
     /// Sends an event to the coordinator.
@@ -158,6 +160,7 @@ impl<'a> Worker<'a> {
             last_receive: now(),
             last_progress: 0,
             sending: sending::SendState::default(),
+            leave_step: LeaveStep::default(),
             ready_rooms: Vec::new(),
             send_event,
             share,
@@ -221,7 +224,7 @@ impl<'a> Worker<'a> {
     /// Adds the final counts of all rooms once: before the first member leaves, or at a failure.
     fn finish_counters(&mut self) {
         if !std::mem::replace(&mut self.counters_finished, true) {
-            for room in &self.rooms {
+            for room in &mut self.rooms {
                 room.add_final_counts(self.stopped_early, &mut self.report.metrics);
             }
         }

@@ -58,6 +58,14 @@ pub(crate) enum Fault {
     CloseOne(u64),
     /// One member receives a skip notice in place of three lines.
     Skip(u64),
+    /// One member receives a notice of ten skipped lines after a line, although no line is missing.
+    SkipNothing(u64),
+    /// Newcomers are told of the old members, and the old members are not told of newcomers.
+    ReverseJoins,
+    /// No member is told of a leave.
+    LoseLeaves,
+    /// Each leave is announced twice.
+    LeaveTwice,
     /// Some members do not receive a join notice.
     LoseNotice,
     /// The server answers every join with `ERROR`.
@@ -152,7 +160,11 @@ fn run_server(events: &Receiver<ServerEvent>, fault: Fault, victim: usize) {
                 }
                 let _ = member.stream.shutdown(Shutdown::Both);
                 let Some(room) = member.room else { continue };
-                let line = format!("{} has left\n", member.name);
+                let line = match fault {
+                    Fault::LoseLeaves => continue,
+                    Fault::LeaveTwice => format!("{} has left\n", member.name).repeat(2),
+                    _ => format!("{} has left\n", member.name),
+                };
                 broadcast(&mut members, &room, &line, 0, (Fault::None, 0));
             }
         }
@@ -171,6 +183,9 @@ fn join(members: &mut BTreeMap<usize, Member>, number: usize, line: &str, fault:
     name.clone_into(&mut member.name);
     let notice = format!("{name} has joined\n");
     let room = room.to_owned();
+    if fault == Fault::ReverseJoins {
+        return join_in_reverse(members, number, &room);
+    }
     let mut other_told = std::collections::BTreeSet::new();
     for (other, member) in members.iter_mut().filter(|(_, member)| member.room.as_ref() == Some(&room)) {
         if fault != Fault::LoseNotice || *other == number || name.ends_with('1') {
@@ -187,6 +202,16 @@ fn join(members: &mut BTreeMap<usize, Member>, number: usize, line: &str, fault:
             let _ = member.stream.write_all(more.as_bytes());
         }
     }
+}
+
+/// Sends a new member its own join notice and those of the members before it.
+fn join_in_reverse(members: &mut BTreeMap<usize, Member>, number: usize, room: &str) {
+    let others = members.iter().filter(|(other, member)| **other != number && member.room.as_deref() == Some(room));
+    let others: Vec<String> = others.map(|(_, member)| member.name.clone()).collect();
+    let Some(member) = members.get_mut(&number) else { return };
+    let names = std::iter::once(&member.name).chain(&others);
+    let notices = names.map(|name| format!("{name} has joined\n")).collect::<Vec<String>>().concat();
+    let _ = member.stream.write_all(notices.as_bytes());
 }
 
 /// Sends a room's line number `count` to its members. The fault affects one of them or all.
@@ -222,6 +247,7 @@ fn broadcast(
                 member.skipping = 3;
                 text = "*** 3 lines skipped\n".into();
             }
+            Fault::SkipNothing(at) if here && at == count => text.push_str("*** 10 lines skipped\n"),
             Fault::CloseAll(at) if at == count => _ = member.stream.shutdown(Shutdown::Both),
             Fault::CloseOne(at) if here && at == count => _ = member.stream.shutdown(Shutdown::Both),
             _ => text.push_str(&member.held.take().unwrap_or_default()),
