@@ -3,6 +3,8 @@
 use std::collections::{HashSet, VecDeque};
 
 use crate::clock::Tick;
+use crate::metrics::Metrics;
+use crate::slowest::LatencySum;
 
 /// A member's position and state.
 #[derive(Debug, Default)]
@@ -23,6 +25,31 @@ pub(crate) struct Cursor {
     pub(crate) refusal_pending: bool,
     /// Lines that the server has announced to the member as skipped.
     pub(crate) skipped: u64,
+    /// The latencies of the member's deliveries in the measured window.
+    pub(crate) latency: LatencySum,
+    /// Whether the latency of at least one of them was measured exactly.
+    pub(crate) sampled: bool,
+}
+
+impl Cursor {
+    /// Records `count` deliveries, received at `now`, of lines that were planned at the same tick.
+    pub(crate) fn record_deliveries(
+        &mut self,
+        now: Tick,
+        planned: Tick,
+        count: u64,
+        timed: bool,
+        metrics: &mut Metrics,
+    ) {
+        metrics.record_deliveries(now, planned, count, timed);
+        self.delivered += count;
+        if metrics.in_window(planned) {
+            // An untimed delivery arrived after the previous read.
+            let arrived = if timed { now } else { metrics.previous_deferred_read };
+            self.latency.record(arrived.saturating_sub(planned), count);
+            self.sampled |= timed;
+        }
+    }
 }
 
 /// The phase of a member's connection.

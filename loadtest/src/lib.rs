@@ -51,6 +51,7 @@ mod room_log;
 pub mod saturation;
 pub mod scenario;
 pub mod server;
+pub mod slowest;
 pub mod table;
 pub mod test_bed;
 pub mod test_result;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{SECOND, Tick};
 use crate::histogram::Histogram;
+use crate::slowest::Slowest;
 
 /// All counters. The counters of several workers are added field by field.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +62,12 @@ pub struct Counters {
     /// Expected leave notices that never arrived.
     #[serde(default)]
     pub leave_notices_lost: u64,
+    /// Members of all rooms.
+    #[serde(default)]
+    pub members: u64,
+    /// Members with at least one delivery in the window whose latency was measured.
+    #[serde(default)]
+    pub sampled_members: u64,
     /// Bytes received.
     pub bytes_received: u64,
     /// Reads that returned data.
@@ -86,7 +93,7 @@ impl Counters {
         }
     }
 
-    fn fields(&mut self) -> [&mut u64; 30] {
+    fn fields(&mut self) -> [&mut u64; 32] {
         [
             &mut self.sent,
             &mut self.expected,
@@ -111,6 +118,8 @@ impl Counters {
             &mut self.leave_notices,
             &mut self.leave_notices_expected,
             &mut self.leave_notices_lost,
+            &mut self.members,
+            &mut self.sampled_members,
             &mut self.bytes_received,
             &mut self.reads,
             &mut self.writes,
@@ -148,6 +157,13 @@ pub struct Metrics {
     pub start: Tick,
     /// The measured window: from its first tick to the one after its last.
     pub window: (Tick, Tick),
+    /// The members and rooms with the highest latency.
+    #[serde(default)]
+    pub slowest: Slowest,
+    /// The tick of the previous read of the members that are read at an interval. Bytes that are read from them now
+    /// arrived later.
+    #[serde(skip)]
+    pub(crate) previous_deferred_read: Tick,
 }
 
 impl Metrics {
@@ -206,6 +222,7 @@ impl Metrics {
         self.latency.add(&other.latency);
         self.join.add(&other.join);
         self.send_lag.add(&other.send_lag);
+        self.slowest.add(&other.slowest);
         if other.seconds.len() > self.seconds.len() {
             self.seconds.resize_with(other.seconds.len(), SecondMetrics::default);
         }

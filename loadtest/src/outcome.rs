@@ -12,6 +12,7 @@ use crate::machine::Machine;
 use crate::metrics::Counters;
 use crate::plan::{Pacing, Plan, Stop};
 use crate::process;
+use crate::slowest::SlowFigures;
 
 /// The outcome of one run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -43,6 +44,12 @@ pub struct Outcome {
     pub latency_us: Percentiles,
     /// Time from a line's planned time to its write to the socket: the generator's own delay.
     pub send_lag_us: Percentiles,
+    /// At most ten members with the highest mean latency, in falling order.
+    #[serde(default)]
+    pub worst_members: Vec<SlowFigures>,
+    /// At most ten rooms with the highest mean latency, in falling order.
+    #[serde(default)]
+    pub worst_rooms: Vec<SlowFigures>,
     /// The phase of joining.
     pub join: PhaseFigures,
     /// The phase of leaving.
@@ -168,6 +175,8 @@ impl Outcome {
             bytes_per_second: per_second(counters.window_bytes),
             latency_us: run.metrics.latency.percentiles(),
             send_lag_us: run.metrics.send_lag.percentiles(),
+            worst_members: run.metrics.slowest.members.clone(),
+            worst_rooms: run.metrics.slowest.rooms.clone(),
             join: phase_figures(counters.joined, run.joining),
             leave: phase_figures(counters.left, run.leaving),
             ended_in_warmup: (counters.sent > 0 && run.window == 0).then(|| run.sending_time as f64 / SECOND as f64),

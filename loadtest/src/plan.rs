@@ -64,9 +64,9 @@ pub struct Plan {
     pub stop: Stop,
     /// Time of sending before the measured window. Its lines are checked like all others.
     pub warmup: Duration,
-    /// Interval at which members that do not pace the load are read; zero reads every member immediately. One read of
-    /// several batches costs the generator less CPU, which leaves more to the server. The latency of those members is
-    /// not recorded.
+    /// Interval at which members outside of the rotating sample are read; zero reads every member immediately. One read
+    /// of several batches costs the generator less CPU, which leaves more to the server. The latency of those members
+    /// is not recorded.
     pub read_every: Duration,
     /// Time without any byte from the server after which missing joins, deliveries or closes count as lost.
     pub patience: Duration,

@@ -6,6 +6,7 @@ use crate::format::{bytes, micros, si, thousands};
 use crate::limit::Limit;
 use crate::metrics::Counters;
 use crate::outcome::{Outcome, PhaseFigures, ServerFigures, Step};
+use crate::slowest::SlowFigures;
 use crate::test_result::TestResult;
 
 /// Rows of a name and a text, under a heading.
@@ -129,8 +130,20 @@ fn sending_rows(table: &mut Table, outcome: &Outcome) {
     let [p50, p90, p99, p999, max] = figures;
     table.row("latency", &format!("p50 {p50}  p90 {p90}  p99 {p99}  p99.9 {p999}  max {max}"));
     if outcome.parameters.get("read_every").and_then(serde_json::Value::as_f64).is_some_and(|every| every > 0.0) {
-        table.row("", "(latency of the members that are read immediately: see --read-every)");
+        let (sampled, all) = (thousands(counters.sampled_members), thousands(counters.members));
+        table.row("", &format!("sampled at {sampled} of {all} members: see --read-every"));
     }
+    if let Some(member) = outcome.worst_members.first() {
+        let room = outcome.worst_rooms.first().map_or(String::new(), |room| format!("; {}", describe_slow(room)));
+        table.row("slowest", &(describe_slow(member) + &room));
+    }
+}
+
+/// Describes the latency of a member, or of all members of a room.
+fn describe_slow(slow: &SlowFigures) -> String {
+    let member = slow.member.map_or(String::new(), |member| format!("member {member} of "));
+    let (mean, max) = (micros(slow.mean_us), micros(slow.max_us));
+    format!("{member}room {}: mean {mean} max {max}", slow.room)
 }
 
 fn check_rows(table: &mut Table, counters: &Counters) {

@@ -22,6 +22,7 @@ fn run_without_fault_is_good() {
     // In each room, four members are told of the first leaver, and then one member of three more.
     assert_eq!((counters.leave_notices_expected, counters.leave_notices_lost), (7 * ROOMS, 0), "{counters:?}");
     assert_eq!((counters.untrue_notices, counters.untrue_skips), (0, 0), "{counters:?}");
+    assert_eq!((result.outcome.worst_rooms.len(), counters.sampled_members), (2, 10));
     assert_eq!((result.verdict.kind, result.verdict.exit_code()), (VerdictKind::Good, 0), "{}", result.verdict.text);
     assert!(
         result.outcome.latency_us.p50 >= 1 && result.outcome.latency_us.max >= result.outcome.latency_us.p99,
@@ -201,6 +202,24 @@ fn skip_notice_without_a_missing_line_is_untrue() {
     let counters = &result.outcome.counters;
     assert_eq!((counters.untrue_skips, counters.lost, result.verdict.exit_code()), (10 * ROOMS, 0, 1), "{counters:?}");
     assert!(result.verdict.text.contains("announced as skipped that were not missing"), "{}", result.verdict.text);
+}
+
+#[test]
+fn member_that_the_server_delays_is_the_slowest_one() {
+    let victim = 3;
+    let mut plan = plan(serve_with_victim(Fault::Delay(std::time::Duration::from_millis(300)), victim));
+    (plan.connections, plan.rooms) = (40, 1);
+    plan.pacing = Pacing::Closed { window: 8 };
+    plan.stop = Stop::After(std::time::Duration::from_secs(2));
+    plan.read_every = std::time::Duration::from_millis(2);
+    plan.patience = std::time::Duration::from_secs(30);
+    let outcome = run(&plan).outcome;
+    let slowest = outcome.worst_members.first().map(|slow| (slow.room, slow.member));
+    assert_eq!(slowest, Some((0, Some(victim))), "{:?}", outcome.worst_members);
+    let counters = &outcome.counters;
+    assert_eq!((counters.lost, counters.members), (0, 40), "{counters:?}");
+    // Four members belong to the first sample: two senders, the last member and one other.
+    assert!(counters.sampled_members > 4, "the sample did not rotate: {counters:?}");
 }
 
 #[test]

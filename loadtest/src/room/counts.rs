@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::Room;
 use crate::cursor::MemberState;
 use crate::metrics::Metrics;
+use crate::slowest::LatencySum;
 
 /// A step of leaving. The members of a room leave in steps so that leave notices are expected at known members.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +46,7 @@ impl Room {
         }
     }
 
-    /// Adds the room's expected, lost and in-flight deliveries, before the members leave.
+    /// Adds the room's expected, lost and in-flight deliveries and its slowest members, before the members leave.
     /// Missing deliveries are lost, except in a run that stopped early: then they may have been in transit.
     pub(crate) fn add_final_counts(&mut self, stopped_early: bool, metrics: &mut Metrics) {
         metrics.counters.sent += self.lines_sent();
@@ -62,6 +63,7 @@ impl Room {
         }
         // A server may announce join notices as skipped, too.
         metrics.counters.untrue_skips += untrue_skips.saturating_sub(self.missing_join_notices());
+        self.add_latencies(metrics);
     }
 
     fn missing_join_notices(&self) -> u64 {
@@ -74,6 +76,18 @@ impl Room {
             metrics.counters.untrue_notices += self.membership.count_unordered_joins();
         }
         metrics.counters.untrue_notices += self.membership.take_untrue_leaves();
+    }
+
+    /// Adds the members and the room to the slowest ones.
+    fn add_latencies(&self, metrics: &mut Metrics) {
+        let mut sum = LatencySum::default();
+        for (member, cursor) in self.cursors.iter().enumerate() {
+            sum.add(&cursor.latency);
+            metrics.counters.sampled_members += u64::from(cursor.sampled);
+            cursor.latency.figures(self.number, Some(member)).into_iter().for_each(|slow| metrics.slowest.insert(slow));
+        }
+        metrics.counters.members += self.cursors.len() as u64;
+        sum.figures(self.number, None).into_iter().for_each(|slow| metrics.slowest.insert(slow));
     }
 
     /// Starts a step of leaving. Returns the members whose sending side is to be shut down now.

@@ -64,8 +64,7 @@ impl Room {
         if !divergence.blocked {
             self.placement.unblocked.push(member);
         }
-        metrics.record_deliveries(now, planned, 1, timed);
-        cursor.delivered += 1;
+        cursor.record_deliveries(now, planned, 1, timed, metrics);
     }
 
     /// Finds the positions of diverged members' lines in the log, as far as possible. When no present member can still

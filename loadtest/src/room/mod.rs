@@ -15,16 +15,11 @@ mod diverged;
 mod membership;
 mod order;
 mod receiver;
+mod sample;
 
 pub(crate) use counts::LeaveStep;
 use diverged::Placement;
 use membership::Membership;
-
-/// One in this many members is read immediately where reads are deferred.
-const IMMEDIATE_EVERY: usize = 32;
-
-/// The most bytes that may wait to be read for a member; far less than servers buffer for one peer.
-const MAX_UNREAD_BYTES: usize = 64 * 1024;
 
 /// A room: its members' positions, its common order and its lines in flight.
 pub(crate) struct Room {
@@ -54,12 +49,16 @@ pub(crate) struct Room {
     next_sender: usize,
     /// Whether most members are read at an interval only.
     deferred_reads: bool,
+    /// The part of the members that is read immediately where reads are deferred.
+    sample: usize,
     /// Lines that every member that is read immediately has received.
     floor: usize,
     /// The number of lines that each of these members must reach before the floor rises.
     floor_target: usize,
     /// The number of these members that have not reached it.
     below_target: usize,
+    /// Whether a member has moved on since the floor was last computed.
+    floor_outdated: bool,
     /// Members that have diverged from the common order.
     diverged_members: usize,
     /// The state of finding positions for the lines of these members.
@@ -129,9 +128,11 @@ impl Room {
             total_sent: 0,
             next_sender: 0,
             deferred_reads: config.deferred_reads,
+            sample: sample::FIRST_SAMPLE,
             floor: 0,
             floor_target: 1,
             below_target: 0,
+            floor_outdated: false,
             diverged_members: 0,
             placement: Placement::default(),
             left_members: 0,
@@ -147,28 +148,9 @@ impl Room {
         room
     }
 
-    /// Returns whether a member is read immediately. Such a member paces a closed loop, and its latency is measured.
-    /// The senders, the last member and some members in between are read immediately, so that the sample includes
-    /// members that the server writes to early and late.
-    pub(crate) fn is_read_immediately(&self, member: usize) -> bool {
-        !self.deferred_reads
-            || member < self.sent.len()
-            || member + 1 == self.cursors.len()
-            || member % IMMEDIATE_EVERY == IMMEDIATE_EVERY - 1
-    }
-
     /// Returns the number of lines that some member that is read immediately has not received.
     pub(crate) fn in_flight(&self) -> usize {
         self.total_sent.saturating_sub(self.floor)
-    }
-
-    /// Returns whether the unread bytes of deferred members exceed [`MAX_UNREAD_BYTES`]. With more of them the server
-    /// might drop lines because of the generator.
-    pub(crate) fn awaits_deferred_reads(&mut self) -> bool {
-        if self.deferred_reads && self.log.retained_bytes() > MAX_UNREAD_BYTES {
-            self.recompute_floor();
-        }
-        self.deferred_reads && self.log.retained_bytes() > MAX_UNREAD_BYTES
     }
 
     /// Returns the number of lines sent.

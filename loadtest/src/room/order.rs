@@ -27,8 +27,7 @@ impl Room {
         let (mut planned, mut count) = (0, 0);
         for entry in self.log.entries_from(before).take_while(|entry| entry.end <= to) {
             if entry.planned != planned && count > 0 {
-                metrics.record_deliveries(now, planned, count, timed);
-                cursor.delivered += count;
+                cursor.record_deliveries(now, planned, count, timed, metrics);
                 count = 0;
             }
             planned = entry.planned;
@@ -36,8 +35,7 @@ impl Room {
             cursor.line += 1;
         }
         if count > 0 {
-            metrics.record_deliveries(now, planned, count, timed);
-            cursor.delivered += count;
+            cursor.record_deliveries(now, planned, count, timed, metrics);
         }
         self.skip_own_lines(member);
         self.update_floor(member, before);
@@ -61,6 +59,7 @@ impl Room {
     /// Updates the floor after a member moved on from line `before`. The floor rises when the last member that is read
     /// immediately reaches the target.
     pub(super) fn update_floor(&mut self, member: usize, before: usize) {
+        self.floor_outdated = true;
         if self.is_read_immediately(member)
             && before < self.floor_target
             && self.cursors[member].line >= self.floor_target
@@ -86,6 +85,7 @@ impl Room {
         let below_target = immediate.filter(|line| *line < target).count();
         (self.floor, self.floor_target, self.below_target) = (floor, target, below_target);
         self.log.discard_before(needed);
+        self.floor_outdated = false;
     }
 
     /// Checks one line of a member.

@@ -5,7 +5,7 @@ use crate::metrics::{Counters, Metrics};
 use crate::protocol::ProtocolKind;
 
 /// Returns a room whose members have all joined. The first two members send.
-fn room(members: usize, kind: ProtocolKind) -> Room {
+pub(super) fn room(members: usize, kind: ProtocolKind) -> Room {
     let mut room = Room::new(RoomConfig {
         number: 3,
         first: 0,
@@ -246,7 +246,7 @@ fn unread_bytes_of_deferred_members_pause_sending() {
     room.deferred_reads = true;
     room.recompute_floor();
     let stream = send_lines(&mut room, 2000).concat();
-    assert!(stream.len() > MAX_UNREAD_BYTES);
+    assert!(stream.len() > sample::MAX_UNREAD_BYTES);
     (0..40).filter(|&member| room.is_read_immediately(member)).collect::<Vec<_>>().into_iter().for_each(|member| {
         room.receive(member, &stream, 2000, &mut metrics);
     });
@@ -257,6 +257,22 @@ fn unread_bytes_of_deferred_members_pause_sending() {
     });
     assert!(!room.awaits_deferred_reads() && room.is_complete());
     assert_eq!(metrics.counters.delivered, 80_000);
+}
+
+#[test]
+fn latency_of_a_deferred_delivery_counts_up_to_the_previous_read() {
+    let (mut room, mut metrics) = (room(40, ProtocolKind::Line), Metrics::default());
+    room.deferred_reads = true;
+    room.recompute_floor();
+    metrics.set_window(0, (0, Tick::MAX));
+    metrics.previous_deferred_read = 4_001_000;
+    let line = send_lines(&mut room, 1).remove(0);
+    (0..40).for_each(|member| _ = room.receive(member, &line, 10_001_000, &mut metrics));
+    room.add_final_counts(false, &mut metrics);
+    let means: Vec<u64> = metrics.slowest.members.iter().map(|slow| slow.mean_us).collect();
+    assert_eq!(means, [10_000, 10_000, 10_000, 10_000, 4000, 4000, 4000, 4000, 4000, 4000]);
+    assert_eq!(metrics.slowest.rooms[0].count, 40);
+    assert_eq!((metrics.counters.sampled_members, metrics.counters.members), (4, 40));
 }
 
 #[test]

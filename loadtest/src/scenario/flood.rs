@@ -29,9 +29,9 @@ pub struct FloodArgs {
     /// Lines in flight in each room: a higher number raises throughput, a lower number lowers latency
     #[arg(long, default_value_t = 32, value_name = "W")]
     pub in_flight: usize,
-    /// Interval at which most members are read. A few members of each room are read immediately: they pace the load,
-    /// and only their latency is measured. 0s reads and measures every member immediately, which costs the generator
-    /// more CPU
+    /// Interval at which most members are read. A rotating sample of each room is read immediately: its members pace
+    /// the load, and only their latency is measured. 0s reads and measures every member immediately, which costs the
+    /// generator more CPU
     #[arg(long, default_value = "5ms", value_parser = humantime::parse_duration, value_name = "TIME")]
     pub read_every: Duration,
 }

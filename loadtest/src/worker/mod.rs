@@ -19,6 +19,7 @@ use crate::thread_usage::UsageMeter;
 mod joining;
 mod leaving;
 mod reading;
+mod sampling;
 mod sending;
 
 /// The most events taken from a poll at a time.
@@ -60,6 +61,8 @@ pub(crate) struct Worker<'a> {
     deferred_poll: Poll,
     /// The tick of the next read of those connections.
     next_deferred_read: Tick,
+    /// The tick of the next rotation of the samples.
+    next_rotation: Tick,
     /// Wakes the poll at the next planned time.
     alarm: Alarm,
     /// All connections, in the order of their rooms; `None` before the connect and after the close.
@@ -145,6 +148,7 @@ impl<'a> Worker<'a> {
             poll,
             deferred_poll: Poll::new()?,
             next_deferred_read: 0,
+            next_rotation: 0,
             alarm,
             connections,
             rooms,
@@ -178,6 +182,8 @@ impl<'a> Worker<'a> {
             }
             let polled = self.poll.poll(&mut events, Some(self.poll_timeout()));
             self.handle_events(&events, polled);
+            // Samples rotate before deferred reads, so that every deferred member was polled at the previous one.
+            self.rotate_samples();
             self.read_deferred(&mut events);
         }
         self.finish_counters();

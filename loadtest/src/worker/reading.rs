@@ -32,6 +32,7 @@ impl Worker<'_> {
         if read_every == 0 || now() < self.next_deferred_read {
             return;
         }
+        let start = now();
         loop {
             let polled = self.deferred_poll.poll(events, Some(Duration::ZERO));
             self.handle_events(events, polled);
@@ -39,6 +40,7 @@ impl Worker<'_> {
                 break;
             }
         }
+        self.report.metrics.previous_deferred_read = start;
         self.next_deferred_read = now() + read_every;
     }
 
@@ -59,7 +61,7 @@ impl Worker<'_> {
 
     /// Reads a connection until no bytes are available. A read that does not fill the buffer has returned all bytes;
     /// only a closed connection is read once more, to receive its end.
-    fn read_connection(&mut self, index: usize, end: bool) {
+    pub(super) fn read_connection(&mut self, index: usize, end: bool) {
         while let Some(connection) = self.connections[index].as_mut() {
             let outcome = connection.read(&mut self.buffer);
             let (room, member) = (connection.room, connection.member);

@@ -4,6 +4,7 @@ use std::io;
 
 use mio::{Interest, Token};
 
+use super::sampling::SAMPLE_INTERVAL;
 use super::{Phase, Worker};
 use crate::clock::{SECOND, Tick, now, ticks};
 use crate::connection::MAX_PENDING_BYTES;
@@ -38,6 +39,7 @@ impl Worker<'_> {
         self.report.metrics.set_window(start, (from, end.unwrap_or(Tick::MAX)));
         self.ready_rooms.extend(0..self.rooms.len());
         self.last_receive = start;
+        self.next_rotation = start + SAMPLE_INTERVAL;
         self.phase = Phase::Sending;
         if let Err(error) = self.move_deferred_to_own_poll() {
             self.fail(format!("cannot poll: {error}"));

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use loadtest::coordinator;
 use loadtest::plan::{Pacing, Plan, Stop};
@@ -60,6 +60,8 @@ pub(crate) enum Fault {
     Skip(u64),
     /// One member receives a notice of ten skipped lines after a line, although no line is missing.
     SkipNothing(u64),
+    /// One member receives every line later than the others by this time.
+    Delay(Duration),
     /// Newcomers are told of the old members, and the old members are not told of newcomers.
     ReverseJoins,
     /// No member is told of a leave.
@@ -94,6 +96,26 @@ struct Member {
     held: Option<String>,
     /// The number of lines still to be skipped.
     skipping: u64,
+    /// The lines that are delayed, each with the time of its write.
+    delayed: Option<Sender<(Instant, String)>>,
+}
+
+impl Member {
+    /// Writes a line at a later time, without delaying other members.
+    fn write_later(&mut self, at: Instant, text: String) {
+        let delayed = self.delayed.get_or_insert_with(|| {
+            let (sender, lines) = channel::<(Instant, String)>();
+            let mut stream = self.stream.try_clone().unwrap();
+            thread::spawn(move || {
+                for (at, text) in lines {
+                    thread::sleep(at.saturating_duration_since(Instant::now()));
+                    let _ = stream.write_all(text.as_bytes());
+                }
+            });
+            sender
+        });
+        let _ = delayed.send((at, text));
+    }
 }
 
 /// Starts a server on a free port whose faults affect a room's last member. The server ends with the test program.
@@ -140,7 +162,7 @@ fn run_server(events: &Receiver<ServerEvent>, fault: Fault, victim: usize) {
                     _ => "Welcome! Use the command:\nJOIN <ROOMNAME> <USERNAME>\n",
                 };
                 let _ = stream.write_all(greeting.as_bytes());
-                let member = Member { stream, room: None, name: String::new(), held: None, skipping: 0 };
+                let member = Member { stream, room: None, name: String::new(), held: None, skipping: 0, delayed: None };
                 members.insert(number, member);
             }
             ServerEvent::Line(number, line) => match members.get(&number).and_then(|member| member.room.clone()) {
@@ -248,6 +270,9 @@ fn broadcast(
                 text = "*** 3 lines skipped\n".into();
             }
             Fault::SkipNothing(at) if here && at == count => text.push_str("*** 10 lines skipped\n"),
+            Fault::Delay(time) if here && count > 0 => {
+                member.write_later(Instant::now() + time, std::mem::take(&mut text));
+            }
             Fault::CloseAll(at) if at == count => _ = member.stream.shutdown(Shutdown::Both),
             Fault::CloseOne(at) if here && at == count => _ = member.stream.shutdown(Shutdown::Both),
             _ => text.push_str(&member.held.take().unwrap_or_default()),
