@@ -1,6 +1,6 @@
 //! The position of one member in its room's common order, and its state after it has diverged from that order.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::clock::Tick;
 use crate::metrics::Metrics;
@@ -84,8 +84,9 @@ pub(crate) struct PendingLine {
 pub(crate) struct Divergence {
     /// The next sequence number of each sender.
     pub(crate) next: Vec<u32>,
-    /// Lines that the member has not received although later lines of the same sender arrived.
-    pub(crate) missing: HashSet<(usize, u32)>,
+    /// Lines that the member has not received although later lines of the same sender arrived: by sender and first
+    /// sequence number of each range, the number after its last one. A server may skip many lines at once.
+    missing: BTreeMap<(usize, u32), u32>,
     /// Lines received that have no position in the log yet.
     pub(crate) pending: VecDeque<PendingLine>,
     /// Whether the first of these lines has no position until another member receives it or the log skips lines.
@@ -108,17 +109,51 @@ pub(crate) enum Arrival {
 impl Divergence {
     /// Returns the state of a member that expects these sequence numbers next.
     pub(crate) fn new(next: Vec<u32>) -> Self {
-        Self { next, missing: HashSet::new(), pending: VecDeque::new(), blocked: false, waiting_at: None }
+        Self { next, missing: BTreeMap::new(), pending: VecDeque::new(), blocked: false, waiting_at: None }
     }
 
     /// Records a line, and returns its relation to the earlier lines of the same sender.
     pub(crate) fn classify(&mut self, sender: usize, sequence: u32) -> Arrival {
         let next = self.next[sender];
         if sequence >= next {
-            self.missing.extend((next..sequence).map(|sequence| (sender, sequence)));
+            if sequence > next {
+                self.missing.insert((sender, next), sequence);
+            }
             self.next[sender] = sequence + 1;
             return Arrival::New;
         }
-        if self.missing.remove(&(sender, sequence)) { Arrival::Late } else { Arrival::Duplicate }
+        if self.remove_missing(sender, sequence) { Arrival::Late } else { Arrival::Duplicate }
+    }
+
+    /// Removes a line from the missing ones. Returns whether it was missing.
+    fn remove_missing(&mut self, sender: usize, sequence: u32) -> bool {
+        let range = self.missing.range((sender, 0)..=(sender, sequence)).next_back();
+        let Some((&(_, first), &end)) = range.filter(|(_, end)| sequence < **end) else { return false };
+        self.missing.remove(&(sender, first));
+        if first < sequence {
+            self.missing.insert((sender, first), sequence);
+        }
+        if sequence + 1 < end {
+            self.missing.insert((sender, sequence + 1), end);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_missing_line_is_late_once_and_then_a_duplicate() {
+        let mut divergence = Divergence::new(vec![0, 0]);
+        assert_eq!(divergence.classify(1, 0), Arrival::New);
+        assert_eq!(divergence.classify(0, 6), Arrival::New);
+        for sequence in [3, 0, 5, 1, 2, 4] {
+            assert_eq!(divergence.classify(0, sequence), Arrival::Late, "line {sequence}");
+            assert_eq!(divergence.classify(0, sequence), Arrival::Duplicate, "line {sequence}");
+        }
+        assert_eq!((divergence.classify(0, 7), divergence.classify(1, 0)), (Arrival::New, Arrival::Duplicate));
+        assert!(divergence.missing.is_empty());
     }
 }
