@@ -6,6 +6,9 @@ use crate::clock::Tick;
 use crate::metrics::Metrics;
 use crate::protocol::Frame;
 
+/// The most characters of a refusal or an unknown frame that are kept: a refusal names its cause after a host's name.
+const MAX_WORDS: usize = 200;
+
 impl Room {
     /// Processes bytes that a member received.
     pub(crate) fn receive(&mut self, member: usize, chunk: &[u8], now: Tick, metrics: &mut Metrics) -> Received {
@@ -93,7 +96,7 @@ impl Room {
 
     /// Processes a frame that is not a line.
     fn handle_frame(&mut self, member: usize, frame: &Frame<'_>, metrics: &mut Metrics, received: &mut Received) {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).chars().take(80).collect::<String>();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).chars().take(MAX_WORDS).collect::<String>();
         match frame {
             Frame::Ready => received.ready = true,
             Frame::Entered => received.entered |= self.mark_joined(member),

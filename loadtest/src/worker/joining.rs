@@ -31,10 +31,8 @@ impl Worker<'_> {
                 (self.send_event)(Event::AllJoined);
             }
         } else if self.timed_out() {
-            let target = self.share.plan.target;
-            self.fail(format!(
-                "{joined} of {all} connections joined, then {target} sent nothing: raise --patience if it is slow"
-            ));
+            let (target, remedy) = (self.share.plan.target, self.share.plan.protocol.describe_silence());
+            self.fail(format!("{joined} of {all} connections joined, then {target} sent nothing: {remedy}"));
         }
     }
 
@@ -102,7 +100,8 @@ impl Worker<'_> {
                 self.fail(format!("{target} does not speak --protocol {protocol}: it sent `{words}`"));
             }
             ServerFault::Refused(words) if self.phase == Phase::Joining => {
-                self.fail(format!("{target} refused a connection: it sent `{words}`"));
+                let refusal = protocol.describe_refusal(words);
+                self.fail(format!("{target} refused a connection: it sent {refusal}"));
             }
             _ => {}
         }
