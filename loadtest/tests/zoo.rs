@@ -205,14 +205,14 @@ fn real_server_withstands_light_attacks() {
 
 #[test]
 fn toy_server_without_harm_is_good() {
-    let output = zoo(&toy_program("none"), &["--kinds", "reset", "--rounds", "1"]);
+    let output = zoo(&toy_program("none"), &["--kinds", "reset", "--rounds", "1", "--settle", "60s"]);
     assert_ne!(output.status.code(), Some(1), "{}", text(&output));
     assert!(!text(&output).contains("left over: "), "{}", text(&output));
 }
 
 #[test]
 fn line_lost_under_attack_is_found() {
-    let output = zoo(&toy_program("lose-line"), &["--kinds", "reset", "--rounds", "1", "--patience", "2s"]);
+    let output = zoo(&toy_program("lose-line"), &["--kinds", "reset", "--rounds", "1", "--patience", "5s"]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     assert!(text(&output).contains("deliveries lost"), "{}", text(&output));
     assert!(text(&output).contains("1 of 1 attacks had an effect: reset"), "{}", text(&output));
@@ -225,7 +225,7 @@ fn leaked_rooms_descriptors_and_a_dead_server_are_found() {
         ("keep-descriptors", " descriptors stayed open after the attack"),
         ("end", "the server ended with exit status: 7"),
     ] {
-        let output = zoo(&toy_program(harm), &["--kinds", "reset", "--rounds", "1", "--patience", "2s"]);
+        let output = zoo(&toy_program(harm), &["--kinds", "reset", "--rounds", "1"]);
         assert_eq!(output.status.code(), Some(1), "{harm}: {}", text(&output));
         assert!(text(&output).contains(words), "{harm}: {}", text(&output));
     }

@@ -12,10 +12,20 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use loadtest::coordinator;
+use loadtest::clock::SECOND;
+use loadtest::coordinator::{self, RunRecord};
+use loadtest::message::ThreadUsage;
 use loadtest::plan::{Pacing, Plan, Stop};
 use loadtest::protocol::ProtocolKind;
 use loadtest::test_result::TestResult;
+use loadtest::verdict::VerdictKind;
+use socket2::{Domain, Socket, Type};
+
+/// The patience where nothing is missing: no pause of a busy machine is as long.
+pub(crate) const LONG_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The patience where something is missing: each run waits as long as this, and no pause of a busy machine may be.
+pub(crate) const SHORT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The server's fault. A number is the number of the affected line in its room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +80,30 @@ pub(crate) enum Fault {
     KeepOpen,
 }
 
+impl Fault {
+    /// Returns the patience of a run against a server with this fault: short where the run waits to its end.
+    pub(crate) fn patience(self) -> Duration {
+        match self {
+            // A corrupt line is missing, too.
+            Self::LoseForOne(_)
+            | Self::LoseForAll(_)
+            | Self::Skip(_)
+            | Self::LoseNotice
+            | Self::KeepOpen
+            | Self::Corrupt(_)
+            | Self::Rename(_)
+            | Self::RenameForAll(_)
+            | Self::Planned(_)
+            | Self::CrLf(_)
+            | Self::CrLfForAll(_)
+            | Self::Front(_) => SHORT_PATIENCE,
+            // No byte ever comes, so any patience has the same result.
+            Self::Silent => Duration::from_millis(100),
+            _ => LONG_PATIENCE,
+        }
+    }
+}
+
 /// An event of a connection, by its number.
 enum ServerEvent {
     Connected(usize, TcpStream),
@@ -108,6 +142,14 @@ pub(crate) fn serve_with_victim(fault: Fault, victim: usize) -> SocketAddr {
         }
     });
     address
+}
+
+/// Returns an address that refuses connections as long as the socket exists.
+pub(crate) fn refusing_address() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
 }
 
 fn read_lines(number: usize, stream: TcpStream, event_sender: &Sender<ServerEvent>) {
@@ -261,7 +303,7 @@ pub(crate) fn plan(target: SocketAddr) -> Plan {
         stop: Stop::Lines(20),
         warmup: Duration::ZERO,
         read_every: Duration::ZERO,
-        patience: Duration::from_millis(700),
+        patience: LONG_PATIENCE,
         connecting: 16,
         sources: 1,
         first_room: 0,
@@ -276,9 +318,49 @@ pub(crate) fn run(plan: &Plan) -> TestResult {
     TestResult::new("steady", plan, &run)
 }
 
+/// Returns the usual plan for a new server with a fault.
+pub(crate) fn plan_with(fault: Fault) -> Plan {
+    Plan { patience: fault.patience(), ..plan(serve(fault)) }
+}
+
 /// Runs the usual plan against a server with a fault.
 pub(crate) fn run_with(fault: Fault) -> TestResult {
-    run(&plan(serve(fault)))
+    run(&plan_with(fault))
+}
+
+/// Asserts that a run found no fault of the server. Whether the generator had enough CPU time depends on the machine.
+#[track_caller]
+pub(crate) fn assert_passed(result: &TestResult) {
+    let verdict = &result.verdict;
+    assert!(matches!(verdict.kind, VerdictKind::Good | VerdictKind::Saturated), "{}", verdict.text);
+}
+
+/// Asserts that the verdict on a run is of a kind and names a fault. A verdict on a generator without enough CPU time
+/// may take its place: that depends on the machine, while the counters do not.
+#[track_caller]
+pub(crate) fn assert_verdict(result: &TestResult, kind: VerdictKind, words: &str) {
+    let verdict = &result.verdict;
+    if verdict.kind != VerdictKind::Saturated {
+        assert!(verdict.kind == kind && verdict.text.contains(words), "{words:?} is not in {}", verdict.text);
+    }
+}
+
+/// Returns the record of a run of the usual plan on a calm machine: 40 lines, each delivered to 5 members after 1 ms.
+pub(crate) fn recorded_run() -> RunRecord {
+    let mut run = RunRecord { window: SECOND, sending_time: SECOND, joining: SECOND / 100, ..RunRecord::default() };
+    let metrics = &mut run.metrics;
+    metrics.set_window(SECOND, (SECOND, 2 * SECOND));
+    metrics.record_deliveries(SECOND + SECOND / 500, SECOND + SECOND / 1000, 200, true);
+    metrics.join.record(SECOND / 1000, 10);
+    metrics.send_lag.record(SECOND / 100_000, 40);
+    let counters = &mut metrics.counters;
+    (counters.sent, counters.expected) = (40, 200);
+    (counters.joined, counters.left, counters.leave_notices) = (10, 10, 20);
+    (counters.join_notices, counters.join_notices_expected) = (30, 30);
+    (counters.window_reads, counters.window_writes, counters.window_bytes) = (100, 40, 200 * 79);
+    (counters.reads, counters.writes, counters.bytes_received) = (200, 40, 300 * 79);
+    run.thread_usages.push(ThreadUsage { cpu: SECOND / 2, waited: 0, wall: SECOND });
+    run
 }
 
 /// Builds the server once, in this test's profile and target directory, and returns its path.
