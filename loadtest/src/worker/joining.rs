@@ -5,13 +5,10 @@ use std::io;
 use mio::{Interest, Token};
 
 use super::{Phase, Worker};
-use crate::clock::{SECOND, Tick, now};
+use crate::clock::{Tick, now};
 use crate::connection::{Connection, source_address};
 use crate::message::Event;
 use crate::room::{Received, ServerFault};
-
-/// Time without any byte after which missing join notices count as lost.
-const NOTICE_TIMEOUT: Tick = SECOND;
 
 impl Worker<'_> {
     /// Opens connections up to the bound of joining ones, and checks whether all have joined.
@@ -25,8 +22,8 @@ impl Worker<'_> {
         }
         let (joined, all) = (self.report.metrics.counters.joined, self.connections.len() as u64);
         if joined == all {
-            let quiet = now() >= self.last_receive + NOTICE_TIMEOUT;
-            if quiet || self.rooms.iter().all(crate::room::Room::all_joins_announced) {
+            // Join notices that do not arrive within the plan's patience count as lost.
+            if self.timed_out() || self.rooms.iter().all(crate::room::Room::all_joins_announced) {
                 self.phase = Phase::Idle;
                 (self.send_event)(Event::AllJoined);
             }
