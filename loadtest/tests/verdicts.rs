@@ -15,6 +15,9 @@ use loadtest::scenario::{Cli, Scenario};
 use loadtest::test_result::TestResult;
 use loadtest::verdict::VerdictKind;
 
+/// A fault of the server in the counters of a run.
+type SetFault = fn(&mut Counters);
+
 /// Returns the result of a recorded run with a change.
 fn judged(plan: &Plan, change: impl FnOnce(&mut RunRecord)) -> TestResult {
     let mut run = recorded_run();
@@ -49,7 +52,7 @@ fn run_without_fault_is_good() {
 
 #[test]
 fn each_fault_of_the_server_is_wrong_and_named() {
-    let faults: [(fn(&mut Counters), &str); 8] = [
+    let faults: [(SetFault, &str); 8] = [
         (|found| found.lost = 2, "WRONG: 2 of 200 deliveries lost"),
         (|found| (found.lost, found.skipped) = (6, 6), "WRONG: 6 of 200 deliveries lost (6 announced as skipped)"),
         (|found| found.duplicated = 2, "WRONG: 2 delivered more than once"),
