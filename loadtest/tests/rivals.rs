@@ -223,6 +223,7 @@ fn assert_all_lines_are_delivered(program: Program, receivers: u64) {
         assert!(matches!(kind, VerdictKind::Good | VerdictKind::Saturated), "{scenario}: {}", text(&output));
         assert_eq!(output.status.code(), Some(i32::from(result.verdict.exit_code())), "{scenario}: {}", text(&output));
         assert!(result.outcome.server.is_some_and(|server| server.rss_bytes > 0), "{scenario}: {}", text(&output));
+        assert!(result.outcome.join.server_cpu_seconds > Some(0.0), "{scenario}: {}", text(&output));
     }
 }
 
