@@ -225,7 +225,7 @@ fn leaked_rooms_descriptors_and_a_dead_server_are_found() {
         ("keep-descriptors", " descriptors stayed open after the attack"),
         ("end", "the server ended with exit status: 7"),
     ] {
-        let output = zoo(&toy_program(harm), &["--kinds", "reset", "--rounds", "1"]);
+        let output = zoo(&toy_program(harm), &["--kinds", "reset", "--rounds", "1", "--patience", "5s"]);
         assert_eq!(output.status.code(), Some(1), "{harm}: {}", text(&output));
         assert!(text(&output).contains(words), "{harm}: {}", text(&output));
     }
