@@ -34,10 +34,10 @@ pub fn run(cli: &Cli) -> Result<u8> {
             Ok(0)
         }
         Scenario::Zoo(args) => run_zoo(args, common),
-        Scenario::Compare(files) => {
-            let (text, good) = compare::compare_files(&files.first, &files.second)?;
+        Scenario::Compare(args) => {
+            let (text, code) = compare::compare_files(args)?;
             print(&text);
-            Ok(if good { 0 } else { 3 })
+            Ok(code)
         }
         Scenario::Markdown(args) => {
             print(&markdown::render_files(&args.results)?);

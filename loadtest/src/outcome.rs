@@ -1,5 +1,7 @@
 //! The outcome of a run: every figure that reports show, in the form that `--json` keeps.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -24,6 +26,9 @@ pub struct Outcome {
     pub parameters: Map<String, Value>,
     /// The machine of the run.
     pub machine: Machine,
+    /// Milliseconds from 1970 to the end of the run. They give the order of runs, and so whether two servers took turns.
+    #[serde(default)]
+    pub recorded_unix_ms: Option<u64>,
     /// Every counter.
     #[serde(flatten)]
     pub counters: Counters,
@@ -163,6 +168,7 @@ impl Outcome {
             scenario: scenario.into(),
             parameters: parameters(plan),
             machine: Machine::here(),
+            recorded_unix_ms: unix_ms(SystemTime::now()),
             window_seconds: seconds,
             deliveries_per_second: per_second(counters.window_delivered),
             bytes_per_second: per_second(counters.window_bytes),
@@ -196,6 +202,11 @@ impl Outcome {
     pub fn connections(&self) -> u64 {
         self.parameters.get("connections").and_then(Value::as_u64).unwrap_or(0)
     }
+}
+
+/// Returns the milliseconds from 1970 to a time; `None` for an earlier one.
+fn unix_ms(time: SystemTime) -> Option<u64> {
+    u64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()
 }
 
 fn phase_figures(count: u64, time: u64) -> PhaseFigures {

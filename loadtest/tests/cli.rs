@@ -201,6 +201,10 @@ fn compare_accepts_only_results_of_the_same_work() {
     let output = loadtest(&["compare", &first, &other]);
     assert_eq!(code(&output), 2);
     assert!(error(&output).contains("different work cannot be compared: in_flight is 2 and 3"), "{}", error(&output));
+    let output = loadtest(&["compare", &first, "--to", &same, &same]);
+    assert!(code(&output) == 2 && error(&output).contains("b.json is given twice"), "{}", error(&output));
+    let output = loadtest(&["compare", &first]);
+    assert!(code(&output) == 2 && error(&output).contains("several with --to"), "{}", error(&output));
     let output = loadtest(&["compare", &first, "no-such-file.json"]);
     assert!(error(&output).contains("cannot read no-such-file.json"), "{}", error(&output));
 }
@@ -220,8 +224,11 @@ fn result_that_is_not_good_is_marked() {
     let cells: Vec<&str> = row.split('|').map(str::trim).filter(|cell| !cell.is_empty()).collect();
     assert!(cells[1..].iter().all(|cell| cell.ends_with("(wrong)")), "{row}");
     let output = loadtest(&["compare", files[0], files[1]]);
-    assert_eq!(code(&output), 3, "{}", text(&output));
-    assert!(text(&output).contains("the second result is not good"), "{}", text(&output));
+    assert_eq!((code(&output), text(&output).as_str()), (3, ""), "{}", error(&output));
+    assert!(error(&output).contains("bad-1.json: WRONG: 3 of 120 deliveries lost"), "{}", error(&output));
+    let output = loadtest(&["compare", files[0], files[1], "--include-bad"]);
+    assert_eq!(code(&output), 3, "{}", error(&output));
+    assert!(text(&output).contains("NOT GOOD: 1 of 2 runs"), "{}", text(&output));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::args::CommonArgs;
 
+mod compare;
 mod flood;
 mod idle;
 mod load;
@@ -15,6 +16,7 @@ mod step;
 mod storm;
 mod zoo;
 
+pub use compare::{CompareArgs, DEFAULT_SEED, Percentage, WorseningArgs};
 pub use flood::FloodArgs;
 pub use idle::IdleArgs;
 pub use load::{LineCountArgs, RoomArgs, SendArgs};
@@ -45,7 +47,8 @@ Examples:
 
 Exit codes: 0 good; 1 lines were lost, duplicated, misordered or corrupt, or an attack of `zoo` had an effect;
 2 wrong usage;
-3 the run failed, or the generator was the bottleneck.";
+3 the run failed, or the generator was the bottleneck;
+4 a figure is worse than --fail-if-slower allows.";
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -64,7 +67,7 @@ pub enum Scenario {
     Zoo(ZooArgs),
     /// Measure bare writes without a server: the highest throughput that this machine allows
     Limit(LimitArgs),
-    /// Compare two results of --json
+    /// Compare results of --json: two, or several on each side
     Compare(CompareArgs),
     /// Render results of --json as a Markdown table
     Markdown(MarkdownArgs),
@@ -92,16 +95,6 @@ pub struct LimitArgs {
     /// Length of the measurement
     #[arg(long, default_value = "2s", value_parser = humantime::parse_duration, value_name = "TIME")]
     pub duration: Duration,
-}
-
-/// The options of `compare`.
-#[derive(Args, Debug)]
-#[command(after_help = "Example: loadtest compare before.json after.json")]
-pub struct CompareArgs {
-    /// First result: the base of the ratios
-    pub first: PathBuf,
-    /// The second result
-    pub second: PathBuf,
 }
 
 /// The options of `markdown`.
