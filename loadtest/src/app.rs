@@ -14,7 +14,7 @@ use crate::scenario::{Cli, LimitArgs, Scenario, StepArgs, ZooArgs};
 use crate::server::{NO_RATE_BOUNDS, find_program};
 use crate::test_bed::{TestBed, with_limit};
 use crate::test_result::TestResult;
-use crate::{attack, compare, html_report, limit, markdown, open_files, ramp, table, worker_pool, zoo};
+use crate::{attack, compare, html_report, limit, markdown, open_files, ramp, repeat, table, worker_pool, zoo};
 
 /// Runs the scenario that the arguments name and returns the exit code.
 ///
@@ -22,6 +22,12 @@ use crate::{attack, compare, html_report, limit, markdown, open_files, ramp, tab
 /// Returns one line for the user. The exit code is 2 for a [`UsageError`] and 3 for any other error.
 pub fn run(cli: &Cli) -> Result<u8> {
     let common = &cli.common;
+    if let Some(repetition) = cli.scenario.repetition() {
+        let mut start = |common: &CommonArgs| start_test_bed(common, &NO_RATE_BOUNDS);
+        let (text, code) = repeat::run(&repetition, common, &mut start)?;
+        print(&text);
+        return Ok(code);
+    }
     check_writable(common.json.iter().chain(&common.report))?;
     match &cli.scenario {
         Scenario::Worker => {

@@ -9,6 +9,8 @@
 //!               outcome, verdict = test result ─► table, JSON, html_report
 //! ```
 //!
+//! `repeat` runs a plan several times, in turns on two servers, and `compare` compares the results of both.
+//!
 //! `zoo` runs plans beside an `attack`, a child process of bad clients, and judges what the good ones notice of it.
 //!
 //! A scenario describes a [`plan::Plan`]; the same coordinator and workers run every plan. A line is decoded and checked
@@ -46,6 +48,7 @@ pub mod process;
 pub mod progress;
 pub mod protocol;
 pub mod ramp;
+pub mod repeat;
 mod room;
 mod room_log;
 pub mod saturation;

@@ -210,6 +210,47 @@ fn compare_accepts_only_results_of_the_same_work() {
 }
 
 #[test]
+fn two_servers_are_loaded_in_turns_and_compared() {
+    let directory = scratch("against");
+    let file = |name: &str| directory.join(name).to_str().unwrap().to_owned();
+    let files = ["a-1.json", "a-2.json", "a-against-1.json", "a-against-2.json"].map(file);
+    let (base, other) = (serve(Fault::None), serve(Fault::None).to_string());
+    let more = ["--in-flight", "2", "--repeat", "2", "--against", &other, "--json", &file("a.json")];
+    let output = short("flood", base, &more);
+    assert_eq!(code(&output), 0, "{}{}", text(&output), error(&output));
+    assert!(text(&output).contains("medians of 2 runs a side that took turns"), "{}", text(&output));
+    assert!(text(&output).contains("2 runs a side: the intervals are too rough to publish"), "{}", text(&output));
+    assert!(text(&output).ends_with("GOOD: all 4 runs\n"), "{}", text(&output));
+    for (path, target) in files.iter().zip([&base.to_string(), &base.to_string(), &other, &other]) {
+        let value = json(Path::new(path));
+        assert_eq!((value["parameters"]["target"].as_str(), value["lost"].as_u64()), (Some(target.as_str()), Some(0)));
+    }
+    assert!(!directory.join("a.json").exists(), "no run has this file");
+    let again = loadtest(&["compare", &files[0], &files[1], "--to", &files[2], &files[3]]);
+    assert_eq!(text(&again), text(&output), "{}", error(&again));
+    let output = loadtest(&["compare", directory.to_str().unwrap(), "--to", &files[2]]);
+    assert!(code(&output) == 2 && error(&output).contains("has runs of a, a-against: name the"), "{}", error(&output));
+    let output = short("flood", base, &["--repeat", "1", "--against", &other, "--json", &file("a.json")]);
+    assert!(code(&output) == 2 && error(&output).contains("a-2.json is left of a repetition"), "{}", error(&output));
+}
+
+#[test]
+fn repeated_runs_are_summarized_by_their_medians() {
+    let output = short("flood", serve(Fault::None), &["--in-flight", "2", "--repeat", "2"]);
+    assert_eq!(code(&output), 0, "{}{}", text(&output), error(&output));
+    assert!(
+        text(&output).contains("2 runs, run-1 to run-2") && text(&output).contains("95 % interval"),
+        "{}",
+        text(&output)
+    );
+    assert!(text(&output).ends_with("GOOD: all 2 runs\n"), "{}", text(&output));
+    // The server counts the lines of a room over both runs, so that only the first one loses a line.
+    let output = short("flood", serve(Fault::LoseForOne(3)), &["--in-flight", "2", "--repeat", "2"]);
+    assert_eq!(code(&output), 1, "{}{}", text(&output), error(&output));
+    assert!(text(&output).contains("NOT GOOD: 1 of 2 runs"), "{}", text(&output));
+}
+
+#[test]
 fn result_that_is_not_good_is_marked() {
     let directory = scratch("bad");
     let (good, bad) = (directory.join("good-1.json"), directory.join("bad-1.json"));
@@ -239,6 +280,10 @@ fn wrong_usage_gives_exit_code_2() {
         (&["flood", "--in-flight", "1000000"], "--in-flight 1000000 of --size 64 is more than 8388608 bytes a sender"),
         (&["steady", "--server", "/bin/true"], "describe a spawned server: add --spawn"),
         (&["steady", "--spawn", "--server", "/nowhere"], "--server /nowhere is not a file"),
+        (&["steady", "--repeat", "2", "--report", "a.html"], "--report shows one run"),
+        (&["steady", "--fail-if-slower", "5%"], "add --against or --against-server"),
+        (&["steady", "--against", "foo"], "--against foo is not an address with a port"),
+        (&["steady", "--against", "127.0.0.1:1", "--fail-if-slower", "5%"], "needs two runs or more on each side"),
     ] {
         let output = loadtest(arguments);
         assert_eq!((code(&output), error(&output).lines().count()), (2, 1), "{arguments:?}: {}", error(&output));

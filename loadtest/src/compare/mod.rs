@@ -15,6 +15,7 @@ pub mod figures;
 mod files;
 mod render;
 mod row;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -22,6 +23,7 @@ mod work;
 use bootstrap::Samples;
 use figures::{FIGURES, Figure};
 pub use row::Row;
+pub use summary::{exit_code, render_medians};
 
 /// A run that is compared.
 #[derive(Clone, Debug)]

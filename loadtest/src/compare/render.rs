@@ -9,7 +9,7 @@ use crate::table::heading;
 
 /// The number of runs on each side below which an interval is too rough to publish: the median of four values is drawn
 /// from so few distinct ones that the interval is often too narrow.
-const MIN_PUBLISHED_RUNS: usize = 5;
+pub(super) const MIN_PUBLISHED_RUNS: usize = 5;
 /// The share of figures without a true difference that a 95 % interval marks as different.
 const MARKED_BY_CHANCE: f64 = 0.05;
 
@@ -81,7 +81,7 @@ impl Comparison<'_> {
         }
         let runs = self.sides.map(<[Run]>::len).into_iter().min().unwrap_or(0);
         if (2..MIN_PUBLISHED_RUNS).contains(&runs) {
-            notes.push(format!("{runs} runs a side: the intervals are too rough to publish"));
+            notes.push(format!("{runs} runs a side: the intervals are too rough to publish; see --repeat"));
         }
         notes.extend(self.bad_runs().map(describe_bad_run));
         notes
@@ -89,12 +89,12 @@ impl Comparison<'_> {
 }
 
 /// Returns the line of a run that is not good.
-fn describe_bad_run(run: &Run) -> String {
+pub(super) fn describe_bad_run(run: &Run) -> String {
     format!("{}: {}", run.name, run.result.verdict.text)
 }
 
 /// Returns the names of the first and the last run, and the number of runs.
-fn describe_side(runs: &[Run]) -> String {
+pub(super) fn describe_side(runs: &[Run]) -> String {
     match runs {
         [] => "no runs".into(),
         [run] => run.name.clone(),

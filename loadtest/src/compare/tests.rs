@@ -331,3 +331,19 @@ fn bound_without_an_interval_and_unknown_figures_are_wrong_usage() {
     let error = compare(&first, &second, &unknown).unwrap_err().to_string();
     assert!(error.starts_with("--figures speed is not a figure: use deliveries/s, p50"), "{error}");
 }
+
+#[test]
+fn medians_of_one_side_have_intervals_and_the_worst_exit_code() {
+    let (mut first, _) = in_turns(&NOISY, &NOISY);
+    let text = render_medians(&first, 1);
+    assert!(line(&text, "deliveries/s").contains("1002"), "{text}");
+    assert!(line(&text, "deliveries/s").ends_with("981       1018"), "{text}");
+    assert!(text.ends_with("GOOD: all 10 runs\n") && !text.contains("too rough"), "{text}");
+    assert_eq!(exit_code(&first), 0);
+    first[2].result.verdict = Verdict { kind: VerdictKind::Saturated, text: "SATURATED: busy".into() };
+    assert_eq!(exit_code(&first), 3);
+    first[4].result.verdict = Verdict { kind: VerdictKind::Wrong, text: "WRONG: 1 lost".into() };
+    assert_eq!(exit_code(&first), 1);
+    let text = render_medians(&first[..3], 1);
+    assert!(text.contains("3 runs: the intervals are too rough") && text.contains("a-3: SATURATED: busy"), "{text}");
+}

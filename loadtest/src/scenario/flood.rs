@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::load::{LineCountArgs, RoomArgs, SendArgs};
+use super::repeat::RepeatArgs;
 use crate::args::CommonArgs;
 use crate::plan::{Pacing, Plan};
 
@@ -34,6 +35,9 @@ pub struct FloodArgs {
     /// more CPU
     #[arg(long, default_value = "5ms", value_parser = humantime::parse_duration, value_name = "TIME")]
     pub read_every: Duration,
+    /// The repetition, and the other server.
+    #[command(flatten)]
+    pub repeat: RepeatArgs,
 }
 
 impl FloodArgs {

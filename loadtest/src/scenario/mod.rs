@@ -11,6 +11,7 @@ mod compare;
 mod flood;
 mod idle;
 mod load;
+mod repeat;
 mod steady;
 mod step;
 mod storm;
@@ -20,6 +21,7 @@ pub use compare::{CompareArgs, DEFAULT_SEED, Percentage, WorseningArgs};
 pub use flood::FloodArgs;
 pub use idle::IdleArgs;
 pub use load::{LineCountArgs, RoomArgs, SendArgs};
+pub use repeat::{MakePlan, RepeatArgs, Repetition};
 pub use steady::SteadyArgs;
 pub use step::{Raise, StepArgs};
 pub use storm::StormArgs;
@@ -77,6 +79,37 @@ pub enum Scenario {
     /// Attack a server for another process, over pipes
     #[command(name = crate::attack::SUBCOMMAND, hide = true)]
     Attack,
+}
+
+impl Scenario {
+    /// Returns the scenario's repetition, where its options ask for one.
+    #[must_use]
+    pub fn repetition(&self) -> Option<Repetition<'_>> {
+        let repetition = match self {
+            Self::Steady(args) => Repetition {
+                scenario: "steady",
+                args: &args.repeat,
+                plan: Box::new(|common, target| args.plan(common, target)),
+            },
+            Self::Flood(args) => Repetition {
+                scenario: "flood",
+                args: &args.repeat,
+                plan: Box::new(|common, target| args.plan(common, target)),
+            },
+            Self::Storm(args) => Repetition {
+                scenario: "storm",
+                args: &args.repeat,
+                plan: Box::new(|common, target| args.plan(common, target)),
+            },
+            Self::Idle(args) => Repetition {
+                scenario: "idle",
+                args: &args.repeat,
+                plan: Box::new(|common, target| args.plan(common, target)),
+            },
+            _ => return None,
+        };
+        repetition.args.is_requested().then_some(repetition)
+    }
 }
 
 /// The options of `limit`.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use clap::Args;
 
 use super::load::{LineCountArgs, RoomArgs, SendArgs};
+use super::repeat::RepeatArgs;
 use crate::args::{CommonArgs, Rate};
 use crate::plan::{Pacing, Plan};
 
@@ -27,6 +28,9 @@ pub struct SteadyArgs {
     /// Rate of lines in all rooms together, instead of --rate
     #[arg(long, value_name = "RATE", conflicts_with = "rate")]
     pub total_rate: Option<Rate>,
+    /// The repetition, and the other server.
+    #[command(flatten)]
+    pub repeat: RepeatArgs,
 }
 
 impl SteadyArgs {
