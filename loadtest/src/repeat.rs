@@ -36,10 +36,11 @@ struct Side {
 }
 
 /// Runs a scenario as often as its options say, and writes each result to the file of its run. Returns the text of the
-/// medians or of the comparison, and the exit code. A signal ends the repetition: the interrupted run does not count.
+/// medians or of the comparison, and the exit code. A signal ends the repetition: the interrupted run does not count. A run
+/// that cannot begin ends it, too, and the runs before it are summarized.
 ///
 /// # Errors
-/// Fails when the options contradict each other, when a file cannot be written, and when a run cannot begin.
+/// Fails when the options contradict each other, when a file cannot be written, and when the first run cannot begin.
 pub fn run(repetition: &Repetition<'_>, common: &CommonArgs, start: &mut StartTestBed<'_>) -> Result<(String, u8)> {
     let args = repetition.args;
     check(args, common)?;
@@ -51,15 +52,27 @@ pub fn run(repetition: &Repetition<'_>, common: &CommonArgs, start: &mut StartTe
     for path in sides.iter().filter_map(|side| side.common.json.as_ref()) {
         check_files(path, args.runs)?;
     }
-    'runs: for number in 1..=args.runs {
-        // Each round begins with the side that ended the round before.
+    let end = run_rounds(&mut sides, repetition, start);
+    match end {
+        Err(error) if sides[0].runs.is_empty() => Err(error),
+        Err(error) => {
+            let (text, _) = summarize(&sides, args)?;
+            Ok((format!("{text}FAILED: the repetition ended early: {error:#}\n"), 3))
+        }
+        Ok(()) => summarize(&sides, args),
+    }
+}
+
+/// Runs all rounds, or those before a signal. Each round but the first one begins with the side that ended the one before.
+fn run_rounds(sides: &mut [Side], repetition: &Repetition<'_>, start: &mut StartTestBed<'_>) -> Result<()> {
+    for number in 1..=repetition.args.runs {
         for turn in turns(number, sides.len()) {
             if !sides[turn].run(repetition, number, start)? {
-                break 'runs;
+                return Ok(());
             }
         }
     }
-    summarize(&sides, args)
+    Ok(())
 }
 
 /// Returns the sides of a round in the order in which they run: forwards in the first round, backwards in the second one.
@@ -68,13 +81,18 @@ fn turns(round: u32, sides: usize) -> Vec<usize> {
 }
 
 /// Renders the medians of one side, or the comparison of two. A comparison takes runs that are not good as well, because a
-/// side would gain from their absence; its exit code tells of them.
+/// side would gain from their absence; its exit code tells of them. It leaves out the only run of an unfinished round.
 fn summarize(sides: &[Side], args: &RepeatArgs) -> Result<(String, u8)> {
     match sides {
         [first, second] if !second.runs.is_empty() && !first.runs.is_empty() => {
-            let bound = args.bound.clone();
+            let rounds = first.runs.len().min(second.runs.len());
+            let mut bound = args.bound.clone();
+            if rounds < 2 {
+                // The repetition ended before any interval: its text and exit code tell of the end, not of a bound.
+                bound.fail_if_slower = None;
+            }
             let rules = Rules { bound, seed: DEFAULT_SEED, across_machines: false, include_bad: true };
-            compare::compare(&first.runs, &second.runs, &rules)
+            compare::compare(&first.runs[..rounds], &second.runs[..rounds], &rules)
         }
         [side, ..] if !side.runs.is_empty() => {
             Ok((compare::render_medians(&side.runs, DEFAULT_SEED), compare::exit_code(&side.runs)))

@@ -244,6 +244,11 @@ fn repeated_runs_are_summarized_by_their_medians() {
         text(&output)
     );
     assert!(text(&output).ends_with("GOOD: all 2 runs\n"), "{}", text(&output));
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let output = short("flood", serve(Fault::None), &["--in-flight", "2", "--repeat", "2", "--against", &closed]);
+    assert_eq!(code(&output), 3, "{}{}", text(&output), error(&output));
+    let words = "GOOD: all 1 runs\nFAILED: the repetition ended early: nothing to measure at ";
+    assert!(text(&output).contains(words), "{}", text(&output));
     // The server counts the lines of a room over both runs, so that only the first one loses a line.
     let output = short("flood", serve(Fault::LoseForOne(3)), &["--in-flight", "2", "--repeat", "2"]);
     assert_eq!(code(&output), 1, "{}{}", text(&output), error(&output));
