@@ -22,6 +22,7 @@ pub mod app;
 pub mod args;
 pub mod attack;
 pub mod clock;
+pub mod clock_offset;
 pub mod compare;
 mod connection;
 pub mod coordinator;
