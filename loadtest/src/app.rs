@@ -14,6 +14,7 @@ use crate::scenario::{Cli, LimitArgs, Scenario, StepArgs, ZooArgs};
 use crate::server::{NO_RATE_BOUNDS, find_program};
 use crate::test_bed::{TestBed, with_limit};
 use crate::test_result::TestResult;
+use crate::worker_pool::WorkerHost;
 use crate::{attack, compare, html_report, limit, markdown, open_files, ramp, table, worker_pool, zoo};
 
 /// Runs the scenario that the arguments name and returns the exit code.
@@ -24,7 +25,13 @@ pub fn run(cli: &Cli) -> Result<u8> {
     let common = &cli.common;
     check_writable(common.json.iter().chain(&common.report))?;
     match &cli.scenario {
-        Scenario::Worker => {
+        Scenario::Worker(args) => {
+            let host = WorkerHost::bind(&args.listen, common.token(), open_files::raise_limit()?)?;
+            print(&format!("listening on {}\n", host.address()?));
+            host.serve()?;
+            Ok(0)
+        }
+        Scenario::ChildWorker => {
             open_files::raise_limit()?;
             worker_pool::run_child_process()?;
             Ok(0)

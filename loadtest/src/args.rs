@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::protocol::ProtocolKind;
+use crate::worker_hosts::{Token, WorkerHosts};
 
 /// The server to load, the shape of the load generator, and the files for the results.
 #[derive(Args, Clone, Debug)]
@@ -30,12 +31,18 @@ pub struct CommonArgs {
     /// Protocol of the server
     #[arg(long, value_enum, default_value_t, global = true)]
     pub protocol: ProtocolKind,
-    /// Load threads in each process; a room stays within one thread
+    /// Load threads in each process or host; a room stays within one thread
     #[arg(long, default_value_t = 1, value_name = "N", global = true)]
     pub threads: usize,
     /// Load processes; each opens at most as many connections as its limit of open files allows
     #[arg(long, default_value_t = 1, value_name = "N", global = true)]
     pub processes: usize,
+    /// Worker hosts that generate the load in place of this machine, separated by commas; each runs `loadtest worker`
+    #[arg(long, value_delimiter = ',', value_name = "HOST:PORT", global = true)]
+    pub workers: Vec<String>,
+    /// Secret that worker hosts and their coordinator share; the environment variable hides it from other users
+    #[arg(long, value_name = "SECRET", env = "LOADTEST_TOKEN", hide_env_values = true, global = true)]
+    pub token: Option<String>,
     /// Number of local addresses, from 127.0.0.1 on, to connect from when the server is at 127.x.x.x; each address has
     /// its own ports
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=250), global = true)]
@@ -55,6 +62,20 @@ pub struct CommonArgs {
     /// Write one self-contained HTML page with plots
     #[arg(long, value_name = "FILE", global = true)]
     pub report: Option<PathBuf>,
+}
+
+impl CommonArgs {
+    /// Returns the worker hosts that the options name.
+    #[must_use]
+    pub fn worker_hosts(&self) -> WorkerHosts {
+        WorkerHosts { addresses: self.workers.clone(), token: self.token() }
+    }
+
+    /// Returns the token that worker hosts and their coordinator share, where one is given.
+    #[must_use]
+    pub fn token(&self) -> Option<Token> {
+        self.token.as_deref().and_then(Token::new)
+    }
 }
 
 /// A rate in lines per second, with a resolution of a thousandth.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::clock::{SECOND, Tick, now, sleep_until, ticks};
 use crate::interrupt;
@@ -10,7 +10,7 @@ use crate::message::{Command, Event, ThreadUsage, WorkerProgress, WorkerReport};
 use crate::metrics::Metrics;
 use crate::plan::{Pacing, Plan, Stop};
 use crate::process::{Process, Sample, segments_sent};
-use crate::worker_pool::WorkerPool;
+use crate::worker_pool::{HostFigures, WorkerPool};
 
 /// Time from the start command to the first line, in which the command reaches all processes.
 const START_DELAY: Tick = SECOND / 20;
@@ -56,6 +56,8 @@ pub struct RunRecord {
     /// Segments with data that this machine sent in the window, without the generator's own. `None` where other
     /// programs sent too many to tell them apart.
     pub segments: Option<u64>,
+    /// The worker hosts, where the plan names some.
+    pub hosts: Vec<HostFigures>,
 }
 
 /// Samples of the server's process between the phases of a run.
@@ -100,8 +102,7 @@ pub fn run(plan: &Plan, server: Option<&Process>, on_progress: &mut dyn FnMut(&P
     let mut samples = ServerSamples { before_joins: sample(server), ..ServerSamples::default() };
     // The server reuses memory of an earlier run for this run's connections, so memory counts from the first sample.
     samples.before_joins.rss = server.map_or(0, Process::initial_rss);
-    let worker_pool =
-        WorkerPool::start(plan.shares(truncate_to_us(now())), plan.processes).context("cannot start the workers")?;
+    let worker_pool = WorkerPool::start(plan.shares(truncate_to_us(now())), plan)?;
     let progress = vec![WorkerProgress::default(); worker_pool.workers()];
     let mut coordinator = Coordinator {
         plan,
@@ -123,7 +124,10 @@ pub fn run(plan: &Plan, server: Option<&Process>, on_progress: &mut dyn FnMut(&P
     coordinator.worker_pool.broadcast(Command::Leave);
     while coordinator.reports.len() < coordinator.worker_pool.workers() && coordinator.handle_next_event() {}
     samples.after_leaves = sample(server);
+    let complete = coordinator.reports.len() == coordinator.worker_pool.workers();
+    let hosts = coordinator.worker_pool.finish(complete);
     let mut run = merge_reports(plan, coordinator.reports, server.map(|_| samples), segments);
+    run.hosts = hosts;
     if let Some(signal) = interrupted {
         let sending_time = Duration::from_millis(run.sending_time / 1_000_000);
         run.failure = Some(format!("stopped by {} after {}", signal.name(), humantime::format_duration(sending_time)));
@@ -194,7 +198,7 @@ impl Coordinator<'_> {
             return None;
         }
         let background = self.measure_background()?;
-        let start = truncate_to_us(now() + START_DELAY);
+        let start = truncate_to_us(now() + START_DELAY + self.worker_pool.command_time());
         self.sending_since = Some(start);
         self.worker_pool.broadcast(Command::StartSending(start));
         let from = start + ticks(self.plan.warmup);
@@ -276,7 +280,10 @@ fn merge_reports(
     if missing > 0 {
         run.failure.get_or_insert(format!("{missing} workers sent no report"));
     }
-    run.segments = segments.map(|count| count.saturating_sub(run.metrics.counters.window_writes));
+    // The segments of this machine do not show which writes of a server went to worker hosts.
+    run.segments = segments
+        .filter(|_| plan.hosts.addresses.is_empty())
+        .map(|count| count.saturating_sub(run.metrics.counters.window_writes));
     run
 }
 

@@ -9,6 +9,9 @@
 //!               outcome, verdict = test result ─► table, JSON, html_report
 //! ```
 //!
+//! `worker_pool` starts workers as threads, in child processes, or through TCP links on other machines, whose clocks differ:
+//! [`clock_offset`] measures by how much.
+//!
 //! `zoo` runs plans beside an `attack`, a child process of bad clients, and judges what the good ones notice of it.
 //!
 //! A scenario describes a [`plan::Plan`]; the same coordinator and workers run every plan. A line is decoded and checked
@@ -58,5 +61,6 @@ pub mod test_result;
 mod thread_usage;
 pub mod verdict;
 mod worker;
+pub mod worker_hosts;
 pub mod worker_pool;
 pub mod zoo;

@@ -1,8 +1,11 @@
 //! The messages between a run's coordinator and its workers. Between processes they are JSON lines.
+//!
+//! Each machine has a clock of its own, so the ticks in a message to or from another machine are converted.
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Tick;
+use crate::clock_offset::shift;
 use crate::metrics::Metrics;
 
 /// A command to a worker.
@@ -12,6 +15,16 @@ pub enum Command {
     StartSending(Tick),
     /// Leave all rooms, and report.
     Leave,
+}
+
+impl Command {
+    /// Returns the command for a machine whose clock is `offset` ahead.
+    pub(crate) fn shifted(self, offset: i64) -> Self {
+        match self {
+            Self::StartSending(start) => Self::StartSending(shift(start, offset)),
+            Self::Leave => Self::Leave,
+        }
+    }
 }
 
 /// An event from a worker.
@@ -31,6 +44,14 @@ impl Event {
     /// Returns the last event of a worker that failed without results.
     pub(crate) fn failed(failure: &str) -> Self {
         Self::Finished(Box::new(WorkerReport { failure: Some(failure.into()), ..WorkerReport::default() }))
+    }
+
+    /// Returns the event for a machine whose clock is `offset` ahead.
+    pub(crate) fn shifted(mut self, offset: i64) -> Self {
+        if let Self::Finished(report) = &mut self {
+            report.shift_ticks(offset);
+        }
+        self
     }
 }
 
@@ -67,6 +88,18 @@ pub struct WorkerReport {
     pub usage: ThreadUsage,
 }
 
+impl WorkerReport {
+    /// Converts all ticks to a clock that is `offset` ahead.
+    fn shift_ticks(&mut self, offset: i64) {
+        // Every field is named, so that a new one is not forgotten here: a duration stays, a tick is converted.
+        let Self { metrics, failure: _, refusal: _, joining, leaving, finished, usage: _ } = self;
+        metrics.shift_ticks(offset);
+        for tick in [&mut joining.0, &mut joining.1, &mut leaving.0, &mut leaving.1, finished] {
+            *tick = shift(*tick, offset);
+        }
+    }
+}
+
 /// The CPU use of one thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThreadUsage {
@@ -76,4 +109,28 @@ pub struct ThreadUsage {
     pub waited: u64,
     /// Length of the window in nanoseconds.
     pub wall: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_tick_of_a_report_is_converted() {
+        let mut report = WorkerReport { joining: (10, 20), leaving: (50, 60), finished: 45, ..WorkerReport::default() };
+        report.metrics.set_window(30, (35, 40));
+        report.usage.wall = 5;
+        let Event::Finished(report) = Event::Finished(Box::new(report)).shifted(1000) else { panic!("another event") };
+        assert_eq!((report.joining, report.leaving, report.finished), ((1010, 1020), (1050, 1060), 1045));
+        assert_eq!((report.metrics.start, report.metrics.window), (1030, (1035, 1040)));
+        assert_eq!(report.usage.wall, 5, "a duration is no tick");
+        assert_eq!(Command::StartSending(7).shifted(1000), Command::StartSending(1007));
+    }
+
+    #[test]
+    fn report_without_ticks_stays_without_them() {
+        let Event::Finished(report) = Event::failed("gone").shifted(1000) else { panic!("another event") };
+        assert_eq!((report.joining, report.leaving, report.finished), ((0, 0), (0, 0), 0));
+        assert_eq!((report.metrics.start, report.metrics.window), (0, (0, 0)));
+    }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{SECOND, Tick};
+use crate::clock_offset::shift;
 use crate::histogram::Histogram;
 
 /// All counters. The counters of several workers are added field by field.
@@ -181,6 +182,15 @@ impl Metrics {
         if self.in_window(now) {
             self.counters.window_reads += 1;
             self.counters.window_bytes += bytes as u64;
+        }
+    }
+
+    /// Converts all ticks to a clock that is `offset` ahead.
+    pub(crate) fn shift_ticks(&mut self, offset: i64) {
+        // Every field is named, so that a new one is not forgotten here: a duration stays, a tick is converted.
+        let Self { counters: _, latency: _, join: _, send_lag: _, seconds: _, start, window } = self;
+        for tick in [start, &mut window.0, &mut window.1] {
+            *tick = shift(*tick, offset);
         }
     }
 

@@ -12,6 +12,7 @@ use crate::machine::Machine;
 use crate::metrics::Counters;
 use crate::plan::{Pacing, Plan, Stop};
 use crate::process;
+use crate::worker_pool::HostFigures;
 
 /// The outcome of one run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -51,6 +52,9 @@ pub struct Outcome {
     pub server: Option<ServerFigures>,
     /// The figures of the generator.
     pub generator: GeneratorFigures,
+    /// The worker hosts, where some generated the load in place of this machine.
+    #[serde(default)]
+    pub hosts: Vec<HostFigures>,
     /// The cost of bare writes on this machine, for comparison.
     pub limit: Option<Limit>,
     /// The figures of each second.
@@ -173,6 +177,7 @@ impl Outcome {
             ended_in_warmup: (counters.sent > 0 && run.window == 0).then(|| run.sending_time as f64 / SECOND as f64),
             refusal: run.refusal.clone(),
             generator: generator_figures(run),
+            hosts: run.hosts.clone(),
             timeline: timeline(run),
             latency_curve: run.metrics.latency.curve(),
             counters,
@@ -275,6 +280,7 @@ fn parameters(plan: &Plan) -> Map<String, Value> {
         "warmup": plan.warmup.as_secs_f64(), "read_every": plan.read_every.as_secs_f64(),
         "patience": plan.patience.as_secs_f64(),
         "connecting": plan.connecting, "sources": plan.sources, "first_room": plan.first_room, "threads": plan.threads, "processes": plan.processes,
+        "workers": plan.hosts.addresses,
     });
     value.as_object().cloned().unwrap_or_default()
 }

@@ -1,5 +1,6 @@
 //! The plan of a run as a value: target, rooms, senders, pacing and duration.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -8,9 +9,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Tick;
+use crate::clock_offset::shift;
 use crate::connection::MAX_PENDING_BYTES;
 use crate::payload;
 use crate::protocol::ProtocolKind;
+use crate::worker_hosts::WorkerHosts;
 
 /// The highest number of members in a room, and of rooms in a run: the payload has four hexadecimal digits for each.
 const MAX_COUNT: usize = 0xffff;
@@ -81,6 +84,9 @@ pub struct Plan {
     pub threads: usize,
     /// Processes.
     pub processes: usize,
+    /// The worker hosts. No worker host learns of the others, or of the token.
+    #[serde(skip)]
+    pub hosts: WorkerHosts,
 }
 
 /// One worker's part of a plan. It holds whole rooms, so that workers share no state of a room.
@@ -169,7 +175,30 @@ impl Plan {
                 payload::MAX_SIZE
             ));
         }
+        self.check_hosts()?;
         self.check_pacing()
+    }
+
+    fn check_hosts(&self) -> Result<(), UsageError> {
+        let addresses = &self.hosts.addresses;
+        let error = |text: String| Err(UsageError(text));
+        if !addresses.is_empty() && self.processes > 1 {
+            return error(
+                "--processes and --workers exclude each other: --threads adds load threads to each host".into(),
+            );
+        }
+        if addresses.len() > self.rooms {
+            return error(format!(
+                "--workers names {} hosts for --rooms {}, but a room stays within one host: raise --rooms, or name fewer",
+                addresses.len(),
+                self.rooms
+            ));
+        }
+        let mut named = BTreeSet::new();
+        if let Some(twice) = addresses.iter().find(|address| !named.insert(address.as_str())) {
+            return error(format!("--workers names {twice} twice: --threads adds load threads to a host"));
+        }
+        Ok(())
     }
 
     fn check_pacing(&self) -> Result<(), UsageError> {
@@ -198,7 +227,7 @@ impl Plan {
     /// Splits the plan into one share for each worker. Workers without a room get no share.
     #[must_use]
     pub fn shares(&self, epoch: Tick) -> Vec<Share> {
-        let workers = (self.threads * self.processes).min(self.rooms);
+        let workers = (self.threads * self.processes.max(self.hosts.addresses.len())).min(self.rooms);
         let start = |worker: usize| worker * self.rooms / workers;
         (0..workers)
             .map(|worker| Share {
@@ -216,6 +245,11 @@ impl Share {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.plan.first_connection(self.rooms.end) - self.plan.first_connection(self.rooms.start)
+    }
+
+    /// Returns the share for a machine whose clock is `offset` ahead.
+    pub(crate) fn shifted(self, offset: i64) -> Self {
+        Self { epoch: shift(self.epoch, offset), ..self }
     }
 }
 
@@ -242,6 +276,22 @@ pub(crate) mod tests {
             first_room: 0,
             threads: 1,
             processes: 1,
+            hosts: WorkerHosts::default(),
         }
+    }
+
+    #[test]
+    fn plan_with_impossible_hosts_is_refused() {
+        let mut plan = plan(Pacing::Quiet);
+        (plan.connections, plan.rooms, plan.patience) = (8, 2, Duration::from_secs(1));
+        let mut refusal = |addresses: &[&str], processes| {
+            plan.hosts.addresses = addresses.iter().map(ToString::to_string).collect();
+            plan.processes = processes;
+            plan.check().err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert_eq!(refusal(&["a:1", "b:1"], 1), "");
+        assert!(refusal(&["a:1", "b:1"], 2).contains("--processes and --workers exclude each other"));
+        assert!(refusal(&["a:1", "a:1"], 1).contains("--workers names a:1 twice"));
+        assert!(refusal(&["a:1", "b:1", "c:1"], 1).contains("--workers names 3 hosts for --rooms 2"));
     }
 }

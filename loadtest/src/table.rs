@@ -7,6 +7,7 @@ use crate::limit::Limit;
 use crate::metrics::Counters;
 use crate::outcome::{Outcome, PhaseFigures, ServerFigures, Step};
 use crate::test_result::TestResult;
+use crate::worker_pool::HostFigures;
 
 /// Rows of a name and a text, under a heading.
 #[derive(Debug, Default)]
@@ -51,6 +52,7 @@ pub fn render(result: &TestResult) -> String {
     if counters.window_delivered > 0 {
         generator_rows(&mut table, outcome);
     }
+    host_rows(&mut table, &outcome.hosts);
     if let Some(limit) = &outcome.limit {
         limit_rows(&mut table, limit);
     }
@@ -188,6 +190,23 @@ fn generator_rows(table: &mut Table, outcome: &Outcome) {
             micros(outcome.send_lag_us.p99)
         ),
     );
+}
+
+/// Adds a row for each worker host: its part of the load, and the offset of its clock.
+fn host_rows(table: &mut Table, hosts: &[HostFigures]) {
+    for host in hosts {
+        let (connections, threads) = (thousands(host.connections as u64), host.threads);
+        let drift = host.drift_us.map_or("unknown".into(), |drift| format!("{drift:+.1} µs"));
+        let (offset, error) = (host.offset_us / 1e3, host.error_us);
+        let address = &host.address;
+        table.row(
+            "host",
+            &format!(
+                "{address}: {connections} connections, {threads} threads, clock {offset:+.3} ms (error at most {error:.1} µs, \
+                 drift {drift})"
+            ),
+        );
+    }
 }
 
 /// Adds the cost of bare writes, and the ratio of the server's cost to it.

@@ -248,7 +248,7 @@ fn unwritable_file_is_reported_before_the_run() {
 
 #[test]
 fn help_shows_an_example_for_each_scenario() {
-    for scenario in ["steady", "flood", "step", "storm", "idle", "zoo", "limit", "compare", "markdown"] {
+    for scenario in ["steady", "flood", "step", "storm", "idle", "zoo", "limit", "compare", "markdown", "worker"] {
         let output = loadtest(&[scenario, "--help"]);
         assert!(text(&output).contains(&format!("Example: loadtest {scenario}")), "{}", text(&output));
     }

@@ -64,6 +64,7 @@ impl RoomArgs {
             first_room: common.first_room,
             threads: common.threads,
             processes: common.processes,
+            hosts: common.worker_hosts(),
         }
     }
 }

@@ -68,12 +68,23 @@ pub enum Scenario {
     Compare(CompareArgs),
     /// Render results of --json as a Markdown table
     Markdown(MarkdownArgs),
+    /// Wait for a coordinator on another machine, and generate a part of its load
+    Worker(WorkerArgs),
     /// Generate load for another process, over pipes
     #[command(name = crate::worker_pool::SUBCOMMAND, hide = true)]
-    Worker,
+    ChildWorker,
     /// Attack a server for another process, over pipes
     #[command(name = crate::attack::SUBCOMMAND, hide = true)]
     Attack,
+}
+
+/// The options of `worker`.
+#[derive(Args, Debug)]
+#[command(after_help = "Example: loadtest worker --listen 0.0.0.0:7000 --token SECRET")]
+pub struct WorkerArgs {
+    /// Address and port to wait on; an address that other machines reach needs --token
+    #[arg(long, value_name = "HOST:PORT")]
+    pub listen: String,
 }
 
 /// The options of `limit`.

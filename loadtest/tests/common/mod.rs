@@ -16,6 +16,7 @@ use loadtest::coordinator;
 use loadtest::plan::{Pacing, Plan, Stop};
 use loadtest::protocol::ProtocolKind;
 use loadtest::test_result::TestResult;
+use loadtest::worker_hosts::WorkerHosts;
 
 /// The server's fault. A number is the number of the affected line in its room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -267,6 +268,7 @@ pub(crate) fn plan(target: SocketAddr) -> Plan {
         first_room: 0,
         threads: 1,
         processes: 1,
+        hosts: WorkerHosts::default(),
     }
 }
 
