@@ -84,7 +84,7 @@ pub struct Plan {
     pub threads: usize,
     /// Processes.
     pub processes: usize,
-    /// The worker hosts. No worker host learns of the others, or of the token.
+    /// The worker hosts. A plan that is sent to a worker host contains neither the other hosts nor the token.
     #[serde(skip)]
     pub hosts: WorkerHosts,
 }

@@ -197,12 +197,12 @@ fn host_rows(table: &mut Table, hosts: &[HostFigures]) {
     for host in hosts {
         let (connections, threads) = (thousands(host.connections as u64), host.threads);
         let drift = host.drift_us.map_or("unknown".into(), |drift| format!("{drift:+.1} µs"));
-        let (offset, error) = (host.offset_us / 1e3, host.error_us);
+        let (offset, error) = (host.offset_us / 1e6, host.error_us);
         let address = &host.address;
         table.row(
             "host",
             &format!(
-                "{address}: {connections} connections, {threads} threads, clock {offset:+.3} ms (error at most {error:.1} µs, \
+                "{address}: {connections} connections, {threads} threads, clock {offset:+.6} s (error at most {error:.1} µs, \
                  drift {drift})"
             ),
         );

@@ -32,8 +32,8 @@ impl Token {
         &self.0
     }
 
-    /// Compares a text with the token. The time depends on the length of `given` alone, so it tells nothing about the
-    /// token's bytes.
+    /// Compares a text with the token. The time depends on the length of `given` alone, so it does not depend on
+    /// the token's bytes.
     #[must_use]
     pub fn matches(&self, given: &str) -> bool {
         let token = self.0.as_bytes();
@@ -46,7 +46,7 @@ impl Token {
     }
 }
 
-/// Hides the token: debug output ends up in logs.
+/// Hides the token, because logs contain debug output.
 impl fmt::Debug for Token {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Token(…)")

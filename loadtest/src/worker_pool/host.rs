@@ -147,7 +147,7 @@ impl WorkerHost {
 struct Claim<'a>(&'a AtomicBool);
 
 impl<'a> Claim<'a> {
-    /// Takes a host that is free.
+    /// Claims a host that is free.
     fn new(busy: &'a AtomicBool) -> Option<Self> {
         busy.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok().then_some(Self(busy))
     }

@@ -233,7 +233,8 @@ fn connect(address: &str, plan: &Plan) -> Result<TcpStream> {
 fn check_target(address: &str, host: SocketAddr, plan: &Plan) -> Result<(), UsageError> {
     if plan.target.ip().is_loopback() && !host.ip().is_loopback() {
         return Err(UsageError::new(format!(
-            "--target {} is another machine for each of --workers, such as {address}: give an address that all of them reach",
+            "--target {} is a loopback address, which worker host {address} would look for on its own machine: give an \
+             address that all hosts reach",
             plan.target
         )));
     }
@@ -275,4 +276,34 @@ fn lost(address: &str, error: &io::Error) -> anyhow::Error {
     anyhow!(
         "the link to worker host {address} ended early ({words}): check that the host runs, and that its network works"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Pacing;
+    use crate::plan::tests::plan;
+
+    #[test]
+    fn loopback_target_is_refused_for_a_host_on_another_machine() {
+        let mut plan = plan(Pacing::Quiet);
+        let check = |host: &str, plan: &Plan| check_target("host:7000", host.parse().unwrap(), plan);
+        assert!(check("127.0.0.1:7000", &plan).is_ok() && check("[::1]:7000", &plan).is_ok());
+        let error = check("10.0.0.2:7000", &plan).unwrap_err().to_string();
+        assert!(
+            error.contains("--target 127.0.0.1:1234 is a loopback address, which worker host host:7000"),
+            "{error}"
+        );
+        plan.target = ([10, 0, 0, 1], 1234).into();
+        assert!(check("10.0.0.2:7000", &plan).is_ok() && check("127.0.0.1:7000", &plan).is_ok());
+    }
+
+    #[test]
+    fn failure_of_a_silent_link_names_the_time_and_the_host() {
+        let error = lost("host:7000", &io::ErrorKind::WouldBlock.into()).to_string();
+        assert!(
+            error.starts_with("the link to worker host host:7000 ended early (it sent nothing for 25s)"),
+            "{error}"
+        );
+    }
 }
