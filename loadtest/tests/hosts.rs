@@ -339,6 +339,18 @@ fn signal_at_the_coordinator_ends_the_run_of_its_hosts() {
 }
 
 #[test]
+fn signal_at_the_coordinator_ends_it_while_a_host_is_silent() {
+    let mut host = HostProcess::start(&[]);
+    let coordinator = stalled_coordinator(&host).stdout(Stdio::piped()).spawn().unwrap();
+    assert!(host.next_line().contains("10 connections in 2 rooms"));
+    send_signal(&host.child, Signal::STOP);
+    send_signal(&coordinator, Signal::INT);
+    let output = coordinator.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert!(text(&output).0.contains("FAILED: stopped by SIGINT"), "{:?}", text(&output));
+}
+
+#[test]
 fn end_of_the_coordinator_ends_the_run_of_its_hosts() {
     let mut host = HostProcess::start(&[]);
     let mut coordinator = stalled_coordinator(&host).spawn().unwrap();

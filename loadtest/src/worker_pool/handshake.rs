@@ -174,12 +174,15 @@ fn read_first_line(mut stream: &TcpStream) -> io::Result<Vec<u8>> {
 /// Describes an error of a link whose reads end after `timeout`.
 pub(super) fn describe_error(error: &io::Error, timeout: Duration) -> String {
     match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-            format!("it sent nothing for {}", humantime::format_duration(timeout))
-        }
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => silence(timeout),
         io::ErrorKind::UnexpectedEof => "it closed the connection".into(),
         _ => error.to_string(),
     }
+}
+
+/// Describes a time without a message.
+pub(super) fn silence(time: Duration) -> String {
+    format!("it sent nothing for {}", humantime::format_duration(time))
 }
 
 /// Returns the start of a line, with control characters escaped.

@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 
 use super::handshake::{HostAnswer, Refusal, answer_coordinator, receive_coordinator};
 use super::host_run::HostRun;
-use super::prepare_link;
+use super::link::prepare_link;
 use crate::interrupt;
 use crate::machine::Machine;
 use crate::plan::UsageError;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::NumberedEvent;
 use super::host::SIGNAL_CHECK_INTERVAL;
 use super::json_lines::{MAX_LINE_BYTES, decode, read_line, write_line};
-use super::remote::{HostReply, HostRequest};
+use super::link::{HostReply, HostRequest};
 use super::thread::{ThreadLink, send_to_all};
 use crate::clock::{Tick, now};
 use crate::clock_offset::shift;

@@ -27,6 +27,7 @@ mod handshake;
 mod host;
 mod host_run;
 mod json_lines;
+mod link;
 mod remote;
 mod thread;
 
@@ -165,22 +166,6 @@ fn start_hosts(plan: &Plan, shares: &[(usize, Share)], events_out: &Sender<Numbe
 /// Returns the part of `count` shares that a host starts. Two parts differ by at most one share.
 fn part_of(count: usize, hosts: usize, host: usize) -> std::ops::Range<usize> {
     host * count / hosts..(host + 1) * count / hosts
-}
-
-/// Returns the longest time without a message after which the other side of a link counts as gone. Workers send progress
-/// four times per second. The bound is below the coordinator's own bound of 30 seconds without an event, so that the
-/// failure names the host.
-const LINK_TIMEOUT: Duration = Duration::from_secs(25);
-
-/// Prepares the socket of a link: small messages are sent at once, and a machine that disappeared without closing the
-/// connection breaks it after [`LINK_TIMEOUT`].
-fn prepare_link(stream: &std::net::TcpStream) -> io::Result<()> {
-    let socket = socket2::SockRef::from(stream);
-    socket.set_tcp_nodelay(true)?;
-    let keepalive = socket2::TcpKeepalive::new().with_time(LINK_TIMEOUT / 2).with_interval(LINK_TIMEOUT / 5);
-    socket.set_tcp_keepalive(&keepalive)?;
-    socket.set_tcp_user_timeout(Some(LINK_TIMEOUT))?;
-    stream.set_write_timeout(Some(LINK_TIMEOUT))
 }
 
 #[cfg(test)]

@@ -4,18 +4,18 @@
 //! The first measurement converts every tick that crosses the link; the second one shows the drift in between.
 
 use std::collections::HashSet;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, ErrorKind, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::mpsc::Sender;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
-use serde::{Deserialize, Serialize};
 
 use super::handshake::{describe_error, greet_host};
 use super::json_lines::{MAX_LINE_BYTES, decode, read_line, write_line};
-use super::{HostFigures, LINK_TIMEOUT, NumberedEvent, prepare_link};
+use super::link::{HostReply, HostRequest, LINK_TIMEOUT, LinkReader, prepare_link};
+use super::{HostFigures, NumberedEvent};
 use crate::clock::{Tick, now};
 use crate::clock_offset::{ClockOffset, RoundTrip};
 use crate::machine::Machine;
@@ -24,42 +24,15 @@ use crate::plan::{Plan, Share, UsageError};
 
 /// Time for the connect to one address of a host.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time in which a host closes its end of the link after a run.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The number of round trips of one measurement of the offset.
 const ROUND_TRIPS: usize = 20;
-
-/// A message to a worker host.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) enum HostRequest {
-    /// Reply with the host's clock.
-    ReadClock,
-    /// Start one worker for each share. Sent once.
-    Start(Vec<(usize, Share)>),
-    /// Send a command to all workers.
-    Command(Command),
-}
-
-/// A message from a worker host. All ticks are those of the host's clock.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) enum HostReply {
-    /// The reply to [`HostRequest::ReadClock`].
-    Clock {
-        /// The tick at which the request was received.
-        received: Tick,
-        /// The tick at which the reply is sent.
-        replied: Tick,
-    },
-    /// An event of a worker.
-    Event(usize, Event),
-}
 
 /// A connection to a worker host that has no shares yet.
 pub(super) struct HostConnection {
     /// The host's address, as the plan names it.
     address: String,
     /// The connection. Writes use the socket below the buffer.
-    input: BufReader<TcpStream>,
+    input: BufReader<LinkReader>,
     /// The connections that the host may open.
     max_connections: usize,
     /// The host's machine.
@@ -73,7 +46,7 @@ pub(super) struct HostLink {
     /// The socket to which commands are written.
     stream: TcpStream,
     /// The thread that forwards the events. It returns the connection when all workers of the host have finished.
-    reader: Option<JoinHandle<Option<BufReader<TcpStream>>>>,
+    reader: Option<JoinHandle<Option<BufReader<LinkReader>>>>,
     /// The offset of the host's clock when the link was made.
     clock: ClockOffset,
     /// The figures of the host.
@@ -91,8 +64,7 @@ impl HostConnection {
         prepare_link(&stream).map_err(failed)?;
         let greeted = greet_host(&stream, plan.hosts.token.as_ref());
         let (max_connections, machine) = greeted.map_err(|problem| anyhow!("worker host {address} {problem}"))?;
-        stream.set_read_timeout(Some(LINK_TIMEOUT)).map_err(failed)?;
-        let mut input = BufReader::new(stream);
+        let mut input = BufReader::new(LinkReader::new(stream).map_err(failed)?);
         let clock = measure_offset(&mut input).map_err(failed)?;
         Ok(Self { address: address.into(), input, max_connections, machine, clock })
     }
@@ -110,8 +82,8 @@ impl HostConnection {
         let offset = self.clock.offset;
         let shifted = shares.iter().map(|(number, share)| (*number, share.clone().shifted(offset))).collect();
         let failed = |error: io::Error| lost(&self.address, &error);
-        write_line(&mut self.input.get_ref(), &HostRequest::Start(shifted)).map_err(failed)?;
-        let stream = self.input.get_ref().try_clone().map_err(failed)?;
+        write_line(&mut self.input.get_ref().stream(), &HostRequest::Start(shifted)).map_err(failed)?;
+        let stream = self.input.get_ref().stream().try_clone().map_err(failed)?;
         let figures = HostFigures {
             address: self.address.clone(),
             machine: self.machine,
@@ -181,7 +153,7 @@ struct EventReader {
 impl EventReader {
     /// Forwards events until all workers of the host have finished, and returns the connection then. When the link ends
     /// before, sends a failure for each worker that has not finished.
-    fn forward_events(mut self, mut input: BufReader<TcpStream>) -> Option<BufReader<TcpStream>> {
+    fn forward_events(mut self, mut input: BufReader<LinkReader>) -> Option<BufReader<LinkReader>> {
         while !self.unfinished.is_empty() {
             if let Err(error) = self.forward_event(&mut input) {
                 let failure = lost(&self.address, &error).to_string();
@@ -195,7 +167,7 @@ impl EventReader {
     }
 
     /// Forwards the next event, with its ticks converted to this machine's clock.
-    fn forward_event(&mut self, input: &mut BufReader<TcpStream>) -> io::Result<()> {
+    fn forward_event(&mut self, input: &mut BufReader<LinkReader>) -> io::Result<()> {
         let HostReply::Event(worker, event) = receive(input)? else { return Err(out_of_turn()) };
         // A number that is not the host's own would count for another host's worker.
         if !self.unfinished.contains(&worker) {
@@ -242,12 +214,12 @@ fn check_target(address: &str, host: SocketAddr, plan: &Plan) -> Result<(), Usag
 }
 
 /// Measures the offset of the host's clock by several round trips.
-fn measure_offset(input: &mut BufReader<TcpStream>) -> io::Result<ClockOffset> {
+fn measure_offset(input: &mut BufReader<LinkReader>) -> io::Result<ClockOffset> {
     let mut round_trips = Vec::with_capacity(ROUND_TRIPS);
     for _ in 0..ROUND_TRIPS {
         let sent = now();
-        write_line(&mut input.get_ref(), &HostRequest::ReadClock)?;
-        let line = read_line(input, MAX_LINE_BYTES)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        write_line(&mut input.get_ref().stream(), &HostRequest::ReadClock)?;
+        let line = read_line(input, MAX_LINE_BYTES)?.ok_or(ErrorKind::UnexpectedEof)?;
         let returned = now();
         let HostReply::Clock { received, replied } = decode(&line)? else { return Err(out_of_turn()) };
         round_trips.push(RoundTrip { sent, received, replied, returned });
@@ -255,8 +227,8 @@ fn measure_offset(input: &mut BufReader<TcpStream>) -> io::Result<ClockOffset> {
     ClockOffset::estimate(&round_trips).ok_or_else(|| io::Error::other("it sent an impossible clock"))
 }
 
-fn receive(input: &mut BufReader<TcpStream>) -> io::Result<HostReply> {
-    decode(&read_line(input, MAX_LINE_BYTES)?.ok_or(io::ErrorKind::UnexpectedEof)?)
+fn receive(input: &mut BufReader<LinkReader>) -> io::Result<HostReply> {
+    decode(&read_line(input, MAX_LINE_BYTES)?.ok_or(ErrorKind::UnexpectedEof)?)
 }
 
 fn out_of_turn() -> io::Error {
@@ -264,9 +236,8 @@ fn out_of_turn() -> io::Error {
 }
 
 /// Closes a connection, and waits until the host has closed its end: the host is free for the next run then.
-fn close(mut input: BufReader<TcpStream>) -> io::Result<()> {
-    input.get_ref().set_read_timeout(Some(CLOSE_TIMEOUT))?;
-    input.get_ref().shutdown(Shutdown::Write)?;
+fn close(mut input: BufReader<LinkReader>) -> io::Result<()> {
+    input.get_ref().stream().shutdown(Shutdown::Write)?;
     input.read(&mut [0]).map(drop)
 }
 
@@ -300,7 +271,7 @@ mod tests {
 
     #[test]
     fn failure_of_a_silent_link_names_the_time_and_the_host() {
-        let error = lost("host:7000", &io::ErrorKind::WouldBlock.into()).to_string();
+        let error = lost("host:7000", &ErrorKind::WouldBlock.into()).to_string();
         assert!(
             error.starts_with("the link to worker host host:7000 ended early (it sent nothing for 25s)"),
             "{error}"
