@@ -64,6 +64,24 @@ impl<const DIGITS: u8> Histogram<DIGITS> {
         self.0.as_ref().map_or(0, |histogram| histogram.value_at_quantile(share))
     }
 
+    /// Returns the number of durations in each bucket. A bucket ends at its bound in microseconds and includes it; the
+    /// last bucket has no bound. Buckets after the last one with a duration are left out.
+    #[must_use]
+    pub fn bucket_counts(&self, bounds: &[u64]) -> Vec<u64> {
+        let mut counts = Vec::new();
+        for recorded in self.0.iter().flat_map(hdrhistogram::Histogram::iter_recorded) {
+            // A value stands for all values that the histogram cannot tell from it: the lowest of them decides.
+            let lowest =
+                self.0.as_ref().map_or(0, |histogram| histogram.lowest_equivalent(recorded.value_iterated_to()));
+            let bucket = bounds.partition_point(|&bound| bound < lowest);
+            if bucket >= counts.len() {
+                counts.resize(bucket + 1, 0);
+            }
+            counts[bucket] += recorded.count_since_last_iteration();
+        }
+        counts
+    }
+
     /// Returns points for a plot, at rising density towards 1: a share, and the microseconds that it does not exceed.
     #[must_use]
     pub fn curve(&self) -> Vec<(f64, u64)> {
@@ -144,6 +162,18 @@ mod tests {
         assert_eq!((back.count(), back.percentiles()), (2000, thousand().percentiles()));
         let empty: Histogram<3> = serde_json::from_str("\"\"").unwrap();
         assert_eq!((empty.count(), empty.percentiles()), (0, Percentiles::default()));
+    }
+
+    #[test]
+    fn bucket_includes_its_bound() {
+        let mut histogram = Histogram::<2>::default();
+        assert!(histogram.bucket_counts(&[10, 100]).is_empty());
+        for (us, count) in [(1, 1), (10, 2), (11, 4), (100, 8)] {
+            histogram.record(us * 1000, count);
+        }
+        assert_eq!(histogram.bucket_counts(&[10, 100, 1000]), [3, 12]);
+        histogram.record(5_000_000_000, 16);
+        assert_eq!(histogram.bucket_counts(&[10, 100, 1000]), [3, 12, 0, 16]);
     }
 
     #[test]

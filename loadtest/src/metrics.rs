@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{SECOND, Tick};
 use crate::histogram::Histogram;
 
+/// Seconds of sending for which figures are kept: one day.
+pub const MAX_SECONDS: usize = 24 * 3600;
+
 /// All counters. The counters of several workers are added field by field.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
@@ -162,7 +165,7 @@ impl Metrics {
             self.latency.record(latency, count);
         }
         let second = usize::try_from(now.saturating_sub(self.start) / SECOND).unwrap_or(usize::MAX);
-        if second < 24 * 3600 {
+        if second < MAX_SECONDS {
             if second >= self.seconds.len() {
                 self.seconds.resize_with(second + 1, SecondMetrics::default);
             }
