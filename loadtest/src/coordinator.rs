@@ -28,8 +28,15 @@ pub struct ProgressSnapshot {
     pub connections: u64,
     /// The sum of all workers' progress, with the highest of their percentiles.
     pub progress: WorkerProgress,
-    /// Seconds since sending started, and its planned seconds; `None` before.
+    /// Seconds since sending started, and its planned seconds, warm-up included; `None` before. A run that a number of
+    /// lines ends has no planned seconds: they are 0.
     pub sending: Option<(f64, f64)>,
+    /// Seconds of warm-up at the start of sending.
+    pub warmup: f64,
+    /// Lines that all rooms send, where their number ends the run.
+    pub planned_lines: Option<u64>,
+    /// Whether the members have been told to leave.
+    pub leaving: bool,
 }
 
 /// The raw data of a run.
@@ -89,6 +96,8 @@ struct Coordinator<'a> {
     drained: usize,
     /// The tick at which sending started.
     sending_since: Option<Tick>,
+    /// Whether the members have been told to leave.
+    leaving: bool,
 }
 
 /// Runs a plan to its end. A run that fails still returns its measurements.
@@ -113,6 +122,7 @@ pub fn run(plan: &Plan, server: Option<&Process>, on_progress: &mut dyn FnMut(&P
         all_joined: 0,
         drained: 0,
         sending_since: None,
+        leaving: false,
     };
     let mut segments = None;
     if coordinator.wait_for_all(|coordinator| coordinator.all_joined) {
@@ -120,6 +130,7 @@ pub fn run(plan: &Plan, server: Option<&Process>, on_progress: &mut dyn FnMut(&P
         segments = coordinator.run_sending(&mut samples);
     }
     let interrupted = interrupt::caught_signal();
+    coordinator.leaving = true;
     coordinator.worker_pool.broadcast(Command::Leave);
     while coordinator.reports.len() < coordinator.worker_pool.workers() && coordinator.handle_next_event() {}
     samples.after_leaves = sample(server);
@@ -172,18 +183,18 @@ impl Coordinator<'_> {
     }
 
     fn progress_snapshot(&self) -> ProgressSnapshot {
-        let progress = self.progress.iter().fold(WorkerProgress::default(), |sum, one| WorkerProgress {
-            joined: sum.joined + one.joined,
-            sent: sum.sent + one.sent,
-            delivered: sum.delivered + one.delivered,
-            p99: sum.p99.max(one.p99),
-        });
-        let length = match self.plan.stop {
-            Stop::After(duration) => (self.plan.warmup + duration).as_secs_f64(),
-            Stop::Lines(_) => 0.0,
+        let (length, planned_lines) = match self.plan.stop {
+            Stop::After(duration) => ((self.plan.warmup + duration).as_secs_f64(), None),
+            Stop::Lines(lines) => (0.0, Some(lines.saturating_mul(self.plan.rooms as u64))),
         };
-        let sending = self.sending_since.map(|start| (now().saturating_sub(start) as f64 / SECOND as f64, length));
-        ProgressSnapshot { connections: self.plan.connections as u64, progress, sending }
+        ProgressSnapshot {
+            connections: self.plan.connections as u64,
+            progress: self.progress.iter().fold(WorkerProgress::default(), WorkerProgress::with),
+            sending: self.sending_since.map(|start| (now().saturating_sub(start) as f64 / SECOND as f64, length)),
+            warmup: self.plan.warmup.as_secs_f64(),
+            planned_lines,
+            leaving: self.leaving,
+        }
     }
 
     /// Runs the phase of sending, and samples the server's process at both ends of the window. Returns the segments

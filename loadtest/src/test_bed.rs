@@ -10,7 +10,7 @@ use crate::coordinator::{self, RunRecord};
 use crate::plan::Plan;
 use crate::probe::probe;
 use crate::process::Process;
-use crate::progress::ProgressDisplay;
+use crate::progress::{ProgressDisplay, ProgressMode};
 use crate::server::Server;
 use crate::test_result::TestResult;
 use crate::verdict::VerdictKind;
@@ -78,7 +78,7 @@ impl TestBed {
         plan.check()?;
         open_files::check_plan(plan, self.max_connections)?;
         probe(plan)?;
-        let mut progress = ProgressDisplay::new();
+        let mut progress = ProgressDisplay::new(ProgressMode::of_stderr());
         let mut run: RunRecord =
             coordinator::run(plan, self.process.as_ref(), &mut |snapshot| progress.show(snapshot))?;
         progress.clear();

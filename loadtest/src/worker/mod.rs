@@ -208,13 +208,8 @@ impl<'a> Worker<'a> {
         let now = now();
         if now >= self.last_progress + PROGRESS_INTERVAL {
             self.last_progress = now;
-            let counters = &self.report.metrics.counters;
-            (self.send_event)(Event::Progress(WorkerProgress {
-                joined: counters.joined,
-                sent: self.rooms.iter().map(Room::lines_sent).sum(),
-                delivered: counters.delivered,
-                p99: self.report.metrics.latency.quantile(0.99),
-            }));
+            let sent = self.rooms.iter().map(Room::lines_sent).sum();
+            (self.send_event)(Event::Progress(WorkerProgress::new(&self.report.metrics, sent, now)));
         }
     }
 
