@@ -94,7 +94,7 @@ fn run_zoo(args: &ZooArgs, common: &CommonArgs) -> Result<u8> {
     let table = zoo::render_table(&result);
     print(&table);
     write_json(common, &result)?;
-    let svg = result.soak.as_ref().map_or_else(|| zoo::latency_plot(&result), zoo::soak_plot)?;
+    let svg = result.soak.as_ref().map_or_else(|| zoo::latency_plot(&result), zoo::soak_plot);
     if let Some(path) = &args.plot {
         write_file(path, &svg)?;
     }
@@ -138,7 +138,7 @@ fn write_results(common: &CommonArgs, result: &TestResult) -> Result<u8> {
     print(&table::render(result));
     write_json(common, result)?;
     if let Some(path) = &common.report {
-        write_file(path, &html_report::render(result)?)?;
+        write_file(path, &html_report::render(result))?;
     }
     Ok(result.verdict.exit_code())
 }

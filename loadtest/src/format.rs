@@ -1,5 +1,7 @@
 //! Numbers as text for people: counts, SI prefixes, bytes and durations.
 
+use std::time::Duration;
+
 /// Returns `part / whole`, and 0 where `whole` is 0.
 #[must_use]
 pub fn ratio(part: u64, whole: u64) -> f64 {
@@ -60,6 +62,13 @@ pub fn micros(us: u64) -> String {
     }
 }
 
+/// Returns a fractional number of microseconds in the unit that fits, for the labels of an axis.
+#[must_use]
+pub fn micros_label(us: f64) -> String {
+    let time = Duration::try_from_secs_f64(us / 1e6).unwrap_or_default();
+    micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +82,7 @@ mod tests {
         assert_eq!(bytes(1536.0), "1.50 KiB");
         assert_eq!(micros(980), "980 µs");
         assert_eq!(micros(12_300), "12.3 ms");
+        assert_eq!((micros_label(2000.0), micros_label(f64::NAN)), ("2 ms".into(), "0 µs".into()));
         assert!((ratio(1, 0)).abs() < f64::EPSILON);
     }
 }

@@ -12,6 +12,7 @@ use crate::machine::Machine;
 use crate::metrics::Counters;
 use crate::plan::{Pacing, Plan, Stop};
 use crate::process;
+use crate::timeline::{LATENCY_BOUNDS_US, TimelineSecond, timeline};
 
 /// The outcome of one run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -55,6 +56,10 @@ pub struct Outcome {
     pub limit: Option<Limit>,
     /// The figures of each second.
     pub timeline: Vec<TimelineSecond>,
+    /// The bounds of `latency_buckets` in `timeline`: the longest latency of each bucket but the last, which has no
+    /// bound.
+    #[serde(default)]
+    pub latency_bounds_us: Vec<u64>,
     /// Points of the latency plot: a share of the deliveries, and the microseconds that it does not exceed.
     pub latency_curve: Vec<(f64, u64)>,
     /// The steps of `step`.
@@ -122,17 +127,6 @@ pub struct GeneratorFigures {
     pub saturated: bool,
 }
 
-/// The figures of one second of sending.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct TimelineSecond {
-    /// Deliveries received.
-    pub delivered: u64,
-    /// The median of their latency in microseconds.
-    pub p50: u64,
-    /// The 99th percentile of their latency in microseconds.
-    pub p99: u64,
-}
-
 /// The figures of one step of `step`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Step {
@@ -173,7 +167,8 @@ impl Outcome {
             ended_in_warmup: (counters.sent > 0 && run.window == 0).then(|| run.sending_time as f64 / SECOND as f64),
             refusal: run.refusal.clone(),
             generator: generator_figures(run),
-            timeline: timeline(run),
+            timeline: timeline(&run.metrics),
+            latency_bounds_us: LATENCY_BOUNDS_US.into(),
             latency_curve: run.metrics.latency.curve(),
             counters,
             ..Self::default()
@@ -243,18 +238,6 @@ fn server_figures(samples: &ServerSamples, run: &RunRecord) -> ServerFigures {
         writes,
         lines_per_write: writes.filter(|_| delivered > 0).map(|writes| ratio(delivered, writes)),
     }
-}
-
-fn timeline(run: &RunRecord) -> Vec<TimelineSecond> {
-    let second = |second: &crate::metrics::SecondMetrics| TimelineSecond {
-        delivered: second.delivered,
-        p50: second.latency.quantile(0.5),
-        p99: second.latency.quantile(0.99),
-    };
-    // Deliveries after the window fill only a part of a second, so their second is left out.
-    let whole = run.metrics.window.1.saturating_sub(run.metrics.start) / SECOND;
-    let whole = usize::try_from(whole).unwrap_or(usize::MAX).max(1);
-    run.metrics.seconds.iter().take(whole).map(second).collect()
 }
 
 /// Returns every parameter of a plan under the name of its option.
