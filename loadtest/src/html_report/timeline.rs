@@ -52,7 +52,7 @@ pub(super) fn section(outcome: &Outcome) -> String {
         &[series("p50", &stretches, |stretch| us(stretch.p50)), series("p99", &stretches, |stretch| us(stretch.p99))],
     );
     format!(
-        "<h2>Timeline</h2>\n{note}{}{}{}<p class=\"note\">A second without a measured latency is a gap.</p>\n{}",
+        "<h2>Timeline</h2>\n{note}{}{}{}<p class=\"note\">The warm-up is included. A second without a measured latency is a gap.</p>\n{}",
         figure(&rate),
         figure(&latency),
         heat_map_figure(outcome, x, &stretches),

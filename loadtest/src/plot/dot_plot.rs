@@ -49,7 +49,9 @@ pub fn dot_plot(title: &str, axis: &Axis<'_>, names: &[&str], series: &[Dots<'_>
     frame.draw(&mut svg);
     for (index, dots) in dots.iter().enumerate() {
         let class = format!("plot-dot {}", color(dot_color(index)));
-        dots.iter().for_each(|&dot| svg.circle(&class, frame.point(dot), RADIUS));
+        for &dot in dots {
+            svg.circle(&class, frame.point(dot), RADIUS);
+        }
     }
     svg.finish()
 }

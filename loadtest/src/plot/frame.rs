@@ -73,7 +73,7 @@ impl<'a> Frame<'a> {
         let first = if title.is_empty() { 0.0 } else { LINE + 6.0 };
         let name_end = EDGE + text_width(y.name) + SAMPLE.1;
         let (key, rows) = place_key(entries, (name_end, SIZE.0 - EDGE), first + LINE);
-        let top = first + rows as f64 * LINE + 12.0;
+        let top = first + rows as f64 * LINE + 16.0;
         // The names of rows may be longer than numbers.
         let labels = y.marks.iter().map(|&mark| text_width(&(y.label)(mark)) + 2.0 * EDGE).fold(LABELS, f64::max);
         Self {
@@ -135,7 +135,8 @@ impl<'a> Frame<'a> {
 }
 
 /// Returns the positions of a key's entries between two edges, in as many rows as they need, and the number of rows; at
-/// least one row, which the vertical axis' name shares. A row ends at the right edge.
+/// least one row, which the vertical axis' name shares. Rows start at the left edge, since a narrow window shows the left
+/// part of a plot first.
 fn place_key<'a>(
     entries: &'a [KeyEntry<'a>],
     (left, right): (f64, f64),
@@ -153,8 +154,8 @@ fn place_key<'a>(
         }
     }
     let mut key = Vec::new();
-    for (index, (row, used)) in rows.iter().enumerate() {
-        let mut x = right - used;
+    for (index, (row, _)) in rows.iter().enumerate() {
+        let mut x = left;
         for entry in row {
             key.push(((x, first + index as f64 * LINE), *entry));
             x += width(entry);

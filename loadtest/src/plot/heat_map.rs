@@ -95,8 +95,9 @@ fn level(share: f64) -> usize {
     LEVELS.iter().rposition(|level| share >= level.0).unwrap_or(0)
 }
 
+/// Returns the opacity of a level. The differences rise, since the eye tells faint colors apart more easily.
 fn opacity(level: usize) -> f64 {
-    (level + 1) as f64 / LEVELS.len() as f64
+    ((level + 1) as f64 / LEVELS.len() as f64).powf(1.5)
 }
 
 /// Returns the heat map in words: its size, its range of values, and the number of empty columns.
@@ -108,7 +109,7 @@ fn description(map: &HeatMap<'_>, columns: &[Column]) -> String {
         format!(" The values lie between {} and {}.", label(low), label(high))
     });
     format!(
-        "{} by {}: a darker cell holds a larger share of its column. {} columns, {empty} without a value.{range}",
+        "{} by {}: a stronger color shows a larger share of the column. {} columns, {empty} without a value.{range}",
         map.y.name,
         map.x.name,
         columns.len()
@@ -140,7 +141,7 @@ mod tests {
     #[test]
     fn cells_have_the_opacity_of_their_share() {
         let svg = heat_map(&map(), &[column(0, &[0, 50, 50]), column(1, &[]), column(2, &[1, 0, 99])]);
-        assert_eq!(cells(&svg), [("0.5".to_owned(), 1), ("1".to_owned(), 3)]);
+        assert_eq!(cells(&svg), [("0.35".to_owned(), 1), ("1".to_owned(), 3)]);
         assert!(svg.contains("3 columns, 1 without a value. The values lie between 1.0 and 1000.0."), "{svg}");
     }
 

@@ -53,7 +53,9 @@ fn draw_line(svg: &mut Svg, frame: &Frame<'_>, line: &[(f64, f64)], color: &str)
             svg.polyline(&format!("plot-line {color}"), &points);
         }
         if points.len() == 1 || line.len() <= DOTTED_POINTS {
-            points.iter().for_each(|&point| svg.circle(&format!("plot-dot {color}"), point, RADIUS));
+            for &point in &points {
+                svg.circle(&format!("plot-dot {color}"), point, RADIUS);
+            }
         }
     }
 }
@@ -77,7 +79,7 @@ fn description(axes: &Axes<'_>, series: &[Series]) -> String {
             }
             _ => write!(text, " {name}: no points"),
         };
-        text.push_str(&if gaps > 0 { format!(", {gaps} without a value.") } else { ".".into() });
+        let _ = if gaps > 0 { write!(text, ", {gaps} without a value.") } else { write!(text, ".") };
     }
     text
 }
