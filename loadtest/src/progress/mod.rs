@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::clock::{SECOND, Tick, now};
 use crate::coordinator::ProgressSnapshot;
+use crate::interrupt;
 
 mod phase;
 mod recent;
@@ -74,13 +75,13 @@ impl ProgressDisplay {
         Self { mode, terminal, started, next, recent: RecentSeconds::default() }
     }
 
-    /// Shows a snapshot, unless another one was shown recently.
+    /// Shows a snapshot, unless another one was shown recently or a signal has ended the run.
     pub fn show(&mut self, snapshot: &ProgressSnapshot) {
         let now = now();
         if let Some((elapsed, _)) = snapshot.sending {
             self.recent.record(elapsed, snapshot.progress.delivered, snapshot.progress.last_p99);
         }
-        if now < self.next {
+        if now < self.next || interrupt::caught_signal().is_some() {
             return;
         }
         let elapsed = now.saturating_sub(self.started) as f64 / SECOND as f64;
@@ -100,8 +101,13 @@ impl ProgressDisplay {
         }
     }
 
-    /// Removes the view from the terminal.
+    /// Removes the view from the terminal. After a signal the view stays: a terminal writes `^C` after the view, which
+    /// moves the cursor away from the place from which the view could be removed.
     pub fn clear(&self) {
+        if self.mode == ProgressMode::Terminal && interrupt::caught_signal().is_some() {
+            self.terminal.set_draw_target(ProgressDrawTarget::hidden());
+            eprintln!();
+        }
         self.terminal.finish_and_clear();
     }
 }
