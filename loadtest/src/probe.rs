@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 
 use anyhow::{Context, Result, bail};
 
+use crate::format::escape_controls;
 use crate::plan::{Plan, UsageError};
 use crate::protocol::{Frame, ProtocolKind};
 
@@ -67,6 +68,8 @@ pub fn probe(plan: &Plan) -> Result<()> {
     bail!("{target} does not speak --protocol {kind}: it sent `{}`", first_line(&received))
 }
 
+/// Returns the start of the first received line, with its control characters escaped.
 fn first_line(received: &[u8]) -> String {
-    String::from_utf8_lossy(received).lines().next().unwrap_or_default().chars().take(80).collect()
+    let text = String::from_utf8_lossy(received);
+    escape_controls(&text.lines().next().unwrap_or_default().chars().take(80).collect::<String>())
 }

@@ -3,6 +3,7 @@
 use super::order::ReceivedLine;
 use super::{Received, Room, ServerFault};
 use crate::clock::Tick;
+use crate::format::escape_controls;
 use crate::metrics::Metrics;
 use crate::protocol::Frame;
 
@@ -93,7 +94,7 @@ impl Room {
 
     /// Processes a frame that is not a line.
     fn handle_frame(&mut self, member: usize, frame: &Frame<'_>, metrics: &mut Metrics, received: &mut Received) {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).chars().take(80).collect::<String>();
+        let text = |bytes: &[u8]| escape_controls(&String::from_utf8_lossy(bytes).chars().take(80).collect::<String>());
         match frame {
             Frame::Ready => received.ready = true,
             Frame::Entered => received.entered |= self.mark_joined(member),
