@@ -17,16 +17,16 @@ const WORK: [&str; 15] = [
     "connections",
     "rooms",
     "senders",
-    "size",
-    "rate",
+    "size_bytes",
+    "lines_per_second_per_room",
     "in_flight",
-    "duration",
+    "duration_seconds",
     "lines",
-    "read_every",
-    "until_p99",
+    "read_every_seconds",
+    "until_p99_seconds",
     "raise",
-    "more",
-    "first_rate",
+    "more_percent",
+    "first_lines_per_second_per_room",
     "first_connections",
     "first_rooms",
 ];
@@ -74,7 +74,8 @@ pub fn compare(first: &TestResult, second: &TestResult) -> Result<String> {
     for key in WORK {
         let (a, b) = (value(first, key), value(second, key));
         // In `step`, these parameters are a result of the run.
-        let reached = first.outcome.scenario == "step" && ["rate", "connections", "rooms"].contains(&key);
+        let reached =
+            first.outcome.scenario == "step" && ["lines_per_second_per_room", "connections", "rooms"].contains(&key);
         if a != b && !reached {
             return Err(different_work(&format!("{key} is {a} and {b}")));
         }

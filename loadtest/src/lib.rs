@@ -55,6 +55,7 @@ pub mod table;
 pub mod test_bed;
 pub mod test_result;
 mod thread_usage;
+mod unmeasured;
 pub mod verdict;
 mod worker;
 pub mod worker_pool;

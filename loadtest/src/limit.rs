@@ -24,6 +24,7 @@ const SOURCES: u8 = 8;
 
 /// The cost of bare writes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Limit {
     /// Sockets that are written to in turn.
     pub sockets: usize,

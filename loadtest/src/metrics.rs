@@ -7,6 +7,7 @@ use crate::histogram::Histogram;
 
 /// All counters. The counters of several workers are added field by field.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Counters {
     /// Lines sent.
     pub sent: u64,
@@ -137,6 +138,11 @@ pub struct Metrics {
     pub window: (Tick, Tick),
 }
 
+/// A second in which nothing was delivered.
+const EMPTY_SECOND: &SecondMetrics = &SecondMetrics { delivered: 0, latency: Histogram::EMPTY };
+/// Seconds that are recorded; later ones are not.
+const MAX_SECONDS: usize = 24 * 3600;
+
 impl Metrics {
     /// Sets the start of the seconds and the measured window.
     pub fn set_window(&mut self, start: Tick, window: (Tick, Tick)) {
@@ -162,7 +168,7 @@ impl Metrics {
             self.latency.record(latency, count);
         }
         let second = usize::try_from(now.saturating_sub(self.start) / SECOND).unwrap_or(usize::MAX);
-        if second < 24 * 3600 {
+        if second < MAX_SECONDS {
             if second >= self.seconds.len() {
                 self.seconds.resize_with(second + 1, SecondMetrics::default);
             }
@@ -172,6 +178,18 @@ impl Metrics {
                 second.latency.record(latency, count);
             }
         }
+    }
+
+    /// Returns the metrics of each whole second from the first line to the end of the window, those without a delivery
+    /// included. Deliveries after the window fill only a part of a second, so their second is left out.
+    pub fn whole_seconds(&self) -> impl Iterator<Item = &SecondMetrics> {
+        let count = match self.window.1 {
+            _ if self.counters.sent == 0 => 0,
+            // A worker that failed did not close its window, and a run that ended in the warm-up did not open it.
+            end if end == Tick::MAX || end <= self.window.0 => self.seconds.len(),
+            end => usize::try_from(end.saturating_sub(self.start) / SECOND).unwrap_or(usize::MAX).max(1),
+        };
+        (0..count.min(MAX_SECONDS)).map(move |second| self.seconds.get(second).unwrap_or(EMPTY_SECOND))
     }
 
     /// Records a read of some bytes.
@@ -206,6 +224,21 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whole_seconds_include_those_without_a_delivery() {
+        let mut metrics = Metrics::default();
+        assert_eq!(metrics.whole_seconds().count(), 0, "no line was sent");
+        metrics.counters.sent = 3;
+        metrics.set_window(SECOND, (SECOND, 5 * SECOND + 1));
+        metrics.record_deliveries(SECOND + 1, SECOND, 3, true);
+        metrics.record_deliveries(3 * SECOND + 1, SECOND, 4, true);
+        metrics.record_deliveries(6 * SECOND, SECOND, 5, true);
+        let delivered: Vec<u64> = metrics.whole_seconds().map(|second| second.delivered).collect();
+        assert_eq!(delivered, [3, 0, 4, 0]);
+        metrics.window = (9 * SECOND, 9 * SECOND);
+        assert_eq!(metrics.whole_seconds().count(), 6, "the run ended in the warm-up");
+    }
 
     #[test]
     fn every_counter_is_added() {

@@ -6,20 +6,23 @@ use serde_json::{Map, Value, json};
 use crate::clock::SECOND;
 use crate::coordinator::{RunRecord, ServerSamples};
 use crate::format::ratio;
-use crate::histogram::Percentiles;
+use crate::histogram::{DEFAULT_QUANTILES, Percentiles, QuantileValue};
 use crate::limit::Limit;
 use crate::machine::Machine;
-use crate::metrics::Counters;
+use crate::metrics::{Counters, Metrics};
 use crate::plan::{Pacing, Plan, Stop};
 use crate::process;
 
 /// The outcome of one run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Outcome {
     /// The generator's version.
     pub version: String,
     /// The scenario's name.
     pub scenario: String,
+    /// The server's name and version, where it was spawned and printed them.
+    pub server_version: Option<String>,
     /// Every parameter of the run.
     pub parameters: Map<String, Value>,
     /// The machine of the run.
@@ -30,17 +33,22 @@ pub struct Outcome {
     /// Length of the measured window in seconds.
     pub window_seconds: f64,
     /// Seconds from the first line to the end of a run that ended during the warm-up.
-    #[serde(default)]
+    #[serde(rename = "ended_in_warmup_seconds")]
     pub ended_in_warmup: Option<f64>,
     /// The server's text at its first refusal.
-    #[serde(default)]
     pub refusal: Option<String>,
-    /// Deliveries per second in the window.
+    /// Deliveries per second in the window; null in JSON where no window was measured.
+    #[serde(deserialize_with = "crate::unmeasured::deserialize")]
+    #[cfg_attr(test, schemars(with = "Option<f64>"))]
     pub deliveries_per_second: f64,
-    /// Bytes received per second in the window.
+    /// Bytes received per second in the window; null in JSON where no window was measured.
+    #[serde(deserialize_with = "crate::unmeasured::deserialize")]
+    #[cfg_attr(test, schemars(with = "Option<f64>"))]
     pub bytes_per_second: f64,
     /// Time from a line's planned time to its arrival at a member.
     pub latency_us: Percentiles,
+    /// The quantiles of that latency that the options name.
+    pub percentiles: Vec<QuantileValue>,
     /// Time from a line's planned time to its write to the socket: the generator's own delay.
     pub send_lag_us: Percentiles,
     /// The phase of joining.
@@ -56,13 +64,18 @@ pub struct Outcome {
     /// The figures of each second.
     pub timeline: Vec<TimelineSecond>,
     /// Points of the latency plot: a share of the deliveries, and the microseconds that it does not exceed.
+    #[serde(rename = "latency_curve_us")]
     pub latency_curve: Vec<(f64, u64)>,
     /// The steps of `step`.
     pub steps: Vec<Step>,
+    /// The recorded histograms, which other files than the JSON hold.
+    #[serde(skip)]
+    pub metrics: Metrics,
 }
 
 /// The figures of joining or leaving.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PhaseFigures {
     /// The number of members.
     pub count: u64,
@@ -78,15 +91,17 @@ pub struct PhaseFigures {
 
 /// The figures of the server's process.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ServerFigures {
     /// CPU seconds in the measured window.
     pub cpu_seconds: f64,
     /// CPU seconds per second of the window.
     pub cpu_share: f64,
     /// Seconds in which threads of the server were ready without a CPU, per second of the window.
-    #[serde(default)]
     pub waited_share: f64,
-    /// CPU nanoseconds per delivery in the window.
+    /// CPU nanoseconds per delivery in the window; null in JSON without a delivery.
+    #[serde(with = "crate::unmeasured")]
+    #[cfg_attr(test, schemars(with = "Option<f64>"))]
     pub cpu_ns_per_delivery: f64,
     /// Resident memory at the end of the window.
     pub rss_bytes: u64,
@@ -104,19 +119,23 @@ pub struct ServerFigures {
 
 /// The figures of the generator in the measured window.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GeneratorFigures {
     /// CPU seconds of all workers.
     pub cpu_seconds: f64,
     /// CPU time of the busiest worker as a share of the window.
     pub cpu_share: f64,
-    /// CPU nanoseconds per delivery.
+    /// CPU nanoseconds per delivery; null in JSON without a delivery.
+    #[serde(with = "crate::unmeasured")]
+    #[cfg_attr(test, schemars(with = "Option<f64>"))]
     pub cpu_ns_per_delivery: f64,
     /// The largest share of the window in which a worker was ready without a CPU.
     pub waited_share: f64,
     /// The largest share of the window in which a worker computed or was ready without a CPU.
-    #[serde(default)]
     pub busy_share: f64,
-    /// Deliveries per read.
+    /// Deliveries per read; null in JSON without a delivery.
+    #[serde(with = "crate::unmeasured")]
+    #[cfg_attr(test, schemars(with = "Option<f64>"))]
     pub lines_per_read: f64,
     /// Whether the generator was the bottleneck. The figures do not describe the server then.
     pub saturated: bool,
@@ -124,21 +143,28 @@ pub struct GeneratorFigures {
 
 /// The figures of one second of sending.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TimelineSecond {
     /// Deliveries received.
     pub delivered: u64,
-    /// The median of their latency in microseconds.
+    /// The median of their latency in microseconds; null in JSON where no latency was recorded.
+    #[serde(rename = "p50_us", with = "crate::unmeasured")]
+    #[cfg_attr(test, schemars(with = "Option<u64>"))]
     pub p50: u64,
-    /// The 99th percentile of their latency in microseconds.
+    /// The 99th percentile of their latency in microseconds; null in JSON where no latency was recorded.
+    #[serde(rename = "p99_us", with = "crate::unmeasured")]
+    #[cfg_attr(test, schemars(with = "Option<u64>"))]
     pub p99: u64,
 }
 
 /// The figures of one step of `step`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Step {
     /// Connections.
     pub connections: u64,
     /// Lines per second in each room.
+    #[serde(rename = "lines_per_second_per_room")]
     pub rate_per_room: f64,
     /// Deliveries per second.
     pub deliveries_per_second: f64,
@@ -147,7 +173,6 @@ pub struct Step {
     /// CPU nanoseconds of the server per delivery, where its process is known.
     pub cpu_ns_per_delivery: Option<f64>,
     /// The reason that the step is not good; empty for a good step.
-    #[serde(rename = "trouble")]
     pub problem: String,
 }
 
@@ -167,6 +192,7 @@ impl Outcome {
             deliveries_per_second: per_second(counters.window_delivered),
             bytes_per_second: per_second(counters.window_bytes),
             latency_us: run.metrics.latency.percentiles(),
+            percentiles: run.metrics.latency.quantile_values(&DEFAULT_QUANTILES),
             send_lag_us: run.metrics.send_lag.percentiles(),
             join: phase_figures(counters.joined, run.joining),
             leave: phase_figures(counters.left, run.leaving),
@@ -188,9 +214,7 @@ impl Outcome {
         }
         outcome
     }
-}
 
-impl Outcome {
     /// Returns the planned number of connections.
     #[must_use]
     pub fn connections(&self) -> u64 {
@@ -251,13 +275,10 @@ fn timeline(run: &RunRecord) -> Vec<TimelineSecond> {
         p50: second.latency.quantile(0.5),
         p99: second.latency.quantile(0.99),
     };
-    // Deliveries after the window fill only a part of a second, so their second is left out.
-    let whole = run.metrics.window.1.saturating_sub(run.metrics.start) / SECOND;
-    let whole = usize::try_from(whole).unwrap_or(usize::MAX).max(1);
-    run.metrics.seconds.iter().take(whole).map(second).collect()
+    run.metrics.whole_seconds().map(second).collect()
 }
 
-/// Returns every parameter of a plan under the name of its option.
+/// Returns every parameter of a plan under the name of its option, followed by its unit.
 fn parameters(plan: &Plan) -> Map<String, Value> {
     let (rate, window) = match plan.pacing {
         Pacing::Quiet => (Value::Null, Value::Null),
@@ -270,10 +291,10 @@ fn parameters(plan: &Plan) -> Map<String, Value> {
     };
     let value = json!({
         "target": plan.target.to_string(), "protocol": plan.protocol,
-        "connections": plan.connections, "rooms": plan.rooms, "senders": plan.senders, "size": plan.size,
-        "rate": rate, "in_flight": window, "duration": duration, "lines": lines,
-        "warmup": plan.warmup.as_secs_f64(), "read_every": plan.read_every.as_secs_f64(),
-        "patience": plan.patience.as_secs_f64(),
+        "connections": plan.connections, "rooms": plan.rooms, "senders": plan.senders, "size_bytes": plan.size,
+        "lines_per_second_per_room": rate, "in_flight": window, "duration_seconds": duration, "lines": lines,
+        "warmup_seconds": plan.warmup.as_secs_f64(), "read_every_seconds": plan.read_every.as_secs_f64(),
+        "patience_seconds": plan.patience.as_secs_f64(),
         "connecting": plan.connecting, "sources": plan.sources, "first_room": plan.first_room, "threads": plan.threads, "processes": plan.processes,
     });
     value.as_object().cloned().unwrap_or_default()

@@ -49,18 +49,18 @@ pub fn run(args: &StepArgs, first: Plan, run: &mut dyn FnMut(&Plan) -> Result<Te
     }
     let mut result = best.unwrap_or_default();
     result.verdict = ramp_verdict(args, &result, &steps, failure);
-    for key in ["rate", "connections", "rooms"] {
+    for key in ["lines_per_second_per_room", "connections", "rooms"] {
         result
             .outcome
             .parameters
             .insert(format!("first_{key}"), first_parameters.get(key).cloned().unwrap_or_default());
     }
-    result.outcome.parameters.insert("until_p99".into(), args.until_p99.as_secs_f64().into());
+    result.outcome.parameters.insert("until_p99_seconds".into(), args.until_p99.as_secs_f64().into());
     result
         .outcome
         .parameters
         .insert("raise".into(), if args.raise == Raise::Rate { "rate" } else { "connections" }.into());
-    result.outcome.parameters.insert("more".into(), args.more.into());
+    result.outcome.parameters.insert("more_percent".into(), args.more.into());
     result.outcome.steps = steps;
     Ok(result)
 }

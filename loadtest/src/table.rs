@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::format::{bytes, micros, si, thousands};
+use crate::histogram::Percentiles;
 use crate::limit::Limit;
 use crate::metrics::Counters;
 use crate::outcome::{Outcome, PhaseFigures, ServerFigures, Step};
@@ -70,10 +71,10 @@ pub fn heading(outcome: &Outcome) -> String {
     let names = [("connections", " connections"), ("rooms", " rooms"), ("senders", " senders a room")];
     let parts = names.into_iter().filter_map(|(key, name)| value(key).map(|value| format!("{value}{name}")));
     let rest = [
-        ("rate", " lines/s a room"),
+        ("lines_per_second_per_room", " lines/s a room"),
         ("in_flight", " lines in flight a room"),
-        ("size", " bytes a line"),
-        ("duration", " s"),
+        ("size_bytes", " bytes a line"),
+        ("duration_seconds", " s"),
     ];
     let rest = rest.into_iter().filter_map(|(key, name)| value(key).map(|value| format!("{value}{name}")));
     text.push_str(": ");
@@ -90,7 +91,7 @@ fn phase_row(table: &mut Table, name: &str, phase: &PhaseFigures) {
     }
     let (count, rate) = (thousands(phase.count), si(phase.per_second));
     let mut text = format!("{count} in {:.2} s ({rate}/s)", phase.seconds);
-    if phase.latency_us.max > 0 {
+    if phase.latency_us.count > 0 {
         let took = &phase.latency_us;
         let _ = write!(text, ", each p50 {} p99 {}", micros(took.p50), micros(took.p99));
     }
@@ -114,13 +115,23 @@ fn sending_rows(table: &mut Table, outcome: &Outcome) {
     }
     let (rate, volume) = (si(outcome.deliveries_per_second), bytes(outcome.bytes_per_second));
     table.row("throughput", &format!("{rate} deliveries/s, {volume}/s over {:.1} s", outcome.window_seconds));
-    let took = &outcome.latency_us;
-    let figures = [took.p50, took.p90, took.p99, took.p999, took.max].map(micros);
-    let [p50, p90, p99, p999, max] = figures;
-    table.row("latency", &format!("p50 {p50}  p90 {p90}  p99 {p99}  p99.9 {p999}  max {max}"));
-    if outcome.parameters.get("read_every").and_then(serde_json::Value::as_f64).is_some_and(|every| every > 0.0) {
+    table.row("latency", &latency_text(outcome));
+    if outcome.parameters.get("read_every_seconds").and_then(serde_json::Value::as_f64).is_some_and(|every| every > 0.0)
+    {
         table.row("", "(latency of the members that are read immediately: see --read-every)");
     }
+}
+
+/// Returns the quantiles that the options name, and the maximum.
+fn latency_text(outcome: &Outcome) -> String {
+    if outcome.latency_us.count == 0 {
+        return "not measured: no line that was planned within the window arrived".into();
+    }
+    let mut text = String::new();
+    for value in &outcome.percentiles {
+        let _ = write!(text, "{} {}  ", value.quantile, micros(value.value_us.unwrap_or(0)));
+    }
+    text + &format!("max {}", micros(outcome.latency_us.max))
 }
 
 fn check_rows(table: &mut Table, counters: &Counters) {
@@ -184,8 +195,8 @@ fn generator_rows(table: &mut Table, outcome: &Outcome) {
             "busiest thread {:.0} % busy, {:.0} % waiting for a CPU; sent late by p50 {} p99 {}",
             figures.cpu_share * 100.0,
             figures.waited_share * 100.0,
-            micros(outcome.send_lag_us.p50),
-            micros(outcome.send_lag_us.p99)
+            if_recorded(&outcome.send_lag_us, outcome.send_lag_us.p50),
+            if_recorded(&outcome.send_lag_us, outcome.send_lag_us.p99)
         ),
     );
 }
@@ -217,10 +228,16 @@ pub fn render_limit(limit: &Limit) -> String {
     table.0
 }
 
+/// Returns a figure of recorded durations as text, and a dash where none was recorded.
+fn if_recorded(durations: &Percentiles, figure: u64) -> String {
+    if durations.count > 0 { micros(figure) } else { "-".into() }
+}
+
 fn step_rows(table: &mut Table, steps: &[Step]) {
     for (at, step) in steps.iter().enumerate() {
         let rate = si(step.rate_per_room);
-        let (p50, p99) = (micros(step.latency_us.p50), micros(step.latency_us.p99));
+        let took = &step.latency_us;
+        let (p50, p99) = (if_recorded(took, took.p50), if_recorded(took, took.p99));
         let cpu = step.cpu_ns_per_delivery.map_or(String::new(), |ns| format!("  {} ns", si(ns)));
         let good = if step.problem.is_empty() { "good" } else { &step.problem };
         let through = si(step.deliveries_per_second);

@@ -89,9 +89,11 @@ impl TestBed {
             run.failure = Some(format!("the spawned server {how}{before}"));
         }
         let mut result = TestResult::new(scenario, plan, &run);
-        if self.server.is_some() {
+        if let Some(server) = &self.server {
             result.outcome.parameters.insert("server_arguments".into(), self.arguments.clone().into());
+            result.outcome.server_version = server.version().map(ToOwned::to_owned);
         }
+        result.outcome.metrics = run.metrics;
         Ok(result)
     }
 }

@@ -14,6 +14,7 @@ use crate::verdict::Verdict;
 
 /// An outcome and the verdict on it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TestResult {
     /// Every figure.
     #[serde(flatten)]

@@ -10,6 +10,7 @@ use crate::saturation::{both_sides_idle, saturation};
 /// The kinds of verdict. Each has an exit code.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum VerdictKind {
     /// Every line arrived once and in order, and the generator was not the bottleneck.
     #[default]
@@ -24,6 +25,7 @@ pub enum VerdictKind {
 
 /// A verdict and its reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Verdict {
     /// The kind of the verdict.
     pub kind: VerdictKind,

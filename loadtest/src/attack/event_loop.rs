@@ -40,6 +40,7 @@ pub struct AttackReport {
     /// Bytes read.
     pub bytes_read: u64,
     /// CPU time of the attacking process in nanoseconds.
+    #[serde(rename = "cpu_ns")]
     pub cpu: u64,
 }
 

@@ -71,8 +71,10 @@ pub struct PhaseFigures {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryPeak {
     /// Resident memory at the highest sum.
+    #[serde(rename = "rss_bytes")]
     pub rss: u64,
     /// Growth of the kernel's TCP memory, of the whole machine, at the highest sum.
+    #[serde(rename = "kernel_bytes")]
     pub kernel: u64,
 }
 
@@ -94,6 +96,7 @@ pub struct Observation {
     /// The memory of the good clients' server during its phase.
     pub memory: MemoryPeak,
     /// Seconds from the attack's end until the server was idle; `None` when it was not within the bound.
+    #[serde(rename = "idle_after_seconds")]
     pub idle_after: Option<f64>,
     /// Descriptors of the server that the attack left open.
     pub descriptors_left: u64,
@@ -129,10 +132,13 @@ pub struct KindResult {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SoakSample {
     /// Seconds since the attack began.
+    #[serde(rename = "at_seconds")]
     pub at: f64,
     /// Resident memory in bytes.
+    #[serde(rename = "rss_bytes")]
     pub rss: u64,
     /// Growth of the kernel's TCP memory in bytes.
+    #[serde(rename = "kernel_bytes")]
     pub kernel: u64,
     /// Open descriptors.
     pub descriptors: u64,

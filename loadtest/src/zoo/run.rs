@@ -229,10 +229,10 @@ fn check_options(args: &ZooArgs, common: &CommonArgs, kinds: &[&'static Kind]) -
 
 fn parameters(args: &ZooArgs) -> serde_json::Map<String, serde_json::Value> {
     let value = json!({
-        "connections": args.rooms.connections, "rooms": args.rooms.rooms, "size": args.size,
-        "rate": args.rate.millilines_per_second as f64 / 1e3, "each": args.each.as_secs_f64(),
-        "soak": args.soak.map(|length| length.as_secs_f64()), "seed": args.seed, "rounds": args.rounds,
-        "floor_ms": args.floor.as_secs_f64() * 1e3, "kinds": args.kinds,
+        "connections": args.rooms.connections, "rooms": args.rooms.rooms, "size_bytes": args.size,
+        "lines_per_second_per_room": args.rate.millilines_per_second as f64 / 1e3,
+        "each_seconds": args.each.as_secs_f64(), "soak_seconds": args.soak.map(|length| length.as_secs_f64()), "seed": args.seed, "rounds": args.rounds,
+        "floor_seconds": args.floor.as_secs_f64(), "kinds": args.kinds,
     });
     value.as_object().cloned().unwrap_or_default()
 }
