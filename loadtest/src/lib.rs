@@ -6,7 +6,7 @@
 //!                               │            ▼                           └─► room         composes lines, checks deliveries
 //!                               │        run record                            └─► room_log   the room's common order
 //!                               ▼
-//!               outcome, verdict = test result ─► table, JSON, html_report
+//!               outcome, verdict = test result ─► table, output (JSON, CSV, histograms), html_report
 //! ```
 //!
 //! `zoo` runs plans beside an `attack`, a child process of bad clients, and judges what the good ones notice of it.
@@ -38,6 +38,7 @@ pub mod message;
 pub mod metrics;
 pub mod open_files;
 pub mod outcome;
+pub mod output;
 pub mod payload;
 pub mod plan;
 pub mod plot;

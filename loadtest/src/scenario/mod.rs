@@ -1,13 +1,16 @@
 //! The command line: one subcommand for each scenario, with its own defaults.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::args::CommonArgs;
+use crate::plan::UsageError;
 
 mod flood;
+mod honoured;
 mod idle;
 mod load;
 mod steady;
@@ -37,6 +40,18 @@ pub struct Cli {
     pub common: CommonArgs,
 }
 
+impl Cli {
+    /// Parses a command line. Ends the program after `--help`, `--version` and what the parser refuses.
+    ///
+    /// # Errors
+    /// Names an option that the subcommand does not honour.
+    pub fn parse_command_line(arguments: Vec<OsString>) -> Result<Self, UsageError> {
+        let matches = Self::command().get_matches_from(arguments);
+        honoured::check_options(&matches)?;
+        Ok(Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
+    }
+}
+
 const EXIT_CODES: &str = "\
 Examples:
   loadtest --spawn                      `steady` with a server that is started for the run
@@ -45,7 +60,8 @@ Examples:
 
 Exit codes: 0 good; 1 lines were lost, duplicated, misordered or corrupt, or an attack of `zoo` had an effect;
 2 wrong usage;
-3 the run failed, or the generator was the bottleneck.";
+3 the run failed, or the generator was the bottleneck, or a file cannot be written; 4 a condition of --fail-if holds;
+130 and 143 a signal stopped the run.";
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]

@@ -62,6 +62,8 @@ pub(crate) enum Fault {
     LoseNotice,
     /// The server answers every join with `ERROR`.
     Refuse,
+    /// The server refuses every join with a text that holds escape sequences.
+    RefuseWithEscapes,
     /// The server speaks HTTP.
     Http,
     /// The server accepts connections and sends nothing.
@@ -161,8 +163,13 @@ fn run_server(events: &Receiver<ServerEvent>, fault: Fault, victim: usize) {
 
 fn join(members: &mut BTreeMap<usize, Member>, number: usize, line: &str, fault: Fault) {
     let Some(member) = members.get_mut(&number) else { return };
-    if fault == Fault::Refuse {
-        let _ = member.stream.write_all(b"ERROR\nthe server is full\n");
+    let refusal = match fault {
+        Fault::Refuse => "ERROR\nthe server is full\n",
+        Fault::RefuseWithEscapes => "ERROR\n\x1b[2Jfull\u{9b}31m\u{202e}\n",
+        _ => "",
+    };
+    if !refusal.is_empty() {
+        let _ = member.stream.write_all(refusal.as_bytes());
         return;
     }
     let words: Vec<&str> = line.split(' ').collect();
