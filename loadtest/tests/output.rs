@@ -11,6 +11,7 @@ use std::process::{Command, Output, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use common::schema::mismatches;
 use common::{Fault, serve};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
@@ -32,6 +33,14 @@ fn loadtest(arguments: &[&str]) -> Command {
 fn short(target: SocketAddr, more: &[&str]) -> Command {
     let mut program = loadtest(&["flood", "--connections", "12", "--rooms", "3", "--lines", "10", "--in-flight", "2"]);
     program.args(["--patience", "700ms", "--target", &target.to_string()]).args(more);
+    program
+}
+
+/// Returns the program for a run of 6 members that send nothing, with additional arguments. The verdict of such a run does
+/// not depend on how busy the machine is.
+fn storm(target: SocketAddr, more: &[&str]) -> Command {
+    let mut program = loadtest(&["storm", "--connections", "6", "--target", &target.to_string()]);
+    program.args(more);
     program
 }
 
@@ -78,10 +87,10 @@ fn json(path: &str) -> Value {
 fn json_on_standard_output_moves_the_table_to_standard_error() {
     for name in ["-", "/dev/stdout"] {
         let output = run(&mut short(serve(Fault::None), &["--json", name]));
-        assert_code(&output, 0);
         let result: Value = serde_json::from_str(out(&output)).unwrap();
-        assert_eq!((&result["delivered"], &result["verdict"]["kind"]), (&120.into(), &"good".into()));
-        assert!(error(&output).contains("  checks        0 lost") && error(&output).contains("\nGOOD: 120"));
+        assert_eq!(result["delivered"], 120);
+        assert!(error(&output).contains("  checks        0 lost"), "{}", error(&output));
+        assert!(error(&output).trim_end().ends_with(result["verdict"]["text"].as_str().unwrap()), "{}", error(&output));
     }
 }
 
@@ -89,7 +98,7 @@ fn json_on_standard_output_moves_the_table_to_standard_error() {
 fn json_names_its_version_time_and_command_line() {
     let directory = directory();
     let file = path(&directory, "a.json");
-    assert_code(&run(&mut short(serve(Fault::None), &["--json", &file])), 0);
+    run(&mut short(serve(Fault::None), &["--json", &file]));
     let result = json(&file);
     assert_eq!(result["schema_version"], 1);
     let started = result["started_at"].as_str().unwrap();
@@ -104,9 +113,9 @@ fn json_names_its_version_time_and_command_line() {
 fn quiet_run_prints_only_a_verdict_that_is_not_good() {
     let directory = directory();
     let file = path(&directory, "a.json");
-    let output = run(&mut short(serve(Fault::None), &["--quiet", "--json", &file]));
+    let output = run(&mut storm(serve(Fault::None), &["--quiet", "--json", &file]));
     assert_eq!((code(&output), out(&output), error(&output)), (0, "", ""));
-    assert_eq!(json(&file)["lost"], 0);
+    assert_eq!(json(&file)["joined"], 6);
     let output = run(&mut short(serve(Fault::LoseForOne(3)), &["-q"]));
     assert_eq!((code(&output), out(&output)), (1, ""));
     assert_eq!(error(&output), "WRONG: 3 of 120 deliveries lost\n");
@@ -114,13 +123,10 @@ fn quiet_run_prints_only_a_verdict_that_is_not_good() {
 
 #[test]
 fn condition_that_holds_gives_exit_code_4_after_a_good_run() {
-    let conditions = ["--fail-if", "p99>0us", "--fail-if", "lost>0", "--fail-if", "p95<0"];
-    let output = run(&mut short(serve(Fault::None), &[&["--percentiles", "50,95"], &conditions[..]].concat()));
+    let output = run(&mut storm(serve(Fault::None), &["--fail-if", "joined>=6", "--fail-if", "lost>0"]));
     assert_code(&output, 4);
-    let lines: Vec<&str> = error(&output).lines().filter(|line| line.contains("--fail-if")).collect();
-    let [line] = lines[..] else { panic!("one condition holds: {lines:?}") };
-    assert!(line.starts_with("loadtest: --fail-if p99>0us: latency_us.p99 is ") && line.ends_with(" µs"), "{line}");
-    let output = run(&mut short(serve(Fault::None), &["--fail-if", "lost>0", "--fail-if", "p99>1000s"]));
+    assert_eq!(error(&output), "loadtest: --fail-if joined>=6: joined is 6\n");
+    let output = run(&mut storm(serve(Fault::None), &["--fail-if", "joined>6", "--fail-if", "join.seconds>1000s"]));
     assert_code(&output, 0);
     let output = run(&mut short(serve(Fault::LoseForOne(3)), &["--fail-if", "lost>0"]));
     assert_code(&output, 1);
@@ -128,13 +134,21 @@ fn condition_that_holds_gives_exit_code_4_after_a_good_run() {
 }
 
 #[test]
+fn each_condition_that_holds_is_named_with_its_value() {
+    let conditions = ["--fail-if", "p99>0us", "--fail-if", "lost>0", "--fail-if", "p95<0", "--fail-if", "p50<1000s"];
+    let output = run(&mut short(serve(Fault::None), &[&["--percentiles", "50,95"], &conditions[..]].concat()));
+    let lines: Vec<&str> = error(&output).lines().filter(|line| line.contains("--fail-if")).collect();
+    let [p99, p50] = lines[..] else { panic!("two conditions hold: {lines:?}") };
+    assert!(p99.starts_with("loadtest: --fail-if p99>0us: latency_us.p99 is ") && p99.ends_with(" µs"), "{p99}");
+    assert!(p50.starts_with("loadtest: --fail-if p50<1000s: latency_us.p50 is "), "{p50}");
+}
+
+#[test]
 fn condition_on_an_unmeasured_figure_holds() {
-    let target = serve(Fault::None).to_string();
-    let storm = ["storm", "--connections", "6", "--target", &target, "--fail-if"];
-    let output = run(&mut loadtest(&[&storm[..], &["p99>1s"]].concat()));
+    let output = run(&mut storm(serve(Fault::None), &["--fail-if", "p99>1s"]));
     assert_code(&output, 4);
     assert!(error(&output).contains("--fail-if p99>1s: latency_us.p99 was not measured"), "{}", error(&output));
-    let output = run(&mut loadtest(&[&storm[..], &["server.cpu_share>1%"]].concat()));
+    let output = run(&mut storm(serve(Fault::None), &["--fail-if", "server.cpu_share>1%"]));
     assert!(error(&output).contains("server.cpu_share was not measured"), "{}", error(&output));
 }
 
@@ -157,13 +171,13 @@ fn full_standard_output_is_an_error_of_one_line_and_files_are_written() {
     let full = || OpenOptions::new().write(true).open("/dev/full").unwrap();
     let directory = directory();
     let file = path(&directory, "a.json");
-    let output = run(short(serve(Fault::None), &["--json", &file]).stdout(full()));
+    let output = run(storm(serve(Fault::None), &["--json", &file]).stdout(full()));
     assert_code(&output, 3);
     assert_eq!(error(&output), "loadtest: cannot write to standard output: No space left on device (os error 28)\n");
-    assert_eq!(json(&file)["delivered"], 120);
+    assert_eq!(json(&file)["joined"], 6);
     let output = run(loadtest(&["zoo", "--list"]).stdout(full()));
     assert_code(&output, 3);
-    let output = run(&mut short(serve(Fault::None), &["-q", "--json", "/dev/full"]));
+    let output = run(&mut storm(serve(Fault::None), &["-q", "--json", "/dev/full"]));
     assert_eq!(error(&output), "loadtest: cannot write /dev/full: No space left on device (os error 28)\n");
     assert_code(&output, 3);
 }
@@ -183,7 +197,7 @@ fn closed_standard_output_is_no_error() {
         writer
     };
     for more in [&[][..], &["--json", "-"]] {
-        let output = run(short(serve(Fault::None), more).stdout(closed()));
+        let output = run(storm(serve(Fault::None), more).stdout(closed()));
         assert_code(&output, 0);
     }
 }
@@ -238,6 +252,7 @@ fn limit_writes_its_json_without_a_table() {
         run(&mut loadtest(&["limit", "--sockets", "2", "--lines", "1", "--duration", "1ms", "-q", "--json", &file]));
     assert_eq!((code(&output), out(&output), error(&output)), (0, "", ""));
     assert_eq!((&json(&file)["schema_version"], &json(&file)["sockets"]), (&1.into(), &2.into()));
+    assert_eq!(mismatches("limit", &json(&file)), Vec::<String>::new());
 }
 
 #[test]
@@ -276,7 +291,6 @@ fn read_log(log: &[u8]) -> Vec<(String, u64)> {
 
 #[test]
 fn results_of_all_scenarios_match_the_schema() {
-    let schema = json(concat!(env!("CARGO_MANIFEST_DIR"), "/schema/result.schema.json"));
     let (good, lossy) = (serve(Fault::None).to_string(), serve(Fault::LoseForAll(3)).to_string());
     let (refusing, pid) = (serve(Fault::Refuse).to_string(), std::process::id().to_string());
     let few = ["--connections", "6", "--rooms", "2", "--patience", "300ms"];
@@ -294,80 +308,24 @@ fn results_of_all_scenarios_match_the_schema() {
         let output = run(loadtest(arguments).args(few).args(["--target", target, "--json", "-"]));
         let result: Value =
             serde_json::from_str(out(&output)).unwrap_or_else(|_| panic!("{arguments:?}: {}", error(&output)));
-        assert_eq!(mismatches(&schema, &result), Vec::<String>::new(), "{arguments:?}: {result:#}");
+        assert_eq!(mismatches("result", &result), Vec::<String>::new(), "{arguments:?}: {result:#}");
     }
 }
 
 #[test]
 fn result_that_does_not_match_the_schema_is_noticed() {
-    let schema = json(concat!(env!("CARGO_MANIFEST_DIR"), "/schema/result.schema.json"));
     let output = run(&mut short(serve(Fault::None), &["--json", "-"]));
     let good: Value = serde_json::from_str(out(&output)).unwrap();
     let changed = |change: fn(&mut Value)| {
         let mut result = good.clone();
         change(&mut result);
-        mismatches(&schema, &result)
+        mismatches("result", &result)
     };
     assert_eq!(changed(|result| result["lost"] = "none".into()), [".lost is none of the types"]);
     assert_eq!(changed(|result| result["latency_us"]["p99"] = 1.5.into()), [".latency_us.p99 is none of the types"]);
     assert_eq!(changed(|result| result["new"] = 1.into()), [".new is not in the schema"]);
     assert_eq!(changed(|result| result["verdict"]["kind"] = "fine".into()), [".verdict.kind matches no choice"]);
     assert_eq!(changed(|result| _ = result.as_object_mut().unwrap().remove("lost")), [".lost is missing"]);
-}
-
-/// Returns all differences between a result and the schema. It knows the keywords that the schema uses, and takes
-/// properties without a description as a difference.
-fn mismatches(schema: &Value, result: &Value) -> Vec<String> {
-    let mut found = Vec::new();
-    compare(schema, schema, result, "", &mut found);
-    found
-}
-
-fn compare(root: &Value, schema: &Value, value: &Value, path: &str, found: &mut Vec<String>) {
-    if let Some(reference) = schema["$ref"].as_str() {
-        compare(root, root.pointer(&reference[1..]).unwrap(), value, path, found);
-    }
-    let is_kind = |kind: &Value| match kind.as_str().unwrap() {
-        "null" => value.is_null(),
-        "boolean" => value.is_boolean(),
-        "integer" => value.is_u64(),
-        "number" => value.is_number(),
-        "string" => value.is_string(),
-        "array" => value.is_array(),
-        "object" => value.is_object(),
-        kind => panic!("{path} has the unknown type {kind}"),
-    };
-    let kinds = &schema["type"];
-    if !kinds.is_null() && !kinds.as_array().map_or_else(|| is_kind(kinds), |kinds| kinds.iter().any(is_kind)) {
-        found.push(format!("{path} is none of the types"));
-    }
-    let matches = |choice: &Value| {
-        let mut found = Vec::new();
-        compare(root, choice, value, path, &mut found);
-        found.is_empty()
-    };
-    let allowed = [("const", schema.get("const").is_none_or(|only| only == value))];
-    let choices = ["anyOf", "oneOf"].map(|key| (key, schema[key].as_array().is_none_or(|all| all.iter().any(matches))));
-    let listed = [("enum", schema["enum"].as_array().is_none_or(|all| all.contains(value)))];
-    if allowed.iter().chain(&choices).chain(&listed).any(|(_, matches)| !matches) {
-        found.push(format!("{path} matches no choice"));
-    }
-    for (at, item) in value.as_array().into_iter().flatten().enumerate() {
-        let of_item = schema["prefixItems"].get(at).unwrap_or(&schema["items"]);
-        compare(root, of_item, item, &format!("{path}[{at}]"), found);
-    }
-    let Some(properties) = schema["properties"].as_object() else { return };
-    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        if value.get(name).is_none() {
-            found.push(format!("{path}.{name} is missing"));
-        }
-    }
-    for (name, value) in value.as_object().into_iter().flatten() {
-        match properties.get(name) {
-            Some(property) => compare(root, property, value, &format!("{path}.{name}"), found),
-            None => found.push(format!("{path}.{name} is not in the schema")),
-        }
-    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::build_server;
+use common::schema::mismatches;
 
 /// The good clients of all runs: few, so that a busy machine can carry them.
 const SHAPE: [[&str; 2]; 4] = [["--connections", "20"], ["--rooms", "2"], ["--each", "2s"], ["--patience", "20s"]];
@@ -205,9 +206,12 @@ fn real_server_withstands_light_attacks() {
 
 #[test]
 fn toy_server_without_harm_is_good() {
-    let output = zoo(&toy_program("none"), &["--kinds", "reset", "--rounds", "1"]);
+    let file = scratch("toy-result").join("zoo.json");
+    let output = zoo(&toy_program("none"), &["--kinds", "reset", "--rounds", "1", "--json", file.to_str().unwrap()]);
     assert_ne!(output.status.code(), Some(1), "{}", text(&output));
     assert!(!text(&output).contains("left over: "), "{}", text(&output));
+    let result = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    assert_eq!(mismatches("zoo", &result), Vec::<String>::new(), "{result:#}");
 }
 
 #[test]

@@ -28,6 +28,7 @@ const SOURCES: u8 = 8;
 
 /// The work of an attack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AttackReport {
     /// Connections that were established.
     pub connects: u64,

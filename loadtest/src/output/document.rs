@@ -1,6 +1,7 @@
 //! The JSON of `--json`: a result with its version, its time and its command line.
 //!
-//! `schema/result.schema.json` describes the JSON of a run. A test derives the schema from the types and compares both.
+//! `schema/result.schema.json` describes the JSON of a run, and `limit.schema.json` and `zoo.schema.json` those of `limit`
+//! and `zoo`. A test derives the schemas from the types and compares them with the files.
 
 use std::time::SystemTime;
 
@@ -55,25 +56,37 @@ pub fn render(json: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use schemars::JsonSchema;
     use schemars::generate::SchemaSettings;
 
     use super::*;
+    use crate::limit::Limit;
     use crate::test_result::TestResult;
+    use crate::zoo::ZooResult;
 
-    /// The environment variable with which the test writes the schema instead of comparing it.
-    const WRITE_SCHEMA: &str = "WRITE_SCHEMA";
+    /// The environment variable with which the test writes the schemas instead of comparing them.
+    const WRITE_SCHEMAS: &str = "WRITE_SCHEMAS";
+
+    /// Returns the schema of a document with a result of type `T`.
+    fn schema<T: JsonSchema + 'static>() -> String {
+        let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
+        render(generator.into_root_schema_for::<Document<'static, T>>().as_value())
+    }
 
     #[test]
-    fn committed_schema_is_the_one_of_the_types() {
-        let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
-        let schema = generator.into_root_schema_for::<Document<'_, TestResult>>();
-        let derived = render(schema.as_value());
-        if std::env::var_os(WRITE_SCHEMA).is_some() {
-            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schema/result.schema.json");
-            std::fs::write(path, &derived).unwrap();
-            return;
+    fn committed_schemas_are_those_of_the_types() {
+        let schemas =
+            [("result", schema::<TestResult>()), ("limit", schema::<Limit>()), ("zoo", schema::<ZooResult>())];
+        for (name, derived) in schemas {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema").join(format!("{name}.schema.json"));
+            if std::env::var_os(WRITE_SCHEMAS).is_some() {
+                std::fs::write(&path, &derived).unwrap();
+            }
+            let committed = std::fs::read_to_string(path).unwrap_or_default();
+            assert!(derived == committed, "the types of {name} have changed: run this test with {WRITE_SCHEMAS}=1");
         }
-        assert!(derived == RESULT_SCHEMA, "the types have changed: run this test with {WRITE_SCHEMA}=1, and commit");
     }
 
     #[test]

@@ -17,6 +17,8 @@ use loadtest::plan::{Pacing, Plan, Stop};
 use loadtest::protocol::ProtocolKind;
 use loadtest::test_result::TestResult;
 
+pub(crate) mod schema;
+
 /// The server's fault. A number is the number of the affected line in its room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
