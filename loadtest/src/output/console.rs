@@ -14,7 +14,7 @@ use crate::verdict::Verdict;
 pub struct Console {
     /// Whether only a verdict that is not good is printed.
     pub quiet: bool,
-    /// Whether standard output belongs to a file of the results, so that tables go to standard error.
+    /// Whether an option for a file names standard output, so that tables go to standard error.
     pub tables_on_stderr: bool,
 }
 

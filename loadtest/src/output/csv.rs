@@ -1,7 +1,6 @@
 //! The figures of each second as comma-separated values.
 //!
-//! The first row names the columns. Cells without a measured figure are empty, so that a spreadsheet shows a gap and no
-//! zero.
+//! The first row names the columns. A cell without a measured figure is empty, since a spreadsheet would draw a zero.
 
 use std::fmt::Write as _;
 

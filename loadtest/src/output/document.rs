@@ -14,7 +14,7 @@ use crate::test_result::SCHEMA_VERSION;
 /// The JSON schema of a run's result.
 pub const RESULT_SCHEMA: &str = include_str!("../../schema/result.schema.json");
 
-/// A result of `loadtest`, and how it came about.
+/// A result of `loadtest` with its version, time and command line.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "result"))]
 struct Document<'a, T> {

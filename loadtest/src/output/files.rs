@@ -15,7 +15,7 @@ use tempfile::{Builder, NamedTempFile};
 use super::console;
 use crate::plan::UsageError;
 
-/// The mode of a new file, of which the system takes away the bits of its umask.
+/// The mode of a new file. The system clears the bits of its umask.
 const NEW_FILE_MODE: u32 = 0o666;
 
 /// A destination that a path names.
