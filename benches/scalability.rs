@@ -70,13 +70,13 @@ fn write_results(figures: &Figures) -> Result<()> {
          Writes are counted by the kernel for all programs: lines per write are `-` where other traffic hid the server's,\n\
          and can be trusted only on a quiet machine.",
     );
-    add_throughput(&mut report, &figures.throughput)?;
-    add_cost(&mut report, &figures.cost)?;
-    add_memory(&mut report, &figures.memory)?;
+    add_throughput(&mut report, &figures.throughput);
+    add_cost(&mut report, &figures.cost);
+    add_memory(&mut report, &figures.memory);
     report.write(figures)
 }
 
-fn add_throughput(report: &mut Report, found: &[Throughput]) -> Result<()> {
+fn add_throughput(report: &mut Report, found: &[Throughput]) {
     report.add_paragraph(
         "**Deliveries by worker threads, rooms and members**, with a fixed number of lines in flight in each room. `generator`\n\
          marks rows in which the generator was busier than the server: the server could deliver more.",
@@ -118,10 +118,10 @@ fn add_throughput(report: &mut Report, found: &[Throughput]) -> Result<()> {
         x: Axis::logarithmic("members", &whole).marked(&marks),
         y: Axis::linear("deliveries / s", &si),
     };
-    report.add_plot("throughput", &axes, &series)
+    report.add_plot("throughput", &axes, &series);
 }
 
-fn add_cost(report: &mut Report, found: &[Cost]) -> Result<()> {
+fn add_cost(report: &mut Report, found: &[Cost]) {
     report.add_paragraph(&format!(
         "**CPU a delivery by lines per write**, in one room of {LISTENERS}; the limit is bare writes of as many lines to as many\n\
          sockets by one thread, measured after each run.",
@@ -151,10 +151,10 @@ fn add_cost(report: &mut Report, found: &[Cost]) -> Result<()> {
         x: Axis::logarithmic("lines per write", &whole).marked(&marks),
         y: Axis::logarithmic("ns of CPU", &si),
     };
-    report.add_plot("cost", &axes, &series)
+    report.add_plot("cost", &axes, &series);
 }
 
-fn add_memory(report: &mut Report, found: &[Memory]) -> Result<()> {
+fn add_memory(report: &mut Report, found: &[Memory]) {
     report
         .add_paragraph("**Memory by quiet connections**, in rooms of ten: the growth of the server's resident memory.");
     let row = |it: &Memory| {
@@ -172,7 +172,7 @@ fn add_memory(report: &mut Report, found: &[Memory]) -> Result<()> {
         x: Axis::linear("connections", &whole).marked(&marks),
         y: Axis::linear("resident MiB", &si),
     };
-    report.add_plot("memory", &axes, &[Series { name: "resident".into(), points }])
+    report.add_plot("memory", &axes, &[Series { name: "resident".into(), points }]);
 }
 
 fn main() -> Result<()> {

@@ -5,7 +5,7 @@ mod environment;
 
 use anyhow::{Context, Result};
 use environment::Environment;
-use loadtest::plot::{Axes, Series, chart};
+use loadtest::plot::{Axes, Series, chart, standalone};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::fs;
@@ -97,14 +97,10 @@ impl Report {
     }
 
     /// Adds a plot.
-    ///
-    /// # Errors
-    /// When the plot cannot be drawn.
-    pub(crate) fn add_plot(&mut self, name: &str, axes: &Axes<'_>, series: &[Series]) -> Result<()> {
+    pub(crate) fn add_plot(&mut self, name: &str, axes: &Axes<'_>, series: &[Series]) {
         let file = format!("{}-{name}.svg", self.bench);
         let _ = writeln!(self.text, "\n![{}]({file})", axes.title);
-        self.plots.push((file, chart(axes, series)?));
-        Ok(())
+        self.plots.push((file, standalone(&chart(axes, series))));
     }
 
     /// Prints the report and writes its files, unless the bench runs as a test.

@@ -1,12 +1,15 @@
 //! The options that all scenarios share, and the syntax of a rate.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
 
+use crate::histogram::Quantile;
+use crate::output::condition::Condition;
 use crate::protocol::ProtocolKind;
+use crate::worker_hosts::{Token, WorkerHosts};
 
 /// The server to load, the shape of the load generator, and the files for the results.
 #[derive(Args, Clone, Debug)]
@@ -30,12 +33,18 @@ pub struct CommonArgs {
     /// Protocol of the server
     #[arg(long, value_enum, default_value_t, global = true)]
     pub protocol: ProtocolKind,
-    /// Load threads in each process; a room stays within one thread
+    /// Load threads in each process or host; a room stays within one thread
     #[arg(long, default_value_t = 1, value_name = "N", global = true)]
     pub threads: usize,
     /// Load processes; each opens at most as many connections as its limit of open files allows
     #[arg(long, default_value_t = 1, value_name = "N", global = true)]
     pub processes: usize,
+    /// Worker hosts that generate the load in place of this machine, separated by commas; each runs `loadtest worker`
+    #[arg(long, value_delimiter = ',', value_name = "HOST:PORT", global = true)]
+    pub workers: Vec<String>,
+    /// Secret that worker hosts and their coordinator share; the environment variable hides it from other users
+    #[arg(long, value_name = "SECRET", env = "LOADTEST_TOKEN", hide_env_values = true, global = true)]
+    pub token: Option<String>,
     /// Number of local addresses, from 127.0.0.1 on, to connect from when the server is at 127.x.x.x; each address has
     /// its own ports
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=250), global = true)]
@@ -49,12 +58,67 @@ pub struct CommonArgs {
     /// Time without any byte from the server after which missing deliveries count as lost
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration, value_name = "TIME", global = true)]
     pub patience: Duration,
-    /// Write every figure, parameter and version to a JSON file
+    /// Write every figure, parameter and version to a JSON file; `-` is standard output, here and for the other files
     #[arg(long, value_name = "FILE", global = true)]
     pub json: Option<PathBuf>,
     /// Write one self-contained HTML page with plots
     #[arg(long, value_name = "FILE", global = true)]
     pub report: Option<PathBuf>,
+    /// Write one row of figures for each second, as comma-separated values
+    #[arg(long, value_name = "FILE", global = true)]
+    pub csv: Option<PathBuf>,
+    /// Write the latencies of each second in the log format of HDR histograms
+    #[arg(long, value_name = "FILE", global = true)]
+    pub histograms: Option<PathBuf>,
+    /// Percentiles of latency to show, separated by commas
+    #[arg(long, value_name = "LIST", default_value = "50,90,99,99.9", global = true)]
+    pub percentiles: Percentages,
+    /// Exit with code 4 after a good run where this holds, as p99>50ms or lost>0; may be repeated
+    #[arg(long, value_name = "CONDITION", global = true)]
+    pub fail_if: Vec<Condition>,
+    /// Print no table and no progress; only a verdict that is not good, to standard error
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+impl CommonArgs {
+    /// Returns the files that these options name, with the names of the options.
+    #[must_use]
+    pub fn files(&self) -> Vec<(&'static str, &Path)> {
+        let options = [
+            ("--json", &self.json),
+            ("--report", &self.report),
+            ("--csv", &self.csv),
+            ("--histograms", &self.histograms),
+        ];
+        options.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?))).collect()
+    }
+}
+
+/// A list of percentages: `50,99,99.9`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Percentages(pub Vec<Quantile>);
+
+impl FromStr for Percentages {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.split(',').map(str::parse).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl CommonArgs {
+    /// Returns the worker hosts that the options name.
+    #[must_use]
+    pub fn worker_hosts(&self) -> WorkerHosts {
+        WorkerHosts { addresses: self.workers.clone(), token: self.token() }
+    }
+
+    /// Returns the token that worker hosts and their coordinator share, where one is given.
+    #[must_use]
+    pub fn token(&self) -> Option<Token> {
+        self.token.as_deref().and_then(Token::new)
+    }
 }
 
 /// A rate in lines per second, with a resolution of a thousandth.
@@ -97,6 +161,12 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn percentages_are_separated_by_commas() {
+        assert_eq!("50, 99.9".parse(), Ok(Percentages(vec!["50".parse().unwrap(), "99.9".parse().unwrap()])));
+        assert!("50,,99".parse::<Percentages>().is_err() && "101".parse::<Percentages>().is_err());
+    }
 
     #[test]
     fn rate_is_parsed_with_each_unit() {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime, timerfd_create,
@@ -19,6 +19,13 @@ pub const SECOND: Tick = 1_000_000_000;
 #[must_use]
 pub fn now() -> Tick {
     nanoseconds(clock_gettime(ClockId::Monotonic))
+}
+
+/// Returns the wall-clock time of a tick. The result changes when the system's wall clock is set.
+#[must_use]
+pub fn wall_time(tick: Tick) -> SystemTime {
+    let past = Duration::from_nanos(now().saturating_sub(tick));
+    SystemTime::now().checked_sub(past).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// Returns the CPU time that the calling thread has used, in nanoseconds.

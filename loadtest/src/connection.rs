@@ -1,5 +1,6 @@
 //! A connection to the server: a socket and its unwritten bytes. Reads use the buffer of the thread.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -7,9 +8,13 @@ use mio::net::TcpStream;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::clock::Tick;
+use crate::metrics::Metrics;
 
 /// The most unwritten bytes of one connection. A server that leaves more of them unread cannot be measured.
 pub(crate) const MAX_PENDING_BYTES: usize = 8 * 1024 * 1024;
+
+/// The capacity that an empty buffer of unwritten bytes keeps. There are thousands of connections.
+const KEPT_CAPACITY: usize = 4096;
 
 /// Bytes of the buffer into which a thread reads all of its sockets.
 pub(crate) const READ_BUFFER_BYTES: usize = 256 * 1024;
@@ -28,7 +33,71 @@ pub(crate) struct Connection {
     /// Whether the connection is established. Nothing is written before.
     pub(crate) connected: bool,
     /// Bytes that the socket has not accepted yet.
-    pub(crate) pending: Vec<u8>,
+    pub(crate) pending: PendingBytes,
+    /// The lines among these bytes, the oldest first.
+    unwritten: VecDeque<UnwrittenLine>,
+    /// Whether the socket accepted no more bytes at the last write. Nothing is written until it is writable again.
+    blocked: bool,
+}
+
+/// A line whose last byte the socket has not accepted.
+#[derive(Clone, Copy, Debug)]
+struct UnwrittenLine {
+    /// The number of bytes ever queued up to its last one.
+    end: u64,
+    /// The tick for which it was planned.
+    planned: Tick,
+}
+
+/// Bytes that wait to be written. Bytes at the front are removed without moving the others each time.
+#[derive(Debug, Default)]
+pub(crate) struct PendingBytes {
+    bytes: Vec<u8>,
+    /// The number of bytes at the front that are written.
+    written: usize,
+    /// The number of bytes ever written.
+    total_written: u64,
+}
+
+impl PendingBytes {
+    /// Returns the bytes that wait.
+    pub(crate) fn waiting(&self) -> &[u8] {
+        &self.bytes[self.written..]
+    }
+
+    /// Returns the buffer to which more bytes are appended.
+    pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Returns the number of bytes that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() - self.written
+    }
+
+    /// Returns the number of bytes ever queued.
+    pub(crate) fn queued(&self) -> u64 {
+        self.total_written + self.len() as u64
+    }
+
+    /// Returns whether no byte waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Removes `count` bytes from the front. The rest is moved only after at least as many bytes were written, so that
+    /// all moves together cost no more than the writes.
+    fn remove(&mut self, count: usize) {
+        self.written += count;
+        self.total_written += count as u64;
+        if self.is_empty() {
+            self.written = 0;
+            if self.bytes.capacity() > KEPT_CAPACITY { self.bytes = Vec::new() } else { self.bytes.clear() }
+        } else if self.written > self.bytes.len() / 2 {
+            self.bytes.drain(..self.written);
+            self.written = 0;
+        }
+    }
 }
 
 /// The outcome of a read.
@@ -51,7 +120,16 @@ impl Connection {
         started: Tick,
     ) -> io::Result<Self> {
         let stream = start_connect(target, source, None)?;
-        Ok(Self { stream, room, member, started, connected: false, pending: Vec::new() })
+        Ok(Self {
+            stream,
+            room,
+            member,
+            started,
+            connected: false,
+            pending: PendingBytes::default(),
+            unwritten: VecDeque::new(),
+            blocked: false,
+        })
     }
 
     /// Returns the socket, for registration with a poll.
@@ -84,22 +162,44 @@ impl Connection {
         }
     }
 
-    /// Writes the pending bytes as far as the socket accepts them. Frees a large buffer after the last byte. The bytes
+    /// Writes the pending bytes as far as the socket accepts them, unless it accepted none at the last write. The bytes
     /// of a broken connection stay pending: a read reports the close.
     pub(crate) fn flush(&mut self) {
-        let mut written = 0;
-        while self.connected && written < self.pending.len() {
-            match self.stream.write(&self.pending[written..]) {
-                Ok(count) => written += count,
+        while self.connected && !self.blocked && !self.pending.is_empty() {
+            match self.stream.write(self.pending.waiting()) {
+                Ok(count) => self.pending.remove(count),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => break,
+                Err(_) => self.blocked = true,
             }
         }
-        if written == self.pending.len() && self.pending.capacity() > 4096 {
-            self.pending = Vec::new();
-        } else {
-            self.pending.drain(..written);
+    }
+
+    /// Writes the pending bytes of a socket that the poll has reported as writable.
+    pub(crate) fn flush_writable(&mut self) {
+        self.blocked = false;
+        self.flush();
+    }
+
+    /// Notes that the bytes queued last are a line that was planned for a tick.
+    pub(crate) fn note_line(&mut self, planned: Tick) {
+        self.unwritten.push_back(UnwrittenLine { end: self.pending.queued(), planned });
+    }
+
+    /// Records the time from the planned time to the write of each line that the socket has accepted since the last call.
+    pub(crate) fn record_written(&mut self, now: Tick, metrics: &mut Metrics) {
+        let written = self.pending.total_written;
+        while let Some(line) = self.unwritten.front().copied().filter(|line| line.end <= written) {
+            self.unwritten.pop_front();
+            if metrics.in_window(line.planned) {
+                metrics.write_lag.record(now.saturating_sub(line.planned), 1);
+            }
         }
+    }
+
+    /// Removes the bytes and lines that the socket has not accepted whole. Returns the number of lines.
+    pub(crate) fn take_unwritten_lines(&mut self) -> usize {
+        (self.pending.bytes, self.pending.written) = (Vec::new(), 0);
+        std::mem::take(&mut self.unwritten).len()
     }
 
     /// Shuts the sending side down, which asks the server to close the connection.
@@ -145,5 +245,39 @@ pub(crate) fn source_address(target: SocketAddr, number: usize, sources: u8) -> 
             Some(Ipv4Addr::new(127, 0, 0, 1 + last))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pending_bytes_are_removed_from_the_front() {
+        let mut pending = PendingBytes::default();
+        pending.buffer().extend_from_slice(b"0123456789");
+        pending.remove(3);
+        assert_eq!((pending.waiting(), pending.len()), (&b"3456789"[..], 7));
+        pending.buffer().push(b'x');
+        pending.remove(4);
+        assert_eq!(pending.waiting(), b"789x");
+        pending.remove(4);
+        assert!(pending.is_empty());
+    }
+
+    #[test]
+    fn removal_of_small_parts_moves_each_byte_a_few_times_only() {
+        let (size, part) = (1 << 20, 64);
+        let mut pending = PendingBytes::default();
+        pending.buffer().resize(size, b'x');
+        let mut moved = 0;
+        while !pending.is_empty() {
+            let before = pending.written;
+            pending.remove(part);
+            if pending.written < before {
+                moved += pending.len();
+            }
+        }
+        assert!(moved <= size, "{moved} bytes were moved to remove {size}");
     }
 }

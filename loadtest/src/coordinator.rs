@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::clock::{SECOND, Tick, now, sleep_until, ticks};
+use crate::clock::{SECOND, Tick, now, ticks};
 use crate::interrupt;
 use crate::message::{Command, Event, ThreadUsage, WorkerProgress, WorkerReport};
 use crate::metrics::Metrics;
 use crate::plan::{Pacing, Plan, Stop};
 use crate::process::{Process, Sample, segments_sent};
-use crate::worker_pool::WorkerPool;
+use crate::worker_pool::{HostFigures, WorkerPool};
 
 /// Time from the start command to the first line, in which the command reaches all processes.
 const START_DELAY: Tick = SECOND / 20;
@@ -20,6 +20,10 @@ const BACKGROUND_WINDOW: Tick = SECOND / 10;
 const MAX_BACKGROUND_SHARE: f64 = 0.02;
 /// Time without any event after which the workers count as stuck. They send progress four times per second.
 const EVENT_TIMEOUT: Tick = 30 * SECOND;
+/// Interval at which signals are checked while no event arrives.
+const SIGNAL_CHECK_INTERVAL: Tick = SECOND / 20;
+/// Time for which the reports of the workers are awaited after a signal.
+const STOP_TIMEOUT: Tick = SECOND * 7 / 10;
 
 /// A snapshot of a run's progress.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,8 +32,15 @@ pub struct ProgressSnapshot {
     pub connections: u64,
     /// The sum of all workers' progress, with the highest of their percentiles.
     pub progress: WorkerProgress,
-    /// Seconds since sending started, and its planned seconds; `None` before.
+    /// Seconds since sending started, and its planned seconds, warm-up included; `None` before. A run that a number of
+    /// lines ends has no planned seconds: they are 0.
     pub sending: Option<(f64, f64)>,
+    /// Seconds of warm-up at the start of sending.
+    pub warmup: f64,
+    /// Lines that all rooms send, where their number ends the run.
+    pub planned_lines: Option<u64>,
+    /// Whether the members have been told to leave.
+    pub leaving: bool,
 }
 
 /// The raw data of a run.
@@ -56,6 +67,8 @@ pub struct RunRecord {
     /// Segments with data that this machine sent in the window, without the generator's own. `None` where other
     /// programs sent too many to tell them apart.
     pub segments: Option<u64>,
+    /// The worker hosts, where the plan names some.
+    pub hosts: Vec<HostFigures>,
 }
 
 /// Samples of the server's process between the phases of a run.
@@ -89,6 +102,8 @@ struct Coordinator<'a> {
     drained: usize,
     /// The tick at which sending started.
     sending_since: Option<Tick>,
+    /// Whether the members have been told to leave.
+    leaving: bool,
 }
 
 /// Runs a plan to its end. A run that fails still returns its measurements.
@@ -100,8 +115,7 @@ pub fn run(plan: &Plan, server: Option<&Process>, on_progress: &mut dyn FnMut(&P
     let mut samples = ServerSamples { before_joins: sample(server), ..ServerSamples::default() };
     // The server reuses memory of an earlier run for this run's connections, so memory counts from the first sample.
     samples.before_joins.rss = server.map_or(0, Process::initial_rss);
-    let worker_pool =
-        WorkerPool::start(plan.shares(truncate_to_us(now())), plan.processes).context("cannot start the workers")?;
+    let worker_pool = WorkerPool::start(plan.shares(truncate_to_us(now())), plan)?;
     let progress = vec![WorkerProgress::default(); worker_pool.workers()];
     let mut coordinator = Coordinator {
         plan,
@@ -113,18 +127,21 @@ pub fn run(plan: &Plan, server: Option<&Process>, on_progress: &mut dyn FnMut(&P
         all_joined: 0,
         drained: 0,
         sending_since: None,
+        leaving: false,
     };
     let mut segments = None;
     if coordinator.wait_for_all(|coordinator| coordinator.all_joined) {
         samples.after_joins = sample(server);
         segments = coordinator.run_sending(&mut samples);
     }
-    let interrupted = interrupt::caught_signal();
-    coordinator.worker_pool.broadcast(Command::Leave);
-    while coordinator.reports.len() < coordinator.worker_pool.workers() && coordinator.handle_next_event() {}
+    coordinator.leaving = true;
+    coordinator.collect_reports();
     samples.after_leaves = sample(server);
+    let complete = coordinator.reports.len() == coordinator.worker_pool.workers();
+    let hosts = coordinator.worker_pool.finish(complete);
     let mut run = merge_reports(plan, coordinator.reports, server.map(|_| samples), segments);
-    if let Some(signal) = interrupted {
+    run.hosts = hosts;
+    if let Some(signal) = interrupt::caught_signal() {
         let sending_time = Duration::from_millis(run.sending_time / 1_000_000);
         run.failure = Some(format!("stopped by {} after {}", signal.name(), humantime::format_duration(sending_time)));
     }
@@ -151,11 +168,33 @@ impl Coordinator<'_> {
         true
     }
 
-    /// Handles the next event. Returns `false` when none arrives within [`EVENT_TIMEOUT`].
+    /// Makes all workers leave, and collects their reports. After a signal they report at once, and a worker that does
+    /// not is given up.
+    fn collect_reports(&mut self) {
+        self.worker_pool.broadcast(Command::Leave);
+        while self.reports.len() < self.worker_pool.workers() && self.handle_next_event() {}
+        if interrupt::caught_signal().is_none() {
+            return;
+        }
+        self.worker_pool.broadcast(Command::Stop);
+        let deadline = now() + STOP_TIMEOUT;
+        while self.reports.len() < self.worker_pool.workers()
+            && let Some(event) = self.worker_pool.next_event(deadline)
+        {
+            self.handle_event(event);
+        }
+    }
+
+    /// Handles the next event. Returns `false` when none arrives within [`EVENT_TIMEOUT`], or a signal is caught.
     fn handle_next_event(&mut self) -> bool {
-        let Some(event) = self.worker_pool.next_event(now() + EVENT_TIMEOUT) else { return false };
-        self.handle_event(event);
-        true
+        let deadline = now() + EVENT_TIMEOUT;
+        while now() < deadline && interrupt::caught_signal().is_none() {
+            if let Some(event) = self.worker_pool.next_event(deadline.min(now() + SIGNAL_CHECK_INTERVAL)) {
+                self.handle_event(event);
+                return true;
+            }
+        }
+        false
     }
 
     fn handle_event(&mut self, (worker, event): (usize, Event)) {
@@ -172,18 +211,18 @@ impl Coordinator<'_> {
     }
 
     fn progress_snapshot(&self) -> ProgressSnapshot {
-        let progress = self.progress.iter().fold(WorkerProgress::default(), |sum, one| WorkerProgress {
-            joined: sum.joined + one.joined,
-            sent: sum.sent + one.sent,
-            delivered: sum.delivered + one.delivered,
-            p99: sum.p99.max(one.p99),
-        });
-        let length = match self.plan.stop {
-            Stop::After(duration) => (self.plan.warmup + duration).as_secs_f64(),
-            Stop::Lines(_) => 0.0,
+        let (length, planned_lines) = match self.plan.stop {
+            Stop::After(duration) => ((self.plan.warmup + duration).as_secs_f64(), None),
+            Stop::Lines(lines) => (0.0, Some(lines.saturating_mul(self.plan.rooms as u64))),
         };
-        let sending = self.sending_since.map(|start| (now().saturating_sub(start) as f64 / SECOND as f64, length));
-        ProgressSnapshot { connections: self.plan.connections as u64, progress, sending }
+        ProgressSnapshot {
+            connections: self.plan.connections as u64,
+            progress: self.progress.iter().fold(WorkerProgress::default(), WorkerProgress::with),
+            sending: self.sending_since.map(|start| (now().saturating_sub(start) as f64 / SECOND as f64, length)),
+            warmup: self.plan.warmup.as_secs_f64(),
+            planned_lines,
+            leaving: self.leaving,
+        }
     }
 
     /// Runs the phase of sending, and samples the server's process at both ends of the window. Returns the segments
@@ -194,7 +233,7 @@ impl Coordinator<'_> {
             return None;
         }
         let background = self.measure_background()?;
-        let start = truncate_to_us(now() + START_DELAY);
+        let start = truncate_to_us(now() + START_DELAY + self.worker_pool.command_time());
         self.sending_since = Some(start);
         self.worker_pool.broadcast(Command::StartSending(start));
         let from = start + ticks(self.plan.warmup);
@@ -229,13 +268,13 @@ impl Coordinator<'_> {
     /// Handles events until a tick. Returns `false` when a worker has finished.
     fn handle_events_until(&mut self, tick: Tick) -> bool {
         while now() < tick {
-            let Some(event) = self.worker_pool.next_event(tick) else { break };
-            self.handle_event(event);
+            if let Some(event) = self.worker_pool.next_event(tick.min(now() + SIGNAL_CHECK_INTERVAL)) {
+                self.handle_event(event);
+            }
             if !self.reports.is_empty() || interrupt::caught_signal().is_some() {
                 return false;
             }
         }
-        sleep_until(tick);
         true
     }
 }
@@ -276,7 +315,10 @@ fn merge_reports(
     if missing > 0 {
         run.failure.get_or_insert(format!("{missing} workers sent no report"));
     }
-    run.segments = segments.map(|count| count.saturating_sub(run.metrics.counters.window_writes));
+    // The segments of this machine do not show which writes of a server went to worker hosts.
+    run.segments = segments
+        .filter(|_| plan.hosts.addresses.is_empty())
+        .map(|count| count.saturating_sub(run.metrics.counters.window_writes));
     run
 }
 

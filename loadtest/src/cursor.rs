@@ -1,8 +1,10 @@
 //! The position of one member in its room's common order, and its state after it has diverged from that order.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::clock::Tick;
+use crate::metrics::{LineTimes, Metrics};
+use crate::slowest::LatencySum;
 
 /// A member's position and state.
 #[derive(Debug, Default)]
@@ -21,20 +23,32 @@ pub(crate) struct Cursor {
     pub(crate) state: MemberState,
     /// Whether the server has refused the member without a reason so far.
     pub(crate) refusal_pending: bool,
-    /// The members whose join notices this member has received: one bit for each.
-    announced: Vec<u64>,
+    /// Lines that the server has announced to the member as skipped.
+    pub(crate) skipped: u64,
+    /// The latencies of the member's deliveries in the measured window.
+    pub(crate) latency: LatencySum,
+    /// Whether the latency of at least one of them was measured exactly.
+    pub(crate) sampled: bool,
 }
 
 impl Cursor {
-    /// Records the join notice of a member. Returns whether it is the first one.
-    pub(crate) fn record_join_notice(&mut self, joined: usize) -> bool {
-        let (word, bit) = (joined / 64, 1 << (joined % 64));
-        if word >= self.announced.len() {
-            self.announced.resize(word + 1, 0);
+    /// Records `count` deliveries, received at `now`, of lines that were planned and sent at the same ticks.
+    pub(crate) fn record_deliveries(
+        &mut self,
+        now: Tick,
+        line: LineTimes,
+        count: u64,
+        timed: bool,
+        metrics: &mut Metrics,
+    ) {
+        metrics.record_deliveries(now, line, count, timed);
+        self.delivered += count;
+        if metrics.in_window(line.planned) {
+            // An untimed delivery arrived after the previous read.
+            let arrived = if timed { now } else { metrics.previous_deferred_read };
+            self.latency.record(arrived.saturating_sub(line.planned), count);
+            self.sampled |= timed;
         }
-        let new = self.announced[word] & bit == 0;
-        self.announced[word] |= bit;
-        new
     }
 }
 
@@ -57,8 +71,8 @@ pub(crate) struct PendingLine {
     pub(crate) sender: usize,
     /// The line's number among the lines of its sender.
     pub(crate) sequence: u32,
-    /// The tick for which the line was planned.
-    pub(crate) planned: Tick,
+    /// The times of the line.
+    pub(crate) times: LineTimes,
     /// Whether it arrived after a later line of the same sender.
     pub(crate) late: bool,
     /// The line's bytes.
@@ -70,10 +84,15 @@ pub(crate) struct PendingLine {
 pub(crate) struct Divergence {
     /// The next sequence number of each sender.
     pub(crate) next: Vec<u32>,
-    /// Lines that the member has not received although later lines of the same sender arrived.
-    pub(crate) missing: HashSet<(usize, u32)>,
+    /// Lines that the member has not received although later lines of the same sender arrived: by sender and first
+    /// sequence number of each range, the number after its last one. A server may skip many lines at once.
+    missing: BTreeMap<(usize, u32), u32>,
     /// Lines received that have no position in the log yet.
     pub(crate) pending: VecDeque<PendingLine>,
+    /// Whether the first of these lines has no position until another member receives it or the log skips lines.
+    pub(crate) blocked: bool,
+    /// The length of the log at whose end the member last waited with a blocked line.
+    pub(crate) waiting_at: Option<usize>,
 }
 
 /// The relation of a diverged member's line to earlier ones of its sender.
@@ -90,17 +109,51 @@ pub(crate) enum Arrival {
 impl Divergence {
     /// Returns the state of a member that expects these sequence numbers next.
     pub(crate) fn new(next: Vec<u32>) -> Self {
-        Self { next, missing: HashSet::new(), pending: VecDeque::new() }
+        Self { next, missing: BTreeMap::new(), pending: VecDeque::new(), blocked: false, waiting_at: None }
     }
 
     /// Records a line, and returns its relation to the earlier lines of the same sender.
     pub(crate) fn classify(&mut self, sender: usize, sequence: u32) -> Arrival {
         let next = self.next[sender];
         if sequence >= next {
-            self.missing.extend((next..sequence).map(|sequence| (sender, sequence)));
+            if sequence > next {
+                self.missing.insert((sender, next), sequence);
+            }
             self.next[sender] = sequence + 1;
             return Arrival::New;
         }
-        if self.missing.remove(&(sender, sequence)) { Arrival::Late } else { Arrival::Duplicate }
+        if self.remove_missing(sender, sequence) { Arrival::Late } else { Arrival::Duplicate }
+    }
+
+    /// Removes a line from the missing ones. Returns whether it was missing.
+    fn remove_missing(&mut self, sender: usize, sequence: u32) -> bool {
+        let range = self.missing.range((sender, 0)..=(sender, sequence)).next_back();
+        let Some((&(_, first), &end)) = range.filter(|(_, end)| sequence < **end) else { return false };
+        self.missing.remove(&(sender, first));
+        if first < sequence {
+            self.missing.insert((sender, first), sequence);
+        }
+        if sequence + 1 < end {
+            self.missing.insert((sender, sequence + 1), end);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_missing_line_is_late_once_and_then_a_duplicate() {
+        let mut divergence = Divergence::new(vec![0, 0]);
+        assert_eq!(divergence.classify(1, 0), Arrival::New);
+        assert_eq!(divergence.classify(0, 6), Arrival::New);
+        for sequence in [3, 0, 5, 1, 2, 4] {
+            assert_eq!(divergence.classify(0, sequence), Arrival::Late, "line {sequence}");
+            assert_eq!(divergence.classify(0, sequence), Arrival::Duplicate, "line {sequence}");
+        }
+        assert_eq!((divergence.classify(0, 7), divergence.classify(1, 0)), (Arrival::New, Arrival::Duplicate));
+        assert!(divergence.missing.is_empty());
     }
 }

@@ -1,4 +1,8 @@
-//! Numbers as text for people: counts, SI prefixes, bytes and durations.
+//! Numbers as text for people: counts, SI prefixes, bytes and durations; and foreign text, made safe to show.
+
+use std::fmt::Write as _;
+
+use std::time::Duration;
 
 /// Returns `part / whole`, and 0 where `whole` is 0.
 #[must_use]
@@ -60,6 +64,38 @@ pub fn micros(us: u64) -> String {
     }
 }
 
+/// Returns a fractional number of microseconds in the unit that fits, for the labels of an axis.
+#[must_use]
+pub fn micros_label(us: f64) -> String {
+    let time = Duration::try_from_secs_f64(us / 1e6).unwrap_or_default();
+    micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// Returns a text with its control characters escaped: `\x1b` for ASCII, otherwise `\u{202e}`. Text from outside could
+/// otherwise move a terminal's cursor, change its colors, or reverse the order of the characters that follow.
+#[must_use]
+pub fn escape_controls(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            // Writing to a string cannot fail.
+            '\0'..='\x1f' | '\x7f' => _ = write!(escaped, "\\x{:02x}", u32::from(letter)),
+            _ if letter.is_control() || is_format_character(letter) => escaped.extend(letter.escape_unicode()),
+            _ => escaped.push(letter),
+        }
+    }
+    escaped
+}
+
+/// Returns whether a character is invisible or changes the direction or the lines of the text around it.
+fn is_format_character(letter: char) -> bool {
+    matches!(
+        letter,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +109,23 @@ mod tests {
         assert_eq!(bytes(1536.0), "1.50 KiB");
         assert_eq!(micros(980), "980 µs");
         assert_eq!(micros(12_300), "12.3 ms");
+        assert_eq!((micros_label(2000.0), micros_label(f64::NAN)), ("2 ms".into(), "0 µs".into()));
         assert!((ratio(1, 0)).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn control_and_format_characters_are_escaped() {
+        assert_eq!(escape_controls("\x1b[2J\x07"), "\\x1b[2J\\x07");
+        assert_eq!(escape_controls("a\nb\tc\r\x7f\0"), "a\\x0ab\\x09c\\x0d\\x7f\\x00");
+        assert_eq!(escape_controls("\u{9b}31m\u{85}"), "\\u{9b}31m\\u{85}");
+        assert_eq!(escape_controls("\u{202e}evil\u{2066}\u{200f}"), "\\u{202e}evil\\u{2066}\\u{200f}");
+        assert_eq!(escape_controls("\u{2028}\u{feff}"), "\\u{2028}\\u{feff}");
+    }
+
+    #[test]
+    fn printable_text_is_not_escaped() {
+        for text in ["ERROR: the name is taken", "größer 日本語 🦀", "c:\\x1b", ""] {
+            assert_eq!(escape_controls(text), text);
+        }
     }
 }

@@ -6,8 +6,13 @@
 //!                               │            ▼                           └─► room         composes lines, checks deliveries
 //!                               │        run record                            └─► room_log   the room's common order
 //!                               ▼
-//!               outcome, verdict = test result ─► table, JSON, html_report
+//!               outcome, verdict = test result ─► table, output (JSON, CSV, histograms), html_report
 //! ```
+//!
+//! `repeat` runs a plan several times, in turns on two servers, and `compare` compares the results of both.
+//!
+//! `worker_pool` starts workers as threads, in child processes, or through TCP links on other machines, whose clocks differ:
+//! [`clock_offset`] measures by how much.
 //!
 //! `zoo` runs plans beside an `attack`, a child process of bad clients, and judges what the good ones notice of it.
 //!
@@ -22,11 +27,11 @@ pub mod app;
 pub mod args;
 pub mod attack;
 pub mod clock;
+pub mod clock_offset;
 pub mod compare;
 mod connection;
 pub mod coordinator;
 mod cursor;
-pub mod dot_plot;
 pub mod format;
 pub mod histogram;
 pub mod html_report;
@@ -34,10 +39,12 @@ pub mod interrupt;
 pub mod limit;
 pub mod machine;
 pub mod markdown;
+pub mod markup;
 pub mod message;
 pub mod metrics;
 pub mod open_files;
 pub mod outcome;
+pub mod output;
 pub mod payload;
 pub mod plan;
 pub mod plot;
@@ -46,16 +53,23 @@ pub mod process;
 pub mod progress;
 pub mod protocol;
 pub mod ramp;
+mod random;
+pub mod repeat;
 mod room;
 mod room_log;
 pub mod saturation;
 pub mod scenario;
 pub mod server;
+pub mod size_mix;
+pub mod slowest;
 pub mod table;
 pub mod test_bed;
 pub mod test_result;
 mod thread_usage;
+pub mod timeline;
+mod unmeasured;
 pub mod verdict;
 mod worker;
+pub mod worker_hosts;
 pub mod worker_pool;
 pub mod zoo;

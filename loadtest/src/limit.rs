@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{SECOND, now, thread_cpu, ticks};
 use crate::connection::{READ_BUFFER_BYTES, source_address};
+use crate::interrupt;
 use crate::plan::UsageError;
 
 /// Rounds before the measurement, in which buffers grow and the scheduler places the threads.
@@ -24,6 +25,7 @@ const SOURCES: u8 = 8;
 
 /// The cost of bare writes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Limit {
     /// Sockets that are written to in turn.
     pub sockets: usize,
@@ -90,6 +92,9 @@ fn write_rounds(
             peer.write_all(lines)?;
         }
         rounds.recv().context("the reading thread ended early")?;
+        if let Some(signal) = interrupt::caught_signal() {
+            bail!("stopped by {}", signal.name());
+        }
         count += 1;
         if count == WARMUP_ROUNDS {
             (start, cpu) = (now(), thread_cpu());

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// The properties of a machine that figures depend on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Machine {
     /// CPUs that this program may use.
     pub cores: usize,

@@ -3,29 +3,36 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use loadtest::interrupt;
+use loadtest::output::console::print_note;
 use loadtest::scenario::Cli;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse_from(with_default_scenario(std::env::args_os().collect()));
-    let result = interrupt::install_handlers().map_err(Into::into).and_then(|()| loadtest::app::run(&cli));
+    let result = run();
     if let Some(signal) = interrupt::caught_signal() {
         if let Err(error) = result {
-            eprintln!("loadtest: {error:#}");
+            print_note(&format!("loadtest: {error:#}"));
         }
         return signal.exit_code().into();
     }
     match result {
         Ok(code) => code.into(),
         Err(error) => {
-            eprintln!("loadtest: {error:#}");
+            print_note(&format!("loadtest: {error:#}"));
             match error.downcast_ref::<loadtest::plan::UsageError>() {
                 Some(_) => 2.into(),
                 None => 3.into(),
             }
         }
     }
+}
+
+/// Runs the command line, and returns the exit code.
+fn run() -> anyhow::Result<u8> {
+    let cli = Cli::parse_command_line(with_default_scenario(std::env::args_os().collect()))?;
+    interrupt::install_handlers()?;
+    loadtest::app::run(&cli)
 }
 
 /// Inserts the scenario `steady` where the arguments name no scenario and do not ask for help.

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 
 use crate::format::{bytes, micros, si, thousands};
 use crate::outcome::Outcome;
 use crate::table::heading;
-use crate::test_result::TestResult;
+use crate::test_result::{TestResult, split_run_number};
 use crate::verdict::VerdictKind;
 
 /// A column: its head, and the function that renders its cell. Cells without a figure are empty.
@@ -50,7 +50,7 @@ const COLUMNS: [Column; 9] = [
 pub fn render_files(paths: &[PathBuf]) -> Result<String> {
     let mut rows: BTreeMap<String, Vec<TestResult>> = BTreeMap::new();
     for path in paths {
-        rows.entry(row_name(path)).or_default().push(TestResult::read(path)?);
+        rows.entry(split_run_number(path).0).or_default().push(TestResult::read(path)?);
     }
     let filled = |column: &&Column| rows.values().flatten().any(|result| !column.1(&result.outcome).is_empty());
     let columns: Vec<&Column> = COLUMNS.iter().filter(filled).collect();
@@ -84,13 +84,4 @@ fn render_cell(result: &TestResult, column: &Column) -> String {
 
 fn if_sent(outcome: &Outcome, text: String) -> String {
     if outcome.counters.sent > 0 { text } else { String::new() }
-}
-
-/// Returns a file's name without its round.
-fn row_name(path: &Path) -> String {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    match stem.rsplit_once('-') {
-        Some((name, round)) if round.parse::<u32>().is_ok() => name.to_owned(),
-        _ => stem,
-    }
 }

@@ -3,14 +3,23 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{SECOND, Tick};
+use crate::clock_offset::shift;
 use crate::histogram::Histogram;
+use crate::slowest::Slowest;
+
+/// Seconds of sending for which figures are kept: one day.
+pub const MAX_SECONDS: usize = 24 * 3600;
 
 /// All counters. The counters of several workers are added field by field.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Counters {
     /// Lines sent.
     pub sent: u64,
-    /// Deliveries that those lines should cause.
+    /// Lines that an open loop planned and did not send, because the generator was too slow.
+    #[serde(default)]
+    pub unsent: u64,
+    /// Deliveries that the sent lines should cause.
     pub expected: u64,
     /// Deliveries that arrived; each line counts once for each member.
     pub delivered: u64,
@@ -35,8 +44,11 @@ pub struct Counters {
     pub errors: u64,
     /// Notices about skipped lines.
     pub skip_notices: u64,
-    /// Lines that skip notices announce as skipped; they are included in `lost`.
+    /// Lines that skip notices announce as skipped; but for `untrue_skips`, they are included in `lost`.
     pub skipped: u64,
+    /// Lines that skip notices announce as skipped although the member received them.
+    #[serde(default)]
+    pub untrue_skips: u64,
     /// Connections that the server closed after the generator had shut down their sending side.
     #[serde(default)]
     pub left: u64,
@@ -44,13 +56,26 @@ pub struct Counters {
     pub joined: u64,
     /// Join notices that are expected: each member receives its own notice and those of all later members.
     pub join_notices_expected: u64,
-    /// Join notices that arrived.
+    /// Join notices that arrived: of each two members, only the earlier one may receive the notice of the later one.
     pub join_notices: u64,
     /// Join and leave notices that are wrong or repeated.
     #[serde(default)]
     pub untrue_notices: u64,
     /// Leave notices that arrived.
     pub leave_notices: u64,
+    /// Leave notices that are expected: the members of a room leave in steps, so that some members have to receive the
+    /// notices of others before they leave.
+    #[serde(default)]
+    pub leave_notices_expected: u64,
+    /// Expected leave notices that never arrived.
+    #[serde(default)]
+    pub leave_notices_lost: u64,
+    /// Members of all rooms.
+    #[serde(default)]
+    pub members: u64,
+    /// Members with at least one delivery in the window whose latency was measured.
+    #[serde(default)]
+    pub sampled_members: u64,
     /// Bytes received.
     pub bytes_received: u64,
     /// Reads that returned data.
@@ -76,9 +101,17 @@ impl Counters {
         }
     }
 
-    fn fields(&mut self) -> [&mut u64; 27] {
+    /// Returns a number that grows with each progress of the run: a delivery that was missing, a member that joined, or a
+    /// first notice of a join or leave. A server that only repeats or makes up messages makes no progress.
+    #[must_use]
+    pub fn progress(&self) -> u64 {
+        self.delivered + self.joined + self.join_notices + self.leave_notices
+    }
+
+    fn fields(&mut self) -> [&mut u64; 33] {
         [
             &mut self.sent,
+            &mut self.unsent,
             &mut self.expected,
             &mut self.delivered,
             &mut self.in_flight,
@@ -92,12 +125,17 @@ impl Counters {
             &mut self.errors,
             &mut self.skip_notices,
             &mut self.skipped,
+            &mut self.untrue_skips,
             &mut self.left,
             &mut self.joined,
             &mut self.join_notices_expected,
             &mut self.join_notices,
             &mut self.untrue_notices,
             &mut self.leave_notices,
+            &mut self.leave_notices_expected,
+            &mut self.leave_notices_lost,
+            &mut self.members,
+            &mut self.sampled_members,
             &mut self.bytes_received,
             &mut self.reads,
             &mut self.writes,
@@ -107,6 +145,15 @@ impl Counters {
             &mut self.window_writes,
         ]
     }
+}
+
+/// The times of a line, up to its way to the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LineTimes {
+    /// The tick for which it was planned.
+    pub planned: Tick,
+    /// The tick at which the generator wrote it for the first time.
+    pub sent: Tick,
 }
 
 /// The figures of one second of sending.
@@ -129,13 +176,33 @@ pub struct Metrics {
     pub join: Histogram<3>,
     /// Time from a line's planned time to its write to the socket.
     pub send_lag: Histogram<3>,
+    /// Time from a line's planned time until the socket had accepted all of it. Longer than the send lag where the server
+    /// reads slowly.
+    pub write_lag: Histogram<3>,
+    /// The longest time that a delivery can have waited in the kernel until the worker read it.
+    pub receive_lag: Histogram<3>,
+    /// Latency without send lag and receive lag.
+    pub latency_without_lag: Histogram<3>,
+    /// The receive lag of the bytes that are being received.
+    #[serde(skip)]
+    read_lag: Tick,
     /// The seconds from the first line on, warm-up included.
     pub seconds: Vec<SecondMetrics>,
     /// The tick at which the first second starts.
     pub start: Tick,
     /// The measured window: from its first tick to the one after its last.
     pub window: (Tick, Tick),
+    /// The members and rooms with the highest latency.
+    #[serde(default)]
+    pub slowest: Slowest,
+    /// The tick of the previous read of the members that are read at an interval. Bytes that are read from them now
+    /// arrived later.
+    #[serde(skip)]
+    pub(crate) previous_deferred_read: Tick,
 }
+
+/// A second in which nothing was delivered.
+const EMPTY_SECOND: &SecondMetrics = &SecondMetrics { delivered: 0, latency: Histogram::EMPTY };
 
 impl Metrics {
     /// Sets the start of the seconds and the measured window.
@@ -150,19 +217,24 @@ impl Metrics {
         (self.window.0..self.window.1).contains(&tick)
     }
 
-    /// Records `count` deliveries, received at `now`, of lines that were planned at the same tick. The latency of
+    /// Records `count` deliveries, received at `now`, of lines that were planned and sent at the same ticks. The latency of
     /// untimed deliveries is not recorded: the generator itself may have left them unread.
-    pub fn record_deliveries(&mut self, now: Tick, planned: Tick, count: u64, timed: bool) {
+    pub fn record_deliveries(&mut self, now: Tick, line: LineTimes, count: u64, timed: bool) {
         self.counters.delivered += count;
         if self.in_window(now) {
             self.counters.window_delivered += count;
         }
-        let latency = now.saturating_sub(planned);
-        if timed && self.in_window(planned) {
+        let latency = now.saturating_sub(line.planned);
+        if timed && self.in_window(line.planned) {
             self.latency.record(latency, count);
+            // A line cannot have waited to be read before it was sent.
+            let receive_lag = self.read_lag.min(now.saturating_sub(line.sent));
+            let send_lag = line.sent.saturating_sub(line.planned);
+            self.receive_lag.record(receive_lag, count);
+            self.latency_without_lag.record(latency.saturating_sub(send_lag + receive_lag), count);
         }
         let second = usize::try_from(now.saturating_sub(self.start) / SECOND).unwrap_or(usize::MAX);
-        if second < 24 * 3600 {
+        if second < MAX_SECONDS {
             if second >= self.seconds.len() {
                 self.seconds.resize_with(second + 1, SecondMetrics::default);
             }
@@ -174,13 +246,49 @@ impl Metrics {
         }
     }
 
-    /// Records a read of some bytes.
-    pub fn record_read(&mut self, now: Tick, bytes: usize) {
+    /// Returns the metrics of each whole second from the first line to the end of the window, those without a delivery
+    /// included. Deliveries after the window fill only a part of a second, so their second is left out.
+    pub fn whole_seconds(&self) -> impl Iterator<Item = &SecondMetrics> {
+        let count = match self.window.1 {
+            _ if self.counters.sent == 0 => 0,
+            // A worker that failed did not close its window, and a run that ended in the warm-up did not open it.
+            end if end == Tick::MAX || end <= self.window.0 => self.seconds.len(),
+            end => usize::try_from(end.saturating_sub(self.start) / SECOND).unwrap_or(usize::MAX).max(1),
+        };
+        (0..count.min(MAX_SECONDS)).map(move |second| self.seconds.get(second).unwrap_or(EMPTY_SECOND))
+    }
+
+    /// Records a read of some bytes, which may have waited for the worker for `lag`.
+    pub fn record_read(&mut self, now: Tick, bytes: usize, lag: Tick) {
+        self.read_lag = lag;
         self.counters.reads += 1;
         self.counters.bytes_received += bytes as u64;
         if self.in_window(now) {
             self.counters.window_reads += 1;
             self.counters.window_bytes += bytes as u64;
+        }
+    }
+
+    /// Converts all ticks to a clock that is `offset` ahead.
+    pub(crate) fn shift_ticks(&mut self, offset: i64) {
+        // Every field is named, so that a new one is not forgotten here: a duration stays, a tick is converted.
+        let Self {
+            counters: _,
+            latency: _,
+            join: _,
+            send_lag: _,
+            write_lag: _,
+            receive_lag: _,
+            latency_without_lag: _,
+            read_lag: _,
+            seconds: _,
+            slowest: _,
+            start,
+            window,
+            previous_deferred_read,
+        } = self;
+        for tick in [start, &mut window.0, &mut window.1, previous_deferred_read] {
+            *tick = shift(*tick, offset);
         }
     }
 
@@ -193,6 +301,10 @@ impl Metrics {
         self.latency.add(&other.latency);
         self.join.add(&other.join);
         self.send_lag.add(&other.send_lag);
+        self.write_lag.add(&other.write_lag);
+        self.receive_lag.add(&other.receive_lag);
+        self.latency_without_lag.add(&other.latency_without_lag);
+        self.slowest.add(&other.slowest);
         if other.seconds.len() > self.seconds.len() {
             self.seconds.resize_with(other.seconds.len(), SecondMetrics::default);
         }
@@ -206,6 +318,21 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whole_seconds_include_those_without_a_delivery() {
+        let mut metrics = Metrics::default();
+        assert_eq!(metrics.whole_seconds().count(), 0, "no line was sent");
+        metrics.counters.sent = 3;
+        metrics.set_window(SECOND, (SECOND, 5 * SECOND + 1));
+        metrics.record_deliveries(SECOND + 1, LineTimes { planned: SECOND, sent: SECOND }, 3, true);
+        metrics.record_deliveries(3 * SECOND + 1, LineTimes { planned: SECOND, sent: SECOND }, 4, true);
+        metrics.record_deliveries(6 * SECOND, LineTimes { planned: SECOND, sent: SECOND }, 5, true);
+        let delivered: Vec<u64> = metrics.whole_seconds().map(|second| second.delivered).collect();
+        assert_eq!(delivered, [3, 0, 4, 0]);
+        metrics.window = (9 * SECOND, 9 * SECOND);
+        assert_eq!(metrics.whole_seconds().count(), 6, "the run ended in the warm-up");
+    }
 
     #[test]
     fn every_counter_is_added() {

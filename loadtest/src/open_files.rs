@@ -18,11 +18,15 @@ pub fn raise_limit() -> Result<usize> {
     Ok(usize::try_from(hard).unwrap_or(usize::MAX).saturating_sub(RESERVE))
 }
 
-/// Checks that each process may open the connections of its shares.
+/// Checks that each process of this machine may open the connections of its shares. Worker hosts have limits of their
+/// own.
 ///
 /// # Errors
 /// Names the option, the number of files that are allowed, and the remedy.
 pub fn check_plan(plan: &Plan, possible: usize) -> Result<()> {
+    if !plan.hosts.addresses.is_empty() {
+        return Ok(());
+    }
     let shares: Vec<usize> = plan.shares(0).iter().map(Share::connections).collect();
     let size = shares.len().div_ceil(plan.processes).max(1);
     let largest = shares.chunks(size).map(|shares| shares.iter().sum()).max().unwrap_or(0);
@@ -35,6 +39,20 @@ pub fn check_plan(plan: &Plan, possible: usize) -> Result<()> {
         );
     }
     check(plan.connections, plan.processes, possible)
+}
+
+/// Checks that a worker host may open the connections of its shares.
+///
+/// # Errors
+/// Names the host, the number of files that are allowed, and the remedy.
+pub fn check_host(address: &str, connections: usize, possible: usize) -> Result<()> {
+    if connections > possible {
+        bail!(
+            "worker host {address} may open {possible} files, but its rooms have {connections} connections: name more \
+             --workers, or raise the limit there (ulimit -n)"
+        );
+    }
+    Ok(())
 }
 
 /// Checks that each of `processes` processes may open its part of the connections.
@@ -64,6 +82,13 @@ mod tests {
         assert!(error.contains("--rooms 1 makes one of --processes 3 open 300 files"), "{error}");
         plan.rooms = 3;
         assert!(check_plan(&plan, 100).is_ok());
+    }
+
+    #[test]
+    fn refusal_names_the_host_whose_limit_is_too_low() {
+        assert!(check_host("a:1", 100, 100).is_ok());
+        let error = check_host("a:1", 101, 100).unwrap_err().to_string();
+        assert!(error.contains("worker host a:1 may open 100 files"), "{error}");
     }
 
     #[test]

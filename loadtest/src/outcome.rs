@@ -1,48 +1,81 @@
 //! The outcome of a run: every figure that reports show, in the form that `--json` keeps.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::clock::SECOND;
 use crate::coordinator::{RunRecord, ServerSamples};
 use crate::format::ratio;
-use crate::histogram::Percentiles;
+use crate::histogram::{DEFAULT_QUANTILES, Percentiles, QuantileValue};
 use crate::limit::Limit;
 use crate::machine::Machine;
-use crate::metrics::Counters;
+use crate::metrics::{Counters, Metrics};
 use crate::plan::{Pacing, Plan, Stop};
 use crate::process;
+use crate::slowest::SlowFigures;
+use crate::timeline::{LATENCY_BOUNDS_US, TimelineSecond, timeline};
+use crate::worker_pool::HostFigures;
 
 /// The outcome of one run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Outcome {
     /// The generator's version.
     pub version: String,
     /// The scenario's name.
     pub scenario: String,
+    /// The server's name and version, where it was spawned and printed them.
+    pub server_version: Option<String>,
     /// Every parameter of the run.
     pub parameters: Map<String, Value>,
     /// The machine of the run.
     pub machine: Machine,
+    /// Milliseconds from 1970 to the end of the run. They give the order of runs, and so whether two servers took turns.
+    #[serde(default)]
+    pub recorded_unix_ms: Option<u64>,
     /// Every counter.
     #[serde(flatten)]
     pub counters: Counters,
     /// Length of the measured window in seconds.
     pub window_seconds: f64,
     /// Seconds from the first line to the end of a run that ended during the warm-up.
-    #[serde(default)]
+    #[serde(rename = "ended_in_warmup_seconds")]
     pub ended_in_warmup: Option<f64>,
     /// The server's text at its first refusal.
-    #[serde(default)]
     pub refusal: Option<String>,
-    /// Deliveries per second in the window.
+    /// Deliveries per second in the window; null in JSON where no window was measured.
+    #[serde(deserialize_with = "crate::unmeasured::deserialize")]
+    #[cfg_attr(test, schemars(with = "Option<f64>"))]
     pub deliveries_per_second: f64,
-    /// Bytes received per second in the window.
+    /// Bytes received per second in the window; null in JSON where no window was measured.
+    #[serde(deserialize_with = "crate::unmeasured::deserialize")]
+    #[cfg_attr(test, schemars(with = "Option<f64>"))]
     pub bytes_per_second: f64,
     /// Time from a line's planned time to its arrival at a member.
     pub latency_us: Percentiles,
+    /// The quantiles of that latency that the options name.
+    pub percentiles: Vec<QuantileValue>,
+    /// The same quantiles of the latency without own lag.
+    pub percentiles_without_lag: Vec<QuantileValue>,
     /// Time from a line's planned time to its write to the socket: the generator's own delay.
     pub send_lag_us: Percentiles,
+    /// Time from a line's planned time until the socket had accepted all of it.
+    #[serde(default)]
+    pub write_lag_us: Percentiles,
+    /// The longest time that a delivery can have waited in the kernel until the generator read it.
+    #[serde(default)]
+    pub receive_lag_us: Percentiles,
+    /// Latency without send lag and receive lag.
+    #[serde(default)]
+    pub latency_without_lag_us: Percentiles,
+    /// At most ten members with the highest mean latency, in falling order.
+    #[serde(default)]
+    pub worst_members: Vec<SlowFigures>,
+    /// At most ten rooms with the highest mean latency, in falling order.
+    #[serde(default)]
+    pub worst_rooms: Vec<SlowFigures>,
     /// The phase of joining.
     pub join: PhaseFigures,
     /// The phase of leaving.
@@ -51,18 +84,30 @@ pub struct Outcome {
     pub server: Option<ServerFigures>,
     /// The figures of the generator.
     pub generator: GeneratorFigures,
+    /// The worker hosts, where some generated the load in place of this machine.
+    #[serde(default)]
+    pub hosts: Vec<HostFigures>,
     /// The cost of bare writes on this machine, for comparison.
     pub limit: Option<Limit>,
     /// The figures of each second.
     pub timeline: Vec<TimelineSecond>,
+    /// The bounds of `latency_buckets` in `timeline`: the longest latency of each bucket but the last, which has no
+    /// bound.
+    #[serde(default)]
+    pub latency_bounds_us: Vec<u64>,
     /// Points of the latency plot: a share of the deliveries, and the microseconds that it does not exceed.
+    #[serde(rename = "latency_curve_us")]
     pub latency_curve: Vec<(f64, u64)>,
     /// The steps of `step`.
     pub steps: Vec<Step>,
+    /// The recorded histograms, which other files than the JSON hold.
+    #[serde(skip)]
+    pub metrics: Metrics,
 }
 
 /// The figures of joining or leaving.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PhaseFigures {
     /// The number of members.
     pub count: u64,
@@ -78,15 +123,17 @@ pub struct PhaseFigures {
 
 /// The figures of the server's process.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ServerFigures {
     /// CPU seconds in the measured window.
     pub cpu_seconds: f64,
     /// CPU seconds per second of the window.
     pub cpu_share: f64,
     /// Seconds in which threads of the server were ready without a CPU, per second of the window.
-    #[serde(default)]
     pub waited_share: f64,
-    /// CPU nanoseconds per delivery in the window.
+    /// CPU nanoseconds per delivery in the window; null in JSON without a delivery.
+    #[serde(with = "crate::unmeasured")]
+    #[cfg_attr(test, schemars(with = "Option<f64>"))]
     pub cpu_ns_per_delivery: f64,
     /// Resident memory at the end of the window.
     pub rss_bytes: u64,
@@ -104,41 +151,39 @@ pub struct ServerFigures {
 
 /// The figures of the generator in the measured window.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GeneratorFigures {
     /// CPU seconds of all workers.
     pub cpu_seconds: f64,
     /// CPU time of the busiest worker as a share of the window.
     pub cpu_share: f64,
-    /// CPU nanoseconds per delivery.
+    /// CPU nanoseconds per delivery; null in JSON without a delivery.
+    #[serde(with = "crate::unmeasured")]
+    #[cfg_attr(test, schemars(with = "Option<f64>"))]
     pub cpu_ns_per_delivery: f64,
     /// The largest share of the window in which a worker was ready without a CPU.
     pub waited_share: f64,
     /// The largest share of the window in which a worker computed or was ready without a CPU.
-    #[serde(default)]
     pub busy_share: f64,
-    /// Deliveries per read.
+    /// The largest share of the window in which a worker was stopped or starved.
+    #[serde(default)]
+    pub stopped_share: f64,
+    /// Deliveries per read; null in JSON without a delivery.
+    #[serde(with = "crate::unmeasured")]
+    #[cfg_attr(test, schemars(with = "Option<f64>"))]
     pub lines_per_read: f64,
     /// Whether the generator was the bottleneck. The figures do not describe the server then.
     pub saturated: bool,
 }
 
-/// The figures of one second of sending.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct TimelineSecond {
-    /// Deliveries received.
-    pub delivered: u64,
-    /// The median of their latency in microseconds.
-    pub p50: u64,
-    /// The 99th percentile of their latency in microseconds.
-    pub p99: u64,
-}
-
 /// The figures of one step of `step`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Step {
     /// Connections.
     pub connections: u64,
     /// Lines per second in each room.
+    #[serde(rename = "lines_per_second_per_room")]
     pub rate_per_room: f64,
     /// Deliveries per second.
     pub deliveries_per_second: f64,
@@ -147,7 +192,6 @@ pub struct Step {
     /// CPU nanoseconds of the server per delivery, where its process is known.
     pub cpu_ns_per_delivery: Option<f64>,
     /// The reason that the step is not good; empty for a good step.
-    #[serde(rename = "trouble")]
     pub problem: String,
 }
 
@@ -163,17 +207,27 @@ impl Outcome {
             scenario: scenario.into(),
             parameters: parameters(plan),
             machine: Machine::here(),
+            recorded_unix_ms: unix_ms(SystemTime::now()),
             window_seconds: seconds,
             deliveries_per_second: per_second(counters.window_delivered),
             bytes_per_second: per_second(counters.window_bytes),
             latency_us: run.metrics.latency.percentiles(),
+            percentiles: run.metrics.latency.quantile_values(&DEFAULT_QUANTILES),
+            percentiles_without_lag: run.metrics.latency_without_lag.quantile_values(&DEFAULT_QUANTILES),
             send_lag_us: run.metrics.send_lag.percentiles(),
+            write_lag_us: run.metrics.write_lag.percentiles(),
+            receive_lag_us: run.metrics.receive_lag.percentiles(),
+            latency_without_lag_us: run.metrics.latency_without_lag.percentiles(),
+            worst_members: run.metrics.slowest.members.clone(),
+            worst_rooms: run.metrics.slowest.rooms.clone(),
             join: phase_figures(counters.joined, run.joining),
             leave: phase_figures(counters.left, run.leaving),
             ended_in_warmup: (counters.sent > 0 && run.window == 0).then(|| run.sending_time as f64 / SECOND as f64),
             refusal: run.refusal.clone(),
             generator: generator_figures(run),
-            timeline: timeline(run),
+            hosts: run.hosts.clone(),
+            timeline: timeline(&run.metrics),
+            latency_bounds_us: LATENCY_BOUNDS_US.into(),
             latency_curve: run.metrics.latency.curve(),
             counters,
             ..Self::default()
@@ -188,14 +242,17 @@ impl Outcome {
         }
         outcome
     }
-}
 
-impl Outcome {
     /// Returns the planned number of connections.
     #[must_use]
     pub fn connections(&self) -> u64 {
         self.parameters.get("connections").and_then(Value::as_u64).unwrap_or(0)
     }
+}
+
+/// Returns the milliseconds from 1970 to a time; `None` for an earlier one.
+fn unix_ms(time: SystemTime) -> Option<u64> {
+    u64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()
 }
 
 fn phase_figures(count: u64, time: u64) -> PhaseFigures {
@@ -216,6 +273,7 @@ fn generator_figures(run: &RunRecord) -> GeneratorFigures {
         cpu_ns_per_delivery: ratio(cpu, counters.window_delivered),
         waited_share: most(|usage| usage.waited),
         busy_share: most(|usage| usage.cpu + usage.waited),
+        stopped_share: most(|usage| usage.stopped),
         lines_per_read: ratio(counters.window_delivered, counters.window_reads),
         saturated: false,
     }
@@ -245,19 +303,7 @@ fn server_figures(samples: &ServerSamples, run: &RunRecord) -> ServerFigures {
     }
 }
 
-fn timeline(run: &RunRecord) -> Vec<TimelineSecond> {
-    let second = |second: &crate::metrics::SecondMetrics| TimelineSecond {
-        delivered: second.delivered,
-        p50: second.latency.quantile(0.5),
-        p99: second.latency.quantile(0.99),
-    };
-    // Deliveries after the window fill only a part of a second, so their second is left out.
-    let whole = run.metrics.window.1.saturating_sub(run.metrics.start) / SECOND;
-    let whole = usize::try_from(whole).unwrap_or(usize::MAX).max(1);
-    run.metrics.seconds.iter().take(whole).map(second).collect()
-}
-
-/// Returns every parameter of a plan under the name of its option.
+/// Returns every parameter of a plan under the name of its option, followed by its unit.
 fn parameters(plan: &Plan) -> Map<String, Value> {
     let (rate, window) = match plan.pacing {
         Pacing::Quiet => (Value::Null, Value::Null),
@@ -270,11 +316,13 @@ fn parameters(plan: &Plan) -> Map<String, Value> {
     };
     let value = json!({
         "target": plan.target.to_string(), "protocol": plan.protocol,
-        "connections": plan.connections, "rooms": plan.rooms, "senders": plan.senders, "size": plan.size,
-        "rate": rate, "in_flight": window, "duration": duration, "lines": lines,
-        "warmup": plan.warmup.as_secs_f64(), "read_every": plan.read_every.as_secs_f64(),
-        "patience": plan.patience.as_secs_f64(),
+        "connections": plan.connections, "rooms": plan.rooms, "senders": plan.senders, "size_bytes": plan.size.to_value(),
+        "arrivals": plan.arrivals, "seed": plan.seed,
+        "lines_per_second_per_room": rate, "in_flight": window, "duration_seconds": duration, "lines": lines,
+        "warmup_seconds": plan.warmup.as_secs_f64(), "read_every_seconds": plan.read_every.as_secs_f64(),
+        "patience_seconds": plan.patience.as_secs_f64(),
         "connecting": plan.connecting, "sources": plan.sources, "first_room": plan.first_room, "threads": plan.threads, "processes": plan.processes,
+        "workers": plan.hosts.addresses,
     });
     value.as_object().cloned().unwrap_or_default()
 }

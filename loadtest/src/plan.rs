@@ -1,19 +1,33 @@
 //! The plan of a run as a value: target, rooms, senders, pacing and duration.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Tick;
+use crate::clock_offset::shift;
 use crate::connection::MAX_PENDING_BYTES;
 use crate::payload;
 use crate::protocol::ProtocolKind;
+use crate::size_mix::SizeMix;
+use crate::worker_hosts::WorkerHosts;
 
 /// The highest number of members in a room, and of rooms in a run: the payload has four hexadecimal digits for each.
 const MAX_COUNT: usize = 0xffff;
+
+/// The longest run: the figures of each second are kept.
+const MAX_LENGTH: Duration = Duration::from_secs(24 * 3600);
+
+/// The longest patience and interval of reads.
+const MAX_WAIT: Duration = Duration::from_secs(3600);
+
+/// The highest number of deliveries of a run: a sum of all of them has an exact float.
+const MAX_DELIVERIES: u64 = 1 << 53;
 
 /// The rule by which lines are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +45,17 @@ pub enum Pacing {
         /// Lines in flight in each room.
         window: usize,
     },
+}
+
+/// The times for which an open loop plans its lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Arrivals {
+    /// At equal intervals, the rooms in turn
+    #[default]
+    Fixed,
+    /// As a Poisson process: at random, independently of each other, in a random room
+    Poisson,
 }
 
 /// The end of sending.
@@ -57,16 +82,22 @@ pub struct Plan {
     /// Members of each room that send lines, in turn.
     pub senders: usize,
     /// Bytes of a line's text.
-    pub size: usize,
+    pub size: SizeMix,
     /// The rule by which lines are sent.
     pub pacing: Pacing,
+    /// The times of an open loop's lines.
+    #[serde(default)]
+    pub arrivals: Arrivals,
+    /// The seed of random arrivals and sizes.
+    #[serde(default)]
+    pub seed: u64,
     /// The end of sending.
     pub stop: Stop,
     /// Time of sending before the measured window. Its lines are checked like all others.
     pub warmup: Duration,
-    /// Interval at which members that do not pace the load are read; zero reads every member immediately. One read of
-    /// several batches costs the generator less CPU, which leaves more to the server. The latency of those members is
-    /// not recorded.
+    /// Interval at which members outside of the rotating sample are read; zero reads every member immediately. One read
+    /// of several batches costs the generator less CPU, which leaves more to the server. The latency of those members
+    /// is not recorded.
     pub read_every: Duration,
     /// Time without any byte from the server after which missing joins, deliveries or closes count as lost.
     pub patience: Duration,
@@ -81,6 +112,9 @@ pub struct Plan {
     pub threads: usize,
     /// Processes.
     pub processes: usize,
+    /// The worker hosts. A plan that is sent to a worker host contains neither the other hosts nor the token.
+    #[serde(skip)]
+    pub hosts: WorkerHosts,
 }
 
 /// One worker's part of a plan. It holds whole rooms, so that workers share no state of a room.
@@ -161,7 +195,7 @@ impl Plan {
         if members >= MAX_COUNT || self.rooms > MAX_COUNT {
             return error(format!("more than {MAX_COUNT} rooms, or members in one: lower --connections or --rooms"));
         }
-        if !(payload::MIN_SIZE..=payload::MAX_SIZE).contains(&self.size) {
+        if self.size.smallest() < payload::MIN_SIZE || self.size.largest() > payload::MAX_SIZE {
             return error(format!(
                 "--size {} is not between {} (the fields that are checked) and {}",
                 self.size,
@@ -169,7 +203,57 @@ impl Plan {
                 payload::MAX_SIZE
             ));
         }
+        self.check_length()?;
+        self.check_hosts()?;
         self.check_pacing()
+    }
+
+    /// Checks times and numbers whose sums or products would exceed what the generator counts.
+    fn check_length(&self) -> Result<(), UsageError> {
+        let error = |text: String| Err(UsageError(text));
+        let show = |time: Duration| humantime::format_duration(time);
+        if let Stop::After(duration) = self.stop
+            && duration.saturating_add(self.warmup) > MAX_LENGTH
+        {
+            let length = show(MAX_LENGTH);
+            return error(format!("--duration {} is too long: with --warmup at most {length}", show(duration)));
+        }
+        for (option, time) in [("--patience", self.patience), ("--read-every", self.read_every)] {
+            if time > MAX_WAIT {
+                return error(format!("{option} {} is too long: at most {}", show(time), show(MAX_WAIT)));
+            }
+        }
+        if let Stop::Lines(lines) = self.stop {
+            let deliveries = lines.checked_mul(self.connections as u64).filter(|count| *count < MAX_DELIVERIES);
+            // A line carries its number among those of its sender in 32 bits.
+            let each = lines.div_ceil(self.senders.max(1) as u64);
+            if deliveries.is_none() || u32::try_from(each).is_err() {
+                return error(format!("--lines {lines} is too many: at most {} a sender", u32::MAX));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_hosts(&self) -> Result<(), UsageError> {
+        let addresses = &self.hosts.addresses;
+        let error = |text: String| Err(UsageError(text));
+        if !addresses.is_empty() && self.processes > 1 {
+            return error(
+                "--processes and --workers exclude each other: --threads adds load threads to each host".into(),
+            );
+        }
+        if addresses.len() > self.rooms {
+            return error(format!(
+                "--workers names {} hosts for --rooms {}, but a room stays within one host: raise --rooms, or name fewer",
+                addresses.len(),
+                self.rooms
+            ));
+        }
+        let mut named = BTreeSet::new();
+        if let Some(twice) = addresses.iter().find(|address| !named.insert(address.as_str())) {
+            return error(format!("--workers names {twice} twice: --threads adds load threads to a host"));
+        }
+        Ok(())
     }
 
     fn check_pacing(&self) -> Result<(), UsageError> {
@@ -184,7 +268,9 @@ impl Plan {
                 error("--duration 0s measures nothing: give it a second or more")
             }
             _ if self.patience.is_zero() => error("--patience 0s waits for nothing: give it a second or more"),
-            Pacing::Closed { window } if window.saturating_mul(self.size) > MAX_PENDING_BYTES * self.senders => {
+            Pacing::Closed { window }
+                if window.saturating_mul(self.size.largest()) > MAX_PENDING_BYTES * self.senders =>
+            {
                 Err(UsageError(format!(
                     "--in-flight {window} of --size {} is more than {MAX_PENDING_BYTES} bytes a sender: lower one of them",
                     self.size
@@ -198,7 +284,7 @@ impl Plan {
     /// Splits the plan into one share for each worker. Workers without a room get no share.
     #[must_use]
     pub fn shares(&self, epoch: Tick) -> Vec<Share> {
-        let workers = (self.threads * self.processes).min(self.rooms);
+        let workers = (self.threads * self.processes.max(self.hosts.addresses.len())).min(self.rooms);
         let start = |worker: usize| worker * self.rooms / workers;
         (0..workers)
             .map(|worker| Share {
@@ -217,6 +303,11 @@ impl Share {
     pub fn connections(&self) -> usize {
         self.plan.first_connection(self.rooms.end) - self.plan.first_connection(self.rooms.start)
     }
+
+    /// Returns the share for a machine whose clock is `offset` ahead.
+    pub(crate) fn shifted(self, offset: i64) -> Self {
+        Self { epoch: shift(self.epoch, offset), ..self }
+    }
 }
 
 #[cfg(test)]
@@ -231,8 +322,10 @@ pub(crate) mod tests {
             connections: 2,
             rooms: 1,
             senders: 1,
-            size: 64,
+            size: 64.into(),
             pacing,
+            arrivals: Arrivals::Fixed,
+            seed: 1,
             stop: Stop::Lines(1),
             warmup: Duration::ZERO,
             read_every: Duration::ZERO,
@@ -242,6 +335,22 @@ pub(crate) mod tests {
             first_room: 0,
             threads: 1,
             processes: 1,
+            hosts: WorkerHosts::default(),
         }
+    }
+
+    #[test]
+    fn plan_with_impossible_hosts_is_refused() {
+        let mut plan = plan(Pacing::Quiet);
+        (plan.connections, plan.rooms, plan.patience) = (8, 2, Duration::from_secs(1));
+        let mut refusal = |addresses: &[&str], processes| {
+            plan.hosts.addresses = addresses.iter().map(ToString::to_string).collect();
+            plan.processes = processes;
+            plan.check().err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert_eq!(refusal(&["a:1", "b:1"], 1), "");
+        assert!(refusal(&["a:1", "b:1"], 2).contains("--processes and --workers exclude each other"));
+        assert!(refusal(&["a:1", "a:1"], 1).contains("--workers names a:1 twice"));
+        assert!(refusal(&["a:1", "b:1", "c:1"], 1).contains("--workers names 3 hosts for --rooms 2"));
     }
 }

@@ -5,11 +5,14 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 
 use anyhow::{Context, Result, bail};
 
+use crate::format::escape_controls;
 use crate::plan::{Plan, UsageError};
-use crate::protocol::{Frame, ProtocolKind};
+use crate::protocol::{Frame, Protocol, ProtocolKind};
 
 /// The most bytes of a greeting that are read.
 const MAX_GREETING: usize = 4096;
+/// The most characters of a server's text that an error shows.
+const MAX_WORDS: usize = 200;
 
 /// Resolves a host name and a port to an address.
 ///
@@ -22,37 +25,33 @@ pub fn resolve_target(target: &str) -> Result<SocketAddr> {
     addresses.next().with_context(|| format!("--target {target} has no address"))
 }
 
+/// The meaning of a greeting.
+#[derive(Debug, PartialEq, Eq)]
+enum Greeting {
+    /// More bytes are needed.
+    Incomplete,
+    /// The server accepts a client.
+    Ready,
+    /// The server refuses a client with this text.
+    Refusal(String),
+    /// The bytes are no greeting of the protocol.
+    OtherProtocol,
+}
+
 /// Opens one connection, and reads the greeting where the protocol has one.
 ///
 /// # Errors
 /// Returns one line that names the problem and the remedy.
 pub fn probe(plan: &Plan) -> Result<()> {
     let (target, kind) = (plan.target, plan.protocol);
-    let mut stream = match TcpStream::connect_timeout(&target, plan.patience) {
-        Ok(stream) => stream,
-        Err(error) if kind == ProtocolKind::Line => bail!(
-            "nothing to measure at {target} ({error}): start the server with `cargo run --release`, \
-             or add --spawn to start one for this run"
-        ),
-        Err(error) => bail!("nothing to measure at {target} ({error}): start the server, or give its --target"),
-    };
-    let protocol = kind.protocol();
-    if !protocol.server_greets() {
+    let mut stream = connect(plan)?;
+    if !kind.protocol().server_greets() {
         return Ok(());
     }
     stream.set_read_timeout(Some(plan.patience))?;
     let mut received = Vec::new();
     let mut chunk = [0; MAX_GREETING];
     while received.len() < MAX_GREETING {
-        let mut at = 0;
-        while let Some((length, frame)) = protocol.decode(&received[at..]) {
-            at += length;
-            match frame {
-                Frame::Ready => return Ok(()),
-                Frame::Ignored => {}
-                _ => bail!("{target} does not speak --protocol {kind}: it sent `{}`", first_line(&received)),
-            }
-        }
         match stream.read(&mut chunk) {
             Ok(count) if count > 0 => received.extend_from_slice(&chunk[..count]),
             Ok(_) => {
@@ -63,10 +62,80 @@ pub fn probe(plan: &Plan) -> Result<()> {
                 humantime::format_duration(plan.patience)
             ),
         }
+        match classify_greeting(kind.protocol(), &received) {
+            Greeting::Incomplete => {}
+            Greeting::Ready => return Ok(()),
+            Greeting::Refusal(words) => {
+                bail!("{target} refused a connection: it sent {}", kind.describe_refusal(&words))
+            }
+            Greeting::OtherProtocol => break,
+        }
     }
     bail!("{target} does not speak --protocol {kind}: it sent `{}`", first_line(&received))
 }
 
+/// Connects to the plan's target.
+fn connect(plan: &Plan) -> Result<TcpStream> {
+    let target = plan.target;
+    match TcpStream::connect_timeout(&target, plan.patience) {
+        Ok(stream) => Ok(stream),
+        Err(error) if plan.protocol == ProtocolKind::Line => bail!(
+            "nothing to measure at {target} ({error}): start the server with `cargo run --release`, \
+             or add --spawn to start one for this run"
+        ),
+        Err(error) => bail!("nothing to measure at {target} ({error}): start the server, or give its --target"),
+    }
+}
+
+/// Returns the meaning of the first bytes of a server.
+fn classify_greeting(protocol: &dyn Protocol, received: &[u8]) -> Greeting {
+    let mut at = 0;
+    while let Some((length, frame)) = protocol.decode(&received[at..]) {
+        at += length;
+        match frame {
+            Frame::Ready => return Greeting::Ready,
+            Frame::Ignored => {}
+            // The reason follows in the next line.
+            Frame::Error(b"ERROR") if received[at..].contains(&b'\n') => {
+                return Greeting::Refusal(format!("ERROR: {}", first_line(&received[at..])));
+            }
+            Frame::Error(b"ERROR") => return Greeting::Incomplete,
+            Frame::Error(words) => return Greeting::Refusal(first_line(words)),
+            _ => return Greeting::OtherProtocol,
+        }
+    }
+    Greeting::Incomplete
+}
+
+/// Returns the start of the first line, with its control characters escaped.
 fn first_line(received: &[u8]) -> String {
-    String::from_utf8_lossy(received).lines().next().unwrap_or_default().chars().take(80).collect()
+    let text = String::from_utf8_lossy(received);
+    escape_controls(&text.lines().next().unwrap_or_default().chars().take(MAX_WORDS).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn classify(kind: ProtocolKind, received: &str) -> Greeting {
+        classify_greeting(kind.protocol(), received.as_bytes())
+    }
+
+    #[test]
+    fn refusal_in_place_of_a_greeting_is_told_with_its_reason() {
+        let full = "ERROR: the server is full";
+        assert_eq!(classify(ProtocolKind::Line, "ERROR\nthe server is full\n"), Greeting::Refusal(full.into()));
+        assert_eq!(classify(ProtocolKind::Line, "ERROR\nthe ser"), Greeting::Incomplete);
+        let exceeded = "-ERR 'maximum connections exceeded'";
+        assert_eq!(classify(ProtocolKind::Nats, &format!("{exceeded}\r\n")), Greeting::Refusal(exceeded.into()));
+    }
+
+    #[test]
+    fn greeting_is_told_from_other_protocols() {
+        let welcome = "Welcome! Use the command:\nJOIN <ROOMNAME> <USERNAME>\n";
+        assert_eq!(classify(ProtocolKind::Line, welcome), Greeting::Ready);
+        assert_eq!(classify(ProtocolKind::Line, &welcome[..40]), Greeting::Incomplete);
+        assert_eq!(classify(ProtocolKind::Line, "INFO {}\r\n"), Greeting::OtherProtocol);
+        assert_eq!(classify(ProtocolKind::Nats, "INFO {}\r\n"), Greeting::Ready);
+    }
 }

@@ -13,11 +13,17 @@ use crate::verdict::{Verdict, VerdictKind};
 type StopReason = Option<String>;
 
 /// Runs step after step. The result is the one of the last good step, with the figures of all steps. When deliveries
-/// were wrong, or no step was good, it is the result of the step that ended the scenario.
+/// were wrong, or no step was good, it is the result of the step that ended the scenario. `on_step` gets one line for each
+/// step.
 ///
 /// # Errors
 /// Fails when the first step cannot run.
-pub fn run(args: &StepArgs, first: Plan, run: &mut dyn FnMut(&Plan) -> Result<TestResult>) -> Result<TestResult> {
+pub fn run(
+    args: &StepArgs,
+    first: Plan,
+    run: &mut dyn FnMut(&Plan) -> Result<TestResult>,
+    on_step: &mut dyn FnMut(&str),
+) -> Result<TestResult> {
     let first_parameters = Outcome::new("step", &first, &crate::coordinator::RunRecord::default()).parameters;
     let mut plan = first;
     let mut steps: Vec<Step> = Vec::new();
@@ -33,7 +39,7 @@ pub fn run(args: &StepArgs, first: Plan, run: &mut dyn FnMut(&Plan) -> Result<Te
         };
         let step = evaluate_step(args, &plan, &result);
         let good = step.problem.is_empty();
-        eprintln!("{}", describe_step(&step));
+        on_step(&describe_step(&step));
         steps.push(step);
         if !good {
             if result.verdict.kind == VerdictKind::Unmeasured {
@@ -49,18 +55,18 @@ pub fn run(args: &StepArgs, first: Plan, run: &mut dyn FnMut(&Plan) -> Result<Te
     }
     let mut result = best.unwrap_or_default();
     result.verdict = ramp_verdict(args, &result, &steps, failure);
-    for key in ["rate", "connections", "rooms"] {
+    for key in ["lines_per_second_per_room", "connections", "rooms"] {
         result
             .outcome
             .parameters
             .insert(format!("first_{key}"), first_parameters.get(key).cloned().unwrap_or_default());
     }
-    result.outcome.parameters.insert("until_p99".into(), args.until_p99.as_secs_f64().into());
+    result.outcome.parameters.insert("until_p99_seconds".into(), args.until_p99.as_secs_f64().into());
     result
         .outcome
         .parameters
         .insert("raise".into(), if args.raise == Raise::Rate { "rate" } else { "connections" }.into());
-    result.outcome.parameters.insert("more".into(), args.more.into());
+    result.outcome.parameters.insert("more_percent".into(), args.more.into());
     result.outcome.steps = steps;
     Ok(result)
 }

@@ -4,9 +4,9 @@
 //! the bytes of all other members are compared with the log. A comparison of memory is cheaper than decoding the line
 //! again. It is also stricter, because it covers the order of all lines and every byte.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
-use crate::clock::Tick;
+use crate::metrics::LineTimes;
 
 /// Bytes of discarded lines that the log keeps until moving the rest is cheap in comparison.
 const COMPACT_BYTES: usize = 64 * 1024;
@@ -16,8 +16,8 @@ const COMPACT_BYTES: usize = 64 * 1024;
 pub(crate) struct LogEntry {
     /// The offset of the line's end, counted from the start of the run.
     pub(crate) end: usize,
-    /// The tick for which the line was planned.
-    pub(crate) planned: Tick,
+    /// The times of the line.
+    pub(crate) times: LineTimes,
     /// The sender's index among the room's senders.
     pub(crate) sender: usize,
     /// The line's number among the lines of its sender.
@@ -37,6 +37,8 @@ pub(crate) struct RoomLog {
     first: usize,
     /// The offset of the first kept line.
     first_start: usize,
+    /// The numbers of the kept lines by sender and sequence number; `None` until a member diverges.
+    index: Option<HashMap<(usize, u32), usize>>,
 }
 
 impl RoomLog {
@@ -90,20 +92,29 @@ impl RoomLog {
     }
 
     /// Appends a line.
-    pub(crate) fn append(&mut self, raw: &[u8], planned: Tick, sender: usize, sequence: u32) {
+    pub(crate) fn append(&mut self, raw: &[u8], times: LineTimes, sender: usize, sequence: u32) {
         self.bytes.extend_from_slice(raw);
-        self.entries.push_back(LogEntry { end: self.end(), planned, sender, sequence });
+        if let Some(index) = &mut self.index {
+            index.insert((sender, sequence), self.first + self.entries.len());
+        }
+        self.entries.push_back(LogEntry { end: self.end(), times, sender, sequence });
     }
 
     /// Returns the kept lines from a number on.
     pub(crate) fn entries_from(&self, line: usize) -> impl Iterator<Item = &LogEntry> {
-        self.entries.iter().skip(line.saturating_sub(self.first))
+        self.entries.range(line.saturating_sub(self.first).min(self.entries.len())..)
     }
 
-    /// Returns the number of a kept line.
+    /// Builds the index that [`Self::find`] uses. Appends and discards keep it up to date from then on.
+    pub(crate) fn build_index(&mut self) {
+        let numbered = self.entries.iter().zip(self.first..);
+        self.index
+            .get_or_insert_with(|| numbered.map(|(entry, line)| ((entry.sender, entry.sequence), line)).collect());
+    }
+
+    /// Returns the number of a kept line; `None` without an index.
     pub(crate) fn find(&self, sender: usize, sequence: u32) -> Option<usize> {
-        let at = self.entries.iter().position(|entry| entry.sender == sender && entry.sequence == sequence)?;
-        Some(self.first + at)
+        self.index.as_ref()?.get(&(sender, sequence)).copied()
     }
 
     /// Discards the lines before `line`, which every member has received.
@@ -114,7 +125,11 @@ impl RoomLog {
         }
         self.first_start = self.start_of(self.first + count);
         self.first += count;
-        self.entries.drain(..count);
+        for entry in self.entries.drain(..count) {
+            if let Some(index) = &mut self.index {
+                index.remove(&(entry.sender, entry.sequence));
+            }
+        }
         if self.entries.is_empty() {
             self.bytes.clear();
             self.base = self.first_start;
@@ -133,14 +148,17 @@ mod tests {
     fn log_keeps_lines_that_are_not_discarded() {
         let mut log = RoomLog::default();
         for sequence in 0..4 {
-            log.append(b"line\n", 7, 0, sequence);
+            log.append(b"line\n", LineTimes::default(), 0, sequence);
         }
         assert_eq!((log.lines(), log.end(), log.start_of(2)), (4, 20, 10));
+        log.build_index();
         log.discard_before(3);
         assert_eq!((log.start_of(3), log.find(0, 2), log.find(0, 3)), (15, None, Some(3)));
         assert_eq!(log.matching_prefix(15, b"line\nmore"), 5);
         assert_eq!(log.matching_prefix(15, b"lin?\n"), 3);
         log.discard_before(4);
         assert_eq!((log.lines(), log.end(), log.start_of(4)), (4, 20, 20));
+        log.append(b"line\n", LineTimes::default(), 0, 4);
+        assert_eq!((log.find(0, 3), log.find(0, 4)), (None, Some(4)), "the index follows appends and discards");
     }
 }

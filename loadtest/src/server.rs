@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::clock::{SECOND, now};
+use crate::format::escape_controls;
 use crate::interrupt;
 use crate::plan::UsageError;
 
@@ -21,6 +22,8 @@ use crate::plan::UsageError;
 pub const NO_RATE_BOUNDS: [&str; 4] = ["--rate", "0", "--byte-rate", "0"];
 /// Time after which a server that does not stop is killed.
 const STOP_TIMEOUT: u64 = 10 * SECOND;
+/// The same time after a signal, which the user expects to end the program at once.
+const STOP_TIMEOUT_AFTER_SIGNAL: u64 = SECOND / 5;
 /// Time within which a server must print its address.
 const START_TIMEOUT: u64 = 10 * SECOND;
 /// Lines of a server's output that are kept.
@@ -35,6 +38,8 @@ pub struct Server {
     child: Child,
     /// The address that the server listens on.
     address: SocketAddr,
+    /// The name and version that the server prints before its address.
+    version: Option<String>,
     /// The first lines that the server prints, the one with the address excluded.
     later_lines: Receiver<String>,
 }
@@ -57,7 +62,8 @@ impl Server {
             .with_context(|| format!("cannot start the server {}", program.display()))?;
         let out = child.stdout.take().context("a server without standard output")?;
         let (first, later_lines) = read_first_line(out);
-        let mut server = Self { child, address: (Ipv4Addr::LOCALHOST, 0).into(), later_lines };
+        let version = printed_version(&first).map(ToOwned::to_owned);
+        let mut server = Self { child, address: (Ipv4Addr::LOCALHOST, 0).into(), version, later_lines };
         if let Some(port) = first.rsplit(':').next().and_then(|port| port.trim().parse().ok()) {
             server.address.set_port(port);
             return Ok(server);
@@ -90,6 +96,12 @@ impl Server {
         self.address
     }
 
+    /// Returns the name and version that the server printed before its address, if it printed any: `roomcast 0.1.0`.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_deref()
+    }
+
     /// Returns the lines that the server has printed since the last call, up to [`KEPT_LINES`] in all. The line with the
     /// address is not among them.
     pub fn printed_lines(&mut self) -> Vec<String> {
@@ -107,7 +119,8 @@ impl Drop for Server {
     fn drop(&mut self) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         let asked = pid.is_some_and(|pid| kill_process(pid, Signal::TERM).is_ok());
-        let deadline = now() + STOP_TIMEOUT;
+        let timeout = if interrupt::caught_signal().is_some() { STOP_TIMEOUT_AFTER_SIGNAL } else { STOP_TIMEOUT };
+        let deadline = now() + timeout;
         while asked && now() < deadline {
             if let Ok(Some(_)) = self.child.try_wait() {
                 return;
@@ -119,13 +132,20 @@ impl Drop for Server {
     }
 }
 
-/// Returns the first line that a server prints, or an empty string when none arrives in time, and the lines after it. A
-/// thread reads all output, so that the server never blocks on a full pipe.
+/// Returns the words before the address in a server's first line, where one of them starts with a digit.
+fn printed_version(first: &str) -> Option<&str> {
+    let (words, _) = first.split_once(" listening on ")?;
+    words.split(' ').any(|word| word.starts_with(|letter: char| letter.is_ascii_digit())).then_some(words)
+}
+
+/// Returns the first line that a server prints, or an empty string when none arrives in time, and the lines after it. The
+/// control characters of all lines are escaped. A thread reads all output, so that the server never blocks on a full
+/// pipe.
 fn read_first_line(out: ChildStdout) -> (String, Receiver<String>) {
     let (line_sender, first_line) = channel();
     let (later_sender, later_lines) = channel();
     thread::spawn(move || {
-        let mut lines = BufReader::new(out).lines();
+        let mut lines = BufReader::new(out).lines().map(|line| line.map(|line| escape_controls(&line)));
         let _ = line_sender.send(lines.next().and_then(io::Result::ok).unwrap_or_default());
         for line in lines.by_ref().take(KEPT_LINES).map_while(io::Result::ok) {
             let _ = later_sender.send(line);
@@ -180,5 +200,18 @@ mod tests {
     fn server_that_ends_at_once_is_reported_with_its_status() {
         let error = Server::spawn(Path::new("/bin/false"), &[]).unwrap_err().to_string();
         assert_eq!(error, "/bin/false ended with exit status: 1 instead of listening; it printed ``");
+    }
+
+    #[test]
+    fn version_is_read_from_the_line_with_the_address() {
+        assert_eq!(printed_version("roomcast 0.1.0 listening on 127.0.0.1:4000"), Some("roomcast 0.1.0"));
+        assert_eq!(printed_version("toy listening on tcp://127.0.0.1:4000"), None);
+        assert_eq!(printed_version("127.0.0.1:4000"), None);
+    }
+
+    #[test]
+    fn lines_of_a_server_are_escaped() {
+        let error = Server::spawn(Path::new("/bin/echo"), &["-e".into(), "\x1b[31mred".into()]).unwrap_err();
+        assert!(error.to_string().contains("it printed `0 -e \\x1b[31mred`"), "{error}");
     }
 }

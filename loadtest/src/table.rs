@@ -3,10 +3,14 @@
 use std::fmt::Write as _;
 
 use crate::format::{bytes, micros, si, thousands};
+use crate::histogram::{Percentiles, QuantileValue};
 use crate::limit::Limit;
 use crate::metrics::Counters;
 use crate::outcome::{Outcome, PhaseFigures, ServerFigures, Step};
+use crate::saturation::is_own_lag;
+use crate::slowest::SlowFigures;
 use crate::test_result::TestResult;
+use crate::worker_pool::HostFigures;
 
 /// Rows of a name and a text, under a heading.
 #[derive(Debug, Default)]
@@ -32,13 +36,8 @@ pub fn render(result: &TestResult) -> String {
     }
     let counters = &outcome.counters;
     phase_row(&mut table, "joined", &outcome.join);
-    if counters.join_notices > 0 {
-        let (seen, expected) = (thousands(counters.join_notices), thousands(counters.join_notices_expected));
-        let mut text = format!("{seen} of {expected} joins, {} leaves seen", thousands(counters.leave_notices));
-        if counters.untrue_notices > 0 {
-            let _ = write!(text, ", {} untrue", thousands(counters.untrue_notices));
-        }
-        table.row("notices", &text);
+    if counters.join_notices_expected > 0 {
+        notices_row(&mut table, counters);
     }
     if counters.sent > 0 {
         sending_rows(&mut table, outcome);
@@ -51,6 +50,7 @@ pub fn render(result: &TestResult) -> String {
     if counters.window_delivered > 0 {
         generator_rows(&mut table, outcome);
     }
+    host_rows(&mut table, &outcome.hosts);
     if let Some(limit) = &outcome.limit {
         limit_rows(&mut table, limit);
     }
@@ -70,10 +70,10 @@ pub fn heading(outcome: &Outcome) -> String {
     let names = [("connections", " connections"), ("rooms", " rooms"), ("senders", " senders a room")];
     let parts = names.into_iter().filter_map(|(key, name)| value(key).map(|value| format!("{value}{name}")));
     let rest = [
-        ("rate", " lines/s a room"),
+        ("lines_per_second_per_room", " lines/s a room"),
         ("in_flight", " lines in flight a room"),
-        ("size", " bytes a line"),
-        ("duration", " s"),
+        ("size_bytes", " bytes a line"),
+        ("duration_seconds", " s"),
     ];
     let rest = rest.into_iter().filter_map(|(key, name)| value(key).map(|value| format!("{value}{name}")));
     text.push_str(": ");
@@ -90,7 +90,7 @@ fn phase_row(table: &mut Table, name: &str, phase: &PhaseFigures) {
     }
     let (count, rate) = (thousands(phase.count), si(phase.per_second));
     let mut text = format!("{count} in {:.2} s ({rate}/s)", phase.seconds);
-    if phase.latency_us.max > 0 {
+    if phase.latency_us.count > 0 {
         let took = &phase.latency_us;
         let _ = write!(text, ", each p50 {} p99 {}", micros(took.p50), micros(took.p99));
     }
@@ -98,6 +98,21 @@ fn phase_row(table: &mut Table, name: &str, phase: &PhaseFigures) {
         let _ = write!(text, ", server CPU {cpu:.2} s");
     }
     table.row(name, &text);
+}
+
+fn notices_row(table: &mut Table, counters: &Counters) {
+    let (seen, expected) = (thousands(counters.join_notices), thousands(counters.join_notices_expected));
+    let told = counters.leave_notices_expected.saturating_sub(counters.leave_notices_lost);
+    let mut text = format!(
+        "{seen} of {expected} joins, {} of {} expected leaves, {} leaves seen",
+        thousands(told),
+        thousands(counters.leave_notices_expected),
+        thousands(counters.leave_notices)
+    );
+    if counters.untrue_notices > 0 {
+        let _ = write!(text, ", {} untrue", thousands(counters.untrue_notices));
+    }
+    table.row("notices", &text);
 }
 
 fn sending_rows(table: &mut Table, outcome: &Outcome) {
@@ -114,13 +129,47 @@ fn sending_rows(table: &mut Table, outcome: &Outcome) {
     }
     let (rate, volume) = (si(outcome.deliveries_per_second), bytes(outcome.bytes_per_second));
     table.row("throughput", &format!("{rate} deliveries/s, {volume}/s over {:.1} s", outcome.window_seconds));
-    let took = &outcome.latency_us;
-    let figures = [took.p50, took.p90, took.p99, took.p999, took.max].map(micros);
-    let [p50, p90, p99, p999, max] = figures;
-    table.row("latency", &format!("p50 {p50}  p90 {p90}  p99 {p99}  p99.9 {p999}  max {max}"));
-    if outcome.parameters.get("read_every").and_then(serde_json::Value::as_f64).is_some_and(|every| every > 0.0) {
-        table.row("", "(latency of the members that are read immediately: see --read-every)");
+    latency_rows(table, outcome);
+    if outcome.parameters.get("read_every_seconds").and_then(serde_json::Value::as_f64).is_some_and(|every| every > 0.0)
+    {
+        let (sampled, all) = (thousands(counters.sampled_members), thousands(counters.members));
+        table.row("", &format!("sampled at {sampled} of {all} members: see --read-every"));
     }
+    if let Some(member) = outcome.worst_members.first() {
+        let room = outcome.worst_rooms.first().map_or(String::new(), |room| format!("; {}", describe_slow(room)));
+        table.row("slowest", &(describe_slow(member) + &room));
+    }
+}
+
+/// Adds the quantiles that the options name, and the maximum, with and without the generator's own lag. A star marks each
+/// one of which so much is own lag that it shows the generator.
+fn latency_rows(table: &mut Table, outcome: &Outcome) {
+    if outcome.latency_us.count == 0 {
+        return table.row("latency", "not measured: no line that was planned within the window arrived");
+    }
+    let values = |quantiles: &[QuantileValue], max: u64| -> Vec<(String, u64)> {
+        let named = quantiles.iter().map(|value| (value.quantile.to_string(), value.value_us.unwrap_or(0)));
+        named.chain([("max".to_owned(), max)]).collect()
+    };
+    let with = values(&outcome.percentiles, outcome.latency_us.max);
+    let without = values(&outcome.percentiles_without_lag, outcome.latency_without_lag_us.max);
+    let is_own = |at: usize| without.get(at).is_some_and(|(_, without)| is_own_lag(with[at].1, *without));
+    let text = |(at, (name, value)): (usize, &(String, u64))| {
+        format!("{name} {}{}", micros(*value), if is_own(at) { "*" } else { "" })
+    };
+    table.row("latency", &with.iter().enumerate().map(text).collect::<Vec<_>>().join("  "));
+    let text = |(name, value): &(String, u64)| format!("{name} {}", micros(*value));
+    table.row("", &format!("{}  without own lag", without.iter().map(text).collect::<Vec<_>>().join("  ")));
+    if (0..with.len()).any(is_own) {
+        table.row("", "* mostly the generator's own lag");
+    }
+}
+
+/// Describes the latency of a member, or of all members of a room.
+fn describe_slow(slow: &SlowFigures) -> String {
+    let member = slow.member.map_or(String::new(), |member| format!("member {member} of "));
+    let (mean, max) = (micros(slow.mean_us), micros(slow.max_us));
+    format!("{member}room {}: mean {mean} max {max}", slow.room)
 }
 
 fn check_rows(table: &mut Table, counters: &Counters) {
@@ -135,14 +184,19 @@ fn check_rows(table: &mut Table, counters: &Counters) {
             thousands(counters.corrupt)
         ),
     );
+    let untrue = match counters.untrue_skips {
+        0 => String::new(),
+        lines => format!(", {} of them received", thousands(lines)),
+    };
     table.row(
         "troubles",
         &format!(
-            "{} unexpected closes, {} ERROR lines, {} skip notices ({} lines)",
+            "{} unexpected closes, {} ERROR lines, {} skip notices ({} lines{})",
             thousands(counters.closed),
             thousands(counters.errors),
             thousands(counters.skip_notices),
-            thousands(counters.skipped)
+            thousands(counters.skipped),
+            untrue
         ),
     );
 }
@@ -181,13 +235,32 @@ fn generator_rows(table: &mut Table, outcome: &Outcome) {
     table.row(
         "",
         &format!(
-            "busiest thread {:.0} % busy, {:.0} % waiting for a CPU; sent late by p50 {} p99 {}",
+            "busiest thread {:.0} % busy, {:.0} % waiting for a CPU; sent late by p50 {} p99 {}, read late by p50 {} p99 {}",
             figures.cpu_share * 100.0,
             figures.waited_share * 100.0,
-            micros(outcome.send_lag_us.p50),
-            micros(outcome.send_lag_us.p99)
+            if_recorded(&outcome.send_lag_us, outcome.send_lag_us.p50),
+            if_recorded(&outcome.send_lag_us, outcome.send_lag_us.p99),
+            if_recorded(&outcome.receive_lag_us, outcome.receive_lag_us.p50),
+            if_recorded(&outcome.receive_lag_us, outcome.receive_lag_us.p99)
         ),
     );
+}
+
+/// Adds a row for each worker host: its part of the load, and the offset of its clock.
+fn host_rows(table: &mut Table, hosts: &[HostFigures]) {
+    for host in hosts {
+        let (connections, threads) = (thousands(host.connections as u64), host.threads);
+        let drift = host.drift_us.map_or("unknown".into(), |drift| format!("{drift:+.1} µs"));
+        let (offset, error) = (host.offset_us / 1e6, host.error_us);
+        let address = &host.address;
+        table.row(
+            "host",
+            &format!(
+                "{address}: {connections} connections, {threads} threads, clock {offset:+.6} s (error at most {error:.1} µs, \
+                 drift {drift})"
+            ),
+        );
+    }
 }
 
 /// Adds the cost of bare writes, and the ratio of the server's cost to it.
@@ -217,10 +290,16 @@ pub fn render_limit(limit: &Limit) -> String {
     table.0
 }
 
+/// Returns a figure of recorded durations as text, and a dash where none was recorded.
+fn if_recorded(durations: &Percentiles, figure: u64) -> String {
+    if durations.count > 0 { micros(figure) } else { "-".into() }
+}
+
 fn step_rows(table: &mut Table, steps: &[Step]) {
     for (at, step) in steps.iter().enumerate() {
         let rate = si(step.rate_per_room);
-        let (p50, p99) = (micros(step.latency_us.p50), micros(step.latency_us.p99));
+        let took = &step.latency_us;
+        let (p50, p99) = (if_recorded(took, took.p50), if_recorded(took, took.p99));
         let cpu = step.cpu_ns_per_delivery.map_or(String::new(), |ns| format!("  {} ns", si(ns)));
         let good = if step.problem.is_empty() { "good" } else { &step.problem };
         let through = si(step.deliveries_per_second);

@@ -7,10 +7,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::coordinator::{self, RunRecord};
+use crate::output::console;
 use crate::plan::Plan;
 use crate::probe::probe;
 use crate::process::Process;
-use crate::progress::ProgressDisplay;
+use crate::progress::{ProgressDisplay, ProgressMode};
 use crate::server::Server;
 use crate::test_result::TestResult;
 use crate::verdict::VerdictKind;
@@ -28,6 +29,8 @@ pub struct TestBed {
     max_connections: usize,
     /// The arguments of a spawned server.
     arguments: Vec<String>,
+    /// Whether a run's progress is shown.
+    shows_progress: bool,
     /// The spawned server, which stops when the test bed is dropped; `None` for an attached one.
     server: Option<Server>,
 }
@@ -55,7 +58,20 @@ impl TestBed {
             Process::new(pid)
                 .with_context(|| format!("--pid {pid} cannot be read: give the ID of a running process of this user"))
         });
-        Ok(Self { target, process: process.transpose()?, max_connections, arguments: Vec::new(), server: None })
+        Ok(Self {
+            target,
+            process: process.transpose()?,
+            max_connections,
+            arguments: Vec::new(),
+            shows_progress: true,
+            server: None,
+        })
+    }
+
+    /// Returns the test bed without a display of progress.
+    #[must_use]
+    pub fn without_progress(self) -> Self {
+        Self { shows_progress: false, ..self }
     }
 
     /// Returns the server's address.
@@ -78,20 +94,28 @@ impl TestBed {
         plan.check()?;
         open_files::check_plan(plan, self.max_connections)?;
         probe(plan)?;
-        let mut progress = ProgressDisplay::new();
-        let mut run: RunRecord =
-            coordinator::run(plan, self.process.as_ref(), &mut |snapshot| progress.show(snapshot))?;
-        progress.clear();
+        let mut progress = self.shows_progress.then(|| ProgressDisplay::new(ProgressMode::of_stderr()));
+        let mut run: RunRecord = coordinator::run(plan, self.process.as_ref(), &mut |snapshot| {
+            if let Some(progress) = &mut progress {
+                progress.show(snapshot);
+            }
+        })?;
+        if let Some(progress) = &progress {
+            progress.clear();
+        }
         // A server that is about to end may be the cause of a failure, so its exit status is awaited then.
-        let end = if run.failure.is_some() { Server::wait_exit_status } else { Server::exit_status };
+        let awaited = run.failure.is_some() && interrupt::caught_signal().is_none();
+        let end = if awaited { Server::wait_exit_status } else { Server::exit_status };
         if let Some(how) = self.server.as_mut().and_then(end) {
             let before = run.failure.take().map_or(String::new(), |failure| format!(": {failure}"));
             run.failure = Some(format!("the spawned server {how}{before}"));
         }
         let mut result = TestResult::new(scenario, plan, &run);
-        if self.server.is_some() {
+        if let Some(server) = &self.server {
             result.outcome.parameters.insert("server_arguments".into(), self.arguments.clone().into());
+            result.outcome.server_version = server.version().map(ToOwned::to_owned);
         }
+        result.outcome.metrics = run.metrics;
         Ok(result)
     }
 }
@@ -115,7 +139,7 @@ pub fn with_limit(mut result: TestResult) -> Result<TestResult> {
     let mut found = match limit::measure(sockets, lines, line_bytes.max(1), LIMIT_DURATION) {
         Ok(found) => found,
         Err(error) => {
-            eprintln!("loadtest: cannot measure the limit after this run: {error:#}");
+            console::print_note(&format!("loadtest: cannot measure the limit after this run: {error:#}"));
             return Ok(result);
         }
     };

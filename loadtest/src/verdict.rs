@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::thousands;
 use crate::outcome::Outcome;
-use crate::plan::Plan;
+use crate::plan::{Pacing, Plan};
 use crate::saturation::{both_sides_idle, saturation};
 
 /// The kinds of verdict. Each has an exit code.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum VerdictKind {
     /// Every line arrived once and in order, and the generator was not the bottleneck.
     #[default]
@@ -24,6 +25,7 @@ pub enum VerdictKind {
 
 /// A verdict and its reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Verdict {
     /// The kind of the verdict.
     pub kind: VerdictKind,
@@ -51,18 +53,34 @@ impl Verdict {
                 format!("FAILED: {} refused {count} times{first}{violations_so_far}", plan.target),
             );
         }
-        if !violations.is_empty() {
+        let saturation = saturation(plan, outcome);
+        let explained = saturation.as_ref().is_some_and(|saturation| saturation.explains_losses);
+        let is_excused = explained && only_missing(outcome);
+        if !violations.is_empty() && !is_excused {
             return verdict(VerdictKind::Wrong, format!("WRONG: {}", violations.join(", ")));
         }
-        if outcome.counters.closed > 0 {
+        if outcome.counters.closed > 0 && !explained {
             let count = thousands(outcome.counters.closed);
             return verdict(
                 VerdictKind::Unmeasured,
                 format!("FAILED: {} closed {count} connections during the run", plan.target),
             );
         }
-        if let Some(reason) = saturation(plan, outcome) {
-            return verdict(VerdictKind::Saturated, format!("SATURATED: {reason}"));
+        if plan.pacing != Pacing::Quiet && outcome.latency_us.count == 0 && outcome.counters.unsent == 0 {
+            let text = "FAILED: nothing was measured: no line of the window arrived: raise --rate or --duration";
+            return verdict(VerdictKind::Unmeasured, text.into());
+        }
+        // The generator is suspected before the server.
+        if let Some(saturation) = saturation {
+            let closed =
+                (outcome.counters.closed > 0).then(|| format!("{} closed", thousands(outcome.counters.closed)));
+            let effects: Vec<String> = violations.into_iter().chain(closed).collect();
+            let effects = if effects.is_empty() {
+                String::new()
+            } else {
+                format!("; because of that no fault of the server: {}", effects.join(", "))
+            };
+            return verdict(VerdictKind::Saturated, format!("SATURATED: {}{effects}", saturation.reason));
         }
         verdict(VerdictKind::Good, good_text(plan, outcome))
     }
@@ -76,6 +94,13 @@ impl Verdict {
             VerdictKind::Saturated | VerdictKind::Unmeasured => 3,
         }
     }
+}
+
+/// Returns whether all violations are missing deliveries or notices, which a generator that does not send or read may
+/// cause. It cannot cause repeated, changed or misplaced lines.
+fn only_missing(outcome: &Outcome) -> bool {
+    let counters = &outcome.counters;
+    counters.duplicated + counters.misordered + counters.corrupt + counters.untrue_notices == 0
 }
 
 fn good_text(plan: &Plan, outcome: &Outcome) -> String {
@@ -95,11 +120,9 @@ fn good_text(plan: &Plan, outcome: &Outcome) -> String {
 /// Describes the violations of the guarantees, with their number.
 fn violations(outcome: &Outcome) -> Vec<String> {
     let counters = &outcome.counters;
-    let skipped = if counters.skipped > 0 {
-        format!(" ({} announced as skipped)", thousands(counters.skipped))
-    } else {
-        String::new()
-    };
+    let announced = counters.skipped.saturating_sub(counters.untrue_skips);
+    let skipped =
+        if announced > 0 { format!(" ({} announced as skipped)", thousands(announced)) } else { String::new() };
     // The server did not accept refused lines, so it did not lose them.
     let lost = if counters.errors > 0 { "missing" } else { "lost" };
     let missing = counters.join_notices_expected.saturating_sub(counters.join_notices);
@@ -113,6 +136,11 @@ fn violations(outcome: &Outcome) -> Vec<String> {
         (counters.corrupt, "lines that no member sent".into()),
         (counters.untrue_notices, "join or leave notices that were wrong or repeated".into()),
         (missing, format!("of {} join notices lost", thousands(counters.join_notices_expected))),
+        (
+            counters.leave_notices_lost,
+            format!("of {} expected leave notices lost", thousands(counters.leave_notices_expected)),
+        ),
+        (counters.untrue_skips, "lines announced as skipped that were not missing".into()),
     ]
     .into_iter()
     .filter(|(count, _)| *count > 0)
@@ -155,8 +183,14 @@ mod tests {
         outcome.counters.expected = 1000;
         outcome.counters.lost = 7;
         outcome.counters.duplicated = 2;
+        (outcome.counters.skipped, outcome.counters.untrue_skips) = (14, 10);
+        (outcome.counters.leave_notices_expected, outcome.counters.leave_notices_lost) = (20, 3);
         let verdict = Verdict::new(&plan(OPEN), None, &outcome);
         assert_eq!(verdict.exit_code(), 1);
-        assert_eq!(verdict.text, "WRONG: 7 of 1,000 deliveries lost, 2 delivered more than once");
+        assert_eq!(
+            verdict.text,
+            "WRONG: 7 of 1,000 deliveries lost (4 announced as skipped), 2 delivered more than once, 3 of 20 expected \
+             leave notices lost, 10 lines announced as skipped that were not missing"
+        );
     }
 }

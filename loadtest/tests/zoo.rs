@@ -15,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::build_server;
+use common::schema::mismatches;
 
 /// The good clients of all runs: few, so that a busy machine can carry them.
 const SHAPE: [[&str; 2]; 4] = [["--connections", "20"], ["--rooms", "2"], ["--each", "2s"], ["--patience", "20s"]];
@@ -193,7 +194,7 @@ fn real_server_withstands_light_attacks() {
             assert!(kind[phase]["attack"]["connects"].as_u64().unwrap() > 0, "{kind}");
             assert!(kind[phase]["delivered"].as_u64().unwrap() > 0 && kind[phase]["lost"] == 0, "{kind}");
         }
-        assert!(kind["memory"]["rss"].as_u64().unwrap() > 0, "{kind}");
+        assert!(kind["memory"]["rss_bytes"].as_u64().unwrap() > 0, "{kind}");
     }
     assert!(
         result["ceiling"]["bytes"].as_u64().unwrap() > 0 && result["server_arguments"].as_array().unwrap().is_empty()
@@ -205,14 +206,20 @@ fn real_server_withstands_light_attacks() {
 
 #[test]
 fn toy_server_without_harm_is_good() {
-    let output = zoo(&toy_program("none"), &["--kinds", "reset", "--rounds", "1"]);
+    let file = scratch("toy-result").join("zoo.json");
+    let output = zoo(
+        &toy_program("none"),
+        &["--kinds", "reset", "--rounds", "1", "--settle", "60s", "--json", file.to_str().unwrap()],
+    );
     assert_ne!(output.status.code(), Some(1), "{}", text(&output));
     assert!(!text(&output).contains("left over: "), "{}", text(&output));
+    let result = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    assert_eq!(mismatches("zoo", &result), Vec::<String>::new(), "{result:#}");
 }
 
 #[test]
 fn line_lost_under_attack_is_found() {
-    let output = zoo(&toy_program("lose-line"), &["--kinds", "reset", "--rounds", "1", "--patience", "2s"]);
+    let output = zoo(&toy_program("lose-line"), &["--kinds", "reset", "--rounds", "1", "--patience", "5s"]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     assert!(text(&output).contains("deliveries lost"), "{}", text(&output));
     assert!(text(&output).contains("1 of 1 attacks had an effect: reset"), "{}", text(&output));
@@ -225,7 +232,7 @@ fn leaked_rooms_descriptors_and_a_dead_server_are_found() {
         ("keep-descriptors", " descriptors stayed open after the attack"),
         ("end", "the server ended with exit status: 7"),
     ] {
-        let output = zoo(&toy_program(harm), &["--kinds", "reset", "--rounds", "1", "--patience", "2s"]);
+        let output = zoo(&toy_program(harm), &["--kinds", "reset", "--rounds", "1", "--patience", "5s"]);
         assert_eq!(output.status.code(), Some(1), "{harm}: {}", text(&output));
         assert!(text(&output).contains(words), "{harm}: {}", text(&output));
     }

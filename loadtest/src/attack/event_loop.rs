@@ -28,6 +28,7 @@ const SOURCES: u8 = 8;
 
 /// The work of an attack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AttackReport {
     /// Connections that were established.
     pub connects: u64,
@@ -40,6 +41,7 @@ pub struct AttackReport {
     /// Bytes read.
     pub bytes_read: u64,
     /// CPU time of the attacking process in nanoseconds.
+    #[serde(rename = "cpu_ns")]
     pub cpu: u64,
 }
 

@@ -1,6 +1,7 @@
 //! The bytes that one connection of a bad client writes, in their order.
 
 use super::kind::{End, Group, Room, Turn, Writes};
+use crate::random::mix;
 
 /// The bytes of one connection. The same seed, socket and connection give the same bytes.
 #[derive(Clone, Debug)]
@@ -74,14 +75,6 @@ fn fill_in(segment: &[u8], turn: &Turn, out: &mut Vec<u8>) {
             at += 1;
         }
     }
-}
-
-/// Returns the next number of the generator `SplitMix64` (Steele, Lea and Flood, 2014) after a state.
-pub(super) fn mix(state: u64) -> u64 {
-    let mut number = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
 }
 
 #[cfg(test)]

@@ -51,6 +51,10 @@ fn classify(line: &[u8]) -> Frame<'_> {
     if line.starts_with(b"ERROR ") {
         return Frame::Error(line);
     }
+    // Before registration some servers tell of their lookups without a source.
+    if line.starts_with(b"NOTICE ") {
+        return Frame::Ignored;
+    }
     let Some(rest) = line.strip_prefix(b":") else { return Frame::Unknown(line) };
     let mut words = rest.splitn(3, |byte| *byte == b' ');
     let source = words.next().unwrap_or_default();
@@ -62,6 +66,7 @@ fn classify(line: &[u8]) -> Frame<'_> {
             Some(at) => Frame::Line { sender: Some(nick), text: &arguments[at + 2..] },
             None => Frame::Unknown(line),
         },
+        b"PING" => Frame::Ping(arguments),
         b"JOIN" => Frame::Joined(nick),
         b"PART" | b"QUIT" => Frame::Left(nick),
         b"001" => Frame::Ready,
@@ -86,6 +91,8 @@ mod tests {
             (":u1!u1@127.0.0.1 QUIT :gone\r\n", Frame::Left(b"u1")),
             (":u1!u1@127.0.0.1 PRIVMSG #r1 :#text here\r\n", Frame::Line { sender: Some(b"u1"), text: b"#text here" }),
             ("PING :s.net\r\n", Frame::Ping(b":s.net")),
+            (":s.net PING :123\r\n", Frame::Ping(b":123")),
+            ("NOTICE * :*** Checking ident\r\n", Frame::Ignored),
             ("ERROR :Closing link\r\n", Frame::Error(b"ERROR :Closing link")),
         ];
         assert_decodes(&Irc, &cases);

@@ -9,6 +9,7 @@ mod irc;
 mod line;
 mod nats;
 mod redis;
+mod refusal;
 
 /// The protocols that the generator speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]

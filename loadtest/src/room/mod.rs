@@ -5,20 +5,25 @@
 use std::ops::Range;
 
 use crate::clock::Tick;
-use crate::cursor::{Cursor, Divergence, MemberState};
-use crate::metrics::Metrics;
+use crate::cursor::{Cursor, MemberState};
 use crate::payload::{self, Stamp};
 use crate::protocol::Protocol;
+use crate::random::mix;
 use crate::room_log::RoomLog;
+use crate::size_mix::SizeMix;
 
+mod counts;
+mod diverged;
+mod membership;
 mod order;
 mod receiver;
+mod sample;
+mod send_times;
 
-/// One in this many members is read immediately where reads are deferred.
-const IMMEDIATE_EVERY: usize = 32;
-
-/// The most bytes that may wait to be read for a member; far less than servers buffer for one peer.
-const MAX_UNREAD_BYTES: usize = 64 * 1024;
+pub(crate) use counts::LeaveStep;
+use diverged::Placement;
+use membership::Membership;
+use send_times::SendTimes;
 
 /// A room: its members' positions, its common order and its lines in flight.
 pub(crate) struct Room {
@@ -27,7 +32,9 @@ pub(crate) struct Room {
     /// The room's name.
     pub(crate) name: String,
     /// Bytes of a line's text.
-    size: usize,
+    size: SizeMix,
+    /// The seed of the sizes.
+    seed: u64,
     /// The tick that planned times count from.
     epoch: Tick,
     /// The protocol that decodes received bytes.
@@ -40,28 +47,34 @@ pub(crate) struct Room {
     log: RoomLog,
     /// For each sender, the number of its lines sent.
     sent: Vec<u32>,
+    /// For each sender, the times at which it sent the lines that are not in the log.
+    send_times: Vec<SendTimes>,
     /// For each sender, the number of its lines in the log.
     logged: Vec<u32>,
-    /// Lines that the log skipped because no member had received them. They may still arrive.
-    gaps: Vec<(usize, u32)>,
     /// Lines sent by all senders together.
     total_sent: usize,
     /// The sender of the next line.
     next_sender: usize,
     /// Whether most members are read at an interval only.
     deferred_reads: bool,
+    /// The part of the members that is read immediately where reads are deferred.
+    sample: usize,
     /// Lines that every member that is read immediately has received.
     floor: usize,
     /// The number of lines that each of these members must reach before the floor rises.
     floor_target: usize,
     /// The number of these members that have not reached it.
     below_target: usize,
+    /// Whether a member has moved on since the floor was last computed.
+    floor_outdated: bool,
     /// Members that have diverged from the common order.
     diverged_members: usize,
-    /// Join notices that all members together have received.
-    join_notices: u64,
-    /// The subjects of all leave notices. [`Room::add_final_counts`] checks that they have left.
-    leave_notices: Vec<usize>,
+    /// The state of finding positions for the lines of these members.
+    placement: Placement,
+    /// Members whose connections have ended.
+    left_members: usize,
+    /// The joins and leaves, and what the members were told of them.
+    membership: Membership,
 }
 
 /// The content of received bytes, apart from lines.
@@ -97,7 +110,9 @@ pub(crate) struct RoomConfig {
     /// The number of members that send.
     pub(crate) senders: usize,
     /// Bytes of a line's text.
-    pub(crate) size: usize,
+    pub(crate) size: SizeMix,
+    /// The seed of the sizes.
+    pub(crate) seed: u64,
     /// The tick that planned times count from.
     pub(crate) epoch: Tick,
     /// The protocol that decodes received bytes.
@@ -113,57 +128,41 @@ impl Room {
             number: u32::try_from(config.number).unwrap_or(u32::MAX),
             name: format!("r{:05}", usize::from(config.first) + config.number),
             size: config.size,
+            seed: config.seed,
             epoch: config.epoch,
             protocol: config.protocol,
             connections: config.connections,
             cursors: (0..members).map(|_| Cursor::default()).collect(),
             log: RoomLog::default(),
             sent: vec![0; config.senders],
+            send_times: vec![SendTimes::default(); config.senders],
             logged: vec![0; config.senders],
-            gaps: Vec::new(),
             total_sent: 0,
             next_sender: 0,
             deferred_reads: config.deferred_reads,
+            sample: sample::FIRST_SAMPLE,
             floor: 0,
             floor_target: 1,
             below_target: 0,
+            floor_outdated: false,
             diverged_members: 0,
-            join_notices: 0,
-            leave_notices: Vec::new(),
+            placement: Placement::default(),
+            left_members: 0,
+            membership: Membership::new(members),
         };
         if !room.protocol.echoes_to_sender() {
             // A sender that receives no echo cannot know the order around its own lines. It counts as diverged from the
             // start, and never appends to the log.
-            room.diverged_members = room.sent.len();
-            let divergence = || Some(Box::new(Divergence::new(room.sent.clone())));
-            room.cursors[..room.diverged_members].iter_mut().for_each(|cursor| cursor.divergence = divergence());
+            room.log.build_index();
+            (0..room.sent.len()).for_each(|sender| room.mark_diverged(sender, room.sent.clone()));
         }
         room.recompute_floor();
         room
     }
 
-    /// Returns whether a member is read immediately. Such a member paces a closed loop, and its latency is measured.
-    /// The senders, the last member and some members in between are read immediately, so that the sample includes
-    /// members that the server writes to early and late.
-    pub(crate) fn is_read_immediately(&self, member: usize) -> bool {
-        !self.deferred_reads
-            || member < self.sent.len()
-            || member + 1 == self.cursors.len()
-            || member % IMMEDIATE_EVERY == IMMEDIATE_EVERY - 1
-    }
-
     /// Returns the number of lines that some member that is read immediately has not received.
     pub(crate) fn in_flight(&self) -> usize {
         self.total_sent.saturating_sub(self.floor)
-    }
-
-    /// Returns whether the unread bytes of deferred members exceed [`MAX_UNREAD_BYTES`]. With more of them the server
-    /// might drop lines because of the generator.
-    pub(crate) fn awaits_deferred_reads(&mut self) -> bool {
-        if self.deferred_reads && self.log.retained_bytes() > MAX_UNREAD_BYTES {
-            self.recompute_floor();
-        }
-        self.deferred_reads && self.log.retained_bytes() > MAX_UNREAD_BYTES
     }
 
     /// Returns the number of lines sent.
@@ -178,18 +177,12 @@ impl Room {
 
     /// Returns whether all join notices have arrived, or the protocol has none.
     pub(crate) fn all_joins_announced(&self) -> bool {
-        !self.protocol.announces_joins() || self.join_notices >= self.expected_join_notices()
+        !self.protocol.announces_joins() || self.membership.all_joins_announced()
     }
 
-    /// Returns the number of expected join notices: each member receives its own and those of all later members.
-    fn expected_join_notices(&self) -> u64 {
-        let members = self.cursors.len() as u64;
-        members * (members + 1) / 2
-    }
-
-    /// Writes the payload of the next line, planned at a tick, to `text`. Returns its sender, or `None` when no sender
+    /// Writes the payload of the next line, planned for one tick and sent at another, to `text`. Returns its sender, or `None` when no sender
     /// is left.
-    pub(crate) fn next_line(&mut self, planned: Tick, text: &mut Vec<u8>) -> Option<usize> {
+    pub(crate) fn next_line(&mut self, planned: Tick, sent: Tick, text: &mut Vec<u8>) -> Option<usize> {
         let senders = self.sent.len();
         let sender = (0..senders)
             .map(|step| (self.next_sender + step) % senders)
@@ -202,16 +195,24 @@ impl Room {
             planned_us: planned.saturating_sub(self.epoch) / 1000,
         };
         self.sent[sender] += 1;
+        self.send_times[sender].push(sent);
         self.total_sent += 1;
         text.clear();
-        payload::encode(&stamp, self.size, text);
+        payload::encode(&stamp, self.size_of(&stamp), text);
         Some(sender)
+    }
+
+    /// Returns the size of a line's text, which follows from its number.
+    fn size_of(&self, stamp: &Stamp) -> usize {
+        let line = u64::from(stamp.room) << 48 ^ u64::from(stamp.sender) << 32 ^ u64::from(stamp.sequence);
+        self.size.pick(mix(self.seed ^ mix(line)))
     }
 
     /// Subtracts lines that a sender's connection did not write.
     pub(crate) fn retract_lines(&mut self, sender: usize, lines: u32) {
         let lines = lines.min(self.sent[sender]);
         self.sent[sender] -= lines;
+        self.send_times[sender].remove_last(lines);
         self.total_sent -= lines as usize;
     }
 
@@ -219,6 +220,7 @@ impl Room {
         let cursor = &mut self.cursors[member];
         let new = cursor.state == MemberState::Joining;
         cursor.state = MemberState::Joined;
+        self.membership.mark_joined(member);
         new
     }
 
@@ -229,43 +231,18 @@ impl Room {
 
     /// Marks a member as left: it expects no more deliveries. Returns whether it was in the room.
     pub(crate) fn mark_left(&mut self, member: usize) -> bool {
+        self.discard_pending(member);
         let cursor = &mut self.cursors[member];
         let inside = cursor.state == MemberState::Joined;
+        self.left_members += usize::from(cursor.state != MemberState::Left);
         cursor.state = MemberState::Left;
         cursor.partial = Vec::new();
-        self.recompute_floor();
+        self.membership.mark_left(member);
+        // No line is sent once the first member is leaving.
+        if !self.membership.is_leaving(member) {
+            self.recompute_floor();
+        }
         inside
-    }
-
-    /// Returns whether every line has arrived at every member that has not left.
-    pub(crate) fn is_complete(&self) -> bool {
-        (0..self.cursors.len()).all(|member| self.expected_deliveries(member) == self.cursors[member].delivered)
-    }
-
-    /// Returns the number of deliveries that a member should have received when all have arrived.
-    fn expected_deliveries(&self, member: usize) -> u64 {
-        match self.cursors[member].state {
-            MemberState::Left | MemberState::Joining => self.cursors[member].delivered,
-            MemberState::Joined if self.protocol.echoes_to_sender() => self.lines_sent(),
-            MemberState::Joined => self.lines_sent() - u64::from(self.sent.get(member).copied().unwrap_or(0)),
-        }
-    }
-
-    /// Adds the room's expected, lost and in-flight deliveries, before the members leave. Missing deliveries are lost,
-    /// except in a run that stopped early: then they may have been in transit.
-    pub(crate) fn add_final_counts(&self, stopped_early: bool, metrics: &mut Metrics) {
-        let here = |leaver: &&usize| self.cursors[**leaver].state != MemberState::Left;
-        metrics.counters.untrue_notices += self.leave_notices.iter().filter(here).count() as u64;
-        metrics.counters.sent += self.lines_sent();
-        if self.protocol.announces_joins() {
-            metrics.counters.join_notices_expected += self.expected_join_notices();
-        }
-        for (member, cursor) in self.cursors.iter().enumerate() {
-            let expected = self.expected_deliveries(member);
-            metrics.counters.expected += expected;
-            let missing = expected.saturating_sub(cursor.delivered);
-            *(if stopped_early { &mut metrics.counters.in_flight } else { &mut metrics.counters.lost }) += missing;
-        }
     }
 }
 

@@ -1,9 +1,9 @@
-//! The check of order: members follow the room's log, and the lines of a diverged member are checked one by one.
+//! The check of order: members follow the room's log as long as they receive its bytes.
 
 use super::Room;
 use crate::clock::Tick;
-use crate::cursor::{Arrival, Divergence, MemberState, PendingLine};
-use crate::metrics::Metrics;
+use crate::cursor::{MemberState, PendingLine};
+use crate::metrics::{LineTimes, Metrics};
 use crate::payload::{self, Stamp};
 
 /// A received line.
@@ -23,28 +23,26 @@ impl Room {
         let cursor = &mut self.cursors[member];
         let before = cursor.line;
         cursor.at = to;
-        // Lines of one batch are planned at the same tick, and are recorded together.
-        let (mut planned, mut count) = (0, 0);
+        // Lines of one batch are planned and sent at the same ticks, and are recorded together.
+        let (mut line, mut count) = (LineTimes::default(), 0);
         for entry in self.log.entries_from(before).take_while(|entry| entry.end <= to) {
-            if entry.planned != planned && count > 0 {
-                metrics.record_deliveries(now, planned, count, timed);
-                cursor.delivered += count;
+            if entry.times != line && count > 0 {
+                cursor.record_deliveries(now, line, count, timed, metrics);
                 count = 0;
             }
-            planned = entry.planned;
+            line = entry.times;
             count += 1;
             cursor.line += 1;
         }
         if count > 0 {
-            metrics.record_deliveries(now, planned, count, timed);
-            cursor.delivered += count;
+            cursor.record_deliveries(now, line, count, timed, metrics);
         }
         self.skip_own_lines(member);
         self.update_floor(member, before);
     }
 
     /// Moves a sender without an echo past its own lines in the log.
-    fn skip_own_lines(&mut self, member: usize) {
+    pub(super) fn skip_own_lines(&mut self, member: usize) {
         if self.protocol.echoes_to_sender() || member >= self.sent.len() {
             return;
         }
@@ -60,7 +58,8 @@ impl Room {
 
     /// Updates the floor after a member moved on from line `before`. The floor rises when the last member that is read
     /// immediately reaches the target.
-    fn update_floor(&mut self, member: usize, before: usize) {
+    pub(super) fn update_floor(&mut self, member: usize, before: usize) {
+        self.floor_outdated = true;
         if self.is_read_immediately(member)
             && before < self.floor_target
             && self.cursors[member].line >= self.floor_target
@@ -86,6 +85,7 @@ impl Room {
         let below_target = immediate.filter(|line| *line < target).count();
         (self.floor, self.floor_target, self.below_target) = (floor, target, below_target);
         self.log.discard_before(needed);
+        self.floor_outdated = false;
     }
 
     /// Checks one line of a member.
@@ -100,29 +100,33 @@ impl Room {
             let end = entry.end;
             return self.advance(member, end, now, metrics);
         }
-        let Some(stamp) =
-            payload::decode(line.text, self.size).filter(|stamp| self.matches_sent_line(stamp, line.sender))
+        let Some(stamp) = payload::decode(line.text, |stamp| self.size_of(stamp))
+            .filter(|stamp| self.matches_sent_line(stamp, line.sender))
         else {
             metrics.counters.corrupt += 1;
             return;
         };
         let sender = stamp.sender as usize;
         let planned = self.epoch + stamp.planned_us * 1000;
+        let times = LineTimes { planned, sent: self.send_times[sender].get(stamp.sequence).unwrap_or(planned) };
         if !diverged {
             if expected == self.log.lines() && stamp.sequence == self.logged[sender] {
-                self.append(raw, planned, sender, stamp.sequence);
+                self.append(raw, times, sender, stamp.sequence);
                 self.advance(member, self.log.end(), now, metrics);
                 return self.place_diverged_lines(metrics);
             }
-            let next = self.expected_sequences(expected);
-            if stamp.sequence < next[sender] {
+            self.log.build_index();
+            let received = self
+                .log
+                .find(sender, stamp.sequence)
+                .map_or(stamp.sequence < self.logged[sender], |place| place < expected);
+            if received {
                 metrics.counters.duplicated += 1;
                 return;
             }
-            self.cursors[member].divergence = Some(Box::new(Divergence::new(next)));
-            self.diverged_members += 1;
+            self.mark_diverged(member, self.expected_sequences(expected));
         }
-        let pending = PendingLine { sender, sequence: stamp.sequence, planned, late: false, raw: raw.to_vec() };
+        let pending = PendingLine { sender, sequence: stamp.sequence, times, late: false, raw: raw.to_vec() };
         self.receive_diverged(member, pending, now, metrics);
         self.place_diverged_lines(metrics);
     }
@@ -135,12 +139,15 @@ impl Room {
             && claimed.is_none_or(|name| name == self.member_name(sender).as_bytes())
     }
 
-    fn append(&mut self, raw: &[u8], planned: Tick, sender: usize, sequence: u32) {
-        self.log.append(raw, planned, sender, sequence);
+    pub(super) fn append(&mut self, raw: &[u8], times: LineTimes, sender: usize, sequence: u32) {
+        self.log.append(raw, times, sender, sequence);
+        self.send_times[sender].forget_up_to(sequence);
         self.logged[sender] = self.logged[sender].max(sequence + 1);
+        self.unblock_members(sender, sequence);
         let before = self.cursors[sender].line;
         self.skip_own_lines(sender);
         self.update_floor(sender, before);
+        self.note_waiting(sender);
     }
 
     /// Returns the sequence number that a member at a line of the log expects next from each sender.
@@ -153,105 +160,5 @@ impl Room {
             }
         }
         next
-    }
-
-    /// Checks a line of a diverged member, and queues it for a position in the log.
-    fn receive_diverged(&mut self, member: usize, mut line: PendingLine, now: Tick, metrics: &mut Metrics) {
-        let timed = self.is_read_immediately(member);
-        let cursor = &mut self.cursors[member];
-        let Some(divergence) = cursor.divergence.as_mut() else { return };
-        match divergence.classify(line.sender, line.sequence) {
-            Arrival::Duplicate => {
-                metrics.counters.duplicated += 1;
-                return;
-            }
-            Arrival::Late => {
-                line.late = true;
-                metrics.counters.misordered += 1;
-                metrics.counters.misordered_sender += 1;
-            }
-            Arrival::New => {}
-        }
-        metrics.record_deliveries(now, line.planned, 1, timed);
-        cursor.delivered += 1;
-        divergence.pending.push_back(line);
-    }
-
-    /// Finds the positions of diverged members' lines in the log, as far as possible. When no present member can still
-    /// receive a missing line, the log continues without it.
-    fn place_diverged_lines(&mut self, metrics: &mut Metrics) {
-        while self.diverged_members > 0 {
-            let present = |member: &usize| self.cursors[*member].state != MemberState::Left;
-            let members: Vec<usize> = (0..self.cursors.len()).filter(present).collect();
-            for &member in &members {
-                while self.place_next_line(member, metrics) {}
-            }
-            let waiting = |member: &usize| {
-                let cursor = &self.cursors[*member];
-                let has_pending = cursor.divergence.as_ref().is_some_and(|divergence| !divergence.pending.is_empty());
-                has_pending && cursor.line == self.log.lines()
-            };
-            if members.is_empty() || !members.iter().all(waiting) {
-                return;
-            }
-            self.skip_gap(members[0]);
-        }
-    }
-
-    /// Finds the position of a diverged member's next line. Returns whether one was found.
-    fn place_next_line(&mut self, member: usize, metrics: &mut Metrics) -> bool {
-        let cursor = &mut self.cursors[member];
-        let before = cursor.line;
-        let leads = self.protocol.echoes_to_sender() || member >= self.sent.len();
-        let Some(divergence) = cursor.divergence.as_mut() else { return false };
-        let Some(line) = divergence.pending.pop_front() else { return false };
-        let key = (line.sender, line.sequence);
-        let logged = self.logged[line.sender];
-        let due = line.sequence == logged || self.gaps.contains(&key);
-        match self.log.find(line.sender, line.sequence) {
-            Some(place) if place >= before => {
-                cursor.line = place + 1;
-                // The server must send all members the same bytes, including members without an echo.
-                metrics.counters.corrupt += u64::from(self.log.line_bytes(place) != line.raw);
-            }
-            None if due && before == self.log.lines() && leads => {
-                self.gaps.retain(|gap| *gap != key);
-                self.append(&line.raw, line.planned, line.sender, line.sequence);
-                self.cursors[member].line = self.log.lines();
-            }
-            None if due || line.sequence > logged => {
-                divergence.pending.push_front(line);
-                return false;
-            }
-            // The member has already passed the line's position. A late line has been counted before.
-            Some(_) | None => {
-                metrics.counters.misordered_room += 1;
-                metrics.counters.misordered += u64::from(!line.late);
-            }
-        }
-        self.finish_placing(member, before);
-        true
-    }
-
-    /// Appends a diverged member's next line to the log although earlier lines of its sender are missing for every
-    /// member.
-    fn skip_gap(&mut self, member: usize) {
-        let cursor = &mut self.cursors[member];
-        let before = cursor.line;
-        let Some(line) = cursor.divergence.as_mut().and_then(|divergence| divergence.pending.pop_front()) else {
-            return;
-        };
-        self.gaps.extend((self.logged[line.sender]..line.sequence).map(|sequence| (line.sender, sequence)));
-        self.append(&line.raw, line.planned, line.sender, line.sequence);
-        self.cursors[member].line = self.log.lines();
-        self.finish_placing(member, before);
-    }
-
-    /// Moves a diverged member to the start of its line, and updates the floor.
-    fn finish_placing(&mut self, member: usize, before: usize) {
-        let cursor = &mut self.cursors[member];
-        cursor.at = self.log.start_of(cursor.line);
-        self.skip_own_lines(member);
-        self.update_floor(member, before);
     }
 }

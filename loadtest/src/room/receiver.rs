@@ -3,8 +3,12 @@
 use super::order::ReceivedLine;
 use super::{Received, Room, ServerFault};
 use crate::clock::Tick;
+use crate::format::escape_controls;
 use crate::metrics::Metrics;
 use crate::protocol::Frame;
+
+/// The most characters of a refusal or an unknown frame that are kept: a refusal names its cause after a host's name.
+const MAX_WORDS: usize = 200;
 
 impl Room {
     /// Processes bytes that a member received.
@@ -60,28 +64,22 @@ impl Room {
         self.cursors[member].partial = bytes[at..].to_vec();
     }
 
-    /// Records a join notice, of which each member should receive one. Returns whether it announces the member itself.
+    /// Records a join notice. Returns whether it announces the receiving member itself.
     fn on_join_notice(&mut self, member: usize, name: &[u8], metrics: &mut Metrics) -> bool {
         let subject = self.member_named(name);
-        let Some(subject) = subject.filter(|subject| self.cursors[member].record_join_notice(*subject)) else {
+        let Some(subject) = subject.filter(|subject| self.membership.on_join_notice(member, *subject)) else {
             metrics.counters.untrue_notices += 1;
             return false;
         };
         metrics.counters.join_notices += 1;
-        self.join_notices += 1;
         subject == member && self.mark_joined(member)
     }
 
-    /// Records a leave notice. It may precede the close of the leaver's own connection, so [`Room::add_final_counts`]
-    /// checks it.
-    fn on_leave_notice(&mut self, name: &[u8], metrics: &mut Metrics) {
-        match self.member_named(name) {
-            Some(leaver) => {
-                metrics.counters.leave_notices += 1;
-                self.leave_notices.push(leaver);
-            }
-            None => metrics.counters.untrue_notices += 1,
-        }
+    /// Records a leave notice.
+    fn on_leave_notice(&mut self, member: usize, name: &[u8], metrics: &mut Metrics) {
+        let subject = self.member_named(name);
+        let valid = subject.is_some_and(|subject| self.membership.on_leave_notice(member, subject));
+        *(if valid { &mut metrics.counters.leave_notices } else { &mut metrics.counters.untrue_notices }) += 1;
     }
 
     /// Returns the member with a name.
@@ -93,15 +91,21 @@ impl Room {
 
     /// Processes a frame that is not a line.
     fn handle_frame(&mut self, member: usize, frame: &Frame<'_>, metrics: &mut Metrics, received: &mut Received) {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).chars().take(80).collect::<String>();
+        let text =
+            |bytes: &[u8]| escape_controls(&String::from_utf8_lossy(bytes).chars().take(MAX_WORDS).collect::<String>());
         match frame {
-            Frame::Ready => received.ready = true,
+            Frame::Ready => {
+                received.ready = true;
+                self.membership.on_join_request(member);
+            }
             Frame::Entered => received.entered |= self.mark_joined(member),
             Frame::Joined(name) => received.entered |= self.on_join_notice(member, name, metrics),
-            Frame::Left(name) => self.on_leave_notice(name, metrics),
+            Frame::Left(name) => self.on_leave_notice(member, name, metrics),
             Frame::Skipped(lines) => {
                 metrics.counters.skip_notices += 1;
                 metrics.counters.skipped += lines;
+                let announced = &mut self.cursors[member].skipped;
+                *announced = announced.saturating_add(*lines);
             }
             Frame::Ping(token) => self.protocol.encode_pong(token, &mut received.reply),
             Frame::Error(words) => {

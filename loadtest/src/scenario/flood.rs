@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::load::{LineCountArgs, RoomArgs, SendArgs};
+use super::repeat::RepeatArgs;
 use crate::args::CommonArgs;
 use crate::plan::{Pacing, Plan};
 
@@ -29,11 +30,14 @@ pub struct FloodArgs {
     /// Lines in flight in each room: a higher number raises throughput, a lower number lowers latency
     #[arg(long, default_value_t = 32, value_name = "W")]
     pub in_flight: usize,
-    /// Interval at which most members are read. A few members of each room are read immediately: they pace the load,
-    /// and only their latency is measured. 0s reads and measures every member immediately, which costs the generator
-    /// more CPU
+    /// Interval at which most members are read. A rotating sample of each room is read immediately: its members pace
+    /// the load, and only their latency is measured. 0s reads and measures every member immediately, which costs the
+    /// generator more CPU
     #[arg(long, default_value = "5ms", value_parser = humantime::parse_duration, value_name = "TIME")]
     pub read_every: Duration,
+    /// The repetition, and the other server.
+    #[command(flatten)]
+    pub repeat: RepeatArgs,
 }
 
 impl FloodArgs {

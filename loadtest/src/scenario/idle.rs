@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::load::RoomArgs;
+use super::repeat::RepeatArgs;
 use crate::args::CommonArgs;
 use crate::plan::{Plan, Stop};
 
@@ -21,6 +22,9 @@ pub struct IdleArgs {
     /// Time that the connections stay in their rooms
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration, value_name = "TIME")]
     pub duration: Duration,
+    /// The repetition, and the other server.
+    #[command(flatten)]
+    pub repeat: RepeatArgs,
 }
 
 impl IdleArgs {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::args::CommonArgs;
-use crate::plan::{Pacing, Plan, Stop};
+use crate::plan::{Arrivals, Pacing, Plan, Stop};
+use crate::size_mix::SizeMix;
 
 /// How many connections join how many rooms.
 #[derive(Args, Clone, Debug)]
@@ -25,9 +26,12 @@ pub struct SendArgs {
     /// Members of each room that send lines, in turn
     #[arg(long, default_value_t = 1, value_name = "S")]
     pub senders: usize,
-    /// Bytes of a line's text
-    #[arg(long, default_value_t = 64, value_name = "BYTES")]
-    pub size: usize,
+    /// Bytes of a line's text: 64, or 40:70,400:25,4000:5 for sizes with their weights
+    #[arg(long, default_value = "64", value_name = "BYTES")]
+    pub size: SizeMix,
+    /// Seed of random sizes and times: the same seed gives the same load
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
     /// Length of the measured window
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration, value_name = "TIME")]
     pub duration: Duration,
@@ -53,8 +57,10 @@ impl RoomArgs {
             connections: self.connections,
             rooms: self.rooms,
             senders: 0,
-            size: 64,
+            size: 64.into(),
             pacing: Pacing::Quiet,
+            arrivals: Arrivals::Fixed,
+            seed: 1,
             stop: Stop::Lines(0),
             warmup: Duration::ZERO,
             read_every: Duration::ZERO,
@@ -64,6 +70,7 @@ impl RoomArgs {
             first_room: common.first_room,
             threads: common.threads,
             processes: common.processes,
+            hosts: common.worker_hosts(),
         }
     }
 }
@@ -71,7 +78,7 @@ impl RoomArgs {
 impl SendArgs {
     /// Returns a plan with these senders, sizes and times. The caller sets the pacing.
     pub(super) fn apply(&self, mut plan: Plan) -> Plan {
-        (plan.senders, plan.size) = (self.senders, self.size);
+        (plan.senders, plan.size, plan.seed) = (self.senders, self.size.clone(), self.seed);
         (plan.stop, plan.warmup) = (Stop::After(self.duration), self.warmup);
         plan
     }

@@ -1,23 +1,30 @@
 //! The command line: one subcommand for each scenario, with its own defaults.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::args::CommonArgs;
+use crate::plan::UsageError;
 
+mod compare;
 mod flood;
+mod honoured;
 mod idle;
 mod load;
+mod repeat;
 mod steady;
 mod step;
 mod storm;
 mod zoo;
 
+pub use compare::{CompareArgs, DEFAULT_SEED, Percentage, WorseningArgs};
 pub use flood::FloodArgs;
 pub use idle::IdleArgs;
 pub use load::{LineCountArgs, RoomArgs, SendArgs};
+pub use repeat::{MakePlan, RepeatArgs, Repetition};
 pub use steady::SteadyArgs;
 pub use step::{Raise, StepArgs};
 pub use storm::StormArgs;
@@ -37,6 +44,18 @@ pub struct Cli {
     pub common: CommonArgs,
 }
 
+impl Cli {
+    /// Parses a command line. Ends the program after `--help`, `--version` and what the parser refuses.
+    ///
+    /// # Errors
+    /// Names an option that the subcommand does not honour.
+    pub fn parse_command_line(arguments: Vec<OsString>) -> Result<Self, UsageError> {
+        let matches = Self::command().get_matches_from(arguments);
+        honoured::check_options(&matches)?;
+        Ok(Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
+    }
+}
+
 const EXIT_CODES: &str = "\
 Examples:
   loadtest --spawn                      `steady` with a server that is started for the run
@@ -45,7 +64,8 @@ Examples:
 
 Exit codes: 0 good; 1 lines were lost, duplicated, misordered or corrupt, or an attack of `zoo` had an effect;
 2 wrong usage;
-3 the run failed, or the generator was the bottleneck.";
+3 the run failed, or the generator was the bottleneck, or a file cannot be written; 4 a condition of --fail-if holds,\nor a figure is worse than --fail-if-slower allows;
+130 and 143 a signal stopped the run.";
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -64,16 +84,58 @@ pub enum Scenario {
     Zoo(ZooArgs),
     /// Measure bare writes without a server: the highest throughput that this machine allows
     Limit(LimitArgs),
-    /// Compare two results of --json
+    /// Compare results of --json: two, or several on each side
     Compare(CompareArgs),
     /// Render results of --json as a Markdown table
     Markdown(MarkdownArgs),
+    /// Wait for a coordinator on another machine, and generate a part of its load
+    Worker(WorkerArgs),
     /// Generate load for another process, over pipes
     #[command(name = crate::worker_pool::SUBCOMMAND, hide = true)]
-    Worker,
+    ChildWorker,
     /// Attack a server for another process, over pipes
     #[command(name = crate::attack::SUBCOMMAND, hide = true)]
     Attack,
+}
+
+impl Scenario {
+    /// Returns the scenario's repetition, where its options ask for one.
+    #[must_use]
+    pub fn repetition(&self) -> Option<Repetition<'_>> {
+        let repetition = match self {
+            Self::Steady(args) => Repetition {
+                scenario: "steady",
+                args: &args.repeat,
+                plan: Box::new(|common, target| args.plan(common, target)),
+            },
+            Self::Flood(args) => Repetition {
+                scenario: "flood",
+                args: &args.repeat,
+                plan: Box::new(|common, target| args.plan(common, target)),
+            },
+            Self::Storm(args) => Repetition {
+                scenario: "storm",
+                args: &args.repeat,
+                plan: Box::new(|common, target| args.plan(common, target)),
+            },
+            Self::Idle(args) => Repetition {
+                scenario: "idle",
+                args: &args.repeat,
+                plan: Box::new(|common, target| args.plan(common, target)),
+            },
+            _ => return None,
+        };
+        repetition.args.is_requested().then_some(repetition)
+    }
+}
+
+/// The options of `worker`.
+#[derive(Args, Debug)]
+#[command(after_help = "Example: loadtest worker --listen 0.0.0.0:7000 --token SECRET")]
+pub struct WorkerArgs {
+    /// Address and port to wait on; an address that other machines reach needs --token
+    #[arg(long, value_name = "HOST:PORT")]
+    pub listen: String,
 }
 
 /// The options of `limit`.
@@ -92,16 +154,6 @@ pub struct LimitArgs {
     /// Length of the measurement
     #[arg(long, default_value = "2s", value_parser = humantime::parse_duration, value_name = "TIME")]
     pub duration: Duration,
-}
-
-/// The options of `compare`.
-#[derive(Args, Debug)]
-#[command(after_help = "Example: loadtest compare before.json after.json")]
-pub struct CompareArgs {
-    /// First result: the base of the ratios
-    pub first: PathBuf,
-    /// The second result
-    pub second: PathBuf,
 }
 
 /// The options of `markdown`.

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use clap::Args;
 
 use super::load::{LineCountArgs, RoomArgs, SendArgs};
+use super::repeat::RepeatArgs;
 use crate::args::{CommonArgs, Rate};
-use crate::plan::{Pacing, Plan};
+use crate::plan::{Arrivals, Pacing, Plan};
 
 /// Open loop: each line has a planned time, and its latency counts from that time even when a slow server delays it.
 #[derive(Args, Clone, Debug)]
@@ -27,6 +28,12 @@ pub struct SteadyArgs {
     /// Rate of lines in all rooms together, instead of --rate
     #[arg(long, value_name = "RATE", conflicts_with = "rate")]
     pub total_rate: Option<Rate>,
+    /// Times of the lines
+    #[arg(long, value_enum, default_value_t)]
+    pub arrivals: Arrivals,
+    /// The repetition, and the other server.
+    #[command(flatten)]
+    pub repeat: RepeatArgs,
 }
 
 impl SteadyArgs {
@@ -35,7 +42,7 @@ impl SteadyArgs {
     pub fn plan(&self, common: &CommonArgs, target: SocketAddr) -> Plan {
         let plan = self.line_count.apply(self.sending.apply(self.rooms.plan(common, target)));
         let millilines_per_second = self.rate_per_room().millilines_per_second;
-        Plan { pacing: Pacing::Open { millilines_per_second }, ..plan }
+        Plan { pacing: Pacing::Open { millilines_per_second }, arrivals: self.arrivals, ..plan }
     }
 
     /// Returns the rate of each room.

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::load::{RoomArgs, SendArgs};
 use crate::args::{CommonArgs, Rate};
-use crate::plan::{Pacing, Plan};
+use crate::plan::{Arrivals, Pacing, Plan};
 
 /// The quantity that rises from step to step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -38,6 +38,9 @@ pub struct StepArgs {
     /// Rate of lines in each room, in the first step
     #[arg(long, default_value = "50/s", value_name = "RATE")]
     pub rate: Rate,
+    /// Times of the lines
+    #[arg(long, value_enum, default_value_t)]
+    pub arrivals: Arrivals,
     /// Percentage that each step adds to the previous one
     #[arg(long, default_value_t = 60, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub more: u64,
@@ -54,21 +57,23 @@ impl StepArgs {
     #[must_use]
     pub fn plan(&self, common: &CommonArgs, target: SocketAddr) -> Plan {
         let plan = self.sending.apply(self.rooms.plan(common, target));
-        Plan { pacing: Pacing::Open { millilines_per_second: self.rate.millilines_per_second }, ..plan }
+        let pacing = Pacing::Open { millilines_per_second: self.rate.millilines_per_second };
+        Plan { pacing, arrivals: self.arrivals, ..plan }
     }
 
     /// Returns the plan of the step that follows a plan.
     #[must_use]
     pub fn next_plan(&self, plan: &Plan) -> Plan {
-        let more = |value: usize| value + (value * usize::try_from(self.more).unwrap_or(0) / 100).max(1);
+        let percent = usize::try_from(self.more).unwrap_or(usize::MAX);
+        let more = |value: usize| value.saturating_add((value.saturating_mul(percent) / 100).max(1));
         let mut next = plan.clone();
         if let (Raise::Rate, Pacing::Open { millilines_per_second: rate }) = (self.raise, plan.pacing) {
-            let millilines_per_second = rate + (rate * self.more / 100).max(1);
+            let millilines_per_second = rate.saturating_add((rate.saturating_mul(self.more) / 100).max(1));
             next.pacing = Pacing::Open { millilines_per_second };
         } else {
             next.connections = more(plan.connections);
             // The number of members of a room stays the same.
-            next.rooms = (next.connections * plan.rooms / plan.connections).max(1);
+            next.rooms = (next.connections.saturating_mul(plan.rooms) / plan.connections).max(1);
         }
         next
     }

@@ -1,10 +1,11 @@
-//! The scenario `storm`: all connections join at once, then all leave at once.
+//! The scenario `storm`: all connections join at once, then all but two members of each room leave at once.
 
 use std::net::SocketAddr;
 
 use clap::Args;
 
 use super::load::RoomArgs;
+use super::repeat::RepeatArgs;
 use crate::args::CommonArgs;
 use crate::plan::Plan;
 
@@ -17,6 +18,9 @@ pub struct StormArgs {
     /// The connections and rooms.
     #[command(flatten)]
     pub rooms: RoomArgs,
+    /// The repetition, and the other server.
+    #[command(flatten)]
+    pub repeat: RepeatArgs,
 }
 
 impl StormArgs {

@@ -65,6 +65,6 @@ impl ZooArgs {
     pub fn plan(&self, common: &CommonArgs, target: SocketAddr, length: Duration) -> Plan {
         let pacing = Pacing::Open { millilines_per_second: self.rate.millilines_per_second };
         let plan = self.rooms.plan(common, target);
-        Plan { senders: 1, size: self.size, pacing, stop: Stop::After(length), ..plan }
+        Plan { senders: 1, size: self.size.into(), pacing, stop: Stop::After(length), ..plan }
     }
 }

@@ -5,13 +5,10 @@ use std::io;
 use mio::{Interest, Token};
 
 use super::{Phase, Worker};
-use crate::clock::{SECOND, Tick, now};
+use crate::clock::{Tick, now};
 use crate::connection::{Connection, source_address};
 use crate::message::Event;
 use crate::room::{Received, ServerFault};
-
-/// Time without any byte after which missing join notices count as lost.
-const NOTICE_TIMEOUT: Tick = SECOND;
 
 impl Worker<'_> {
     /// Opens connections up to the bound of joining ones, and checks whether all have joined.
@@ -25,16 +22,14 @@ impl Worker<'_> {
         }
         let (joined, all) = (self.report.metrics.counters.joined, self.connections.len() as u64);
         if joined == all {
-            let quiet = now() >= self.last_receive + NOTICE_TIMEOUT;
-            if quiet || self.rooms.iter().all(crate::room::Room::all_joins_announced) {
-                self.phase = Phase::Idle;
+            // Join notices that do not arrive within the plan's patience count as lost.
+            if self.timed_out() || self.rooms.iter().all(crate::room::Room::all_joins_announced) {
+                self.enter(Phase::Idle);
                 (self.send_event)(Event::AllJoined);
             }
         } else if self.timed_out() {
-            let target = self.share.plan.target;
-            self.fail(format!(
-                "{joined} of {all} connections joined, then {target} sent nothing: raise --patience if it is slow"
-            ));
+            let (target, remedy) = (self.share.plan.target, self.share.plan.protocol.describe_silence());
+            self.fail(format!("{joined} of {all} connections joined, then {target} let no further one in: {remedy}"));
         }
     }
 
@@ -63,7 +58,7 @@ impl Worker<'_> {
         let Some(connection) = self.connections[index].as_mut() else { return };
         let room = &self.rooms[connection.room];
         let name = room.member_name(connection.member);
-        self.share.plan.protocol.protocol().encode_open(&name, &room.name, &mut connection.pending);
+        self.share.plan.protocol.protocol().encode_open(&name, &room.name, connection.pending.buffer());
         connection.flush();
     }
 
@@ -76,9 +71,9 @@ impl Worker<'_> {
         if received.ready {
             let room = &self.rooms[connection.room];
             let name = room.member_name(connection.member);
-            self.share.plan.protocol.protocol().encode_join(&name, &room.name, &mut connection.pending);
+            self.share.plan.protocol.protocol().encode_join(&name, &room.name, connection.pending.buffer());
         }
-        connection.pending.extend_from_slice(&received.reply);
+        connection.pending.buffer().extend_from_slice(&received.reply);
         connection.flush();
         if received.entered {
             self.report.metrics.join.record(now.saturating_sub(connection.started), 1);
@@ -102,7 +97,8 @@ impl Worker<'_> {
                 self.fail(format!("{target} does not speak --protocol {protocol}: it sent `{words}`"));
             }
             ServerFault::Refused(words) if self.phase == Phase::Joining => {
-                self.fail(format!("{target} refused a connection: it sent `{words}`"));
+                let refusal = protocol.describe_refusal(words);
+                self.fail(format!("{target} refused a connection: it sent {refusal}"));
             }
             _ => {}
         }

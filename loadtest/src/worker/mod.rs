@@ -13,20 +13,27 @@ use crate::clock::{Alarm, SECOND, Tick, now, ticks};
 use crate::connection::{Connection, READ_BUFFER_BYTES};
 use crate::message::{Command, Event, WorkerProgress, WorkerReport};
 use crate::plan::{Share, Stop};
-use crate::room::{Room, RoomConfig};
+use crate::room::{LeaveStep, Room, RoomConfig};
 use crate::thread_usage::UsageMeter;
+use poll_times::PollTimes;
 
 mod joining;
 mod leaving;
+mod poll_times;
 mod reading;
+mod sampling;
+mod schedule;
 mod sending;
 
 /// The most events taken from a poll at a time.
 const EVENTS: usize = 1024;
 /// Interval of progress events.
 const PROGRESS_INTERVAL: Tick = SECOND / 4;
-/// The longest timeout of the poll.
-const MAX_POLL_TIMEOUT: Duration = Duration::from_millis(50);
+/// The longest timeout of the poll. A stop of the process is noticed by a poll that exceeds its timeout.
+const MAX_POLL_TIMEOUT: Duration = Duration::from_millis(10);
+/// The longest time of a phase, as a multiple of the patience. Progress renews the patience, but not this time: a server
+/// that advances by one message at a time cannot hold a run for ever.
+const MAX_PHASE_PATIENCE: u64 = 60;
 
 const WAKE: Token = Token(usize::MAX - 1);
 const ALARM: Token = Token(usize::MAX - 2);
@@ -60,6 +67,8 @@ pub(crate) struct Worker<'a> {
     deferred_poll: Poll,
     /// The tick of the next read of those connections.
     next_deferred_read: Tick,
+    /// The tick of the next rotation of the samples.
+    next_rotation: Tick,
     /// Wakes the poll at the next planned time.
     alarm: Alarm,
     /// All connections, in the order of their rooms; `None` before the connect and after the close.
@@ -84,12 +93,21 @@ pub(crate) struct Worker<'a> {
     stopped_early: bool,
     /// Whether the final counts of the rooms have been added.
     counters_finished: bool,
-    /// The tick of the last received bytes.
-    last_receive: Tick,
-    /// The tick of the last progress event.
+    /// The tick of the last progress: a join, a notice of one, a delivery that was missing, or a close that was asked
+    /// for. Other bytes are no progress.
     last_progress: Tick,
+    /// The tick at which the current phase began.
+    phase_start: Tick,
+    /// The tick of the last progress event.
+    last_progress_event: Tick,
+    /// The times of the polls.
+    poll_times: PollTimes,
+    /// Connections that may have more bytes than one turn reads.
+    unread: Vec<usize>,
     /// The state of sending.
     sending: sending::SendState,
+    /// The current step of leaving.
+    leave_step: LeaveStep,
     /// Rooms that have received a line since their window was last filled.
     ready_rooms: Vec<usize>,
     /// Sends an event to the coordinator.
@@ -130,7 +148,8 @@ impl<'a> Worker<'a> {
                 first: share.plan.first_room,
                 connections: start..start + plan.members(number),
                 senders: plan.senders.min(plan.members(number)),
-                size: plan.size,
+                size: plan.size.clone(),
+                seed: plan.seed,
                 epoch: share.epoch,
                 protocol: plan.protocol.protocol(),
                 deferred_reads: !plan.read_every.is_zero(),
@@ -143,6 +162,7 @@ impl<'a> Worker<'a> {
             poll,
             deferred_poll: Poll::new()?,
             next_deferred_read: 0,
+            next_rotation: 0,
             alarm,
             connections,
             rooms,
@@ -155,9 +175,13 @@ impl<'a> Worker<'a> {
             ended: 0,
             stopped_early: false,
             counters_finished: false,
-            last_receive: now(),
-            last_progress: 0,
+            last_progress: now(),
+            phase_start: now(),
+            last_progress_event: 0,
+            poll_times: PollTimes::default(),
+            unread: Vec::new(),
             sending: sending::SendState::default(),
+            leave_step: LeaveStep::default(),
             ready_rooms: Vec::new(),
             send_event,
             share,
@@ -173,8 +197,19 @@ impl<'a> Worker<'a> {
             if self.phase == Phase::Done {
                 break;
             }
-            let polled = self.poll.poll(&mut events, Some(self.poll_timeout()));
+            let timeout = self.poll_timeout();
+            self.poll_times.enter(now());
+            let polled = self.poll.poll(&mut events, Some(timeout));
+            let stopped = self.poll_times.leave(now(), timeout);
+            // The server cannot be blamed for what it did not do while this process was stopped.
+            self.extend_patience(stopped);
+            if self.sending.measuring {
+                self.report.usage.stopped += stopped;
+            }
             self.handle_events(&events, polled);
+            self.read_unread();
+            // Samples rotate before deferred reads, so that every deferred member was polled at the previous one.
+            self.rotate_samples();
             self.read_deferred(&mut events);
         }
         self.finish_counters();
@@ -182,6 +217,9 @@ impl<'a> Worker<'a> {
     }
 
     fn poll_timeout(&self) -> Duration {
+        if !self.unread.is_empty() || self.sending.behind {
+            return Duration::ZERO;
+        }
         let read_every = self.share.plan.read_every;
         if read_every.is_zero() { MAX_POLL_TIMEOUT } else { MAX_POLL_TIMEOUT.min(read_every) }
     }
@@ -192,8 +230,18 @@ impl<'a> Worker<'a> {
             Ok(Command::Leave) | Err(TryRecvError::Disconnected) if self.phase != Phase::Leaving => {
                 self.start_leaving();
             }
+            Ok(Command::Stop) => {
+                self.stop_sending();
+                self.phase = Phase::Done;
+            }
             _ => {}
         }
+    }
+
+    /// Enters a phase, which gets the plan's whole patience.
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        (self.last_progress, self.phase_start) = (now(), now());
     }
 
     /// Runs the part of the current phase that depends on time.
@@ -206,30 +254,36 @@ impl<'a> Worker<'a> {
             Phase::Idle | Phase::Done => {}
         }
         let now = now();
-        if now >= self.last_progress + PROGRESS_INTERVAL {
-            self.last_progress = now;
-            let counters = &self.report.metrics.counters;
-            (self.send_event)(Event::Progress(WorkerProgress {
-                joined: counters.joined,
-                sent: self.rooms.iter().map(Room::lines_sent).sum(),
-                delivered: counters.delivered,
-                p99: self.report.metrics.latency.quantile(0.99),
-            }));
+        if now >= self.last_progress_event + PROGRESS_INTERVAL {
+            self.last_progress_event = now;
+            let sent = self.rooms.iter().map(Room::lines_sent).sum();
+            (self.send_event)(Event::Progress(WorkerProgress::new(&self.report.metrics, sent, now)));
         }
     }
 
     /// Adds the final counts of all rooms once: before the first member leaves, or at a failure.
     fn finish_counters(&mut self) {
         if !std::mem::replace(&mut self.counters_finished, true) {
-            for room in &self.rooms {
+            for room in &mut self.rooms {
                 room.add_final_counts(self.stopped_early, &mut self.report.metrics);
             }
         }
     }
 
-    /// Returns whether no byte has arrived for the plan's patience.
+    /// Returns whether there was no progress for the plan's patience, or the phase has lasted too long.
     fn timed_out(&self) -> bool {
-        now() >= self.last_receive + ticks(self.share.plan.patience)
+        let patience = ticks(self.share.plan.patience);
+        let now = now();
+        now >= self.last_progress.saturating_add(patience)
+            // The plan itself ends the phase of sending.
+            || (self.phase != Phase::Sending
+                && now >= self.phase_start.saturating_add(patience.saturating_mul(MAX_PHASE_PATIENCE)))
+    }
+
+    /// Moves the end of the patience by a time in which the worker was stopped.
+    fn extend_patience(&mut self, stopped: Tick) {
+        self.last_progress += stopped;
+        self.phase_start += stopped;
     }
 
     /// Ends the run with a failure. Its measurements are still reported.

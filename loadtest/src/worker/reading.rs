@@ -10,6 +10,9 @@ use crate::clock::{now, ticks};
 use crate::connection::{READ_BUFFER_BYTES, ReadOutcome};
 use crate::room::ServerFault;
 
+/// Reads of one connection until the others get their turn: a server that sends without end must not hold the worker.
+const READS_PER_TURN: usize = 16;
+
 impl Worker<'_> {
     /// Handles the events of a poll.
     pub(super) fn handle_events(&mut self, events: &Events, polled: io::Result<()>) {
@@ -32,13 +35,16 @@ impl Worker<'_> {
         if read_every == 0 || now() < self.next_deferred_read {
             return;
         }
-        loop {
+        let start = now();
+        // A batch of events for each connection, and then the others get their turn.
+        for _ in 0..=self.connections.len() / EVENTS {
             let polled = self.deferred_poll.poll(events, Some(Duration::ZERO));
             self.handle_events(events, polled);
             if events.iter().count() < EVENTS || self.phase == Phase::Done {
                 break;
             }
         }
+        self.report.metrics.previous_deferred_read = start;
         self.next_deferred_read = now() + read_every;
     }
 
@@ -51,36 +57,54 @@ impl Worker<'_> {
                 Ok(false) => return,
                 Err(error) => return self.fail_connect(&error),
             }
-        } else if writable && !connection.pending.is_empty() {
-            connection.flush();
+        } else if writable {
+            connection.flush_writable();
+            connection.record_written(now(), &mut self.report.metrics);
         }
         self.read_connection(index, end);
     }
 
-    /// Reads a connection until no bytes are available. A read that does not fill the buffer has returned all bytes;
-    /// only a closed connection is read once more, to receive its end.
-    fn read_connection(&mut self, index: usize, end: bool) {
-        while let Some(connection) = self.connections[index].as_mut() {
+    /// Reads the connections that had more bytes than their turn.
+    pub(super) fn read_unread(&mut self) {
+        for index in std::mem::take(&mut self.unread) {
+            self.read_connection(index, true);
+        }
+    }
+
+    /// Reads a connection until no bytes are available, or its turn is over. A read that does not fill the buffer has
+    /// returned all bytes; only a closed connection is read once more, to receive its end.
+    pub(super) fn read_connection(&mut self, index: usize, end: bool) {
+        for _ in 0..READS_PER_TURN {
+            let Some(connection) = self.connections[index].as_mut() else { return };
             let outcome = connection.read(&mut self.buffer);
             let (room, member) = (connection.room, connection.member);
             match outcome {
                 ReadOutcome::WouldBlock => return,
                 ReadOutcome::Closed => return self.handle_close(index),
                 ReadOutcome::Bytes(count) => {
-                    let now = now();
-                    self.last_receive = now;
-                    let metrics = &mut self.report.metrics;
-                    metrics.record_read(now, count);
-                    let received = self.rooms[room].receive(member, &self.buffer[..count], now, metrics);
-                    self.handle_received(index, &received, now);
-                    if self.sending.closed_loop && self.phase == Phase::Sending {
-                        self.ready_rooms.push(room);
-                    }
+                    self.receive(index, (room, member), count);
                     if count < READ_BUFFER_BYTES && !end {
                         return;
                     }
                 }
             }
+        }
+        self.unread.push(index);
+    }
+
+    /// Passes the bytes of a read to their room, and reacts to them.
+    fn receive(&mut self, index: usize, (room, member): (usize, usize), count: usize) {
+        let now = now();
+        let metrics = &mut self.report.metrics;
+        metrics.record_read(now, count, self.poll_times.receive_lag(now));
+        let before = metrics.counters.progress();
+        let received = self.rooms[room].receive(member, &self.buffer[..count], now, metrics);
+        if metrics.counters.progress() != before || received.ready || received.entered {
+            self.last_progress = now;
+        }
+        self.handle_received(index, &received, now);
+        if self.sending.closed_loop && self.phase == Phase::Sending {
+            self.ready_rooms.push(room);
         }
     }
 
@@ -93,8 +117,8 @@ impl Worker<'_> {
         }
         let inside = self.rooms[connection.room].mark_left(connection.member);
         if self.phase == Phase::Leaving {
-            self.last_receive = now();
-            self.report.leaving.1 = self.last_receive;
+            self.last_progress = now();
+            self.report.leaving.1 = self.last_progress;
             self.report.metrics.counters.left += 1;
             return;
         }

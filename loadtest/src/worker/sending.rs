@@ -1,9 +1,12 @@
 //! The phases of sending and draining: lines are sent when they are due, then the last deliveries arrive.
 
+use std::collections::HashMap;
 use std::io;
 
 use mio::{Interest, Token};
 
+use super::sampling::SAMPLE_INTERVAL;
+use super::schedule::{PlannedLine, Schedule};
 use super::{Phase, Worker};
 use crate::clock::{SECOND, Tick, now, ticks};
 use crate::connection::MAX_PENDING_BYTES;
@@ -20,25 +23,32 @@ pub(super) struct SendState {
     start: Tick,
     /// The tick at which sending ends, where a duration ends it.
     end: Option<Tick>,
-    /// Lines planned so far.
-    planned: u64,
+    /// The times of an open loop's lines.
+    schedule: Schedule,
     /// The tick of the next check whether all deliveries have arrived.
     next_drain_check: Tick,
     /// Whether the CPU use of the window is being measured.
-    measuring: bool,
+    pub(super) measuring: bool,
+    /// Whether more lines are due than one turn sends.
+    pub(super) behind: bool,
 }
+
+/// Lines that an open loop sends in one turn. Reads, commands and alarms come between two turns.
+const LINES_PER_TURN: u64 = 1024;
 
 impl Worker<'_> {
     /// Enters the phase of sending, whose first line is due at a tick.
     pub(super) fn start_sending(&mut self, start: Tick) {
         let from = start + ticks(self.share.plan.warmup);
         let end = self.planned_window().map(|length| from + length);
-        self.sending = SendState { start, end, ..SendState::default() };
+        let schedule = Schedule::new(&self.share, start, self.rooms.len());
+        self.sending = SendState { start, end, schedule, ..SendState::default() };
         self.sending.closed_loop = matches!(self.share.plan.pacing, Pacing::Closed { .. });
         self.report.metrics.set_window(start, (from, end.unwrap_or(Tick::MAX)));
         self.ready_rooms.extend(0..self.rooms.len());
-        self.last_receive = start;
-        self.phase = Phase::Sending;
+        self.enter(Phase::Sending);
+        self.last_progress = start;
+        self.next_rotation = start + SAMPLE_INTERVAL;
         if let Err(error) = self.move_deferred_to_own_poll() {
             self.fail(format!("cannot poll: {error}"));
         }
@@ -69,27 +79,34 @@ impl Worker<'_> {
         }
         let all_sent = match self.share.plan.pacing {
             Pacing::Quiet => self.sending.end.is_none(),
-            Pacing::Open { millilines_per_second } => self.send_scheduled(now, millilines_per_second),
+            Pacing::Open { .. } => self.send_scheduled(now),
             Pacing::Closed { window } => self.fill_windows(now, window),
         };
         let stalled = self.sending.closed_loop && self.timed_out();
         let over = self.sending.end.map_or(all_sent, |end| now >= end);
         if over || stalled {
             self.report.finished = now;
+            self.count_unsent_lines();
             if self.sending.end.is_some() {
                 self.meter.stop(&mut self.report.usage);
             }
-            self.phase = Phase::Draining;
+            self.sending.behind = false;
+            self.enter(Phase::Draining);
         } else {
             self.wake_at(self.sending.end.unwrap_or(Tick::MAX));
         }
     }
 
+    /// Counts the lines that an open loop planned before its end and has not sent: the generator was too slow for them.
+    fn count_unsent_lines(&mut self) {
+        if let (Pacing::Open { .. }, Some(end)) = (self.share.plan.pacing, self.sending.end) {
+            self.report.metrics.counters.unsent += self.sending.schedule.lines_before(end);
+        }
+    }
+
     fn wake_at(&mut self, tick: Tick) {
         let next = match self.share.plan.pacing {
-            Pacing::Open { millilines_per_second } if self.sending.start <= now() => {
-                self.planned_at(self.sending.planned, millilines_per_second).min(tick)
-            }
+            Pacing::Open { .. } if self.sending.start <= now() => self.sending.schedule.next().planned.min(tick),
             _ => tick,
         };
         self.set_alarm(next);
@@ -101,36 +118,28 @@ impl Worker<'_> {
         }
     }
 
-    /// Returns the planned time of a line in an open loop. The rooms take turns at equal intervals, and the workers are
-    /// staggered.
-    fn planned_at(&self, line: u64, millilines: u64) -> Tick {
-        let rate = u128::from(millilines) * self.rooms.len() as u128;
-        let (worker, workers) = self.share.worker;
-        let part = u128::from(line) * workers as u128 + worker as u128;
-        let offset = part * u128::from(SECOND) * 1000 / (rate * workers as u128);
-        self.sending.start + u64::try_from(offset).unwrap_or(u64::MAX / 2)
-    }
-
-    /// Sends the due lines of an open loop. Returns whether all lines have been sent.
-    fn send_scheduled(&mut self, now: Tick, millilines: u64) -> bool {
-        loop {
-            let planned = self.planned_at(self.sending.planned, millilines);
-            let room = usize::try_from(self.sending.planned).unwrap_or(usize::MAX) % self.rooms.len();
+    /// Sends the lines of an open loop that are planned until `due`, as many as one turn allows. Returns whether all lines have been sent.
+    fn send_scheduled(&mut self, due: Tick) -> bool {
+        self.sending.behind = false;
+        for _ in 0..LINES_PER_TURN {
+            let PlannedLine { number, planned, room } = self.sending.schedule.next();
             let enough = match self.share.plan.stop {
-                Stop::Lines(lines) => self.sending.planned >= lines * self.rooms.len() as u64,
+                Stop::Lines(lines) => number >= lines.saturating_mul(self.rooms.len() as u64),
                 Stop::After(_) => self.sending.end.is_some_and(|end| planned >= end),
             };
             if enough {
                 return true;
             }
-            if planned > now {
+            if planned > due {
                 return false;
             }
-            self.sending.planned += 1;
-            if let Some(sender) = self.queue_line(room, planned) {
-                self.flush_sender(sender, planned);
+            self.sending.schedule.advance();
+            if let Some(sender) = self.queue_line(room, planned, now()) {
+                self.flush_sender(sender, planned, 1);
             }
         }
+        self.sending.behind = true;
+        false
     }
 
     /// Fills the windows of a closed loop: each room with free capacity gets new lines, and each sender writes once.
@@ -141,7 +150,8 @@ impl Worker<'_> {
             Stop::After(_) => u64::MAX,
         };
         let mut rooms = std::mem::take(&mut self.ready_rooms);
-        let mut senders = Vec::new();
+        // The senders that have new lines, each once, with their number.
+        let mut senders: HashMap<usize, u64> = HashMap::new();
         for room in rooms.drain(..) {
             if self.rooms[room].awaits_deferred_reads() {
                 // Reading the deferred members makes the room ready again.
@@ -149,13 +159,11 @@ impl Worker<'_> {
                 continue;
             }
             while self.rooms[room].in_flight() < window && self.rooms[room].lines_sent() < most {
-                let Some(sender) = self.queue_line(room, now) else { break };
-                if !senders.contains(&sender) {
-                    senders.push(sender);
-                }
+                let Some(sender) = self.queue_line(room, now, now) else { break };
+                *senders.entry(sender).or_default() += 1;
             }
-            for sender in senders.drain(..) {
-                self.flush_sender(sender, now);
+            for (sender, lines) in senders.drain() {
+                self.flush_sender(sender, now, lines);
             }
         }
         self.ready_rooms = rooms;
@@ -163,25 +171,29 @@ impl Worker<'_> {
     }
 
     /// Appends a room's next line to the pending bytes of its sender's connection. Returns that connection's index.
-    fn queue_line(&mut self, room: usize, planned: Tick) -> Option<usize> {
+    fn queue_line(&mut self, room: usize, planned: Tick, sent: Tick) -> Option<usize> {
         let room = &mut self.rooms[room];
-        let member = room.next_line(planned, &mut self.payload)?;
+        let member = room.next_line(planned, sent, &mut self.payload)?;
         let index = room.connections.start + member;
         if let Some(connection) = self.connections[index].as_mut() {
-            self.share.plan.protocol.protocol().encode_line(&room.name, &self.payload, &mut connection.pending);
+            self.share.plan.protocol.protocol().encode_line(&room.name, &self.payload, connection.pending.buffer());
+            connection.note_line(planned);
         }
         Some(index)
     }
 
-    fn flush_sender(&mut self, index: usize, planned: Tick) {
+    /// Writes a sender's pending bytes, the last of which are `lines` lines that were planned at one tick. The send lag
+    /// ends here. A socket that accepts no more bytes delays the lines further: then the server reads slowly.
+    fn flush_sender(&mut self, index: usize, planned: Tick, lines: u64) {
         let Some(connection) = self.connections[index].as_mut() else { return };
         connection.flush();
-        let pending_bytes = connection.pending.len();
         let now = now();
+        let pending_bytes = connection.pending.len();
         let metrics = &mut self.report.metrics;
         if metrics.in_window(planned) {
-            metrics.send_lag.record(now.saturating_sub(planned), 1);
+            metrics.send_lag.record(now.saturating_sub(planned), lines);
         }
+        connection.record_written(now, metrics);
         metrics.counters.writes += 1;
         metrics.counters.window_writes += u64::from(metrics.in_window(now));
         if pending_bytes > MAX_PENDING_BYTES {
@@ -204,26 +216,24 @@ impl Worker<'_> {
         if (written && self.rooms.iter().all(crate::room::Room::is_complete)) || self.timed_out() {
             self.retract_unwritten_lines();
             if self.report.metrics.window.1 == Tick::MAX {
-                self.report.metrics.window.1 = self.last_receive;
+                self.report.metrics.window.1 = self.last_progress;
             }
             self.meter.stop(&mut self.report.usage);
             self.report.finished = self.report.finished.max(self.report.metrics.window.1);
-            self.phase = Phase::Idle;
+            self.enter(Phase::Idle);
             (self.send_event)(Event::Drained);
         } else {
             self.set_alarm(self.sending.next_drain_check);
         }
     }
 
-    /// Subtracts the lines that no socket has accepted: they count as not sent.
+    /// Subtracts the lines that no socket has accepted whole: they count as not sent.
     pub(super) fn retract_unwritten_lines(&mut self) {
-        for connection in self.connections.iter_mut().flatten().filter(|connection| !connection.pending.is_empty()) {
-            let room = &mut self.rooms[connection.room];
-            let mut line = Vec::new();
-            self.share.plan.protocol.protocol().encode_line(&room.name, &self.payload, &mut line);
-            let lines = connection.pending.len().div_ceil(line.len());
-            room.retract_lines(connection.member, u32::try_from(lines).unwrap_or(u32::MAX));
-            connection.pending = Vec::new();
+        for connection in self.connections.iter_mut().flatten() {
+            let lines = connection.take_unwritten_lines();
+            if lines > 0 {
+                self.rooms[connection.room].retract_lines(connection.member, u32::try_from(lines).unwrap_or(u32::MAX));
+            }
         }
     }
 }

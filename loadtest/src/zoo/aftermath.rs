@@ -9,6 +9,7 @@ use super::monitor::descriptors;
 use super::result::Observation;
 use super::server_pair::WatchedServer;
 use crate::clock::{SECOND, Tick, now, ticks};
+use crate::format::escape_controls;
 use crate::interrupt;
 
 /// Time after which the server must be idle.
@@ -118,7 +119,7 @@ fn left_over(rooms: &str, members: &str) -> String {
     let extra: Vec<String> = [rooms, members]
         .into_iter()
         .filter(|answer| !alone(answer))
-        .map(|answer| answer.chars().take(120).collect())
+        .map(|answer| escape_controls(&answer.chars().take(120).collect::<String>()))
         .collect();
     extra.join("; ")
 }

@@ -1,19 +1,12 @@
 //! The plots of a zoo and of a soak as SVG.
 
-use std::time::Duration;
-
-use anyhow::Result;
-
 use super::result::{SoakResult, ZooResult};
-use crate::dot_plot::{Dots, dot_plot};
-use crate::format::micros;
-use crate::plot::{Axes, Axis, Series, chart};
+use crate::format::micros_label;
+use crate::plot::{Axes, Axis, Dots, Series, chart, dot_plot, stack, standalone};
 
 /// Draws the 99th percentiles of all kinds: calm, control and here.
-///
-/// # Errors
-/// Fails when the plot cannot be drawn.
-pub fn latency_plot(result: &ZooResult) -> Result<String> {
+#[must_use]
+pub fn latency_plot(result: &ZooResult) -> String {
     let names: Vec<&str> = result.kinds.iter().map(|kind| kind.name.as_str()).collect();
     let all = |value: &dyn Fn(&super::result::KindResult) -> u64| {
         result.kinds.iter().map(|kind| value(kind) as f64).collect()
@@ -23,18 +16,16 @@ pub fn latency_plot(result: &ZooResult) -> Result<String> {
         Dots { name: "control attacked", values: all(&|kind| kind.seen.control.latency_us.p99) },
         Dots { name: "here attacked", values: all(&|kind| kind.seen.here.latency_us.p99) },
     ];
-    let label = time_label;
-    dot_plot("99th percentile of the good clients' latency", &Axis::logarithmic("p99", &label), &names, &series)
+    let axis = Axis::logarithmic("p99", &micros_label);
+    standalone(&dot_plot("99th percentile of the good clients' latency", &axis, &names, &series))
 }
 
 /// The most points of a series: a soak of half an hour has 1,800 samples, which no plot of this width can show.
 const MAX_POINTS: usize = 180;
 
 /// Draws memory, descriptors and 99th percentiles of a soak over time, one chart above the other.
-///
-/// # Errors
-/// Fails when a plot cannot be drawn.
-pub fn soak_plot(soak: &SoakResult) -> Result<String> {
+#[must_use]
+pub fn soak_plot(soak: &SoakResult) -> String {
     let seconds = |value: f64| format!("{value:.0} s");
     let x = Axis::linear("time", &seconds);
     let samples = |name: &str, value: &dyn Fn(&super::result::SoakSample) -> f64| {
@@ -49,31 +40,25 @@ pub fn soak_plot(soak: &SoakResult) -> Result<String> {
     let descriptors = [samples("descriptors", &|sample| sample.descriptors as f64)];
     let latency =
         [Series { name: "p99".into(), points: soak.p99_us.iter().map(|&(at, us)| (at, us as f64)).collect() }];
-    let (size, count, time) = (|value: f64| format!("{value:.0} MiB"), |value: f64| format!("{value:.0}"), time_label);
+    let (size, count) = (|value: f64| format!("{value:.0} MiB"), |value: f64| format!("{value:.0}"));
     let charts = [
-        chart(&Axes { title: "memory of the server", x, y: Axis::linear("memory", &size) }, &memory)?,
+        chart(&Axes { title: "memory of the server", x, y: Axis::linear("memory", &size) }, &memory),
         chart(
             &Axes { title: "open descriptors of the server", x, y: Axis::linear("descriptors", &count) },
             &descriptors,
-        )?,
+        ),
         chart(
-            &Axes { title: "99th percentile of the good clients' latency", x, y: Axis::linear("p99", &time) },
+            &Axes { title: "99th percentile of the good clients' latency", x, y: Axis::linear("p99", &micros_label) },
             &latency,
-        )?,
+        ),
     ];
-    Ok(crate::plot::stack(&charts))
+    standalone(&stack(&charts))
 }
 
 /// Returns the highest point of each stretch of the points, which has as many of them as [`MAX_POINTS`] requires.
 fn highest_of_each_stretch(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let stretches = points.chunks(points.len().div_ceil(MAX_POINTS).max(1));
     stretches.filter_map(|stretch| stretch.iter().copied().max_by(|one, other| one.1.total_cmp(&other.1))).collect()
-}
-
-/// Returns a label for microseconds.
-fn time_label(us: f64) -> String {
-    let time = Duration::try_from_secs_f64(us / 1e6).unwrap_or_default();
-    micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
 }
 
 /// Returns bytes in MiB, so that the axis marks round numbers.

@@ -103,13 +103,13 @@ fn heading(result: &ZooResult) -> String {
         "zoo: {} good clients, {} rooms, {} lines/s a room, {} bytes a line, {} s a phase, seed {}\n",
         value("connections"),
         value("rooms"),
-        number("rate"),
-        value("size"),
-        number("each"),
+        number("lines_per_second_per_room"),
+        value("size_bytes"),
+        number("each_seconds"),
         value("seed"),
     );
     if result.soak.is_some() {
-        let _ = writeln!(text, "  soak              all kinds together for {} s", number("soak"));
+        let _ = writeln!(text, "  soak              all kinds together for {} s", number("soak_seconds"));
     }
     let arguments = match &result.server_arguments[..] {
         [] => "none: its default bounds".to_owned(),

@@ -10,6 +10,7 @@ use crate::verdict::{Verdict, VerdictKind};
 
 /// The result of a zoo or of a soak.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ZooResult {
     /// The generator's version.
     pub version: String,
@@ -33,6 +34,7 @@ pub struct ZooResult {
 
 /// The bound of the server's memory, and where it was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Ceiling {
     /// The bound in bytes.
     pub bytes: u64,
@@ -42,6 +44,7 @@ pub struct Ceiling {
 
 /// The figures of the good clients in one phase.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PhaseFigures {
     /// Time from a line's planned time to its arrival at a member.
     pub latency_us: Percentiles,
@@ -69,10 +72,13 @@ pub struct PhaseFigures {
 
 /// The highest memory of a server during a phase, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MemoryPeak {
     /// Resident memory at the highest sum.
+    #[serde(rename = "rss_bytes")]
     pub rss: u64,
     /// Growth of the kernel's TCP memory, of the whole machine, at the highest sum.
+    #[serde(rename = "kernel_bytes")]
     pub kernel: u64,
 }
 
@@ -86,6 +92,7 @@ impl MemoryPeak {
 
 /// The observations of one kind in one round.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Observation {
     /// The phase in which the control server was attacked.
     pub control: PhaseFigures,
@@ -94,6 +101,7 @@ pub struct Observation {
     /// The memory of the good clients' server during its phase.
     pub memory: MemoryPeak,
     /// Seconds from the attack's end until the server was idle; `None` when it was not within the bound.
+    #[serde(rename = "idle_after_seconds")]
     pub idle_after: Option<f64>,
     /// Descriptors of the server that the attack left open.
     pub descriptors_left: u64,
@@ -105,6 +113,7 @@ pub struct Observation {
 
 /// The result of one kind.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct KindResult {
     /// The kind's name.
     pub name: String,
@@ -127,12 +136,16 @@ pub struct KindResult {
 
 /// One sample of a soak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SoakSample {
     /// Seconds since the attack began.
+    #[serde(rename = "at_seconds")]
     pub at: f64,
     /// Resident memory in bytes.
+    #[serde(rename = "rss_bytes")]
     pub rss: u64,
     /// Growth of the kernel's TCP memory in bytes.
+    #[serde(rename = "kernel_bytes")]
     pub kernel: u64,
     /// Open descriptors.
     pub descriptors: u64,
@@ -140,6 +153,7 @@ pub struct SoakSample {
 
 /// The result of a soak.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SoakResult {
     /// The figures of the good clients over the whole time.
     pub phase: PhaseFigures,

@@ -17,6 +17,7 @@ use crate::attack::{self, kind::Kind};
 use crate::interrupt;
 use crate::machine::Machine;
 use crate::open_files;
+use crate::output::console;
 use crate::plan::UsageError;
 use crate::probe::probe;
 use crate::scenario::ZooArgs;
@@ -109,7 +110,7 @@ impl Zoo<'_> {
     fn run_attack(&mut self, attack: &Attack, result: &mut ZooResult) -> Result<bool> {
         let mut rounds = Vec::new();
         let measured = loop {
-            eprintln!("{}: {} ({} sockets)", attack.name, attack.about, attack.sockets);
+            self.show_progress(&format!("{}: {} ({} sockets)", attack.name, attack.about, attack.sockets));
             let seen = self.run_round(attack, rounds.len() as u64)?;
             if interrupt::caught_signal().is_some() {
                 return Ok(false);
@@ -124,10 +125,17 @@ impl Zoo<'_> {
             }
         };
         for fault in &measured.faults {
-            eprintln!("  {fault}");
+            self.show_progress(&format!("  {fault}"));
         }
         result.kinds.push(measured);
         Ok(true)
+    }
+
+    /// Prints a line about the progress, except with `--quiet`.
+    fn show_progress(&self, line: &str) {
+        if !self.common.quiet {
+            console::print_note(line);
+        }
     }
 
     fn judge(&self, attack: &Attack, rounds: Vec<Observation>) -> KindResult {
@@ -229,10 +237,10 @@ fn check_options(args: &ZooArgs, common: &CommonArgs, kinds: &[&'static Kind]) -
 
 fn parameters(args: &ZooArgs) -> serde_json::Map<String, serde_json::Value> {
     let value = json!({
-        "connections": args.rooms.connections, "rooms": args.rooms.rooms, "size": args.size,
-        "rate": args.rate.millilines_per_second as f64 / 1e3, "each": args.each.as_secs_f64(),
-        "soak": args.soak.map(|length| length.as_secs_f64()), "seed": args.seed, "rounds": args.rounds,
-        "floor_ms": args.floor.as_secs_f64() * 1e3, "kinds": args.kinds,
+        "connections": args.rooms.connections, "rooms": args.rooms.rooms, "size_bytes": args.size,
+        "lines_per_second_per_room": args.rate.millilines_per_second as f64 / 1e3,
+        "each_seconds": args.each.as_secs_f64(), "soak_seconds": args.soak.map(|length| length.as_secs_f64()), "seed": args.seed, "rounds": args.rounds,
+        "floor_seconds": args.floor.as_secs_f64(), "kinds": args.kinds,
     });
     value.as_object().cloned().unwrap_or_default()
 }

@@ -10,12 +10,26 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use loadtest::coordinator;
-use loadtest::plan::{Pacing, Plan, Stop};
+use loadtest::clock::SECOND;
+use loadtest::coordinator::{self, RunRecord};
+use loadtest::message::ThreadUsage;
+use loadtest::metrics::LineTimes;
+use loadtest::plan::{Arrivals, Pacing, Plan, Stop};
 use loadtest::protocol::ProtocolKind;
 use loadtest::test_result::TestResult;
+use loadtest::verdict::VerdictKind;
+use loadtest::worker_hosts::WorkerHosts;
+use socket2::{Domain, Socket, Type};
+
+/// The patience where nothing is missing: no pause of a busy machine is as long.
+pub(crate) const LONG_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The patience where something is missing: each run waits as long as this, and no pause of a busy machine may be.
+pub(crate) const SHORT_PATIENCE: Duration = Duration::from_secs(5);
+
+pub(crate) mod schema;
 
 /// The server's fault. A number is the number of the affected line in its room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,16 +72,60 @@ pub(crate) enum Fault {
     CloseOne(u64),
     /// One member receives a skip notice in place of three lines.
     Skip(u64),
+    /// One member receives a notice of ten skipped lines after a line, although no line is missing.
+    SkipNothing(u64),
+    /// One member receives every line later than the others by this time.
+    Delay(Duration),
+    /// Newcomers are told of the old members, and the old members are not told of newcomers.
+    ReverseJoins,
+    /// No member is told of a leave.
+    LoseLeaves,
+    /// Each leave is announced twice.
+    LeaveTwice,
     /// Some members do not receive a join notice.
     LoseNotice,
     /// The server answers every join with `ERROR`.
     Refuse,
+    /// The server refuses every join with a text that holds escape sequences.
+    RefuseWithEscapes,
     /// The server speaks HTTP.
     Http,
     /// The server accepts connections and sends nothing.
     Silent,
     /// The server never closes a connection.
     KeepOpen,
+    /// One member does not receive a line, and all receive a notice 50 times a second.
+    Keepalive(u64),
+    /// The server answers no join, and all connections receive a notice 50 times a second.
+    JoinsUnanswered,
+}
+
+impl Fault {
+    /// Returns the patience of a run against a server with this fault: short where the run waits to its end.
+    pub(crate) fn patience(self) -> Duration {
+        match self {
+            // A corrupt line is missing, too.
+            Self::LoseForOne(_)
+            | Self::LoseForAll(_)
+            | Self::Skip(_)
+            | Self::LoseNotice
+            | Self::KeepOpen
+            | Self::Corrupt(_)
+            | Self::Rename(_)
+            | Self::RenameForAll(_)
+            | Self::Planned(_)
+            | Self::CrLf(_)
+            | Self::CrLfForAll(_)
+            | Self::Front(_)
+            | Self::Keepalive(_)
+            | Self::JoinsUnanswered
+            | Self::LoseLeaves
+            | Self::ReverseJoins => SHORT_PATIENCE,
+            // No byte ever comes, so any patience has the same result.
+            Self::Silent => Duration::from_millis(100),
+            _ => LONG_PATIENCE,
+        }
+    }
 }
 
 /// An event of a connection, by its number.
@@ -75,6 +133,8 @@ enum ServerEvent {
     Connected(usize, TcpStream),
     Line(usize, String),
     Closed(usize),
+    /// A fiftieth of a second has passed.
+    Tick,
 }
 
 /// A member of a room.
@@ -86,6 +146,26 @@ struct Member {
     held: Option<String>,
     /// The number of lines still to be skipped.
     skipping: u64,
+    /// The lines that are delayed, each with the time of its write.
+    delayed: Option<Sender<(Instant, String)>>,
+}
+
+impl Member {
+    /// Writes a line at a later time, without delaying other members.
+    fn write_later(&mut self, at: Instant, text: String) {
+        let delayed = self.delayed.get_or_insert_with(|| {
+            let (sender, lines) = channel::<(Instant, String)>();
+            let mut stream = self.stream.try_clone().unwrap();
+            thread::spawn(move || {
+                for (at, text) in lines {
+                    thread::sleep(at.saturating_duration_since(Instant::now()));
+                    let _ = stream.write_all(text.as_bytes());
+                }
+            });
+            sender
+        });
+        let _ = delayed.send((at, text));
+    }
 }
 
 /// Starts a server on a free port whose faults affect a room's last member. The server ends with the test program.
@@ -99,6 +179,14 @@ pub(crate) fn serve_with_victim(fault: Fault, victim: usize) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     let (event_sender, events) = channel();
     thread::spawn(move || run_server(&events, fault, victim));
+    if matches!(fault, Fault::Keepalive(_) | Fault::JoinsUnanswered) {
+        let event_sender = event_sender.clone();
+        thread::spawn(move || {
+            while event_sender.send(ServerEvent::Tick).is_ok() {
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+    }
     thread::spawn(move || {
         for (number, stream) in listener.incoming().enumerate() {
             let stream = stream.unwrap();
@@ -108,6 +196,14 @@ pub(crate) fn serve_with_victim(fault: Fault, victim: usize) -> SocketAddr {
         }
     });
     address
+}
+
+/// Returns an address that refuses connections as long as the socket exists.
+pub(crate) fn refusing_address() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
 }
 
 fn read_lines(number: usize, stream: TcpStream, event_sender: &Sender<ServerEvent>) {
@@ -132,7 +228,7 @@ fn run_server(events: &Receiver<ServerEvent>, fault: Fault, victim: usize) {
                     _ => "Welcome! Use the command:\nJOIN <ROOMNAME> <USERNAME>\n",
                 };
                 let _ = stream.write_all(greeting.as_bytes());
-                let member = Member { stream, room: None, name: String::new(), held: None, skipping: 0 };
+                let member = Member { stream, room: None, name: String::new(), held: None, skipping: 0, delayed: None };
                 members.insert(number, member);
             }
             ServerEvent::Line(number, line) => match members.get(&number).and_then(|member| member.room.clone()) {
@@ -144,6 +240,11 @@ fn run_server(events: &Receiver<ServerEvent>, fault: Fault, victim: usize) {
                     broadcast(&mut members, &room, &line, *count, (fault, victim));
                 }
             },
+            ServerEvent::Tick => {
+                for member in members.values_mut() {
+                    let _ = member.stream.write_all(b"*** tick\n");
+                }
+            }
             ServerEvent::Closed(number) => {
                 let Some(member) = members.remove(&number) else { continue };
                 if fault == Fault::KeepOpen {
@@ -152,7 +253,11 @@ fn run_server(events: &Receiver<ServerEvent>, fault: Fault, victim: usize) {
                 }
                 let _ = member.stream.shutdown(Shutdown::Both);
                 let Some(room) = member.room else { continue };
-                let line = format!("{} has left\n", member.name);
+                let line = match fault {
+                    Fault::LoseLeaves => continue,
+                    Fault::LeaveTwice => format!("{} has left\n", member.name).repeat(2),
+                    _ => format!("{} has left\n", member.name),
+                };
                 broadcast(&mut members, &room, &line, 0, (Fault::None, 0));
             }
         }
@@ -161,8 +266,16 @@ fn run_server(events: &Receiver<ServerEvent>, fault: Fault, victim: usize) {
 
 fn join(members: &mut BTreeMap<usize, Member>, number: usize, line: &str, fault: Fault) {
     let Some(member) = members.get_mut(&number) else { return };
-    if fault == Fault::Refuse {
-        let _ = member.stream.write_all(b"ERROR\nthe server is full\n");
+    if fault == Fault::JoinsUnanswered {
+        return;
+    }
+    let refusal = match fault {
+        Fault::Refuse => "ERROR\nthe server is full\n",
+        Fault::RefuseWithEscapes => "ERROR\n\x1b[2Jfull\u{9b}31m\u{202e}\n",
+        _ => "",
+    };
+    if !refusal.is_empty() {
+        let _ = member.stream.write_all(refusal.as_bytes());
         return;
     }
     let words: Vec<&str> = line.split(' ').collect();
@@ -171,6 +284,9 @@ fn join(members: &mut BTreeMap<usize, Member>, number: usize, line: &str, fault:
     name.clone_into(&mut member.name);
     let notice = format!("{name} has joined\n");
     let room = room.to_owned();
+    if fault == Fault::ReverseJoins {
+        return join_in_reverse(members, number, &room);
+    }
     let mut other_told = std::collections::BTreeSet::new();
     for (other, member) in members.iter_mut().filter(|(_, member)| member.room.as_ref() == Some(&room)) {
         if fault != Fault::LoseNotice || *other == number || name.ends_with('1') {
@@ -189,6 +305,16 @@ fn join(members: &mut BTreeMap<usize, Member>, number: usize, line: &str, fault:
     }
 }
 
+/// Sends a new member its own join notice and those of the members before it.
+fn join_in_reverse(members: &mut BTreeMap<usize, Member>, number: usize, room: &str) {
+    let others = members.iter().filter(|(other, member)| **other != number && member.room.as_deref() == Some(room));
+    let others: Vec<String> = others.map(|(_, member)| member.name.clone()).collect();
+    let Some(member) = members.get_mut(&number) else { return };
+    let names = std::iter::once(&member.name).chain(&others);
+    let notices = names.map(|name| format!("{name} has joined\n")).collect::<Vec<String>>().concat();
+    let _ = member.stream.write_all(notices.as_bytes());
+}
+
 /// Sends a room's line number `count` to its members. The fault affects one of them or all.
 fn broadcast(
     members: &mut BTreeMap<usize, Member>,
@@ -204,7 +330,7 @@ fn broadcast(
         let here = Some(*number) == victim;
         let mut text = line.to_owned();
         match fault {
-            Fault::LoseForOne(at) if here && at == count => text.clear(),
+            Fault::LoseForOne(at) | Fault::Keepalive(at) if here && at == count => text.clear(),
             Fault::LoseForAll(at) if at == count => text.clear(),
             Fault::Duplicate(at) if here && at == count => text.push_str(line),
             Fault::DuplicateForAll(at) if at == count => text.push_str(line),
@@ -221,6 +347,10 @@ fn broadcast(
             Fault::Skip(at) if here && at == count => {
                 member.skipping = 3;
                 text = "*** 3 lines skipped\n".into();
+            }
+            Fault::SkipNothing(at) if here && at == count => text.push_str("*** 10 lines skipped\n"),
+            Fault::Delay(time) if here && count > 0 => {
+                member.write_later(Instant::now() + time, std::mem::take(&mut text));
             }
             Fault::CloseAll(at) if at == count => _ = member.stream.shutdown(Shutdown::Both),
             Fault::CloseOne(at) if here && at == count => _ = member.stream.shutdown(Shutdown::Both),
@@ -256,17 +386,20 @@ pub(crate) fn plan(target: SocketAddr) -> Plan {
         connections: 10,
         rooms: 2,
         senders: 2,
-        size: 64,
+        size: 64.into(),
         pacing: Pacing::Open { millilines_per_second: 200_000 },
+        arrivals: Arrivals::Fixed,
+        seed: 1,
         stop: Stop::Lines(20),
         warmup: Duration::ZERO,
         read_every: Duration::ZERO,
-        patience: Duration::from_millis(700),
+        patience: LONG_PATIENCE,
         connecting: 16,
         sources: 1,
         first_room: 0,
         threads: 1,
         processes: 1,
+        hosts: WorkerHosts::default(),
     }
 }
 
@@ -276,9 +409,50 @@ pub(crate) fn run(plan: &Plan) -> TestResult {
     TestResult::new("steady", plan, &run)
 }
 
+/// Returns the usual plan for a new server with a fault.
+pub(crate) fn plan_with(fault: Fault) -> Plan {
+    Plan { patience: fault.patience(), ..plan(serve(fault)) }
+}
+
 /// Runs the usual plan against a server with a fault.
 pub(crate) fn run_with(fault: Fault) -> TestResult {
-    run(&plan(serve(fault)))
+    run(&plan_with(fault))
+}
+
+/// Asserts that a run found no fault of the server. Whether the generator had enough CPU time depends on the machine.
+#[track_caller]
+pub(crate) fn assert_passed(result: &TestResult) {
+    let verdict = &result.verdict;
+    assert!(matches!(verdict.kind, VerdictKind::Good | VerdictKind::Saturated), "{}", verdict.text);
+}
+
+/// Asserts that the verdict on a run is of a kind and names a fault. A verdict on a generator without enough CPU time
+/// may take its place: that depends on the machine, while the counters do not.
+#[track_caller]
+pub(crate) fn assert_verdict(result: &TestResult, kind: VerdictKind, words: &str) {
+    let verdict = &result.verdict;
+    if verdict.kind != VerdictKind::Saturated {
+        assert!(verdict.kind == kind && verdict.text.contains(words), "{words:?} is not in {}", verdict.text);
+    }
+}
+
+/// Returns the record of a run of the usual plan on a calm machine: 40 lines, each delivered to 5 members after 1 ms.
+pub(crate) fn recorded_run() -> RunRecord {
+    let mut run = RunRecord { window: SECOND, sending_time: SECOND, joining: SECOND / 100, ..RunRecord::default() };
+    let metrics = &mut run.metrics;
+    metrics.set_window(SECOND, (SECOND, 2 * SECOND));
+    let planned = SECOND + SECOND / 1000;
+    metrics.record_deliveries(SECOND + SECOND / 500, LineTimes { planned, sent: planned }, 200, true);
+    metrics.join.record(SECOND / 1000, 10);
+    metrics.send_lag.record(SECOND / 100_000, 40);
+    let counters = &mut metrics.counters;
+    (counters.sent, counters.expected) = (40, 200);
+    (counters.joined, counters.left, counters.leave_notices) = (10, 10, 20);
+    (counters.join_notices, counters.join_notices_expected) = (30, 30);
+    (counters.window_reads, counters.window_writes, counters.window_bytes) = (100, 40, 200 * 79);
+    (counters.reads, counters.writes, counters.bytes_received) = (200, 40, 300 * 79);
+    run.thread_usages.push(ThreadUsage { cpu: SECOND / 2, waited: 0, stopped: 0, wall: SECOND });
+    run
 }
 
 /// Builds the server once, in this test's profile and target directory, and returns its path.

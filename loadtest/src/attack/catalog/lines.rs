@@ -1,8 +1,8 @@
 //! Attacks by the content, the length and the number of lines.
 
 use super::super::kind::{Ending, Group, Kind, QUIET, Room, Turn, Writes};
-use super::super::script::mix;
 use super::connections::ends;
+use crate::random::mix;
 
 /// The longest line that a server with default bounds accepts, in bytes before its LF.
 const LONGEST: usize = 20_000;

@@ -1,0 +1,99 @@
+//! The times of a worker's polls, from which its own receive lag and its stops follow.
+//!
+//! Bytes that arrive while the worker waits in a poll wake it. Bytes that arrive while it reads other connections, while
+//! it has no CPU, or while its process is stopped wait in the kernel, and that wait is no delay of the server. The kernel
+//! does not tell when it received them, so the longest time that they can have waited counts.
+
+use std::time::Duration;
+
+use crate::clock::{SECOND, Tick, ticks};
+
+/// A poll that returns within this time found events that may have waited for it.
+const IMMEDIATE: Tick = SECOND / 20_000;
+/// Time by which a poll may exceed its timeout: the timeout counts whole milliseconds, and a thread is woken late.
+const POLL_SLACK: Tick = SECOND / 500;
+
+/// A worker that has polled nothing for this time was stopped, or had no CPU, or had too much work.
+const LONG_TURN: Tick = SECOND / 10;
+
+/// The times of the last poll and of the one before it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PollTimes {
+    /// The tick at which the last poll was entered.
+    entered: Tick,
+    /// The tick at which it returned.
+    returned: Tick,
+    /// The longest time that the events which it returned can have waited before it returned.
+    waited: Tick,
+}
+
+impl PollTimes {
+    /// Records that a poll is entered.
+    pub(super) fn enter(&mut self, now: Tick) {
+        self.entered = now;
+    }
+
+    /// Records the return of the poll, which had a timeout. Returns the time in which the worker was stopped or starved:
+    /// the time by which the poll exceeded its timeout, and a long time since the poll before it.
+    pub(super) fn leave(&mut self, now: Tick, timeout: Duration) -> Tick {
+        let polled = now.saturating_sub(self.entered);
+        // Before the first return there is no earlier poll.
+        let busy = if self.returned == 0 { 0 } else { self.entered.saturating_sub(self.returned) };
+        let late = polled.saturating_sub(ticks(timeout));
+        let stopped = if late > POLL_SLACK { late } else { 0 };
+        self.waited = if polled <= IMMEDIATE { busy } else { stopped };
+        self.returned = now;
+        stopped + if busy > LONG_TURN { busy } else { 0 }
+    }
+
+    /// Returns the longest time that bytes which are read now, after the last poll, can have waited for the worker.
+    pub(super) fn receive_lag(&self, now: Tick) -> Tick {
+        self.waited + now.saturating_sub(self.returned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Tick = SECOND / 1000;
+    const TIMEOUT: Duration = Duration::from_millis(10);
+
+    /// Returns the times of a poll from `entered` to `left`, after an earlier one that returned at 1 s, and the time of a
+    /// stop.
+    fn polled(entered: Tick, left: Tick) -> (PollTimes, Tick) {
+        let mut times = PollTimes::default();
+        times.enter(SECOND - MS);
+        times.leave(SECOND, TIMEOUT);
+        times.enter(entered);
+        let stopped = times.leave(left, TIMEOUT);
+        (times, stopped)
+    }
+
+    #[test]
+    fn bytes_that_wake_a_waiting_poll_have_not_waited() {
+        let (times, stopped) = polled(SECOND + 3 * MS, SECOND + 8 * MS);
+        assert_eq!((times.receive_lag(SECOND + 8 * MS), stopped), (0, 0));
+        assert_eq!(times.receive_lag(SECOND + 9 * MS), MS, "the read of other connections came first");
+    }
+
+    #[test]
+    fn bytes_of_an_immediate_poll_may_have_waited_since_the_last_one() {
+        let (times, stopped) = polled(SECOND + 3 * MS, SECOND + 3 * MS + IMMEDIATE);
+        assert_eq!((times.receive_lag(SECOND + 3 * MS + IMMEDIATE), stopped), (3 * MS, 0));
+    }
+
+    #[test]
+    fn stop_of_the_process_in_a_poll_counts_as_lag() {
+        let (times, stopped) = polled(SECOND + MS, SECOND + 261 * MS);
+        assert_eq!((times.receive_lag(SECOND + 261 * MS), stopped), (250 * MS, 250 * MS));
+        let (times, stopped) = polled(SECOND + MS, SECOND + 12 * MS);
+        assert_eq!((times.receive_lag(SECOND + 12 * MS), stopped), (0, 0), "the timeout has whole milliseconds");
+    }
+
+    #[test]
+    fn stop_of_the_process_between_polls_counts_as_lag() {
+        let (times, stopped) = polled(SECOND + 250 * MS, SECOND + 250 * MS);
+        assert_eq!((times.receive_lag(SECOND + 250 * MS), stopped), (250 * MS, 250 * MS));
+    }
+}
