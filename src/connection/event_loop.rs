@@ -15,9 +15,12 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::task::yield_now;
 use tracing::{debug, error};
+
+/// The longest time for which the server's budget of slices delays the input of a connection.
+const LONGEST_SLICE_DELAY: Duration = Duration::from_secs(1);
 
 /// One event of a connection.
 pub(super) enum Event {
@@ -145,10 +148,15 @@ impl Connection {
         if self.line_limit().is_unlimited() {
             return;
         }
-        let now = Instant::now();
-        let allowed_at = self.context.slices.spend(self.slice.used(), now);
+        let (now, used) = (Instant::now(), self.slice.used());
+        let allowed_at = self.context.slices.spend(used, now);
+        if allowed_at > now + LONGEST_SLICE_DELAY {
+            // Encoded output uses slices, too, and is not delayed here: its debt must not grow without a bound.
+            self.context.slices.refund(used, now);
+        }
         if allowed_at > now {
-            self.deadlines.extend(Deadline::RateLimit, allowed_at.into());
+            let delayed_until = allowed_at.min(now + LONGEST_SLICE_DELAY);
+            self.deadlines.extend(Deadline::RateLimit, delayed_until.into());
         }
     }
 

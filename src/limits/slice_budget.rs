@@ -29,6 +29,11 @@ impl SliceBudget {
         Self { used: SharedRateLimiter::new(now), limit: RateLimit::new(units, burst) }
     }
 
+    /// Gives back the units of a slice whose turn is not waited for.
+    pub(crate) fn refund(&self, units: u32, now: Instant) {
+        self.used.refund(units, &self.limit, now);
+    }
+
     /// Spends the units of a slice that a connection has used up; returns the instant from which it may use the next one.
     /// Connections that wait get their turns one after the other.
     pub(crate) fn spend(&self, units: u32, now: Instant) -> Instant {
