@@ -37,7 +37,7 @@ pub fn to_json(result: &impl Serialize, started_at: SystemTime) -> Result<Value>
     let mut json = serde_json::to_value(Document {
         schema_version: SCHEMA_VERSION,
         started_at: humantime::format_rfc3339_seconds(started_at).to_string(),
-        command_line: std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect(),
+        command_line: hide_token(std::env::args_os().map(|argument| argument.to_string_lossy().into_owned())),
         result,
     })?;
     if json.get("window_seconds").and_then(Value::as_f64) == Some(0.0) {
@@ -48,6 +48,20 @@ pub fn to_json(result: &impl Serialize, started_at: SystemTime) -> Result<Value>
     Ok(json)
 }
 
+/// Returns arguments without the value of `--token`: results are published.
+fn hide_token(arguments: impl Iterator<Item = String>) -> Vec<String> {
+    let mut is_value = false;
+    let hide = |argument: String| {
+        let is_secret = std::mem::replace(&mut is_value, argument == "--token");
+        match argument.strip_prefix("--token=") {
+            Some(_) => "--token=…".into(),
+            None if is_secret => "…".into(),
+            None => argument,
+        }
+    };
+    arguments.map(hide).collect()
+}
+
 /// Renders JSON with one value on each line.
 #[must_use]
 pub fn render(json: &Value) -> String {
@@ -56,6 +70,13 @@ pub fn render(json: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn token_is_no_part_of_a_result() {
+        let arguments = ["loadtest", "--token", "SECRET", "steady", "--token=SECRET", "--json", "a.json"];
+        let shown = super::hide_token(arguments.map(String::from).into_iter());
+        assert_eq!(shown, ["loadtest", "--token", "…", "steady", "--token=…", "--json", "a.json"]);
+    }
+
     use std::path::Path;
 
     use schemars::JsonSchema;
