@@ -51,7 +51,6 @@ pub fn saturation(plan: &Plan, outcome: &Outcome) -> Option<Saturation> {
 /// Returns whether the generator left lines unsent or unread for so long that deliveries may be missing because of it.
 fn explains_losses(outcome: &Outcome) -> bool {
     outcome.counters.unsent > 0
-        || outcome.generator.busy_share > MAX_BUSY_SHARE
         || outcome.send_lag_us.max > LOSSY_LAG_US
         || outcome.receive_lag_us.max > LOSSY_LAG_US
         || outcome.generator.stopped_share * outcome.window_seconds * 1e6 > LOSSY_LAG_US as f64

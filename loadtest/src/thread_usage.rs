@@ -16,6 +16,11 @@ impl UsageMeter {
         Self(Some((now(), thread_cpu(), thread_wait())))
     }
 
+    /// Returns whether a measurement is running.
+    pub(crate) fn is_running(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Stores the CPU use since the start. Does nothing where no measurement is running.
     pub(crate) fn stop(&mut self, usage: &mut ThreadUsage) {
         if let Some((start, cpu, wait)) = self.0.take() {

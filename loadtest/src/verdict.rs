@@ -100,7 +100,7 @@ impl Verdict {
 /// cause. It cannot cause repeated, changed or misplaced lines.
 fn only_missing(outcome: &Outcome) -> bool {
     let counters = &outcome.counters;
-    counters.duplicated + counters.misordered + counters.corrupt + counters.untrue_notices == 0
+    counters.duplicated + counters.misordered + counters.corrupt + counters.untrue_notices + counters.untrue_skips == 0
 }
 
 fn good_text(plan: &Plan, outcome: &Outcome) -> String {

@@ -241,6 +241,15 @@ fn server_that_keeps_connections_open_is_reported() {
 }
 
 #[test]
+fn close_of_members_that_have_not_left_is_reported() {
+    let result = run_with(Fault::CloseAtLeave);
+    let counters = &result.outcome.counters;
+    // In each room one member leaves, and the server closes the four others.
+    assert_eq!((counters.left, counters.closed, counters.lost), (ROOMS, 4 * ROOMS, 0), "{counters:?}");
+    assert_verdict(&result, VerdictKind::Unmeasured, "closed 8 connections during the run");
+}
+
+#[test]
 fn lines_in_transit_at_a_failure_are_not_lost() {
     let hour = Duration::from_secs(3600);
     let result = run(&Plan { stop: Stop::After(hour), warmup: hour, ..plan_with(Fault::CloseAll(10)) });

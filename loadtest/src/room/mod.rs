@@ -229,6 +229,11 @@ impl Room {
         format!("u{:05}x{member:05}", self.number)
     }
 
+    /// Returns whether a member's sending side is shut down, so that the server has to close its connection.
+    pub(crate) fn is_leaving(&self, member: usize) -> bool {
+        self.membership.is_leaving(member)
+    }
+
     /// Marks a member as left: it expects no more deliveries. Returns whether it was in the room.
     pub(crate) fn mark_left(&mut self, member: usize) -> bool {
         self.discard_pending(member);

@@ -108,7 +108,9 @@ impl Room {
         };
         let sender = stamp.sender as usize;
         let planned = self.epoch + stamp.planned_us * 1000;
-        let times = LineTimes { planned, sent: self.send_times[sender].get(stamp.sequence).unwrap_or(planned) };
+        let logged = || self.log.find(sender, stamp.sequence).and_then(|place| self.log.entry(place));
+        let sent = self.send_times[sender].get(stamp.sequence).or_else(|| logged().map(|entry| entry.times.sent));
+        let times = LineTimes { planned, sent: sent.unwrap_or(planned) };
         if !diverged {
             if expected == self.log.lines() && stamp.sequence == self.logged[sender] {
                 self.append(raw, times, sender, stamp.sequence);

@@ -15,7 +15,7 @@ use crate::message::{Command, Event, WorkerProgress, WorkerReport};
 use crate::plan::{Share, Stop};
 use crate::room::{LeaveStep, Room, RoomConfig};
 use crate::thread_usage::UsageMeter;
-use poll_times::PollTimes;
+use poll_times::{PollTimes, Stopped};
 
 mod joining;
 mod leaving;
@@ -200,11 +200,11 @@ impl<'a> Worker<'a> {
             let timeout = self.poll_timeout();
             self.poll_times.enter(now());
             let polled = self.poll.poll(&mut events, Some(timeout));
-            let stopped = self.poll_times.leave(now(), timeout);
+            let stop = self.poll_times.leave(now(), timeout);
             // The server cannot be blamed for what it did not do while this process was stopped.
-            self.extend_patience(stopped);
-            if self.sending.measuring {
-                self.report.usage.stopped += stopped;
+            self.extend_patience(stop);
+            if self.meter.is_running() {
+                self.report.usage.stopped += stop.overslept + stop.long_turn;
             }
             self.handle_events(&events, polled);
             self.read_unread();
@@ -280,10 +280,11 @@ impl<'a> Worker<'a> {
                 && now >= self.phase_start.saturating_add(patience.saturating_mul(MAX_PHASE_PATIENCE)))
     }
 
-    /// Moves the end of the patience by a time in which the worker was stopped.
-    fn extend_patience(&mut self, stopped: Tick) {
-        self.last_progress += stopped;
-        self.phase_start += stopped;
+    /// Moves the end of the patience by a time in which the worker was stopped. The end of the phase moves only where a
+    /// poll overslept: a server that makes each turn long must not hold a phase for ever.
+    fn extend_patience(&mut self, stop: Stopped) {
+        self.last_progress += stop.overslept + stop.long_turn;
+        self.phase_start += stop.overslept;
     }
 
     /// Ends the run with a failure. Its measurements are still reported.

@@ -16,6 +16,15 @@ const POLL_SLACK: Tick = SECOND / 500;
 /// A worker that has polled nothing for this time was stopped, or had no CPU, or had too much work.
 const LONG_TURN: Tick = SECOND / 10;
 
+/// The time in which a worker was stopped or starved, or had too much work for one turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stopped {
+    /// The time by which a poll exceeded its timeout.
+    pub(super) overslept: Tick,
+    /// The time between two polls, where it was long.
+    pub(super) long_turn: Tick,
+}
+
 /// The times of the last poll and of the one before it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PollTimes {
@@ -33,17 +42,17 @@ impl PollTimes {
         self.entered = now;
     }
 
-    /// Records the return of the poll, which had a timeout. Returns the time in which the worker was stopped or starved:
-    /// the time by which the poll exceeded its timeout, and a long time since the poll before it.
-    pub(super) fn leave(&mut self, now: Tick, timeout: Duration) -> Tick {
+    /// Records the return of the poll, which had a timeout. Returns the time in which the worker was stopped or starved.
+    pub(super) fn leave(&mut self, now: Tick, timeout: Duration) -> Stopped {
         let polled = now.saturating_sub(self.entered);
         // Before the first return there is no earlier poll.
         let busy = if self.returned == 0 { 0 } else { self.entered.saturating_sub(self.returned) };
         let late = polled.saturating_sub(ticks(timeout));
-        let stopped = if late > POLL_SLACK { late } else { 0 };
-        self.waited = if polled <= IMMEDIATE { busy } else { stopped };
+        let overslept = if late > POLL_SLACK { late } else { 0 };
+        // Events that a poll finds at once, or that it was not to wait for, may have waited since the last poll.
+        self.waited = if polled <= IMMEDIATE || timeout.is_zero() { busy } else { overslept };
         self.returned = now;
-        stopped + if busy > LONG_TURN { busy } else { 0 }
+        Stopped { overslept, long_turn: if busy > LONG_TURN { busy } else { 0 } }
     }
 
     /// Returns the longest time that bytes which are read now, after the last poll, can have waited for the worker.
@@ -61,7 +70,7 @@ mod tests {
 
     /// Returns the times of a poll from `entered` to `left`, after an earlier one that returned at 1 s, and the time of a
     /// stop.
-    fn polled(entered: Tick, left: Tick) -> (PollTimes, Tick) {
+    fn polled(entered: Tick, left: Tick) -> (PollTimes, Stopped) {
         let mut times = PollTimes::default();
         times.enter(SECOND - MS);
         times.leave(SECOND, TIMEOUT);
@@ -73,27 +82,37 @@ mod tests {
     #[test]
     fn bytes_that_wake_a_waiting_poll_have_not_waited() {
         let (times, stopped) = polled(SECOND + 3 * MS, SECOND + 8 * MS);
-        assert_eq!((times.receive_lag(SECOND + 8 * MS), stopped), (0, 0));
+        assert_eq!((times.receive_lag(SECOND + 8 * MS), stopped), (0, Stopped::default()));
         assert_eq!(times.receive_lag(SECOND + 9 * MS), MS, "the read of other connections came first");
     }
 
     #[test]
     fn bytes_of_an_immediate_poll_may_have_waited_since_the_last_one() {
         let (times, stopped) = polled(SECOND + 3 * MS, SECOND + 3 * MS + IMMEDIATE);
-        assert_eq!((times.receive_lag(SECOND + 3 * MS + IMMEDIATE), stopped), (3 * MS, 0));
+        assert_eq!((times.receive_lag(SECOND + 3 * MS + IMMEDIATE), stopped), (3 * MS, Stopped::default()));
     }
 
     #[test]
     fn stop_of_the_process_in_a_poll_counts_as_lag() {
         let (times, stopped) = polled(SECOND + MS, SECOND + 261 * MS);
-        assert_eq!((times.receive_lag(SECOND + 261 * MS), stopped), (250 * MS, 250 * MS));
+        assert_eq!(
+            (times.receive_lag(SECOND + 261 * MS), stopped),
+            (250 * MS, Stopped { overslept: 250 * MS, long_turn: 0 })
+        );
         let (times, stopped) = polled(SECOND + MS, SECOND + 12 * MS);
-        assert_eq!((times.receive_lag(SECOND + 12 * MS), stopped), (0, 0), "the timeout has whole milliseconds");
+        assert_eq!(
+            (times.receive_lag(SECOND + 12 * MS), stopped),
+            (0, Stopped::default()),
+            "the timeout has whole milliseconds"
+        );
     }
 
     #[test]
     fn stop_of_the_process_between_polls_counts_as_lag() {
         let (times, stopped) = polled(SECOND + 250 * MS, SECOND + 250 * MS);
-        assert_eq!((times.receive_lag(SECOND + 250 * MS), stopped), (250 * MS, 250 * MS));
+        assert_eq!(
+            (times.receive_lag(SECOND + 250 * MS), stopped),
+            (250 * MS, Stopped { overslept: 0, long_turn: 250 * MS })
+        );
     }
 }

@@ -97,10 +97,13 @@ impl Worker<'_> {
         let now = now();
         let metrics = &mut self.report.metrics;
         metrics.record_read(now, count, self.poll_times.receive_lag(now));
-        let before = metrics.counters.progress();
+        let before = (metrics.counters.progress(), metrics.counters.delivered);
         let received = self.rooms[room].receive(member, &self.buffer[..count], now, metrics);
-        if metrics.counters.progress() != before || received.ready || received.entered {
+        if metrics.counters.progress() != before.0 || received.ready || received.entered {
             self.last_progress = now;
+        }
+        if metrics.counters.delivered != before.1 {
+            self.sending.last_delivery = now;
         }
         self.handle_received(index, &received, now);
         if self.sending.closed_loop && self.phase == Phase::Sending {
@@ -110,16 +113,19 @@ impl Worker<'_> {
 
     /// Records the close of a connection.
     fn handle_close(&mut self, index: usize) {
-        let Some(connection) = self.connections[index].take() else { return };
+        let Some(mut connection) = self.connections[index].take() else { return };
         self.ended += 1;
+        self.retract_lines(&mut connection);
         if self.rooms[connection.room].take_unexplained_refusal(connection.member) {
             self.handle_fault(&ServerFault::Refused("ERROR".into()));
         }
+        let is_expected = self.rooms[connection.room].is_leaving(connection.member);
         let inside = self.rooms[connection.room].mark_left(connection.member);
         if self.phase == Phase::Leaving {
             self.last_progress = now();
             self.report.leaving.1 = self.last_progress;
-            self.report.metrics.counters.left += 1;
+            let counters = &mut self.report.metrics.counters;
+            *(if is_expected { &mut counters.left } else { &mut counters.closed }) += 1;
             return;
         }
         self.report.metrics.counters.closed += 1;

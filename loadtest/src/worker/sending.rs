@@ -9,7 +9,7 @@ use super::sampling::SAMPLE_INTERVAL;
 use super::schedule::{PlannedLine, Schedule};
 use super::{Phase, Worker};
 use crate::clock::{SECOND, Tick, now, ticks};
-use crate::connection::MAX_PENDING_BYTES;
+use crate::connection::{Connection, MAX_PENDING_BYTES};
 use crate::message::Event;
 use crate::plan::{Pacing, Stop};
 use crate::thread_usage::UsageMeter;
@@ -28,7 +28,9 @@ pub(super) struct SendState {
     /// The tick of the next check whether all deliveries have arrived.
     next_drain_check: Tick,
     /// Whether the CPU use of the window is being measured.
-    pub(super) measuring: bool,
+    measuring: bool,
+    /// The tick of the last delivery.
+    pub(super) last_delivery: Tick,
     /// Whether more lines are due than one turn sends.
     pub(super) behind: bool,
 }
@@ -216,7 +218,8 @@ impl Worker<'_> {
         if (written && self.rooms.iter().all(crate::room::Room::is_complete)) || self.timed_out() {
             self.retract_unwritten_lines();
             if self.report.metrics.window.1 == Tick::MAX {
-                self.report.metrics.window.1 = self.last_progress;
+                // A line that was planned has been sent, but perhaps none has arrived.
+                self.report.metrics.window.1 = self.sending.last_delivery.max(self.report.metrics.window.0);
             }
             self.meter.stop(&mut self.report.usage);
             self.report.finished = self.report.finished.max(self.report.metrics.window.1);
@@ -229,11 +232,17 @@ impl Worker<'_> {
 
     /// Subtracts the lines that no socket has accepted whole: they count as not sent.
     pub(super) fn retract_unwritten_lines(&mut self) {
-        for connection in self.connections.iter_mut().flatten() {
-            let lines = connection.take_unwritten_lines();
-            if lines > 0 {
-                self.rooms[connection.room].retract_lines(connection.member, u32::try_from(lines).unwrap_or(u32::MAX));
-            }
+        let mut connections = std::mem::take(&mut self.connections);
+        connections.iter_mut().flatten().for_each(|connection| self.retract_lines(connection));
+        self.connections = connections;
+    }
+
+    /// Subtracts the lines that the socket of a connection has not accepted whole.
+    pub(super) fn retract_lines(&mut self, connection: &mut Connection) {
+        let lines = connection.take_unwritten_lines();
+        // A member that is no sender has none.
+        if lines > 0 {
+            self.rooms[connection.room].retract_lines(connection.member, u32::try_from(lines).unwrap_or(u32::MAX));
         }
     }
 }

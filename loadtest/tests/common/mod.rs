@@ -94,6 +94,8 @@ pub(crate) enum Fault {
     Silent,
     /// The server never closes a connection.
     KeepOpen,
+    /// The server closes all members of a room when the first one leaves.
+    CloseAtLeave,
     /// One member does not receive a line, and all receive a notice 50 times a second.
     Keepalive(u64),
     /// The server answers no join, and all connections receive a notice 50 times a second.
@@ -253,6 +255,11 @@ fn run_server(events: &Receiver<ServerEvent>, fault: Fault, victim: usize) {
                 }
                 let _ = member.stream.shutdown(Shutdown::Both);
                 let Some(room) = member.room else { continue };
+                if fault == Fault::CloseAtLeave {
+                    for other in members.values().filter(|other| other.room.as_ref() == Some(&room)) {
+                        let _ = other.stream.shutdown(Shutdown::Both);
+                    }
+                }
                 let line = match fault {
                     Fault::LoseLeaves => continue,
                     Fault::LeaveTwice => format!("{} has left\n", member.name).repeat(2),
