@@ -29,7 +29,9 @@ pub fn run(cli: &Cli) -> Result<u8> {
     if let Some(repetition) = cli.scenario.repetition() {
         let mut start = |common: &CommonArgs| start_test_bed(common);
         let (text, code) = repeat::run(&repetition, &cli.common, &mut start)?;
-        console::print(text.as_bytes())?;
+        if !cli.common.quiet {
+            console::print(text.as_bytes())?;
+        }
         return Ok(code);
     }
     let program = Program::new(&cli.common)?;

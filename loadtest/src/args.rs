@@ -55,7 +55,7 @@ pub struct CommonArgs {
     /// Highest number of connections that are joining at the same time, per thread
     #[arg(long, default_value_t = 128, value_name = "N", global = true)]
     pub connecting: usize,
-    /// Time without any byte from the server after which missing deliveries count as lost
+    /// Time without progress after which missing joins, deliveries or closes count as lost: other bytes are no progress
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration, value_name = "TIME", global = true)]
     pub patience: Duration,
     /// Write every figure, parameter and version to a JSON file; `-` is standard output, here and for the other files

@@ -99,7 +99,7 @@ pub struct Plan {
     /// of several batches costs the generator less CPU, which leaves more to the server. The latency of those members
     /// is not recorded.
     pub read_every: Duration,
-    /// Time without any byte from the server after which missing joins, deliveries or closes count as lost.
+    /// Time without progress after which missing joins, deliveries or closes count as lost. Other bytes are no progress.
     pub patience: Duration,
     /// Highest number of connections that are joining at the same time, per thread.
     pub connecting: usize,

@@ -117,6 +117,10 @@ fn check(args: &RepeatArgs, common: &CommonArgs) -> Result<()> {
             ));
         }
     }
+    if let Some(path) = common.json.as_ref().filter(|path| !files::is_regular(path)) {
+        let text = format!("--json {} is no file: the runs of a repetition have a file each", path.display());
+        return Err(UsageError::new(text).into());
+    }
     if args.bound.fail_if_slower.is_some() && !args.has_second_side() {
         return error("--fail-if-slower compares two servers: add --against or --against-server");
     }
@@ -168,6 +172,7 @@ impl Side {
             None => start(&self.common)?,
         };
         let plan = (repetition.plan)(&self.common, test_bed.target());
+        let started_at = SystemTime::now();
         let result = test_bed.run(repetition.scenario, &plan)?;
         if self.common.spawn {
             drop(test_bed);
@@ -177,21 +182,24 @@ impl Side {
         if interrupt::caught_signal().is_some() {
             return Ok(false);
         }
-        let result = with_limit(result)?;
+        let mut result = with_limit(result)?;
+        let (quantiles, outcome) = (&self.common.percentiles.0, &mut result.outcome);
+        outcome.percentiles = outcome.metrics.latency.quantile_values(quantiles);
+        outcome.percentiles_without_lag = outcome.metrics.latency_without_lag.quantile_values(quantiles);
         let all = repetition.args.runs;
         let name = if repetition.args.has_second_side() { format!(", {} side", self.name) } else { String::new() };
         if !self.common.quiet {
             console::print_note(&format!("run {number} of {all}{name}: {}", result.verdict.text));
         }
-        self.keep(number, result)?;
+        self.keep(number, result, started_at)?;
         Ok(true)
     }
 
     /// Writes the result of a run to its file, if there is one, and adds it to the runs.
-    fn keep(&mut self, number: u32, result: TestResult) -> Result<()> {
+    fn keep(&mut self, number: u32, result: TestResult, started_at: SystemTime) -> Result<()> {
         let file: Option<PathBuf> = self.common.json.as_ref().map(|path| add_run_number(path, number));
         if let Some(file) = &file {
-            let json = document::to_json(&result, SystemTime::now())?;
+            let json = document::to_json(&result, started_at)?;
             files::write(file, document::render(&json).as_bytes())?;
         }
         let name = file.map_or_else(|| format!("{}-{number}", self.name), |file| file.display().to_string());

@@ -6,6 +6,7 @@
 //! - `target`: the server's address.
 //! - `protocol`: another server may speak another protocol, in which the same lines are sent.
 //! - `threads`, `processes`: they divide the generator's work, and a generator that did not keep up has no good result.
+//! - `workers`: they name the hosts that divide the work.
 //! - `sources`: they provide ports, and a server accepts a connection from each address alike.
 //! - `connecting`: it paces the joins, before any line is sent.
 //! - `first_room`: it names the rooms.
@@ -24,7 +25,7 @@ use crate::plan::UsageError;
 use crate::verdict::VerdictKind;
 
 /// The parameters that are no work.
-pub(super) const EXCEPTIONS: [&str; 9] = [
+pub(super) const EXCEPTIONS: [&str; 10] = [
     "target",
     "protocol",
     "threads",
@@ -34,6 +35,7 @@ pub(super) const EXCEPTIONS: [&str; 9] = [
     "first_room",
     "patience_seconds",
     "server_arguments",
+    "workers",
 ];
 /// The exception in which runs of one side may differ: a server that is started for a run has a free port.
 const ADDRESS: &str = "target";

@@ -47,6 +47,12 @@ impl Destination {
     }
 }
 
+/// Returns whether a path names a regular file, which may not exist yet.
+#[must_use]
+pub fn is_regular(path: &Path) -> bool {
+    Destination::of(path) == Destination::Regular
+}
+
 /// Returns whether a path names standard output.
 #[must_use]
 pub fn is_standard_output(path: &Path) -> bool {

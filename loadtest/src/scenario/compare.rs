@@ -60,7 +60,13 @@ pub struct WorseningArgs {
     #[arg(long, value_name = "PERCENT")]
     pub fail_if_slower: Option<Percentage>,
     /// Figures that --fail-if-slower judges, separated by commas: names in the comparison's table
-    #[arg(long, value_delimiter = ',', default_value = "deliveries/s,p99,ns/delivery", value_name = "NAME")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "deliveries/s,p99,ns/delivery",
+        requires = "fail_if_slower",
+        value_name = "NAME"
+    )]
     pub figures: Vec<String>,
 }
 

@@ -76,7 +76,7 @@ pub enum Scenario {
     Flood(FloodArgs),
     /// Raise the rate or the connections step by step, until a step is not good
     Step(StepArgs),
-    /// Join all connections at once, then leave with all at once
+    /// Join all connections at once, then leave with all but two of each room at once
     Storm(StormArgs),
     /// Open quiet connections, and measure the memory of each
     Idle(IdleArgs),

@@ -136,9 +136,10 @@ impl WorkerHost {
         print_line(&format!("run of {peer}: {}", shares.describe()));
         self.running.store(true, Ordering::Relaxed);
         run.run_workers(shares);
-        drop(claim);
         print_line(&format!("run of {peer} ended"));
+        // Before the claim ends: the next coordinator's run must not be taken for none.
         self.running.store(false, Ordering::Release);
+        drop(claim);
         Ok(())
     }
 }
