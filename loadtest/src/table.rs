@@ -161,7 +161,7 @@ fn latency_rows(table: &mut Table, outcome: &Outcome) {
     let text = |(name, value): &(String, u64)| format!("{name} {}", micros(*value));
     table.row("", &format!("{}  without own lag", without.iter().map(text).collect::<Vec<_>>().join("  ")));
     if (0..with.len()).any(is_own) {
-        table.row("", "* mostly the generator's own lag");
+        table.row("", "* too much of it is the generator's own lag");
     }
 }
 
