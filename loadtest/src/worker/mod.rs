@@ -287,6 +287,14 @@ impl<'a> Worker<'a> {
         self.phase_start += stop.overslept;
     }
 
+    /// Ends the measurement of the window's CPU use. A stop in the turn that ends it belongs to it.
+    fn stop_meter(&mut self) {
+        if self.meter.is_running() {
+            self.report.usage.stopped += self.poll_times.long_turn(now());
+        }
+        self.meter.stop(&mut self.report.usage);
+    }
+
     /// Ends the run with a failure. Its measurements are still reported.
     fn fail(&mut self, why: String) {
         self.report.failure.get_or_insert(why);
@@ -300,7 +308,7 @@ impl<'a> Worker<'a> {
             return;
         }
         self.stopped_early = true;
-        self.meter.stop(&mut self.report.usage);
+        self.stop_meter();
         self.retract_unwritten_lines();
         let now = now();
         let window = &mut self.report.metrics.window;

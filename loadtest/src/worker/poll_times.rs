@@ -55,6 +55,12 @@ impl PollTimes {
         Stopped { overslept, long_turn: if busy > LONG_TURN { busy } else { 0 } }
     }
 
+    /// Returns the time since the last poll, where it is long; the next return of a poll has not reported it yet.
+    pub(super) fn long_turn(&self, now: Tick) -> Tick {
+        let busy = now.saturating_sub(self.returned);
+        if self.returned > 0 && busy > LONG_TURN { busy } else { 0 }
+    }
+
     /// Returns the longest time that bytes which are read now, after the last poll, can have waited for the worker.
     pub(super) fn receive_lag(&self, now: Tick) -> Tick {
         self.waited + now.saturating_sub(self.returned)
@@ -105,6 +111,12 @@ mod tests {
             (0, Stopped::default()),
             "the timeout has whole milliseconds"
         );
+    }
+
+    #[test]
+    fn turn_that_is_not_over_is_long_after_a_stop() {
+        let (times, _) = polled(SECOND + MS, SECOND + 2 * MS);
+        assert_eq!((times.long_turn(SECOND + 9 * MS), times.long_turn(SECOND + 252 * MS)), (0, 250 * MS));
     }
 
     #[test]

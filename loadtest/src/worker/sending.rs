@@ -90,7 +90,7 @@ impl Worker<'_> {
             self.report.finished = now;
             self.count_unsent_lines();
             if self.sending.end.is_some() {
-                self.meter.stop(&mut self.report.usage);
+                self.stop_meter();
             }
             self.sending.behind = false;
             self.enter(Phase::Draining);
@@ -221,7 +221,7 @@ impl Worker<'_> {
                 // A line that was planned has been sent, but perhaps none has arrived.
                 self.report.metrics.window.1 = self.sending.last_delivery.max(self.report.metrics.window.0);
             }
-            self.meter.stop(&mut self.report.usage);
+            self.stop_meter();
             self.report.finished = self.report.finished.max(self.report.metrics.window.1);
             self.enter(Phase::Idle);
             (self.send_event)(Event::Drained);
