@@ -108,15 +108,15 @@ impl From<SizeMix> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::Random;
+    use crate::random::stream;
 
     #[test]
     fn sizes_come_as_often_as_their_weights_say() {
         let mix: SizeMix = "40:70,400:25,4000:5".parse().unwrap();
-        let mut random = Random::new(1, 1);
+        let mut random = stream(1, 1);
         let mut counts = [0_u32; 3];
         for _ in 0..10_000 {
-            let size = mix.pick(random.next_number());
+            let size = mix.pick(random.u64(..));
             counts[[40, 400, 4000].iter().position(|known| *known == size).unwrap()] += 1;
         }
         assert!(counts[0].abs_diff(7000) < 200 && counts[1].abs_diff(2500) < 200 && counts[2].abs_diff(500) < 100);

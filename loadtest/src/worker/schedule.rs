@@ -1,8 +1,10 @@
 //! The schedule of an open loop: for which tick and for which room each line of a worker is planned.
 
+use fastrand::Rng;
+
 use crate::clock::{SECOND, Tick};
 use crate::plan::{Arrivals, Pacing, Share};
-use crate::random::Random;
+use crate::random::{exponential, stream};
 
 /// The lines of one worker in the order of their planned times.
 #[derive(Debug, Default)]
@@ -16,7 +18,7 @@ pub(super) struct Schedule {
     /// The worker's index, and the number of workers.
     worker: (usize, usize),
     /// The random numbers of a Poisson process; `None` for equal intervals.
-    random: Option<Random>,
+    random: Option<Rng>,
     /// The next line.
     next: PlannedLine,
 }
@@ -39,8 +41,7 @@ impl Schedule {
             Pacing::Open { millilines_per_second } => u128::from(millilines_per_second) * rooms as u128,
             Pacing::Quiet | Pacing::Closed { .. } => 0,
         };
-        let random =
-            (share.plan.arrivals == Arrivals::Poisson).then(|| Random::new(share.plan.seed, share.worker.0 as u64));
+        let random = (share.plan.arrivals == Arrivals::Poisson).then(|| stream(share.plan.seed, share.worker.0 as u64));
         let first = PlannedLine { planned: start, ..PlannedLine::default() };
         let mut schedule = Self { start, rooms, millilines, worker: share.worker, random, next: first };
         if millilines > 0 {
@@ -78,8 +79,8 @@ impl Schedule {
         };
         // A float of the gap holds it to far below a nanosecond; the conversion saturates.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a gap is positive and saturates")]
-        let gap = (random.exponential() * interval) as u64;
-        PlannedLine { number, planned: before.saturating_add(gap), room: random.below(self.rooms) }
+        let gap = (exponential(random) * interval) as u64;
+        PlannedLine { number, planned: before.saturating_add(gap), room: random.usize(..self.rooms) }
     }
 
     /// Returns the planned time of a line at equal intervals. The rooms take turns, and the workers are staggered.
