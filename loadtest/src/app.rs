@@ -1,6 +1,5 @@
 //! The program: runs the scenario that the arguments name and returns the exit code.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -12,9 +11,9 @@ use crate::clock::wall_time;
 use crate::output::condition::{self, ResolvedCondition};
 use crate::output::console::{self, Console};
 use crate::output::{csv, document, files, histogram_log};
-use crate::plan::{Plan, UsageError};
+use crate::plan::UsageError;
 use crate::probe::resolve_target;
-use crate::scenario::{Cli, LimitArgs, Scenario, StepArgs, ZooArgs};
+use crate::scenario::{Cli, LimitArgs, Repetition, Scenario, StepArgs, ZooArgs};
 use crate::server::{NO_RATE_BOUNDS, find_program};
 use crate::test_bed::{TestBed, with_limit};
 use crate::test_result::TestResult;
@@ -27,8 +26,7 @@ use crate::{attack, compare, html_report, limit, markdown, open_files, ramp, rep
 /// Returns one line for the user. The exit code is 2 for a [`UsageError`] and 3 for any other error.
 pub fn run(cli: &Cli) -> Result<u8> {
     if let Some(repetition) = cli.scenario.repetition() {
-        let mut start = |common: &CommonArgs| start_test_bed(common);
-        let (text, code) = repeat::run(&repetition, &cli.common, &mut start)?;
+        let (text, code) = repeat::run(&repetition, &cli.common, &mut start_test_bed)?;
         if !cli.common.quiet {
             console::print(text.as_bytes())?;
         }
@@ -62,21 +60,11 @@ pub fn run(cli: &Cli) -> Result<u8> {
             Ok(0)
         }
         Scenario::Limit(args) => program.run_limit(args),
-        Scenario::Steady(args) => {
-            let result = program.run_plan("steady", |target| args.plan(program.common, target))?;
-            program.write_results(with_limit(result)?)
-        }
-        Scenario::Flood(args) => {
-            let result = program.run_plan("flood", |target| args.plan(program.common, target))?;
-            program.write_results(with_limit(result)?)
-        }
         Scenario::Step(args) => program.run_step(args),
-        Scenario::Storm(args) => {
-            program.write_results(program.run_plan("storm", |target| args.plan(program.common, target))?)
-        }
-        Scenario::Idle(args) => {
-            program.write_results(program.run_plan("idle", |target| args.plan(program.common, target))?)
-        }
+        Scenario::Steady(args) => program.run_once(&args.repetition()),
+        Scenario::Flood(args) => program.run_once(&args.repetition()),
+        Scenario::Storm(args) => program.run_once(&args.repetition()),
+        Scenario::Idle(args) => program.run_once(&args.repetition()),
     }
 }
 
@@ -100,11 +88,13 @@ impl<'a> Program<'a> {
         Ok(Self { common, console, conditions, started_at: SystemTime::now() })
     }
 
-    /// Runs one plan on a test bed of its own.
-    fn run_plan(&self, scenario: &str, plan: impl FnOnce(SocketAddr) -> Plan) -> Result<TestResult> {
+    /// Runs the plan of a scenario once, on a test bed of its own.
+    fn run_once(&self, Repetition { scenario, plan, .. }: &Repetition<'_>) -> Result<u8> {
         let mut test_bed = start_test_bed(self.common)?;
-        let plan = plan(test_bed.target());
-        test_bed.run(scenario, &plan)
+        let plan = plan(self.common, test_bed.target());
+        let result = test_bed.run(scenario, &plan)?;
+        drop(test_bed);
+        self.write_results(with_limit(result)?)
     }
 
     fn run_step(&self, args: &StepArgs) -> Result<u8> {
@@ -155,10 +145,7 @@ impl<'a> Program<'a> {
     /// Prints a result as a table, writes it to the files that the options name, evaluates the conditions, and returns the
     /// exit code. A full standard output does not keep the files from being written.
     fn write_results(&self, mut result: TestResult) -> Result<u8> {
-        let outcome = &mut result.outcome;
-        let quantiles = &self.common.percentiles.0;
-        outcome.percentiles = outcome.metrics.latency.quantile_values(quantiles);
-        outcome.percentiles_without_lag = outcome.metrics.latency_without_lag.quantile_values(quantiles);
+        result.outcome.select_quantiles(&self.common.percentiles.0);
         let (metrics, common) = (&result.outcome.metrics, self.common);
         let printed = self.console.print_result(&table::render(&result), &result.verdict);
         let json = document::to_json(&result, self.started_at)?;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::clock::SECOND;
 use crate::coordinator::{RunRecord, ServerSamples};
 use crate::format::ratio;
-use crate::histogram::{DEFAULT_QUANTILES, Percentiles, QuantileValue};
+use crate::histogram::{DEFAULT_QUANTILES, Percentiles, Quantile, QuantileValue};
 use crate::limit::Limit;
 use crate::machine::Machine;
 use crate::metrics::{Counters, Metrics};
@@ -241,6 +241,12 @@ impl Outcome {
             outcome.leave.server_cpu_seconds = cpu(samples.window_end.cpu, samples.after_leaves.cpu);
         }
         outcome
+    }
+
+    /// Replaces the quantiles of latency by others.
+    pub fn select_quantiles(&mut self, quantiles: &[Quantile]) {
+        self.percentiles = self.metrics.latency.quantile_values(quantiles);
+        self.percentiles_without_lag = self.metrics.latency_without_lag.quantile_values(quantiles);
     }
 
     /// Returns the planned number of connections.

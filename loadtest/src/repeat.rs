@@ -183,9 +183,7 @@ impl Side {
             return Ok(false);
         }
         let mut result = with_limit(result)?;
-        let (quantiles, outcome) = (&self.common.percentiles.0, &mut result.outcome);
-        outcome.percentiles = outcome.metrics.latency.quantile_values(quantiles);
-        outcome.percentiles_without_lag = outcome.metrics.latency_without_lag.quantile_values(quantiles);
+        result.outcome.select_quantiles(&self.common.percentiles.0);
         let all = repetition.args.runs;
         let name = if repetition.args.has_second_side() { format!(", {} side", self.name) } else { String::new() };
         if !self.common.quiet {

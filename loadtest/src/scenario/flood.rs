@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::load::{LineCountArgs, RoomArgs, SendArgs};
-use super::repeat::RepeatArgs;
+use super::repeat::{RepeatArgs, Repetition};
 use crate::args::CommonArgs;
 use crate::plan::{Pacing, Plan};
 
@@ -41,6 +41,12 @@ pub struct FloodArgs {
 }
 
 impl FloodArgs {
+    /// Returns the scenario, which runs once or as often as the options say.
+    #[must_use]
+    pub fn repetition(&self) -> Repetition<'_> {
+        Repetition::new("flood", &self.repeat, |common, target| self.plan(common, target))
+    }
+
     /// Returns the plan that these options describe.
     #[must_use]
     pub fn plan(&self, common: &CommonArgs, target: SocketAddr) -> Plan {

@@ -103,26 +103,10 @@ impl Scenario {
     #[must_use]
     pub fn repetition(&self) -> Option<Repetition<'_>> {
         let repetition = match self {
-            Self::Steady(args) => Repetition {
-                scenario: "steady",
-                args: &args.repeat,
-                plan: Box::new(|common, target| args.plan(common, target)),
-            },
-            Self::Flood(args) => Repetition {
-                scenario: "flood",
-                args: &args.repeat,
-                plan: Box::new(|common, target| args.plan(common, target)),
-            },
-            Self::Storm(args) => Repetition {
-                scenario: "storm",
-                args: &args.repeat,
-                plan: Box::new(|common, target| args.plan(common, target)),
-            },
-            Self::Idle(args) => Repetition {
-                scenario: "idle",
-                args: &args.repeat,
-                plan: Box::new(|common, target| args.plan(common, target)),
-            },
+            Self::Steady(args) => args.repetition(),
+            Self::Flood(args) => args.repetition(),
+            Self::Storm(args) => args.repetition(),
+            Self::Idle(args) => args.repetition(),
             _ => return None,
         };
         repetition.args.is_requested().then_some(repetition)

@@ -39,7 +39,7 @@ pub struct RepeatArgs {
 /// Returns the plan of a scenario for a server.
 pub type MakePlan<'a> = dyn Fn(&CommonArgs, SocketAddr) -> Plan + 'a;
 
-/// A scenario that runs several times.
+/// A scenario that runs one plan, once or several times.
 pub struct Repetition<'a> {
     /// The scenario's name.
     pub scenario: &'static str,
@@ -47,6 +47,17 @@ pub struct Repetition<'a> {
     pub args: &'a RepeatArgs,
     /// Returns the scenario's plan for a server.
     pub plan: Box<MakePlan<'a>>,
+}
+
+impl<'a> Repetition<'a> {
+    /// Returns a scenario with its options and its plan.
+    pub(super) fn new(
+        scenario: &'static str,
+        args: &'a RepeatArgs,
+        plan: impl Fn(&CommonArgs, SocketAddr) -> Plan + 'a,
+    ) -> Self {
+        Self { scenario, args, plan: Box::new(plan) }
+    }
 }
 
 impl RepeatArgs {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use clap::Args;
 
 use super::load::{LineCountArgs, RoomArgs, SendArgs};
-use super::repeat::RepeatArgs;
+use super::repeat::{RepeatArgs, Repetition};
 use crate::args::{CommonArgs, Rate};
 use crate::plan::{Arrivals, Pacing, Plan};
 
@@ -37,6 +37,12 @@ pub struct SteadyArgs {
 }
 
 impl SteadyArgs {
+    /// Returns the scenario, which runs once or as often as the options say.
+    #[must_use]
+    pub fn repetition(&self) -> Repetition<'_> {
+        Repetition::new("steady", &self.repeat, |common, target| self.plan(common, target))
+    }
+
     /// Returns the plan that these options describe.
     #[must_use]
     pub fn plan(&self, common: &CommonArgs, target: SocketAddr) -> Plan {

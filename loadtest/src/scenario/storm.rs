@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use clap::Args;
 
 use super::load::RoomArgs;
-use super::repeat::RepeatArgs;
+use super::repeat::{RepeatArgs, Repetition};
 use crate::args::CommonArgs;
 use crate::plan::Plan;
 
@@ -24,6 +24,12 @@ pub struct StormArgs {
 }
 
 impl StormArgs {
+    /// Returns the scenario, which runs once or as often as the options say.
+    #[must_use]
+    pub fn repetition(&self) -> Repetition<'_> {
+        Repetition::new("storm", &self.repeat, |common, target| self.plan(common, target))
+    }
+
     /// Returns the plan that these options describe.
     #[must_use]
     pub fn plan(&self, common: &CommonArgs, target: SocketAddr) -> Plan {
