@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 
 use std::time::Duration;
 
+/// The most characters that are shown of a text from outside: a refusal names its cause after a host's name.
+const SHOWN_CHARACTERS: usize = 200;
+
 /// Returns `part / whole`, and 0 where `whole` is 0.
 #[must_use]
 pub fn ratio(part: u64, whole: u64) -> f64 {
@@ -85,6 +88,12 @@ pub fn escape_controls(text: &str) -> String {
         }
     }
     escaped
+}
+
+/// Returns the first characters of a foreign text, at most 200, with its control characters escaped.
+#[must_use]
+pub fn escape_start(text: &str) -> String {
+    escape_controls(&text.chars().take(SHOWN_CHARACTERS).collect::<String>())
 }
 
 /// Returns whether a character is invisible or changes the direction or the lines of the text around it.

@@ -5,14 +5,12 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 
 use anyhow::{Context, Result, bail};
 
-use crate::format::escape_controls;
+use crate::format::escape_start;
 use crate::plan::{Plan, UsageError};
 use crate::protocol::{Frame, Protocol, ProtocolKind};
 
 /// The most bytes of a greeting that are read.
 const MAX_GREETING: usize = 4096;
-/// The most characters of a server's text that an error shows.
-const MAX_WORDS: usize = 200;
 
 /// Resolves a host name and a port to an address.
 ///
@@ -109,8 +107,7 @@ fn classify_greeting(protocol: &dyn Protocol, received: &[u8]) -> Greeting {
 
 /// Returns the start of the first line, with its control characters escaped.
 fn first_line(received: &[u8]) -> String {
-    let text = String::from_utf8_lossy(received);
-    escape_controls(&text.lines().next().unwrap_or_default().chars().take(MAX_WORDS).collect::<String>())
+    escape_start(String::from_utf8_lossy(received).lines().next().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -291,7 +291,7 @@ pub fn render_limit(limit: &Limit) -> String {
 }
 
 /// Returns a figure of recorded durations as text, and a dash where none was recorded.
-fn if_recorded(durations: &Percentiles, figure: u64) -> String {
+pub(crate) fn if_recorded(durations: &Percentiles, figure: u64) -> String {
     if durations.count > 0 { micros(figure) } else { "-".into() }
 }
 

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 
 use super::tables::{pairs, table};
-use crate::format::{bytes, micros, si, thousands};
+use crate::format::{bytes, si, thousands};
 use crate::histogram::Percentiles;
 use crate::markup::escape;
 use crate::outcome::Outcome;
+use crate::table::if_recorded;
 
 /// Returns the figures that matter most as cards.
 pub(super) fn cards(outcome: &Outcome) -> String {
@@ -14,7 +15,7 @@ pub(super) fn cards(outcome: &Outcome) -> String {
     let mut cards = Vec::new();
     if counters.sent > 0 && outcome.ended_in_warmup.is_none() {
         let wrong = counters.lost + counters.duplicated + counters.misordered + counters.corrupt;
-        let latency = |us: u64| if outcome.latency_us.max > 0 { micros(us) } else { "-".into() };
+        let latency = |us: u64| if_recorded(&outcome.latency_us, us);
         cards.push(("deliveries per second", si(outcome.deliveries_per_second)));
         cards.push(("latency p50", latency(outcome.latency_us.p50)));
         cards.push(("latency p99", latency(outcome.latency_us.p99)));
@@ -41,8 +42,7 @@ pub(super) fn cards(outcome: &Outcome) -> String {
 #[must_use]
 pub fn percentile_table(rows: &[(&str, &Percentiles)]) -> String {
     let row = |(name, found): &(&str, &Percentiles)| -> Vec<String> {
-        let text = |us: u64| if found.max > 0 { micros(us) } else { "-".into() };
-        let figures = [found.p50, found.p90, found.p99, found.p999, found.max].map(text);
+        let figures = [found.p50, found.p90, found.p99, found.p999, found.max].map(|us| if_recorded(found, us));
         std::iter::once((*name).to_owned()).chain(figures).collect()
     };
     table(&["", "p50", "p90", "p99", "p99.9", "max"], &rows.iter().map(row).collect::<Vec<_>>())

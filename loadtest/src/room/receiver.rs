@@ -3,12 +3,9 @@
 use super::order::ReceivedLine;
 use super::{Received, Room, ServerFault};
 use crate::clock::Tick;
-use crate::format::escape_controls;
+use crate::format::escape_start;
 use crate::metrics::Metrics;
 use crate::protocol::Frame;
-
-/// The most characters of a refusal or an unknown frame that are kept: a refusal names its cause after a host's name.
-const MAX_WORDS: usize = 200;
 
 impl Room {
     /// Processes bytes that a member received.
@@ -91,8 +88,7 @@ impl Room {
 
     /// Processes a frame that is not a line.
     fn handle_frame(&mut self, member: usize, frame: &Frame<'_>, metrics: &mut Metrics, received: &mut Received) {
-        let text =
-            |bytes: &[u8]| escape_controls(&String::from_utf8_lossy(bytes).chars().take(MAX_WORDS).collect::<String>());
+        let text = |bytes: &[u8]| escape_start(&String::from_utf8_lossy(bytes));
         match frame {
             Frame::Ready => {
                 received.ready = true;
