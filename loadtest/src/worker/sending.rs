@@ -27,8 +27,6 @@ pub(super) struct SendState {
     schedule: Schedule,
     /// The tick of the next check whether all deliveries have arrived.
     next_drain_check: Tick,
-    /// Whether the CPU use of the window is being measured.
-    measuring: bool,
     /// The tick of the last delivery.
     pub(super) last_delivery: Tick,
     /// Whether more lines are due than one turn sends.
@@ -75,8 +73,7 @@ impl Worker<'_> {
         if now < self.sending.start {
             return self.wake_at(self.sending.start);
         }
-        if !self.sending.measuring && now >= self.report.metrics.window.0 {
-            self.sending.measuring = true;
+        if !self.meter.is_running() && now >= self.report.metrics.window.0 {
             self.meter = UsageMeter::start();
         }
         let all_sent = match self.share.plan.pacing {
