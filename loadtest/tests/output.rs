@@ -1,4 +1,4 @@
-//! What the program writes: files, standard output, exit codes and the JSON's schema.
+//! The output of the program: files, standard output, exit codes and the JSON's schema.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first error")]
 
 mod common;

@@ -41,7 +41,7 @@ pub(super) enum RefusalReason {
 pub(super) struct RefusalPermit {
     /// The place among the refused connections, held until the descriptor is free.
     pub(super) permit: Permit,
-    /// What is discarded of all refused connections.
+    /// The budget of the bytes that are discarded from all refused connections.
     pub(super) budget: Arc<AddressBudget>,
 }
 
