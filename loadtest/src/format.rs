@@ -79,21 +79,30 @@ pub fn micros_label(us: f64) -> String {
 #[must_use]
 pub fn escape_controls(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            // Writing to a string cannot fail.
-            '\0'..='\x1f' | '\x7f' => _ = write!(escaped, "\\x{:02x}", u32::from(letter)),
-            _ if letter.is_control() || is_format_character(letter) => escaped.extend(letter.escape_unicode()),
-            _ => escaped.push(letter),
-        }
-    }
+    text.chars().for_each(|letter| push_escaped(letter, &mut escaped));
     escaped
+}
+
+/// Appends a character to a text, escaped where it is a control character or one that changes how others are shown.
+pub(crate) fn push_escaped(letter: char, text: &mut String) {
+    match letter {
+        // Writing to a string cannot fail.
+        '\0'..='\x1f' | '\x7f' => _ = write!(text, "\\x{:02x}", u32::from(letter)),
+        _ if letter.is_control() || is_format_character(letter) => text.extend(letter.escape_unicode()),
+        _ => text.push(letter),
+    }
 }
 
 /// Returns the first characters of a foreign text, at most 200, with its control characters escaped.
 #[must_use]
 pub fn escape_start(text: &str) -> String {
     escape_controls(&text.chars().take(SHOWN_CHARACTERS).collect::<String>())
+}
+
+/// Returns the start of the first line of foreign bytes, at most 200 characters, with its control characters escaped.
+#[must_use]
+pub fn escape_first_line(bytes: &[u8]) -> String {
+    escape_start(String::from_utf8_lossy(bytes).lines().next().unwrap_or_default())
 }
 
 /// Returns whether a character is invisible or changes the direction or the lines of the text around it.

@@ -1,16 +1,25 @@
 //! A check before the load: the server accepts a connection and speaks the protocol.
+//!
+//! Every wait of the check is cut into short ones, so that a signal ends it.
 
-use std::io::Read;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::io::{self, ErrorKind, Read};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
 
-use crate::format::escape_start;
+use crate::clock::{Tick, now, ticks};
+use crate::format::escape_first_line;
+use crate::interrupt;
 use crate::plan::{Plan, UsageError};
 use crate::protocol::{Frame, Protocol, ProtocolKind};
 
 /// The most bytes of a greeting that are read.
 const MAX_GREETING: usize = 4096;
+/// Interval at which signals are checked while the server is awaited.
+const SIGNAL_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Resolves a host name and a port to an address.
 ///
@@ -36,24 +45,87 @@ enum Greeting {
     OtherProtocol,
 }
 
+/// A connection whose waits end at a deadline or at a signal.
+struct ProbeStream {
+    stream: TcpStream,
+    poll: Poll,
+    events: Events,
+    /// The tick at which every wait ends.
+    deadline: Tick,
+}
+
+impl ProbeStream {
+    /// Connects to a server within `patience`, which reads have in common with the connect.
+    fn connect(target: SocketAddr, patience: Duration) -> io::Result<Self> {
+        let mut stream = TcpStream::connect(target)?;
+        let poll = Poll::new()?;
+        poll.registry().register(&mut stream, Token(0), Interest::READABLE | Interest::WRITABLE)?;
+        let deadline = now().saturating_add(ticks(patience));
+        let mut connection = Self { stream, poll, events: Events::with_capacity(1), deadline };
+        loop {
+            connection.wait()?;
+            if let Some(error) = connection.stream.take_error()? {
+                return Err(error);
+            }
+            if connection.stream.peer_addr().is_ok() {
+                return Ok(connection);
+            }
+        }
+    }
+
+    /// Reads some bytes; returns 0 at the end of the connection.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.stream.read(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait()?,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => return read,
+            }
+        }
+    }
+
+    /// Waits for an event of the socket.
+    ///
+    /// # Errors
+    /// `TimedOut` at the deadline, `Interrupted` at a signal.
+    fn wait(&mut self) -> io::Result<()> {
+        loop {
+            if let Some(signal) = interrupt::caught_signal() {
+                return Err(io::Error::new(ErrorKind::Interrupted, format!("stopped by {}", signal.name())));
+            }
+            if now() >= self.deadline {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            match self.poll.poll(&mut self.events, Some(SIGNAL_CHECK_INTERVAL)) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+                Ok(()) if self.events.is_empty() => {}
+                Ok(()) => return Ok(()),
+            }
+        }
+    }
+}
+
 /// Opens one connection, and reads the greeting where the protocol has one.
 ///
 /// # Errors
-/// Returns one line that names the problem and the remedy.
+/// Returns one line that names the problem and the remedy, or the signal that ended the check.
 pub fn probe(plan: &Plan) -> Result<()> {
     let (target, kind) = (plan.target, plan.protocol);
     let mut stream = connect(plan)?;
     if !kind.protocol().server_greets() {
         return Ok(());
     }
-    stream.set_read_timeout(Some(plan.patience))?;
     let mut received = Vec::new();
     let mut chunk = [0; MAX_GREETING];
     while received.len() < MAX_GREETING {
         match stream.read(&mut chunk) {
             Ok(count) if count > 0 => received.extend_from_slice(&chunk[..count]),
             Ok(_) => {
-                bail!("{target} closed the connection instead of greeting; it sent `{}`", first_line(&received))
+                bail!("{target} closed the connection instead of greeting; it sent `{}`", escape_first_line(&received))
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {
+                bail!("{error} while {target} was awaited to greet: nothing was measured")
             }
             Err(_) => bail!(
                 "{target} accepted a connection but did not greet in {}: does it speak --protocol {kind}?",
@@ -69,14 +141,17 @@ pub fn probe(plan: &Plan) -> Result<()> {
             Greeting::OtherProtocol => break,
         }
     }
-    bail!("{target} does not speak --protocol {kind}: it sent `{}`", first_line(&received))
+    bail!("{target} does not speak --protocol {kind}: it sent `{}`", escape_first_line(&received))
 }
 
 /// Connects to the plan's target.
-fn connect(plan: &Plan) -> Result<TcpStream> {
+fn connect(plan: &Plan) -> Result<ProbeStream> {
     let target = plan.target;
-    match TcpStream::connect_timeout(&target, plan.patience) {
+    match ProbeStream::connect(target, plan.patience) {
         Ok(stream) => Ok(stream),
+        Err(error) if error.kind() == ErrorKind::Interrupted => {
+            bail!("{error} while {target} was awaited to accept a connection: nothing was measured")
+        }
         Err(error) if plan.protocol == ProtocolKind::Line => bail!(
             "nothing to measure at {target} ({error}): start the server with `cargo run --release`, \
              or add --spawn to start one for this run"
@@ -95,19 +170,14 @@ fn classify_greeting(protocol: &dyn Protocol, received: &[u8]) -> Greeting {
             Frame::Ignored => {}
             // The reason follows in the next line.
             Frame::Error(b"ERROR") if received[at..].contains(&b'\n') => {
-                return Greeting::Refusal(format!("ERROR: {}", first_line(&received[at..])));
+                return Greeting::Refusal(format!("ERROR: {}", escape_first_line(&received[at..])));
             }
             Frame::Error(b"ERROR") => return Greeting::Incomplete,
-            Frame::Error(words) => return Greeting::Refusal(first_line(words)),
+            Frame::Error(words) => return Greeting::Refusal(escape_first_line(words)),
             _ => return Greeting::OtherProtocol,
         }
     }
     Greeting::Incomplete
-}
-
-/// Returns the start of the first line, with its control characters escaped.
-fn first_line(received: &[u8]) -> String {
-    escape_start(String::from_utf8_lossy(received).lines().next().unwrap_or_default())
 }
 
 #[cfg(test)]

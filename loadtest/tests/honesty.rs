@@ -4,12 +4,12 @@
 mod common;
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use common::{Fault, run_with, serve};
+use common::{Fault, refusing_address, run_with, serve};
 use loadtest::verdict::VerdictKind;
 
 /// Starts the program with 12 members in 3 rooms. It prints its progress to a pipe.
@@ -102,6 +102,35 @@ fn signal_ends_each_phase_with_the_figures_so_far() {
         let text = text(&output);
         assert_eq!(output.status.code(), Some(130), "{phase} {fault:?}: {text}");
         assert!(text.contains("stopped by SIGINT after") && text.contains("checks "), "{phase} {fault:?}: {text}");
+    }
+}
+
+/// Waits until a program has installed its handler of SIGINT.
+fn wait_for_handlers(child: &Child) {
+    let sigint_is_caught = |status: String| {
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or_default();
+        u64::from_str_radix(mask.trim(), 16).unwrap_or_default() & 0b10 != 0
+    };
+    while !sigint_is_caught(std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap()) {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn signal_ends_the_check_of_a_server_that_does_not_answer() {
+    // The kernel drops the connects to a listener whose queue is full.
+    let (socket, unanswered) = refusing_address();
+    socket.listen(0).unwrap();
+    let _queued = TcpStream::connect(unanswered).unwrap();
+    for target in [unanswered, serve(Fault::Silent)] {
+        let program = start("steady", target, &["--patience", "1h"]);
+        wait_for_handlers(&program);
+        signal(&program, "INT");
+        let output = program.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{}", text(&output));
+        // The second one has to greet, or to accept the connection still where the signal comes early.
+        let words = format!("stopped by SIGINT while {target} was awaited to ");
+        assert!(text(&output).contains(&words), "{}", text(&output));
     }
 }
 

@@ -253,7 +253,7 @@ fn program_that_is_no_worker_host_is_named() {
     });
     let refusal = refusal(&plan(serve(Fault::None), &[&fake]));
     assert!(refusal.starts_with(&format!("worker host {fake} is no `loadtest worker`: it sent")), "{refusal}");
-    assert!(refusal.contains("HTTP/1.1 400 \\u{1b}[31mBad Request"), "{refusal}");
+    assert!(refusal.contains("HTTP/1.1 400 \\x1b[31mBad Request"), "{refusal}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::json_lines::{decode, write_line};
+use crate::format::escape_first_line;
 use crate::machine::Machine;
 use crate::worker_hosts::Token;
 
@@ -107,7 +108,7 @@ pub(super) fn greet_host(stream: &TcpStream, token: Option<&Token>) -> Result<(u
     })?;
     let (here, there) = (Program::here(), Program::decode(&line));
     let Some(there) = there else {
-        return Err(format!("is no `loadtest worker`: it sent `{}`", start_of(&line)));
+        return Err(format!("is no `loadtest worker`: it sent `{}`", escape_first_line(&line)));
     };
     if there != here {
         return Err(format!("runs {there}, and this is {here}: install one version on both machines"));
@@ -132,7 +133,7 @@ pub(super) fn greet_host(stream: &TcpStream, token: Option<&Token>) -> Result<(u
 pub(super) fn receive_coordinator(stream: &TcpStream, token: Option<&Token>) -> io::Result<Result<(), Refusal>> {
     let line = read_first_line(stream)?;
     let Some(program) = Program::decode(&line) else {
-        return Err(io::Error::other(format!("it is no coordinator: it sent `{}`", start_of(&line))));
+        return Err(io::Error::other(format!("it is no coordinator: it sent `{}`", escape_first_line(&line))));
     };
     if program != Program::here() {
         return Ok(Err(Refusal::Version));
@@ -183,12 +184,6 @@ pub(super) fn describe_error(error: &io::Error, timeout: Duration) -> String {
 /// Describes a time without a message.
 pub(super) fn silence(time: Duration) -> String {
     format!("it sent nothing for {}", humantime::format_duration(time))
-}
-
-/// Returns the start of a line, with control characters escaped.
-fn start_of(line: &[u8]) -> String {
-    let text = String::from_utf8_lossy(line);
-    text.lines().next().unwrap_or_default().chars().take(80).collect::<String>().escape_debug().to_string()
 }
 
 #[cfg(test)]
