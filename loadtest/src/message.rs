@@ -81,6 +81,8 @@ pub struct WorkerProgress {
     /// The 99th percentile of the generator's own delay before a write, in microseconds, since the measured window
     /// started.
     pub send_lag_p99: u64,
+    /// The 99th percentile of the generator's own delay before a read, in microseconds, since the measured window started.
+    pub receive_lag_p99: u64,
 }
 
 impl WorkerProgress {
@@ -102,6 +104,7 @@ impl WorkerProgress {
             misordered: counters.misordered,
             corrupt: counters.corrupt,
             send_lag_p99: metrics.send_lag.quantile(0.99),
+            receive_lag_p99: metrics.receive_lag.quantile(0.99),
         }
     }
 
@@ -119,6 +122,7 @@ impl WorkerProgress {
             misordered: self.misordered + other.misordered,
             corrupt: self.corrupt + other.corrupt,
             send_lag_p99: self.send_lag_p99.max(other.send_lag_p99),
+            receive_lag_p99: self.receive_lag_p99.max(other.receive_lag_p99),
         }
     }
 }

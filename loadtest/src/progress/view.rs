@@ -46,7 +46,7 @@ impl View<'_> {
             rows.push(row("latency", self.latency(full)));
             rows.extend(full.then(|| row("", self.recent.p99_sparkline(spark_width))));
             rows.push(Row { alert: self.has_errors(), ..row("errors", self.error_counts()) });
-            rows.push(row("own lag", format!("p99 {}", micros(self.snapshot.progress.send_lag_p99))));
+            rows.push(row("own lag", self.own_lag()));
         }
         // The cursor takes the last column.
         rows.iter().map(|row| row.render(width.saturating_sub(1), colors)).collect()
@@ -60,7 +60,7 @@ impl View<'_> {
             parts.push(format!("{} delivered", self.rate(false)));
             parts.push(self.latency(false));
             parts.push(self.error_counts());
-            parts.push(format!("own lag p99 {}", micros(self.snapshot.progress.send_lag_p99)));
+            parts.push(format!("own lag {}", self.own_lag()));
         }
         parts.join(", ")
     }
@@ -85,6 +85,12 @@ impl View<'_> {
             Some(us) => format!("{last}, at most {} in the last minute", micros(us)),
             None => last,
         }
+    }
+
+    /// Returns the generator's own delays before a write and before a read.
+    fn own_lag(&self) -> String {
+        let progress = &self.snapshot.progress;
+        format!("send p99 {}  receive p99 {}", micros(progress.send_lag_p99), micros(progress.receive_lag_p99))
     }
 
     /// Returns whether a delivery was lost or wrong.
@@ -143,6 +149,7 @@ mod tests {
             last_p50: Some(266),
             last_p99: Some(3670),
             send_lag_p99: 1610,
+            receive_lag_p99: 95,
             ..WorkerProgress::default()
         };
         let sending = Some((17.0, 62.0));
@@ -170,7 +177,7 @@ mod tests {
             "latency     p50 266 µs  p99 3.67 ms, at most 7.34 ms in the last minute",
             "            █▅",
             "errors      0 lost, 0 duplicated, 0 corrupt, 0 out of order",
-            "own lag     p99 1.61 ms",
+            "own lag     send p99 1.61 ms  receive p99 95 µs",
         ];
         assert_eq!(lines(80, false, |_| ()), expected);
     }
@@ -183,7 +190,7 @@ mod tests {
             "deliveries  200 k/s",
             "latency     p50 266 µs  p99 3.67 ms",
             "errors      0 lost, 0 duplicated, 0",
-            "own lag     p99 1.61 ms",
+            "own lag     send p99 1.61 ms  recei",
         ];
         assert_eq!(lines(36, false, |_| ()), expected);
         for width in [0, 1, 12, 13, 59, 60, 61, 200] {
@@ -224,7 +231,7 @@ mod tests {
         assert_eq!(
             view.plain_line(),
             "sending: 15s of 1m, 45s left, 1,000 of 1,000 joined, 200 k/s delivered, p50 266 µs  p99 3.67 ms, \
-             0 lost, 0 duplicated, 0 corrupt, 0 out of order, own lag p99 1.61 ms"
+             0 lost, 0 duplicated, 0 corrupt, 0 out of order, own lag send p99 1.61 ms  receive p99 95 µs"
         );
     }
 

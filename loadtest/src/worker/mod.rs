@@ -200,7 +200,8 @@ impl<'a> Worker<'a> {
             let timeout = self.poll_timeout();
             self.poll_times.enter(now());
             let polled = self.poll.poll(&mut events, Some(timeout));
-            let stop = self.poll_times.leave(now(), timeout);
+            let is_full = events.iter().count() >= EVENTS;
+            let stop = self.poll_times.leave(now(), timeout, is_full);
             // The server cannot be blamed for what it did not do while this process was stopped.
             self.extend_patience(stop);
             if self.meter.is_running() {

@@ -34,6 +34,8 @@ pub(super) struct PollTimes {
     returned: Tick,
     /// The longest time that the events which it returned can have waited before it returned.
     waited: Tick,
+    /// Whether it returned as many events as a poll can, so that more of them may wait for the next one.
+    full: bool,
 }
 
 impl PollTimes {
@@ -42,16 +44,19 @@ impl PollTimes {
         self.entered = now;
     }
 
-    /// Records the return of the poll, which had a timeout. Returns the time in which the worker was stopped or starved.
-    pub(super) fn leave(&mut self, now: Tick, timeout: Duration) -> Stopped {
+    /// Records the return of the poll, which had a timeout, and is `full` where it returned as many events as it can. Returns
+    /// the time in which the worker was stopped or starved.
+    pub(super) fn leave(&mut self, now: Tick, timeout: Duration, full: bool) -> Stopped {
         let polled = now.saturating_sub(self.entered);
         // Before the first return there is no earlier poll.
         let busy = if self.returned == 0 { 0 } else { self.entered.saturating_sub(self.returned) };
         let late = polled.saturating_sub(ticks(timeout));
         let overslept = if late > POLL_SLACK { late } else { 0 };
         // Events that a poll finds at once, or that it was not to wait for, may have waited since the last poll.
-        self.waited = if polled <= IMMEDIATE || timeout.is_zero() { busy } else { overslept };
-        self.returned = now;
+        // Those that a full poll left over may have waited as long as the ones that it returned, and since then.
+        let left_over = if self.full { self.waited } else { 0 };
+        self.waited = if polled <= IMMEDIATE || timeout.is_zero() { busy + left_over } else { overslept };
+        (self.returned, self.full) = (now, full);
         Stopped { overslept, long_turn: if busy > LONG_TURN { busy } else { 0 } }
     }
 
@@ -79,9 +84,9 @@ mod tests {
     fn polled(entered: Tick, left: Tick) -> (PollTimes, Stopped) {
         let mut times = PollTimes::default();
         times.enter(SECOND - MS);
-        times.leave(SECOND, TIMEOUT);
+        times.leave(SECOND, TIMEOUT, false);
         times.enter(entered);
-        let stopped = times.leave(left, TIMEOUT);
+        let stopped = times.leave(left, TIMEOUT, false);
         (times, stopped)
     }
 
@@ -96,6 +101,19 @@ mod tests {
     fn bytes_of_an_immediate_poll_may_have_waited_since_the_last_one() {
         let (times, stopped) = polled(SECOND + 3 * MS, SECOND + 3 * MS + IMMEDIATE);
         assert_eq!((times.receive_lag(SECOND + 3 * MS + IMMEDIATE), stopped), (3 * MS, Stopped::default()));
+    }
+
+    #[test]
+    fn events_that_full_polls_leave_over_may_have_waited_through_all_their_turns() {
+        let mut times = PollTimes::default();
+        for turn in 0..4 {
+            times.enter(SECOND + turn * MS);
+            times.leave(SECOND + turn * MS, TIMEOUT, turn < 3);
+        }
+        assert_eq!(times.receive_lag(SECOND + 3 * MS), 3 * MS);
+        times.enter(SECOND + 4 * MS);
+        times.leave(SECOND + 4 * MS, TIMEOUT, false);
+        assert_eq!(times.receive_lag(SECOND + 4 * MS), MS, "the poll before was not full");
     }
 
     #[test]
