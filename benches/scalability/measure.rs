@@ -152,7 +152,7 @@ fn run(test_bed: &mut TestBed, command: &str) -> Result<TestResult> {
     let result = test_bed.run(scenario, &plan)?;
     match result.verdict.kind {
         VerdictKind::Good | VerdictKind::Saturated => Ok(result),
-        VerdictKind::Wrong | VerdictKind::Unmeasured => bail!("loadtest {command}: {}", result.verdict.text),
+        VerdictKind::Wrong | VerdictKind::Incomplete => bail!("loadtest {command}: {}", result.verdict.text),
     }
 }
 

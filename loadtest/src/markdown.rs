@@ -75,7 +75,7 @@ fn render_cell(result: &TestResult, column: &Column) -> String {
     let figure = column.1(&result.outcome);
     match result.verdict.kind {
         VerdictKind::Good => figure,
-        VerdictKind::Unmeasured => "failed".into(),
+        VerdictKind::Incomplete => "incomplete".into(),
         _ if figure.is_empty() => figure,
         VerdictKind::Wrong => figure + " (wrong)",
         VerdictKind::Saturated => figure + " (saturated)",

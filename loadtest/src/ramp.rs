@@ -42,8 +42,8 @@ pub fn run(
         on_step(&describe_step(&step));
         steps.push(step);
         if !good {
-            if result.verdict.kind == VerdictKind::Unmeasured {
-                failure = Some(result.verdict.text.trim_start_matches("FAILED: ").to_owned());
+            if result.verdict.kind == VerdictKind::Incomplete {
+                failure = Some(result.verdict.text.trim_start_matches("INCOMPLETE: ").to_owned());
             }
             if best.is_none() || result.verdict.kind == VerdictKind::Wrong {
                 best = Some(result);
@@ -104,7 +104,7 @@ fn ramp_verdict(args: &StepArgs, result: &TestResult, steps: &[Step], failure: S
     // A failure is no overload: earlier good steps do not make the run good.
     if let Some(failure) = failure {
         let good = last_good.map_or(String::new(), |step| format!("; the last good step: {}", describe_step(step)));
-        return Verdict { kind: VerdictKind::Unmeasured, text: format!("FAILED: {failure}{good}") };
+        return Verdict { kind: VerdictKind::Incomplete, text: format!("INCOMPLETE: {failure}{good}") };
     }
     let ended = steps.last().filter(|step| !step.problem.is_empty()).map_or_else(
         || format!("all {} steps were good", steps.len()),
@@ -116,7 +116,7 @@ fn ramp_verdict(args: &StepArgs, result: &TestResult, steps: &[Step], failure: S
             Verdict { kind: VerdictKind::Good, text: format!("LAST GOOD STEP: {}; {ended}", describe_step(step)) }
         }
         (None, _) => Verdict {
-            kind: VerdictKind::Unmeasured,
+            kind: VerdictKind::Incomplete,
             text: format!(
                 "NO GOOD STEP: the first step was not good ({}): lower --rate or --connections, or raise --until-p99 {}",
                 steps.first().map_or("none", |step| &step.problem),

@@ -58,7 +58,7 @@ pub fn run(repetition: &Repetition<'_>, common: &CommonArgs, start: &mut StartTe
         Err(error) if sides[0].runs.is_empty() => Err(error),
         Err(error) => {
             let (text, _) = summarize(&sides, args)?;
-            Ok((format!("{text}FAILED: the repetition ended early: {error:#}\n"), 3))
+            Ok((format!("{text}INCOMPLETE: the repetition ended early: {error:#}\n"), 3))
         }
         Ok(()) => summarize(&sides, args),
     }

@@ -126,7 +126,7 @@ impl TestBed {
 /// Fails when the limit of open files cannot be read.
 pub fn with_limit(mut result: TestResult) -> Result<TestResult> {
     // A failed run has no figures to compare with bare writes.
-    let whole = result.verdict.kind != VerdictKind::Unmeasured && interrupt::caught_signal().is_none();
+    let whole = result.verdict.kind != VerdictKind::Incomplete && interrupt::caught_signal().is_none();
     let Some(figures) = result.outcome.server.as_ref().filter(|_| whole) else {
         return Ok(result);
     };

@@ -19,8 +19,9 @@ pub enum VerdictKind {
     Wrong,
     /// The generator was the bottleneck.
     Saturated,
-    /// The run failed.
-    Unmeasured,
+    /// The run ended early, or the server refused the load, so that its figures are not those of the plan.
+    #[serde(alias = "unmeasured")]
+    Incomplete,
 }
 
 /// A verdict and its reason.
@@ -42,15 +43,15 @@ impl Verdict {
             if violations.is_empty() { String::new() } else { format!("; by then {}", violations.join(", ")) };
         let verdict = |kind, text| Self { kind, text };
         if let Some(failure) = failure {
-            return verdict(VerdictKind::Unmeasured, format!("FAILED: {failure}{violations_so_far}"));
+            return verdict(VerdictKind::Incomplete, format!("INCOMPLETE: {failure}{violations_so_far}"));
         }
         // Refused lines are not in transit. The refusal explains missing deliveries, so it comes first.
         if outcome.counters.errors > 0 {
             let count = thousands(outcome.counters.errors);
             let first = outcome.refusal.as_ref().map_or(String::new(), |words| format!(", first with `{words}`"));
             return verdict(
-                VerdictKind::Unmeasured,
-                format!("FAILED: {} refused {count} times{first}{violations_so_far}", plan.target),
+                VerdictKind::Incomplete,
+                format!("INCOMPLETE: {} refused {count} times{first}{violations_so_far}", plan.target),
             );
         }
         let saturation = saturation(plan, outcome);
@@ -62,13 +63,13 @@ impl Verdict {
         if outcome.counters.closed > 0 && !explained {
             let count = thousands(outcome.counters.closed);
             return verdict(
-                VerdictKind::Unmeasured,
-                format!("FAILED: {} closed {count} connections during the run", plan.target),
+                VerdictKind::Incomplete,
+                format!("INCOMPLETE: {} closed {count} connections during the run", plan.target),
             );
         }
         if plan.pacing != Pacing::Quiet && outcome.latency_us.count == 0 && outcome.counters.unsent == 0 {
-            let text = "FAILED: nothing was measured: no line of the window arrived: raise --rate or --duration";
-            return verdict(VerdictKind::Unmeasured, text.into());
+            let text = "INCOMPLETE: nothing was measured: no line of the window arrived: raise --rate or --duration";
+            return verdict(VerdictKind::Incomplete, text.into());
         }
         // The generator is suspected before the server.
         if let Some(saturation) = saturation {
@@ -91,7 +92,7 @@ impl Verdict {
         match self.kind {
             VerdictKind::Good => 0,
             VerdictKind::Wrong => 1,
-            VerdictKind::Saturated | VerdictKind::Unmeasured => 3,
+            VerdictKind::Saturated | VerdictKind::Incomplete => 3,
         }
     }
 }
@@ -171,8 +172,8 @@ mod tests {
         assert_eq!(
             (verdict.kind, verdict.text.as_str()),
             (
-                VerdictKind::Unmeasured,
-                "FAILED: 127.0.0.1:1234 refused 3 times, first with `ERROR: too long`; by then 7 of 1,000 deliveries missing"
+                VerdictKind::Incomplete,
+                "INCOMPLETE: 127.0.0.1:1234 refused 3 times, first with `ERROR: too long`; by then 7 of 1,000 deliveries missing"
             )
         );
     }

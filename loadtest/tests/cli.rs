@@ -179,7 +179,7 @@ fn failing_step_gives_exit_code_3() {
     let shape = ["--connections", "2", "--rooms", "1", "--rate", "20/s", "--duration", "200ms", "--warmup", "0s"];
     let output = loadtest(&[&["step", "--target", &target, "--patience", "60s"], &shape[..]].concat());
     assert_eq!(code(&output), 3, "{}", text(&output));
-    assert!(text(&output).contains("FAILED: 127.0.0.1"), "{}", text(&output));
+    assert!(text(&output).contains("INCOMPLETE: 127.0.0.1"), "{}", text(&output));
 }
 
 #[test]
@@ -292,7 +292,7 @@ fn repeated_runs_are_summarized_by_their_medians() {
     let closed = closed.to_string();
     let output = short("flood", Fault::None, &["--in-flight", "2", "--repeat", "2", "--against", &closed]);
     assert_eq!(code(&output), 3, "{}{}", text(&output), error(&output));
-    let words = "FAILED: the repetition ended early: nothing to measure at ";
+    let words = "INCOMPLETE: the repetition ended early: nothing to measure at ";
     assert!(text(&output).contains(words), "{}", text(&output));
     // The server counts the lines of a room over both runs, so that only the first one loses a line.
     let output = short("flood", Fault::LoseForOne(3), &["--in-flight", "2", "--repeat", "2"]);

@@ -291,7 +291,7 @@ fn host_that_vanishes_ends_the_run_with_the_figures_so_far() {
     let plan = stalled_plan(&[&addresses[0], &addresses[1]]);
     let result = run_stalled(&plan, || hosts[1].child.kill().unwrap());
     let verdict = &result.verdict;
-    assert_eq!((verdict.kind, verdict.exit_code()), (VerdictKind::Unmeasured, 3), "{}", verdict.text);
+    assert_eq!((verdict.kind, verdict.exit_code()), (VerdictKind::Incomplete, 3), "{}", verdict.text);
     assert!(
         verdict.text.contains(&format!("the link to worker host {} ended early", addresses[1])),
         "{}",
@@ -312,7 +312,7 @@ fn signal_at_a_host_ends_the_run_and_is_named() {
         let plan = stalled_plan(&[&hosts[0].address, &hosts[1].address]);
         let result = run_stalled(&plan, || send_signal(&hosts[0].child, signal));
         let text = &result.verdict.text;
-        let expected = format!("FAILED: worker host {}: stopped by {name}", hosts[0].address);
+        let expected = format!("INCOMPLETE: worker host {}: stopped by {name}", hosts[0].address);
         assert!(text.starts_with(&expected), "{text}");
         let counters = &result.outcome.counters;
         assert_eq!((counters.joined, counters.sent, counters.lost, counters.left), (10, 2, 0, 10), "{counters:?}");
@@ -347,7 +347,7 @@ fn signal_at_the_coordinator_ends_it_while_a_host_is_silent() {
     send_signal(&coordinator, Signal::INT);
     let output = coordinator.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
-    assert!(text(&output).0.contains("FAILED: stopped by SIGINT"), "{:?}", text(&output));
+    assert!(text(&output).0.contains("INCOMPLETE: stopped by SIGINT"), "{:?}", text(&output));
 }
 
 #[test]

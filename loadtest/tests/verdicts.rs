@@ -87,8 +87,8 @@ fn generator_without_enough_cpu_time_is_saturated() {
 #[test]
 fn failure_refusal_and_close_are_failed_runs() {
     let failure = |run: &mut RunRecord| run.failure = Some("127.0.0.1:1234 closed every connection".into());
-    let kind = VerdictKind::Unmeasured;
-    assert_verdict(&open_plan(), failure, kind, 3, "FAILED: 127.0.0.1:1234 closed every connection");
+    let kind = VerdictKind::Incomplete;
+    assert_verdict(&open_plan(), failure, kind, 3, "INCOMPLETE: 127.0.0.1:1234 closed every connection");
     let refusal = |run: &mut RunRecord| {
         run.refusal = Some("ERROR: too fast".into());
         run.metrics.counters.errors = 2;
@@ -146,17 +146,17 @@ fn ramp_ends_before_a_saturated_or_slow_step() {
 #[test]
 fn ramp_without_a_good_step_is_failed() {
     let (result, _) = ramp(&["--until-p99", "1us"], &[|_| ()]);
-    assert_ramp(&result, 1, VerdictKind::Unmeasured, &["NO GOOD STEP: the first step was not good (p99 above 1us)"]);
+    assert_ramp(&result, 1, VerdictKind::Incomplete, &["NO GOOD STEP: the first step was not good (p99 above 1us)"]);
     assert_eq!(result.verdict.exit_code(), 3);
 }
 
 #[test]
 fn failing_step_is_a_failure_after_good_steps() {
     let (result, _) = ramp(&[], &[|_| (), |run| run.failure = Some("the server ended".into())]);
-    let words = ["FAILED: the server ended", "the last good step: 10 connections, 20"];
-    assert_ramp(&result, 2, VerdictKind::Unmeasured, &words);
+    let words = ["INCOMPLETE: the server ended", "the last good step: 10 connections, 20"];
+    assert_ramp(&result, 2, VerdictKind::Incomplete, &words);
     let (result, _) = ramp(&[], &[|_| ()]);
-    assert_ramp(&result, 1, VerdictKind::Unmeasured, &["FAILED: no further step: no recorded run is left"]);
+    assert_ramp(&result, 1, VerdictKind::Incomplete, &["INCOMPLETE: no further step: no recorded run is left"]);
 }
 
 #[test]

@@ -101,7 +101,7 @@ impl Run {
     /// Returns the value of a figure, where the run has one. A failed run has none: it may have ended before the server
     /// did any work.
     fn value(&self, figure: &Figure) -> Option<f64> {
-        if self.result.verdict.kind == VerdictKind::Unmeasured {
+        if self.result.verdict.kind == VerdictKind::Incomplete {
             return None;
         }
         figure.value(&self.json)

@@ -270,7 +270,7 @@ fn result_that_is_not_good_is_refused_unless_the_options_include_it() {
     assert_eq!(code, 3, "{text}");
     assert!(text.contains("  b-6: SATURATED: busy\nNOT GOOD: 1 of 12 runs"), "{text}");
     assert!(!line(&text, "deliveries/s").contains("[from"), "{text}");
-    spoil(&mut second[5].result, VerdictKind::Unmeasured);
+    spoil(&mut second[5].result, VerdictKind::Incomplete);
     let (text, code) = compare(&first, &second, &including).unwrap();
     assert_eq!(code, 3, "{text}");
     assert!(line(&text, "deliveries/s").ends_with(" [from 5 and 5 runs]"), "a failed run has no figures: {text}");

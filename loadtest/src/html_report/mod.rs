@@ -36,7 +36,7 @@ pub fn render(result: &TestResult) -> String {
     let class = match verdict.kind {
         VerdictKind::Good => "good",
         VerdictKind::Wrong => "wrong",
-        VerdictKind::Saturated | VerdictKind::Unmeasured => "unmeasured",
+        VerdictKind::Saturated | VerdictKind::Incomplete => "incomplete",
     };
     // Writing to a string cannot fail.
     let _ = writeln!(body, "<p class=\"work\">{}</p>", escape(&work));

@@ -34,7 +34,7 @@ fn result() -> TestResult {
     outcome.counters.sent = 50;
     outcome.parameters.insert("target".into(), "127.0.0.1:1234".into());
     outcome.parameters.insert("server_arguments".into(), vec!["--name", "<script>alert(1)</script>"].into());
-    let verdict = Verdict { text: "FAILED: refused with `\x1b[2J<img>`".into(), ..Verdict::default() };
+    let verdict = Verdict { text: "INCOMPLETE: refused with `\x1b[2J<img>`".into(), ..Verdict::default() };
     TestResult { outcome, verdict }
 }
 
@@ -85,7 +85,7 @@ fn page_needs_no_network_and_runs_no_script() {
 fn page_has_dark_and_light_colors() {
     let page = render(&result());
     assert_eq!(page.matches("@media screen and (prefers-color-scheme: dark)").count(), 2, "the page and its plots");
-    for name in ["--page", "--card", "--ink", "--grey", "--line", "--row", "--good", "--wrong", "--unmeasured"] {
+    for name in ["--page", "--card", "--ink", "--grey", "--line", "--row", "--good", "--wrong", "--incomplete"] {
         assert_eq!(STYLE.matches(&format!("{name}: #")).count(), 2, "a dark and a light {name}");
     }
     let body = page.split("</style>").nth(1).unwrap();

@@ -51,7 +51,7 @@ pub fn judge(name: &str, about: &str, sockets: usize, mut rounds: Vec<Observatio
     if faults.is_empty()
         && let Some(reason) = unmeasured(&seen)
     {
-        result.kind = VerdictKind::Unmeasured;
+        result.kind = VerdictKind::Incomplete;
         faults.push(reason);
     }
     KindResult { seen, faults, ..result }
@@ -115,11 +115,11 @@ pub(super) fn verdict(kinds: &[KindResult], calm: &PhaseFigures) -> Verdict {
         let names = names(VerdictKind::Wrong);
         (VerdictKind::Wrong, format!("WRONG: {count} of {} attacks had an effect: {names}", kinds.len()))
     } else if !calm.problem.is_empty() {
-        (VerdictKind::Unmeasured, calm.problem.clone())
+        (VerdictKind::Incomplete, calm.problem.clone())
     } else if too_late {
         (VerdictKind::Saturated, format!("{} (without any attack)", calm.saturated))
-    } else if of(VerdictKind::Unmeasured).next().is_some() {
-        (VerdictKind::Unmeasured, format!("FAILED: not measured: {}", names(VerdictKind::Unmeasured)))
+    } else if of(VerdictKind::Incomplete).next().is_some() {
+        (VerdictKind::Incomplete, format!("INCOMPLETE: not measured: {}", names(VerdictKind::Incomplete)))
     } else {
         (VerdictKind::Good, format!("GOOD: {} attacks had no effect on the good clients", kinds.len()))
     };
@@ -198,17 +198,17 @@ mod tests {
     #[test]
     fn failure_in_both_phases_is_no_fault_of_the_server() {
         let mut observation = seen(1000, 1000);
-        observation.control.problem = "FAILED: 3 closed".into();
-        observation.here.problem = "FAILED: 4 closed".into();
+        observation.control.problem = "INCOMPLETE: 3 closed".into();
+        observation.here.problem = "INCOMPLETE: 4 closed".into();
         let result = judged(vec![observation.clone()]);
-        assert_eq!((result.kind, result.faults.len()), (VerdictKind::Unmeasured, 1), "{:?}", result.faults);
+        assert_eq!((result.kind, result.faults.len()), (VerdictKind::Incomplete, 1), "{:?}", result.faults);
         observation.control.problem = "WRONG: 3 lost".into();
         let result = judged(vec![observation]);
         assert_eq!((result.kind, result.faults.len()), (VerdictKind::Wrong, 1), "{:?}", result.faults);
         let mut without_attack = seen(1000, 1000);
         without_attack.here.attack = Some(AttackReport::default());
-        assert_eq!(judged(vec![without_attack]).kind, VerdictKind::Unmeasured);
-        assert_eq!(judged(Vec::new()).kind, VerdictKind::Unmeasured, "no round was measured");
+        assert_eq!(judged(vec![without_attack]).kind, VerdictKind::Incomplete);
+        assert_eq!(judged(Vec::new()).kind, VerdictKind::Incomplete, "no round was measured");
     }
 
     #[test]
@@ -216,7 +216,7 @@ mod tests {
         let (good, bad) = (judged(vec![seen(1000, 1000)]), judged(vec![seen(1000, 9000)]));
         let calm = PhaseFigures::default();
         let mut late = PhaseFigures { saturated: "SATURATED: late".into(), ..PhaseFigures::default() };
-        let failed = PhaseFigures { problem: "FAILED: no server".into(), ..PhaseFigures::default() };
+        let failed = PhaseFigures { problem: "INCOMPLETE: no server".into(), ..PhaseFigures::default() };
         let all = verdict(&[good.clone(), bad], &failed);
         assert_eq!((all.text.as_str(), all.exit_code()), ("WRONG: 1 of 2 attacks had an effect: kind", 1));
         let exit_code = |calm: &PhaseFigures| verdict(std::slice::from_ref(&good), calm).exit_code();

@@ -101,7 +101,7 @@ pub(super) fn figures(plan: &Plan, record: &RunRecord) -> PhaseFigures {
     let (problem, saturated) = match verdict.kind {
         VerdictKind::Good => (String::new(), String::new()),
         VerdictKind::Saturated => (String::new(), verdict.text.clone()),
-        VerdictKind::Wrong | VerdictKind::Unmeasured => (verdict.text.clone(), String::new()),
+        VerdictKind::Wrong | VerdictKind::Incomplete => (verdict.text.clone(), String::new()),
     };
     PhaseFigures {
         latency_us: outcome.latency_us,

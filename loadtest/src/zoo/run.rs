@@ -97,8 +97,8 @@ fn final_verdict(result: &ZooResult) -> Verdict {
     match interrupt::caught_signal() {
         Some(signal) => {
             let (name, count) = (signal.name(), result.kinds.len());
-            let text = format!("FAILED: stopped by {name} after {count} attacks; by then {}", verdict.text);
-            Verdict { kind: VerdictKind::Unmeasured, text }
+            let text = format!("INCOMPLETE: stopped by {name} after {count} attacks; by then {}", verdict.text);
+            Verdict { kind: VerdictKind::Incomplete, text }
         }
         None => verdict,
     }

@@ -188,15 +188,15 @@ fn median(values: &[f64]) -> f64 {
 fn verdict(soak: &SoakResult) -> Verdict {
     let kind = match &soak.faults[..] {
         [] if soak.phase.saturated.is_empty() || soak.phase.delivered > 0 => VerdictKind::Good,
-        [first, ..] if first.starts_with("too few") || first.starts_with("FAILED: stopped by") => {
-            VerdictKind::Unmeasured
+        [first, ..] if first.starts_with("too few") || first.starts_with("INCOMPLETE: stopped by") => {
+            VerdictKind::Incomplete
         }
         _ => VerdictKind::Wrong,
     };
     let text = match kind {
         VerdictKind::Good => "GOOD: memory, descriptors and latency stayed flat, and nothing was lost".to_owned(),
-        VerdictKind::Unmeasured if soak.faults[0].starts_with("FAILED") => soak.faults.join("; "),
-        VerdictKind::Unmeasured | VerdictKind::Saturated => format!("FAILED: {}", soak.faults.join("; ")),
+        VerdictKind::Incomplete if soak.faults[0].starts_with("INCOMPLETE") => soak.faults.join("; "),
+        VerdictKind::Incomplete | VerdictKind::Saturated => format!("INCOMPLETE: {}", soak.faults.join("; ")),
         VerdictKind::Wrong => format!("WRONG: {}", soak.faults.join("; ")),
     };
     Verdict { kind, text }
