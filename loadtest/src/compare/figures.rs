@@ -3,15 +3,14 @@
 use serde_json::Value;
 
 use crate::format::{bytes, si};
+use crate::output::figure;
 use crate::plan::UsageError;
 
 /// A figure of a result.
 #[derive(Debug)]
 pub struct Figure {
-    /// The name in tables and in `--figures`.
+    /// The name in tables: a short name, or the path in the JSON of a result.
     pub name: &'static str,
-    /// The pointer into the JSON of a result.
-    pointer: &'static str,
     /// The words for a difference.
     kind: Kind,
     /// Whether a higher value is better.
@@ -31,45 +30,51 @@ enum Kind {
 
 /// The figures in the order of the table's rows.
 pub static FIGURES: [Figure; 17] = [
-    rate("deliveries/s", "/deliveries_per_second"),
-    duration("p50", "/latency_us/p50"),
-    duration("p90", "/latency_us/p90"),
-    duration("p99", "/latency_us/p99"),
-    duration("p99.9", "/latency_us/p999"),
-    duration("max", "/latency_us/max"),
-    rate("joins/s", "/join/per_second"),
-    duration("join-p99", "/join/latency_us/p99"),
-    cost("join-cpu", "/join/server_cpu_seconds", render_seconds),
-    cost("ns/delivery", "/server/cpu_ns_per_delivery", si),
-    cost("server-cores", "/server/cpu_share", si),
-    cost("rss", "/server/rss_bytes", bytes),
-    cost("rss/connection", "/server/rss_bytes_per_connection", bytes),
-    Figure { higher_is_better: true, ..cost("lines/write", "/server/lines_per_write", si) },
-    cost("times-the-limit", "/limit/distance", si),
-    cost("generator-ns/delivery", "/generator/cpu_ns_per_delivery", si),
-    cost("lost", "/lost", si),
+    rate("deliveries/s"),
+    duration("p50"),
+    duration("p90"),
+    duration("p99"),
+    duration("p99.9"),
+    duration("max"),
+    rate("joins/s"),
+    duration("join-p99"),
+    cost("join-cpu", render_seconds),
+    cost("ns/delivery", si),
+    cost("server-cores", si),
+    cost("rss", bytes),
+    cost("rss/connection", bytes),
+    Figure { higher_is_better: true, ..cost("lines/write", si) },
+    cost("times-the-limit", si),
+    cost("generator-ns/delivery", si),
+    cost("lost", si),
 ];
 
 /// Returns a figure of which higher values are faster.
-const fn rate(name: &'static str, pointer: &'static str) -> Figure {
-    Figure { name, pointer, kind: Kind::Speed, higher_is_better: true, render: si }
+const fn rate(name: &'static str) -> Figure {
+    Figure { name, kind: Kind::Speed, higher_is_better: true, render: si }
 }
 
 /// Returns a figure in microseconds, of which lower values are faster.
-const fn duration(name: &'static str, pointer: &'static str) -> Figure {
-    Figure { name, pointer, kind: Kind::Speed, higher_is_better: false, render: render_micros }
+const fn duration(name: &'static str) -> Figure {
+    Figure { name, kind: Kind::Speed, higher_is_better: false, render: render_micros }
 }
 
 /// Returns an amount of which lower values are better.
-const fn cost(name: &'static str, pointer: &'static str, render: fn(f64) -> String) -> Figure {
-    Figure { name, pointer, kind: Kind::Amount, higher_is_better: false, render }
+const fn cost(name: &'static str, render: fn(f64) -> String) -> Figure {
+    Figure { name, kind: Kind::Amount, higher_is_better: false, render }
 }
 
 impl Figure {
     /// Returns the figure's value in the JSON of a result, where that has one.
     #[must_use]
     pub fn value(&self, result: &Value) -> Option<f64> {
-        result.pointer(self.pointer).and_then(Value::as_f64)
+        figure::Figure::in_tables(self.name).value(result)
+    }
+
+    /// Returns whether an option means this figure by a name: every name that `--fail-if` takes is one.
+    #[must_use]
+    pub fn is_named(&self, name: &str) -> bool {
+        figure::Figure::find(name, &[]).is_ok_and(|found| found == figure::Figure::in_tables(self.name))
     }
 
     /// Returns the word for a second side whose value is `ratio` times the first one.
@@ -84,17 +89,17 @@ impl Figure {
     }
 }
 
-/// Checks that all names are names of figures.
+/// Checks that all names are names of compared figures.
 ///
 /// # Errors
-/// Names the first one that is not, and the names that exist.
+/// Names the first one that is not, and the names in the table.
 pub fn check_names(names: &[String]) -> Result<(), UsageError> {
-    let known = |name: &&String| FIGURES.iter().any(|figure| figure.name == name.as_str());
+    let known = |name: &&String| FIGURES.iter().any(|figure| figure.is_named(name));
     match names.iter().find(|name| !known(name)) {
         None => Ok(()),
         Some(name) => {
             let all: Vec<&str> = FIGURES.iter().map(|figure| figure.name).collect();
-            Err(UsageError::new(format!("--figures {name} is not a figure: use {}", all.join(", "))))
+            Err(UsageError::new(format!("--figures {name} is no figure of a comparison: use {}", all.join(", "))))
         }
     }
 }

@@ -138,7 +138,7 @@ impl<'a> Comparison<'a> {
 
     /// Returns the rows of the figures that `--fail-if-slower` judges.
     fn judged_rows(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(|row| self.rules.bound.figures.iter().any(|name| name == row.figure.name))
+        self.rows.iter().filter(|row| self.rules.bound.figures.iter().any(|name| row.figure.is_named(name)))
     }
 
     /// Returns the comparison's last line and the exit code.

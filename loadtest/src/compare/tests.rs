@@ -317,6 +317,8 @@ fn loss_beyond_the_bound_with_confidence_gives_exit_code_4() {
     let mut other = failing_above(5.0);
     other.bound.figures = vec!["p99".into()];
     assert_eq!(code(0.8, &other).1, 0, "p99 is equal");
+    other.bound.figures = vec!["deliveries_per_second".into()];
+    assert_eq!(code(0.8, &other).1, 4, "the path in the JSON names the figure, too");
     other.bound.figures = vec!["joins/s".into()];
     let (text, exit_code) = code(0.8, &other);
     assert!(exit_code == 3 && text.contains("UNDECIDED: --fail-if-slower judges joins/s"), "{text}");
@@ -330,7 +332,7 @@ fn bound_without_an_interval_and_unknown_figures_are_wrong_usage() {
     let mut unknown = rules();
     unknown.bound.figures = vec!["speed".into()];
     let error = compare(&first, &second, &unknown).unwrap_err().to_string();
-    assert!(error.starts_with("--figures speed is not a figure: use deliveries/s, p50"), "{error}");
+    assert!(error.starts_with("--figures speed is no figure of a comparison: use deliveries/s, p50"), "{error}");
 }
 
 #[test]

@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::document::RESULT_SCHEMA;
 use crate::histogram::Quantile;
 
-/// The figures of latency that have a short name, and their paths.
-const SHORT_NAMES: [(&str, &str); 9] = [
+/// The figures that have a short name, which tables show and options take, and their paths.
+const SHORT_NAMES: [(&str, &str); 20] = [
     ("min", "latency_us.min"),
     ("mean", "latency_us.mean"),
     ("p50", "latency_us.p50"),
@@ -20,6 +20,17 @@ const SHORT_NAMES: [(&str, &str); 9] = [
     ("p99.9", "latency_us.p999"),
     ("max", "latency_us.max"),
     ("throughput", "deliveries_per_second"),
+    ("deliveries/s", "deliveries_per_second"),
+    ("joins/s", "join.per_second"),
+    ("join-p99", "join.latency_us.p99"),
+    ("join-cpu", "join.server_cpu_seconds"),
+    ("ns/delivery", "server.cpu_ns_per_delivery"),
+    ("server-cores", "server.cpu_share"),
+    ("rss", "server.rss_bytes"),
+    ("rss/connection", "server.rss_bytes_per_connection"),
+    ("lines/write", "server.lines_per_write"),
+    ("times-the-limit", "limit.distance"),
+    ("generator-ns/delivery", "generator.cpu_ns_per_delivery"),
 ];
 /// The number of similar names that an error lists.
 const SIMILAR_NAMES: usize = 3;
@@ -57,8 +68,8 @@ impl Figure {
     /// # Errors
     /// Returns one line that lists similar names.
     pub fn find(name: &str, quantiles: &[Quantile]) -> Result<Self, String> {
-        if let Some((_, path)) = SHORT_NAMES.iter().find(|(short, _)| *short == name) {
-            return Ok(Self::Path((*path).into()));
+        if let Some(path) = path_of(name) {
+            return Ok(Self::Path(path.into()));
         }
         if let Some(quantile) = quantiles.iter().find(|quantile| quantile.to_string() == name) {
             return Ok(Self::Quantile(*quantile));
@@ -73,6 +84,12 @@ impl Figure {
             [] => Err(unknown_figure(name, &paths)),
             _ => Err(format!("`{name}` is the last part of {}: give one of these", same_end.join(", "))),
         }
+    }
+
+    /// Returns the figure that tables show under a name: one with a short name, or else one whose path is the name.
+    #[must_use]
+    pub fn in_tables(name: &str) -> Self {
+        Self::Path(path_of(name).unwrap_or(name).into())
     }
 
     /// Returns the figure's value in a result; `None` where it was not measured.
@@ -128,6 +145,11 @@ impl fmt::Display for Unit {
             Self::Share | Self::Count => "",
         })
     }
+}
+
+/// Returns the path of the figure with a short name.
+fn path_of(short_name: &str) -> Option<&'static str> {
+    SHORT_NAMES.iter().find(|(short, _)| *short == short_name).map(|(_, path)| *path)
 }
 
 fn last_part(path: &str) -> &str {
@@ -196,6 +218,7 @@ mod tests {
         assert_eq!(path("p99"), "latency_us.p99");
         assert_eq!(path("p99.9"), "latency_us.p999");
         assert_eq!(path("rss_bytes"), "server.rss_bytes");
+        assert_eq!(path("joins/s"), "join.per_second");
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub struct WorseningArgs {
     /// Exit with code 4 when a figure of --figures is worse on the second side by more than this, with 95 % confidence
     #[arg(long, value_name = "PERCENT")]
     pub fail_if_slower: Option<Percentage>,
-    /// Figures that --fail-if-slower judges, separated by commas: names in the comparison's table
+    /// Figures that --fail-if-slower judges, separated by commas: those in the comparison's table, by the names that --fail-if takes
     #[arg(
         long,
         value_delimiter = ',',
