@@ -4,6 +4,7 @@
 //! that neither one always runs first. A server that is started for the runs is started anew for each of them, because the
 //! addresses and the memory layout of one process may make all its runs faster or slower than those of another one.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -18,7 +19,7 @@ use crate::probe::resolve_target;
 use crate::protocol::ProtocolKind;
 use crate::scenario::{DEFAULT_SEED, RepeatArgs, Repetition};
 use crate::test_bed::{TestBed, with_limit};
-use crate::test_result::{TestResult, add_run_number, add_to_stem};
+use crate::test_result::{TestResult, add_run_number};
 
 /// Starts a test bed for the server that the options name.
 type StartTestBed<'a> = dyn FnMut(&CommonArgs) -> Result<TestBed> + 'a;
@@ -131,7 +132,7 @@ fn check(args: &RepeatArgs, common: &CommonArgs) -> Result<()> {
 
 /// Returns the options of the second side.
 fn second_options(args: &RepeatArgs, common: &CommonArgs) -> Result<CommonArgs> {
-    let json = common.json.as_ref().map(|path| add_to_stem(path, "-against"));
+    let json = common.json.as_ref().map(|path| against_path(path));
     if let Some(program) = &args.against_server {
         let protocol = ProtocolKind::default();
         let server = Some(program.clone());
@@ -145,6 +146,14 @@ fn second_options(args: &RepeatArgs, common: &CommonArgs) -> Result<CommonArgs> 
     let protocol = args.against_protocol.unwrap_or(common.protocol);
     let pid = args.against_pid;
     Ok(CommonArgs { target, spawn: false, server: None, server_arg: Vec::new(), protocol, pid, json, ..common.clone() })
+}
+
+/// Returns the path of the second side's results: `against-` and the name of the first side's. A pattern such as `NAME-*`
+/// does not match it.
+fn against_path(path: &Path) -> PathBuf {
+    let mut name = OsString::from("against-");
+    name.push(path.file_name().unwrap_or_default());
+    path.with_file_name(name)
 }
 
 /// Checks that the files of all runs can be written, and that no file of an earlier repetition follows them: a comparison

@@ -83,14 +83,8 @@ pub fn split_run_number(path: &Path) -> (String, Option<u32>) {
 /// Returns the file of a run: run 2 of `redis.json` is `redis-2.json`.
 #[must_use]
 pub fn add_run_number(path: &Path, number: u32) -> PathBuf {
-    add_to_stem(path, &format!("-{number}"))
-}
-
-/// Returns a path with a text between the name and the extension.
-#[must_use]
-pub fn add_to_stem(path: &Path, text: &str) -> PathBuf {
     let mut name = path.file_stem().unwrap_or_default().to_owned();
-    name.push(text);
+    name.push(format!("-{number}"));
     if let Some(extension) = path.extension() {
         name.push(".");
         name.push(extension);

@@ -89,6 +89,8 @@ fn json(path: &Path) -> serde_json::Value {
 /// Returns a directory that only this test uses.
 fn scratch(name: &str) -> std::path::PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    // Files that an earlier version of a test left there are no part of this one.
+    let _ = std::fs::remove_dir_all(&path);
     std::fs::create_dir_all(&path).unwrap();
     path
 }
@@ -256,7 +258,7 @@ fn compare_accepts_only_results_of_the_same_work() {
 fn two_servers_are_loaded_in_turns_and_compared() {
     let directory = scratch("against");
     let file = |name: &str| directory.join(name).to_str().unwrap().to_owned();
-    let files = ["a-1.json", "a-2.json", "a-against-1.json", "a-against-2.json"].map(file);
+    let files = ["a-1.json", "a-2.json", "against-a-1.json", "against-a-2.json"].map(file);
     let (base, other) = (serve(Fault::None), serve(Fault::None).to_string());
     let more = ["--in-flight", "2", "--repeat", "2", "--against", &other, "--json", &file("a.json")];
     let output = short_to("flood", base, &[&["--patience", "60s"], &more[..]].concat());
@@ -273,7 +275,7 @@ fn two_servers_are_loaded_in_turns_and_compared() {
     // A comparison of files refuses runs whose generator had no CPU.
     assert!(!is_good || text(&again) == text(&output), "{}{}", text(&again), error(&again));
     let output = loadtest(&["compare", directory.to_str().unwrap(), "--to", &files[2]]);
-    assert!(code(&output) == 2 && error(&output).contains("has runs of a, a-against: name the"), "{}", error(&output));
+    assert!(code(&output) == 2 && error(&output).contains("has runs of a, against-a: name the"), "{}", error(&output));
     let output = short_to("flood", base, &["--repeat", "1", "--against", &other, "--json", &file("a.json")]);
     assert!(code(&output) == 2 && error(&output).contains("a-2.json is left of a repetition"), "{}", error(&output));
 }

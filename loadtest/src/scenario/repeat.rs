@@ -19,7 +19,7 @@ pub struct RepeatArgs {
     #[arg(long = "repeat", default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=9999))]
     pub runs: u32,
     /// Run the same on another server, too, in turns (A B B A A B B A …), and print the comparison, in which it is the second
-    /// side. --json FILE.json writes FILE-against-1.json and so on
+    /// side. --json FILE.json writes against-FILE-1.json and so on
     #[arg(long, value_name = "HOST:PORT")]
     pub against: Option<String>,
     /// Like --against, with a server that is started for each of its runs with the arguments of --spawn
