@@ -160,7 +160,7 @@
 //! | a batch's encoding with CR LF | a `OnceLock` that one thread at a time uses: the pass that runs | the first CR LF peer of a pass |
 //! | a room's inbox | none: crossbeam's unbounded queue. The receiver spins for the instant between a sender's claim of a place and its filling; a sender spins at the border of two blocks | each operation |
 //! | a room's history and its last whisperers | none: an atomic swap; the pass that runs holds them | the first and the last batch of a busy time |
-//! | the live settings | none: arc-swap | each read, timer and command |
+//! | the live settings, the message of the day | none: arc-swap | each read, timer and command; each JOIN line |
 //! | the counters | none: atomics, in shards of their own cache lines | each pass, each poll in which a connection writes |
 //! | the count of tasks (`TaskTracker`), the connections of an address | none: atomics | a connection opens or ends, a pass is started |
 //! | the places for connections | the mutex of a `tokio::sync::Semaphore` | a connection opens or ends |

@@ -231,7 +231,7 @@ impl Connection {
             Deadline::Login => self.on_login_timeout(),
             // The peer may have read meanwhile, after a stop of the process.
             Deadline::Stall if self.drain_output() => Ok(()),
-            Deadline::Stall => Err(CloseReason::Stalled(self.context.live.get().stall_timeout)),
+            Deadline::Stall => self.on_stall_timeout(),
             Deadline::Idle => self.on_idle_timeout(),
             Deadline::RateLimit => self.resume_input(),
             Deadline::Encoding => {
@@ -264,21 +264,29 @@ impl Connection {
         }
     }
 
-    /// Closes the connection of a peer that has sent no JOIN line in time.
+    /// Closes the connection of a peer that takes no byte of its backlog, unless the limit was lifted meanwhile.
+    fn on_stall_timeout(&self) -> Result<(), CloseReason> {
+        let timeout = self.context.live.get().stall_timeout;
+        if timeout.is_zero() { Ok(()) } else { Err(CloseReason::Stalled(timeout)) }
+    }
+
+    /// Closes the connection of a peer that has sent no JOIN line in time, unless the limit was lifted meanwhile.
     fn on_login_timeout(&mut self) -> Result<(), CloseReason> {
         // A JOIN line that came in time waits for its room, which may refuse it, or for the budget of its address. After
         // a stop of the process it may wait in the socket.
         if self.has_sent_join() || (self.read_late_input()? && self.has_sent_join()) {
             return Ok(());
         }
-        Err(CloseReason::LoginTimeout(self.context.live.get().login_timeout))
+        let timeout = self.context.live.get().login_timeout;
+        if timeout.is_zero() { Ok(()) } else { Err(CloseReason::LoginTimeout(timeout)) }
     }
 
-    /// Closes the connection of an idle member, unless its input is not processed yet. After a stop of the process, input
-    /// may wait in the socket.
+    /// Closes the connection of an idle member, unless its input is not processed yet or the limit was lifted meanwhile.
+    /// After a stop of the process, input may wait in the socket.
     fn on_idle_timeout(&mut self) -> Result<(), CloseReason> {
-        if self.has_unprocessed_input() || self.read_late_input()? {
-            self.deadlines.set_after(Deadline::Idle, self.context.live.get().idle_timeout);
+        let timeout = self.context.live.get().idle_timeout;
+        if timeout.is_zero() || self.has_unprocessed_input() || self.read_late_input()? {
+            self.deadlines.set_after(Deadline::Idle, timeout);
             return Ok(());
         }
         Err(CloseReason::Idle)

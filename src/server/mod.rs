@@ -59,11 +59,10 @@ impl Server {
         let admission =
             Arc::new(Admission::new(&settings.network, max_connections, Arc::clone(&memory), shutdown.clone()));
         let context = Arc::new(ServerContext {
-            live: Live::new(settings.live),
+            live: Live::new(settings.live, settings.motd.clone()),
             registry: Arc::new(Registry::with_memory(settings.rooms, memory, tasks.clone())),
             shutdown,
             abort: CancellationToken::new(),
-            motd: settings.motd.clone(),
             slices: SliceBudget::new(Handle::current().metrics().num_workers(), Instant::now().into_std()),
             unflushed_inputs: UnflushedInputs::default(),
         });
