@@ -208,7 +208,9 @@ impl Connection {
         }
         if outcome.admitted {
             let (room, name) = self.identity().unzip();
-            debug!(room = room.as_ref().map(RoomName::as_str), name = name.as_ref().map(UserName::as_str), "admitted");
+            let (connection, address) = (self.peer.id().0, self.address);
+            let (room, name) = (room.as_ref().map(RoomName::as_str), name.as_ref().map(UserName::as_str));
+            debug!(connection, %address, room, name, "admitted");
             self.complete_login();
         }
         if let Some((refusal, (here, _))) = outcome.refused.take().zip(self.identity()) {
@@ -304,9 +306,10 @@ impl Connection {
 
     /// Logs a panic of this connection. The drop of its state, which follows, leaves its rooms.
     fn release_after_panic(&mut self, cause: &str) {
-        error!(address = %self.address, cause, "a connection panicked: this is a bug");
+        let connection = self.peer.id();
+        error!(connection = connection.0, address = %self.address, cause, "a connection panicked: this is a bug");
         let lines_out = self.try_close_output().unwrap_or_default();
-        ConnectionSummary::after_panic(self.identity(), self.lines_in, lines_out).log(self.address);
+        ConnectionSummary::after_panic(self.identity(), self.lines_in, lines_out).log(connection, self.address);
     }
 }
 
