@@ -9,7 +9,8 @@ use roomcast::config::units::{
     parse_byte_burst, parse_byte_rate, parse_dead_timeout, parse_duration, parse_size, parse_size_limit, parse_timeout,
 };
 use roomcast::config::{
-    DEFAULT_PORT, ListenAddress, LiveSettings, NetworkSettings, RoomSettings, Settings, SettingsError, SlowReader,
+    DEFAULT_PORT, ListenAddress, LiveSettings, LogSettings, NetworkSettings, RoomSettings, Settings, SettingsError,
+    SlowReader,
 };
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -228,7 +229,7 @@ impl Args {
         let network = self.admission.apply_to(self.network.into_settings()?)?;
         let mut live = self.limits.into_settings();
         live.bell = self.members.bell.unwrap_or(live.bell);
-        Ok(Settings { network, rooms: self.rooms.into_settings(), live, motd: None })
+        Ok(Settings { network, rooms: self.rooms.into_settings(), live, motd: None, log: LogSettings::default() })
     }
 }
 
