@@ -9,6 +9,7 @@ mod listen;
 mod live;
 mod log;
 mod motd;
+mod restart;
 mod settings;
 pub mod units;
 
