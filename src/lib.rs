@@ -176,8 +176,8 @@
 //! | the list of sockets | tokio's mutex | a connection opens or ends |
 //! | timers | tokio's timer wheel, a mutex | a login, a backlog, a sender beyond its rate, a command or an encoding beyond the budget of its address, an idle timeout, an agreement on the input line and each redraw of it, Ctrl-C in telnet, a close |
 //! | memory | the allocator's own locks | an allocation: a few for a line, none for each delivery (`tests/allocations.rs` has the bound) |
+//! | the log | the queue of the log's writer, which drops and counts what exceeds its capacity; the writer's own thread takes the lock of stdout or stderr | at level `info` a connection opens or ends; at level `trace` each pass |
 //! | a reload | a `tokio::sync::Mutex` that only reloads take (`src/server/handle.rs`) | SIGHUP with a configuration file |
-//! | the log (`-v`) | the queue of the log's writer, which drops what exceeds its capacity; the writer's own thread takes the lock of stdout | a connection opens or ends; with `-vvv` each pass |
 //!
 //! Each of these locks is held for an instant: none across an `await`, and none during a write to a socket.
 //!

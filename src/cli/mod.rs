@@ -10,6 +10,8 @@ mod os_signals;
 mod report;
 mod values;
 
+use logging::Log;
+use roomcast::config::{LogFormat, LogLevel, LogSettings};
 use roomcast::limits::memory::memory_of_one_peer;
 use roomcast::{RESERVED_FILES, Server, Settings};
 use std::num::NonZeroUsize;
@@ -26,8 +28,8 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => return report::usage_error(&error),
     };
     // Kept until the end: its drop writes what is left of the log.
-    let _log = logging::start(verbosity);
-    match run(&settings, verbosity) {
+    let log = Log::start(LogSettings { level: log_level(verbosity), format: LogFormat::Text }, verbosity > 0);
+    match run(&settings, verbosity, &log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report::complain(&format!("{error:#}"));
@@ -36,7 +38,7 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn run(settings: &Settings, verbosity: u8) -> anyhow::Result<()> {
+fn run(settings: &Settings, verbosity: u8, log: &Log) -> anyhow::Result<()> {
     let connections = max_connections(settings.network.max_connections);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(workers) = settings.network.workers {
@@ -50,9 +52,20 @@ fn run(settings: &Settings, verbosity: u8) -> anyhow::Result<()> {
         let memory =
             (server.stats().memory().ceiling(), memory_of_one_peer(settings.live.backlog, settings.live.max_line));
         report::greet(&server.addresses(), bounds.as_deref(), memory);
+        tokio::spawn(log.drops().report_now_and_then());
         server.run(signals.first()).await;
         anyhow::Ok(())
     })
+}
+
+/// Returns the level of the log for so many `-v`.
+fn log_level(verbosity: u8) -> LogLevel {
+    match verbosity {
+        0 => LogLevel::Warn,
+        1 => LogLevel::Info,
+        2 => LogLevel::Debug,
+        _ => LogLevel::Trace,
+    }
 }
 
 /// Raises the limit of open files as far as it goes; returns how many connections there may be.
