@@ -42,6 +42,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The process's log. Its drop writes what is left.
 pub(super) struct Log {
+    live: Arc<LiveLog>,
     drops: Arc<Drops>,
     /// Ends the writer's thread; `None` once it is dropped.
     guard: Option<WorkerGuard>,
@@ -63,8 +64,13 @@ impl Log {
         };
         let drops = Arc::new(Drops::new(writer.error_counter()));
         // Setting it fails if the process has a log already: then that one is used.
-        let _ = tracing::subscriber::set_global_default(LogSubscriber::new(live, writer, is_terminal));
-        Self { drops, guard: Some(guard) }
+        let _ = tracing::subscriber::set_global_default(LogSubscriber::new(Arc::clone(&live), writer, is_terminal));
+        Self { live, drops, guard: Some(guard) }
+    }
+
+    /// Returns the level and the form in force, which can be changed.
+    pub(super) fn live(&self) -> Arc<LiveLog> {
+        Arc::clone(&self.live)
     }
 
     /// Returns the count of records that the writer dropped.
