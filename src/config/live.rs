@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 /// The settings in force now. Readers take no lock.
 ///
-/// Other settings apply to connections that exist already, too, from their next read, timer or command on. These parts
+/// Replaced settings apply to connections that exist already, too, from their next read, timer or command on. These parts
 /// stay as they were:
 ///
 /// - a connection's bounds on a line and on its backlog, what happens to lines beyond the backlog, its login deadline
 ///   and its socket options (`dead_timeout`) stay those of its start;
 /// - a timer that runs already ends when it would have ended, unless its limit is lifted: then it does not close the
-///   connection. A member's idle time begins again with each line, and the time of a stalled peer with each byte it reads.
+///   connection. A member's idle time begins again with each line, and the time of a stalled peer with each byte it reads: from
+///   then on the new limit holds.
 #[derive(Debug)]
 pub struct Live {
     settings: ArcSwap<LiveSettings>,

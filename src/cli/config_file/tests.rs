@@ -1,7 +1,11 @@
 //! Tests of the configuration file: what its keys set, and each mistake with its place.
 
+use super::values::MAX_VALUES;
 use super::*;
 use crate::cli::parse::command;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
 use std::fs;
 use std::path::PathBuf;
 use std::process;
@@ -119,6 +123,13 @@ fn value_of_a_wrong_type_is_told_with_the_types_that_are_taken() {
     ] {
         assert_eq!(mistake(text), format!("roomcast.toml:{told}"));
     }
+}
+
+#[test]
+fn list_is_bounded() {
+    let list = |values: usize| format!("bind = [{}]", "'::1',".repeat(values));
+    assert_eq!(values(&list(MAX_VALUES), "bind").len(), MAX_VALUES);
+    assert_eq!(mistake(&list(MAX_VALUES + 1)), "roomcast.toml:1:8: 'bind' has more than 1000 values: shorten the list");
 }
 
 #[test]
@@ -253,4 +264,28 @@ fn file_is_read_and_named_in_places() {
     fs::remove_file(&path).unwrap();
     assert_eq!(file.place("rate"), Some(format!("{}:2:2", path.display())));
     assert_eq!(file.place("burst"), None);
+}
+
+/// Parts of which texts are made that are nearly TOML.
+const PARTS: [&str; 24] = [
+    "rate", "listen", "plain", "é", "=", " = ", ".", "[", "]", "{", "}", "'", "\"", "\\u00", "\n", "\r\n", "#", "true",
+    "7", "-1.5", "07:32:00", "\u{1B}", ",", "\u{FEFF}",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever a file holds, each mistake is a line with a place in the file.
+    #[test]
+    fn any_text_is_read_or_told_with_places_in_it(parts in vec(select(&PARTS[..]), 0..20)) {
+        let text = parts.concat();
+        for error in parse(&text).err().into_iter().flatten() {
+            let told = error.to_string();
+            prop_assert!(!told.contains(char::is_control), "{:?} gave {:?}", text, told);
+            let mut place = told.split(':').skip(1).map(str::parse::<usize>);
+            let (Some(Ok(line)), Some(Ok(column))) = (place.next(), place.next()) else { panic!("{text:?} gave {told}") };
+            let line = text.split('\n').nth(line - 1);
+            prop_assert!(line.is_some_and(|line| column <= line.chars().count() + 1), "{:?} gave {}", text, told);
+        }
+    }
 }

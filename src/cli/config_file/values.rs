@@ -9,6 +9,9 @@ use std::num::ParseIntError;
 use toml::Spanned;
 use toml::de::DeValue;
 
+/// The most values of a key. Each one is checked on its own, and a reload must not take long.
+pub(super) const MAX_VALUES: usize = 1000;
+
 /// A mistake in a value, and the offset of that value in the file.
 type ValueMistake = (usize, String);
 
@@ -29,6 +32,9 @@ pub(super) fn values_of(
         DeValue::Array(items) if items.is_empty() => {
             let message = format!("'{}' has an empty list: write a value, or leave the key out", quote(key));
             Err((value.span().start, message))
+        }
+        DeValue::Array(items) if items.len() > MAX_VALUES => {
+            Err((value.span().start, format!("'{}' has more than {MAX_VALUES} values: shorten the list", quote(key))))
         }
         DeValue::Array(items) => items.iter().map(|item| value_of(command, arg, key, item)).collect(),
         _ => Ok(vec![value_of(command, arg, key, value)?]),
