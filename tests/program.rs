@@ -194,6 +194,10 @@ fn wrong_message_of_the_day_is_one_line_and_exit_code_2() {
     expect_refusal(&["--motd", "/"], 2, "--motd /: Is a directory");
     expect_refusal(&["--motd", "/dev/zero"], 2, "--motd /dev/zero: it is longer than 4KiB; shorten it");
     expect_refusal(&["--motd", "/dev/null"], 2, "--motd /dev/null: it is empty");
+    let pipe = std::env::temp_dir().join(format!("roomcast-motd-pipe-{}", std::process::id()));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    expect_refusal(&["--motd", pipe.to_str().unwrap()], 2, ": it is a pipe: name a file");
+    std::fs::remove_file(pipe).unwrap();
     with_file("motd-long", &[b'x'; 4097], |path| expect_refusal(&["--motd", path], 2, "longer than 4KiB"));
     with_file("motd-bytes", b"one\n\xFF\n", |path| expect_refusal(&["--motd", path], 2, "its line 2 is no UTF-8"));
 }
@@ -328,8 +332,9 @@ fn empty_variable_counts_as_unset() {
     let bounds = ["RATE", "BURST", "BACKLOG", "MAX_CONNECTIONS", "MAX_PER_ADDRESS", "CONNECT_RATE", "CONNECT_BURST"];
     let sizes = ["BYTE_RATE", "BYTE_BURST", "MEMORY", "MAX_LINE", "INBOX", "MAX_ROOMS", "HISTORY", "REPLAY"];
     let times = ["DRAIN", "IDLE_TIMEOUT", "LOGIN_TIMEOUT", "STALL_TIMEOUT", "DEAD_TIMEOUT"];
+    let config = ["CONFIG", "LOG_LEVEL", "LOG_FORMAT"];
     let others = ["PLAIN", "SLOW_READER", "MOTD", "BELL", "WORKERS", "SOCKET_MODE", "PORT", "ALLOW_DUPLICATE_NAMES"];
-    for name in [&lists[..], &bounds, &sizes, &times, &others].concat() {
+    for name in [&lists[..], &bounds, &sizes, &times, &config, &others].concat() {
         command.env(format!("ROOMCAST_{name}"), "");
     }
     let server = ServerProcess::start_command(command.args(["0", "--bind", "127.0.0.1", "-v"]));

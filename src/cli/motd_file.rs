@@ -34,7 +34,8 @@ pub(super) fn read_motd(path: PathBuf) -> Result<Motd, MotdFileError> {
 
 /// Returns the first bytes of a file, one more than a message may have.
 fn read_start(path: &Path) -> io::Result<Vec<u8>> {
-    // Asked before the file is opened: opening a pipe waits for its writer, and a reload must not wait for ever.
+    // The kind of the file is checked before it is opened: opening a pipe waits for its writer, and a reload must not wait
+    // for ever.
     if fs::metadata(path)?.file_type().is_fifo() {
         return Err(io::Error::other("it is a pipe"));
     }

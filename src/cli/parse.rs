@@ -14,7 +14,7 @@ use roomcast::Settings;
 use std::ffi::OsString;
 use std::fmt;
 
-/// What the arguments ask for.
+/// The request that the arguments make.
 #[derive(Debug)]
 pub(super) enum Request {
     /// To serve.

@@ -11,7 +11,7 @@ use std::fmt::Write;
 /// The column at which the origins begin, if the value leaves it free.
 const ORIGIN_COLUMN: usize = 40;
 
-/// What the settings are made of.
+/// The sources of the settings.
 pub(super) struct Shown<'a> {
     pub(super) command: &'a Command,
     pub(super) matches: &'a ArgMatches,
@@ -60,7 +60,7 @@ impl Shown<'_> {
         }
     }
 
-    /// Returns the value of an argument that is not given, and what makes it.
+    /// Returns the value of an argument that is not given, and its origin.
     fn default_value(&self, arg: &Arg, settings: &Settings) -> (Option<String>, String) {
         let id = arg.get_id().as_str();
         // The port is served where no listener is given.
@@ -96,9 +96,11 @@ fn described_default(arg: &Arg) -> Option<String> {
 /// Returns the values of an argument in TOML.
 pub(super) fn toml_values(arg: &Arg, values: &[&str]) -> String {
     if matches!(arg.get_action(), ArgAction::Append) {
-        let delimiter = arg.get_value_delimiter().unwrap_or(',');
-        let values = values.iter().flat_map(|value| value.split(delimiter)).map(toml_string);
-        return format!("[{}]", values.collect::<Vec<_>>().join(", "));
+        let parts = values.iter().flat_map(|value| match arg.get_value_delimiter() {
+            Some(delimiter) => value.split(delimiter).collect(),
+            None => vec![*value],
+        });
+        return format!("[{}]", parts.map(toml_string).collect::<Vec<_>>().join(", "));
     }
     match values {
         [value] if is_whole_number(value) => (*value).to_owned(),

@@ -13,7 +13,7 @@ pub enum LogLevel {
     Off,
     /// Failures of the server itself.
     Error,
-    /// What an operator has to know.
+    /// Conditions that an operator has to know.
     #[default]
     Warn,
     /// Each connection.

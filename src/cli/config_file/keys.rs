@@ -56,7 +56,7 @@ pub(super) fn find_argument<'a>(command: &'a Command, key: &str) -> Result<&'a A
 }
 
 fn nearest_key(command: &Command, key: &str) -> Option<String> {
-    // Longer keys are nobody's typo, and comparing them takes long.
+    // A longer key is no typo of a known one, and comparing it takes long.
     if key.len() > 64 {
         return None;
     }

@@ -275,7 +275,7 @@ const PARTS: [&str; 24] = [
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever a file holds, each mistake is a line with a place in the file.
+    /// Each mistake of any text is one line with a place in that text.
     #[test]
     fn any_text_is_read_or_told_with_places_in_it(parts in vec(select(&PARTS[..]), 0..20)) {
         let text = parts.concat();

@@ -23,7 +23,7 @@ pub(super) fn read(path: &Path) -> Result<String, Mistake> {
 
 /// Returns the bytes of the file, one more than a file may have at the most.
 fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
-    // Asked before the file is opened: opening a pipe waits for its writer.
+    // The kind of the file is checked before it is opened: opening a pipe waits for its writer.
     let kind = fs::metadata(path)?.file_type();
     if !kind.is_file() {
         let what = if kind.is_dir() { "it is a directory" } else { "it is no regular file" };

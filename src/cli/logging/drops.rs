@@ -32,7 +32,7 @@ impl Drops {
         let dropped = self.count();
         if dropped > self.reported.load(Ordering::Relaxed) {
             warn!(dropped, "log records were dropped since the start: the log is not read fast enough");
-            // Otherwise the report itself may have been dropped, and the next one tells it.
+            // A higher count means that the report itself may have been dropped: then the next one tells it.
             if self.count() == dropped {
                 self.reported.store(dropped, Ordering::Relaxed);
             }
