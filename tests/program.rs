@@ -88,6 +88,9 @@ fn help_names_every_flag_with_its_variable_and_default() {
         ("STALL_TIMEOUT", "1m"),
         ("DEAD_TIMEOUT", "TCP keepalive probes unanswered before the peer is closed; 0 = no limit [default: 1m]"),
         ("INBOX", "1MiB"),
+        ("CONFIG", "[default: none]"),
+        ("LOG_LEVEL", "[default: warn]"),
+        ("LOG_FORMAT", "[default: text]"),
         ("DRAIN", "0s = at once [default: 5s]"),
         ("HISTORY", "100"),
         ("REPLAY", "0"),
@@ -191,6 +194,10 @@ fn wrong_message_of_the_day_is_one_line_and_exit_code_2() {
     expect_refusal(&["--motd", "/"], 2, "--motd /: Is a directory");
     expect_refusal(&["--motd", "/dev/zero"], 2, "--motd /dev/zero: it is longer than 4KiB; shorten it");
     expect_refusal(&["--motd", "/dev/null"], 2, "--motd /dev/null: it is empty");
+    let pipe = std::env::temp_dir().join(format!("roomcast-motd-pipe-{}", std::process::id()));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    expect_refusal(&["--motd", pipe.to_str().unwrap()], 2, ": it is a pipe: name a file");
+    std::fs::remove_file(pipe).unwrap();
     with_file("motd-long", &[b'x'; 4097], |path| expect_refusal(&["--motd", path], 2, "longer than 4KiB"));
     with_file("motd-bytes", b"one\n\xFF\n", |path| expect_refusal(&["--motd", path], 2, "its line 2 is no UTF-8"));
 }
@@ -277,7 +284,7 @@ fn unix_listener_serves_the_same_rooms_and_removes_its_file() {
     assert_eq!(alice.read_to_end(), ["*** server is shutting down"]);
     let (code, log) = server.wait_for_exit();
     assert_eq!(code, Some(0), "a hangup is a graceful end, too");
-    assert!(log.contains("opened address=unix") && !path.exists(), "{log}");
+    assert!(log.contains("opened connection=1 address=unix") && !path.exists(), "{log}");
 }
 
 #[test]
@@ -325,8 +332,9 @@ fn empty_variable_counts_as_unset() {
     let bounds = ["RATE", "BURST", "BACKLOG", "MAX_CONNECTIONS", "MAX_PER_ADDRESS", "CONNECT_RATE", "CONNECT_BURST"];
     let sizes = ["BYTE_RATE", "BYTE_BURST", "MEMORY", "MAX_LINE", "INBOX", "MAX_ROOMS", "HISTORY", "REPLAY"];
     let times = ["DRAIN", "IDLE_TIMEOUT", "LOGIN_TIMEOUT", "STALL_TIMEOUT", "DEAD_TIMEOUT"];
+    let config = ["CONFIG", "LOG_LEVEL", "LOG_FORMAT"];
     let others = ["PLAIN", "SLOW_READER", "MOTD", "BELL", "WORKERS", "SOCKET_MODE", "PORT", "ALLOW_DUPLICATE_NAMES"];
-    for name in [&lists[..], &bounds, &sizes, &times, &others].concat() {
+    for name in [&lists[..], &bounds, &sizes, &times, &config, &others].concat() {
         command.env(format!("ROOMCAST_{name}"), "");
     }
     let server = ServerProcess::start_command(command.args(["0", "--bind", "127.0.0.1", "-v"]));
@@ -359,8 +367,15 @@ fn verbose_log_names_each_connection_at_its_open_and_close() {
     server.send_signal("TERM");
     let (code, log) = server.wait_for_exit();
     assert_eq!(code, Some(0));
-    assert_eq!(log.lines().filter(|line| line.contains("opened address=127.0.0.1:")).count(), 2, "{log}");
-    let ends: Vec<&str> = log.lines().filter(|line| line.contains("closed address=127.0.0.1:")).collect();
+    assert_eq!(
+        log.lines().filter(|line| line.contains(" opened connection=") && line.contains(" address=127.0.0.1:")).count(),
+        2,
+        "{log}"
+    );
+    let ends: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains(" closed connection=") && line.contains(" address=127.0.0.1:"))
+        .collect();
     assert_eq!(ends.len(), 2, "{log}");
     assert!(ends[0].ends_with(r#"room="lobby" name="alice" reason="end of input" lines_in=4 lines_out=6"#), "{log}");
     assert!(ends[1].ends_with(r#"reason="bad first line" lines_in=1 lines_out=4"#), "{log}");

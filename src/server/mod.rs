@@ -4,10 +4,11 @@
 
 mod acceptor;
 mod admission;
+mod handle;
 mod memory_ceiling;
 mod refusal;
 
-use crate::config::{Live, Settings};
+use crate::config::{Live, LiveLog, Settings};
 use crate::connection::{ServerContext, UnflushedInputs};
 use crate::limits::memory::MemoryBudget;
 use crate::limits::slice_budget::SliceBudget;
@@ -16,6 +17,7 @@ use crate::net::{BoundAddress, ListenError, Listener};
 use crate::room::registry::Registry;
 use acceptor::{Acceptor, Starter};
 use admission::Admission;
+pub use handle::{Reloaded, ServerHandle};
 use memory_ceiling::memory_ceiling;
 use std::future::Future;
 use std::sync::Arc;
@@ -35,6 +37,8 @@ pub struct Server {
     listeners: Vec<Listener>,
     context: Arc<ServerContext>,
     admission: Arc<Admission>,
+    /// The settings of the start.
+    settings: Settings,
     /// Every task of the server: listeners, connections, passes.
     tasks: TaskTracker,
 }
@@ -59,15 +63,14 @@ impl Server {
         let admission =
             Arc::new(Admission::new(&settings.network, max_connections, Arc::clone(&memory), shutdown.clone()));
         let context = Arc::new(ServerContext {
-            live: Live::new(settings.live),
+            live: Live::new(settings.live, settings.motd.clone()),
             registry: Arc::new(Registry::with_memory(settings.rooms, memory, tasks.clone())),
             shutdown,
             abort: CancellationToken::new(),
-            motd: settings.motd.clone(),
             slices: SliceBudget::new(Handle::current().metrics().num_workers(), Instant::now().into_std()),
             unflushed_inputs: UnflushedInputs::default(),
         });
-        Ok(Self { listeners, context, admission, tasks })
+        Ok(Self { listeners, context, admission, settings: settings.clone(), tasks })
     }
 
     /// Returns where the server listens, in the order of the settings.
@@ -82,11 +85,22 @@ impl Server {
         ServerStats { context: Arc::clone(&self.context), admission: Arc::clone(&self.admission) }
     }
 
+    /// Returns a handle that stays valid while the server runs. A reload calls `read_settings`, which returns all settings
+    /// anew or one line that says why it can't, and puts the log's settings in force in `log`.
+    #[must_use]
+    pub fn handle(
+        &self,
+        log: Arc<LiveLog>,
+        read_settings: impl Fn() -> Result<Settings, String> + Send + Sync + 'static,
+    ) -> ServerHandle {
+        ServerHandle::new(Arc::clone(&self.context), self.settings.clone(), log, Box::new(read_settings))
+    }
+
     /// Serves until `shutdown` completes. Then connections in the kernel's queue are refused with a reason, every room is
     /// told, and peers have the drain time to take their output. No task of the server is left when this returns, but for
     /// passes that take more than a second beyond that time.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { listeners, context, admission, tasks } = self;
+        let Self { listeners, context, admission, tasks, .. } = self;
         for listener in listeners {
             let (context, admission) = (Arc::clone(&context), Arc::clone(&admission));
             let starter = Starter { context, admission, tasks: tasks.clone(), protocol: listener.protocol() };
