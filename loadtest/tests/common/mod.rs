@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use loadtest::clock::SECOND;
 use loadtest::coordinator::{self, RunRecord};
+use loadtest::departures::Departures;
 use loadtest::message::ThreadUsage;
 use loadtest::metrics::LineTimes;
 use loadtest::plan::{Arrivals, Pacing, Plan, Stop};
@@ -397,6 +398,7 @@ pub(crate) fn plan(target: SocketAddr) -> Plan {
         pacing: Pacing::Open { millilines_per_second: 200_000 },
         arrivals: Arrivals::Fixed,
         seed: 1,
+        departures: Departures::None,
         stop: Stop::Lines(20),
         warmup: Duration::ZERO,
         read_every: Duration::ZERO,
