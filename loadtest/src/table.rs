@@ -193,7 +193,10 @@ fn return_rows(table: &mut Table, counters: &Counters, figures: &ReturnFigures) 
     }
     if counters.withheld > 0 {
         let lines = thousands(counters.withheld);
-        table.row("withheld", &format!("{lines} lines that were planned for a room without a sender"));
+        table.row(
+            "withheld",
+            &format!("{lines} lines that were planned for a room without a sender, or while a cut was due"),
+        );
     }
 }
 
