@@ -139,7 +139,7 @@ fn server_that_lets_no_member_back_in_is_reported() {
     let result = run(&plan_with(CHURN, Fault::RefuseReturns));
     let verdict = &result.verdict;
     assert_eq!((verdict.kind, result.outcome.counters.returned), (VerdictKind::Incomplete, 0), "{}", verdict.text);
-    let words = "let a member that came back not into its room within 2s";
+    let words = "kept a member that came back out of its room for 2s";
     assert!(verdict.text.contains(words) && verdict.text.contains("the server is full"), "{}", verdict.text);
 }
 

@@ -228,14 +228,14 @@ impl Worker<'_> {
         });
     }
 
-    /// Describes members that the server does not let back in.
+    /// Describes a member that the server does not let back in.
     pub(super) fn describe_absence(&self) -> String {
         let (target, patience) = (self.share.plan.target, humantime::format_duration(self.share.plan.patience));
         let counters = &self.report.metrics.counters;
         let refusal = self.report.refusal.as_ref().map_or(String::new(), |words| format!(", first with `{words}`"));
         format!(
-            "{target} let a member that came back not into its room within {patience}: {} connections were refused, {} names \
-             were taken{refusal}",
+            "{target} kept a member that came back out of its room for {patience}: {} connections were refused, {} names were \
+             taken{refusal}",
             counters.connections_refused, counters.names_taken
         )
     }

@@ -105,7 +105,7 @@ impl Worker<'_> {
     }
 
     fn wake_at(&mut self, tick: Tick) {
-        let tick = self.absences.next_tick(now()).min(tick);
+        let tick = if self.share.plan.departures.exist() { self.absences.next_tick(now()).min(tick) } else { tick };
         let next = match self.share.plan.pacing {
             Pacing::Open { .. } if self.sending.start <= now() => self.sending.schedule.next().planned.min(tick),
             _ => tick,
