@@ -64,6 +64,8 @@ pub fn run(cli: &Cli) -> Result<u8> {
         Scenario::Steady(args) => program.run_once(&args.repetition()),
         Scenario::Flood(args) => program.run_once(&args.repetition()),
         Scenario::Storm(args) => program.run_once(&args.repetition()),
+        Scenario::Churn(args) => program.run_once(&args.repetition()),
+        Scenario::Reconnect(args) => program.run_once(&args.repetition()),
         Scenario::Idle(args) => program.run_once(&args.repetition()),
     }
 }

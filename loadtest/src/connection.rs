@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use mio::net::TcpStream;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::clock::Tick;
 use crate::metrics::Metrics;
@@ -206,6 +207,16 @@ impl Connection {
     pub(crate) fn shutdown_write(&mut self) {
         // A shutdown of a broken connection fails, and needs no handling.
         let _ = self.stream.shutdown(std::net::Shutdown::Write);
+    }
+
+    /// Closes the connection at once, by a reset where `reset` is set. Bytes that the server has sent are not read.
+    pub(crate) fn cut(self, reset: bool) {
+        // The calls fail on a broken connection, which is cut already.
+        if reset {
+            let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        } else {
+            let _ = self.stream.shutdown(std::net::Shutdown::Both);
+        }
     }
 }
 

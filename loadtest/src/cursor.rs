@@ -29,6 +29,36 @@ pub(crate) struct Cursor {
     pub(crate) latency: LatencySum,
     /// Whether the latency of at least one of them was measured exactly.
     pub(crate) sampled: bool,
+    /// Lines of the room before the member's current stay; 0 for a stay from the start.
+    pub(crate) base: u64,
+    /// The state of a member that has come back, until its position is known.
+    pub(crate) unlocated: Option<Box<Unlocated>>,
+    /// The lines and notices that a leaving member still has to receive.
+    pub(crate) owed: Option<Box<Owed>>,
+    /// Whether the connection of a member has ended whose position is not known yet.
+    pub(crate) ended: bool,
+}
+
+/// The bytes that a member has received before its position in the common order is known.
+#[derive(Debug, Default)]
+pub(crate) struct Unlocated {
+    /// All bytes since the notice of its own join.
+    pub(crate) bytes: Vec<u8>,
+    /// The end of each read in these bytes, and its tick.
+    pub(crate) reads: Vec<(usize, Tick)>,
+    /// The length of the frames that have been searched for a line.
+    pub(crate) searched: usize,
+    /// The sender and the sequence number of the first line.
+    pub(crate) first_line: Option<(usize, u32)>,
+}
+
+/// The lines and notices that other members had received when a member started to leave.
+#[derive(Debug)]
+pub(crate) struct Owed {
+    /// For each sender, the number of its lines.
+    pub(crate) lines: Vec<u32>,
+    /// The number of the next notice.
+    pub(crate) notices: usize,
 }
 
 impl Cursor {

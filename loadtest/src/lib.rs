@@ -16,6 +16,9 @@
 //!
 //! `zoo` runs plans beside an `attack`, a child process of bad clients, and judges what the good ones notice of it.
 //!
+//! [`departures`] is the rule by which members leave their rooms during a run and come back: a room locates such a member in
+//! its common order by the join notice that other members receive between two lines.
+//!
 //! A scenario describes a [`plan::Plan`]; the same coordinator and workers run every plan. A line is decoded and checked
 //! when the first member of its room receives it. The bytes of all other members are compared with that member's bytes,
 //! which proves the same order at the cost of a memory comparison. Latency counts from the planned time of each line.
@@ -32,6 +35,7 @@ pub mod compare;
 mod connection;
 pub mod coordinator;
 mod cursor;
+pub mod departures;
 pub mod format;
 pub mod histogram;
 pub mod html_report;
@@ -55,6 +59,7 @@ pub mod protocol;
 pub mod ramp;
 mod random;
 pub mod repeat;
+pub mod return_figures;
 mod room;
 mod room_log;
 pub mod saturation;

@@ -54,6 +54,23 @@ pub struct Counters {
     pub left: u64,
     /// Connections that joined their room.
     pub joined: u64,
+    /// Members that left their room during the run, or whose connection was cut.
+    #[serde(default)]
+    pub departures: u64,
+    /// Members that came back into their room.
+    #[serde(default)]
+    pub returned: u64,
+    /// Connections of members that came back which the server refused, or closed before the member was in its room. The
+    /// member tried again.
+    #[serde(default)]
+    pub connections_refused: u64,
+    /// Join requests of members that came back which the server refused because the name was still taken. The member tried
+    /// again.
+    #[serde(default)]
+    pub names_taken: u64,
+    /// Lines that were not sent because their room had no sender, or a cut was about to happen.
+    #[serde(default)]
+    pub withheld: u64,
     /// Join notices that are expected: each member receives its own notice and those of all later members.
     pub join_notices_expected: u64,
     /// Join notices that arrived: of each two members, only the earlier one may receive the notice of the later one.
@@ -108,7 +125,7 @@ impl Counters {
         self.delivered + self.joined + self.join_notices + self.leave_notices
     }
 
-    fn fields(&mut self) -> [&mut u64; 33] {
+    fn fields(&mut self) -> [&mut u64; 38] {
         [
             &mut self.sent,
             &mut self.unsent,
@@ -128,6 +145,11 @@ impl Counters {
             &mut self.untrue_skips,
             &mut self.left,
             &mut self.joined,
+            &mut self.departures,
+            &mut self.returned,
+            &mut self.connections_refused,
+            &mut self.names_taken,
+            &mut self.withheld,
             &mut self.join_notices_expected,
             &mut self.join_notices,
             &mut self.untrue_notices,
@@ -174,6 +196,15 @@ pub struct Metrics {
     pub latency: Histogram<3>,
     /// Time from the start of connecting to the notice of the connection's own join.
     pub join: Histogram<3>,
+    /// Time from the planned return of a member to the notice of its own join.
+    #[serde(default)]
+    pub return_join: Histogram<3>,
+    /// That time without the generator's own lag.
+    #[serde(default)]
+    pub return_join_without_lag: Histogram<3>,
+    /// Time from a member's leave or cut to the notice of its own join.
+    #[serde(default)]
+    pub absence: Histogram<3>,
     /// Time from a line's planned time to its write to the socket.
     pub send_lag: Histogram<3>,
     /// Time from a line's planned time until the socket had accepted all of it. Longer than the send lag where the server
@@ -276,6 +307,9 @@ impl Metrics {
             counters: _,
             latency: _,
             join: _,
+            return_join: _,
+            return_join_without_lag: _,
+            absence: _,
             send_lag: _,
             write_lag: _,
             receive_lag: _,
@@ -300,6 +334,9 @@ impl Metrics {
         }
         self.latency.add(&other.latency);
         self.join.add(&other.join);
+        self.return_join.add(&other.return_join);
+        self.return_join_without_lag.add(&other.return_join_without_lag);
+        self.absence.add(&other.absence);
         self.send_lag.add(&other.send_lag);
         self.write_lag.add(&other.write_lag);
         self.receive_lag.add(&other.receive_lag);

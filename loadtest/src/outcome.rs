@@ -14,6 +14,7 @@ use crate::machine::Machine;
 use crate::metrics::{Counters, Metrics};
 use crate::plan::{Pacing, Plan, Stop};
 use crate::process;
+use crate::return_figures::ReturnFigures;
 use crate::slowest::SlowFigures;
 use crate::timeline::{LATENCY_BOUNDS_US, TimelineSecond, timeline};
 use crate::worker_pool::HostFigures;
@@ -80,6 +81,9 @@ pub struct Outcome {
     pub join: PhaseFigures,
     /// The phase of leaving.
     pub leave: PhaseFigures,
+    /// The members that left during the run and came back, where the plan lets some leave.
+    #[serde(default)]
+    pub returns: Option<ReturnFigures>,
     /// The figures of the server's process, where its ID is known.
     pub server: Option<ServerFigures>,
     /// The figures of the generator.
@@ -233,6 +237,7 @@ impl Outcome {
             ..Self::default()
         };
         outcome.join.latency_us = run.metrics.join.percentiles();
+        outcome.returns = plan.departures.exist().then(|| ReturnFigures::new(&run.metrics));
         // A process that has ended has no last sample.
         if let Some(samples) = run.server.as_ref().filter(|samples| samples.window_end.at > 0) {
             outcome.server = Some(server_figures(samples, run));
@@ -330,5 +335,7 @@ fn parameters(plan: &Plan) -> Map<String, Value> {
         "connecting": plan.connecting, "sources": plan.sources, "first_room": plan.first_room, "threads": plan.threads, "processes": plan.processes,
         "workers": plan.hosts.addresses,
     });
-    value.as_object().cloned().unwrap_or_default()
+    let mut parameters = value.as_object().cloned().unwrap_or_default();
+    parameters.extend(plan.departures.parameters());
+    parameters
 }

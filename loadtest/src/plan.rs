@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Tick;
 use crate::clock_offset::shift;
 use crate::connection::MAX_PENDING_BYTES;
+use crate::departures::Departures;
 use crate::payload;
 use crate::protocol::ProtocolKind;
 use crate::size_mix::SizeMix;
@@ -88,9 +89,12 @@ pub struct Plan {
     /// The times of an open loop's lines.
     #[serde(default)]
     pub arrivals: Arrivals,
-    /// The seed of random arrivals and sizes.
+    /// The seed of random arrivals, sizes and departures.
     #[serde(default)]
     pub seed: u64,
+    /// The rule by which members leave during the run and come back.
+    #[serde(default)]
+    pub departures: Departures,
     /// The end of sending.
     pub stop: Stop,
     /// Time of sending before the measured window. Its lines are checked like all others.
@@ -205,6 +209,7 @@ impl Plan {
         }
         self.check_length()?;
         self.check_hosts()?;
+        self.check_departures(members)?;
         self.check_pacing()
     }
 
@@ -232,6 +237,18 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    fn check_departures(&self, members: usize) -> Result<(), UsageError> {
+        let protocol = self.protocol.protocol();
+        if self.departures.exist() && !(protocol.announces_joins() && protocol.echoes_to_sender()) {
+            return Err(UsageError(format!(
+                "--protocol {} shows no member where its stay begins: use a scenario in which all members stay",
+                self.protocol
+            )));
+        }
+        let length = if let Stop::After(duration) = self.stop { duration } else { Duration::ZERO };
+        self.departures.check(members, self.senders, length).map_err(UsageError)
     }
 
     fn check_hosts(&self) -> Result<(), UsageError> {
@@ -326,6 +343,7 @@ pub(crate) mod tests {
             pacing,
             arrivals: Arrivals::Fixed,
             seed: 1,
+            departures: Departures::None,
             stop: Stop::Lines(1),
             warmup: Duration::ZERO,
             read_every: Duration::ZERO,

@@ -3,6 +3,7 @@
 use crate::format::{micros, thousands};
 use crate::outcome::{GeneratorFigures, Outcome, ServerFigures};
 use crate::plan::{Pacing, Plan};
+use crate::return_figures::ReturnFigures;
 
 /// The largest share of the window that a worker may compute or wait for a CPU. A busier worker may not have kept up.
 const MAX_BUSY_SHARE: f64 = 0.95;
@@ -95,7 +96,9 @@ fn open_loop_saturation(outcome: &Outcome) -> Option<String> {
     let (latency, without) = (&outcome.latency_us, &outcome.latency_without_lag_us);
     let percentiles =
         [("p50", latency.p50, without.p50), ("p90", latency.p90, without.p90), ("p99", latency.p99, without.p99)];
-    let (name, with, without) = percentiles.into_iter().find(|(_, with, without)| is_own_lag(*with, *without))?;
+    let returns = outcome.returns.iter().map(ReturnFigures::join_percentiles);
+    let own = |(_, with, without): &(&str, u64, u64)| is_own_lag(*with, *without);
+    let (name, with, without) = percentiles.into_iter().find(own).or_else(|| returns.flatten().find(own))?;
     Some(format!(
         "{name} {} is {} without the generator's own lag: lower the rate, or give the generator a CPU",
         micros(with),
@@ -137,6 +140,7 @@ fn remedy(generator: &GeneratorFigures) -> &'static str {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::histogram::Percentiles;
     use crate::plan::tests::plan;
 
     /// Returns an outcome of a generator that computed for a share of the window.
@@ -234,6 +238,21 @@ pub(crate) mod tests {
                 None => assert_eq!(found, None, "{with:?}"),
             }
         }
+    }
+
+    #[test]
+    fn returns_that_consist_of_own_lag_saturate_an_open_loop() {
+        let mut outcome = lagging([300, 400, 500], [300, 400, 500]);
+        let figures = |p99| Percentiles { count: 9, p50: 300, p90: 400, p99, ..Percentiles::default() };
+        outcome.returns = Some(ReturnFigures {
+            join_us: figures(2400),
+            join_without_lag_us: figures(2000),
+            ..ReturnFigures::default()
+        });
+        assert_eq!(saturation(&plan(OPEN), &outcome), None);
+        outcome.returns.as_mut().unwrap().join_without_lag_us = figures(500);
+        let found = saturation(&plan(OPEN), &outcome).unwrap();
+        assert!(found.reason.starts_with("p99 of joining again 2.40 ms is 500 µs without"), "{found:?}");
     }
 
     #[test]

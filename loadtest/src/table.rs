@@ -7,6 +7,7 @@ use crate::histogram::{Percentiles, QuantileValue};
 use crate::limit::Limit;
 use crate::metrics::Counters;
 use crate::outcome::{Outcome, PhaseFigures, ServerFigures, Step};
+use crate::return_figures::ReturnFigures;
 use crate::saturation::is_own_lag;
 use crate::slowest::SlowFigures;
 use crate::test_result::TestResult;
@@ -42,6 +43,9 @@ pub fn render(result: &TestResult) -> String {
     if counters.sent > 0 {
         sending_rows(&mut table, outcome);
     }
+    if let Some(figures) = &outcome.returns {
+        return_rows(&mut table, counters, figures);
+    }
     check_rows(&mut table, counters);
     phase_row(&mut table, "left", &outcome.leave);
     if let Some(figures) = &outcome.server {
@@ -74,6 +78,10 @@ pub fn heading(outcome: &Outcome) -> String {
         ("in_flight", " lines in flight a room"),
         ("size_bytes", " bytes a line"),
         ("duration_seconds", " s"),
+        ("stay_seconds", " s a stay"),
+        ("away_seconds", " s away"),
+        ("every_seconds", " s between cuts"),
+        ("jitter_seconds", " s jitter"),
     ];
     let rest = rest.into_iter().filter_map(|(key, name)| value(key).map(|value| format!("{value}{name}")));
     text.push_str(": ");
@@ -162,6 +170,33 @@ fn latency_rows(table: &mut Table, outcome: &Outcome) {
     table.row("", &format!("{}  without own lag", without.iter().map(text).collect::<Vec<_>>().join("  ")));
     if (0..with.len()).any(is_own) {
         table.row("", "* too much of it is the generator's own lag");
+    }
+}
+
+/// Adds the members that left and came back: how many, and how long joining again took.
+fn return_rows(table: &mut Table, counters: &Counters, figures: &ReturnFigures) {
+    let (left, returned) = (thousands(counters.departures), thousands(counters.returned));
+    let (refused, taken) = (thousands(counters.connections_refused), thousands(counters.names_taken));
+    table.row(
+        "came back",
+        &format!("{returned} of {left} that left; {refused} connections refused, {taken} names still taken"),
+    );
+    if figures.join_us.count > 0 {
+        let text = |took: &Percentiles| {
+            let [p50, p90, p99, max] = [took.p50, took.p90, took.p99, took.max].map(micros);
+            format!("p50 {p50}  p90 {p90}  p99 {p99}  max {max}")
+        };
+        let (join, without) = (text(&figures.join_us), text(&figures.join_without_lag_us));
+        table.row("joined again", &join);
+        table.row("", &format!("{without}  without own lag"));
+        table.row("was away", &text(&figures.away_us));
+    }
+    if counters.withheld > 0 {
+        let lines = thousands(counters.withheld);
+        table.row(
+            "withheld",
+            &format!("{lines} lines that were planned for a room without a sender, or while a cut was due"),
+        );
     }
 }
 

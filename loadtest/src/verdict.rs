@@ -113,7 +113,14 @@ fn good_text(plan: &Plan, outcome: &Outcome) -> String {
         );
     }
     if counters.sent > 0 {
-        return format!("GOOD: {} deliveries, each once and in its room's order", thousands(counters.delivered));
+        let returned = match counters.departures {
+            0 => String::new(),
+            _ => format!("; {} members came back", thousands(counters.returned)),
+        };
+        return format!(
+            "GOOD: {} deliveries, each once and in its room's order{returned}",
+            thousands(counters.delivered)
+        );
     }
     format!("GOOD: {} connections joined and left", thousands(counters.joined))
 }

@@ -210,6 +210,21 @@ fn invalid_plan_is_refused_in_one_line() {
 }
 
 #[test]
+fn impossible_departures_are_refused_in_one_line() {
+    let target = serve(Fault::None).to_string();
+    let refuse = |arguments: &[&str], words: &str| {
+        let output = loadtest(&[arguments, &["--target", &target]].concat());
+        assert_eq!((code(&output), text(&output).as_str()), (2, ""), "{arguments:?}: {}", error(&output));
+        assert!(error(&output).contains(words), "{arguments:?}: {}", error(&output));
+    };
+    refuse(&["churn", "--senders", "10"], "--senders 10 is every member of a room, but senders stay");
+    refuse(&["churn", "--share", "0%"], "--share 0 % is not above 0 % and up to 100 %");
+    refuse(&["churn", "--protocol", "irc"], "--protocol irc shows no member where its stay begins");
+    refuse(&["reconnect", "--every", "1s"], "--every 1s is not longer than --jitter 1s");
+    refuse(&["reconnect", "--jitter", "9s"], "exceeds --duration 10s");
+}
+
+#[test]
 fn too_low_limit_of_open_files_is_reported_with_a_remedy() {
     let target = serve(Fault::None).to_string();
     let command = "ulimit -n 200; exec \"$0\" idle --connections 1000 --rooms 10 --target \"$1\"";
@@ -347,7 +362,8 @@ fn unwritable_file_is_reported_before_the_run() {
 
 #[test]
 fn help_shows_an_example_for_each_scenario() {
-    for scenario in ["steady", "flood", "step", "storm", "idle", "zoo", "limit", "compare", "markdown", "worker"] {
+    let load = ["steady", "flood", "step", "churn", "reconnect", "storm", "idle", "zoo"];
+    for scenario in load.into_iter().chain(["limit", "compare", "markdown", "worker"]) {
         let output = loadtest(&[scenario, "--help"]);
         assert!(text(&output).contains(&format!("Example: loadtest {scenario}")), "{}", text(&output));
     }

@@ -301,6 +301,8 @@ fn results_of_all_scenarios_match_the_schema() {
         (&["steady", "--rate", "0.01/s", "--warmup", "100ms", "--duration", "100ms"], &good),
         (&["flood", "--lines", "5", "--pid", &pid], &good),
         (&[&["step", "--steps", "2", "--until-p99", "1h"], &brief[..]].concat(), &good),
+        (&[&["churn", "--stay", "50ms", "--away", "20ms"], &brief[..]].concat(), &good),
+        (&[&["reconnect", "--jitter", "20ms"], &brief[..]].concat(), &good),
         (&["storm"], &good),
         (&["storm"], &refusing),
         (&["idle", "--duration", "10ms"], &good),
@@ -310,6 +312,40 @@ fn results_of_all_scenarios_match_the_schema() {
             serde_json::from_str(out(&output)).unwrap_or_else(|_| panic!("{arguments:?}: {}", error(&output)));
         assert_eq!(mismatches("result", &result), Vec::<String>::new(), "{arguments:?}: {result:#}");
     }
+}
+
+#[test]
+fn members_that_come_back_are_in_every_form_of_output() {
+    let directory = directory();
+    let target = serve(Fault::None).to_string();
+    let shape = ["--connections", "10", "--rooms", "2", "--rate", "50/s", "--warmup", "0s", "--duration", "1s"];
+    for scenario in [&["churn", "--stay", "100ms", "--away", "50ms"][..], &["reconnect", "--jitter", "100ms"]] {
+        let [result, page, table] = ["a.json", "a.html", "a.csv"].map(|name| path(&directory, name));
+        let files = ["--json", &result, "--report", &page, "--csv", &table, "--fail-if", "returned<1"];
+        let output = run(loadtest(scenario).args(shape).args(files).args(["--target", &target]));
+        assert!([0, 3].contains(&code(&output)), "{}{}", out(&output), error(&output));
+        let value = json(&result);
+        assert_eq!(value["returned"], value["departures"], "{value:#}");
+        assert_eq!(value["returns"]["join_us"]["count"], value["returned"], "{value:#}");
+        assert!(
+            out(&output).contains("  came back     ") && out(&output).contains("  joined again  p50 "),
+            "{output:?}"
+        );
+        let page = fs::read_to_string(page).unwrap();
+        assert!(page.contains("joining again without own lag") && page.contains("members that came back"), "{page}");
+        assert!(fs::read_to_string(table).unwrap().lines().count() >= 2);
+        let bound = ["--fail-if", "returns.join_us.p50<3600s", "--json", "-"];
+        let output = run(loadtest(scenario).args(shape).args(bound).args(["--target", &target]));
+        assert!([3, 4].contains(&code(&output)), "{}{}", out(&output), error(&output));
+    }
+    let repeated = ["churn", "--stay", "100ms", "--repeat", "2", "--target", &target];
+    let output = run(loadtest(&repeated).args(shape));
+    assert!(
+        [0, 3].contains(&code(&output)) && out(&output).contains("return-p99"),
+        "{}{}",
+        out(&output),
+        error(&output)
+    );
 }
 
 #[test]

@@ -51,6 +51,15 @@ fn run_without_fault_is_good() {
 }
 
 #[test]
+fn good_run_names_the_members_that_came_back() {
+    let returned = |run: &mut RunRecord| {
+        (run.metrics.counters.departures, run.metrics.counters.returned) = (3, 3);
+    };
+    let words = "each once and in its room's order; 3 members came back";
+    assert_verdict(&open_plan(), returned, VerdictKind::Good, 0, words);
+}
+
+#[test]
 fn each_fault_of_the_server_is_wrong_and_named() {
     let faults: [(SetFault, &str); 8] = [
         (|found| found.lost = 2, "WRONG: 2 of 200 deliveries lost"),

@@ -29,7 +29,7 @@ enum Kind {
 }
 
 /// The figures in the order of the table's rows.
-pub static FIGURES: [Figure; 17] = [
+pub static FIGURES: [Figure; 19] = [
     rate("deliveries/s"),
     duration("p50"),
     duration("p90"),
@@ -38,6 +38,8 @@ pub static FIGURES: [Figure; 17] = [
     duration("max"),
     rate("joins/s"),
     duration("join-p99"),
+    duration("return-p50"),
+    duration("return-p99"),
     cost("join-cpu", render_seconds),
     cost("ns/delivery", si),
     cost("server-cores", si),

@@ -82,13 +82,18 @@ fn latency_section(outcome: &Outcome) -> String {
     if outcome.counters.sent == 0 || outcome.ended_in_warmup.is_some() {
         return String::new();
     }
-    let rows = [
+    let mut rows = vec![
         ("latency", &outcome.latency_us),
         ("latency without own lag", &outcome.latency_without_lag_us),
         ("send lag of the generator", &outcome.send_lag_us),
         ("receive lag of the generator", &outcome.receive_lag_us),
         ("time until the socket had the line", &outcome.write_lag_us),
     ];
+    if let Some(returns) = &outcome.returns {
+        rows.push(("joining again", &returns.join_us));
+        rows.push(("joining again without own lag", &returns.join_without_lag_us));
+        rows.push(("absence", &returns.away_us));
+    }
     format!("<h2>Latency and own lag</h2>\n{}", percentile_table(&rows))
 }
 

@@ -10,7 +10,7 @@ use super::document::RESULT_SCHEMA;
 use crate::histogram::Quantile;
 
 /// The figures that have a short name, which tables show and options take, and their paths.
-const SHORT_NAMES: [(&str, &str); 20] = [
+const SHORT_NAMES: [(&str, &str); 22] = [
     ("min", "latency_us.min"),
     ("mean", "latency_us.mean"),
     ("p50", "latency_us.p50"),
@@ -23,6 +23,8 @@ const SHORT_NAMES: [(&str, &str); 20] = [
     ("deliveries/s", "deliveries_per_second"),
     ("joins/s", "join.per_second"),
     ("join-p99", "join.latency_us.p99"),
+    ("return-p50", "returns.join_us.p50"),
+    ("return-p99", "returns.join_us.p99"),
     ("join-cpu", "join.server_cpu_seconds"),
     ("ns/delivery", "server.cpu_ns_per_delivery"),
     ("server-cores", "server.cpu_share"),

@@ -31,6 +31,10 @@ impl Protocol for Line {
         true
     }
 
+    fn is_name_taken(&self, refusal: &str) -> bool {
+        refusal.starts_with("the name ") && refusal.contains(" is taken in ")
+    }
+
     fn server_greets(&self) -> bool {
         true
     }
@@ -82,5 +86,13 @@ mod tests {
         ];
         assert_decodes(&Line, &cases);
         assert_eq!(Line.decode(b"u1: half"), None);
+    }
+
+    #[test]
+    fn refusal_of_a_taken_name_is_told_apart() {
+        assert!(
+            Line.is_name_taken("the name u1 is taken in r1: connect again and choose another, for example: JOIN r1 u2")
+        );
+        assert!(!Line.is_name_taken("the server is full"));
     }
 }

@@ -105,6 +105,11 @@ pub trait Protocol: Send + Sync {
     /// Returns whether the server announces each join to every member, the new one included.
     fn announces_joins(&self) -> bool;
 
+    /// Returns whether a refusal says that another connection in the room has the client's name.
+    fn is_name_taken(&self, _refusal: &str) -> bool {
+        false
+    }
+
     /// Returns whether the server sends the first bytes.
     fn server_greets(&self) -> bool;
 }

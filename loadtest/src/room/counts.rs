@@ -35,13 +35,16 @@ impl Room {
     /// Returns whether every line has arrived at every member that has not left.
     pub(crate) fn is_complete(&self) -> bool {
         (0..self.cursors.len()).all(|member| self.expected_deliveries(member) == self.cursors[member].delivered)
+            && self.returns_are_complete()
     }
 
     /// Returns the number of deliveries that a member should have received when all have arrived.
     fn expected_deliveries(&self, member: usize) -> u64 {
         match self.cursors[member].state {
             MemberState::Left | MemberState::Joining => self.cursors[member].delivered,
-            MemberState::Joined if self.protocol.echoes_to_sender() => self.lines_sent(),
+            MemberState::Joined if self.protocol.echoes_to_sender() => {
+                self.lines_sent().saturating_sub(self.cursors[member].base)
+            }
             MemberState::Joined => self.lines_sent() - u64::from(self.sent.get(member).copied().unwrap_or(0)),
         }
     }
@@ -50,6 +53,7 @@ impl Room {
     /// Missing deliveries are lost, except in a run that stopped early: then they may have been in transit.
     pub(crate) fn add_final_counts(&mut self, stopped_early: bool, metrics: &mut Metrics) {
         metrics.counters.sent += self.lines_sent();
+        let lost_notices = self.finish_departures(stopped_early, metrics);
         self.add_notice_counts(metrics);
         let mut untrue_skips = 0;
         for (member, cursor) in self.cursors.iter().enumerate() {
@@ -62,7 +66,7 @@ impl Room {
             }
         }
         // A server may announce join notices as skipped, too.
-        metrics.counters.untrue_skips += untrue_skips.saturating_sub(self.missing_join_notices());
+        metrics.counters.untrue_skips += untrue_skips.saturating_sub(self.missing_join_notices() + lost_notices);
         self.add_latencies(metrics);
     }
 

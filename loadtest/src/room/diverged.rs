@@ -78,7 +78,7 @@ impl Room {
             if !self.all_members_wait() {
                 return;
             }
-            let present = |cursor: &Cursor| cursor.state != MemberState::Left;
+            let present = |cursor: &Cursor| cursor.state != MemberState::Left && cursor.unlocated.is_none();
             let Some(first) = self.cursors.iter().position(present) else { return };
             self.skip_gap(first);
         }
@@ -185,7 +185,7 @@ impl Room {
 
     /// Returns whether every present member waits at the end of the log.
     fn all_members_wait(&self) -> bool {
-        let present = self.cursors.len() - self.left_members;
+        let present = self.cursors.len() - self.outside_members;
         present > 0 && self.placement.waiting_at == self.log.lines() && self.placement.waiting == present
     }
 }

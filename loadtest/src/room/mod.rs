@@ -15,14 +15,18 @@ use crate::size_mix::SizeMix;
 mod counts;
 mod diverged;
 mod membership;
+mod notice_log;
 mod order;
 mod receiver;
+mod returning;
 mod sample;
 mod send_times;
+mod stays;
 
 pub(crate) use counts::LeaveStep;
 use diverged::Placement;
 use membership::Membership;
+use returning::Returns;
 use send_times::SendTimes;
 
 /// A room: its members' positions, its common order and its lines in flight.
@@ -71,10 +75,14 @@ pub(crate) struct Room {
     diverged_members: usize,
     /// The state of finding positions for the lines of these members.
     placement: Placement,
-    /// Members whose connections have ended.
-    left_members: usize,
+    /// Members without a position in the order: their connections have ended, or they have come back and their position is
+    /// not known yet.
+    outside_members: usize,
     /// The joins and leaves, and what the members were told of them.
     membership: Membership,
+    /// The members that leave and come back, and what the members were told of them, while lines are sent; `None` where all
+    /// members stay.
+    returns: Option<Box<Returns>>,
 }
 
 /// The content of received bytes, apart from lines.
@@ -88,6 +96,8 @@ pub(crate) struct Received {
     pub(crate) reply: Vec<u8>,
     /// The first fault of the server.
     pub(crate) fault: Option<ServerFault>,
+    /// The server has refused the connection because the name of its member is still taken.
+    pub(crate) name_taken: bool,
 }
 
 /// A fault of the server.
@@ -97,6 +107,8 @@ pub(crate) enum ServerFault {
     Refused(String),
     /// The server sent bytes that are no message of the protocol.
     UnknownFrame(String),
+    /// The server sent a member that came back many lines that it sent no other member of this room.
+    AheadOfRoom(u32),
 }
 
 /// The parameters of a room.
@@ -147,8 +159,9 @@ impl Room {
             floor_outdated: false,
             diverged_members: 0,
             placement: Placement::default(),
-            left_members: 0,
+            outside_members: 0,
             membership: Membership::new(members),
+            returns: None,
         };
         if !room.protocol.echoes_to_sender() {
             // A sender that receives no echo cannot know the order around its own lines. It counts as diverged from the
@@ -239,9 +252,13 @@ impl Room {
         self.discard_pending(member);
         let cursor = &mut self.cursors[member];
         let inside = cursor.state == MemberState::Joined;
-        self.left_members += usize::from(cursor.state != MemberState::Left);
+        self.outside_members += usize::from(cursor.state != MemberState::Left && cursor.unlocated.is_none());
         cursor.state = MemberState::Left;
         cursor.partial = Vec::new();
+        cursor.unlocated = None;
+        if let Some(returns) = &mut self.returns {
+            returns.stays.start_leave(member);
+        }
         self.membership.mark_left(member);
         // No line is sent once the first member is leaving.
         if !self.membership.is_leaving(member) {

@@ -92,6 +92,12 @@ impl Room {
     pub(super) fn receive_line(&mut self, member: usize, line: &ReceivedLine<'_>, now: Tick, metrics: &mut Metrics) {
         let raw = line.raw;
         let cursor = &self.cursors[member];
+        if cursor.unlocated.is_some() {
+            // The first message of a stay is the notice of the member's own join.
+            metrics.counters.misordered_room += 1;
+            metrics.counters.misordered += 1;
+            return;
+        }
         let (at, expected, diverged) = (cursor.at, cursor.line, cursor.divergence.is_some());
         if !diverged
             && let Some(entry) = self.log.entry(expected)
@@ -150,10 +156,11 @@ impl Room {
         self.skip_own_lines(sender);
         self.update_floor(sender, before);
         self.note_waiting(sender);
+        self.locate_first_lines(sender, sequence);
     }
 
     /// Returns the sequence number that a member at a line of the log expects next from each sender.
-    fn expected_sequences(&self, line: usize) -> Vec<u32> {
+    pub(super) fn expected_sequences(&self, line: usize) -> Vec<u32> {
         let mut next = self.logged.clone();
         let mut known = vec![false; next.len()];
         for entry in self.log.entries_from(line) {

@@ -1,8 +1,10 @@
 //! Received bytes: compared with the log, and decoded where they differ from it or extend it.
 
+use super::notice_log::{Notice, NoticeKind};
 use super::order::ReceivedLine;
 use super::{Received, Room, ServerFault};
 use crate::clock::Tick;
+use crate::cursor::MemberState;
 use crate::format::escape_start;
 use crate::metrics::Metrics;
 use crate::protocol::Frame;
@@ -11,22 +13,39 @@ impl Room {
     /// Processes bytes that a member received.
     pub(crate) fn receive(&mut self, member: usize, chunk: &[u8], now: Tick, metrics: &mut Metrics) -> Received {
         let mut received = Received::default();
+        self.receive_bytes(member, chunk, now, metrics, &mut received);
+        if self.returns.is_some() {
+            self.receive_located(metrics, &mut received);
+        }
+        received
+    }
+
+    /// Compares bytes with the log, and decodes those that differ from it.
+    pub(super) fn receive_bytes(
+        &mut self,
+        member: usize,
+        chunk: &[u8],
+        now: Tick,
+        metrics: &mut Metrics,
+        received: &mut Received,
+    ) {
         let cursor = &mut self.cursors[member];
-        if !cursor.partial.is_empty() || cursor.divergence.is_some() {
-            let mut bytes = std::mem::take(&mut cursor.partial);
+        if !cursor.partial.is_empty() || cursor.divergence.is_some() || cursor.unlocated.is_some() {
+            if self.is_held(member) {
+                return self.hold(member, chunk, now, received);
+            }
+            let mut bytes = std::mem::take(&mut self.cursors[member].partial);
             bytes.extend_from_slice(chunk);
-            self.decode_frames(member, &bytes, now, metrics, &mut received);
-            return received;
+            return self.decode_frames(member, &bytes, now, metrics, received);
         }
         let from = cursor.at;
         let same = self.log.matching_prefix(from, chunk);
         self.advance(member, from + same, now, metrics);
         if same == chunk.len() {
-            return received;
+            return;
         }
         if from + same == self.log.end() {
-            self.decode_frames(member, &chunk[same..], now, metrics, &mut received);
-            return received;
+            return self.decode_frames(member, &chunk[same..], now, metrics, received);
         }
         // Bytes within a line differ from the log: decoding restarts at the start of that line.
         let cursor = &mut self.cursors[member];
@@ -34,8 +53,7 @@ impl Room {
         let mut bytes = self.log.slice(start, from + same).to_vec();
         cursor.at = start;
         bytes.extend_from_slice(&chunk[same..]);
-        self.decode_frames(member, &bytes, now, metrics, &mut received);
-        received
+        self.decode_frames(member, &bytes, now, metrics, received);
     }
 
     /// Decodes frame by frame, and keeps an unfinished frame for the next bytes.
@@ -57,6 +75,9 @@ impl Room {
             } else {
                 self.handle_frame(member, &frame, metrics, received);
             }
+            if self.is_held(member) {
+                return self.hold(member, &bytes[at..], now, received);
+            }
         }
         self.cursors[member].partial = bytes[at..].to_vec();
     }
@@ -64,6 +85,9 @@ impl Room {
     /// Records a join notice. Returns whether it announces the receiving member itself.
     fn on_join_notice(&mut self, member: usize, name: &[u8], metrics: &mut Metrics) -> bool {
         let subject = self.member_named(name);
+        if let Some(subject) = subject.filter(|_| self.returns.is_some()) {
+            return self.on_notice(member, Notice { kind: NoticeKind::Join, subject }, metrics);
+        }
         let Some(subject) = subject.filter(|subject| self.membership.on_join_notice(member, *subject)) else {
             metrics.counters.untrue_notices += 1;
             return false;
@@ -75,8 +99,17 @@ impl Room {
     /// Records a leave notice.
     fn on_leave_notice(&mut self, member: usize, name: &[u8], metrics: &mut Metrics) {
         let subject = self.member_named(name);
+        if let Some(subject) = subject.filter(|_| self.returns.is_some()) {
+            self.on_notice(member, Notice { kind: NoticeKind::Leave, subject }, metrics);
+            return;
+        }
         let valid = subject.is_some_and(|subject| self.membership.on_leave_notice(member, subject));
         *(if valid { &mut metrics.counters.leave_notices } else { &mut metrics.counters.untrue_notices }) += 1;
+    }
+
+    /// Returns whether a member has left, and is connecting again.
+    fn is_returning(&self, member: usize) -> bool {
+        self.cursors[member].unlocated.is_some() && self.cursors[member].state == MemberState::Joining
     }
 
     /// Returns the member with a name.
@@ -92,7 +125,9 @@ impl Room {
         match frame {
             Frame::Ready => {
                 received.ready = true;
-                self.membership.on_join_request(member);
+                if self.returns.is_none() {
+                    self.membership.on_join_request(member);
+                }
             }
             Frame::Entered => received.entered |= self.mark_joined(member),
             Frame::Joined(name) => received.entered |= self.on_join_notice(member, name, metrics),
@@ -105,7 +140,8 @@ impl Room {
             }
             Frame::Ping(token) => self.protocol.encode_pong(token, &mut received.reply),
             Frame::Error(words) => {
-                metrics.counters.errors += 1;
+                // A member that comes back tries again.
+                metrics.counters.errors += u64::from(!self.is_returning(member));
                 if *words == b"ERROR" {
                     // The next line gives the reason. It may arrive with later bytes.
                     self.cursors[member].refusal_pending = true;
@@ -115,6 +151,7 @@ impl Room {
             }
             Frame::Unknown(words) => {
                 let words = text(words);
+                received.name_taken |= self.is_returning(member) && self.protocol.is_name_taken(&words);
                 received.fault.get_or_insert(if self.take_unexplained_refusal(member) {
                     ServerFault::Refused(format!("ERROR: {words}"))
                 } else {

@@ -22,7 +22,7 @@ pub(super) fn room(members: usize, kind: ProtocolKind) -> Room {
 }
 
 /// Sends `count` lines in turn. Returns the bytes that the server makes of each.
-fn send_lines(room: &mut Room, count: usize) -> Vec<Vec<u8>> {
+pub(super) fn send_lines(room: &mut Room, count: usize) -> Vec<Vec<u8>> {
     let mut text = Vec::new();
     let line = |room: &mut Room, text: &mut Vec<u8>| {
         let sender = room.next_line(1000, 1000, text).unwrap();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::args::CommonArgs;
+use crate::departures::Departures;
 use crate::plan::{Arrivals, Pacing, Plan, Stop};
 use crate::size_mix::SizeMix;
 
@@ -61,6 +62,7 @@ impl RoomArgs {
             pacing: Pacing::Quiet,
             arrivals: Arrivals::Fixed,
             seed: 1,
+            departures: Departures::None,
             stop: Stop::Lines(0),
             warmup: Duration::ZERO,
             read_every: Duration::ZERO,

@@ -9,21 +9,27 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::args::CommonArgs;
 use crate::plan::UsageError;
 
+mod churn;
 mod compare;
 mod flood;
 mod honoured;
 mod idle;
 mod load;
+mod rate;
+mod reconnect;
 mod repeat;
 mod steady;
 mod step;
 mod storm;
 mod zoo;
 
+pub use churn::ChurnArgs;
 pub use compare::{CompareArgs, DEFAULT_SEED, Percentage, WorseningArgs};
 pub use flood::FloodArgs;
 pub use idle::IdleArgs;
 pub use load::{LineCountArgs, RoomArgs, SendArgs};
+pub use rate::RateArgs;
+pub use reconnect::ReconnectArgs;
 pub use repeat::{MakePlan, RepeatArgs, Repetition};
 pub use steady::SteadyArgs;
 pub use step::{Raise, StepArgs};
@@ -78,6 +84,10 @@ pub enum Scenario {
     Step(StepArgs),
     /// Join all connections at once, then leave with all but two of each room at once
     Storm(StormArgs),
+    /// Send at a fixed rate while members come and go
+    Churn(ChurnArgs),
+    /// Send at a fixed rate, cut all connections at once, and measure how they come back
+    Reconnect(ReconnectArgs),
     /// Open quiet connections, and measure the memory of each
     Idle(IdleArgs),
     /// Attack a server with bad clients, and measure what good ones notice
@@ -106,6 +116,8 @@ impl Scenario {
             Self::Steady(args) => args.repetition(),
             Self::Flood(args) => args.repetition(),
             Self::Storm(args) => args.repetition(),
+            Self::Churn(args) => args.repetition(),
+            Self::Reconnect(args) => args.repetition(),
             Self::Idle(args) => args.repetition(),
             _ => return None,
         };

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use clap::Args;
 
 use super::load::{LineCountArgs, RoomArgs, SendArgs};
+use super::rate::RateArgs;
 use super::repeat::{RepeatArgs, Repetition};
-use crate::args::{CommonArgs, Rate};
-use crate::plan::{Arrivals, Pacing, Plan};
+use crate::args::CommonArgs;
+use crate::plan::Plan;
 
 /// Open loop: each line has a planned time, and its latency counts from that time even when a slow server delays it.
 #[derive(Args, Clone, Debug)]
@@ -22,15 +23,9 @@ pub struct SteadyArgs {
     /// The number of lines, where one is given.
     #[command(flatten)]
     pub line_count: LineCountArgs,
-    /// Rate of lines in each room: 5/s, 0.5/s, 300/m
-    #[arg(long, default_value = "5/s", value_name = "RATE")]
-    pub rate: Rate,
-    /// Rate of lines in all rooms together, instead of --rate
-    #[arg(long, value_name = "RATE", conflicts_with = "rate")]
-    pub total_rate: Option<Rate>,
-    /// Times of the lines
-    #[arg(long, value_enum, default_value_t)]
-    pub arrivals: Arrivals,
+    /// The rate of the lines.
+    #[command(flatten)]
+    pub rate: RateArgs,
     /// The repetition, and the other server.
     #[command(flatten)]
     pub repeat: RepeatArgs,
@@ -47,13 +42,6 @@ impl SteadyArgs {
     #[must_use]
     pub fn plan(&self, common: &CommonArgs, target: SocketAddr) -> Plan {
         let plan = self.line_count.apply(self.sending.apply(self.rooms.plan(common, target)));
-        let millilines_per_second = self.rate_per_room().millilines_per_second;
-        Plan { pacing: Pacing::Open { millilines_per_second }, arrivals: self.arrivals, ..plan }
-    }
-
-    /// Returns the rate of each room.
-    #[must_use]
-    pub fn rate_per_room(&self) -> Rate {
-        self.total_rate.map_or(self.rate, |total| total.per_room(self.rooms.rooms))
+        self.rate.apply(plan, self.rooms.rooms)
     }
 }

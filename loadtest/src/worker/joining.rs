@@ -33,9 +33,15 @@ impl Worker<'_> {
         }
     }
 
-    fn open(&mut self, index: usize) -> io::Result<()> {
+    /// Returns the room of a connection, and its index among the room's members.
+    pub(super) fn position(&self, index: usize) -> (usize, usize) {
         let room = self.rooms.partition_point(|room| room.connections.end <= index);
-        let member = index - self.rooms[room].connections.start;
+        (room, index - self.rooms[room].connections.start)
+    }
+
+    /// Starts to connect.
+    pub(super) fn open(&mut self, index: usize) -> io::Result<()> {
+        let (room, member) = self.position(index);
         let plan = &self.share.plan;
         let number = plan.first_connection(self.share.rooms.start) + index;
         let from = source_address(plan.target, number, plan.sources);
@@ -47,8 +53,21 @@ impl Worker<'_> {
         Ok(())
     }
 
+    /// Lets a member that comes back try again, and ends the run for any other one. While all members leave, a connection that
+    /// was not established counts as closed.
+    pub(super) fn handle_connect_error(&mut self, index: usize, error: &io::Error) {
+        if !self.is_returning(index) {
+            self.fail_connect(error);
+        } else if self.phase == Phase::Leaving {
+            self.connections[index] = None;
+            self.ended += 1;
+        } else {
+            self.retry_return(index);
+        }
+    }
+
     /// Ends the run because the server does not accept a connection.
-    pub(super) fn fail_connect(&mut self, error: &io::Error) {
+    fn fail_connect(&mut self, error: &io::Error) {
         let (target, joined) = (self.share.plan.target, self.report.metrics.counters.joined);
         self.fail(format!("cannot connect to {target} after {joined} connections: {error}"));
     }
@@ -62,21 +81,40 @@ impl Worker<'_> {
         connection.flush();
     }
 
+    /// Sends the join request of the protocol.
+    pub(super) fn send_join(&mut self, index: usize) {
+        let Some(connection) = self.connections[index].as_mut() else { return };
+        let room = &self.rooms[connection.room];
+        let name = room.member_name(connection.member);
+        self.share.plan.protocol.protocol().encode_join(&name, &room.name, connection.pending.buffer());
+        connection.flush();
+    }
+
     /// Reacts to received frames: sends join and reply bytes, counts a join, and handles a fault.
     pub(super) fn handle_received(&mut self, index: usize, received: &Received, now: Tick) {
         if !(received.ready || received.entered || received.fault.is_some() || !received.reply.is_empty()) {
             return;
         }
         let Some(connection) = self.connections[index].as_mut() else { return };
-        if received.ready {
-            let room = &self.rooms[connection.room];
-            let name = room.member_name(connection.member);
-            self.share.plan.protocol.protocol().encode_join(&name, &room.name, connection.pending.buffer());
-        }
+        let (room, member, started) = (connection.room, connection.member, connection.started);
         connection.pending.buffer().extend_from_slice(&received.reply);
         connection.flush();
-        if received.entered {
-            self.report.metrics.join.record(now.saturating_sub(connection.started), 1);
+        if received.name_taken {
+            self.note_taken_name(index);
+        }
+        if received.ready {
+            if self.rooms[room].request_join(member) {
+                self.send_join(index);
+            } else {
+                self.note_waiting_join(index);
+            }
+        }
+        if received.entered && self.is_returning(index) {
+            let read_lag = self.poll_times.receive_lag(now).min(now.saturating_sub(started));
+            self.finish_absence(index, now, read_lag);
+            self.send_waiting_joins(room);
+        } else if received.entered {
+            self.report.metrics.join.record(now.saturating_sub(started), 1);
             self.report.metrics.counters.joined += 1;
             self.report.joining.1 = now;
             self.joining = self.joining.saturating_sub(1);
@@ -95,6 +133,9 @@ impl Worker<'_> {
         match fault {
             ServerFault::UnknownFrame(words) if self.phase != Phase::Leaving => {
                 self.fail(format!("{target} does not speak --protocol {protocol}: it sent `{words}`"));
+            }
+            ServerFault::AheadOfRoom(room) => {
+                self.fail(format!("{target} sent a member of room {room} many lines that it sent no other member"));
             }
             ServerFault::Refused(words) if self.phase == Phase::Joining => {
                 let refusal = protocol.describe_refusal(words);

@@ -13,6 +13,8 @@ impl Worker<'_> {
         self.enter(Phase::Leaving);
         self.report.leaving = (now(), now());
         self.finish_counters();
+        // Members that are absent after an early end have no connection to close.
+        self.ended = self.opened - self.connections.iter().flatten().count();
         self.start_leave_step(if as_planned { LeaveStep::One } else { LeaveStep::Rest });
     }
 

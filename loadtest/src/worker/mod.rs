@@ -17,10 +17,12 @@ use crate::room::{LeaveStep, Room, RoomConfig};
 use crate::thread_usage::UsageMeter;
 use poll_times::{PollTimes, Stopped};
 
+mod absences;
 mod joining;
 mod leaving;
 mod poll_times;
 mod reading;
+mod returning;
 mod sampling;
 mod schedule;
 mod sending;
@@ -106,6 +108,8 @@ pub(crate) struct Worker<'a> {
     unread: Vec<usize>,
     /// The state of sending.
     sending: sending::SendState,
+    /// The members that have left while lines are sent.
+    absences: absences::Absences,
     /// The current step of leaving.
     leave_step: LeaveStep,
     /// Rooms that have received a line since their window was last filled.
@@ -181,6 +185,7 @@ impl<'a> Worker<'a> {
             poll_times: PollTimes::default(),
             unread: Vec::new(),
             sending: sending::SendState::default(),
+            absences: absences::Absences::default(),
             leave_step: LeaveStep::default(),
             ready_rooms: Vec::new(),
             send_event,
@@ -249,8 +254,7 @@ impl<'a> Worker<'a> {
     fn advance_phase(&mut self) {
         match self.phase {
             Phase::Joining => self.open_connections(),
-            Phase::Sending => self.send_due_lines(),
-            Phase::Draining => self.check_drained(),
+            Phase::Sending | Phase::Draining => self.advance_sending(),
             Phase::Leaving => self.check_left(),
             Phase::Idle | Phase::Done => {}
         }
@@ -259,6 +263,17 @@ impl<'a> Worker<'a> {
             self.last_progress_event = now;
             let sent = self.rooms.iter().map(Room::lines_sent).sum();
             (self.send_event)(Event::Progress(WorkerProgress::new(&self.report.metrics, sent, now)));
+        }
+    }
+
+    /// Takes the steps of members that leave and come back, then sends lines or waits for the last deliveries.
+    fn advance_sending(&mut self) {
+        self.advance_departures();
+        match self.phase {
+            Phase::Sending => self.send_due_lines(),
+            Phase::Draining => self.check_drained(),
+            // A member that did not come back has ended the run.
+            _ => {}
         }
     }
 
@@ -285,6 +300,7 @@ impl<'a> Worker<'a> {
     /// poll overslept: a server that makes each turn long must not hold a phase for ever.
     fn extend_patience(&mut self, stop: Stopped) {
         self.last_progress += stop.overslept + stop.long_turn;
+        self.absences.stopped += stop.overslept + stop.long_turn;
         self.phase_start += stop.overslept;
     }
 

@@ -55,7 +55,7 @@ impl Worker<'_> {
             match connection.check_connected() {
                 Ok(true) => self.send_opening(index),
                 Ok(false) => return,
-                Err(error) => return self.fail_connect(&error),
+                Err(error) => return self.handle_connect_error(index, &error),
             }
         } else if writable {
             connection.flush_writable();
@@ -114,8 +114,11 @@ impl Worker<'_> {
     /// Records the close of a connection.
     fn handle_close(&mut self, index: usize) {
         let Some(mut connection) = self.connections[index].take() else { return };
-        self.ended += 1;
         self.retract_lines(&mut connection);
+        if self.handle_absent_close(index, &connection) {
+            return;
+        }
+        self.ended += 1;
         if self.rooms[connection.room].take_unexplained_refusal(connection.member) {
             self.handle_fault(&ServerFault::Refused("ERROR".into()));
         }

@@ -49,6 +49,7 @@ impl Worker<'_> {
         self.enter(Phase::Sending);
         self.last_progress = start;
         self.next_rotation = start + SAMPLE_INTERVAL;
+        self.start_departures(start);
         if let Err(error) = self.move_deferred_to_own_poll() {
             self.fail(format!("cannot poll: {error}"));
         }
@@ -104,6 +105,7 @@ impl Worker<'_> {
     }
 
     fn wake_at(&mut self, tick: Tick) {
+        let tick = if self.share.plan.departures.exist() { self.absences.next_tick(now()).min(tick) } else { tick };
         let next = match self.share.plan.pacing {
             Pacing::Open { .. } if self.sending.start <= now() => self.sending.schedule.next().planned.min(tick),
             _ => tick,
@@ -120,6 +122,7 @@ impl Worker<'_> {
     /// Sends the lines of an open loop that are planned until `due`, as many as one turn allows. Returns whether all lines have been sent.
     fn send_scheduled(&mut self, due: Tick) -> bool {
         self.sending.behind = false;
+        let cut_is_due = self.absences.cut_is_due(due);
         for _ in 0..LINES_PER_TURN {
             let PlannedLine { number, planned, room } = self.sending.schedule.next();
             let enough = match self.share.plan.stop {
@@ -133,8 +136,9 @@ impl Worker<'_> {
                 return false;
             }
             self.sending.schedule.advance();
-            if let Some(sender) = self.queue_line(room, planned, now()) {
-                self.flush_sender(sender, planned, 1);
+            match if cut_is_due { None } else { self.queue_line(room, planned, now()) } {
+                Some(sender) => self.flush_sender(sender, planned, 1),
+                None => self.report.metrics.counters.withheld += 1,
             }
         }
         self.sending.behind = true;
@@ -212,7 +216,11 @@ impl Worker<'_> {
         }
         self.sending.next_drain_check = now + SECOND / 100;
         let written = self.connections.iter().flatten().all(|connection| connection.pending.is_empty());
-        if (written && self.rooms.iter().all(crate::room::Room::is_complete)) || self.timed_out() {
+        let is_complete = written && self.absences.are_over() && self.rooms.iter().all(crate::room::Room::is_complete);
+        if is_complete || self.timed_out() {
+            if !self.absences.are_over() {
+                return self.fail(self.describe_absence());
+            }
             self.retract_unwritten_lines();
             if self.report.metrics.window.1 == Tick::MAX {
                 // A line that was planned has been sent, but perhaps none has arrived.

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test program uses only a part")]
 #![allow(clippy::unwrap_used, reason = "a test stops at the first error")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use loadtest::clock::SECOND;
 use loadtest::coordinator::{self, RunRecord};
+use loadtest::departures::Departures;
 use loadtest::message::ThreadUsage;
 use loadtest::metrics::LineTimes;
 use loadtest::plan::{Arrivals, Pacing, Plan, Stop};
@@ -100,6 +101,18 @@ pub(crate) enum Fault {
     Keepalive(u64),
     /// The server answers no join, and all connections receive a notice 50 times a second.
     JoinsUnanswered,
+    /// The first member of a room is told twice of the first return of another one.
+    ReturnTwice,
+    /// The first member of a room is not told of the first return of another one.
+    LoseReturn,
+    /// The first member of a room is not told of the first leave.
+    LoseLeave,
+    /// The first member that comes back into a room receives the last line from before its join.
+    ReturnShowsLine,
+    /// The first return of each member is refused because its name is still taken.
+    NameTaken,
+    /// Every return is refused.
+    RefuseReturns,
 }
 
 impl Fault {
@@ -122,7 +135,11 @@ impl Fault {
             | Self::Keepalive(_)
             | Self::JoinsUnanswered
             | Self::LoseLeaves
+            | Self::LoseLeave
+            | Self::LoseReturn
             | Self::ReverseJoins => SHORT_PATIENCE,
+            // The patience passes once, and no correct return is awaited.
+            Self::RefuseReturns => Duration::from_secs(2),
             // No byte ever comes, so any patience has the same result.
             Self::Silent => Duration::from_millis(100),
             _ => LONG_PATIENCE,
@@ -220,6 +237,7 @@ fn read_lines(number: usize, stream: TcpStream, event_sender: &Sender<ServerEven
 fn run_server(events: &Receiver<ServerEvent>, fault: Fault, victim: usize) {
     let mut members: BTreeMap<usize, Member> = BTreeMap::new();
     let mut lines: BTreeMap<String, u64> = BTreeMap::new();
+    let mut history = RoomHistory::default();
     let mut kept = Vec::new();
     for event in events {
         match event {
@@ -234,12 +252,13 @@ fn run_server(events: &Receiver<ServerEvent>, fault: Fault, victim: usize) {
                 members.insert(number, member);
             }
             ServerEvent::Line(number, line) => match members.get(&number).and_then(|member| member.room.clone()) {
-                None => join(&mut members, number, &line, fault),
+                None => join(&mut members, number, &line, fault, &mut history),
                 Some(room) => {
                     let count = lines.entry(room.clone()).or_default();
                     *count += 1;
                     let line = format!("{}: {line}\n", members[&number].name);
                     broadcast(&mut members, &room, &line, *count, (fault, victim));
+                    history.last_lines.insert(room, line);
                 }
             },
             ServerEvent::Tick => {
@@ -265,24 +284,63 @@ fn run_server(events: &Receiver<ServerEvent>, fault: Fault, victim: usize) {
                     Fault::LeaveTwice => format!("{} has left\n", member.name).repeat(2),
                     _ => format!("{} has left\n", member.name),
                 };
-                broadcast(&mut members, &room, &line, 0, (Fault::None, 0));
+                let is_first = fault == Fault::LoseLeave && history.affected.insert(room.clone());
+                let fault = if is_first { Fault::LoseForOne(0) } else { Fault::None };
+                broadcast(&mut members, &room, &line, 0, (fault, 0));
             }
         }
     }
 }
 
-fn join(members: &mut BTreeMap<usize, Member>, number: usize, line: &str, fault: Fault) {
+/// What the server knows of the past of its rooms.
+#[derive(Default)]
+struct RoomHistory {
+    /// The join requests of members that have joined once.
+    joins: BTreeSet<String>,
+    /// The join requests that were refused because of a taken name.
+    refused: BTreeSet<String>,
+    /// The rooms in which a fault that occurs once has occurred.
+    affected: BTreeSet<String>,
+    /// The last line of each room.
+    last_lines: BTreeMap<String, String>,
+}
+
+impl RoomHistory {
+    /// Returns the fault that affects the return of a member.
+    fn fault_of_return(&mut self, fault: Fault, line: &str) -> Fault {
+        if self.joins.insert(line.to_owned()) {
+            return Fault::None;
+        }
+        let room = line.split(' ').nth(1).unwrap_or_default();
+        let occurs = match fault {
+            Fault::NameTaken => self.refused.insert(line.to_owned()),
+            Fault::RefuseReturns => true,
+            Fault::ReturnTwice | Fault::LoseReturn => self.affected.insert(room.to_owned()),
+            Fault::ReturnShowsLine => self.last_lines.contains_key(room) && self.affected.insert(room.to_owned()),
+            _ => false,
+        };
+        if occurs { fault } else { Fault::None }
+    }
+}
+
+fn join(members: &mut BTreeMap<usize, Member>, number: usize, line: &str, fault: Fault, history: &mut RoomHistory) {
     let Some(member) = members.get_mut(&number) else { return };
     if fault == Fault::JoinsUnanswered {
         return;
     }
+    let of_return = history.fault_of_return(fault, line);
     let refusal = match fault {
+        _ if of_return == Fault::NameTaken => "ERROR\nthe name u is taken in r: connect again and choose another\n",
+        _ if of_return == Fault::RefuseReturns => "ERROR\nthe server is full\n",
         Fault::Refuse => "ERROR\nthe server is full\n",
         Fault::RefuseWithEscapes => "ERROR\n\x1b[2Jfull\u{9b}31m\u{202e}\n",
         _ => "",
     };
     if !refusal.is_empty() {
         let _ = member.stream.write_all(refusal.as_bytes());
+        if of_return != Fault::None {
+            let _ = member.stream.shutdown(Shutdown::Both);
+        }
         return;
     }
     let words: Vec<&str> = line.split(' ').collect();
@@ -294,10 +352,19 @@ fn join(members: &mut BTreeMap<usize, Member>, number: usize, line: &str, fault:
     if fault == Fault::ReverseJoins {
         return join_in_reverse(members, number, &room);
     }
-    let mut other_told = std::collections::BTreeSet::new();
+    let first =
+        members.values().filter(|member| member.room.as_ref() == Some(&room)).map(|member| &member.name).min().cloned();
+    let mut other_told = BTreeSet::new();
     for (other, member) in members.iter_mut().filter(|(_, member)| member.room.as_ref() == Some(&room)) {
-        if fault != Fault::LoseNotice || *other == number || name.ends_with('1') {
-            let _ = member.stream.write_all(notice.as_bytes());
+        let is_first = Some(&member.name) == first.as_ref();
+        let times = match of_return {
+            Fault::LoseReturn if is_first => 0,
+            Fault::ReturnTwice if is_first => 2,
+            _ => usize::from(fault != Fault::LoseNotice || *other == number || name.ends_with('1')),
+        };
+        let _ = member.stream.write_all(notice.repeat(times).as_bytes());
+        if of_return == Fault::ReturnShowsLine && *other == number {
+            let _ = member.stream.write_all(history.last_lines[&room].as_bytes());
         }
         // Two members of a room: whichever order they join in, the later one has another member to notify.
         if *other != number && name.ends_with(['3', '4']) && other_told.insert(room.clone()) {
@@ -397,6 +464,7 @@ pub(crate) fn plan(target: SocketAddr) -> Plan {
         pacing: Pacing::Open { millilines_per_second: 200_000 },
         arrivals: Arrivals::Fixed,
         seed: 1,
+        departures: Departures::None,
         stop: Stop::Lines(20),
         warmup: Duration::ZERO,
         read_every: Duration::ZERO,
