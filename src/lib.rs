@@ -241,6 +241,7 @@
 
 pub mod config;
 mod connection;
+mod http;
 pub mod limits;
 pub mod metrics;
 mod net;
