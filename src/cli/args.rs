@@ -1,6 +1,7 @@
 //! Arguments: every flag and variable, all optional, and how they become settings.
 
 use super::admission_args::AdmissionArgs;
+use super::metrics_args::MetricsArgs;
 use super::motd_file::{MotdFileError, read_motd};
 use super::values::{default_of, parse_mode, slow_reader_parser, switch_parser};
 use clap::builder::{BoolishValueParser, StyledStr};
@@ -44,6 +45,8 @@ struct Args {
     rooms: RoomArgs,
     #[command(flatten)]
     members: MemberArgs,
+    #[command(flatten)]
+    metrics: MetricsArgs,
 
     /// Log to stdout: -v connections, -vv joins, too, -vvv every delivery pass
     #[arg(short, long, action = clap::ArgAction::Count)]
@@ -228,7 +231,8 @@ impl Args {
         let network = self.admission.apply_to(self.network.into_settings()?)?;
         let mut live = self.limits.into_settings();
         live.bell = self.members.bell.unwrap_or(live.bell);
-        Ok(Settings { network, rooms: self.rooms.into_settings(), live, motd: None })
+        let (rooms, metrics) = (self.rooms.into_settings(), self.metrics.into_settings());
+        Ok(Settings { network, rooms, live, motd: None, metrics })
     }
 }
 
@@ -387,6 +391,12 @@ mod tests {
         assert!(!settings(&["--plain"]).live.commands && !settings(&["--plain=yes"]).live.commands);
         assert!(settings(&["--plain=false"]).live.commands);
         assert_eq!(settings(&["--plain", "4000"]), settings(&["4000", "--plain"]));
+    }
+
+    #[test]
+    fn metrics_are_off_unless_an_address_is_given() {
+        let listen = |arguments: &[&str]| settings(arguments).metrics.listen;
+        assert_eq!((listen(&[]), listen(&["--metrics", "[::1]:0"])), (None, "[::1]:0".parse().ok()));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod admission_args;
 mod args;
 mod logging;
+mod metrics_args;
 mod motd_file;
 mod os_signals;
 mod report;
@@ -14,6 +15,7 @@ use roomcast::limits::memory::memory_of_one_peer;
 use roomcast::{RESERVED_FILES, Server, Settings};
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
+use tracing_appender::non_blocking::ErrorCounter;
 
 /// The polls of tasks after which a busy worker asks the system for events. The runtime's own interval is 61 polls, by
 /// which busy connections would delay the input of all others.
@@ -26,8 +28,8 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => return report::usage_error(&error),
     };
     // Kept until the end: its drop writes what is left of the log.
-    let _log = logging::start(verbosity);
-    match run(&settings, verbosity) {
+    let (_log, drops) = logging::start(verbosity);
+    match run(&settings, verbosity, drops) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report::complain(&format!("{error:#}"));
@@ -36,7 +38,8 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn run(settings: &Settings, verbosity: u8) -> anyhow::Result<()> {
+/// Serves until a signal comes. `drops` counts the log records that were dropped.
+fn run(settings: &Settings, verbosity: u8, drops: ErrorCounter) -> anyhow::Result<()> {
     let connections = max_connections(settings.network.max_connections);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(workers) = settings.network.workers {
@@ -47,9 +50,10 @@ fn run(settings: &Settings, verbosity: u8) -> anyhow::Result<()> {
     runtime.block_on(async {
         let signals = os_signals::listen()?;
         let server = Server::bind(settings, connections)?;
+        server.count_log_drops(move || drops.dropped_lines() as u64);
         let memory =
             (server.stats().memory().ceiling(), memory_of_one_peer(settings.live.backlog, settings.live.max_line));
-        report::greet(&server.addresses(), bounds.as_deref(), memory);
+        report::greet(&server.addresses(), server.metrics_address(), bounds.as_deref(), memory);
         server.run(signals.first()).await;
         anyhow::Ok(())
     })
