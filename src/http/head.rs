@@ -105,11 +105,14 @@ fn path_of(target: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
 
     const GET: &str = "GET /metrics HTTP/1.1\r\nHost: chat:9464\r\nAccept: text/plain\r\n\r\n";
 
-    fn get(path: &str) -> Result<Request, Status> {
-        Ok(Request { path: path.to_owned(), is_head: false })
+    fn get(path: &str) -> Request {
+        Request { path: path.to_owned(), is_head: false }
     }
 
     /// Pushes all of a head at once.
@@ -125,15 +128,15 @@ mod tests {
                 let mut reader = HeadReader::default();
                 let parts = [&head[..first], &head[first..second], &head[second..]];
                 let results: Vec<_> = parts.into_iter().map(|part| reader.push(part.as_bytes())).collect();
-                assert_eq!(results, [None, None, Some(get("/metrics"))], "{parts:?}");
+                assert_eq!(results, [None, None, Some(Ok(get("/metrics")))], "{parts:?}");
             }
         }
     }
 
     #[test]
     fn bytes_after_the_head_are_dropped() {
-        assert_eq!(push(&format!("{GET}GET /other HTTP/1.1\r\nHost: a\r\n\r\n")), Some(get("/metrics")));
-        assert_eq!(push(&format!("{GET}no request at all\r\n\r\n")), Some(get("/metrics")));
+        assert_eq!(push(&format!("{GET}GET /other HTTP/1.1\r\nHost: a\r\n\r\n")), Some(Ok(get("/metrics"))));
+        assert_eq!(push(&format!("{GET}no request at all\r\n\r\n")), Some(Ok(get("/metrics"))));
     }
 
     #[test]
@@ -145,7 +148,7 @@ mod tests {
             ("http://chat:9464", "/"),
             ("/a://b/c", "/a://b/c"),
         ] {
-            assert_eq!(push(&format!("GET {target} HTTP/1.1\nHost: a\n\n")), Some(get(path)), "{target}");
+            assert_eq!(push(&format!("GET {target} HTTP/1.1\nHost: a\n\n")), Some(Ok(get(path))), "{target}");
         }
     }
 
@@ -180,7 +183,7 @@ mod tests {
     fn head_of_the_longest_length_is_read_and_one_byte_more_is_too_large() {
         let start = "GET / HTTP/1.1\r\nHost: a\r\nX: ";
         let longest = format!("{start}{}\r\n\r\n", "x".repeat(MAX_HEAD - start.len() - 4));
-        assert_eq!((longest.len(), push(&longest)), (MAX_HEAD, Some(get("/"))));
+        assert_eq!((longest.len(), push(&longest)), (MAX_HEAD, Some(Ok(get("/")))));
         let longer = longest.replace("X: ", "X: y");
         assert_eq!(push(&longer), Some(Err(Status::HeadTooLarge)));
         let mut reader = HeadReader::default();
@@ -203,7 +206,48 @@ mod tests {
     #[test]
     fn head_with_too_many_fields_is_too_large() {
         let head = |fields: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(fields));
-        assert_eq!(push(&head(MAX_FIELDS - 1)), Some(get("/")));
+        assert_eq!(push(&head(MAX_FIELDS - 1)), Some(Ok(get("/"))));
         assert_eq!(push(&head(MAX_FIELDS)), Some(Err(Status::HeadTooLarge)));
+    }
+
+    /// Parts of heads, of which some orders are requests.
+    const PIECES: [&str; 16] = [
+        "GET ",
+        "HEAD ",
+        "POST ",
+        "/",
+        "metrics",
+        "?",
+        "http://a",
+        " HTTP/1.1",
+        " HTTP/1.0",
+        "\r\n",
+        "\n",
+        "\r\n\r\n",
+        "Host: a\r\n",
+        ": ",
+        "\0\u{ff}",
+        "JOIN room alice",
+    ];
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_alike_in_any_chunks(
+            pieces in vec(select(&PIECES[..]), 0..30),
+            long in select(&[0, 1_000, MAX_HEAD][..]),
+            sizes in vec(1..100_usize, 1..10),
+        ) {
+            let text = pieces.concat() + &"x".repeat(long) + "\r\n\r\n";
+            let (mut reader, mut rest, mut result) = (HeadReader::default(), text.as_bytes(), None);
+            for size in sizes.into_iter().cycle() {
+                if rest.is_empty() || result.is_some() {
+                    break;
+                }
+                let (chunk, after) = rest.split_at(size.min(rest.len()));
+                (result, rest) = (reader.push(chunk), after);
+            }
+            prop_assert_eq!(result, push(&text));
+            prop_assert!(reader.bytes.len() <= MAX_HEAD);
+        }
     }
 }
