@@ -1,6 +1,8 @@
 //! Metrics and health checks over HTTP: exact counts of what clients do, readiness, and what Prometheus makes of them.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
+// The values that are compared are whole numbers, which a float holds exactly.
+#![allow(clippy::cast_precision_loss, clippy::float_cmp)]
 
 mod common;
 #[path = "metrics/conversation.rs"]

@@ -3,7 +3,6 @@
 use roomcast::config::MetricsSettings;
 use std::net::SocketAddr;
 
-#[expect(clippy::doc_markdown, reason = "the help shows this text as it is")]
 #[derive(Debug, clap::Args)]
 pub(super) struct MetricsArgs {
     /// Answer HTTP requests for /metrics (as Prometheus reads it), /healthz and /readyz at this address, which users

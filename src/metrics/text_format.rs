@@ -167,7 +167,9 @@ mod tests {
     fn histogram_has_ascending_buckets_whose_last_one_is_the_count() {
         let scale = Scale { bounds: std::array::from_fn(|index| 50_000 << index), units: 1_000_000_000 };
         let (shard, mut sums) = (HistogramShard::default(), HistogramSums::default());
-        [1, 60_000, 70_000, 1 << 40].into_iter().for_each(|value| shard.observe(&scale, value));
+        for value in [1, 60_000, 70_000, 1 << 40] {
+            shard.observe(&scale, value);
+        }
         sums.add(&shard);
         let written = text(|text| text.histogram("h_seconds", "Seconds.", (&scale, &sums)));
         let lines: Vec<&str> = written.lines().collect();

@@ -74,7 +74,9 @@ fn conversation_has_its_exact_counts() {
     slow.expect_line("bob has left");
     slow.reset();
     alice.expect_line("slow has left");
-    ["quit", "end_of_input", "connection_lost"].into_iter().for_each(|reason| wait_for_close(metrics, reason));
+    for reason in ["quit", "end_of_input", "connection_lost"] {
+        wait_for_close(metrics, reason);
+    }
     for (first_line, reason) in [("HELLO\n", "bad_first_line"), ("JOIN room alice\n", "name_taken")] {
         let mut stranger = Client::connect(server.address);
         stranger.send(first_line);

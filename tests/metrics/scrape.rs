@@ -34,7 +34,7 @@ impl Scrape {
                 let (name, help) = help.split_once(' ').unwrap();
                 assert!(families.iter().all(|(known, _)| known != name), "{name} has two lines of help");
                 assert!(help.ends_with('.') && help.len() > 10, "{line}");
-                helped = name.to_owned();
+                name.clone_into(&mut helped);
             } else if let Some(kind) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = kind.split_once(' ').unwrap();
                 assert_eq!(name, helped, "a type without its help before it");
