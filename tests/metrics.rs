@@ -72,6 +72,16 @@ fn each_metric_has_its_name_its_type_and_a_help() {
 }
 
 #[test]
+fn limits_are_those_of_the_flags() {
+    let (_server, metrics) = start_with_metrics(&["--max-connections", "77", "--memory", "64MiB"]);
+    let scrape = Scrape::of(metrics);
+    assert_eq!(scrape.value("roomcast_connections_limit"), 77.0);
+    assert_eq!(scrape.value("roomcast_memory_limit_bytes"), f64::from(64 << 20));
+    let (_server, metrics) = start_with_metrics(&["--memory", "0"]);
+    assert!(Scrape::of(metrics).text.contains("\nroomcast_memory_limit_bytes +Inf\n"), "no ceiling is no number");
+}
+
+#[test]
 fn server_without_the_flag_answers_no_http() {
     let server = ServerProcess::start(&[]);
     assert!(server.startup_lines.iter().all(|line| !line.contains("http")), "{:?}", server.startup_lines);

@@ -2,6 +2,7 @@
 
 use crate::common::{Client, LOOPBACK, TestServer, test_settings, wait_until};
 use crate::http;
+use crate::scrape::Scrape;
 use roomcast::{BoundAddress, Server, Settings};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::num::NonZeroU64;
@@ -83,6 +84,7 @@ fn server_that_waits_for_a_slow_reader_at_its_end_is_draining() {
     let sending = std::thread::spawn(move || (0..LINES).for_each(|_| sender.send(format!("{line}\n"))));
     (0..LINES).for_each(|_| assert!(alice.read_line().starts_with("alice: x")));
     sending.join().unwrap();
+    assert_memory_of_one_blocked_reader(address, &server);
     server.begin_shutdown();
     assert_eq!(alice.read_to_end(), ["*** server is shutting down"]);
     assert_readiness(address, "503 Service Unavailable", "draining: the server is shutting down\n");
@@ -90,6 +92,18 @@ fn server_that_waits_for_a_slow_reader_at_its_end_is_draining() {
     slow_reads_all(&mut slow, LINES);
     server.wait_for_exit();
     assert!(TcpStream::connect(address).is_err(), "the port for metrics is open after the end");
+}
+
+/// Asserts that the memory of a reader that takes nothing is shown by its parts, which are all that is charged.
+fn assert_memory_of_one_blocked_reader(address: SocketAddr, server: &TestServer) {
+    let kernel = |scrape: &Scrape| scrape.value("roomcast_memory_bytes{what=\"kernel\"}");
+    let send_buffer_of_one_socket = f64::from(128 << 10);
+    wait_until("one backlog is known", || kernel(&Scrape::of(address)) == send_buffer_of_one_socket);
+    let scrape = Scrape::of(address);
+    assert_eq!(scrape.sum("roomcast_memory_bytes"), server.stats.memory().used() as f64);
+    let (backlog, queues) =
+        (scrape.value("roomcast_backlog_bytes"), scrape.sum("roomcast_memory_bytes") - kernel(&scrape));
+    assert!(backlog > 1e6 && backlog <= 2.0 * queues, "{backlog} bytes wait, {queues} bytes are in queues");
 }
 
 fn slow_reads_all(slow: &mut Client, lines: usize) {
