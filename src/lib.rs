@@ -87,12 +87,13 @@
 //! checks that.
 //!
 //! ```text
-//! 6  server/  composition: acceptor, admission, shutdown    cli/  arguments, logging, signals, exit messages
+//! 6  server/  composition: acceptor, admission, metrics, shutdown    cli/  arguments, logging, signals, exit messages
+//! 5  http/  a responder for metrics and health checks
 //! 4  connection/  event loop, state, input, commands, telnet, input line, output, close, timers
 //! 3  net/  sockets, listeners, lingering close    protocol/  telnet, lines, JOIN, commands    terminal/  line editor
 //! 2  room/  registry, membership, inbox, passes, batch, fan-out, roster, history, replay
 //! 1  peer/  route, line batch, write lock, deferred list, output buffer, events
-//! 0  config/  settings    text/  names, sanitizing, messages    limits/  permits, rates, addresses    metrics/  counters
+//! 0  config/  settings    text/  names, sanitizing, messages    limits/  permits, rates, addresses    metrics/  counters, histograms, text format
 //! ```
 //!
 //! # Guarantees
@@ -161,7 +162,8 @@
 //! | a room's inbox | none: crossbeam's unbounded queue. The receiver spins for the instant between a sender's claim of a place and its filling; a sender spins at the border of two blocks | each operation |
 //! | a room's history and its last whisperers | none: an atomic swap; the pass that runs holds them | the first and the last batch of a busy time |
 //! | the live settings, the message of the day | none: arc-swap | each read, timer and command; each JOIN line |
-//! | the counters | none: atomics, in shards of their own cache lines | each pass, each poll in which a connection writes |
+//! | the counters and histograms | none: atomics, in shards of their own cache lines; the reasons of closes and refusals have one cell each | each pass, each poll in which a connection writes, a delay by the rates, a connection opens, ends or is refused |
+//! | a request for metrics or health | the mutex of tokio's threads for blocking work; for metrics the lock of each shard of the backlogs (`DashMap`), one after the other | each request |
 //! | the count of tasks (`TaskTracker`), the connections of an address | none: atomics | a connection opens or ends, a pass is started |
 //! | the places for connections | the mutex of a `tokio::sync::Semaphore` | a connection opens or ends |
 //! | the addresses, and the connections that have not joined | a `tokio::sync::Mutex` that only the listeners' tasks, and connections that wait for a place, take (`src/server/admission.rs`) | a connection is accepted |
@@ -242,6 +244,7 @@
 
 pub mod config;
 mod connection;
+mod http;
 pub mod limits;
 pub mod metrics;
 mod net;
@@ -258,4 +261,4 @@ pub mod text;
 pub use config::{RESERVED_FILES, Settings, SlowReader};
 pub use metrics::counters::MetricsDelta;
 pub use net::{BoundAddress, ListenError};
-pub use server::{Reloaded, Server, ServerHandle, ServerStats};
+pub use server::{NotReady, Reloaded, Server, ServerHandle, ServerStats};

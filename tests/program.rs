@@ -48,6 +48,7 @@ fn wrong_argument_gets_one_line_and_exit_code_2() {
     expect_refusal(&["--dead-timeout", "10h"], 2, "up to 9h");
     expect_refusal(&["--workers", "3000"], 2, "--workers");
     expect_refusal(&["--bell", "loud"], 2, "off, on");
+    expect_refusal(&["--metrics", "9464"], 2, "--metrics <ADDR:PORT>': an IP address and a port are wanted");
 }
 
 #[test]
@@ -57,6 +58,9 @@ fn port_in_use_gets_one_line_and_exit_code_1() {
     expect_refusal(&[&port, "--bind", "127.0.0.1"], 1, &format!("127.0.0.1:{port}: the port is in use"));
     expect_refusal(&[&port], 1, "the port is in use");
     expect_refusal(&["0", "--bind", "192.0.2.1"], 1, "no such address");
+    let metrics = format!("127.0.0.1:{port}");
+    let told = format!("can't listen on http://{metrics}/metrics: the port is in use, choose another one: --metrics");
+    expect_refusal(&["0", "--bind", "127.0.0.1", "--metrics", &metrics], 1, &told);
 }
 
 #[test]
@@ -98,6 +102,7 @@ fn help_names_every_flag_with_its_variable_and_default() {
         ("MOTD", "4KiB"),
         ("BELL", "on"),
         ("ALLOW_DUPLICATE_NAMES", ""),
+        ("METRICS", "port 0 picks a free one and prints it [default: no metrics]"),
     ] {
         let name = format!("--{}", flag.to_lowercase().replace('_', "-"));
         let from = [' ', '\n', '['].iter().find_map(|end| options.find(&format!("{name}{end}"))).expect(&name);

@@ -3,6 +3,7 @@
 use super::admission_args::AdmissionArgs;
 use super::config_args::ConfigArgs;
 use super::log_args::LogArgs;
+use super::metrics_args::MetricsArgs;
 use super::values::{parse_mode, slow_reader_parser, switch_parser};
 use clap::builder::BoolishValueParser;
 use roomcast::config::units::{
@@ -51,6 +52,8 @@ pub(super) struct Args {
     rooms: RoomArgs,
     #[command(flatten)]
     members: MemberArgs,
+    #[command(flatten)]
+    metrics: MetricsArgs,
     #[command(flatten)]
     pub(super) log: LogArgs,
 }
@@ -190,8 +193,9 @@ impl Args {
         let network = self.admission.apply_to(self.network.into_settings()?)?;
         let mut live = self.limits.into_settings();
         live.bell = self.members.bell.unwrap_or(live.bell);
+        let (rooms, metrics) = (self.rooms.into_settings(), self.metrics.into_settings());
         let log = self.log.into_settings(level_is_flag);
-        Ok(Settings { network, rooms: self.rooms.into_settings(), live, motd: None, log })
+        Ok(Settings { network, rooms, live, motd: None, metrics, log })
     }
 }
 
@@ -361,6 +365,12 @@ mod tests {
         assert!(!settings(&["--plain"]).live.commands && !settings(&["--plain=yes"]).live.commands);
         assert!(settings(&["--plain=false"]).live.commands);
         assert_eq!(settings(&["--plain", "4000"]), settings(&["4000", "--plain"]));
+    }
+
+    #[test]
+    fn metrics_are_off_unless_an_address_is_given() {
+        let listen = |arguments: &[&str]| settings(arguments).metrics.listen;
+        assert_eq!((listen(&[]), listen(&["--metrics", "[::1]:0"])), (None, "[::1]:0".parse().ok()));
     }
 
     #[test]

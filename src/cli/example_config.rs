@@ -16,7 +16,7 @@ const UPDATE: &str = "ROOMCAST_UPDATE_EXAMPLE";
 const WIDTH: usize = 100;
 
 /// Values of keys whose default is no value.
-const EXAMPLES: [(&str, &str); 7] = [
+const EXAMPLES: [(&str, &str); 8] = [
     ("bind", "127.0.0.1,::1"),
     ("listen", "tcp://:1234,telnet://:2323"),
     ("socket_mode", "0660"),
@@ -24,6 +24,7 @@ const EXAMPLES: [(&str, &str); 7] = [
     ("max_connections", "10000"),
     ("memory", "1GiB"),
     ("motd", "/etc/roomcast/motd"),
+    ("metrics", "127.0.0.1:9464"),
 ];
 
 const INTRODUCTION: &str = "\

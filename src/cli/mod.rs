@@ -10,6 +10,7 @@ mod config_file;
 mod example_config;
 mod log_args;
 mod logging;
+mod metrics_args;
 mod motd_file;
 mod os_signals;
 mod parse;
@@ -63,9 +64,11 @@ fn run(serving: &Serving, arguments: Vec<OsString>, log: &Log) -> anyhow::Result
     runtime.block_on(async {
         let (signals, reload) = os_signals::listen(*has_file)?;
         let server = Server::bind(settings, connections)?;
+        let drops = log.drops();
+        server.count_log_drops(move || drops.count() as u64);
         let memory =
             (server.stats().memory().ceiling(), memory_of_one_peer(settings.live.backlog, settings.live.max_line));
-        report::greet(&server.addresses(), bounds.as_deref(), memory);
+        report::greet(&server.addresses(), server.metrics_address(), bounds.as_deref(), memory);
         if let Some(reload) = reload {
             let handle = server.handle(log.live(), move || parse::read_settings(&arguments));
             tokio::spawn(reload.reload_at_each(handle));

@@ -7,11 +7,17 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
-/// Prints where the server listens, its bounds if they are given, its memory ceiling and the most that one peer takes of it
-/// in bytes, how to join, and how to stop it. People join at a telnet listener, if there is one.
-pub(super) fn greet(addresses: &[BoundAddress], bounds: Option<&str>, (ceiling, of_one_peer): (u64, u64)) {
+/// Prints where the server listens, for clients and for metrics, its bounds if they are given, its memory ceiling and the
+/// most that one peer takes of it in bytes, how to join, and how to stop it. People join at a telnet listener, if there is
+/// one.
+pub(super) fn greet(
+    addresses: &[BoundAddress],
+    metrics: Option<&BoundAddress>,
+    bounds: Option<&str>,
+    (ceiling, of_one_peer): (u64, u64),
+) {
     let version = env!("CARGO_PKG_VERSION");
-    let listening = addresses.iter().map(|address| format!("roomcast {version} listening on {address}"));
+    let listening = addresses.iter().chain(metrics).map(|address| format!("roomcast {version} listening on {address}"));
     let way = address_for_people(addresses).map(way_to_connect);
     let join = way.map(|way| format!("join with: {way}, then type: JOIN <ROOMNAME> <USERNAME>"));
     let peer =
@@ -42,6 +48,7 @@ fn way_to_connect(address: &BoundAddress) -> String {
             format!("telnet {host} {}", reachable.port())
         }
         BoundAddress::Unix(path) => format!("nc -U {}", path.display()),
+        BoundAddress::Metrics(_) => format!("curl {address}"),
     }
 }
 

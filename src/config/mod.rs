@@ -8,6 +8,7 @@ mod exempt;
 mod listen;
 mod live;
 mod log;
+mod metrics;
 mod motd;
 mod restart;
 mod settings;
@@ -17,9 +18,10 @@ pub use exempt::{ExemptItem, ExemptNetworks, NoneIsNotAlone};
 pub use listen::{ListenAddress, ListenAddressError};
 pub use live::Live;
 pub use log::{LiveLog, LogFormat, LogLevel, LogSettings};
+pub use metrics::MetricsSettings;
 pub use motd::{Motd, MotdError};
 pub use settings::{DEFAULT_PORT, LiveSettings, NetworkSettings, RoomSettings, Settings, SettingsError, SlowReader};
 
-/// Open files kept back from connections: listeners, the runtime's own, standard streams, and connections
-/// that wait for a place or are told why they get none before they are closed.
+/// Open files kept back from connections: listeners, the runtime's own, standard streams, requests for metrics, and
+/// connections that wait for a place or are told why they get none before they are closed.
 pub const RESERVED_FILES: usize = 64;

@@ -1,13 +1,14 @@
 //! Settings that a restart alone can change: which of them differ between two groups of settings.
 
-use crate::config::{NetworkSettings, RoomSettings, Settings};
+use crate::config::{MetricsSettings, NetworkSettings, RoomSettings, Settings};
 
 impl Settings {
     /// Returns the flags of the settings that are different in `other` and that a restart alone can change.
     #[must_use]
     pub fn restart_differences(&self, other: &Self) -> Vec<&'static str> {
         // Each field is named here, so that a new one is a decision: at run time, or by a restart.
-        let Self { network, rooms, live: _, motd: _, log: _ } = self;
+        let Self { network, rooms, live: _, motd: _, log: _, metrics: MetricsSettings { listen: metrics_listen } } =
+            self;
         let NetworkSettings {
             listen,
             socket_mode,
@@ -36,6 +37,7 @@ impl Settings {
             ("--replay", *replay_lines != new_rooms.replay_lines),
             ("--allow-duplicate-names", *allow_duplicate_names != new_rooms.allow_duplicate_names),
             ("--max-rooms", *max_rooms != new_rooms.max_rooms),
+            ("--metrics", *metrics_listen != other.metrics.listen),
         ];
         differences.into_iter().filter(|(_, differs)| *differs).map(|(flag, _)| flag).collect()
     }

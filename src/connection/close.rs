@@ -6,6 +6,7 @@ use super::state::ConnectionState;
 use super::timers::Deadline;
 use super::{Connection, OutputStatus};
 use crate::metrics::counters::MetricsDelta;
+use crate::metrics::reasons::CloseKind;
 use crate::net::{PeerAddress, linger_close};
 use crate::peer::PeerId;
 use crate::peer::events::{MembershipSlot, PeerEvents};
@@ -13,7 +14,7 @@ use crate::text::messages;
 use crate::text::names::{RoomName, UserName};
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{error, info};
 
 /// How long a peer that is closed may take no byte of its output buffer.
 const FLUSH_STALL: Duration = Duration::from_secs(2);
@@ -22,7 +23,7 @@ const FLUSH_STALL: Duration = Duration::from_secs(2);
 const FLUSH_TOTAL: Duration = Duration::from_secs(30);
 
 /// How a connection went, for the log.
-pub(super) struct ConnectionSummary {
+struct ConnectionSummary {
     reason: String,
     identity: Option<(RoomName, UserName)>,
     lines_in: u64,
@@ -33,12 +34,12 @@ pub(super) struct ConnectionSummary {
 
 impl ConnectionSummary {
     /// Returns the summary of a connection that a panic ended.
-    pub(super) fn after_panic(identity: Option<(RoomName, UserName)>, lines_in: u64, lines_out: u64) -> Self {
+    fn after_panic(identity: Option<(RoomName, UserName)>, lines_in: u64, lines_out: u64) -> Self {
         Self { reason: "panic".to_owned(), identity, lines_in, lines_out, lines_dropped: 0 }
     }
 
     /// Writes the connection's last record to the log. Names are printable ASCII without blanks: they can't forge one.
-    pub(super) fn log(&self, connection: PeerId, address: PeerAddress) {
+    fn log(&self, connection: PeerId, address: PeerAddress) {
         let room = self.identity.as_ref().map(|(room, _)| room.as_str());
         let name = self.identity.as_ref().map(|(_, name)| name.as_str());
         let Self { reason, lines_in, lines_out, .. } = self;
@@ -65,8 +66,26 @@ impl Connection {
         } else {
             self.close_output().await
         };
+        self.count_close(reason.kind());
         let (reason, lines_in) = (reason.to_string(), self.lines_in);
         ConnectionSummary { reason, identity, lines_in, lines_out, lines_dropped }.log(self.peer.id(), self.address);
+    }
+
+    /// Logs a panic of this connection. The drop of its state, which follows, leaves its rooms.
+    pub(super) fn release_after_panic(&mut self, cause: &str) {
+        let connection = self.peer.id();
+        error!(connection = connection.0, address = %self.address, cause, "a connection panicked: this is a bug");
+        let lines_out = self.try_close_output().unwrap_or_default();
+        self.count_close(CloseKind::Panic);
+        ConnectionSummary::after_panic(self.identity(), self.lines_in, lines_out).log(connection, self.address);
+    }
+
+    /// Counts the end of the connection, which its listener counts no longer.
+    fn count_close(&mut self, kind: CloseKind) {
+        self.context.registry.counters().count_close(kind);
+        if let Some(listener) = self.listener.take() {
+            self.context.listener_counts.remove(listener);
+        }
     }
 
     async fn close_gracefully(&mut self, reason: CloseReason) -> u64 {

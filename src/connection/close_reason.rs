@@ -1,5 +1,6 @@
 //! Close reasons: why a connection ends, as the log names it and as the peer is told.
 
+use crate::metrics::reasons::CloseKind;
 use crate::protocol::join::JoinError;
 use crate::protocol::telnet::MAX_SUBNEGOTIATION;
 use crate::room::registry::JoinRefused;
@@ -72,6 +73,28 @@ impl From<JoinRefused> for CloseReason {
 }
 
 impl CloseReason {
+    /// Returns the kind of the reason, by which closed connections are counted.
+    pub(crate) fn kind(self) -> CloseKind {
+        match self {
+            Self::Eof => CloseKind::EndOfInput,
+            Self::Lost(_) => CloseKind::ConnectionLost,
+            Self::BadJoin(_) => CloseKind::BadFirstLine,
+            Self::LoginTimeout(_) => CloseKind::LoginTimeout,
+            Self::MadeWay => CloseKind::MadeWay,
+            Self::TooManyRooms(_) => CloseKind::TooManyRooms,
+            Self::Idle => CloseKind::Idle,
+            Self::NameTaken(..) => CloseKind::NameTaken,
+            Self::LineTooLong(_) => CloseKind::LineTooLong,
+            Self::BadTelnet => CloseKind::BadTelnet,
+            Self::Quit => CloseKind::Quit,
+            Self::TooSlow(_) => CloseKind::TooSlow,
+            Self::NoMemory => CloseKind::NoMemory,
+            Self::Stalled(_) => CloseKind::Stalled,
+            Self::RoomFailed => CloseKind::RoomFailed,
+            Self::Shutdown => CloseKind::Shutdown,
+        }
+    }
+
     /// Returns the line that follows `ERROR`: the mistake and the way out. `None` for a peer that ended the connection
     /// itself, for an idle member, which gets a notice, and at a shutdown for a member, which its room has told.
     #[must_use]

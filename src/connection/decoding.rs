@@ -7,7 +7,6 @@ use super::lines::LineEncoder;
 use super::poll_slice::ITEM_WORK;
 use super::state::ConnectionState;
 use super::telnet::TelnetState;
-use super::timers::Deadline;
 use crate::limits::rate::RateLimit;
 use crate::protocol::join::{JoinError, TLS_HELLO};
 use crate::protocol::line_decoder::LineTooLong;
@@ -115,7 +114,7 @@ impl Connection {
     ) -> Result<(), CloseReason> {
         while !data.is_empty() && !self.is_input_paused() {
             if let Err(later) = self.line_rate.check(&terms.limit, terms.now) {
-                self.deadlines.extend(Deadline::RateLimit, later.into());
+                self.delay_input(later, terms.now);
                 break;
             }
             let before = data.len();

@@ -4,7 +4,6 @@ use super::close_reason::CloseReason;
 use super::state::{MembershipEnd, Refusal, RoomOutcome};
 use super::timers::Deadline;
 use super::{Connection, OutputStatus};
-use crate::connection::close::ConnectionSummary;
 use crate::peer::OutputOp;
 use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::text::names::{RoomName, UserName};
@@ -17,7 +16,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::task::yield_now;
-use tracing::{debug, error};
+use tracing::debug;
 
 /// The longest time for which the server's budget of slices delays the input of a connection.
 const LONGEST_SLICE_DELAY: Duration = Duration::from_secs(1);
@@ -156,7 +155,7 @@ impl Connection {
         }
         if allowed_at > now {
             let delayed_until = allowed_at.min(now + LONGEST_SLICE_DELAY);
-            self.deadlines.extend(Deadline::RateLimit, delayed_until.into());
+            self.delay_input(delayed_until, now);
         }
     }
 
@@ -302,14 +301,6 @@ impl Connection {
     /// Returns whether a JOIN line of the peer waits for its room, or for the budget of its address.
     fn has_sent_join(&self) -> bool {
         self.state.awaits_room() || self.delayed_line.is_some()
-    }
-
-    /// Logs a panic of this connection. The drop of its state, which follows, leaves its rooms.
-    fn release_after_panic(&mut self, cause: &str) {
-        let connection = self.peer.id();
-        error!(connection = connection.0, address = %self.address, cause, "a connection panicked: this is a bug");
-        let lines_out = self.try_close_output().unwrap_or_default();
-        ConnectionSummary::after_panic(self.identity(), self.lines_in, lines_out).log(connection, self.address);
     }
 }
 

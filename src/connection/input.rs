@@ -111,7 +111,7 @@ impl Connection {
         if let Err(later) = self.byte_rate.check(&limit, now)
             && self.check_connected().is_ok()
         {
-            self.deadlines.extend(Deadline::RateLimit, later.into());
+            self.delay_input(later, now);
         }
     }
 
@@ -125,7 +125,7 @@ impl Connection {
         if let Err(later) = self.partial_read_rate.check(&PARTIAL_READS, now)
             && self.check_connected().is_ok()
         {
-            self.deadlines.extend(Deadline::RateLimit, later.into());
+            self.delay_input(later, now);
         }
     }
 

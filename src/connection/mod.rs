@@ -31,6 +31,7 @@ use crate::limits::login_queue::LoginTicket;
 use crate::limits::memory::MemoryCharge;
 use crate::limits::rate::RateLimiter;
 use crate::limits::slice_budget::SliceBudget;
+use crate::metrics::listener_counts::{ListenerCounts, ListenerNumber};
 use crate::net::{ListenerProtocol, PeerAddress, Socket};
 use crate::peer::{OutputOp, Peer, PeerId};
 use crate::protocol::line_decoder::LineDecoder;
@@ -67,6 +68,8 @@ pub(crate) struct ServerContext {
     pub(crate) slices: SliceBudget,
     /// The connections whose input the rooms' shutdown notices wait for.
     pub(crate) unflushed_inputs: UnflushedInputs,
+    /// The connections of each listener.
+    pub(crate) listener_counts: ListenerCounts,
 }
 
 /// The state of the output buffer, as far as the connection knows.
@@ -132,6 +135,8 @@ pub(crate) struct Connection {
     address: PeerAddress,
     /// The protocol of its listener.
     protocol: ListenerProtocol,
+    /// The listener that counts the connection.
+    listener: Option<ListenerNumber>,
     login_attempts: LoginAttempts,
 }
 
@@ -172,9 +177,17 @@ impl Connection {
             lines_in: 0,
             address,
             protocol,
+            listener: None,
             login_attempts: Some(login_attempts(protocol)),
             login_ticket: Some(login_ticket),
             context,
         })
+    }
+
+    /// Counts the connection as one of `listener`, until it is closed.
+    pub(crate) fn count_for(mut self: Box<Self>, listener: ListenerNumber) -> Box<Self> {
+        self.context.listener_counts.add(listener);
+        self.listener = Some(listener);
+        self
     }
 }

@@ -72,8 +72,7 @@ impl Deadlines {
 
     /// Sets a deadline, unless it is set to a later time.
     pub(crate) fn extend(&mut self, kind: Deadline, at: Instant) {
-        let is_later = self.0.as_ref().and_then(|armed| armed.at[kind as usize]).is_some_and(|set| set >= at);
-        if !is_later {
+        if self.time(kind).is_none_or(|set| set < at) {
             self.set(kind, at);
         }
     }
@@ -97,7 +96,12 @@ impl Deadlines {
 
     /// Returns whether this deadline is set.
     pub(crate) fn is_set(&self, kind: Deadline) -> bool {
-        self.0.as_ref().is_some_and(|armed| armed.at[kind as usize].is_some())
+        self.time(kind).is_some()
+    }
+
+    /// Returns the time of this deadline; `None` if it is not set.
+    pub(crate) fn time(&self, kind: Deadline) -> Option<Instant> {
+        self.0.as_ref().and_then(|armed| armed.at[kind as usize])
     }
 
     /// Waits for the earliest deadline, clears it and returns it.

@@ -144,6 +144,13 @@ impl MemoryBudget {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// Returns how many percent of the ceiling are charged, rounded down.
+    #[must_use]
+    pub fn used_percent(&self) -> u64 {
+        let percent = u128::from(self.used()) * 100 / u128::from(self.ceiling.max(1));
+        u64::try_from(percent).unwrap_or(u64::MAX)
+    }
+
     /// Returns how close the charged bytes are to the ceiling.
     #[must_use]
     pub fn pressure(&self) -> MemoryPressure {

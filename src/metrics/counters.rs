@@ -1,18 +1,10 @@
 //! Counters: the work that the server has done so far, as numbers that tests and operators can rely on.
 
+use crate::metrics::pass_histograms::{PassFigures, PassHistograms, PassSums};
+use crate::metrics::reasons::{CloseCounts, CloseKind, RefusalCounts, RefusalKind};
+use crate::metrics::shards::{SHARDS, own_shard};
 use crossbeam_utils::CachePadded;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-
-/// The number of shards of [`Counters`]: more than most machines run workers, and 2 KiB in all.
-const SHARDS: usize = 16;
-
-/// The shard that the next thread gets. Relaxed: the order of threads has no meaning.
-static NEXT_SHARD: AtomicUsize = AtomicUsize::new(0);
-
-thread_local! {
-    /// The shard that this thread adds to.
-    static SHARD: usize = NEXT_SHARD.fetch_add(1, Ordering::Relaxed) % SHARDS;
-}
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The work of one pass or of one connection's poll, counted without sharing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,27 +29,35 @@ pub struct MetricsDelta {
     pub joins: u64,
     /// Peers that left a room.
     pub leaves: u64,
+    /// Lines that were dropped because a peer did not read.
+    pub skipped_lines: u64,
+    /// Microseconds by which rate limits delayed the input of connections.
+    pub rate_limited_micros: u64,
 }
 
 /// The number of fields of [`MetricsDelta`].
-const FIELDS: usize = 10;
+const FIELDS: usize = 12;
 
-/// The sums of all deltas since the start.
+/// The sums of one shard.
+type Shard = CachePadded<[AtomicU64; FIELDS]>;
+
+/// The sums of all deltas since the start, the histograms of passes, and the reasons for which connections ended.
 ///
 /// Each thread adds to a shard of its own cache lines, so workers don't contend for one. All accesses are
 /// relaxed: a sum orders nothing.
 #[derive(Debug, Default)]
 pub struct Counters {
-    shards: [CachePadded<[AtomicU64; FIELDS]>; SHARDS],
+    shards: [Shard; SHARDS],
+    passes: PassHistograms,
+    closes: CloseCounts,
+    refusals: RefusalCounts,
 }
 
 impl Counters {
     /// Adds a delta. Called once for each pass and once for each poll in which a connection writes: no
     /// delivery touches a counter.
     pub fn add(&self, metrics: &MetricsDelta) {
-        // A thread that has dropped its thread-locals adds to the first shard.
-        let shard = SHARD.try_with(|shard| *shard).unwrap_or_default();
-        for (sum, part) in self.shards[shard].iter().zip(metrics.to_array()) {
+        for (sum, part) in self.shards[own_shard()].iter().zip(metrics.to_array()) {
             if part > 0 {
                 sum.fetch_add(part, Ordering::Relaxed);
             }
@@ -76,20 +76,101 @@ impl Counters {
         }
         MetricsDelta::from_array(sums)
     }
+
+    /// Adds the figures of a pass to the histograms.
+    pub(crate) fn observe_pass(&self, figures: &PassFigures) {
+        self.passes.observe(figures);
+    }
+
+    /// Returns the histograms of all passes.
+    pub(crate) fn passes(&self) -> PassSums {
+        self.passes.read()
+    }
+
+    /// Counts a connection that has ended.
+    pub(crate) fn count_close(&self, kind: CloseKind) {
+        self.closes.add(kind as usize);
+    }
+
+    /// Returns each reason for which connections end, and how many have ended for it.
+    pub(crate) fn closes(&self) -> impl Iterator<Item = (CloseKind, u64)> {
+        CloseKind::ALL.iter().copied().zip(self.closes.read())
+    }
+
+    /// Counts an accepted connection that is not served.
+    pub(crate) fn count_refusal(&self, kind: RefusalKind) {
+        self.refusals.add(kind as usize);
+    }
+
+    /// Returns each reason for which connections are refused, and how many were refused for it.
+    pub(crate) fn refusals(&self) -> impl Iterator<Item = (RefusalKind, u64)> {
+        RefusalKind::ALL.iter().copied().zip(self.refusals.read())
+    }
 }
 
 impl MetricsDelta {
     /// Returns the fields in the order of their declaration.
     fn to_array(self) -> [u64; FIELDS] {
-        let Self { passes, lines, deliveries, writes, would_blocks, wakes, copies, entries_copied, joins, leaves } =
-            self;
-        [passes, lines, deliveries, writes, would_blocks, wakes, copies, entries_copied, joins, leaves]
+        let Self {
+            passes,
+            lines,
+            deliveries,
+            writes,
+            would_blocks,
+            wakes,
+            copies,
+            entries_copied,
+            joins,
+            leaves,
+            skipped_lines,
+            rate_limited_micros,
+        } = self;
+        [
+            passes,
+            lines,
+            deliveries,
+            writes,
+            would_blocks,
+            wakes,
+            copies,
+            entries_copied,
+            joins,
+            leaves,
+            skipped_lines,
+            rate_limited_micros,
+        ]
     }
 
     /// Returns the delta with these fields, in the order of their declaration.
     fn from_array(fields: [u64; FIELDS]) -> Self {
-        let [passes, lines, deliveries, writes, would_blocks, wakes, copies, entries_copied, joins, leaves] = fields;
-        Self { passes, lines, deliveries, writes, would_blocks, wakes, copies, entries_copied, joins, leaves }
+        let [
+            passes,
+            lines,
+            deliveries,
+            writes,
+            would_blocks,
+            wakes,
+            copies,
+            entries_copied,
+            joins,
+            leaves,
+            skipped_lines,
+            rate_limited_micros,
+        ] = fields;
+        Self {
+            passes,
+            lines,
+            deliveries,
+            writes,
+            would_blocks,
+            wakes,
+            copies,
+            entries_copied,
+            joins,
+            leaves,
+            skipped_lines,
+            rate_limited_micros,
+        }
     }
 }
 
@@ -109,6 +190,8 @@ mod tests {
         entries_copied: 8,
         joins: 9,
         leaves: 10,
+        skipped_lines: 11,
+        rate_limited_micros: 12,
     };
 
     #[test]
@@ -134,7 +217,18 @@ mod tests {
 
     #[test]
     fn shards_share_no_cache_line() {
-        assert_eq!(size_of::<Counters>() % (SHARDS * align_of::<CachePadded<u64>>()), 0);
-        assert!(size_of::<Counters>() <= SHARDS * 256);
+        assert_eq!(size_of::<Shard>() % align_of::<CachePadded<u64>>(), 0);
+        assert!(size_of::<Shard>() <= 256);
+    }
+
+    #[test]
+    fn reasons_are_counted_by_kind() {
+        let counters = Counters::default();
+        counters.count_close(CloseKind::Quit);
+        counters.count_refusal(RefusalKind::Full);
+        counters.count_refusal(RefusalKind::Full);
+        let closed: Vec<_> = counters.closes().filter(|(_, count)| *count > 0).collect();
+        let refused: Vec<_> = counters.refusals().filter(|(_, count)| *count > 0).collect();
+        assert_eq!((closed, refused), (vec![(CloseKind::Quit, 1)], vec![(RefusalKind::Full, 2)]));
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-/// Where a listener is bound. Shown as the URL that `--listen` takes.
+/// Where a listener is bound. Shown as the URL that `--listen` takes, or for metrics as the one that a scrape takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BoundAddress {
     /// A TCP address; its port is never 0.
@@ -13,6 +13,8 @@ pub enum BoundAddress {
     Telnet(SocketAddr),
     /// The path of a Unix socket.
     Unix(PathBuf),
+    /// The TCP address of metrics and health checks, at which no client is served; its port is never 0.
+    Metrics(SocketAddr),
 }
 
 /// Where a peer connects from, for the log.
@@ -30,6 +32,7 @@ impl fmt::Display for BoundAddress {
             Self::Tcp(address) => write!(f, "tcp://{address}"),
             Self::Telnet(address) => write!(f, "telnet://{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Metrics(address) => write!(f, "http://{address}/metrics"),
         }
     }
 }

@@ -106,7 +106,7 @@ impl Listener {
     /// Returns the protocol in which the listener's connections begin.
     pub(crate) fn protocol(&self) -> ListenerProtocol {
         match self.address {
-            BoundAddress::Tcp(_) | BoundAddress::Unix(_) => ListenerProtocol::Raw,
+            BoundAddress::Tcp(_) | BoundAddress::Unix(_) | BoundAddress::Metrics(_) => ListenerProtocol::Raw,
             BoundAddress::Telnet(_) => ListenerProtocol::Telnet,
         }
     }
@@ -149,6 +149,14 @@ impl Listener {
     }
 }
 
+/// Listens for metrics and health checks; returns the listener and the address, whose port is not 0. Needs a runtime.
+///
+/// # Errors
+/// [`ListenError`] if the address can't be listened on.
+pub(crate) fn listen_for_metrics(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ListenError> {
+    listen_on_tcp(address, true).map_err(|error| ListenError { address: BoundAddress::Metrics(address), error })
+}
+
 fn hint(address: &BoundAddress, error: &io::Error) -> String {
     match (address, error.kind()) {
         (BoundAddress::Tcp(_) | BoundAddress::Telnet(_), io::ErrorKind::AddrInUse) => {
@@ -159,6 +167,15 @@ fn hint(address: &BoundAddress, error: &io::Error) -> String {
         }
         (BoundAddress::Telnet(_), io::ErrorKind::PermissionDenied) => {
             "not allowed, ports below 1024 need a privilege: choose another one: --listen telnet://:2323".to_owned()
+        }
+        (BoundAddress::Metrics(_), io::ErrorKind::AddrInUse) => {
+            "the port is in use, choose another one: --metrics ADDR:PORT".to_owned()
+        }
+        (BoundAddress::Metrics(_), io::ErrorKind::PermissionDenied) => {
+            "not allowed, ports below 1024 need a privilege: choose another one: --metrics ADDR:PORT".to_owned()
+        }
+        (BoundAddress::Metrics(_), io::ErrorKind::AddrNotAvailable) => {
+            "this machine has no such address: see --metrics".to_owned()
         }
         (BoundAddress::Tcp(_) | BoundAddress::Telnet(_), io::ErrorKind::AddrNotAvailable) => {
             "this machine has no such address: see --bind and --listen".to_owned()

@@ -13,5 +13,5 @@ pub use address::BoundAddress;
 pub(crate) use address::PeerAddress;
 pub(crate) use linger::{linger_close, linger_close_stream};
 pub use listener::ListenError;
-pub(crate) use listener::{ACCEPT_QUEUE, Listener, ListenerProtocol};
+pub(crate) use listener::{ACCEPT_QUEUE, Listener, ListenerProtocol, listen_for_metrics};
 pub(crate) use socket::Socket;

@@ -156,7 +156,7 @@ impl<S: ByteSink + ?Sized> Peer<S> {
     /// has to drain afterwards. Returns how many encoded bytes wait; `None` if the lock is taken: try again. Drops
     /// lines after [last lines](EncodedBatch::into_last); encoded bytes and routes are applied.
     pub(crate) fn apply(&self, ops: &mut VecDeque<OutputOp>, metrics: &mut MetricsDelta) -> Option<usize> {
-        self.with_buffer(metrics, |state| {
+        let applied = self.with_buffer(metrics, |state| {
             let buffer = state.get_or_insert_with(|| self.new_buffer());
             let lines_ended = self.lines_ended.load(Ordering::Relaxed);
             for op in ops.drain(..).filter(|op| !(lines_ended && op.has_lines())) {
@@ -165,10 +165,13 @@ impl<S: ByteSink + ?Sized> Peer<S> {
                 }
                 buffer.apply(op);
             }
-            let encoded = buffer.encoded_len();
+            let (encoded, skipped) = (buffer.encoded_len(), buffer.take_skipped());
             self.release_if_empty(state);
-            encoded
-        })
+            (encoded, skipped)
+        });
+        let (encoded, skipped) = applied?;
+        metrics.skipped_lines += skipped;
+        Some(encoded)
     }
 
     /// Takes no line any more; returns how many lines were written so far, `None` if the lock is taken.
@@ -233,8 +236,11 @@ impl<S: ByteSink + ?Sized> Peer<S> {
         if outcome.blocked {
             self.raise(PeerEvents::OUTPUT_BLOCKED, metrics);
         }
-        if outcome.skipped && self.slow_reader == SlowReader::Kick {
-            self.raise(PeerEvents::TOO_SLOW, metrics);
+        if outcome.skipped {
+            metrics.skipped_lines += buffer.as_mut().map_or(0, |buffer| buffer.take_skipped());
+            if self.slow_reader == SlowReader::Kick {
+                self.raise(PeerEvents::TOO_SLOW, metrics);
+            }
         }
         if outcome.failed {
             self.raise(PeerEvents::WRITE_FAILED, metrics);

@@ -107,6 +107,8 @@ pub(crate) struct CommittedBatch {
     pub(crate) operations: usize,
     /// The state with which the next batch begins.
     pub(crate) carried: CarriedState,
+    /// The time at which the batch's first lines of members were gathered; `None` if it has none.
+    pub(crate) first_lines_at: Option<Instant>,
     /// The work done so far.
     pub(crate) metrics: MetricsDelta,
     /// The joins, leaves and renames that pay for the deliveries.
@@ -242,7 +244,7 @@ impl Batch {
         let Self { closed, shutdown_requested, metrics, pass_state, replies, blocked, charges, .. } = self;
         let operations = self.operations - usize::from(shutdown_requested);
         let carried = CarriedState { closed, shutdown_requested, blocked, pass_state };
-        CommittedBatch { fanout, operations, carried, metrics, charges, replies }
+        CommittedBatch { fanout, operations, carried, first_lines_at: self.now, metrics, charges, replies }
     }
 
     /// Returns the place where the batch keeps the state of passes.

@@ -16,6 +16,7 @@ mod line_runs;
 pub mod membership;
 mod membership_charges;
 pub(crate) mod operation;
+mod pass_clock;
 mod pass_counter;
 mod pass_state;
 mod pass_token;

@@ -16,6 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::task::yield_now;
 use tokio_util::task::TaskTracker;
@@ -71,13 +72,14 @@ pub(super) fn pass_token(
     registry: Arc<Registry>,
     room: Arc<Room>,
 ) -> PassToken<impl Future<Output = ()> + Send> {
-    PassToken { passes: run(registry, room), completed: false }
+    PassToken { passes: run(registry, room, Instant::now()), completed: false }
 }
 
 /// The registry, for the passes of one of its rooms.
 struct RoomHost<'a> {
     registry: &'a Registry,
     room: &'a Arc<Room>,
+    first_sent_at: Instant,
 }
 
 impl PassHost for RoomHost<'_> {
@@ -96,14 +98,18 @@ impl PassHost for RoomHost<'_> {
     fn on_quiet(&self) {
         self.registry.remove_if_empty(self.room);
     }
+
+    fn first_sent_at(&self) -> Option<Instant> {
+        Some(self.first_sent_at)
+    }
 }
 
 /// Runs passes until the room is quiet. Closes the room when a pass panics: a room without a pass would
-/// deliver no line to its members for ever.
-async fn run(registry: Arc<Registry>, room: Arc<Room>) {
+/// deliver no line to its members for ever. The first operation was sent at `first_sent_at`.
+async fn run(registry: Arc<Registry>, room: Arc<Room>, first_sent_at: Instant) {
     // The connections read everything that is readable already, and it comes into the same batch.
     yield_now().await;
-    let host = RoomHost { registry: &registry, room: &room };
+    let host = RoomHost { registry: &registry, room: &room, first_sent_at };
     let mut passes = pin!(room.run_passes(&host));
     let outcome = poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| passes.as_mut().poll(context))) {
         Ok(progress) => progress.map(Ok),

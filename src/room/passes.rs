@@ -5,10 +5,12 @@ use crate::room::Room;
 use crate::room::batch::{Batch, CarriedState, CommittedBatch};
 use crate::room::fanout::Fanout;
 use crate::room::membership_charges::MembershipCharges;
+use crate::room::pass_clock::PassClock;
 use crate::room::replies::DeferredReplies;
 use crate::text::names::RoomName;
 use std::mem;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 use tokio::task::yield_now;
 use tracing::{trace, warn};
 
@@ -51,6 +53,11 @@ pub(crate) trait PassHost {
 
     /// Called after each pass during which no operation came.
     fn on_quiet(&self);
+
+    /// Returns the time at which the first operation of the first batch was sent, if it is known.
+    fn first_sent_at(&self) -> Option<Instant> {
+        None
+    }
 }
 
 /// The work of one poll, in operations. All kinds of work in all passes of a poll are charged to the same
@@ -100,17 +107,21 @@ impl Room {
         let (closed, pass_state) = (self.closed.load(Ordering::Relaxed), self.pass_state.take());
         let next = Batch::new(self, CarriedState { closed, pass_state, ..CarriedState::default() });
         let mut pass = Pass { room: self, host, incomplete: 0, next, slice: Slice::default() };
+        let mut clock = PassClock::start(host.first_sent_at());
         loop {
             self.fill(&mut pass.next, &mut pass.slice).await;
-            let CommittedBatch { mut fanout, operations, mut metrics, mut charges, replies, .. } =
+            let CommittedBatch { mut fanout, operations, first_lines_at, mut metrics, mut charges, replies, .. } =
                 self.commit(&mut pass.next);
+            clock.begin_batch(first_lines_at);
             pass.incomplete = operations;
             self.begin(&mut pass.next, &mut pass.slice).await;
             pass.charge_membership_changes(&mut charges, fanout.deliveries()).await;
             pass.deliver(&mut fanout, &mut metrics).await;
+            clock.end_delivery();
             pass.send_replies(replies, &mut metrics).await;
             drop(fanout);
             let next = &mut pass.next;
+            host.counters().observe_pass(&clock.end_pass(self.roster.len(), &metrics));
             host.counters().add(&metrics);
             trace!(room = self.name.as_str(), operations, lines = metrics.lines, writes = metrics.writes, "pass");
             if next.is_empty() {

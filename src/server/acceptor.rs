@@ -1,6 +1,7 @@
 //! The acceptor: one task a listener, which no error ends and none makes spin.
 
 use crate::connection::{Connection, ServerContext};
+use crate::metrics::listener_counts::ListenerNumber;
 use crate::net::{ACCEPT_QUEUE, Listener, ListenerProtocol, PeerAddress, Socket};
 use crate::server::admission::{Admission, Admitted, Entrant, WaitingEntrant};
 use crate::server::refusal::{RefusalReason, refuse};
@@ -37,6 +38,8 @@ pub(super) struct Starter {
     pub(super) tasks: TaskTracker,
     /// The protocol in which the listener's connections begin.
     pub(super) protocol: ListenerProtocol,
+    /// The listener that counts the connections.
+    pub(super) listener: ListenerNumber,
 }
 
 impl Acceptor {
@@ -106,7 +109,7 @@ impl Starter {
         info!(connection = id.0, %address, "opened");
         let socket = Socket::new(stream, permit);
         let connection = Connection::new(Arc::clone(&self.context), socket, (address, self.protocol), id, ticket);
-        self.tasks.spawn(connection.serve());
+        self.tasks.spawn(connection.count_for(self.listener).serve());
     }
 
     async fn serve_when_place_is_free(self, stream: TcpStream, address: PeerAddress, waiting: WaitingEntrant) {
@@ -120,6 +123,7 @@ impl Starter {
     fn refuse(&self, stream: TcpStream, address: PeerAddress, reason: RefusalReason) {
         let connection = self.admission.next_number().0;
         info!(connection, %address, %reason, "refused");
+        self.context.registry.counters().count_refusal(reason.kind());
         let permit = self.admission.refusal_permit();
         if let Some(closing) = refuse(stream, reason, permit, self.protocol, self.context.abort.clone()) {
             self.tasks.spawn(closing);

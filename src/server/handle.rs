@@ -86,11 +86,11 @@ impl Shared {
 
     /// Reads the settings and checks them, also with those that stay until a restart. Changes nothing.
     fn prepare(&self) -> Result<Prepared, String> {
-        let Settings { network, rooms, live, motd, log } = (self.read_settings)()?;
-        let read = Settings { network, rooms, live, motd: None, log };
+        let Settings { network, rooms, live, motd, log, metrics } = (self.read_settings)()?;
+        let read = Settings { network, rooms, live, motd: None, log, metrics };
         let needs_restart = self.started_with.restart_differences(&read);
         let (network, rooms) = (self.started_with.network.clone(), self.started_with.rooms);
-        let in_force = Settings { network, rooms, ..read };
+        let in_force = Settings { network, rooms, metrics: self.started_with.metrics, ..read };
         in_force.validate().map_err(|error| format!("{error}; {} would need a restart", needs_restart.join(", ")))?;
         Ok(Prepared { live, motd, log, outcome: Reloaded { needs_restart } })
     }

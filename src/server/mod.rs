@@ -6,19 +6,26 @@ mod acceptor;
 mod admission;
 mod handle;
 mod memory_ceiling;
+mod metrics_text;
+mod monitor;
 mod refusal;
+mod server_state;
 
 use crate::config::{Live, LiveLog, Settings};
 use crate::connection::{ServerContext, UnflushedInputs};
-use crate::limits::memory::MemoryBudget;
+use crate::limits::memory::{MemoryBudget, MemoryPressure};
 use crate::limits::slice_budget::SliceBudget;
 use crate::metrics::counters::MetricsDelta;
+use crate::metrics::listener_counts::{ListenerCounts, ListenerNumber};
 use crate::net::{BoundAddress, ListenError, Listener};
 use crate::room::registry::Registry;
 use acceptor::{Acceptor, Starter};
 use admission::Admission;
 pub use handle::{Reloaded, ServerHandle};
 use memory_ceiling::memory_ceiling;
+use monitor::Monitor;
+pub use server_state::NotReady;
+use server_state::ServerState;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,8 +46,11 @@ pub struct Server {
     admission: Arc<Admission>,
     /// The settings of the start.
     settings: Settings,
-    /// Every task of the server: listeners, connections, passes.
+    /// Every task of the server but those of the monitor: listeners, connections, passes.
     tasks: TaskTracker,
+    state: Arc<ServerState>,
+    /// Answers to metrics and health checks, if the settings ask for it.
+    monitor: Option<Monitor>,
 }
 
 /// Figures of a server, for tests and metrics.
@@ -48,10 +58,12 @@ pub struct Server {
 pub struct ServerStats {
     context: Arc<ServerContext>,
     admission: Arc<Admission>,
+    state: Arc<ServerState>,
 }
 
 impl Server {
-    /// Listens on all addresses of `settings`, for at most `max_connections` at a time. Needs a runtime.
+    /// Listens on all addresses of `settings`, for at most `max_connections` at a time. Metrics and health checks are
+    /// answered from now on. Needs a runtime.
     ///
     /// # Errors
     /// [`ListenError`] for the first address that can't be listened on.
@@ -69,20 +81,38 @@ impl Server {
             abort: CancellationToken::new(),
             slices: SliceBudget::new(Handle::current().metrics().num_workers(), Instant::now().into_std()),
             unflushed_inputs: UnflushedInputs::default(),
+            listener_counts: ListenerCounts::new(listeners.len()),
         });
-        Ok(Self { listeners, context, admission, settings: settings.clone(), tasks })
+        let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
+        let state = Arc::new(ServerState::new(addresses, max_connections));
+        let mut server =
+            Self { listeners, context, admission, settings: settings.clone(), tasks, state, monitor: None };
+        server.monitor = settings.metrics.listen.map(|address| Monitor::start(address, server.stats())).transpose()?;
+        Ok(server)
     }
 
     /// Returns where the server listens, in the order of the settings.
     #[must_use]
     pub fn addresses(&self) -> Vec<BoundAddress> {
-        self.listeners.iter().map(|listener| listener.address().clone()).collect()
+        self.state.listeners.to_vec()
+    }
+
+    /// Returns where metrics and health checks are answered, if they are.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<&BoundAddress> {
+        self.monitor.as_ref().map(Monitor::address)
+    }
+
+    /// Sets the source of the number of dropped log records, which the metrics show. Only the first call has an effect.
+    pub fn count_log_drops(&self, log_lines_dropped: impl Fn() -> u64 + Send + Sync + 'static) {
+        self.state.set_log_drops(Box::new(log_lines_dropped));
     }
 
     /// Returns figures that stay readable while the server runs.
     #[must_use]
     pub fn stats(&self) -> ServerStats {
-        ServerStats { context: Arc::clone(&self.context), admission: Arc::clone(&self.admission) }
+        let (context, admission, state) = (&self.context, &self.admission, &self.state);
+        ServerStats { context: Arc::clone(context), admission: Arc::clone(admission), state: Arc::clone(state) }
     }
 
     /// Returns a handle that stays valid while the server runs. A reload calls `read_settings`, which returns all settings
@@ -100,10 +130,11 @@ impl Server {
     /// told, and peers have the drain time to take their output. No task of the server is left when this returns, but for
     /// passes that take more than a second beyond that time.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { listeners, context, admission, tasks, .. } = self;
-        for listener in listeners {
+        let Self { listeners, context, admission, tasks, state, monitor, .. } = self;
+        for (index, listener) in listeners.into_iter().enumerate() {
             let (context, admission) = (Arc::clone(&context), Arc::clone(&admission));
-            let starter = Starter { context, admission, tasks: tasks.clone(), protocol: listener.protocol() };
+            let (protocol, number) = (listener.protocol(), ListenerNumber::from_index(index));
+            let starter = Starter { context, admission, tasks: tasks.clone(), protocol, listener: number };
             let accepting = tasks.spawn(Acceptor { listener, starter }.run());
             tasks.spawn(async move {
                 if let Err(error) = accepting.await {
@@ -111,6 +142,7 @@ impl Server {
                 }
             });
         }
+        state.set_accepting();
         shutdown.await;
         info!(rooms = context.registry.len(), "shutting down");
         let drain = context.live.get().drain;
@@ -129,6 +161,9 @@ impl Server {
             if timeout(ABORT_TIMEOUT, tasks.wait()).await.is_err() {
                 error!(tasks = tasks.len(), "tasks did not end: this is a bug");
             }
+        }
+        if let Some(monitor) = monitor {
+            monitor.stop().await;
         }
     }
 }
@@ -150,6 +185,23 @@ impl ServerStats {
     #[must_use]
     pub fn memory(&self) -> &MemoryBudget {
         self.context.registry.memory()
+    }
+
+    /// Returns whether the server takes new clients.
+    ///
+    /// # Errors
+    /// [`NotReady`] with the reason if it does not.
+    pub fn readiness(&self) -> Result<(), NotReady> {
+        let memory = self.memory();
+        if self.context.shutdown.is_cancelled() {
+            Err(NotReady::Draining)
+        } else if !self.state.is_accepting() {
+            Err(NotReady::Starting)
+        } else if memory.pressure() >= MemoryPressure::Critical {
+            Err(NotReady::Memory(memory.used_percent()))
+        } else {
+            Ok(())
+        }
     }
 
     /// Returns what was done so far.

@@ -2,6 +2,7 @@
 
 use crate::limits::address_budget::AddressBudget;
 use crate::limits::permits::Permit;
+use crate::metrics::reasons::RefusalKind;
 use crate::net::{ListenerProtocol, linger_close_stream};
 use crate::text::messages;
 use socket2::SockRef;
@@ -34,6 +35,20 @@ pub(super) enum RefusalReason {
     /// The server is shutting down.
     #[error("the server is shutting down: come back later")]
     Shutdown,
+}
+
+impl RefusalReason {
+    /// Returns the kind of the reason, by which refused connections are counted.
+    pub(super) fn kind(self) -> RefusalKind {
+        match self {
+            Self::Full => RefusalKind::Full,
+            Self::Reserved => RefusalKind::Reserved,
+            Self::Memory => RefusalKind::Memory,
+            Self::TooManyOfAddress(_) => RefusalKind::TooManyOfAddress,
+            Self::TooFast(_) => RefusalKind::TooFast,
+            Self::Shutdown => RefusalKind::Shutdown,
+        }
+    }
 }
 
 /// The right to close one refused connection lingeringly.

@@ -32,6 +32,8 @@ pub struct TestServer {
     pub address: SocketAddr,
     /// The address of the `telnet://` listener of [`TestServer::start_telnet`].
     pub telnet_address: Option<SocketAddr>,
+    /// The address of metrics and health checks, if the settings ask for them.
+    pub metrics_address: Option<SocketAddr>,
     pub stats: ServerStats,
     runtime: Runtime,
     stop: Option<oneshot::Sender<()>>,
@@ -64,11 +66,15 @@ impl TestServer {
         let server = runtime.block_on(async { Server::bind(settings, connections) }).unwrap();
         let mut addresses = server.addresses().into_iter().map(|address| socket_address(&address));
         let (address, telnet_address, stats) = (addresses.next().unwrap(), addresses.next(), server.stats());
+        let metrics_address = server.metrics_address().map(|address| match address {
+            BoundAddress::Metrics(address) => *address,
+            other => panic!("{other} is no address of metrics"),
+        });
         let (stop, stopped) = oneshot::channel();
         let done = runtime.spawn(server.run(async move {
             let _ = stopped.await;
         }));
-        Self { address, telnet_address, stats, runtime, stop: Some(stop), done: Some(done) }
+        Self { address, telnet_address, metrics_address, stats, runtime, stop: Some(stop), done: Some(done) }
     }
 
     /// Connects a client and reads the welcome.
@@ -126,7 +132,7 @@ pub fn test_settings(change: impl FnOnce(&mut Settings)) -> Settings {
 fn socket_address(address: &BoundAddress) -> SocketAddr {
     match address {
         BoundAddress::Tcp(address) | BoundAddress::Telnet(address) => *address,
-        BoundAddress::Unix(path) => panic!("{} is no TCP address", path.display()),
+        BoundAddress::Unix(_) | BoundAddress::Metrics(_) => panic!("{address} is no address of TCP clients"),
     }
 }
 
@@ -228,7 +234,7 @@ impl Drop for ServerProcess {
 }
 
 /// Returns the port of a process's listening IPv4 socket, if it has one.
-fn listening_port(pid: u32) -> Option<u16> {
+pub fn listening_port(pid: u32) -> Option<u16> {
     let files = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
     let links: Vec<_> = files.filter_map(|file| std::fs::read_link(file.path()).ok()).collect();
     std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).ok()?.lines().find_map(|line| {

@@ -4,6 +4,8 @@ use super::super::close_reason::CloseReason;
 use super::pair::{Pair, pair};
 use super::*;
 use crate::metrics::counters::MetricsDelta;
+use crate::metrics::listener_counts::ListenerNumber;
+use crate::metrics::reasons::CloseKind;
 use crate::peer::line_batch::LineBatch;
 use crate::protocol::join::JoinError;
 use crate::text::messages;
@@ -93,4 +95,16 @@ async fn member_leaves_its_room_at_the_close() {
     pair.close(CloseReason::Quit).await;
     assert!(matches!(pair.connection.state, ConnectionState::Left));
     assert_eq!(pair.received(), "alice: last words\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn closed_connection_is_counted_by_its_reason_and_no_longer_by_its_listener() {
+    let mut pair = pair(ListenerProtocol::Raw);
+    let context = Arc::clone(&pair.context);
+    pair.connection = pair.connection.count_for(ListenerNumber::from_index(0));
+    assert!(context.listener_counts.read().eq([1]));
+    pair.close(CloseReason::Idle).await;
+    let counted: Vec<_> = context.registry.counters().closes().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(counted, [(CloseKind::Idle, 1)]);
+    assert!(context.listener_counts.read().eq([0]));
 }

@@ -283,3 +283,14 @@ async fn each_kind_of_kept_input_is_charged_to_the_memory_budget() {
     pair.connection.charge_kept_input();
     assert_eq!(pair.memory.used(), 100 + held + 8);
 }
+
+#[tokio::test(start_paused = true)]
+async fn delay_is_counted_by_how_much_it_is_later_than_the_one_before() {
+    let mut pair = pair(ListenerProtocol::Raw);
+    let now = Instant::now().into_std();
+    for (seconds, counted) in [(2, 2), (5, 5), (3, 5)] {
+        pair.connection.delay_input(now + Duration::from_secs(seconds), now);
+        assert_eq!(pair.context.registry.counters().read().rate_limited_micros, counted * 1_000_000);
+    }
+    assert_eq!(pair.next_deadline().await, Deadline::RateLimit);
+}

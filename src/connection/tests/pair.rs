@@ -9,6 +9,7 @@ use crate::limits::connection_permit::tests::slots_within;
 use crate::limits::login_queue::LoginQueue;
 use crate::limits::memory::MemoryBudget;
 use crate::limits::slice_budget::SliceBudget;
+use crate::metrics::listener_counts::ListenerCounts;
 use crate::peer::events::MembershipSlot;
 use socket2::SockRef;
 use std::future::poll_fn;
@@ -54,6 +55,7 @@ pub(super) fn context_of(settings: Settings) -> Arc<ServerContext> {
         abort: CancellationToken::new(),
         slices: SliceBudget::new(1, Instant::now().into_std()),
         unflushed_inputs: UnflushedInputs::default(),
+        listener_counts: ListenerCounts::new(1),
     })
 }
 

@@ -69,6 +69,7 @@ impl OutputBuffer {
         self.gap += lines;
         self.low_gap += if precedence == DropPrecedence::Low { lines } else { 0 };
         self.lines_lost += lines;
+        self.skipped += lines;
     }
 
     pub(super) fn tell_gap(&mut self) {

@@ -79,6 +79,8 @@ pub(crate) struct OutputBuffer {
     lines: u64,
     /// Lines of these that were dropped.
     lines_lost: u64,
+    /// Lines that were dropped since they were last counted in the metrics.
+    skipped: u64,
     /// Whether a drain has found the sink blocked since the sink last took bytes.
     sink_blocked: bool,
     /// Whether the sink has not taken all that it was offered: the kernel's send buffer is full.
@@ -105,6 +107,7 @@ impl OutputBuffer {
             low_gap: 0,
             lines: 0,
             lines_lost: 0,
+            skipped: 0,
             sink_blocked: false,
             kernel_full: false,
             made_under_pressure: charge.pressure() >= MemoryPressure::High,
@@ -237,6 +240,11 @@ impl OutputBuffer {
     pub(crate) fn set_registration(&mut self, registration: RegisteredBacklog) {
         self.registration = Some(registration);
         self.update_charge();
+    }
+
+    /// Returns how many lines were dropped since the last call.
+    pub(crate) fn take_skipped(&mut self) -> u64 {
+        std::mem::take(&mut self.skipped)
     }
 
     /// Returns how many lines were accepted and not dropped.

@@ -548,6 +548,21 @@ fn concurrent_deliveries_and_drains_account_for_each_line() {
     assert_eq!(peer.close_and_count(), count_lines(text.as_bytes()), "notices and replies are counted, too");
 }
 
+#[test]
+fn each_skipped_line_is_counted_once_in_the_metrics() {
+    let (peer, mut metrics) = (peer(20, 0), MetricsDelta::default());
+    peer.deliver(&batch("first\n"), &mut metrics);
+    peer.drain_until_blocked();
+    assert_eq!(metrics.skipped_lines, 0);
+    peer.deliver(&batch(&"123456789\n".repeat(10)), &mut metrics);
+    let beyond_the_limit = metrics.skipped_lines;
+    peer.apply(&mut VecDeque::from([OutputOp::DropLines]), &mut metrics);
+    let dropped = metrics.skipped_lines - beyond_the_limit;
+    assert!(beyond_the_limit > 0 && dropped > 0 && beyond_the_limit + dropped == 10, "{beyond_the_limit}, {dropped}");
+    peer.drain_all();
+    assert_eq!(peer.sink.text().lines().filter_map(told_by_notice).sum::<u64>(), 10);
+}
+
 /// A sink whose peer's output is charged to a budget.
 pub(super) struct ChargedSink<S>(pub(super) S, pub(super) Arc<MemoryBudget>);
 

@@ -1,0 +1,11 @@
+//! HTTP: a small responder for metrics and health checks.
+//!
+//! It answers GET and HEAD of HTTP/1.1 (RFC 9112), one request a connection, within fixed bounds: a few connections at a
+//! time, a head of at most 8 KiB within 5 seconds. A [`Handler`] gives the answers; nothing here knows what they say.
+
+mod head;
+mod responder;
+mod response;
+
+pub(crate) use responder::{Handler, Responder};
+pub(crate) use response::{Response, Status};

@@ -1,0 +1,112 @@
+//! Responses: a status, a body of text, and how both are written.
+
+use std::fmt::Write;
+
+/// The content type of plain answers.
+const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
+
+/// The statuses of responses (RFC 9110, section 15).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// The request is answered.
+    Ok,
+    /// The head is no HTTP/1 request.
+    BadRequest,
+    /// No such path.
+    NotFound,
+    /// A method other than GET and HEAD.
+    MethodNotAllowed,
+    /// The head did not come in time.
+    RequestTimeout,
+    /// The head is too large, or has too many fields.
+    HeadTooLarge,
+    /// The handler panicked.
+    InternalError,
+    /// The server is not ready, or has too many connections.
+    Unavailable,
+}
+
+/// An answer to one request, after which the connection is closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Response {
+    status: Status,
+    content_type: &'static str,
+    body: String,
+}
+
+impl Status {
+    /// Returns the code and the phrase of the status line.
+    fn line(self) -> &'static str {
+        match self {
+            Self::Ok => "200 OK",
+            Self::BadRequest => "400 Bad Request",
+            Self::NotFound => "404 Not Found",
+            Self::MethodNotAllowed => "405 Method Not Allowed",
+            Self::RequestTimeout => "408 Request Timeout",
+            Self::HeadTooLarge => "431 Request Header Fields Too Large",
+            Self::InternalError => "500 Internal Server Error",
+            Self::Unavailable => "503 Service Unavailable",
+        }
+    }
+}
+
+impl Response {
+    /// Returns an answer of one line of plain text.
+    pub(crate) fn plain(status: Status, line: &str) -> Self {
+        Self { status, content_type: PLAIN_TEXT, body: format!("{line}\n") }
+    }
+
+    /// Returns an answer with a body of a type of its own.
+    pub(crate) fn ok(content_type: &'static str, body: String) -> Self {
+        Self { status: Status::Ok, content_type, body }
+    }
+
+    /// Returns the bytes of the response. Without its body it still has the length of the body, as the answer to HEAD
+    /// does (RFC 9110, section 9.3.2).
+    pub(super) fn encode(&self, with_body: bool) -> Vec<u8> {
+        let Self { status, content_type, body } = self;
+        let mut text = format!("HTTP/1.1 {}\r\n", status.line());
+        if *status == Status::MethodNotAllowed {
+            text.push_str("Allow: GET, HEAD\r\n");
+        }
+        // A String takes any text.
+        let _ = write!(
+            text,
+            "Content-Type: {content_type}\r\nContent-Length: {}\r\nX-Content-Type-Options: nosniff\r\n\
+             Cache-Control: no-store\r\nConnection: close\r\n\r\n",
+            body.len()
+        );
+        if with_body {
+            text.push_str(body);
+        }
+        text.into_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn response_has_its_length_and_closes_the_connection() {
+        let text = String::from_utf8(Response::plain(Status::Ok, "é").encode(true)).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n"), "{head}");
+        assert!(head.contains("\r\nContent-Length: 3\r\n") && head.ends_with("\r\nConnection: close"), "{head}");
+        assert_eq!(body, "é\n");
+    }
+
+    #[test]
+    fn head_response_is_that_of_get_without_the_body() {
+        let response = Response::ok("text/html", "page".to_owned());
+        let (with, without) = (response.encode(true), response.encode(false));
+        assert_eq!(with.strip_suffix(b"page"), Some(&*without));
+    }
+
+    #[test]
+    fn method_that_is_not_allowed_is_answered_with_those_that_are() {
+        let allows =
+            |status| String::from_utf8(Response::plain(status, "").encode(true)).unwrap().contains("\r\nAllow: ");
+        assert!(allows(Status::MethodNotAllowed) && !allows(Status::NotFound));
+    }
+}
