@@ -223,12 +223,13 @@ fn command() -> clap::Command {
 }
 
 impl Args {
-    /// Returns the settings without the message of the day.
+    /// Returns the settings without those that are read from files.
     fn into_settings(self) -> Result<Settings, SettingsError> {
         let network = self.admission.apply_to(self.network.into_settings()?)?;
         let mut live = self.limits.into_settings();
         live.bell = self.members.bell.unwrap_or(live.bell);
-        Ok(Settings { network, rooms: self.rooms.into_settings(), live, motd: None })
+        let rooms = self.rooms.into_settings();
+        Ok(Settings { network, rooms, live, ..Settings::default() })
     }
 }
 

@@ -7,6 +7,7 @@ mod bounds;
 mod exempt;
 mod listen;
 mod live;
+mod moderation;
 mod motd;
 mod settings;
 pub mod units;
@@ -14,6 +15,7 @@ pub mod units;
 pub use exempt::{ExemptItem, ExemptNetworks, NoneIsNotAlone};
 pub use listen::{ListenAddress, ListenAddressError};
 pub use live::Live;
+pub use moderation::ModerationSettings;
 pub use motd::{Motd, MotdError};
 pub use settings::{DEFAULT_PORT, LiveSettings, NetworkSettings, RoomSettings, Settings, SettingsError, SlowReader};
 

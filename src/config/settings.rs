@@ -1,7 +1,7 @@
 //! The settings in groups, the one table of their defaults, and the check for contradictions.
 
 use crate::config::units::{show_duration, show_memory, show_size};
-use crate::config::{ExemptNetworks, ListenAddress, Motd};
+use crate::config::{ExemptNetworks, ListenAddress, ModerationSettings, Motd};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
@@ -27,6 +27,8 @@ pub struct Settings {
     pub live: LiveSettings,
     /// The message that each member sees after its JOIN line; `None` for no message.
     pub motd: Option<Motd>,
+    /// The operators' socket and the bans.
+    pub moderation: ModerationSettings,
 }
 
 /// Listeners, threads and the bound on connections.

@@ -7,8 +7,10 @@ mod admission;
 mod memory_ceiling;
 mod refusal;
 
+use crate::admin::{AdminContext, AdminHooks, AdminServer};
 use crate::config::{Live, Settings};
-use crate::connection::{ServerContext, UnflushedInputs};
+use crate::connection::{ConnectionDirectory, ServerContext, UnflushedInputs};
+use crate::limits::bans::BanList;
 use crate::limits::memory::MemoryBudget;
 use crate::limits::slice_budget::SliceBudget;
 use crate::metrics::counters::MetricsDelta;
@@ -35,6 +37,10 @@ pub struct Server {
     listeners: Vec<Listener>,
     context: Arc<ServerContext>,
     admission: Arc<Admission>,
+    bans: Arc<BanList>,
+    /// The socket of the operators' commands.
+    admin: Option<AdminServer>,
+    admin_hooks: AdminHooks,
     /// Every task of the server: listeners, connections, passes.
     tasks: TaskTracker,
 }
@@ -53,21 +59,43 @@ impl Server {
     /// [`ListenError`] for the first address that can't be listened on.
     pub fn bind(settings: &Settings, max_connections: usize) -> Result<Self, ListenError> {
         let listeners = Listener::bind_all(&settings.network)?;
+        let admin = settings.moderation.admin_socket.as_deref().map(AdminServer::bind).transpose()?;
         let tasks = TaskTracker::new();
         let memory = MemoryBudget::new(memory_ceiling(settings.network.memory));
         let shutdown = CancellationToken::new();
-        let admission =
-            Arc::new(Admission::new(&settings.network, max_connections, Arc::clone(&memory), shutdown.clone()));
+        let bans = BanList::new(settings.moderation.bans.clone());
+        let (memory_of_admission, bans_of_admission) = (Arc::clone(&memory), Arc::clone(&bans));
+        let admission = Admission::new(
+            &settings.network,
+            max_connections,
+            memory_of_admission,
+            bans_of_admission,
+            shutdown.clone(),
+        );
         let context = Arc::new(ServerContext {
             live: Live::new(settings.live),
             registry: Arc::new(Registry::with_memory(settings.rooms, memory, tasks.clone())),
+            draining: shutdown.child_token(),
             shutdown,
             abort: CancellationToken::new(),
             motd: settings.motd.clone(),
             slices: SliceBudget::new(Handle::current().metrics().num_workers(), Instant::now().into_std()),
             unflushed_inputs: UnflushedInputs::default(),
+            directory: admin.is_some().then(Arc::<ConnectionDirectory>::default),
         });
-        Ok(Self { listeners, context, admission, tasks })
+        let (admission, admin_hooks) = (Arc::new(admission), AdminHooks::default());
+        Ok(Self { listeners, context, admission, bans, admin, admin_hooks, tasks })
+    }
+
+    /// Gives the operators' commands that need the program something to call.
+    pub fn set_admin_hooks(&mut self, hooks: AdminHooks) {
+        self.admin_hooks = hooks;
+    }
+
+    /// Returns the bans, which a reload of the settings reads again.
+    #[must_use]
+    pub fn bans(&self) -> Arc<BanList> {
+        Arc::clone(&self.bans)
     }
 
     /// Returns where the server listens, in the order of the settings.
@@ -86,7 +114,7 @@ impl Server {
     /// told, and peers have the drain time to take their output. No task of the server is left when this returns, but for
     /// passes that take more than a second beyond that time.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { listeners, context, admission, tasks } = self;
+        let Self { listeners, context, admission, bans, admin, admin_hooks, tasks } = self;
         for listener in listeners {
             let (context, admission) = (Arc::clone(&context), Arc::clone(&admission));
             let starter = Starter { context, admission, tasks: tasks.clone(), protocol: listener.protocol() };
@@ -96,6 +124,10 @@ impl Server {
                     error!(%error, "a listener panicked: it accepts no connection any more");
                 }
             });
+        }
+        if let Some((admin, directory)) = admin.zip(context.directory.clone()) {
+            let context = AdminContext::new(Arc::clone(&context), directory, bans, admin_hooks);
+            tasks.spawn(admin.run(context, tasks.clone()));
         }
         shutdown.await;
         info!(rooms = context.registry.len(), "shutting down");
@@ -130,6 +162,12 @@ impl ServerStats {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.admission.connections()
+    }
+
+    /// Returns whether the server takes no new connections: an operator drains it, or it is shutting down.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.context.draining.is_cancelled()
     }
 
     /// Returns the budget of what waits for peers and of the histories.

@@ -51,10 +51,12 @@ pub(super) fn context_of(settings: Settings) -> Arc<ServerContext> {
         live: Live::new(settings.live),
         registry: Arc::new(Registry::new(settings.rooms, TaskTracker::new())),
         shutdown: CancellationToken::new(),
+        draining: CancellationToken::new(),
         abort: CancellationToken::new(),
         motd: settings.motd,
         slices: SliceBudget::new(1, Instant::now().into_std()),
         unflushed_inputs: UnflushedInputs::default(),
+        directory: Some(Arc::default()),
     })
 }
 
