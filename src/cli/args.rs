@@ -1,6 +1,8 @@
 //! Arguments: every flag and variable, all optional, and how they become settings.
 
+use super::admin_args::AdminArgs;
 use super::admission_args::AdmissionArgs;
+use super::ctl;
 use super::motd_file::{MotdFileError, read_motd};
 use super::values::{default_of, parse_mode, slow_reader_parser, switch_parser};
 use clap::builder::{BoolishValueParser, StyledStr};
@@ -11,6 +13,7 @@ use roomcast::config::units::{
 use roomcast::config::{
     DEFAULT_PORT, ListenAddress, LiveSettings, NetworkSettings, RoomSettings, Settings, SettingsError, SlowReader,
 };
+use roomcast::limits::bans::BansFileError;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -44,6 +47,8 @@ struct Args {
     rooms: RoomArgs,
     #[command(flatten)]
     members: MemberArgs,
+    #[command(flatten)]
+    admin: AdminArgs,
 
     /// Log to stdout: -v connections, -vv joins, too, -vvv every delivery pass
     #[arg(short, long, action = clap::ArgAction::Count)]
@@ -181,6 +186,8 @@ pub(super) enum ArgsError {
     Clap(clap::Error),
     /// Two settings contradict each other.
     Settings(SettingsError),
+    /// The file that `--bans` names is no complete list of bans.
+    Bans(BansFileError),
     /// The file that `--motd` names can't be used.
     Motd(MotdFileError),
 }
@@ -199,8 +206,9 @@ fn parse_from(
     let matches = command().try_get_matches_from(arguments).map_err(ArgsError::Clap)?;
     let args = Args::from_arg_matches(&matches).map_err(ArgsError::Clap)?;
     let verbosity = args.verbose;
-    let motd = args.members.motd.clone();
+    let (motd, admin) = (args.members.motd.clone(), args.admin.clone());
     let mut settings = args.into_settings().and_then(Settings::validate).map_err(ArgsError::Settings)?;
+    settings.moderation = admin.into_settings().map_err(ArgsError::Bans)?;
     settings.motd = motd.map(read_motd).transpose().map_err(ArgsError::Motd)?;
     Ok((settings, verbosity))
 }
@@ -208,7 +216,9 @@ fn parse_from(
 /// Returns the command with each default in its help. A variable that is empty counts as unset.
 fn command() -> clap::Command {
     let defaults = Settings::default();
-    Args::command().mut_args(move |arg| {
+    let command = Args::command().subcommand(ctl::command());
+    // A port is no word, so a subcommand hides none; after an option of the server it is none.
+    command.args_conflicts_with_subcommands(true).disable_help_subcommand(true).mut_args(move |arg| {
         let is_empty = arg.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|value| value.is_empty()));
         // No variable has an empty name, so this one is unset.
         let arg = if is_empty { arg.env("").hide_env(true) } else { arg };

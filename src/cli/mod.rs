@@ -2,8 +2,11 @@
 //!
 //! The program's process lives here: exit codes, stdout and stderr. Nothing here serves a connection.
 
+mod admin_args;
 mod admission_args;
 mod args;
+mod ctl;
+mod ctl_tables;
 mod logging;
 mod motd_file;
 mod os_signals;
@@ -12,6 +15,7 @@ mod values;
 
 use roomcast::limits::memory::memory_of_one_peer;
 use roomcast::{RESERVED_FILES, Server, Settings};
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
@@ -19,8 +23,13 @@ use std::process::ExitCode;
 /// which busy connections would delay the input of all others.
 const EVENT_INTERVAL: u32 = 8;
 
-/// Runs the program; returns its exit code: 0 after a graceful end, 2 for wrong arguments, 1 for any other failure.
+/// Runs the program, or sends a command to a running one; returns its exit code: 0 after a graceful end, 2 for wrong arguments, 1 for any other failure.
 pub(crate) fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    // Before the server's own arguments are read: its variables need not be right for a command to it.
+    if arguments.get(1).is_some_and(|first| first == ctl::WORD) {
+        return ctl::main(&arguments[1..]);
+    }
     let (settings, verbosity) = match args::parse() {
         Ok(parsed) => parsed,
         Err(error) => return report::usage_error(&error),

@@ -69,6 +69,10 @@ pub(super) fn usage_error(error: &super::args::ArgsError) -> ExitCode {
             complain(&format!("{error}; see roomcast --help"));
             ExitCode::from(2)
         }
+        super::args::ArgsError::Bans(error) => {
+            complain(&format!("{error}; see roomcast --help"));
+            ExitCode::from(2)
+        }
         super::args::ArgsError::Motd(error) => {
             complain(&format!("{error}; see roomcast --help"));
             ExitCode::from(2)
@@ -77,7 +81,7 @@ pub(super) fn usage_error(error: &super::args::ArgsError) -> ExitCode {
 }
 
 /// Returns clap's message without its usage and hints, on one line.
-fn one_line(message: &str) -> String {
+pub(super) fn one_line(message: &str) -> String {
     let lines: Vec<&str> =
         message.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("tip: to pass")).collect();
     let lines = lines.split(|line| line.starts_with("Usage:") || line.starts_with("For more")).next();
