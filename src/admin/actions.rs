@@ -1,4 +1,4 @@
-//! Actions: what the commands of operators do, each with its record in the log.
+//! Actions: the effects of operators' commands, each with its record in the log.
 
 use super::AdminContext;
 use super::command::{Command, KickTarget, MemberTarget};

@@ -1,4 +1,4 @@
-//! Commands: what an operator's line asks for.
+//! Commands: an operator's line and its arguments, as a value.
 
 use super::command_table::{COMMANDS, CommandSpec};
 use super::hooks::HookKind;

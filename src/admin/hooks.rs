@@ -1,10 +1,10 @@
-//! Hooks: what the program does for commands that concern its configuration and its log.
+//! Hooks: the calls of the program for commands that concern its configuration and its log.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// A call of the program: it gets the text after the command's word, and returns the text of the reply, or why it refuses.
-/// It may wait for a disk, since it runs on no worker of the runtime.
+/// A call of the program with the text after the command's word. Returns the text of the reply, or the reason for a refusal.
+/// The call may wait for a disk, since it runs on no worker of the runtime.
 pub type AdminHook = Arc<dyn Fn(&str) -> Result<String, String> + Send + Sync>;
 
 /// The calls of the program. A command whose hook is missing is unknown.

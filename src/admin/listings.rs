@@ -1,4 +1,4 @@
-//! Listings: what operators see of the server, its rooms, its connections and its bans, page by page.
+//! Listings: the server, its rooms, its connections and its bans as operators see them, page by page.
 
 use super::AdminContext;
 use super::actions::no_room;

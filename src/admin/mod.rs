@@ -1,8 +1,8 @@
 //! Administration: a Unix socket on which operators moderate a running server, one command a line.
 //!
 //! The commands, their replies, the sessions and the record of each action in the log live here. A reply is one JSON object
-//! a line. What a command does to a connection is done by the connection's own task, and an announcement goes through the
-//! passes of its rooms; nothing here writes to a peer.
+//! a line. A connection's own task does what a command asks of it, and an announcement goes through the passes of its rooms; nothing
+//! here writes to a peer.
 
 mod actions;
 mod command;
@@ -23,7 +23,7 @@ use crate::limits::bans::BanList;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// What the commands of operators work on.
+/// The state that the commands of operators work on.
 #[derive(Debug)]
 pub(crate) struct AdminContext {
     server: Arc<ServerContext>,

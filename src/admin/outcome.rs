@@ -3,7 +3,7 @@
 use super::command::UsageError;
 use serde_json::{Map, Value, json};
 
-/// What a command came to.
+/// The outcome of a command.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Outcome {
     /// The command was run; holds the members of the reply.

@@ -2,7 +2,6 @@
 
 use super::admin_args::AdminArgs;
 use super::admission_args::AdmissionArgs;
-use super::ctl;
 use super::motd_file::{MotdFileError, read_motd};
 use super::values::{default_of, parse_mode, slow_reader_parser, switch_parser};
 use clap::builder::{BoolishValueParser, StyledStr};
@@ -13,7 +12,6 @@ use roomcast::config::units::{
 use roomcast::config::{
     DEFAULT_PORT, ListenAddress, LiveSettings, NetworkSettings, RoomSettings, Settings, SettingsError, SlowReader,
 };
-use roomcast::limits::bans::BansFileError;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -186,8 +184,8 @@ pub(super) enum ArgsError {
     Clap(clap::Error),
     /// Two settings contradict each other.
     Settings(SettingsError),
-    /// The file that `--bans` names is no complete list of bans.
-    Bans(BansFileError),
+    /// The file that `--bans` names is no list of bans.
+    Bans(roomcast::limits::bans::BansFileError),
     /// The file that `--motd` names can't be used.
     Motd(MotdFileError),
 }
@@ -216,9 +214,7 @@ fn parse_from(
 /// Returns the command with each default in its help. A variable that is empty counts as unset.
 fn command() -> clap::Command {
     let defaults = Settings::default();
-    let command = Args::command().subcommand(ctl::command());
-    // A port is no word, so a subcommand hides none; after an option of the server it is none.
-    command.args_conflicts_with_subcommands(true).disable_help_subcommand(true).mut_args(move |arg| {
+    super::ctl::add_to(Args::command()).mut_args(move |arg| {
         let is_empty = arg.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|value| value.is_empty()));
         // No variable has an empty name, so this one is unset.
         let arg = if is_empty { arg.env("").hide_env(true) } else { arg };

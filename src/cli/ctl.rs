@@ -45,8 +45,14 @@ pub(super) struct CtlArgs {
     command: Vec<String>,
 }
 
+/// Adds the subcommand to the program's command. A port is no word, so the subcommand hides none; after an option of the
+/// server the word is an argument.
+pub(super) fn add_to(program: clap::Command) -> clap::Command {
+    program.subcommand(command()).args_conflicts_with_subcommands(true).disable_help_subcommand(true)
+}
+
 /// Returns the subcommand, with the operators' commands in its help.
-pub(super) fn command() -> clap::Command {
+fn command() -> clap::Command {
     CtlArgs::command().after_help(format!("Commands:\n{}", usage(&AdminHooks::default())))
 }
 

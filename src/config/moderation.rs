@@ -3,7 +3,7 @@
 use crate::limits::bans::BansFile;
 use std::path::PathBuf;
 
-/// What operators need to moderate a running server. A restart alone can change the paths.
+/// The settings for the moderation of a running server. A restart alone can change the paths.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModerationSettings {
     /// The path of the Unix socket that takes operators' commands; `None` for no such socket.

@@ -31,7 +31,7 @@ pub(crate) struct ConnectionDirectory {
 struct Entry {
     /// Weak, so that the directory keeps no descriptor open.
     peer: Weak<Peer<Socket>>,
-    /// What operators want of the connection, until its task takes it.
+    /// The operators' requests, until the connection's task takes them.
     requests: Option<Box<OperatorRequests>>,
     /// The address; `None` on a Unix socket.
     ip: Option<IpAddr>,

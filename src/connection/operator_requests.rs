@@ -1,4 +1,4 @@
-//! Operators' requests: what an operator may want of one connection, and how the connection's task does it.
+//! Operators' requests to one connection, and how the connection's task follows them.
 
 use super::Connection;
 use super::close_reason::CloseReason;
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 /// The time of a mute without an end: longer than a connection lasts.
 const UNTIL_CLOSED: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// What operators want of a connection.
+/// The requests of operators to a connection.
 #[derive(Debug, Default)]
 pub(super) struct OperatorRequests {
     /// Why the connection is to be closed.

@@ -1,4 +1,4 @@
-//! The file of bans: its format, and what is wrong with a file that is no list of bans.
+//! The file of bans: its format, and the mistakes in a file that is no list of bans.
 //!
 //! The first line is `roomcast-bans 1`, the last one is `end`. Each line between them is a ban: its network, its end, its
 //! reason and the user that made it, with a TAB between two of them. A file that was cut off anywhere has no last line, so
@@ -56,12 +56,12 @@ pub enum BansFileError {
         path: PathBuf,
         /// The number of the line, counted from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The mistake in it.
         problem: LineProblem,
     },
 }
 
-/// What is wrong with a line of the file.
+/// A mistake in a line of the file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LineProblem {
     /// The file has no line.
@@ -154,7 +154,7 @@ pub(super) fn render(table: &BanTable) -> String {
     out + END + "\n"
 }
 
-/// Returns the bans of a file's content, or the number of the wrong line and what is wrong with it.
+/// Returns the bans of a file's content, or the number of a wrong line and the mistake in it.
 fn parse(bytes: &[u8]) -> Result<Vec<Arc<Ban>>, (usize, LineProblem)> {
     if bytes.is_empty() {
         return Err((1, LineProblem::Empty));
