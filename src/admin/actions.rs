@@ -41,7 +41,7 @@ impl AdminContext {
             Command::Help => Outcome::message(usage(&self.hooks).trim_end()),
             Command::Stats => self.stats(),
             Command::Ready => self.readiness(),
-            Command::Rooms { after } => self.rooms(*after),
+            Command::Rooms { after } => self.rooms(*after).await,
             Command::Peers { room, after } => self.peers(*room, *after).await,
             Command::Bans { after } => self.list_bans(*after),
             Command::Kick { target, reason } => self.kick(*target, reason).await,
@@ -49,7 +49,7 @@ impl AdminContext {
             Command::Unban(network) => self.unban(*network).await,
             Command::Mute { member, time } => self.mute(*member, *time),
             Command::Unmute(member) => self.unmute(*member),
-            Command::Announce { room, text } => self.announce(*room, text),
+            Command::Announce { room, text } => self.announce(*room, text).await,
             Command::Drain => self.drain(),
             Command::Hook(kind, argument) => self.call_hook(*kind, argument).await,
             Command::Quit => Outcome::message("bye"),
@@ -126,9 +126,12 @@ impl AdminContext {
         }
     }
 
-    fn announce(&self, room: Option<RoomName>, text: &str) -> Outcome {
+    async fn announce(&self, room: Option<RoomName>, text: &str) -> Outcome {
         let line: Arc<[u8]> = format!("*** {text}\n").into_bytes().into();
-        let (rooms, members) = self.server.registry.announce(room.as_ref(), &line);
+        let registry = Arc::clone(&self.server.registry);
+        // A walk through all rooms takes longer than a worker of the runtime may be taken.
+        let announced = spawn_blocking(move || registry.announce(room.as_ref(), &line));
+        let (rooms, members) = announced.await.unwrap_or_default();
         if let (Some(room), 0) = (room, rooms) {
             return Outcome::Refused(no_room(&room));
         }

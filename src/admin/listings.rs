@@ -7,6 +7,7 @@ use crate::connection::ConnectionReport;
 use crate::limits::memory::MemoryPressure;
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::PeerId;
+use crate::room::registry::Registry;
 use crate::text::names::RoomName;
 use ipnet::IpNet;
 use serde_json::{Value, json};
@@ -55,10 +56,16 @@ impl AdminContext {
     }
 
     /// Returns the rooms after `after`, by name.
-    pub(super) fn rooms(&self, after: Option<RoomName>) -> Outcome {
-        let mut rooms = self.server.registry.rooms();
-        rooms.retain(|(name, _)| after.is_none_or(|after| *name > after));
-        rooms.sort_unstable();
+    pub(super) async fn rooms(&self, after: Option<RoomName>) -> Outcome {
+        let registry = Arc::clone(&self.server.registry);
+        // A walk through all rooms takes longer than a worker of the runtime may be taken.
+        let sort = move || {
+            let mut rooms = registry.rooms();
+            rooms.retain(|(name, _)| after.is_none_or(|after| *name > after));
+            rooms.sort_unstable();
+            rooms
+        };
+        let rooms = spawn_blocking(sort).await.unwrap_or_default();
         let (total, next) = (rooms.len(), rooms.get(PAGE - 1).map(|(name, _)| name.to_string()));
         let page = rooms.iter().take(PAGE);
         let page: Vec<Value> =
@@ -68,26 +75,19 @@ impl AdminContext {
 
     /// Returns the connections after `after`, by number: all of them, or those of the members of one room.
     pub(super) async fn peers(&self, room: Option<RoomName>, after: Option<PeerId>) -> Outcome {
-        let (ids, left_out) = if let Some(room) = room {
-            let Some(page) = self.members_page(&room, after) else { return Outcome::Refused(no_room(&room)) };
-            page
-        } else {
-            let directory = Arc::clone(&self.directory);
-            // A walk through all connections takes longer than a worker of the runtime may be taken.
-            spawn_blocking(move || directory.page(after, PAGE)).await.unwrap_or_default()
+        let (directory, registry) = (Arc::clone(&self.directory), Arc::clone(&self.server.registry));
+        // A walk through all connections takes longer than a worker of the runtime may be taken.
+        let page = spawn_blocking(move || match room {
+            Some(room) => members_page(&registry, &room, after).ok_or(room),
+            None => Ok(directory.page(after, PAGE)),
+        });
+        let (ids, left_out) = match page.await {
+            Ok(Ok(page)) => page,
+            Ok(Err(room)) => return Outcome::Refused(no_room(&room)),
+            Err(error) => return Outcome::Refused(error.to_string()),
         };
         let next = ids.last().map(|id| Value::from(id.0));
         listing("peers", &self.report(&ids).await, left_out, next)
-    }
-
-    /// Returns the members of a room as [`ConnectionDirectory::page`](crate::connection::ConnectionDirectory::page) does.
-    fn members_page(&self, room: &RoomName, after: Option<PeerId>) -> Option<(Vec<PeerId>, usize)> {
-        let members = self.server.registry.members_of(room)?;
-        let ids = members.values().map(|peer| peer.id().0).filter(|id| after.is_none_or(|after| *id > after.0));
-        let mut ids: Vec<u64> = ids.collect();
-        ids.sort_unstable();
-        let left_out = ids.len().saturating_sub(PAGE);
-        Some((ids.into_iter().take(PAGE).map(PeerId).collect(), left_out))
     }
 
     /// Returns the figures of connections, which their own tasks report. A connection that has closed meanwhile is left
@@ -123,6 +123,16 @@ impl AdminContext {
         let next = page.last().map(|ban| ban["network"].clone());
         listing("bans", &page, total.saturating_sub(PAGE), next)
     }
+}
+
+/// Returns the lowest numbers of a room's members above `after`, and how many more there are; `None` if there is no such room.
+fn members_page(registry: &Registry, room: &RoomName, after: Option<PeerId>) -> Option<(Vec<PeerId>, usize)> {
+    let members = registry.members_of(room)?;
+    let ids = members.values().map(|peer| peer.id().0).filter(|id| after.is_none_or(|after| *id > after.0));
+    let mut ids: Vec<u64> = ids.collect();
+    ids.sort_unstable();
+    let left_out = ids.len().saturating_sub(PAGE);
+    Some((ids.into_iter().take(PAGE).map(PeerId).collect(), left_out))
 }
 
 /// Returns a page of a listing. `next` is the value after which the next page begins, if entries are left out.
