@@ -166,7 +166,7 @@
 //! | a batch's encoding with CR LF | a `OnceLock` that one thread at a time uses: the pass that runs | the first CR LF peer of a pass |
 //! | a room's inbox | none: crossbeam's unbounded queue. The receiver spins for the instant between a sender's claim of a place and its filling; a sender spins at the border of two blocks | each operation |
 //! | a room's history and its last whisperers | none: an atomic swap; the pass that runs holds them | the first and the last batch of a busy time |
-//! | the live settings | none: arc-swap | each read, timer and command |
+//! | the live settings, the message of the day | none: arc-swap | each read, timer and command; each JOIN line |
 //! | the counters | none: atomics, in shards of their own cache lines | each pass, each poll in which a connection writes |
 //! | the count of tasks (`TaskTracker`), the connections of an address | none: atomics | a connection opens or ends, a pass is started |
 //! | the places for connections | the mutex of a `tokio::sync::Semaphore` | a connection opens or ends |
@@ -184,7 +184,8 @@
 //! | the list of sockets | tokio's mutex | a connection opens or ends |
 //! | timers | tokio's timer wheel, a mutex | a login, a backlog, a sender beyond its rate, a command or an encoding beyond the budget of its address, an idle timeout, an agreement on the input line and each redraw of it, Ctrl-C in telnet, a close |
 //! | memory | the allocator's own locks | an allocation: a few for a line, none for each delivery (`tests/allocations.rs` has the bound) |
-//! | the log (`-v`) | the queue of the log's writer, which drops what exceeds its capacity; the writer's own thread takes the lock of stdout | a connection opens or ends; with `-vvv` each pass |
+//! | the log | the queue of the log's writer, which drops and counts what exceeds its capacity; the writer's own thread takes the lock of stdout or stderr | at level `info` a connection opens or ends; at level `trace` each pass |
+//! | a reload | a `tokio::sync::Mutex` that only reloads take (`src/server/handle.rs`) | SIGHUP with a configuration file |
 //!
 //! Each of these locks is held for an instant: none across an `await`, and none during a write to a socket.
 //!
@@ -266,4 +267,4 @@ pub mod text;
 pub use config::{RESERVED_FILES, Settings, SlowReader};
 pub use metrics::counters::MetricsDelta;
 pub use net::{BoundAddress, ListenError};
-pub use server::{Server, ServerStats};
+pub use server::{Reloaded, Server, ServerHandle, ServerStats};

@@ -446,7 +446,8 @@ fn wrong_command_gets_one_line_and_the_exit_code_of_its_kind() {
         (2, &["--no-such-flag"], "unexpected argument '--no-such-flag'"),
         (2, &[], "the following required arguments were not provided: <COMMAND>"),
         (1, &["kick", "99"], "there is no connection 99: peers lists them"),
-        (1, &["reload"], "this server has no such command: help lists them"),
+        (1, &["config"], "this server has no such command: help lists them"),
+        (1, &["log-level", "loud"], "\"loud\" is no level of the log: one of off"),
     ] {
         let line = moderated.refused(code, words);
         assert!(line.starts_with(told), "{line}");
@@ -467,7 +468,11 @@ fn help_shows_the_commands_and_json_is_the_reply_as_it_is() {
     let help = moderated.done(&["help"]);
     assert!(help.lines().any(|line| line.starts_with("  ban NET [for TIME] [REASON]  ")), "{help}");
     let long_help = moderated.done(&["--help"]);
-    assert!(long_help.contains("ban NET [for TIME] [REASON]"), "{long_help}");
+    assert!(long_help.contains("ban NET [for TIME] [REASON]") && long_help.contains("log-level"), "{long_help}");
+    assert!(
+        help.contains("  reload  ") && help.contains("  log-level [LEVEL]  ") && !help.contains("  config  "),
+        "{help}"
+    );
     let output = moderated.ctl(&["kick", "99", "--json"]);
     let reply: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((output.status.code(), &reply["ok"]), (Some(1), &Value::Bool(false)));
@@ -506,6 +511,24 @@ fn command_whose_hook_the_program_has_calls_it_and_is_listed() {
     let help = session.reply()["message"].to_string();
     assert!(help.contains("log-level") && !help.contains("reload"), "{help}");
     running.abort();
+}
+
+#[test]
+fn reload_reads_bans_again_all_or_nothing_and_the_level_of_the_log_changes_at_run_time() {
+    let moderated = Moderated::start("reload", &[]);
+    moderated.done(&["ban", "127.0.0.2", "first"]);
+    let file = moderated.folder.join("bans");
+    let content = fs::read_to_string(&file).unwrap();
+    fs::write(&file, &content[..content.len() - 1]).unwrap();
+    let told = moderated.refused(1, &["reload"]);
+    assert!(told.contains("bans:3: the file is cut off here"), "{told}");
+    assert!(Client::connect_from(OTHER, moderated.server.address).expect_error().ends_with("first"));
+    fs::write(&file, content.replace("first", "second").replace("127.0.0.2/32", "127.0.0.2/31")).unwrap();
+    assert_eq!(moderated.done(&["reload"]), "settings reloaded\n");
+    assert!(Client::connect_from([127, 0, 0, 3], moderated.server.address).expect_error().ends_with("second"));
+    assert_eq!(moderated.done(&["log-level"]), "the log's level is warn\n");
+    moderated.done(&["log-level", "info"]);
+    assert_eq!(moderated.done(&["log-level"]), "the log's level is info\n");
 }
 
 #[test]

@@ -325,7 +325,7 @@ fn refusals_are_logged_with_their_reason() {
     assert_eq!(refused.len(), 1, "{log}");
     assert!(
         refused[0].contains("address=127.0.0.1:")
-            && refused[0].contains("reason=your address has as many connections as it may have (1)"),
+            && refused[0].contains("reason=\"your address has as many connections as it may have (1)"),
         "{log}"
     );
 }

@@ -88,6 +88,9 @@ fn help_names_every_flag_with_its_variable_and_default() {
         ("STALL_TIMEOUT", "1m"),
         ("DEAD_TIMEOUT", "TCP keepalive probes unanswered before the peer is closed; 0 = no limit [default: 1m]"),
         ("INBOX", "1MiB"),
+        ("CONFIG", "[default: none]"),
+        ("LOG_LEVEL", "[default: warn]"),
+        ("LOG_FORMAT", "[default: text]"),
         ("DRAIN", "0s = at once [default: 5s]"),
         ("HISTORY", "100"),
         ("REPLAY", "0"),
@@ -277,7 +280,7 @@ fn unix_listener_serves_the_same_rooms_and_removes_its_file() {
     assert_eq!(alice.read_to_end(), ["*** server is shutting down"]);
     let (code, log) = server.wait_for_exit();
     assert_eq!(code, Some(0), "a hangup is a graceful end, too");
-    assert!(log.contains("opened address=unix") && !path.exists(), "{log}");
+    assert!(log.contains("opened connection=1 address=unix") && !path.exists(), "{log}");
 }
 
 #[test]
@@ -359,8 +362,15 @@ fn verbose_log_names_each_connection_at_its_open_and_close() {
     server.send_signal("TERM");
     let (code, log) = server.wait_for_exit();
     assert_eq!(code, Some(0));
-    assert_eq!(log.lines().filter(|line| line.contains("opened address=127.0.0.1:")).count(), 2, "{log}");
-    let ends: Vec<&str> = log.lines().filter(|line| line.contains("closed address=127.0.0.1:")).collect();
+    assert_eq!(
+        log.lines().filter(|line| line.contains(" opened connection=") && line.contains(" address=127.0.0.1:")).count(),
+        2,
+        "{log}"
+    );
+    let ends: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains(" closed connection=") && line.contains(" address=127.0.0.1:"))
+        .collect();
     assert_eq!(ends.len(), 2, "{log}");
     assert!(ends[0].ends_with(r#"room="lobby" name="alice" reason="end of input" lines_in=4 lines_out=6"#), "{log}");
     assert!(ends[1].ends_with(r#"reason="bad first line" lines_in=1 lines_out=4"#), "{log}");

@@ -2,10 +2,10 @@
 
 use super::admin_args::AdminArgs;
 use super::admission_args::AdmissionArgs;
-use super::motd_file::{MotdFileError, read_motd};
-use super::values::{default_of, parse_mode, slow_reader_parser, switch_parser};
-use clap::builder::{BoolishValueParser, StyledStr};
-use clap::{CommandFactory, FromArgMatches};
+use super::config_args::ConfigArgs;
+use super::log_args::LogArgs;
+use super::values::{parse_mode, slow_reader_parser, switch_parser};
+use clap::builder::BoolishValueParser;
 use roomcast::config::units::{
     parse_byte_burst, parse_byte_rate, parse_dead_timeout, parse_duration, parse_size, parse_size_limit, parse_timeout,
 };
@@ -20,7 +20,7 @@ use std::time::Duration;
 /// A multi-room chat server for telnet, PuTTY, nc and programs.
 ///
 /// Users connect with `telnet HOST PORT`, send `JOIN <ROOMNAME> <USERNAME>`, and from then on every line goes to every
-/// member of the room. SIGINT, SIGTERM and SIGHUP end the server gracefully, a second one at once.
+/// member of the room. SIGINT, SIGTERM and, without --config, SIGHUP end the server gracefully, a second one at once.
 ///
 /// For example, with a port for programs and nc, and one for people: telnet:// turns the input line on at once.
 ///
@@ -30,11 +30,18 @@ use std::time::Duration;
 /// that reaches the port can join and read along.
 ///
 /// Times are written as 500ms, 30s or 1m, sizes as 20000, 64KiB or 1MiB; 0 lifts a bound. Each flag can also be set by an environment
-/// variable, as ROOMCAST_MAX_LINE.
+/// variable, as ROOMCAST_MAX_LINE, or by a key in the file of --config, as max-line = 20000. A flag comes before a
+/// variable, a variable before the file.
+///
+/// SIGHUP reads the file of --config again and changes all or nothing: --max-line, --login-timeout, --rate, --burst, --byte-rate,
+/// --byte-burst, --backlog, --slow-reader, --stall-timeout, --idle-timeout, --dead-timeout, --plain, --drain, --motd, --bell,
+/// --log-level and --log-format at once. The log names other changed flags: they need a restart.
 #[expect(clippy::doc_markdown, reason = "the help shows this text as it is")]
 #[derive(Debug, clap::Parser)]
 #[command(name = "roomcast", version, max_term_width = 100)]
-struct Args {
+pub(super) struct Args {
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
     #[command(flatten)]
     network: NetworkArgs,
     #[command(flatten)]
@@ -46,11 +53,9 @@ struct Args {
     #[command(flatten)]
     members: MemberArgs,
     #[command(flatten)]
-    admin: AdminArgs,
-
-    /// Log to stdout: -v connections, -vv joins, too, -vvv every delivery pass
-    #[arg(short, long, action = clap::ArgAction::Count)]
-    verbose: u8,
+    pub(super) admin: AdminArgs,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
 }
 
 #[expect(clippy::doc_markdown, reason = "the help shows this text as it is")]
@@ -177,65 +182,20 @@ struct MemberArgs {
     bell: Option<bool>,
 }
 
-/// Why the arguments make no settings.
-#[derive(Debug)]
-pub(super) enum ArgsError {
-    /// A flag or its value is wrong; also the request for help or the version.
-    Clap(clap::Error),
-    /// Two settings contradict each other.
-    Settings(SettingsError),
-    /// The file that `--bans` names is no list of bans.
-    Bans(roomcast::limits::bans::BansFileError),
-    /// The file that `--motd` names can't be used.
-    Motd(MotdFileError),
-}
-
-/// Reads the process's arguments and variables; returns the settings and how often `-v` was given.
-///
-/// # Errors
-/// [`ArgsError`], also for `--help` and `--version`.
-pub(super) fn parse() -> Result<(Settings, u8), ArgsError> {
-    parse_from(std::env::args_os())
-}
-
-fn parse_from(
-    arguments: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>,
-) -> Result<(Settings, u8), ArgsError> {
-    let matches = command().try_get_matches_from(arguments).map_err(ArgsError::Clap)?;
-    let args = Args::from_arg_matches(&matches).map_err(ArgsError::Clap)?;
-    let verbosity = args.verbose;
-    let (motd, admin) = (args.members.motd.clone(), args.admin.clone());
-    let mut settings = args.into_settings().and_then(Settings::validate).map_err(ArgsError::Settings)?;
-    settings.moderation = admin.into_settings().map_err(ArgsError::Bans)?;
-    settings.motd = motd.map(read_motd).transpose().map_err(ArgsError::Motd)?;
-    Ok((settings, verbosity))
-}
-
-/// Returns the command with each default in its help. A variable that is empty counts as unset.
-fn command() -> clap::Command {
-    let defaults = Settings::default();
-    super::ctl::add_to(Args::command()).mut_args(move |arg| {
-        let is_empty = arg.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|value| value.is_empty()));
-        // No variable has an empty name, so this one is unset.
-        let arg = if is_empty { arg.env("").hide_env(true) } else { arg };
-        match (default_of(arg.get_id().as_str(), &defaults), arg.get_help()) {
-            (Some(default), Some(help)) => {
-                let help = StyledStr::from(format!("{help} [default: {default}]"));
-                arg.help(help)
-            }
-            _ => arg,
-        }
-    })
-}
-
 impl Args {
-    /// Returns the settings without those that are read from files.
-    fn into_settings(self) -> Result<Settings, SettingsError> {
+    /// Returns the file of the message of the day.
+    pub(super) fn motd(&self) -> Option<PathBuf> {
+        self.members.motd.clone()
+    }
+
+    /// Returns the settings without those that are read from files; `level_is_flag` says whether `--log-level` is given as a flag.
+    pub(super) fn into_settings(self, level_is_flag: bool) -> Result<Settings, SettingsError> {
         let network = self.admission.apply_to(self.network.into_settings()?)?;
         let mut live = self.limits.into_settings();
         live.bell = self.members.bell.unwrap_or(live.bell);
+        let log = self.log.into_settings(level_is_flag);
         let rooms = self.rooms.into_settings();
-        Ok(Settings { network, rooms, live, ..Settings::default() })
+        Ok(Settings { network, rooms, live, log, ..Settings::default() })
     }
 }
 
@@ -301,15 +261,26 @@ impl RoomArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::parse::{ArgsError, Request, parse};
+    use roomcast::config::{LogFormat, LogLevel};
+    use std::ffi::OsString;
     use std::num::NonZeroU64;
 
+    fn parse_all(arguments: &[&str]) -> Result<Request, ArgsError> {
+        let arguments: Vec<OsString> = ["roomcast"].iter().chain(arguments).map(Into::into).collect();
+        parse(&arguments)
+    }
+
     fn settings(arguments: &[&str]) -> Settings {
-        parse_from(["roomcast"].iter().chain(arguments)).unwrap().0
+        match parse_all(arguments) {
+            Ok(Request::Serve(serving)) => serving.settings,
+            other => panic!("{arguments:?} gave {other:?}"),
+        }
     }
 
     fn contradiction(arguments: &[&str]) -> String {
-        match parse_from(["roomcast"].iter().chain(arguments)) {
-            Err(ArgsError::Settings(error)) => error.to_string(),
+        match parse_all(arguments) {
+            Err(ArgsError::Settings(message)) => message,
             other => panic!("{arguments:?} gave {other:?}"),
         }
     }
@@ -403,10 +374,22 @@ mod tests {
     }
 
     #[test]
+    fn level_flag_comes_before_the_count_of_v() {
+        let level = |arguments: &[&str]| settings(arguments).log.level;
+        assert_eq!((level(&[]), level(&["-v"])), (LogLevel::Warn, LogLevel::Info));
+        assert_eq!((level(&["-vv"]), level(&["-vvvv"])), (LogLevel::Debug, LogLevel::Trace));
+        assert_eq!(
+            (level(&["-vv", "--log-level", "error"]), level(&["--log-level=off"])),
+            (LogLevel::Error, LogLevel::Off)
+        );
+        assert_eq!(settings(&["--log-format", "json"]).log.format, LogFormat::Json);
+    }
+
+    #[test]
     fn socket_modes_are_octal() {
         let unix = ["--listen", "unix:chat", "--socket-mode"];
         let mode = |mode| settings(&[&unix[..], &[mode]].concat()).network.socket_mode;
-        assert_eq!((mode("0660"), mode("600")), (Some(0o660), Some(0o600)));
+        assert_eq!((mode("0660"), mode("600"), mode("0o640")), (Some(0o660), Some(0o600), Some(0o640)));
         assert!(parse_mode("8").is_err() && parse_mode("1777").is_err());
     }
 }

@@ -1,8 +1,8 @@
 //! `roomcast ctl`: sends an operator's command to a running server, and shows its reply.
 
-use super::{ctl_tables, report};
+use super::{admin_hooks, ctl_tables, report};
 use clap::{CommandFactory, FromArgMatches};
-use roomcast::admin::{AdminHooks, check_command, usage};
+use roomcast::admin::{check_command, usage};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -53,7 +53,7 @@ pub(super) fn add_to(program: clap::Command) -> clap::Command {
 
 /// Returns the subcommand, with the operators' commands in its help.
 fn command() -> clap::Command {
-    CtlArgs::command().after_help(format!("Commands:\n{}", usage(&AdminHooks::default())))
+    CtlArgs::command().after_help(format!("Commands:\n{}", usage(&admin_hooks::stand_ins())))
 }
 
 /// Sends the command of `arguments`, which begin with [`WORD`]; returns the exit code.

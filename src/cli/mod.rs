@@ -3,18 +3,28 @@
 //! The program's process lives here: exit codes, stdout and stderr. Nothing here serves a connection.
 
 mod admin_args;
+mod admin_hooks;
 mod admission_args;
 mod args;
+mod config_args;
+mod config_file;
 mod ctl;
 mod ctl_tables;
+#[cfg(test)]
+mod example_config;
+mod log_args;
 mod logging;
 mod motd_file;
 mod os_signals;
+mod parse;
 mod report;
+mod show_config;
 mod values;
 
+use logging::Log;
+use parse::{Request, Serving};
 use roomcast::limits::memory::memory_of_one_peer;
-use roomcast::{RESERVED_FILES, Server, Settings};
+use roomcast::{RESERVED_FILES, Server};
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
@@ -23,20 +33,25 @@ use std::process::ExitCode;
 /// which busy connections would delay the input of all others.
 const EVENT_INTERVAL: u32 = 8;
 
-/// Runs the program, or sends a command to a running one; returns its exit code: 0 after a graceful end, 2 for wrong arguments, 1 for any other failure.
+/// Runs the program, or sends a command to a running one; returns its exit code: 0 after a graceful end, 2 for wrong
+/// arguments, 1 for any other failure.
 pub(crate) fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     // Before the server's own arguments are read: its variables need not be right for a command to it.
     if arguments.get(1).is_some_and(|first| first == ctl::WORD) {
         return ctl::main(&arguments[1..]);
     }
-    let (settings, verbosity) = match args::parse() {
-        Ok(parsed) => parsed,
+    let serving = match parse::parse(&arguments) {
+        Ok(Request::Serve(serving)) => serving,
+        Ok(Request::Print(text)) => {
+            report::print(&text);
+            return ExitCode::SUCCESS;
+        }
         Err(error) => return report::usage_error(&error),
     };
     // Kept until the end: its drop writes what is left of the log.
-    let _log = logging::start(verbosity);
-    match run(&settings, verbosity) {
+    let log = Log::start(serving.settings.log, serving.is_verbose);
+    match run(&serving, arguments, &log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report::complain(&format!("{error:#}"));
@@ -45,20 +60,27 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn run(settings: &Settings, verbosity: u8) -> anyhow::Result<()> {
+fn run(serving: &Serving, arguments: Vec<OsString>, log: &Log) -> anyhow::Result<()> {
+    let Serving { settings, is_verbose, has_file } = serving;
     let connections = max_connections(settings.network.max_connections);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(workers) = settings.network.workers {
         runtime.worker_threads(workers.into());
     }
     let runtime = runtime.event_interval(EVENT_INTERVAL).enable_all().build()?;
-    let bounds = (verbosity > 0).then(|| settings.bounds(connections));
+    let bounds = is_verbose.then(|| settings.bounds(connections));
     runtime.block_on(async {
-        let signals = os_signals::listen()?;
-        let server = Server::bind(settings, connections)?;
+        let (signals, reload) = os_signals::listen(*has_file)?;
+        let mut server = Server::bind(settings, connections)?;
         let memory =
             (server.stats().memory().ceiling(), memory_of_one_peer(settings.live.backlog, settings.live.max_line));
         report::greet(&server.addresses(), bounds.as_deref(), memory);
+        let handle = server.handle(log.live(), move || parse::read_settings(&arguments));
+        server.set_admin_hooks(admin_hooks::admin_hooks(handle.clone(), log.live()));
+        if let Some(reload) = reload {
+            tokio::spawn(reload.reload_at_each(handle));
+        }
+        tokio::spawn(log.drops().report_now_and_then());
         server.run(signals.first()).await;
         anyhow::Ok(())
     })

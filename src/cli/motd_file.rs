@@ -1,8 +1,9 @@
-//! The file of the message of the day: read once, at the start.
+//! The file of the message of the day: read at the start and at each reload.
 
 use roomcast::config::{Motd, MotdError};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 /// A file that can't be the message of the day. Shown, it names the flag, the file and what to do.
@@ -33,6 +34,10 @@ pub(super) fn read_motd(path: PathBuf) -> Result<Motd, MotdFileError> {
 
 /// Returns the first bytes of a file, one more than a message may have.
 fn read_start(path: &Path) -> io::Result<Vec<u8>> {
+    // Asked before the file is opened: opening a pipe waits for its writer, and a reload must not wait for ever.
+    if fs::metadata(path)?.file_type().is_fifo() {
+        return Err(io::Error::other("it is a pipe"));
+    }
     let (mut text, most) = (Vec::new(), Motd::MAX_BYTES + 1);
     File::open(path)?.take(most as u64).read_to_end(&mut text)?;
     Ok(text)

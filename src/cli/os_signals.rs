@@ -1,6 +1,8 @@
-//! Signals of the operating system: the first SIGINT, SIGTERM or SIGHUP ends the server gracefully, a second one
-//! at once.
+//! Signals of the operating system: the first SIGINT, SIGTERM or, without a configuration file, SIGHUP ends the server
+//! gracefully, a second one at once. With a configuration file SIGHUP reloads it.
 
+use roomcast::ServerHandle;
+use std::future::pending;
 use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -8,16 +10,22 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(super) struct ShutdownSignals {
     interrupt: Signal,
     terminate: Signal,
-    hangup: Signal,
+    /// `None` where SIGHUP is a request for a reload.
+    hangup: Option<Signal>,
 }
 
-/// Starts to listen for the signals. Needs a runtime.
+/// The signal that asks for a reload. From [`listen`] on it does not end the process.
+pub(super) struct ReloadSignal(Signal);
+
+/// Starts to listen for the signals; `reloads` says whether SIGHUP asks for a reload. Needs a runtime.
 ///
 /// # Errors
 /// When the system refuses a handler.
-pub(super) fn listen() -> io::Result<ShutdownSignals> {
+pub(super) fn listen(reloads: bool) -> io::Result<(ShutdownSignals, Option<ReloadSignal>)> {
     let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    Ok(ShutdownSignals { interrupt, terminate, hangup: signal(SignalKind::hangup())? })
+    let hangup = signal(SignalKind::hangup())?;
+    let (hangup, reload) = if reloads { (None, Some(ReloadSignal(hangup))) } else { (Some(hangup), None) };
+    Ok((ShutdownSignals { interrupt, terminate, hangup }, reload))
 }
 
 impl ShutdownSignals {
@@ -31,10 +39,26 @@ impl ShutdownSignals {
     }
 
     async fn next(&mut self) -> SignalKind {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => SignalKind::interrupt(),
             _ = self.terminate.recv() => SignalKind::terminate(),
-            _ = self.hangup.recv() => SignalKind::hangup(),
+            _ = hangup => SignalKind::hangup(),
+        }
+    }
+}
+
+impl ReloadSignal {
+    /// Reloads the settings at each signal. Signals that come during a reload are one more reload.
+    pub(super) async fn reload_at_each(mut self, server: ServerHandle) {
+        while self.0.recv().await.is_some() {
+            // The reload has logged its outcome.
+            let _ = server.reload().await;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Reports to the operator: what the program prints at its start, and how it shows a mistake.
 
+use super::parse::ArgsError;
 use roomcast::BoundAddress;
 use roomcast::config::units::show_memory;
 use std::io::{self, Write};
@@ -53,27 +54,22 @@ fn reachable_ip(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// Prints a mistake in the arguments as one line on stderr and returns exit code 2; prints help and version on
+/// Prints a mistake in the arguments as one line on stderr, or each one that a check of the file found, and returns exit
+/// code 2; prints help and version on
 /// stdout and returns 0.
-pub(super) fn usage_error(error: &super::args::ArgsError) -> ExitCode {
+pub(super) fn usage_error(error: &ArgsError) -> ExitCode {
     match error {
-        super::args::ArgsError::Clap(error) if !error.use_stderr() => {
+        ArgsError::Clap(error) if !error.use_stderr() => {
             let _ = error.print();
             ExitCode::SUCCESS
         }
-        super::args::ArgsError::Clap(error) => {
-            complain(&format!("{}; see roomcast --help", one_line(&error.to_string())));
+        ArgsError::File(errors) => {
+            for error in errors {
+                complain(&error.to_string());
+            }
             ExitCode::from(2)
         }
-        super::args::ArgsError::Settings(error) => {
-            complain(&format!("{error}; see roomcast --help"));
-            ExitCode::from(2)
-        }
-        super::args::ArgsError::Bans(error) => {
-            complain(&format!("{error}; see roomcast --help"));
-            ExitCode::from(2)
-        }
-        super::args::ArgsError::Motd(error) => {
+        ArgsError::Clap(_) | ArgsError::Settings(_) => {
             complain(&format!("{error}; see roomcast --help"));
             ExitCode::from(2)
         }
@@ -87,6 +83,11 @@ pub(super) fn one_line(message: &str) -> String {
     let lines = lines.split(|line| line.starts_with("Usage:") || line.starts_with("For more")).next();
     let line = lines.unwrap_or_default().join("; ").replace(":; ", ": ");
     line.strip_prefix("error: ").unwrap_or(&line).to_owned()
+}
+
+/// Prints a text on stdout. A closed stdout is no failure.
+pub(super) fn print(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
 }
 
 /// Prints a line on stderr. Without a stderr there is nothing to do.

@@ -2,13 +2,13 @@
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use roomcast::config::units::{show_duration, show_size};
-use roomcast::config::{DEFAULT_PORT, Settings, SlowReader};
+use roomcast::config::{DEFAULT_PORT, LogFormat, LogLevel, Settings, SlowReader};
 
 /// How a switch is written: off and on.
 const SWITCH: [&str; 2] = ["off", "on"];
 
 /// Returns how the help shows the default of an argument; `None` where the help's text says it, or there is none.
-pub(super) fn default_of(id: &str, Settings { network, rooms, live, .. }: &Settings) -> Option<String> {
+pub(super) fn default_of(id: &str, Settings { network, rooms, live, log, .. }: &Settings) -> Option<String> {
     Some(match id {
         "port" => DEFAULT_PORT.to_string(),
         "max_per_address" => network.max_per_address.to_string(),
@@ -32,18 +32,29 @@ pub(super) fn default_of(id: &str, Settings { network, rooms, live, .. }: &Setti
         "inbox" => show_size(rooms.inbox_bytes),
         "history" => rooms.history_lines.to_string(),
         "replay" => rooms.replay_lines.to_string(),
+        "log_level" => log.level.to_string(),
+        "log_format" => log.format.as_str().to_owned(),
         _ => return None,
     })
 }
 
-/// Reads a file mode in octal.
+/// Reads a file mode in octal, also with the `0o` of a number in a configuration file.
 pub(super) fn parse_mode(text: &str) -> Result<u32, String> {
-    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777);
     mode.ok_or_else(|| "permission bits in octal are wanted, as 0660".to_owned())
 }
 
 pub(super) fn slow_reader_parser() -> impl TypedValueParser<Value = SlowReader> {
     PossibleValuesParser::new(SlowReader::NAMES).try_map(|name| name.parse::<SlowReader>())
+}
+
+pub(super) fn log_level_parser() -> impl TypedValueParser<Value = LogLevel> {
+    PossibleValuesParser::new(LogLevel::NAMES).try_map(|name| name.parse::<LogLevel>())
+}
+
+pub(super) fn log_format_parser() -> impl TypedValueParser<Value = LogFormat> {
+    PossibleValuesParser::new(LogFormat::NAMES).try_map(|name| name.parse::<LogFormat>())
 }
 
 /// Reads `on` or `off`.

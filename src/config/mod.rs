@@ -7,14 +7,17 @@ mod bounds;
 mod exempt;
 mod listen;
 mod live;
+mod log;
 mod moderation;
 mod motd;
+mod restart;
 mod settings;
 pub mod units;
 
 pub use exempt::{ExemptItem, ExemptNetworks, NoneIsNotAlone};
 pub use listen::{ListenAddress, ListenAddressError};
 pub use live::Live;
+pub use log::{LiveLog, LogFormat, LogLevel, LogSettings};
 pub use moderation::ModerationSettings;
 pub use motd::{Motd, MotdError};
 pub use settings::{DEFAULT_PORT, LiveSettings, NetworkSettings, RoomSettings, Settings, SettingsError, SlowReader};

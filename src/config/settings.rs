@@ -1,7 +1,7 @@
 //! The settings in groups, the one table of their defaults, and the check for contradictions.
 
 use crate::config::units::{show_duration, show_memory, show_size};
-use crate::config::{ExemptNetworks, ListenAddress, ModerationSettings, Motd};
+use crate::config::{ExemptNetworks, ListenAddress, LogSettings, ModerationSettings, Motd};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
@@ -29,6 +29,8 @@ pub struct Settings {
     pub motd: Option<Motd>,
     /// The operators' socket and the bans.
     pub moderation: ModerationSettings,
+    /// The log's level and form, which can be swapped while the server runs, too.
+    pub log: LogSettings,
 }
 
 /// Listeners, threads and the bound on connections.

@@ -7,6 +7,7 @@ use super::timers::Deadline;
 use super::{Connection, OutputStatus};
 use crate::metrics::counters::MetricsDelta;
 use crate::net::{PeerAddress, linger_close};
+use crate::peer::PeerId;
 use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::text::messages;
 use crate::text::names::{RoomName, UserName};
@@ -37,12 +38,12 @@ impl ConnectionSummary {
     }
 
     /// Writes the connection's last record to the log. Names are printable ASCII without blanks: they can't forge one.
-    pub(super) fn log(&self, address: PeerAddress) {
+    pub(super) fn log(&self, connection: PeerId, address: PeerAddress) {
         let room = self.identity.as_ref().map(|(room, _)| room.as_str());
         let name = self.identity.as_ref().map(|(_, name)| name.as_str());
         let Self { reason, lines_in, lines_out, .. } = self;
         let lines_dropped = Some(self.lines_dropped).filter(|lines| *lines > 0);
-        info!(%address, room, name, reason, lines_in, lines_out, lines_dropped, "closed");
+        info!(connection = connection.0, %address, room, name, reason, lines_in, lines_out, lines_dropped, "closed");
     }
 }
 
@@ -68,7 +69,7 @@ impl Connection {
             self.close_output().await
         };
         let (reason, lines_in) = (reason.to_string(), self.lines_in);
-        ConnectionSummary { reason, identity, lines_in, lines_out, lines_dropped }.log(self.address);
+        ConnectionSummary { reason, identity, lines_in, lines_out, lines_dropped }.log(self.peer.id(), self.address);
     }
 
     /// `told` is the line after `ERROR` if it is not that of the reason itself.

@@ -211,7 +211,9 @@ impl Connection {
         }
         if outcome.admitted {
             let (room, name) = self.identity().unzip();
-            debug!(room = room.as_ref().map(RoomName::as_str), name = name.as_ref().map(UserName::as_str), "admitted");
+            let (connection, address) = (self.peer.id().0, self.address);
+            let (room, name) = (room.as_ref().map(RoomName::as_str), name.as_ref().map(UserName::as_str));
+            debug!(connection, %address, room, name, "admitted");
             self.complete_login();
         }
         if let Some((refusal, (here, _))) = outcome.refused.take().zip(self.identity()) {
@@ -234,7 +236,7 @@ impl Connection {
             Deadline::Login => self.on_login_timeout(),
             // The peer may have read meanwhile, after a stop of the process.
             Deadline::Stall if self.drain_output() => Ok(()),
-            Deadline::Stall => Err(CloseReason::Stalled(self.context.live.get().stall_timeout)),
+            Deadline::Stall => self.on_stall_timeout(),
             Deadline::Idle => self.on_idle_timeout(),
             Deadline::RateLimit => self.resume_input(),
             Deadline::Encoding => {
@@ -269,21 +271,29 @@ impl Connection {
         }
     }
 
-    /// Closes the connection of a peer that has sent no JOIN line in time.
+    /// Closes the connection of a peer that takes no byte of its backlog, unless the limit was lifted meanwhile.
+    fn on_stall_timeout(&self) -> Result<(), CloseReason> {
+        let timeout = self.context.live.get().stall_timeout;
+        if timeout.is_zero() { Ok(()) } else { Err(CloseReason::Stalled(timeout)) }
+    }
+
+    /// Closes the connection of a peer that has sent no JOIN line in time, unless the limit was lifted meanwhile.
     fn on_login_timeout(&mut self) -> Result<(), CloseReason> {
         // A JOIN line that came in time waits for its room, which may refuse it, or for the budget of its address. After
         // a stop of the process it may wait in the socket.
         if self.has_sent_join() || (self.read_late_input()? && self.has_sent_join()) {
             return Ok(());
         }
-        Err(CloseReason::LoginTimeout(self.context.live.get().login_timeout))
+        let timeout = self.context.live.get().login_timeout;
+        if timeout.is_zero() { Ok(()) } else { Err(CloseReason::LoginTimeout(timeout)) }
     }
 
-    /// Closes the connection of an idle member, unless its input is not processed yet. After a stop of the process, input
-    /// may wait in the socket.
+    /// Closes the connection of an idle member, unless its input is not processed yet or the limit was lifted meanwhile.
+    /// After a stop of the process, input may wait in the socket.
     fn on_idle_timeout(&mut self) -> Result<(), CloseReason> {
-        if self.has_unprocessed_input() || self.read_late_input()? {
-            self.deadlines.set_after(Deadline::Idle, self.context.live.get().idle_timeout);
+        let timeout = self.context.live.get().idle_timeout;
+        if timeout.is_zero() || self.has_unprocessed_input() || self.read_late_input()? {
+            self.deadlines.set_after(Deadline::Idle, timeout);
             return Ok(());
         }
         Err(CloseReason::Idle)
@@ -301,9 +311,10 @@ impl Connection {
 
     /// Logs a panic of this connection. The drop of its state, which follows, leaves its rooms.
     fn release_after_panic(&mut self, cause: &str) {
-        error!(address = %self.address, cause, "a connection panicked: this is a bug");
+        let connection = self.peer.id();
+        error!(connection = connection.0, address = %self.address, cause, "a connection panicked: this is a bug");
         let lines_out = self.try_close_output().unwrap_or_default();
-        ConnectionSummary::after_panic(self.identity(), self.lines_in, lines_out).log(self.address);
+        ConnectionSummary::after_panic(self.identity(), self.lines_in, lines_out).log(connection, self.address);
     }
 }
 

@@ -79,7 +79,8 @@ impl Connection {
             && self.held_input.is_none()
         {
             if reads == 0 {
-                warn!(address = %self.address, "input was not read to its end: the server is shutting down");
+                let connection = self.peer.id().0;
+                warn!(connection, address = %self.address, "input was not read to its end: the server is shutting down");
                 self.end_input_flush();
             } else if self.input_closed || !self.read_received_input()? {
                 self.end_input_flush();

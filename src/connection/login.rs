@@ -108,7 +108,7 @@ impl Connection {
         self.login_ticket = None;
         self.deadlines.clear(Deadline::Login);
         self.deadlines.set_after(Deadline::Idle, self.context.live.get().idle_timeout);
-        if let Some(motd) = &self.context.motd {
+        if let Some(motd) = self.context.live.motd() {
             self.reply(motd.as_str().into());
         }
         if self.protocol == ListenerProtocol::Telnet && self.context.live.commands() {

@@ -28,7 +28,7 @@ mod telnet;
 mod tests;
 mod timers;
 
-use crate::config::{Live, Motd};
+use crate::config::Live;
 use crate::limits::login_queue::LoginTicket;
 use crate::limits::memory::MemoryCharge;
 use crate::limits::rate::RateLimiter;
@@ -59,7 +59,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 /// The values that all connections share.
 #[derive(Debug)]
 pub(crate) struct ServerContext {
-    /// The settings in force.
+    /// The settings and the message of the day in force.
     pub(crate) live: Live,
     /// All rooms.
     pub(crate) registry: Arc<Registry>,
@@ -69,8 +69,6 @@ pub(crate) struct ServerContext {
     pub(crate) draining: CancellationToken,
     /// Cancelled when the time for a graceful end is over: what connections still wait for is cut.
     pub(crate) abort: CancellationToken,
-    /// The message of the day, for each new member.
-    pub(crate) motd: Option<Motd>,
     /// The budget of polls that use up their slices.
     pub(crate) slices: SliceBudget,
     /// The connections whose input the rooms' shutdown notices wait for.

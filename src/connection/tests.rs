@@ -14,7 +14,7 @@ mod telnet;
 
 use super::*;
 use crate::config::{ExemptItem, ExemptNetworks};
-use crate::config::{ListenAddress, Settings};
+use crate::config::{ListenAddress, Motd, Settings};
 use crate::net::BoundAddress;
 use crate::server::{Server, ServerStats};
 use std::io::{self, BufRead, BufReader, Write};

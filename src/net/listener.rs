@@ -120,8 +120,9 @@ impl Listener {
         match &self.io {
             Listening::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
-                set_tcp_options(&SockRef::from(&stream), dead_timeout());
-                Ok((stream, PeerAddress::from_tcp(address)))
+                let address = PeerAddress::from_tcp(address);
+                set_tcp_options(&SockRef::from(&stream), address, dead_timeout());
+                Ok((stream, address))
             }
             Listening::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;

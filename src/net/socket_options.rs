@@ -1,6 +1,7 @@
 //! Socket options: what every connection gets.
 
 use crate::limits::memory::{KERNEL_RECEIVE_BUFFER, KERNEL_SEND_BUFFER};
+use crate::net::PeerAddress;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::time::Duration;
@@ -18,10 +19,10 @@ pub(super) fn set_buffer_sizes(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_recv_buffer_size(KERNEL_RECEIVE_BUFFER / 2)
 }
 
-/// Sets what every TCP connection needs. An option that the system refuses keeps its value: a connection without
+/// Sets what every TCP connection needs; `address` is the peer's, for the log. An option that the system refuses keeps its value: a connection without
 /// keepalive is better than none, and one that is gone already is found by its first read. A `dead_timeout` of zero
 /// leaves keepalive off and the system's own time for unacknowledged bytes.
-pub(super) fn set_tcp_options(socket: &SockRef<'_>, dead_timeout: Duration) {
+pub(super) fn set_tcp_options(socket: &SockRef<'_>, address: PeerAddress, dead_timeout: Duration) {
     // A machine that is gone is noticed while nothing is sent …
     let probe = (dead_timeout / 6).max(Duration::from_secs(1));
     let keepalive = TcpKeepalive::new().with_time((dead_timeout / 2).max(probe)).with_interval(probe).with_retries(3);
@@ -37,7 +38,7 @@ pub(super) fn set_tcp_options(socket: &SockRef<'_>, dead_timeout: Duration) {
         if dead_timeout.is_zero() { Ok(()) } else { socket.set_tcp_user_timeout(Some(dead_timeout)) },
     ];
     if let Some(error) = options.into_iter().find_map(Result::err) {
-        debug!(%error, "can't set an option of a socket");
+        debug!(%address, %error, "can't set an option of a socket");
     }
 }
 
@@ -64,7 +65,7 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let socket = SockRef::from(&stream);
-            set_tcp_options(&socket, Duration::from_secs(dead));
+            set_tcp_options(&socket, PeerAddress::Unix, Duration::from_secs(dead));
             assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
             assert!(socket.out_of_band_inline().unwrap());
             assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(idle));
@@ -77,7 +78,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let socket = SockRef::from(&stream);
-        set_tcp_options(&socket, Duration::ZERO);
+        set_tcp_options(&socket, PeerAddress::Unix, Duration::ZERO);
         assert!(socket.tcp_nodelay().unwrap() && !socket.keepalive().unwrap());
         assert_eq!(socket.tcp_user_timeout().unwrap(), None);
     }

@@ -110,7 +110,7 @@ async fn run(registry: Arc<Registry>, room: Arc<Room>) {
         Err(cause) => Poll::Ready(Err(cause)),
     });
     if let Err(cause) = outcome.await {
-        error!(room = %room.name(), cause = panic_message(&*cause), "a pass panicked: the room is closed");
+        error!(room = room.name().as_str(), cause = panic_message(&*cause), "a pass panicked: the room is closed");
         close_failed_room(&registry, &room);
     }
 }

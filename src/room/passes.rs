@@ -112,7 +112,7 @@ impl Room {
             drop(fanout);
             let next = &mut pass.next;
             host.counters().add(&metrics);
-            trace!(room = ?self.name, operations = operations, lines = metrics.lines, writes = metrics.writes, "pass");
+            trace!(room = self.name.as_str(), operations, lines = metrics.lines, writes = metrics.writes, "pass");
             if next.is_empty() {
                 host.on_quiet();
                 // After `complete`, another token may run the next pass at once.

@@ -108,7 +108,7 @@ impl Starter {
     }
 
     fn serve(&self, stream: TcpStream, address: PeerAddress, Entrant { id, permit, ticket }: Entrant) {
-        info!(%address, "opened");
+        info!(connection = id.0, %address, "opened");
         let socket = Socket::new(stream, permit);
         let connection = Connection::new(Arc::clone(&self.context), socket, (address, self.protocol), id, ticket);
         self.close_if_banned(address, id);
@@ -135,7 +135,8 @@ impl Starter {
 
     /// Tells the peer why it is not served, and closes the connection.
     fn refuse(&self, stream: TcpStream, address: PeerAddress, reason: &RefusalReason) {
-        info!(%address, %reason, "refused");
+        let connection = self.admission.next_number().0;
+        info!(connection, %address, %reason, "refused");
         let permit = self.admission.refusal_permit();
         if let Some(closing) = refuse(stream, reason, permit, self.protocol, self.context.abort.clone()) {
             self.tasks.spawn(closing);

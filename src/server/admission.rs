@@ -188,9 +188,13 @@ impl Admission {
         Some(RefusalPermit { permit, budget })
     }
 
+    /// Returns the number of one more connection, which is served or refused.
+    pub(super) fn next_number(&self) -> PeerId {
+        PeerId(self.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
     fn entrant(&self, records: &mut Records, permit: ConnectionPermit) -> Entrant {
-        let id = PeerId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        Entrant { id, permit, ticket: records.logins.push(&self.shutdown) }
+        Entrant { id: self.next_number(), permit, ticket: records.logins.push(&self.shutdown) }
     }
 
     /// Returns how many connections are served, those that are being closed among them.

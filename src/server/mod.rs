@@ -4,11 +4,12 @@
 
 mod acceptor;
 mod admission;
+mod handle;
 mod memory_ceiling;
 mod refusal;
 
 use crate::admin::{AdminContext, AdminHooks, AdminServer};
-use crate::config::{Live, Settings};
+use crate::config::{Live, LiveLog, Settings};
 use crate::connection::{ConnectionDirectory, ServerContext, UnflushedInputs};
 use crate::limits::bans::BanList;
 use crate::limits::memory::MemoryBudget;
@@ -18,6 +19,7 @@ use crate::net::{BoundAddress, ListenError, Listener};
 use crate::room::registry::Registry;
 use acceptor::{Acceptor, Starter};
 use admission::Admission;
+pub use handle::{Reloaded, ServerHandle};
 use memory_ceiling::memory_ceiling;
 use std::future::Future;
 use std::sync::Arc;
@@ -41,6 +43,8 @@ pub struct Server {
     /// The socket of the operators' commands.
     admin: Option<AdminServer>,
     admin_hooks: AdminHooks,
+    /// The settings of the start.
+    settings: Settings,
     /// Every task of the server: listeners, connections, passes.
     tasks: TaskTracker,
 }
@@ -73,18 +77,18 @@ impl Server {
             shutdown.clone(),
         );
         let context = Arc::new(ServerContext {
-            live: Live::new(settings.live),
+            live: Live::new(settings.live, settings.motd.clone()),
             registry: Arc::new(Registry::with_memory(settings.rooms, memory, tasks.clone())),
             draining: shutdown.child_token(),
             shutdown,
             abort: CancellationToken::new(),
-            motd: settings.motd.clone(),
             slices: SliceBudget::new(Handle::current().metrics().num_workers(), Instant::now().into_std()),
             unflushed_inputs: UnflushedInputs::default(),
             directory: admin.is_some().then(Arc::<ConnectionDirectory>::default),
         });
         let (admission, admin_hooks) = (Arc::new(admission), AdminHooks::default());
-        Ok(Self { listeners, context, admission, bans, admin, admin_hooks, tasks })
+        let settings = settings.clone();
+        Ok(Self { listeners, context, admission, bans, admin, admin_hooks, settings, tasks })
     }
 
     /// Gives the operators' commands that need the program something to call.
@@ -110,11 +114,23 @@ impl Server {
         ServerStats { context: Arc::clone(&self.context), admission: Arc::clone(&self.admission) }
     }
 
+    /// Returns a handle that stays valid while the server runs. A reload calls `read_settings`, which returns all settings
+    /// anew or one line that says why it can't, and puts the log's settings in force in `log`.
+    #[must_use]
+    pub fn handle(
+        &self,
+        log: Arc<LiveLog>,
+        read_settings: impl Fn() -> Result<Settings, String> + Send + Sync + 'static,
+    ) -> ServerHandle {
+        let log_and_bans = (log, Arc::clone(&self.bans));
+        ServerHandle::new(Arc::clone(&self.context), self.settings.clone(), log_and_bans, Box::new(read_settings))
+    }
+
     /// Serves until `shutdown` completes. Then connections in the kernel's queue are refused with a reason, every room is
     /// told, and peers have the drain time to take their output. No task of the server is left when this returns, but for
     /// passes that take more than a second beyond that time.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { listeners, context, admission, bans, admin, admin_hooks, tasks } = self;
+        let Self { listeners, context, admission, bans, admin, admin_hooks, tasks, .. } = self;
         for listener in listeners {
             let (context, admission) = (Arc::clone(&context), Arc::clone(&admission));
             let starter = Starter { context, admission, tasks: tasks.clone(), protocol: listener.protocol() };

@@ -27,6 +27,18 @@ async fn peer_that_has_not_joined_is_told_apart_whether_the_server_ends_or_its_p
 }
 
 #[tokio::test(start_paused = true)]
+async fn timer_whose_limit_was_lifted_meanwhile_closes_no_connection() {
+    let mut pair = pair(ListenerProtocol::Raw);
+    let mut live = pair.context.live.get();
+    (live.login_timeout, live.stall_timeout, live.idle_timeout) = Default::default();
+    pair.context.live.replace(live);
+    for deadline in [Deadline::Login, Deadline::Stall, Deadline::Idle] {
+        assert_eq!(pair.connection.handle_deadline(deadline), Ok(()), "{deadline:?}");
+    }
+    assert!(!pair.connection.deadlines.is_set(Deadline::Idle));
+}
+
+#[tokio::test(start_paused = true)]
 async fn login_ends_after_its_timeout() {
     let mut pair = pair(ListenerProtocol::Raw);
     let start = Instant::now();

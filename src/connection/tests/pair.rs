@@ -48,12 +48,11 @@ pub(super) fn pair_of(protocol: ListenerProtocol, settings: Settings, ceiling: u
 /// Returns what connections share, with these settings.
 pub(super) fn context_of(settings: Settings) -> Arc<ServerContext> {
     Arc::new(ServerContext {
-        live: Live::new(settings.live),
+        live: Live::new(settings.live, settings.motd),
         registry: Arc::new(Registry::new(settings.rooms, TaskTracker::new())),
         shutdown: CancellationToken::new(),
         draining: CancellationToken::new(),
         abort: CancellationToken::new(),
-        motd: settings.motd,
         slices: SliceBudget::new(1, Instant::now().into_std()),
         unflushed_inputs: UnflushedInputs::default(),
         directory: Some(Arc::default()),

@@ -1,0 +1,91 @@
+//! The example of a configuration file, `packaging/roomcast.toml`: every key with its help, commented out.
+
+use super::config_file::{ConfigFile, is_key, key_of};
+use super::parse::command;
+use super::show_config::{in_force, toml_values};
+use clap::Arg;
+use roomcast::Settings;
+use std::fs;
+use std::path::PathBuf;
+use std::process;
+
+/// The variable that makes the test write the file in place of comparing it.
+const UPDATE: &str = "ROOMCAST_UPDATE_EXAMPLE";
+
+/// The longest line of a comment, in bytes.
+const WIDTH: usize = 100;
+
+/// Values of keys whose default is no value.
+const EXAMPLES: [(&str, &str); 9] = [
+    ("bind", "127.0.0.1,::1"),
+    ("listen", "tcp://:1234,telnet://:2323"),
+    ("socket_mode", "0660"),
+    ("workers", "4"),
+    ("max_connections", "10000"),
+    ("memory", "1GiB"),
+    ("motd", "/etc/roomcast/motd"),
+    ("admin", "/run/roomcast/admin"),
+    ("bans", "/var/lib/roomcast/bans"),
+];
+
+const INTRODUCTION: &str = "\
+# An example of a configuration file for roomcast --config FILE, with every key.
+#
+# Each key is a flag, and its value is what the flag takes; a flag and a variable come before it. A line
+# without its # sets the value that stands there: the default, or an example where the default is no value.
+# roomcast --check-config --config FILE checks a file, and SIGHUP makes a running server read it again.
+";
+
+/// Returns the key of an argument with a value, without a comment.
+fn assignment(arg: &Arg) -> String {
+    let id = arg.get_id().as_str();
+    let example = EXAMPLES.iter().find(|(example, _)| *example == id).map(|(_, value)| (*value).to_owned());
+    let value = example.or_else(|| in_force(id, &Settings::default()));
+    let value = value.unwrap_or_else(|| panic!("{id} has no default that is a value: add one to EXAMPLES"));
+    format!("{} = {}", key_of(id), toml_values(arg, &[&value]))
+}
+
+/// Returns a text as lines of a comment.
+fn comment(text: &str) -> String {
+    let (mut comment, mut length) = ("#".to_owned(), 1);
+    for word in text.split_whitespace() {
+        if length + 1 + word.len() > WIDTH {
+            comment.push_str("\n#");
+            length = 1;
+        }
+        comment.extend([" ", word]);
+        length += 1 + word.len();
+    }
+    comment
+}
+
+/// Returns the text of the example.
+fn example() -> String {
+    let command = command();
+    let keys = command.get_arguments().filter(|arg| is_key(arg.get_id().as_str()));
+    keys.fold(INTRODUCTION.to_owned(), |text, arg| {
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        format!("{text}\n{}\n#{}\n", comment(&help), assignment(arg))
+    })
+}
+
+#[test]
+fn example_has_every_key_with_its_help_and_default() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("packaging/roomcast.toml");
+    if std::env::var_os(UPDATE).is_some() {
+        fs::write(&path, example()).unwrap();
+    }
+    let advice = format!("packaging/roomcast.toml differs from the flags: run this test with {UPDATE}=1");
+    assert_eq!(fs::read_to_string(path).unwrap(), example(), "{advice}");
+}
+
+#[test]
+fn each_line_of_the_example_is_accepted_without_its_comment_sign() {
+    let path = std::env::temp_dir().join(format!("roomcast-example-{}", process::id()));
+    for arg in command().get_arguments().filter(|arg| is_key(arg.get_id().as_str())) {
+        fs::write(&path, assignment(arg)).unwrap();
+        let read = ConfigFile::read(&path, &command());
+        assert!(read.is_ok(), "{}: {read:?}", assignment(arg));
+    }
+    fs::remove_file(path).unwrap();
+}

@@ -1,0 +1,242 @@
+//! The handle of a server: what its operator can change while it serves.
+//!
+//! A reload has two steps. `Shared::prepare` reads and checks everything, may fail and changes nothing;
+//! `Shared::install` puts what was prepared in force and can't fail. So a reload changes all or nothing.
+
+use crate::config::{LiveLog, LiveSettings, LogSettings, Motd, Settings};
+use crate::connection::ServerContext;
+use crate::limits::bans::{BanList, PreparedBans};
+use std::fmt;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+use tracing::{error, info, warn};
+
+/// Reads all settings anew; the error is one line.
+type ReadSettings = Box<dyn Fn() -> Result<Settings, String> + Send + Sync>;
+
+/// A handle of a running server. Clones are handles of the same server.
+#[derive(Clone)]
+pub struct ServerHandle(Arc<Shared>);
+
+/// The values that all handles of a server share.
+struct Shared {
+    context: Arc<ServerContext>,
+    /// The settings of the start: those that need a restart are in force until then.
+    started_with: Settings,
+    log: Arc<LiveLog>,
+    bans: Arc<BanList>,
+    read_settings: ReadSettings,
+    /// Held during a reload, so that two reloads don't mix their settings.
+    reloading: Mutex<()>,
+}
+
+/// The outcome of a reload that put settings in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reloaded {
+    /// The flags of settings that were changed and stay as they were: a restart alone can change them.
+    pub needs_restart: Vec<&'static str>,
+}
+
+/// Everything that a reload puts in force, read and checked.
+struct Prepared {
+    live: LiveSettings,
+    motd: Option<Motd>,
+    log: LogSettings,
+    outcome: Reloaded,
+}
+
+impl ServerHandle {
+    pub(super) fn new(
+        context: Arc<ServerContext>,
+        started_with: Settings,
+        (log, bans): (Arc<LiveLog>, Arc<BanList>),
+        read_settings: ReadSettings,
+    ) -> Self {
+        Self(Arc::new(Shared { context, started_with, log, bans, read_settings, reloading: Mutex::new(()) }))
+    }
+
+    /// Reads the settings anew and puts those in force that can be changed at run time, all or nothing. Logs the outcome:
+    /// one record for each changed setting that needs a restart, or one for the mistake. Needs a runtime.
+    ///
+    /// # Errors
+    /// One line that names the mistake; all settings stay as they were then.
+    pub async fn reload(&self) -> Result<Reloaded, String> {
+        let reloaded = self.0.reload().await;
+        match &reloaded {
+            Ok(Reloaded { needs_restart }) => {
+                for setting in needs_restart {
+                    warn!(setting, "a changed setting needs a restart: it stays as it was");
+                }
+                info!("settings reloaded");
+            }
+            Err(reason) => error!(reason, "settings not reloaded: all stay as they were"),
+        }
+        reloaded
+    }
+}
+
+impl Shared {
+    async fn reload(self: &Arc<Self>) -> Result<Reloaded, String> {
+        let _alone = self.reloading.lock().await;
+        let shared = Arc::clone(self);
+        // Reading a file may take long, and no connection may wait for it.
+        let prepared = spawn_blocking(move || shared.prepare()).await;
+        let prepared = prepared.map_err(|error| format!("the settings can't be read: {error}"))??;
+        let bans = self.bans.prepare_reload().await.map_err(|error| error.to_string())?;
+        Ok(self.install(prepared, bans))
+    }
+
+    /// Reads the settings and checks them, also with those that stay until a restart. Changes nothing.
+    fn prepare(&self) -> Result<Prepared, String> {
+        let Settings { network, rooms, live, motd, moderation, log } = (self.read_settings)()?;
+        let read = Settings { network, rooms, live, motd: None, moderation, log };
+        let needs_restart = self.started_with.restart_differences(&read);
+        let (network, rooms) = (self.started_with.network.clone(), self.started_with.rooms);
+        let in_force = Settings { network, rooms, ..read };
+        in_force.validate().map_err(|error| format!("{error}; {} would need a restart", needs_restart.join(", ")))?;
+        Ok(Prepared { live, motd, log, outcome: Reloaded { needs_restart } })
+    }
+
+    /// Puts prepared settings in force.
+    fn install(&self, Prepared { live, motd, log, outcome }: Prepared, bans: Option<PreparedBans>) -> Reloaded {
+        if let Some(bans) = bans {
+            self.bans.install(bans);
+        }
+        self.log.replace(log);
+        self.context.live.replace(live);
+        self.context.live.replace_motd(motd);
+        outcome
+    }
+}
+
+impl fmt::Debug for ServerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ServerHandle")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{ListenAddress, LogFormat, LogLevel};
+    use crate::server::Server;
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::num::NonZeroU64;
+    use std::sync::Mutex as StdMutex;
+
+    /// Returns a server with a change of the default settings, and its handle, whose reloads read `next`.
+    fn server_reading(
+        change: impl FnOnce(&mut Settings),
+        next: impl Fn() -> Result<Settings, String> + Send + Sync + 'static,
+    ) -> (Server, ServerHandle, Arc<LiveLog>) {
+        let mut settings = Settings::default();
+        settings.network.listen = vec![ListenAddress::Tcp { ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 0 }];
+        change(&mut settings);
+        let server = Server::bind(&settings, 10).unwrap();
+        let listen = settings.network.listen;
+        let log = Arc::new(LiveLog::new(LogSettings::default()));
+        let handle = server.handle(Arc::clone(&log), move || {
+            let mut settings = next()?;
+            settings.network.listen.clone_from(&listen);
+            Ok(settings)
+        });
+        (server, handle, log)
+    }
+
+    #[tokio::test]
+    async fn reload_puts_live_settings_message_and_log_in_force() {
+        let (server, handle, log) = server_reading(
+            |_| {},
+            || {
+                let mut settings = Settings { motd: Some(Motd::new(b"be kind").unwrap()), ..Settings::default() };
+                settings.live.rate = 7;
+                settings.log = LogSettings { level: LogLevel::Trace, format: LogFormat::Json };
+                Ok(settings)
+            },
+        );
+        assert_eq!(handle.reload().await, Ok(Reloaded { needs_restart: vec![] }));
+        let live = &server.context.live;
+        assert_eq!((live.get().rate, live.motd().unwrap().as_str()), (7, "*** be kind\n"));
+        assert_eq!(log.get(), LogSettings { level: LogLevel::Trace, format: LogFormat::Json });
+    }
+
+    #[tokio::test]
+    async fn reload_that_fails_changes_nothing() {
+        let (server, handle, log) = server_reading(
+            |settings| settings.motd = Some(Motd::new(b"old").unwrap()),
+            || Err("roomcast.toml:1:1: a mistake".to_owned()),
+        );
+        let before = server.context.live.get();
+        assert_eq!(handle.reload().await, Err("roomcast.toml:1:1: a mistake".to_owned()));
+        assert_eq!((server.context.live.get(), log.get()), (before, LogSettings::default()));
+        assert_eq!(server.context.live.motd().unwrap().as_str(), "*** old\n");
+    }
+
+    #[tokio::test]
+    async fn reader_that_panics_changes_nothing() {
+        let (server, handle, _) = server_reading(|_| {}, || panic!("a bug of the reader"));
+        let before = server.context.live.get();
+        let told = handle.reload().await.unwrap_err();
+        assert!(told.starts_with("the settings can't be read: "), "{told}");
+        assert_eq!(server.context.live.get(), before);
+    }
+
+    #[tokio::test]
+    async fn settings_that_need_a_restart_are_named_and_stay() {
+        let (server, handle, _) = server_reading(
+            |_| {},
+            || {
+                let mut settings = Settings::default();
+                settings.rooms.max_rooms = 7;
+                settings.live.rate = 7;
+                Ok(settings)
+            },
+        );
+        for _ in 0..2 {
+            assert_eq!(handle.reload().await, Ok(Reloaded { needs_restart: vec!["--max-rooms"] }));
+        }
+        assert_eq!(server.context.live.get().rate, 7);
+    }
+
+    /// The new backlog fits the new ceiling, which is not in force before a restart.
+    #[tokio::test]
+    async fn live_settings_that_contradict_settings_in_force_are_refused() {
+        let (server, handle, _) = server_reading(
+            |settings| settings.network.memory = NonZeroU64::new(2 << 20),
+            || {
+                let mut settings = Settings::default();
+                settings.network.memory = NonZeroU64::new(8 << 20);
+                settings.live.backlog = 4 << 20;
+                settings.validate().map_err(|error| error.to_string())
+            },
+        );
+        let told = handle.reload().await.unwrap_err();
+        assert!(told.starts_with("--memory 2.0MiB is less than --backlog 4MiB"), "{told}");
+        assert!(told.ends_with("; --memory would need a restart"), "{told}");
+        assert_eq!(server.context.live.get().backlog, 1 << 20);
+    }
+
+    #[tokio::test]
+    async fn reloads_do_not_overlap() {
+        let running = Arc::new(StdMutex::new(()));
+        let (_server, handle, _) = server_reading(
+            |_| {},
+            move || {
+                let alone = running.try_lock().map_err(|_| "two reloads read at the same time".to_owned())?;
+                std::thread::yield_now();
+                drop(alone);
+                Ok(Settings::default())
+            },
+        );
+        let reloads: Vec<_> = (0..20)
+            .map(|_| {
+                let handle = handle.clone();
+                tokio::spawn(async move { handle.reload().await })
+            })
+            .collect();
+        for reload in reloads {
+            assert_eq!(reload.await.unwrap(), Ok(Reloaded { needs_restart: vec![] }));
+        }
+    }
+}
