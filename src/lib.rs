@@ -88,12 +88,12 @@
 //!
 //! ```text
 //! 6  server/  composition: acceptor, admission, metrics, shutdown    cli/  arguments, logging, signals, exit messages
-//! 5  http/  a responder for metrics and health checks
+//! 5  admin/  operators' commands, sessions and replies    http/  a responder for metrics and health checks
 //! 4  connection/  event loop, state, input, commands, telnet, input line, output, close, timers
 //! 3  net/  sockets, listeners, lingering close    protocol/  telnet, lines, JOIN, commands    terminal/  line editor
 //! 2  room/  registry, membership, inbox, passes, batch, fan-out, roster, history, replay
 //! 1  peer/  route, line batch, write lock, deferred list, output buffer, events
-//! 0  config/  settings    text/  names, sanitizing, messages    limits/  permits, rates, addresses    metrics/  counters, histograms, text format
+//! 0  config/  settings    text/  names, sanitizing, messages    limits/  permits, rates, addresses, bans    metrics/  counters, histograms, text format
 //! ```
 //!
 //! # Guarantees
@@ -130,6 +130,11 @@
 //!    and then `*** server is shutting down` as the last line. Output buffers are flushed until the drain time is
 //!    over, and the program exits with 0. Implemented in `src/server/mod.rs`, `src/room/batch.rs` and
 //!    `src/cli/os_signals.rs`; tested by `tests/shutdown.rs` and `tests/delayed_lines.rs`.
+//! 8. **A ban that an operator is told of survives a crash, and closes each connection from its network.** The file of
+//!    bans is replaced as a whole and is on the disk before the ban is in force (`src/limits/bans/storage.rs`). The ban is
+//!    in force before the directory of connections is searched, and a connection is in the directory before it asks for
+//!    bans once more (`src/server/acceptor.rs`), so one of the two finds the other. Tested by
+//!    `crash_at_any_byte_and_step_leaves_the_old_list_or_the_new_one` and by `tests/admin.rs`.
 //!
 //! # Accounting
 //!
@@ -167,7 +172,9 @@
 //! | the count of tasks (`TaskTracker`), the connections of an address | none: atomics | a connection opens or ends, a pass is started |
 //! | the places for connections | the mutex of a `tokio::sync::Semaphore` | a connection opens or ends |
 //! | the addresses, and the connections that have not joined | a `tokio::sync::Mutex` that only the listeners' tasks, and connections that wait for a place, take (`src/server/admission.rs`) | a connection is accepted |
-//! | rooms by name | a shard's read-write lock (`DashMap`) | a join; `/rooms`, for which the pass of the asker's room reads one shard after the other; the removal of an empty room; shutdown |
+//! | the bans | none: arc-swap. A change takes a `tokio::sync::Mutex` and writes the file on a thread that is no worker (`src/limits/bans/list.rs`) | a connection is accepted; an operator's ban |
+//! | the directory of connections, with `--admin` alone | a shard's read-write lock (`DashMap`) | a connection opens or closes, an operator's command and what it asks of a connection |
+//! | rooms by name | a shard's read-write lock (`DashMap`) | a join; an operator's command about rooms; `/rooms`, for which the pass of the asker's room reads one shard after the other; the removal of an empty room; shutdown |
 //! | connections that have not flushed their input | none: an atomic. The last one at a shutdown takes the mutex of a `tokio::sync::Notify` | a connection opens or ends, shutdown |
 //! | backlogs of peers whose sockets take nothing | a shard's read-write lock (`DashMap`) | a drain finds a socket blocked, such a backlog becomes empty; a charge beyond the memory ceiling reads one shard after the other |
 //! | the memory of a batch | a `OnceLock`, in which a value is stored and nothing is computed | the first peer that keeps lines of the batch |
@@ -242,6 +249,7 @@
 //!     `a_route_changes_between_two_lines` in `src/peer/output_buffer/tests.rs`, and
 //!     `input_line_switched_by_a_slow_reader_tears_no_line` in `tests/slow_reader.rs`.
 
+pub mod admin;
 pub mod config;
 mod connection;
 mod http;

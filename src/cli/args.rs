@@ -1,5 +1,6 @@
 //! Arguments: every flag and variable, all optional, and how they become settings.
 
+use super::admin_args::AdminArgs;
 use super::admission_args::AdmissionArgs;
 use super::config_args::ConfigArgs;
 use super::log_args::LogArgs;
@@ -54,6 +55,8 @@ pub(super) struct Args {
     members: MemberArgs,
     #[command(flatten)]
     metrics: MetricsArgs,
+    #[command(flatten)]
+    pub(super) admin: AdminArgs,
     #[command(flatten)]
     pub(super) log: LogArgs,
 }
@@ -188,14 +191,14 @@ impl Args {
         self.members.motd.clone()
     }
 
-    /// Returns the settings without the message of the day; `level_is_flag` says whether `--log-level` is given as a flag.
+    /// Returns the settings without those that are read from files; `level_is_flag` says whether `--log-level` is given as a flag.
     pub(super) fn into_settings(self, level_is_flag: bool) -> Result<Settings, SettingsError> {
         let network = self.admission.apply_to(self.network.into_settings()?)?;
         let mut live = self.limits.into_settings();
         live.bell = self.members.bell.unwrap_or(live.bell);
         let (rooms, metrics) = (self.rooms.into_settings(), self.metrics.into_settings());
         let log = self.log.into_settings(level_is_flag);
-        Ok(Settings { network, rooms, live, motd: None, metrics, log })
+        Ok(Settings { network, rooms, live, metrics, log, ..Settings::default() })
     }
 }
 

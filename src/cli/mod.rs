@@ -2,10 +2,14 @@
 //!
 //! The program's process lives here: exit codes, stdout and stderr. Nothing here serves a connection.
 
+mod admin_args;
+mod admin_hooks;
 mod admission_args;
 mod args;
 mod config_args;
 mod config_file;
+mod ctl;
+mod ctl_tables;
 #[cfg(test)]
 mod example_config;
 mod log_args;
@@ -30,9 +34,14 @@ use std::process::ExitCode;
 /// which busy connections would delay the input of all others.
 const EVENT_INTERVAL: u32 = 8;
 
-/// Runs the program; returns its exit code: 0 after a graceful end, 2 for wrong arguments, 1 for any other failure.
+/// Runs the program, or sends a command to a running one; returns its exit code: 0 after a graceful end, 2 for wrong
+/// arguments, 1 for any other failure.
 pub(crate) fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    // Before the server's own arguments are read: its variables need not be right for a command to it.
+    if arguments.get(1).is_some_and(|first| first == ctl::WORD) {
+        return ctl::main(&arguments[1..]);
+    }
     let serving = match parse::parse(&arguments) {
         Ok(Request::Serve(serving)) => serving,
         Ok(Request::Print(text)) => {
@@ -63,14 +72,15 @@ fn run(serving: &Serving, arguments: Vec<OsString>, log: &Log) -> anyhow::Result
     let bounds = is_verbose.then(|| settings.bounds(connections));
     runtime.block_on(async {
         let (signals, reload) = os_signals::listen(*has_file)?;
-        let server = Server::bind(settings, connections)?;
+        let mut server = Server::bind(settings, connections)?;
         let drops = log.drops();
         server.count_log_drops(move || drops.count() as u64);
         let memory =
             (server.stats().memory().ceiling(), memory_of_one_peer(settings.live.backlog, settings.live.max_line));
         report::greet(&server.addresses(), server.metrics_address(), bounds.as_deref(), memory);
+        let handle = server.handle(log.live(), move || parse::read_settings(&arguments));
+        server.set_admin_hooks(admin_hooks::admin_hooks(handle.clone(), log.live()));
         if let Some(reload) = reload {
-            let handle = server.handle(log.live(), move || parse::read_settings(&arguments));
             tokio::spawn(reload.reload_at_each(handle));
         }
         tokio::spawn(log.drops().report_now_and_then());

@@ -90,7 +90,7 @@ pub(super) fn read_settings(arguments: &[OsString]) -> Result<Settings, String> 
 /// Returns the settings that the matches make, checked, with the message of the day.
 fn settings_of(matches: &ArgMatches, file: Option<&ConfigFile>) -> Result<Settings, ArgsError> {
     let args = Args::from_arg_matches(matches).map_err(ArgsError::Clap)?;
-    let motd = args.motd();
+    let (motd, admin) = (args.motd(), args.admin.clone());
     let level_is_flag = matches.value_source("log_level") == Some(ValueSource::CommandLine);
     let settings = args.into_settings(level_is_flag).and_then(Settings::validate);
     let mut settings = settings.map_err(|error| {
@@ -101,6 +101,9 @@ fn settings_of(matches: &ArgMatches, file: Option<&ConfigFile>) -> Result<Settin
         ArgsError::Settings(with_places(&error.to_string(), vec!["motd".to_owned()], matches, file))
     })?;
     settings.motd = motd;
+    settings.moderation = admin.into_settings().map_err(|error| {
+        ArgsError::Settings(with_places(&error.to_string(), vec!["bans".to_owned()], matches, file))
+    })?;
     Ok(settings)
 }
 
@@ -136,7 +139,7 @@ fn with_places(message: &str, ids: Vec<String>, matches: &ArgMatches, file: Opti
 /// Returns the command with each default in its help. A variable that is empty counts as unset.
 pub(super) fn command() -> Command {
     let defaults = Settings::default();
-    Args::command().mut_args(move |arg| {
+    super::ctl::add_to(Args::command()).mut_args(move |arg| {
         let is_empty = arg.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|value| value.is_empty()));
         // No variable has an empty name, so this one is unset.
         let arg = if is_empty { arg.env("").hide_env(true) } else { arg };

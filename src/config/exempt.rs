@@ -1,5 +1,6 @@
 //! Exempt networks: the peers that the bounds of one address do not apply to, as `--exempt` takes them.
 
+use crate::limits::bans::canonical_network;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -82,17 +83,8 @@ impl FromStr for ExemptItem {
         }
         let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
         let wanted = || "a network, an address, unix or none is wanted, as 10.0.0.0/8,::1,unix".to_owned();
-        network.map(|network| Self::Network(to_canonical(network.trunc()))).ok_or_else(wanted)
+        network.map(|network| Self::Network(canonical_network(network.trunc()))).ok_or_else(wanted)
     }
-}
-
-/// Returns a network of IPv4-mapped IPv6 addresses as the IPv4 network: a peer's address is compared as IPv4.
-fn to_canonical(network: IpNet) -> IpNet {
-    /// The length of the prefix that all IPv4-mapped addresses have (RFC 4291, section 2.5.5.2).
-    const MAPPED_PREFIX: u8 = 96;
-    let IpNet::V6(v6) = network else { return network };
-    let v4 = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(MAPPED_PREFIX));
-    v4.and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok()).map_or(network, IpNet::V4)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod listen;
 mod live;
 mod log;
 mod metrics;
+mod moderation;
 mod motd;
 mod restart;
 mod settings;
@@ -19,6 +20,7 @@ pub use listen::{ListenAddress, ListenAddressError};
 pub use live::Live;
 pub use log::{LiveLog, LogFormat, LogLevel, LogSettings};
 pub use metrics::MetricsSettings;
+pub use moderation::ModerationSettings;
 pub use motd::{Motd, MotdError};
 pub use settings::{DEFAULT_PORT, LiveSettings, NetworkSettings, RoomSettings, Settings, SettingsError, SlowReader};
 

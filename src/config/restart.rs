@@ -1,14 +1,13 @@
 //! Settings that a restart alone can change: which of them differ between two groups of settings.
 
-use crate::config::{MetricsSettings, NetworkSettings, RoomSettings, Settings};
+use crate::config::{MetricsSettings, ModerationSettings, NetworkSettings, RoomSettings, Settings};
 
 impl Settings {
     /// Returns the flags of the settings that are different in `other` and that a restart alone can change.
     #[must_use]
     pub fn restart_differences(&self, other: &Self) -> Vec<&'static str> {
         // Each field is named here, so that a new one is a decision: at run time, or by a restart.
-        let Self { network, rooms, live: _, motd: _, log: _, metrics: MetricsSettings { listen: metrics_listen } } =
-            self;
+        let Self { network, rooms, live: _, motd: _, moderation, log: _, metrics } = self;
         let NetworkSettings {
             listen,
             socket_mode,
@@ -21,7 +20,11 @@ impl Settings {
             memory,
         } = network;
         let RoomSettings { inbox_bytes, history_lines, replay_lines, allow_duplicate_names, max_rooms } = rooms;
-        let Self { network: new, rooms: new_rooms, .. } = other;
+        let ModerationSettings { admin_socket, bans } = moderation;
+        let MetricsSettings { listen: metrics_listen } = metrics;
+        let Self { network: new, rooms: new_rooms, moderation: new_moderation, .. } = other;
+        // The bans themselves are read again.
+        let new_bans = new_moderation.bans.as_ref().map(|file| &file.path);
         let differences = [
             ("--listen (or the port and --bind)", *listen != new.listen),
             ("--socket-mode", *socket_mode != new.socket_mode),
@@ -38,6 +41,8 @@ impl Settings {
             ("--allow-duplicate-names", *allow_duplicate_names != new_rooms.allow_duplicate_names),
             ("--max-rooms", *max_rooms != new_rooms.max_rooms),
             ("--metrics", *metrics_listen != other.metrics.listen),
+            ("--admin", *admin_socket != new_moderation.admin_socket),
+            ("--bans", bans.as_ref().map(|file| &file.path) != new_bans),
         ];
         differences.into_iter().filter(|(_, differs)| *differs).map(|(flag, _)| flag).collect()
     }

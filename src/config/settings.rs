@@ -1,7 +1,7 @@
 //! The settings in groups, the one table of their defaults, and the check for contradictions.
 
 use crate::config::units::{show_duration, show_memory, show_size};
-use crate::config::{ExemptNetworks, ListenAddress, LogSettings, MetricsSettings, Motd};
+use crate::config::{ExemptNetworks, ListenAddress, LogSettings, MetricsSettings, ModerationSettings, Motd};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
@@ -27,6 +27,8 @@ pub struct Settings {
     pub live: LiveSettings,
     /// The message that each member sees after its JOIN line; `None` for no message.
     pub motd: Option<Motd>,
+    /// The operators' socket and the bans.
+    pub moderation: ModerationSettings,
     /// The log's level and form, which can be swapped while the server runs, too.
     pub log: LogSettings,
     /// The listener for metrics and health checks.

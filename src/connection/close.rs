@@ -61,7 +61,10 @@ impl Connection {
         // Lines after `/quit` were not meant for the room.
         let lines_dropped = if reason == CloseReason::Quit { 0 } else { self.count_unprocessed_lines() };
         let abort = self.context.abort.clone();
-        let lines_out = if let Some(lines_out) = abort.run_until_cancelled(self.close_gracefully(reason)).await {
+        // An operator's request may have come while the connection ended for another reason.
+        let told = self.leave_directory().filter(|request| request.reason == reason).map(|request| request.told);
+        let closing = self.close_gracefully(reason, told);
+        let lines_out = if let Some(lines_out) = abort.run_until_cancelled(closing).await {
             lines_out
         } else {
             self.close_output().await
@@ -88,7 +91,8 @@ impl Connection {
         }
     }
 
-    async fn close_gracefully(&mut self, reason: CloseReason) -> u64 {
+    /// `told` is the line after `ERROR` if it is not that of the reason itself.
+    async fn close_gracefully(&mut self, reason: CloseReason, told: Option<String>) -> u64 {
         let has_joined = self.state.admitted_membership().is_some();
         let is_lost = matches!(reason, CloseReason::Lost(_));
         // The place of a connection that makes way is wanted at once.
@@ -96,9 +100,14 @@ impl Connection {
         self.input_closed = true;
         self.cancel_delayed_line();
         self.shutdown = None;
-        for deadline in
-            [Deadline::Login, Deadline::RateLimit, Deadline::AddressBudget, Deadline::ReadGrace, Deadline::Idle]
-        {
+        for deadline in [
+            Deadline::Login,
+            Deadline::RateLimit,
+            Deadline::AddressBudget,
+            Deadline::ReadGrace,
+            Deadline::Idle,
+            Deadline::Mute,
+        ] {
             self.deadlines.clear(deadline);
         }
         self.end_encoding_delay();
@@ -109,7 +118,7 @@ impl Connection {
         self.close_input_line();
         if reason == CloseReason::Idle {
             self.send_notice(messages::IDLE);
-        } else if let Some(error) = reason.to_peer(has_joined) {
+        } else if let Some(error) = told.or_else(|| reason.to_peer(has_joined)) {
             self.send_notice(&messages::error_lines(&error));
         }
         self.flush_output(reason == CloseReason::Shutdown).await;

@@ -55,6 +55,12 @@ pub(crate) enum CloseReason {
     /// The peer took no byte of its backlog for this time.
     #[error("stalled")]
     Stalled(Duration),
+    /// An operator closed the connection.
+    #[error("kicked")]
+    Kicked,
+    /// An operator banned the peer's address.
+    #[error("banned")]
+    Banned,
     /// A pass of the room panicked, which is a bug.
     #[error("room failed")]
     RoomFailed,
@@ -91,6 +97,8 @@ impl CloseReason {
             Self::NoMemory => CloseKind::NoMemory,
             Self::Stalled(_) => CloseKind::Stalled,
             Self::RoomFailed => CloseKind::RoomFailed,
+            Self::Kicked => CloseKind::Kicked,
+            Self::Banned => CloseKind::Banned,
             Self::Shutdown => CloseKind::Shutdown,
         }
     }
@@ -114,6 +122,9 @@ impl CloseReason {
                     .to_owned()
             }
             Self::TooManyRooms(max) => messages::too_many_rooms(max),
+            // An operator's request brings its own line.
+            Self::Kicked => messages::KICKED.to_owned(),
+            Self::Banned => "your address is banned: ask an operator of this server".to_owned(),
             Self::RoomFailed => "the room has failed: connect again".to_owned(),
             Self::NameTaken(room, name) => replies::name_taken_error(&room, &name),
             Self::LineTooLong(max) => format!("the line was longer than {max} bytes: send shorter lines"),
@@ -145,6 +156,8 @@ mod tests {
             CloseReason::NameTaken(RoomName::parse("lobby").unwrap(), UserName::parse("alice").unwrap()),
             CloseReason::MadeWay,
             CloseReason::TooManyRooms(3),
+            CloseReason::Kicked,
+            CloseReason::Banned,
             CloseReason::RoomFailed,
             CloseReason::LineTooLong(20_000),
             CloseReason::BadTelnet,

@@ -184,6 +184,9 @@ impl Connection {
                 MembershipEnd::RoomFailed => return Err(CloseReason::RoomFailed),
             }
         }
+        if events.contains(PeerEvents::OPERATOR_REQUEST) {
+            self.handle_operator_requests()?;
+        }
         if events.contains(PeerEvents::WRITE_FAILED) {
             self.start_read_grace();
         }
@@ -256,6 +259,8 @@ impl Connection {
                 self.redraw_input_line();
                 Ok(())
             }
+            // The mute has ended with its deadline.
+            Deadline::Mute => Ok(()),
             // The received input is processed first, however long that takes at the peer's rate.
             Deadline::ReadGrace if self.has_unprocessed_input() => {
                 self.start_read_grace();

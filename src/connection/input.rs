@@ -107,6 +107,8 @@ impl Connection {
     /// Charges bytes that were read to the rate of bytes. Beyond the rate they wait before they are processed.
     fn charge_input(&mut self, count: usize) {
         let (limit, now) = (self.byte_limit(), Instant::now());
+        // Also without a limit: operators see how long the peer has sent nothing.
+        self.byte_rate.touch(now);
         self.byte_rate.spend_many(u32::try_from(count).unwrap_or(u32::MAX), &limit, now);
         if let Err(later) = self.byte_rate.check(&limit, now)
             && self.check_connected().is_ok()

@@ -106,8 +106,9 @@ impl Connection {
 }
 
 impl Drop for Connection {
-    /// Counts a connection that ended by a panic as flushed.
+    /// Counts a connection that ended by a panic as flushed, and takes it out of the directory.
     fn drop(&mut self) {
+        self.leave_directory();
         self.end_input_flush();
     }
 }

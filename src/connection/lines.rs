@@ -74,6 +74,9 @@ impl Connection {
                 return Ok(());
             }
         }
+        if self.is_muted() {
+            return self.handle_muted_line(parsed, lines);
+        }
         match parsed {
             Ok(ParsedLine::Chat(text)) => {
                 if let Some(membership) = self.state.admitted_membership() {

@@ -9,6 +9,7 @@ pub(crate) mod close_reason;
 mod commands;
 mod decoding;
 mod delayed_line;
+mod directory;
 mod display;
 mod event_loop;
 mod input;
@@ -18,6 +19,7 @@ mod input_memory;
 mod input_pause;
 mod lines;
 mod login;
+mod operator_requests;
 mod output;
 mod poll_slice;
 mod state;
@@ -38,11 +40,13 @@ use crate::protocol::line_decoder::LineDecoder;
 use crate::room::registry::Registry;
 use bytes::Bytes;
 use delayed_line::DelayedLine;
+pub(crate) use directory::ConnectionDirectory;
 use display::LineDisplay;
 use input_flush::InputFlush;
 pub(crate) use input_flush::UnflushedInputs;
 use lines::BlockedInput;
 use login::{LoginAttempts, login_attempts};
+pub(crate) use operator_requests::ConnectionReport;
 use poll_slice::PollSlice;
 use state::ConnectionState;
 use std::collections::VecDeque;
@@ -62,6 +66,8 @@ pub(crate) struct ServerContext {
     pub(crate) registry: Arc<Registry>,
     /// Cancelled when the server begins to end.
     pub(crate) shutdown: CancellationToken,
+    /// Cancelled when the server takes no new connections any more: it drains, or begins to end.
+    pub(crate) draining: CancellationToken,
     /// Cancelled when the time for a graceful end is over: what connections still wait for is cut.
     pub(crate) abort: CancellationToken,
     /// The budget of polls that use up their slices.
@@ -70,6 +76,8 @@ pub(crate) struct ServerContext {
     pub(crate) unflushed_inputs: UnflushedInputs,
     /// The connections of each listener.
     pub(crate) listener_counts: ListenerCounts,
+    /// The live connections; `None` where no operator can ask for them.
+    pub(crate) directory: Option<Arc<ConnectionDirectory>>,
 }
 
 /// The state of the output buffer, as far as the connection knows.
@@ -153,7 +161,7 @@ impl Connection {
         let mut deadlines = Deadlines::default();
         deadlines.set_after(Deadline::Login, live.login_timeout);
         context.unflushed_inputs.add();
-        Box::new(Self {
+        let connection = Box::new(Self {
             peer: Arc::new(Peer::new(id, live.backlog, live.slow_reader, socket)),
             state: ConnectionState::NotJoined,
             line_decoder: LineDecoder::new(live.max_line),
@@ -181,7 +189,9 @@ impl Connection {
             login_attempts: Some(login_attempts(protocol)),
             login_ticket: Some(login_ticket),
             context,
-        })
+        });
+        connection.enter_directory();
+        connection
     }
 
     /// Counts the connection as one of `listener`, until it is closed.

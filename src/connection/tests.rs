@@ -7,6 +7,7 @@ mod events;
 mod input;
 mod input_line;
 mod login;
+mod operators;
 mod output;
 mod pair;
 mod telnet;

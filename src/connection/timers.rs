@@ -31,10 +31,12 @@ pub(crate) enum Deadline {
     Redraw,
     /// The time from which a member that has sent nothing is idle for too long.
     Idle,
+    /// The end of a mute. The peer is muted while it is set.
+    Mute,
 }
 
 /// Every deadline, in the order of its number.
-const KINDS: [Deadline; 11] = [
+const KINDS: [Deadline; 12] = [
     Deadline::Login,
     Deadline::Stall,
     Deadline::RateLimit,
@@ -46,6 +48,7 @@ const KINDS: [Deadline; 11] = [
     Deadline::InterruptNotice,
     Deadline::Redraw,
     Deadline::Idle,
+    Deadline::Mute,
 ];
 
 /// The deadlines of one connection. Costs a pointer while none is set: most peers have none.
@@ -102,6 +105,12 @@ impl Deadlines {
     /// Returns the time of this deadline; `None` if it is not set.
     pub(crate) fn time(&self, kind: Deadline) -> Option<Instant> {
         self.0.as_ref().and_then(|armed| armed.at[kind as usize])
+    }
+
+    /// Returns the time until this deadline, if it is set.
+    pub(crate) fn time_left(&self, kind: Deadline) -> Option<Duration> {
+        let at = self.0.as_ref().and_then(|armed| armed.at[kind as usize]);
+        at.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
     /// Waits for the earliest deadline, clears it and returns it.

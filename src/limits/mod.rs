@@ -1,11 +1,12 @@
 //! Limits: values that decide how much of a resource a peer may use.
 //!
 //! Rate limits and their settings, permits and budgets live here. Code here takes the current time as an argument: it reads
-//! no clock, does no I/O and knows no socket, room or connection.
+//! no clock, does no I/O but for the file of bans, and knows no socket, room or connection.
 
 pub(crate) mod address_budget;
 pub(crate) mod addresses;
 mod backlog_registry;
+pub mod bans;
 pub(crate) mod connection_permit;
 pub(crate) mod login_queue;
 pub mod memory;

@@ -98,6 +98,16 @@ impl RateLimiter {
         self.theoretical_arrival.saturating_sub(to_nanos(now)) > duration_to_nanos(limit.tolerance) / 2
     }
 
+    /// Notes a use at `now` that spends nothing, for [`unused_for`](Self::unused_for).
+    pub(crate) fn touch(&mut self, now: Instant) {
+        self.theoretical_arrival = self.theoretical_arrival.max(to_nanos(now));
+    }
+
+    /// Returns the time until `now` since the last use, less the time that the rate takes for what is spent.
+    pub(crate) fn unused_for(self, now: Instant) -> Duration {
+        Duration::from_nanos(to_nanos(now).saturating_sub(self.theoretical_arrival))
+    }
+
     /// Spends one unit at `now`, whether or not [`check`](Self::check) allows it.
     pub(crate) fn spend(&mut self, limit: &RateLimit, now: Instant) {
         self.spend_many(1, limit, now);
@@ -181,6 +191,20 @@ mod tests {
         assert_eq!(limiter.check(&limit, now), Ok(()), "an instant before the last spend is allowed, too");
         limiter.spend_many(20, &self::limit(1, 1), now);
         assert_eq!(limiter.check(&limit, now), Ok(()), "a limit that is lifted forgives the debt");
+    }
+
+    #[test]
+    fn time_without_use_is_counted_from_the_last_one_and_the_debt() {
+        let (start, limit) = (Instant::now(), limit(10, 5));
+        let later = start + Duration::from_secs(60);
+        let mut limiter = RateLimiter::new(start);
+        assert_eq!(limiter.unused_for(later), Duration::from_secs(60));
+        limiter.touch(later);
+        limiter.touch(start);
+        assert_eq!(limiter.unused_for(later), Duration::ZERO);
+        limiter.spend_many(20, &limit, later);
+        assert_eq!(limiter.unused_for(later + Duration::from_secs(3)), Duration::from_secs(1));
+        assert_eq!(limiter.unused_for(later), Duration::ZERO);
     }
 
     #[test]

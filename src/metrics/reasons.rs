@@ -60,6 +60,10 @@ reasons! {
         RoomFailed => "room_failed",
         /// The server shut down.
         Shutdown => "shutdown",
+        /// An operator closed the connection.
+        Kicked => "kicked",
+        /// An operator banned the address.
+        Banned => "banned",
         /// The connection panicked.
         Panic => "panic",
     }
@@ -78,6 +82,10 @@ reasons! {
         TooManyOfAddress => "too_many_of_address",
         /// The address opened connections too fast.
         TooFast => "too_fast",
+        /// The address was banned.
+        Banned => "banned",
+        /// An operator lets no new connection in.
+        Draining => "draining",
         /// The server shut down.
         Shutdown => "shutdown",
     }
@@ -142,6 +150,6 @@ mod tests {
         counts.add(RefusalKind::Memory as usize);
         counts.add(RefusalKind::Memory as usize);
         counts.add(RefusalKind::Shutdown as usize);
-        assert_eq!(counts.read(), [0, 0, 2, 0, 0, 1]);
+        assert_eq!(counts.read(), [0, 0, 2, 0, 0, 0, 0, 1]);
     }
 }

@@ -52,9 +52,9 @@ pub struct ListenError {
     pub error: io::Error,
 }
 
-/// The file of a Unix listener.
+/// The file of a Unix listener, which is removed when this is dropped.
 #[derive(Debug)]
-struct SocketFile {
+pub(super) struct SocketFile {
     path: PathBuf,
     /// Device and inode: another server may have put its own file in the place.
     identity: Option<(u64, u64)>,
@@ -241,9 +241,16 @@ fn listen_on_tcp(address: SocketAddr, v6_only: bool) -> io::Result<(TcpListener,
     Ok((TcpListener::from_std(socket.into())?, bound))
 }
 
-/// Listens on a path. A file that a dead server left there is replaced; one that a server listens on, or that
-/// is no socket, is an error. The mode is set before the first connection is possible.
+/// Listens on a path, as [`bind_unix`] does.
 fn listen_on_unix(path: &Path, mode: Option<u32>) -> io::Result<Listener> {
+    let (socket, file) = bind_unix(path, mode)?;
+    let io = Listening::Unix(UnixListener::from_std(socket.into())?);
+    Ok(Listener { io, address: BoundAddress::Unix(path.to_owned()), _file: Some(file) })
+}
+
+/// Returns a socket that listens on a path, and its file. A file that a dead server left there is replaced; one that a
+/// server listens on, or that is no socket, is an error. The mode is set before the first connection is possible.
+pub(super) fn bind_unix(path: &Path, mode: Option<u32>) -> io::Result<(Socket, SocketFile)> {
     let address = SockAddr::unix(path)?;
     remove_stale_socket(path, &address)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -253,8 +260,7 @@ fn listen_on_unix(path: &Path, mode: Option<u32>) -> io::Result<Listener> {
         fs::set_permissions(path, Permissions::from_mode(mode))?;
     }
     start_listening(&socket)?;
-    let io = Listening::Unix(UnixListener::from_std(socket.into())?);
-    Ok(Listener { io, address: BoundAddress::Unix(path.to_owned()), _file: Some(file) })
+    Ok((socket, file))
 }
 
 /// Removes the socket file at `path` if no server answers there.

@@ -6,6 +6,7 @@
 mod address;
 mod linger;
 mod listener;
+mod local_listener;
 mod socket;
 mod socket_options;
 
@@ -14,4 +15,5 @@ pub(crate) use address::PeerAddress;
 pub(crate) use linger::{linger_close, linger_close_stream};
 pub use listener::ListenError;
 pub(crate) use listener::{ACCEPT_QUEUE, Listener, ListenerProtocol, listen_for_metrics};
+pub(crate) use local_listener::{LocalListener, LocalPeer};
 pub(crate) use socket::Socket;

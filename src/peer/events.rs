@@ -51,7 +51,7 @@ pub struct PeerEvents(u32);
 const SLOT_BITS: u32 = 12;
 
 /// The lowest bit of a room event of slot A. Events of the peer itself have the bits below.
-const FIRST_ROOM_BIT: u32 = 5;
+const FIRST_ROOM_BIT: u32 = 6;
 
 /// All room events of slot A.
 const ROOM_EVENTS: u32 = ((1 << SLOT_BITS) - 1) << FIRST_ROOM_BIT;
@@ -73,6 +73,8 @@ impl PeerEvents {
     /// The server's memory ceiling is reached, and the peer has one of the largest backlogs: the connection drops the
     /// lines that wait.
     pub const RECLAIM: Self = Self(1 << 4);
+    /// An operator wants something of the connection, which takes the requests out of the directory of connections.
+    pub const OPERATOR_REQUEST: Self = Self(1 << 5);
 
     /// The room admitted the peer.
     pub const JOINED: Self = Self(1 << FIRST_ROOM_BIT);
@@ -146,7 +148,14 @@ impl BitOr for PeerEvents {
 mod tests {
     use super::*;
 
-    const PEER: [PeerEvents; 3] = [PeerEvents::OUTPUT_BLOCKED, PeerEvents::TOO_SLOW, PeerEvents::WRITE_FAILED];
+    const PEER: [PeerEvents; 6] = [
+        PeerEvents::OUTPUT_BLOCKED,
+        PeerEvents::TOO_SLOW,
+        PeerEvents::WRITE_FAILED,
+        PeerEvents::FLUSH_INPUT,
+        PeerEvents::RECLAIM,
+        PeerEvents::OPERATOR_REQUEST,
+    ];
     const ROOM: [PeerEvents; 9] = [
         PeerEvents::JOINED,
         PeerEvents::NAME_TAKEN,

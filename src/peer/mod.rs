@@ -174,6 +174,11 @@ impl<S: ByteSink + ?Sized> Peer<S> {
         Some(encoded)
     }
 
+    /// Returns how many bytes wait to be written; `None` if the lock is taken.
+    pub(crate) fn waiting_bytes(&self, metrics: &mut MetricsDelta) -> Option<usize> {
+        self.with_buffer(metrics, |state| state.as_ref().map_or(0, |buffer| buffer.waiting_bytes()))
+    }
+
     /// Takes no line any more; returns how many lines were written so far, `None` if the lock is taken.
     pub(crate) fn close(&self, metrics: &mut MetricsDelta) -> Option<u64> {
         self.with_buffer(metrics, |state| {

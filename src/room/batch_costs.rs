@@ -17,6 +17,7 @@ impl Batch {
         let copy = if self.members_after.is_none() { self.members_before.len() / ENTRIES_PER_OPERATION } else { 0 };
         match operation {
             Operation::SendLines { bytes, .. } => Self::lines_cost(bytes.len()),
+            Operation::Announce(line) => Self::lines_cost(line.len()),
             Operation::Join(_) if self.replay.is_none() => 1 + copy + Self::lines_cost(history::MAX_BYTES),
             Operation::Join(_) | Operation::Leave(_) | Operation::Rename(..) => 1 + copy,
             Operation::FlushInput => 1 + self.members_now().len(),

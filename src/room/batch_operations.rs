@@ -40,6 +40,7 @@ impl Batch {
             Operation::Whisper(whisper) => {
                 self.add_request(whisper.sender.clone(), DeferredReply::Whisper(whisper));
             }
+            Operation::Announce(line) => self.apply_announcement(&line),
             Operation::FlushInput => self.apply_flush_input(),
             // The next batch applies it, after the replies to this one. A closed room needs no second shutdown.
             Operation::Shutdown => self.request_shutdown(),
@@ -169,6 +170,14 @@ impl Batch {
         self.charges.record_notice(Arc::clone(&peer));
         self.advance_end(LineKind::Notice, 1);
         self.replies.push((Requester { peer, slot: key.slot }, DeferredReply::Renamed));
+    }
+
+    /// Appends a line of the operators, unless the room has sent its last line or waits for that.
+    fn apply_announcement(&mut self, line: &[u8]) {
+        if !self.takes_no_lines() {
+            self.bytes.extend_from_slice(line);
+            self.advance_end(LineKind::Notice, 1);
+        }
     }
 
     /// Asks every member's connection for the input that it has received. A member that joined in this batch

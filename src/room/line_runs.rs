@@ -7,7 +7,7 @@ use std::ops::Range;
 pub(crate) enum LineKind {
     /// A line that a member sent.
     Talk,
-    /// A line of the room: a join, a leave, a rename, the shutdown.
+    /// A line of the room: a join, a leave, a rename, an announcement of the operators, the shutdown.
     Notice,
 }
 

@@ -38,6 +38,8 @@ pub(crate) enum Operation {
     /// Delivers lines for which the inbox had no capacity, when their sender's turn comes, and then raises `INBOX_READY`
     /// for the sender.
     SendBlockedLines(Box<BlockedLines>),
+    /// Delivers a line of the operators to all members; with its line end.
+    Announce(Arc<[u8]>),
     /// Raises `FLUSH_INPUT` for all members.
     FlushInput,
     /// Sends the shutdown notice after all replies that are due, removes all members and closes the room to joins.
@@ -49,7 +51,7 @@ impl Operation {
     /// lines sends no [`Operation::SendLines`] before the room has taken them.
     pub(crate) fn sender(&self) -> Option<PeerId> {
         match self {
-            Self::SendLines { .. } | Self::FlushInput | Self::Shutdown => None,
+            Self::SendLines { .. } | Self::Announce(_) | Self::FlushInput | Self::Shutdown => None,
             Self::SendBlockedLines(lines) => Some(lines.sender.peer.id()),
             Self::Join(member) | Self::Leave(member) | Self::Rename(member, _) | Self::ShowMembers(member, _) => {
                 Some(member.peer.id())

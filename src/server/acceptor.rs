@@ -1,8 +1,10 @@
 //! The acceptor: one task a listener, which no error ends and none makes spin.
 
+use crate::connection::close_reason::CloseReason;
 use crate::connection::{Connection, ServerContext};
 use crate::metrics::listener_counts::ListenerNumber;
 use crate::net::{ACCEPT_QUEUE, Listener, ListenerProtocol, PeerAddress, Socket};
+use crate::peer::PeerId;
 use crate::server::admission::{Admission, Admitted, Entrant, WaitingEntrant};
 use crate::server::refusal::{RefusalReason, refuse};
 use std::io;
@@ -43,13 +45,14 @@ pub(super) struct Starter {
 }
 
 impl Acceptor {
-    /// Accepts until the server begins to end, and then refuses the connections that are queued.
+    /// Accepts until the server drains or begins to end, and then refuses the connections that are queued and closes the
+    /// listener.
     pub(super) async fn run(self) {
         let Self { listener, starter } = self;
-        let shutdown = starter.context.shutdown.clone();
+        let draining = starter.context.draining.clone();
         let (mut pause, mut accepted_in_turn) = (FIRST_PAUSE, 0);
         let dead_timeout = || starter.context.live.get().dead_timeout;
-        while let Some(accepted) = shutdown.run_until_cancelled(listener.accept(dead_timeout)).await {
+        while let Some(accepted) = draining.run_until_cancelled(listener.accept(dead_timeout)).await {
             match accepted {
                 Ok((stream, address)) => {
                     pause = FIRST_PAUSE;
@@ -66,7 +69,7 @@ impl Acceptor {
                     // Most likely no descriptor is left. The connection stays in the kernel's queue, and would be
                     // reported at once again.
                     warn!(%error, ?pause, "can't accept");
-                    shutdown.run_until_cancelled(sleep(pause)).await;
+                    draining.run_until_cancelled(sleep(pause)).await;
                     pause = LONGEST_PAUSE.min(pause * 2);
                 }
             }
@@ -78,9 +81,11 @@ impl Acceptor {
 /// Refuses the connections that wait in the kernel's queue: their clients have a connection, and a listener that is closed
 /// would reset it without a word. Refuses at most as many as the queue holds, because others may connect meanwhile.
 async fn refuse_queued(listener: &Listener, starter: &Starter) {
+    let is_shutdown = starter.context.shutdown.is_cancelled();
+    let reason = if is_shutdown { RefusalReason::Shutdown } else { RefusalReason::Draining };
     for _ in 0..ACCEPT_QUEUE {
         match listener.accept_queued() {
-            Ok((stream, address)) => starter.refuse(stream, address, RefusalReason::Shutdown),
+            Ok((stream, address)) => starter.refuse(stream, address, &reason),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
             // The client was faster, or a signal came.
             Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
@@ -101,7 +106,7 @@ impl Starter {
             Admitted::Wait(waiting) => {
                 self.tasks.spawn(self.clone().serve_when_place_is_free(stream, address, waiting));
             }
-            Admitted::Refuse(reason) => self.refuse(stream, address, reason),
+            Admitted::Refuse(reason) => self.refuse(stream, address, &reason),
         }
     }
 
@@ -109,18 +114,30 @@ impl Starter {
         info!(connection = id.0, %address, "opened");
         let socket = Socket::new(stream, permit);
         let connection = Connection::new(Arc::clone(&self.context), socket, (address, self.protocol), id, ticket);
+        self.close_if_banned(address, id);
         self.tasks.spawn(connection.count_for(self.listener).serve());
+    }
+
+    /// Closes a connection of an address that was banned after its admission. An operator's ban is in force before it
+    /// closes the connections in the directory, and this one was entered before this look at the bans: one of the two finds
+    /// the other.
+    fn close_if_banned(&self, address: PeerAddress, id: PeerId) {
+        if let Some(directory) = &self.context.directory
+            && let Some(ban) = self.admission.find_ban(address.ip())
+        {
+            directory.request_close(id, CloseReason::Banned, ban.to_string());
+        }
     }
 
     async fn serve_when_place_is_free(self, stream: TcpStream, address: PeerAddress, waiting: WaitingEntrant) {
         match self.admission.wait(waiting).await {
             Ok(entrant) => self.serve(stream, address, entrant),
-            Err(reason) => self.refuse(stream, address, reason),
+            Err(reason) => self.refuse(stream, address, &reason),
         }
     }
 
     /// Tells the peer why it is not served, and closes the connection.
-    fn refuse(&self, stream: TcpStream, address: PeerAddress, reason: RefusalReason) {
+    fn refuse(&self, stream: TcpStream, address: PeerAddress, reason: &RefusalReason) {
         let connection = self.admission.next_number().0;
         info!(connection, %address, %reason, "refused");
         self.context.registry.counters().count_refusal(reason.kind());
@@ -128,5 +145,46 @@ impl Starter {
         if let Some(closing) = refuse(stream, reason, permit, self.protocol, self.context.abort.clone()) {
             self.tasks.spawn(closing);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+    use crate::limits::bans::{Ban, parse_network};
+    use crate::server::Server;
+    use std::io::Read;
+    use std::time::SystemTime;
+    use tokio::net::TcpListener;
+
+    /// The operator's search for connections from the network finds none: the connection is not in the directory yet.
+    #[tokio::test]
+    async fn connection_that_was_admitted_before_the_ban_of_its_address_is_closed() {
+        let socket = std::env::temp_dir().join(format!("roomcast-{}-acceptor", std::process::id()));
+        let mut settings = Settings::default();
+        settings.network.listen = vec!["tcp://127.0.0.1:0".parse().unwrap()];
+        settings.moderation.admin_socket = Some(socket);
+        let server = Server::bind(&settings, 10).unwrap();
+        let (context, admission, tasks) =
+            (Arc::clone(&server.context), Arc::clone(&server.admission), server.tasks.clone());
+        let listener = ListenerNumber::from_index(0);
+        let starter = Starter { context, admission, tasks, protocol: ListenerProtocol::Raw, listener };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, address) = listener.accept().await.unwrap();
+        let Admitted::Serve(entrant) = starter.admission.admit(Some(address.ip()), Instant::now()).await else {
+            panic!("the connection is not admitted")
+        };
+        let network = parse_network("127.0.0.1").unwrap();
+        let ban = Ban { network, expires: None, reason: "flooding".to_owned(), by: "uid 0".to_owned() };
+        server.bans.add(ban, SystemTime::now()).await.unwrap();
+        starter.serve(stream, PeerAddress::Tcp(address), entrant);
+        let told = tokio::task::spawn_blocking(move || {
+            let mut told = String::new();
+            client.read_to_string(&mut told).map(|_| told)
+        });
+        let told = told.await.unwrap().unwrap();
+        assert!(told.ends_with("ERROR\nyour address is banned: flooding\n"), "{told}");
     }
 }

@@ -4,6 +4,7 @@ use super::refusal::{RefusalPermit, RefusalReason};
 use crate::config::{ExemptNetworks, NetworkSettings, RESERVED_FILES};
 use crate::limits::address_budget::AddressBudget;
 use crate::limits::addresses::{AddressBook, AddressLimits, AddressRefusal};
+use crate::limits::bans::{Ban, BanList};
 use crate::limits::connection_permit::{ConnectionPermit, PendingPermit};
 use crate::limits::login_queue::{LoginQueue, LoginTicket};
 use crate::limits::memory::{MemoryBudget, MemoryPressure};
@@ -15,7 +16,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,8 @@ const RESERVED_PART: usize = 10;
 #[derive(Debug)]
 pub(super) struct Admission {
     server: Arc<ServerLimits>,
+    /// The bans, which hold for exempt peers, too.
+    bans: Arc<BanList>,
     /// The peers to which the bounds of one address do not apply.
     exempt: ExemptNetworks,
     /// The bounds of one address, for the reasons.
@@ -102,6 +105,7 @@ impl Admission {
         settings: &NetworkSettings,
         max_connections: usize,
         memory: Arc<MemoryBudget>,
+        bans: Arc<BanList>,
         shutdown: CancellationToken,
     ) -> Self {
         let server = ServerLimits::new(max_connections, memory);
@@ -112,6 +116,7 @@ impl Admission {
         let addresses = AddressBook::new(limits, Arc::clone(&server));
         Self {
             server,
+            bans,
             exempt: settings.exempt.clone(),
             max_per_address: settings.max_per_address,
             connect_rate: settings.connect_rate,
@@ -126,8 +131,16 @@ impl Admission {
 
     /// Decides on a new connection from `ip`; `None` is a peer on a Unix socket.
     pub(super) async fn admit(&self, ip: Option<IpAddr>, now: Instant) -> Admitted {
+        if let Some(ban) = self.find_ban(ip) {
+            return Admitted::Refuse(RefusalReason::Banned(ban));
+        }
         let mut records = self.records.lock().await;
         self.try_admit(&mut records, ip, now).unwrap_or_else(Admitted::Refuse)
+    }
+
+    /// Returns the ban of `ip` that is in force; a peer on a Unix socket has none.
+    pub(super) fn find_ban(&self, ip: Option<IpAddr>) -> Option<Arc<Ban>> {
+        self.bans.find(ip?, SystemTime::now)
     }
 
     fn try_admit(&self, records: &mut Records, ip: Option<IpAddr>, now: Instant) -> Result<Admitted, RefusalReason> {
@@ -193,13 +206,14 @@ impl Admission {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::bans::parse_network;
     use futures::FutureExt;
     use std::num::NonZeroU32;
 
     fn admission(places: usize, change: impl FnOnce(&mut NetworkSettings)) -> Admission {
         let mut settings = NetworkSettings::default();
         change(&mut settings);
-        Admission::new(&settings, places, MemoryBudget::new(1_000), CancellationToken::new())
+        Admission::new(&settings, places, MemoryBudget::new(1_000), BanList::new(None), CancellationToken::new())
     }
 
     fn ip(last: u8) -> IpAddr {
@@ -229,6 +243,28 @@ mod tests {
         let id = first.id;
         drop(first);
         assert_ne!(serve(&admission, 2).await.id, id);
+    }
+
+    #[tokio::test]
+    async fn banned_address_is_refused_although_it_is_exempt_until_its_ban_ends() {
+        let admission = admission(10, |settings| {
+            settings.exempt = ExemptNetworks::from_items(&["10.0.0.0/8".parse().unwrap()]).unwrap();
+        });
+        let ban = |network: &str, expires| {
+            let network = parse_network(network).unwrap();
+            Ban { network, expires, reason: "flooding".to_owned(), by: "uid 0".to_owned() }
+        };
+        let now = SystemTime::now();
+        admission.bans.add(ban("10.0.0.1", None), now).await.unwrap();
+        admission.bans.add(ban("10.0.0.2", Some(now - Duration::from_secs(1))), now).await.unwrap();
+        assert_eq!(refuse(&admission, 1).await.to_string(), "your address is banned: flooding");
+        assert_eq!(admission.connections(), 0);
+        let served = [serve(&admission, 2).await, serve(&admission, 3).await];
+        assert!(
+            matches!(admission.admit(None, Instant::now()).await, Admitted::Serve(_)),
+            "a Unix peer has no address"
+        );
+        drop(served);
     }
 
     #[test]

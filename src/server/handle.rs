@@ -5,6 +5,7 @@
 
 use crate::config::{LiveLog, LiveSettings, LogSettings, Motd, Settings};
 use crate::connection::ServerContext;
+use crate::limits::bans::{BanList, PreparedBans};
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -24,6 +25,7 @@ struct Shared {
     /// The settings of the start: those that need a restart are in force until then.
     started_with: Settings,
     log: Arc<LiveLog>,
+    bans: Arc<BanList>,
     read_settings: ReadSettings,
     /// Held during a reload, so that two reloads don't mix their settings.
     reloading: Mutex<()>,
@@ -48,10 +50,10 @@ impl ServerHandle {
     pub(super) fn new(
         context: Arc<ServerContext>,
         started_with: Settings,
-        log: Arc<LiveLog>,
+        (log, bans): (Arc<LiveLog>, Arc<BanList>),
         read_settings: ReadSettings,
     ) -> Self {
-        Self(Arc::new(Shared { context, started_with, log, read_settings, reloading: Mutex::new(()) }))
+        Self(Arc::new(Shared { context, started_with, log, bans, read_settings, reloading: Mutex::new(()) }))
     }
 
     /// Reads the settings anew and puts those in force that can be changed at run time, all or nothing. Logs the outcome:
@@ -81,13 +83,14 @@ impl Shared {
         // Reading a file may take long, and no connection may wait for it.
         let prepared = spawn_blocking(move || shared.prepare()).await;
         let prepared = prepared.map_err(|error| format!("the settings can't be read: {error}"))??;
-        Ok(self.install(prepared))
+        let bans = self.bans.prepare_reload().await.map_err(|error| error.to_string())?;
+        Ok(self.install(prepared, bans))
     }
 
     /// Reads the settings and checks them, also with those that stay until a restart. Changes nothing.
     fn prepare(&self) -> Result<Prepared, String> {
-        let Settings { network, rooms, live, motd, log, metrics } = (self.read_settings)()?;
-        let read = Settings { network, rooms, live, motd: None, log, metrics };
+        let Settings { network, rooms, live, motd, moderation, log, metrics } = (self.read_settings)()?;
+        let read = Settings { network, rooms, live, motd: None, moderation, log, metrics };
         let needs_restart = self.started_with.restart_differences(&read);
         let (network, rooms) = (self.started_with.network.clone(), self.started_with.rooms);
         let in_force = Settings { network, rooms, metrics: self.started_with.metrics, ..read };
@@ -96,7 +99,10 @@ impl Shared {
     }
 
     /// Puts prepared settings in force.
-    fn install(&self, Prepared { live, motd, log, outcome }: Prepared) -> Reloaded {
+    fn install(&self, Prepared { live, motd, log, outcome }: Prepared, bans: Option<PreparedBans>) -> Reloaded {
+        if let Some(bans) = bans {
+            self.bans.install(bans);
+        }
         self.log.replace(log);
         self.context.live.replace(live);
         self.context.live.replace_motd(motd);

@@ -11,8 +11,10 @@ mod monitor;
 mod refusal;
 mod server_state;
 
+use crate::admin::{AdminContext, AdminHooks, AdminServer};
 use crate::config::{Live, LiveLog, Settings};
-use crate::connection::{ServerContext, UnflushedInputs};
+use crate::connection::{ConnectionDirectory, ServerContext, UnflushedInputs};
+use crate::limits::bans::BanList;
 use crate::limits::memory::{MemoryBudget, MemoryPressure};
 use crate::limits::slice_budget::SliceBudget;
 use crate::metrics::counters::MetricsDelta;
@@ -44,6 +46,10 @@ pub struct Server {
     listeners: Vec<Listener>,
     context: Arc<ServerContext>,
     admission: Arc<Admission>,
+    bans: Arc<BanList>,
+    /// The socket of the operators' commands.
+    admin: Option<AdminServer>,
+    admin_hooks: AdminHooks,
     /// The settings of the start.
     settings: Settings,
     /// Every task of the server but those of the monitor: listeners, connections, passes.
@@ -69,26 +75,50 @@ impl Server {
     /// [`ListenError`] for the first address that can't be listened on.
     pub fn bind(settings: &Settings, max_connections: usize) -> Result<Self, ListenError> {
         let listeners = Listener::bind_all(&settings.network)?;
+        let admin = settings.moderation.admin_socket.as_deref().map(AdminServer::bind).transpose()?;
         let tasks = TaskTracker::new();
         let memory = MemoryBudget::new(memory_ceiling(settings.network.memory));
         let shutdown = CancellationToken::new();
-        let admission =
-            Arc::new(Admission::new(&settings.network, max_connections, Arc::clone(&memory), shutdown.clone()));
+        let bans = BanList::new(settings.moderation.bans.clone());
+        let (memory_of_admission, bans_of_admission) = (Arc::clone(&memory), Arc::clone(&bans));
+        let admission = Admission::new(
+            &settings.network,
+            max_connections,
+            memory_of_admission,
+            bans_of_admission,
+            shutdown.clone(),
+        );
         let context = Arc::new(ServerContext {
             live: Live::new(settings.live, settings.motd.clone()),
             registry: Arc::new(Registry::with_memory(settings.rooms, memory, tasks.clone())),
+            draining: shutdown.child_token(),
             shutdown,
             abort: CancellationToken::new(),
             slices: SliceBudget::new(Handle::current().metrics().num_workers(), Instant::now().into_std()),
             unflushed_inputs: UnflushedInputs::default(),
             listener_counts: ListenerCounts::new(listeners.len()),
+            directory: admin.is_some().then(Arc::<ConnectionDirectory>::default),
         });
+        let (admission, admin_hooks) = (Arc::new(admission), AdminHooks::default());
         let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
         let state = Arc::new(ServerState::new(addresses, max_connections));
+        let monitor_address = settings.metrics.listen;
+        let settings = settings.clone();
         let mut server =
-            Self { listeners, context, admission, settings: settings.clone(), tasks, state, monitor: None };
-        server.monitor = settings.metrics.listen.map(|address| Monitor::start(address, server.stats())).transpose()?;
+            Self { listeners, context, admission, bans, admin, admin_hooks, settings, tasks, state, monitor: None };
+        server.monitor = monitor_address.map(|address| Monitor::start(address, server.stats())).transpose()?;
         Ok(server)
+    }
+
+    /// Gives the operators' commands that need the program something to call.
+    pub fn set_admin_hooks(&mut self, hooks: AdminHooks) {
+        self.admin_hooks = hooks;
+    }
+
+    /// Returns the bans, which a reload of the settings reads again.
+    #[must_use]
+    pub fn bans(&self) -> Arc<BanList> {
+        Arc::clone(&self.bans)
     }
 
     /// Returns where the server listens, in the order of the settings.
@@ -123,14 +153,15 @@ impl Server {
         log: Arc<LiveLog>,
         read_settings: impl Fn() -> Result<Settings, String> + Send + Sync + 'static,
     ) -> ServerHandle {
-        ServerHandle::new(Arc::clone(&self.context), self.settings.clone(), log, Box::new(read_settings))
+        let log_and_bans = (log, Arc::clone(&self.bans));
+        ServerHandle::new(Arc::clone(&self.context), self.settings.clone(), log_and_bans, Box::new(read_settings))
     }
 
     /// Serves until `shutdown` completes. Then connections in the kernel's queue are refused with a reason, every room is
     /// told, and peers have the drain time to take their output. No task of the server is left when this returns, but for
     /// passes that take more than a second beyond that time.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { listeners, context, admission, tasks, state, monitor, .. } = self;
+        let Self { listeners, context, admission, bans, admin, admin_hooks, tasks, state, monitor, .. } = self;
         for (index, listener) in listeners.into_iter().enumerate() {
             let (context, admission) = (Arc::clone(&context), Arc::clone(&admission));
             let (protocol, number) = (listener.protocol(), ListenerNumber::from_index(index));
@@ -143,6 +174,10 @@ impl Server {
             });
         }
         state.set_accepting();
+        if let Some((admin, directory)) = admin.zip(context.directory.clone()) {
+            let context = AdminContext::new(Arc::clone(&context), directory, bans, admin_hooks);
+            tasks.spawn(admin.run(context, tasks.clone()));
+        }
         shutdown.await;
         info!(rooms = context.registry.len(), "shutting down");
         let drain = context.live.get().drain;
@@ -181,6 +216,12 @@ impl ServerStats {
         self.admission.connections()
     }
 
+    /// Returns whether the server takes no new connections: an operator drains it, or it is shutting down.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.context.draining.is_cancelled()
+    }
+
     /// Returns the budget of what waits for peers and of the histories.
     #[must_use]
     pub fn memory(&self) -> &MemoryBudget {
@@ -193,7 +234,7 @@ impl ServerStats {
     /// [`NotReady`] with the reason if it does not.
     pub fn readiness(&self) -> Result<(), NotReady> {
         let memory = self.memory();
-        if self.context.shutdown.is_cancelled() {
+        if self.is_draining() {
             Err(NotReady::Draining)
         } else if !self.state.is_accepting() {
             Err(NotReady::Starting)

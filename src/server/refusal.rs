@@ -1,6 +1,7 @@
 //! Refusal: the answer to a connection that is not served.
 
 use crate::limits::address_budget::AddressBudget;
+use crate::limits::bans::Ban;
 use crate::limits::permits::Permit;
 use crate::metrics::reasons::RefusalKind;
 use crate::net::{ListenerProtocol, linger_close_stream};
@@ -12,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 /// Why a connection is not served. Shown, it is the line that follows `ERROR`: the bound and the way out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum RefusalReason {
     /// No place is free, and no connection makes way.
     #[error("{}", messages::SERVER_FULL)]
@@ -32,6 +33,12 @@ pub(super) enum RefusalReason {
     /// The address opens connections too fast; holds how many a second it may open.
     #[error("your address opens connections faster than {0} a second: wait a few seconds and connect again")]
     TooFast(u32),
+    /// The address is banned; holds the ban.
+    #[error("{0}")]
+    Banned(Arc<Ban>),
+    /// An operator lets no new connection in.
+    #[error("the server takes no new connections: try again later")]
+    Draining,
     /// The server is shutting down.
     #[error("the server is shutting down: come back later")]
     Shutdown,
@@ -39,13 +46,15 @@ pub(super) enum RefusalReason {
 
 impl RefusalReason {
     /// Returns the kind of the reason, by which refused connections are counted.
-    pub(super) fn kind(self) -> RefusalKind {
+    pub(super) fn kind(&self) -> RefusalKind {
         match self {
             Self::Full => RefusalKind::Full,
             Self::Reserved => RefusalKind::Reserved,
             Self::Memory => RefusalKind::Memory,
             Self::TooManyOfAddress(_) => RefusalKind::TooManyOfAddress,
             Self::TooFast(_) => RefusalKind::TooFast,
+            Self::Banned(_) => RefusalKind::Banned,
+            Self::Draining => RefusalKind::Draining,
             Self::Shutdown => RefusalKind::Shutdown,
         }
     }
@@ -64,12 +73,12 @@ pub(super) struct RefusalPermit {
 /// lingering close, which `abort` cuts; without one it closes at once. Lines end in CR LF for telnet (RFC 854).
 pub(super) fn refuse(
     stream: TcpStream,
-    reason: RefusalReason,
+    reason: &RefusalReason,
     permit: Option<RefusalPermit>,
     protocol: ListenerProtocol,
     abort: CancellationToken,
 ) -> Option<impl Future<Output = ()> + Send + 'static> {
-    let lines = messages::error_lines(&reason);
+    let lines = messages::error_lines(reason);
     let lines = match protocol {
         ListenerProtocol::Raw => lines,
         ListenerProtocol::Telnet => lines.replace('\n', "\r\n"),
@@ -93,15 +102,20 @@ pub(super) fn refuse(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::bans::parse_network;
 
     #[test]
     fn each_refusal_is_one_line_that_names_the_bound() {
+        let network = parse_network("192.0.2.7").unwrap();
+        let ban = Ban { network, expires: None, reason: "flooding".to_owned(), by: "uid 0".to_owned() };
         for (reason, part) in [
             (RefusalReason::Full, "server is full: try again later"),
             (RefusalReason::Reserved, "server is full: its last places"),
             (RefusalReason::Memory, "server is full: its memory"),
             (RefusalReason::TooManyOfAddress(50), "as it may have (50): close one"),
             (RefusalReason::TooFast(20), "faster than 20 a second: wait"),
+            (RefusalReason::Banned(Arc::new(ban)), "your address is banned: flooding"),
+            (RefusalReason::Draining, "takes no new connections"),
             (RefusalReason::Shutdown, "shutting down"),
         ] {
             let line = reason.to_string();

@@ -25,8 +25,8 @@ pub enum NotReady {
     /// The listeners do not accept connections yet.
     #[error("starting: the listeners do not accept connections yet")]
     Starting,
-    /// The server is shutting down.
-    #[error("draining: the server is shutting down")]
+    /// An operator drains the server, or it is shutting down.
+    #[error("draining: the server takes no new connection")]
     Draining,
     /// At least 90 % of the memory ceiling are in use; holds the percentage.
     #[error("memory: {0} % of the ceiling are in use, and no connection is admitted")]

@@ -23,6 +23,9 @@ pub(crate) const IDLE: &str = "*** idle for too long\n";
 /// The reason that a connection beyond the bound on connections gets.
 pub(crate) const SERVER_FULL: &str = "server is full: try again later";
 
+/// The reason that a peer gets whose connection an operator closes; the operator's own reason may follow.
+pub(crate) const KICKED: &str = "an operator closed your connection";
+
 /// Appends `user: text`, a chat line.
 pub(crate) fn push_chat(out: &mut Vec<u8>, user: &UserName, text: &str) {
     push_line(out, &[user.as_str(), ": ", text]);

@@ -201,6 +201,17 @@ pub(crate) fn push_ignored_names(out: &mut Vec<u8>, names: &[UserName]) {
     push_line(out, &["*** lines of ", &count, " are hidden: ", &listed]);
 }
 
+/// Appends the reply to a line of a muted peer; `left` is the rest of the mute, `None` for one without an end.
+pub(crate) fn push_muted(out: &mut Vec<u8>, left: Option<Duration>) {
+    let left = left.map(|left| format!(" for {} more", format_duration(round_up(left)))).unwrap_or_default();
+    push_line(out, &["*** you are muted", &left, ": no member sees this line"]);
+}
+
+/// Returns a duration in whole seconds, at least one.
+fn round_up(duration: Duration) -> Duration {
+    Duration::from_secs(duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(Duration::from_secs(1))
+}
+
 /// Why the input line is off although it was asked for. The text is a reply, without `*** `.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InputLineRefusal {
@@ -263,7 +274,7 @@ fn format_offset(offset: i16) -> String {
 }
 
 /// Returns `count` and `noun` in the singular or plural: `1 name`, `2 names`.
-pub(super) fn format_count(count: u64, noun: &str) -> String {
+pub(crate) fn format_count(count: u64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
@@ -423,6 +434,18 @@ mod tests {
     }
 
     #[test]
+    fn muted_peer_is_told_the_rest_of_its_time_in_whole_seconds() {
+        for (left, expected) in [
+            (None, "*** you are muted: no member sees this line\n"),
+            (Some(59_001), "*** you are muted for 1 min more: no member sees this line\n"),
+            (Some(2_000), "*** you are muted for 2 s more: no member sees this line\n"),
+            (Some(0), "*** you are muted for 1 s more: no member sees this line\n"),
+        ] {
+            assert_eq!(text(|out| push_muted(out, left.map(Duration::from_millis))), expected);
+        }
+    }
+
+    #[test]
     fn duration_is_written_in_the_units_of_people() {
         for (millis, expected) in [
             (0, "0 s"),
@@ -449,6 +472,8 @@ mod tests {
             text(&|out| push_several_members(out, 2, name)),
             text(&|out| push_whisperer_left(out, name)),
             text(&|out| push_name_kept(out, name)),
+            text(&|out| push_muted(out, None)),
+            text(&|out| push_muted(out, Some(Duration::from_secs(9)))),
             text(&|out| push_name_taken_in(out, room, name)),
             text(&|out| push_name_taken(out, room, name)),
             text(&|out| push_reply(out, &name_taken_error(room, name))),

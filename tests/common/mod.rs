@@ -261,6 +261,17 @@ impl Client {
         Self { reader: BufReader::new(stream) }
     }
 
+    /// Connects from an address of the loopback interface, without reading.
+    pub fn connect_from(ip: [u8; 4], address: SocketAddr) -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_write_timeout(Some(DEADLINE)).unwrap();
+        Self { reader: BufReader::new(stream) }
+    }
+
     /// Connects and reads the welcome.
     pub fn connect(address: SocketAddr) -> Self {
         let mut client = Self::connect_raw(address);

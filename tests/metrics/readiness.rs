@@ -87,7 +87,7 @@ fn server_that_waits_for_a_slow_reader_at_its_end_is_draining() {
     assert_memory_of_one_blocked_reader(address, &server);
     server.begin_shutdown();
     assert_eq!(alice.read_to_end(), ["*** server is shutting down"]);
-    assert_readiness(address, "503 Service Unavailable", "draining: the server is shutting down\n");
+    assert_readiness(address, "503 Service Unavailable", "draining: the server takes no new connection\n");
     assert_eq!(http::get(address, "/metrics").status, "200 OK", "metrics are there until the end");
     slow_reads_all(&mut slow, LINES);
     server.wait_for_exit();

@@ -52,10 +52,12 @@ pub(super) fn context_of(settings: Settings) -> Arc<ServerContext> {
         live: Live::new(settings.live, settings.motd),
         registry: Arc::new(Registry::new(settings.rooms, TaskTracker::new())),
         shutdown: CancellationToken::new(),
+        draining: CancellationToken::new(),
         abort: CancellationToken::new(),
         slices: SliceBudget::new(1, Instant::now().into_std()),
         unflushed_inputs: UnflushedInputs::default(),
         listener_counts: ListenerCounts::new(1),
+        directory: Some(Arc::default()),
     })
 }
 

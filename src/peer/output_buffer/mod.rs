@@ -257,6 +257,11 @@ impl OutputBuffer {
         self.encoded.len()
     }
 
+    /// Returns how many bytes wait to be written.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.encoded.len() + self.waiting.weight()
+    }
+
     /// Returns whether nothing waits and the buffer need not remember that it is closed.
     pub(crate) fn is_disposable(&self) -> bool {
         self.is_empty() && !self.closed

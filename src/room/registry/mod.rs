@@ -13,7 +13,7 @@ use crate::room::inbox::PassDue;
 use crate::room::membership::Membership;
 use crate::room::operation::{MemberRef, Operation};
 use crate::room::pass_token::pass_token;
-use crate::room::roster::MemberKey;
+use crate::room::roster::{MemberKey, Members};
 use crate::text::names::{RoomName, UserName};
 use dashmap::DashMap;
 use std::hash::RandomState;
@@ -92,6 +92,27 @@ impl Registry {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rooms.is_empty()
+    }
+
+    /// Returns the members of a room; `None` if there is no such room. Locks one shard for an instant.
+    #[must_use]
+    pub(crate) fn members_of(&self, room: &RoomName) -> Option<Arc<Members>> {
+        self.rooms.get(room).map(|entry| entry.value().roster().snapshot())
+    }
+
+    /// Sends a line, which has its line end, to the members of one room, or of all rooms, in the order of each room's
+    /// lines. Returns the number of rooms, and of the members that they had.
+    pub(crate) fn announce(self: &Arc<Self>, room: Option<&RoomName>, line: &Arc<[u8]>) -> (usize, usize) {
+        let rooms: Vec<Arc<Room>> = match room {
+            Some(room) => self.rooms.get(room).map(|entry| Arc::clone(entry.value())).into_iter().collect(),
+            None => self.rooms.iter().map(|entry| Arc::clone(entry.value())).collect(),
+        };
+        let mut members = 0;
+        for room in &rooms {
+            members += room.roster().len();
+            self.spawn_pass(room.inbox.send(Operation::Announce(Arc::clone(line))), room);
+        }
+        (rooms.len(), members)
     }
 
     /// Returns the counters that all passes and connections add to.

@@ -358,3 +358,26 @@ async fn membership_returns_its_slot_and_counts_the_rooms_of_the_server() {
     assert_eq!([first.slot(), second.slot()], [MembershipSlot::A, MembershipSlot::B]);
     assert_eq!([first.room_count(), second.room_count()], [2, 2]);
 }
+
+#[tokio::test]
+async fn announcement_reaches_the_members_of_one_room_or_of_all() {
+    let registry = registry_with(RoomSettings::default());
+    let line: Arc<[u8]> = b"*** hi\n"[..].into();
+    assert_eq!(registry.announce(None, &line), (0, 0));
+    let (one, other) = (peer(1, false), peer(2, false));
+    let first = join(&registry, &one);
+    let name = UserName::parse("u2").unwrap();
+    let other_room = RoomName::parse("other").unwrap();
+    let second = registry.join(other_room, name, Arc::clone(&other) as _, MembershipSlot::A).unwrap();
+    settle().await;
+    assert_eq!(registry.announce(Some(&other_room), &line), (1, 1));
+    assert_eq!(registry.announce(Some(&RoomName::parse("nowhere").unwrap()), &line), (0, 0));
+    assert_eq!(registry.announce(None, &line), (2, 2));
+    settle().await;
+    // Two joins and three deliveries of an announcement.
+    assert_eq!(registry.counters().read().deliveries, 5);
+    assert_eq!(registry.members_of(&other_room).map(|members| members.len()), Some(1));
+    drop((first, second));
+    settle().await;
+    assert!(registry.is_empty() && registry.members_of(&other_room).is_none());
+}

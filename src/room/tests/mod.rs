@@ -1,5 +1,6 @@
 //! Tests of passes: batches, order, joins and leaves, slices. `batches`, `requests` and `shutdown` have tests of their own.
 
+mod announcements;
 mod batches;
 mod blocked_lines;
 mod requests;
