@@ -75,7 +75,7 @@ impl Connection {
         let peer_may_send = !self.input_closed && !is_lost && reason != CloseReason::MadeWay;
         self.input_closed = true;
         self.cancel_delayed_line();
-        self.shutdown = None;
+        self.ignore_shutdown();
         for deadline in
             [Deadline::Login, Deadline::RateLimit, Deadline::AddressBudget, Deadline::ReadGrace, Deadline::Idle]
         {

@@ -67,7 +67,7 @@ impl Connection {
         let outcome = match self.next_event().await {
             Event::Raised(events) => self.handle_events(events),
             Event::Deadline(deadline) => self.handle_deadline(deadline),
-            Event::Shutdown if self.login_ticket.as_ref().is_some_and(|ticket| ticket.makes_way()) => {
+            Event::Shutdown if self.login.as_ref().is_some_and(|login| login.makes_way()) => {
                 Err(CloseReason::MadeWay)
             }
             Event::Shutdown => Err(CloseReason::Shutdown),
@@ -107,10 +107,9 @@ impl Connection {
         if let Poll::Ready(deadline) = self.deadlines.poll(context) {
             return Poll::Ready(Event::Deadline(deadline));
         }
-        if let Some(shutdown) = &mut self.shutdown
-            && shutdown.as_mut().poll(context).is_ready()
+        if let Some(login) = &mut self.login
+            && login.poll_end(context).is_ready()
         {
-            self.shutdown = None;
             return Poll::Ready(Event::Shutdown);
         }
         match self.output_status {

@@ -41,16 +41,15 @@ use display::LineDisplay;
 use input_flush::InputFlush;
 pub(crate) use input_flush::UnflushedInputs;
 use lines::BlockedInput;
-use login::{LoginAttempts, login_attempts};
+use login::Login;
 use poll_slice::PollSlice;
 use state::ConnectionState;
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::Arc;
 use telnet::TelnetState;
 use timers::{Deadline, Deadlines};
 use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::CancellationToken;
 
 /// The values that all connections share.
 #[derive(Debug)]
@@ -89,9 +88,9 @@ struct PendingOutput(VecDeque<OutputOp>);
 /// One connection.
 pub(crate) struct Connection {
     context: Arc<ServerContext>,
-    /// The entry in the queue of connections that have not joined; `None` once a room has admitted the peer. Before the
-    /// peer, so that it is dropped first: a connection whose place is free already can't make way.
-    login_ticket: Option<Arc<LoginTicket>>,
+    /// The login; `None` once a room has admitted the peer. Before the peer, so that it is dropped first: a connection whose
+    /// place is free already can't make way.
+    login: Option<Box<Login>>,
     peer: Arc<Peer<Socket>>,
     state: ConnectionState,
     line_decoder: LineDecoder,
@@ -118,9 +117,6 @@ pub(crate) struct Connection {
     /// The charge of unfinished and held input to the memory budget; `None` while no input is kept.
     charged_input: Option<Box<MemoryCharge>>,
     deadlines: Deadlines,
-    /// Completes when the server begins to end, or when the connection has to make way for another one; `None` after the
-    /// JOIN line: from then on the room's SHUTDOWN event replaces it.
-    shutdown: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     output_status: OutputStatus,
     /// Encoded bytes in the output buffer when it was last asked.
     unwritten: u32,
@@ -134,7 +130,6 @@ pub(crate) struct Connection {
     address: PeerAddress,
     /// The protocol of its listener.
     protocol: ListenerProtocol,
-    login_attempts: LoginAttempts,
 }
 
 impl Connection {
@@ -166,7 +161,6 @@ impl Connection {
             slice: PollSlice::default(),
             charged_input: None,
             deadlines,
-            shutdown: Some(Box::pin(login_ticket.ended())),
             output_status: OutputStatus::Empty,
             unwritten: 0,
             input_closed: false,
@@ -174,8 +168,7 @@ impl Connection {
             lines_in: 0,
             address,
             protocol,
-            login_attempts: Some(login_attempts(protocol)),
-            login_ticket: Some(login_ticket),
+            login: Some(Box::new(Login::new(login_ticket, protocol))),
             context,
         })
     }
