@@ -80,11 +80,11 @@ impl Connection {
                         encoded += lines.len();
                         display.encode(lines, said, line_end, out);
                     };
-                    let drained = self.peer.drain(Some(&mut encode), metrics);
+                    let drained = self.peer.drain(Some(&mut encode), None, metrics);
                     self.charge_encoding(encoded);
                     drained
                 }
-                None => self.peer.drain(None, metrics),
+                None => self.peer.drain(None, None, metrics),
             };
             let Some((status, encoded)) = drained else {
                 self.output_status = OutputStatus::Contended;
