@@ -2,6 +2,7 @@
 
 use super::admission_args::AdmissionArgs;
 use super::motd_file::{MotdFileError, read_motd};
+use super::tls_args::TlsArgs;
 use super::values::{default_of, parse_mode, slow_reader_parser, switch_parser};
 use clap::builder::{BoolishValueParser, StyledStr};
 use clap::{CommandFactory, FromArgMatches};
@@ -25,8 +26,8 @@ use std::time::Duration;
 ///
 /// roomcast --listen tcp://:1234 --listen telnet://:2323
 ///
-/// The server listens on every interface unless --bind or --listen says otherwise, and without encryption: any client
-/// that reaches the port can join and read along.
+/// The server listens on every interface unless --bind or --listen says otherwise, and without encryption except on
+/// tls:// listeners: any client that reaches the port can join and read along.
 ///
 /// Times are written as 500ms, 30s or 1m, sizes as 20000, 64KiB or 1MiB; 0 lifts a bound. Each flag can also be set by an environment
 /// variable, as ROOMCAST_MAX_LINE.
@@ -38,6 +39,8 @@ struct Args {
     network: NetworkArgs,
     #[command(flatten)]
     admission: AdmissionArgs,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
@@ -62,7 +65,8 @@ struct NetworkArgs {
     bind: Vec<IpAddr>,
 
     /// A listener, repeatable, in place of the port and --bind: tcp://ADDR:PORT, or tcp://:PORT for every interface;
-    /// telnet://ADDR:PORT for people with telnet or PuTTY: the input line is on at once; unix:PATH
+    /// telnet://ADDR:PORT for people with telnet or PuTTY: the input line is on at once;
+    /// tls://ADDR:PORT with --tls-cert and --tls-key; unix:PATH
     #[arg(long, value_name = "URL", env = "ROOMCAST_LISTEN", value_delimiter = ',')]
     listen: Vec<ListenAddress>,
 
@@ -225,7 +229,7 @@ fn command() -> clap::Command {
 impl Args {
     /// Returns the settings without the message of the day.
     fn into_settings(self) -> Result<Settings, SettingsError> {
-        let network = self.admission.apply_to(self.network.into_settings()?)?;
+        let network = self.tls.apply_to(self.admission.apply_to(self.network.into_settings()?)?)?;
         let mut live = self.limits.into_settings();
         live.bell = self.members.bell.unwrap_or(live.bell);
         Ok(Settings { network, rooms: self.rooms.into_settings(), live, motd: None })
@@ -294,6 +298,7 @@ impl RoomArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use roomcast::config::TlsFiles;
     use std::num::NonZeroU64;
 
     fn settings(arguments: &[&str]) -> Settings {
@@ -333,6 +338,22 @@ mod tests {
             contradiction(&["--bind", "::1", "--listen", urls[0]])
                 .starts_with("--listen and --bind (or ROOMCAST_BIND) contradict")
         );
+    }
+
+    #[test]
+    fn certificate_goes_with_its_key_and_a_tls_listener() {
+        let (listener, files) = (["--listen", "tls://:6697"], ["--tls-cert", "c.pem", "--tls-key", "k.pem"]);
+        let network = settings(&[&listener[..], &files].concat()).network;
+        assert_eq!(network.listen[0].to_string(), listener[1]);
+        assert_eq!(network.tls, Some(TlsFiles { certificate: "c.pem".into(), key: "k.pem".into() }));
+        for (arguments, told) in [
+            ([&listener[..], &files[..2]].concat(), "--tls-cert goes with --tls-key: add --tls-key FILE"),
+            ([&listener[..], &files[2..]].concat(), "--tls-key goes with --tls-cert: add --tls-cert FILE"),
+            (listener.to_vec(), "--listen tls://:6697 wants a certificate and its key"),
+            (files.to_vec(), "--tls-cert and --tls-key go with a TLS listener"),
+        ] {
+            assert!(contradiction(&arguments).starts_with(told), "{arguments:?}");
+        }
     }
 
     #[test]

@@ -8,10 +8,11 @@ mod logging;
 mod motd_file;
 mod os_signals;
 mod report;
+mod tls_args;
 mod values;
 
 use roomcast::limits::memory::memory_of_one_peer;
-use roomcast::{RESERVED_FILES, Server, Settings};
+use roomcast::{RESERVED_FILES, Server, Settings, StartError};
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 /// which busy connections would delay the input of all others.
 const EVENT_INTERVAL: u32 = 8;
 
-/// Runs the program; returns its exit code: 0 after a graceful end, 2 for wrong arguments, 1 for any other failure.
+/// Runs the program; returns its exit code: 0 after a graceful end, 2 for wrong arguments or a file of theirs, 1 for any other failure.
 pub(crate) fn main() -> ExitCode {
     let (settings, verbosity) = match args::parse() {
         Ok(parsed) => parsed,
@@ -31,7 +32,8 @@ pub(crate) fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report::complain(&format!("{error:#}"));
-            ExitCode::FAILURE
+            let is_mistake = matches!(error.downcast_ref(), Some(StartError::Certificate(_)));
+            if is_mistake { ExitCode::from(report::MISTAKE) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -9,6 +9,7 @@ mod listen;
 mod live;
 mod motd;
 mod settings;
+mod tls_files;
 pub mod units;
 
 pub use exempt::{ExemptItem, ExemptNetworks, NoneIsNotAlone};
@@ -16,6 +17,7 @@ pub use listen::{ListenAddress, ListenAddressError};
 pub use live::Live;
 pub use motd::{Motd, MotdError};
 pub use settings::{DEFAULT_PORT, LiveSettings, NetworkSettings, RoomSettings, Settings, SettingsError, SlowReader};
+pub use tls_files::TlsFiles;
 
 /// Open files kept back from connections: listeners, the runtime's own, standard streams, and connections
 /// that wait for a place or are told why they get none before they are closed.

@@ -52,7 +52,7 @@ impl Connection {
     }
 
     async fn run(&mut self) {
-        self.greet();
+        self.begin();
         let reason = loop {
             if let Err(reason) = self.step().await {
                 break reason;
@@ -67,9 +67,7 @@ impl Connection {
         let outcome = match self.next_event().await {
             Event::Raised(events) => self.handle_events(events),
             Event::Deadline(deadline) => self.handle_deadline(deadline),
-            Event::Shutdown if self.login.as_ref().is_some_and(|login| login.makes_way()) => {
-                Err(CloseReason::MadeWay)
-            }
+            Event::Shutdown if self.login.as_ref().is_some_and(|login| login.makes_way()) => Err(CloseReason::MadeWay),
             Event::Shutdown => Err(CloseReason::Shutdown),
             Event::Writable => {
                 self.drain_output();

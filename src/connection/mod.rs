@@ -25,12 +25,15 @@ mod telnet;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod transport;
 
 use crate::config::{Live, Motd};
+use crate::limits::handshake_budget::HandshakeBudget;
 use crate::limits::login_queue::LoginTicket;
 use crate::limits::memory::MemoryCharge;
 use crate::limits::rate::RateLimiter;
 use crate::limits::slice_budget::SliceBudget;
+use crate::net::codec::Codec;
 use crate::net::{ListenerProtocol, PeerAddress, Socket};
 use crate::peer::{OutputOp, Peer, PeerId};
 use crate::protocol::line_decoder::LineDecoder;
@@ -50,6 +53,7 @@ use telnet::TelnetState;
 use timers::{Deadline, Deadlines};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use transport::Transport;
 
 /// The values that all connections share.
 #[derive(Debug)]
@@ -66,6 +70,8 @@ pub(crate) struct ServerContext {
     pub(crate) motd: Option<Motd>,
     /// The budget of polls that use up their slices.
     pub(crate) slices: SliceBudget,
+    /// The budget of TLS handshakes.
+    pub(crate) handshakes: HandshakeBudget,
     /// The connections whose input the rooms' shutdown notices wait for.
     pub(crate) unflushed_inputs: UnflushedInputs,
 }
@@ -92,6 +98,8 @@ pub(crate) struct Connection {
     /// place is free already can't make way.
     login: Option<Box<Login>>,
     peer: Arc<Peer<Socket>>,
+    /// The codec between the socket and everything else; `None` for a plain transport.
+    transport: Option<Box<Transport>>,
     state: ConnectionState,
     line_decoder: LineDecoder,
     /// The peer's telnet; `None` until a telnet command arrives.
@@ -137,6 +145,7 @@ impl Connection {
     pub(crate) fn new(
         context: Arc<ServerContext>,
         socket: Socket,
+        codec: Option<Box<dyn Codec>>,
         (address, protocol): (PeerAddress, ListenerProtocol),
         id: PeerId,
         login_ticket: Arc<LoginTicket>,
@@ -147,6 +156,7 @@ impl Connection {
         context.unflushed_inputs.add();
         Box::new(Self {
             peer: Arc::new(Peer::new(id, live.backlog, live.slow_reader, socket)),
+            transport: codec.map(|codec| Box::new(Transport::new(codec))),
             state: ConnectionState::NotJoined,
             line_decoder: LineDecoder::new(live.max_line),
             telnet: None,

@@ -10,6 +10,7 @@ mod login;
 mod output;
 mod pair;
 mod telnet;
+mod transport;
 
 use super::*;
 use crate::config::{ExemptItem, ExemptNetworks};

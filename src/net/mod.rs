@@ -4,14 +4,19 @@
 //! the layers below is [`ByteSink`](crate::peer::byte_sink::ByteSink), which a socket is.
 
 mod address;
+mod certificate;
+pub(crate) mod codec;
 mod linger;
 mod listener;
 mod socket;
 mod socket_options;
+mod tls_acceptor;
 
 pub use address::BoundAddress;
 pub(crate) use address::PeerAddress;
+pub use certificate::{CertificateError, TlsCertificate};
 pub(crate) use linger::{linger_close, linger_close_stream};
 pub use listener::ListenError;
 pub(crate) use listener::{ACCEPT_QUEUE, Listener, ListenerProtocol};
 pub(crate) use socket::Socket;
+pub use tls_acceptor::TlsAcceptor;

@@ -1,7 +1,8 @@
 //! The acceptor: one task a listener, which no error ends and none makes spin.
 
 use crate::connection::{Connection, ServerContext};
-use crate::net::{ACCEPT_QUEUE, Listener, ListenerProtocol, PeerAddress, Socket};
+use crate::net::codec::Codec;
+use crate::net::{ACCEPT_QUEUE, Listener, ListenerProtocol, PeerAddress, Socket, TlsAcceptor};
 use crate::server::admission::{Admission, Admitted, Entrant, WaitingEntrant};
 use crate::server::refusal::{RefusalReason, refuse};
 use std::io;
@@ -11,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// The pause after a failed accept; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -37,6 +38,8 @@ pub(super) struct Starter {
     pub(super) tasks: TaskTracker,
     /// The protocol in which the listener's connections begin.
     pub(super) protocol: ListenerProtocol,
+    /// The certificate of a TLS listener.
+    pub(super) tls: Option<TlsAcceptor>,
 }
 
 impl Acceptor {
@@ -104,8 +107,14 @@ impl Starter {
 
     fn serve(&self, stream: TcpStream, address: PeerAddress, Entrant { id, permit, ticket }: Entrant) {
         info!(%address, "opened");
+        let Ok(codec) = self.tls.as_ref().map(TlsAcceptor::begin).transpose() else {
+            error!(%address, "TLS can't begin: this is a bug");
+            return;
+        };
+        let codec = codec.map(|codec| Box::new(codec) as Box<dyn Codec>);
         let socket = Socket::new(stream, permit);
-        let connection = Connection::new(Arc::clone(&self.context), socket, (address, self.protocol), id, ticket);
+        let origin = (address, self.protocol);
+        let connection = Connection::new(Arc::clone(&self.context), socket, codec, origin, id, ticket);
         self.tasks.spawn(connection.serve());
     }
 

@@ -6,13 +6,17 @@ mod acceptor;
 mod admission;
 mod memory_ceiling;
 mod refusal;
+mod start_error;
+
+pub use start_error::StartError;
 
 use crate::config::{Live, Settings};
 use crate::connection::{ServerContext, UnflushedInputs};
+use crate::limits::handshake_budget::HandshakeBudget;
 use crate::limits::memory::MemoryBudget;
 use crate::limits::slice_budget::SliceBudget;
 use crate::metrics::counters::MetricsDelta;
-use crate::net::{BoundAddress, ListenError, Listener};
+use crate::net::{BoundAddress, Listener, ListenerProtocol, TlsAcceptor};
 use crate::room::registry::Registry;
 use acceptor::{Acceptor, Starter};
 use admission::Admission;
@@ -35,6 +39,8 @@ pub struct Server {
     listeners: Vec<Listener>,
     context: Arc<ServerContext>,
     admission: Arc<Admission>,
+    /// The certificate of the TLS listeners; `None` without one.
+    tls: Option<TlsAcceptor>,
     /// Every task of the server: listeners, connections, passes.
     tasks: TaskTracker,
 }
@@ -50,30 +56,40 @@ impl Server {
     /// Listens on all addresses of `settings`, for at most `max_connections` at a time. Needs a runtime.
     ///
     /// # Errors
-    /// [`ListenError`] for the first address that can't be listened on.
-    pub fn bind(settings: &Settings, max_connections: usize) -> Result<Self, ListenError> {
+    /// [`StartError`] for a certificate that can't be used, or for the first address that can't be listened on.
+    pub fn bind(settings: &Settings, max_connections: usize) -> Result<Self, StartError> {
+        let certificate = settings.network.tls.as_ref().map(TlsAcceptor::prepare).transpose()?;
         let listeners = Listener::bind_all(&settings.network)?;
         let tasks = TaskTracker::new();
         let memory = MemoryBudget::new(memory_ceiling(settings.network.memory));
         let shutdown = CancellationToken::new();
         let admission =
             Arc::new(Admission::new(&settings.network, max_connections, Arc::clone(&memory), shutdown.clone()));
+        let (workers, now) = (Handle::current().metrics().num_workers(), Instant::now().into_std());
         let context = Arc::new(ServerContext {
             live: Live::new(settings.live),
             registry: Arc::new(Registry::with_memory(settings.rooms, memory, tasks.clone())),
             shutdown,
             abort: CancellationToken::new(),
             motd: settings.motd.clone(),
-            slices: SliceBudget::new(Handle::current().metrics().num_workers(), Instant::now().into_std()),
+            slices: SliceBudget::new(workers, now),
+            handshakes: HandshakeBudget::new(workers, now),
             unflushed_inputs: UnflushedInputs::default(),
         });
-        Ok(Self { listeners, context, admission, tasks })
+        Ok(Self { listeners, context, admission, tls: certificate.map(TlsAcceptor::new), tasks })
     }
 
     /// Returns where the server listens, in the order of the settings.
     #[must_use]
     pub fn addresses(&self) -> Vec<BoundAddress> {
         self.listeners.iter().map(|listener| listener.address().clone()).collect()
+    }
+
+    /// Returns the certificate of the TLS listeners, which may be replaced while the server runs; `None` without such a
+    /// listener.
+    #[must_use]
+    pub fn tls(&self) -> Option<TlsAcceptor> {
+        self.tls.clone()
     }
 
     /// Returns figures that stay readable while the server runs.
@@ -86,10 +102,12 @@ impl Server {
     /// told, and peers have the drain time to take their output. No task of the server is left when this returns, but for
     /// passes that take more than a second beyond that time.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { listeners, context, admission, tasks } = self;
+        let Self { listeners, context, admission, tls, tasks } = self;
         for listener in listeners {
             let (context, admission) = (Arc::clone(&context), Arc::clone(&admission));
-            let starter = Starter { context, admission, tasks: tasks.clone(), protocol: listener.protocol() };
+            let protocol = listener.protocol();
+            let tls = tls.clone().filter(|_| protocol == ListenerProtocol::Tls);
+            let starter = Starter { context, admission, tasks: tasks.clone(), protocol, tls };
             let accepting = tasks.spawn(Acceptor { listener, starter }.run());
             tasks.spawn(async move {
                 if let Err(error) = accepting.await {

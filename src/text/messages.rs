@@ -23,6 +23,10 @@ pub(crate) const IDLE: &str = "*** idle for too long\n";
 /// The reason that a connection beyond the bound on connections gets.
 pub(crate) const SERVER_FULL: &str = "server is full: try again later";
 
+/// The reason that a client without TLS gets on a TLS listener.
+pub(crate) const NOT_TLS: &str =
+    "this port speaks TLS alone: connect with openssl s_client -quiet -connect HOST:PORT, or ncat --ssl HOST PORT";
+
 /// Appends `user: text`, a chat line.
 pub(crate) fn push_chat(out: &mut Vec<u8>, user: &UserName, text: &str) {
     push_line(out, &[user.as_str(), ": ", text]);
