@@ -17,6 +17,9 @@ const MAX_RECORD: usize = 5 + (16 << 10) + (2 << 10);
 /// The alert record that refuses a peer before its handshake: fatal, internal error (RFC 8446, section 6).
 pub(crate) const REFUSAL: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
 
+/// The alert record for a first message that rustls refuses without one: fatal, decode error.
+const DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
+
 /// The content type of a handshake record, with which a client begins (RFC 8446, section 5.1).
 const HANDSHAKE: u8 = 22;
 
@@ -96,6 +99,10 @@ impl TlsCodec {
 
     /// Appends what rustls has queued when it fails: the alert that tells the peer its error. Input must not be decoded again.
     fn append_alert(&mut self, reply: &mut Vec<u8>) {
+        if !self.connection.wants_write() && self.connection.protocol_version().is_none() {
+            // Nothing was sent yet, so nothing is encrypted.
+            return reply.extend_from_slice(&DECODE_ERROR);
+        }
         while self.connection.wants_write() {
             match self.connection.process_tls_records(&mut []).state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {

@@ -260,6 +260,15 @@ fn refusal_is_an_alert_that_a_client_understands() {
 }
 
 #[test]
+fn first_record_that_holds_no_hello_is_refused_with_an_alert() {
+    for record in [&b"\x16\x03\x01\0\x05hello"[..], b"\x16\x03\x01\0\x04\x02\0\0\0", b"\x16\x03\x01\xFF\xFF"] {
+        let (mut codec, mut reply) = (TlsCodec::new(Arc::clone(&CONFIG)).unwrap(), Vec::new());
+        codec.decode(&mut record.to_vec(), &mut Vec::new(), &mut reply).unwrap_err();
+        assert_eq!((reply.len(), &reply[..6]), (7, &[21, 3, 3, 0, 2, 2][..]), "{}", record.escape_ascii());
+    }
+}
+
+#[test]
 fn handshake_message_without_an_end_is_cut_off() {
     // A handshake record of 16 KiB that begins a ClientHello of 60,000 bytes, again and again.
     let record = |first: &[u8]| [&[HANDSHAKE, 3, 1, 0x40, 0][..], first, &vec![0; (16 << 10) - first.len()]].concat();
