@@ -79,7 +79,8 @@
 //! - A **peer** ([`peer`]) is a connection's output. A batch has at most two shared encodings, LF and CR LF
 //!   ([`peer::line_batch`]), and a pass writes the one that the peer's [route](peer::route::Route) names. For a peer
 //!   with the input line, times, colors or hidden names a pass appends the lines to the output buffer, each with the
-//!   minute in which it was said, and the peer's own task encodes them (`src/connection/display.rs`).
+//!   minute in which it was said, and the peer's own task encodes them (`src/connection/display.rs`). The same holds for
+//!   each peer inside TLS: its own task seals all bytes (`src/connection/transport.rs`, `src/net/codec/mod.rs`).
 //!
 //! # Layers
 //!
@@ -90,7 +91,7 @@
 //! 6  server/  composition: acceptor, admission, metrics, shutdown    cli/  arguments, logging, signals, exit messages
 //! 5  admin/  operators' commands, sessions and replies    http/  a responder for metrics and health checks
 //! 4  connection/  event loop, state, input, commands, telnet, input line, output, close, timers
-//! 3  net/  sockets, listeners, lingering close    protocol/  telnet, lines, JOIN, commands    terminal/  line editor
+//! 3  net/  sockets, listeners, lingering close, TLS    protocol/  telnet, lines, JOIN, commands    terminal/  line editor
 //! 2  room/  registry, membership, inbox, passes, batch, fan-out, roster, history, replay
 //! 1  peer/  route, line batch, write lock, deferred list, output buffer, events
 //! 0  config/  settings    text/  names, sanitizing, messages    limits/  permits, rates, addresses, bans    metrics/  counters, histograms, text format
@@ -146,6 +147,7 @@
 //! | a connection | lines, bytes, reads without a line's end, telnet commands, keys, completions, redraws | rate limits: input is read more slowly, and nothing is lost (`src/connection/decoding.rs`, `src/protocol/telnet/budget.rs`) |
 //! | an address | connections and attempts; the units of commands (`src/protocol/commands/cost.rs`); the deliveries of joins, leaves and renames; the bytes that are encoded for input lines, times and colors, and those that are discarded when it is closed | a budget that all connections of the address share and that outlives them: commands and JOIN lines wait (`src/connection/delayed_line.rs`, `src/limits/addresses.rs`) |
 //! | a room | bytes in its inbox | blocked senders are admitted in the order of their shares, by bytes (`src/room/fair_queue.rs`) |
+//! | the server, and an address | TLS handshakes | a handshake waits for its turn: about 800 a second for each worker, 66 for one address (`src/limits/handshake_budget.rs`, `src/connection/transport.rs`) |
 //! | the server | slices that connections use up | about a quarter of each worker's time; the input of the others waits for its turn, unless the rates are off (`src/limits/slice_budget.rs`) |
 //! | the server | bytes in output buffers, inboxes, histories, unfinished lines and kernel buffers | one counter with a ceiling, which only peers that fall behind change ([`limits::memory`]) |
 //!
@@ -167,6 +169,7 @@
 //! | a room's inbox | none: crossbeam's unbounded queue. The receiver spins for the instant between a sender's claim of a place and its filling; a sender spins at the border of two blocks | each operation |
 //! | a room's history and its last whisperers | none: an atomic swap; the pass that runs holds them | the first and the last batch of a busy time |
 //! | the live settings, the message of the day | none: arc-swap | each read, timer and command; each JOIN line |
+//! | the TLS certificate | none: arc-swap | a connection to a TLS listener is accepted |
 //! | the counters and histograms | none: atomics, in shards of their own cache lines; the reasons of closes and refusals have one cell each | each pass, each poll in which a connection writes, a delay by the rates, a connection opens, ends or is refused |
 //! | a request for metrics or health | the mutex of tokio's threads for blocking work; for metrics the lock of each shard of the backlogs (`DashMap`), one after the other | each request |
 //! | the count of tasks (`TaskTracker`), the connections of an address | none: atomics | a connection opens or ends, a pass is started |
@@ -268,5 +271,5 @@ pub mod text;
 
 pub use config::{RESERVED_FILES, Settings, SlowReader};
 pub use metrics::counters::MetricsDelta;
-pub use net::{BoundAddress, ListenError};
-pub use server::{NotReady, Reloaded, Server, ServerHandle, ServerStats};
+pub use net::{BoundAddress, CertificateError, ListenError, TlsAcceptor, TlsCertificate};
+pub use server::{NotReady, Reloaded, Server, ServerHandle, ServerStats, StartError};

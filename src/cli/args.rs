@@ -5,6 +5,7 @@ use super::admission_args::AdmissionArgs;
 use super::config_args::ConfigArgs;
 use super::log_args::LogArgs;
 use super::metrics_args::MetricsArgs;
+use super::tls_args::TlsArgs;
 use super::values::{parse_mode, slow_reader_parser, switch_parser};
 use clap::builder::BoolishValueParser;
 use roomcast::config::units::{
@@ -27,8 +28,8 @@ use std::time::Duration;
 ///
 /// roomcast --listen tcp://:1234 --listen telnet://:2323
 ///
-/// The server listens on every interface unless --bind or --listen says otherwise, and without encryption: any client
-/// that reaches the port can join and read along.
+/// The server listens on every interface unless --bind or --listen says otherwise, and without encryption except on
+/// tls:// listeners: any client that reaches the port can join and read along.
 ///
 /// Times are written as 500ms, 30s or 1m, sizes as 20000, 64KiB or 1MiB; 0 lifts a bound. Each flag can also be set by an environment
 /// variable, as ROOMCAST_MAX_LINE, or by a key in the file of --config, as max-line = 20000. A flag comes before a
@@ -36,7 +37,7 @@ use std::time::Duration;
 ///
 /// SIGHUP reads the file of --config again and changes all or nothing: --max-line, --login-timeout, --rate, --burst, --byte-rate,
 /// --byte-burst, --backlog, --slow-reader, --stall-timeout, --idle-timeout, --dead-timeout, --plain, --drain, --motd, --bell,
-/// --log-level and --log-format at once. The log names other changed flags: they need a restart.
+/// --bans, --tls-cert, --tls-key, --log-level and --log-format at once. The log names other changed flags: they need a restart.
 #[expect(clippy::doc_markdown, reason = "the help shows this text as it is")]
 #[derive(Debug, clap::Parser)]
 #[command(name = "roomcast", version, max_term_width = 100)]
@@ -47,6 +48,8 @@ pub(super) struct Args {
     network: NetworkArgs,
     #[command(flatten)]
     admission: AdmissionArgs,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
@@ -73,7 +76,8 @@ struct NetworkArgs {
     bind: Vec<IpAddr>,
 
     /// A listener, repeatable, in place of the port and --bind: tcp://ADDR:PORT, or tcp://:PORT for every interface;
-    /// telnet://ADDR:PORT for people with telnet or PuTTY: the input line is on at once; unix:PATH
+    /// telnet://ADDR:PORT for people with telnet or PuTTY: the input line is on at once;
+    /// tls://ADDR:PORT with --tls-cert and --tls-key; unix:PATH
     #[arg(long, value_name = "URL", env = "ROOMCAST_LISTEN", value_delimiter = ',')]
     listen: Vec<ListenAddress>,
 
@@ -193,7 +197,7 @@ impl Args {
 
     /// Returns the settings without those that are read from files; `level_is_flag` says whether `--log-level` is given as a flag.
     pub(super) fn into_settings(self, level_is_flag: bool) -> Result<Settings, SettingsError> {
-        let network = self.admission.apply_to(self.network.into_settings()?)?;
+        let network = self.tls.apply_to(self.admission.apply_to(self.network.into_settings()?)?)?;
         let mut live = self.limits.into_settings();
         live.bell = self.members.bell.unwrap_or(live.bell);
         let (rooms, metrics) = (self.rooms.into_settings(), self.metrics.into_settings());
@@ -265,7 +269,7 @@ impl RoomArgs {
 mod tests {
     use super::*;
     use crate::cli::parse::{ArgsError, Request, parse};
-    use roomcast::config::{LogFormat, LogLevel};
+    use roomcast::config::{LogFormat, LogLevel, TlsFiles};
     use std::ffi::OsString;
     use std::num::NonZeroU64;
 
@@ -314,6 +318,22 @@ mod tests {
             contradiction(&["--bind", "::1", "--listen", urls[0]])
                 .starts_with("--listen and --bind (or ROOMCAST_BIND) contradict")
         );
+    }
+
+    #[test]
+    fn certificate_goes_with_its_key_and_a_tls_listener() {
+        let (listener, files) = (["--listen", "tls://:6697"], ["--tls-cert", "c.pem", "--tls-key", "k.pem"]);
+        let network = settings(&[&listener[..], &files].concat()).network;
+        assert_eq!(network.listen[0].to_string(), listener[1]);
+        assert_eq!(network.tls, Some(TlsFiles { certificate: "c.pem".into(), key: "k.pem".into() }));
+        for (arguments, told) in [
+            ([&listener[..], &files[..2]].concat(), "--tls-cert goes with --tls-key: add --tls-key FILE"),
+            ([&listener[..], &files[2..]].concat(), "--tls-key goes with --tls-cert: add --tls-cert FILE"),
+            (listener.to_vec(), "--listen tls://:6697 wants a certificate and its key"),
+            (files.to_vec(), "--tls-cert and --tls-key go with a TLS listener"),
+        ] {
+            assert!(contradiction(&arguments).starts_with(told), "{arguments:?}");
+        }
     }
 
     #[test]

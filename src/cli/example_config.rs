@@ -16,7 +16,7 @@ const UPDATE: &str = "ROOMCAST_UPDATE_EXAMPLE";
 const WIDTH: usize = 100;
 
 /// Values of keys whose default is no value.
-const EXAMPLES: [(&str, &str); 10] = [
+const EXAMPLES: [(&str, &str); 12] = [
     ("bind", "127.0.0.1,::1"),
     ("listen", "tcp://:1234,telnet://:2323"),
     ("socket_mode", "0660"),
@@ -25,6 +25,8 @@ const EXAMPLES: [(&str, &str); 10] = [
     ("memory", "1GiB"),
     ("motd", "/etc/roomcast/motd"),
     ("metrics", "127.0.0.1:9464"),
+    ("tls_cert", "/etc/roomcast/fullchain.pem"),
+    ("tls_key", "/etc/roomcast/privkey.pem"),
     ("admin", "/run/roomcast/admin"),
     ("bans", "/var/lib/roomcast/bans"),
 ];

@@ -20,12 +20,13 @@ mod os_signals;
 mod parse;
 mod report;
 mod show_config;
+mod tls_args;
 mod values;
 
 use logging::Log;
 use parse::{Request, Serving};
 use roomcast::limits::memory::memory_of_one_peer;
-use roomcast::{RESERVED_FILES, Server};
+use roomcast::{RESERVED_FILES, Server, StartError};
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
@@ -35,7 +36,7 @@ use std::process::ExitCode;
 const EVENT_INTERVAL: u32 = 8;
 
 /// Runs the program, or sends a command to a running one; returns its exit code: 0 after a graceful end, 2 for wrong
-/// arguments, 1 for any other failure.
+/// arguments or a file of theirs, 1 for any other failure.
 pub(crate) fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     // Before the server's own arguments are read: its variables need not be right for a command to it.
@@ -56,7 +57,8 @@ pub(crate) fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report::complain(&format!("{error:#}"));
-            ExitCode::FAILURE
+            let is_mistake = matches!(error.downcast_ref(), Some(StartError::Certificate(_)));
+            if is_mistake { ExitCode::from(report::MISTAKE) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -10,7 +10,7 @@ use super::values::default_of;
 use clap::builder::StyledStr;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
-use roomcast::Settings;
+use roomcast::{Settings, TlsAcceptor};
 use std::ffi::OsString;
 use std::fmt;
 
@@ -66,6 +66,7 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Request, ArgsError> {
     if check_config {
         let missing = || ArgsError::Settings("--check-config has no file to check: add --config FILE".to_owned());
         let path = path.ok_or_else(missing)?;
+        check_certificate(&settings, &matches, file.as_ref())?;
         return Ok(Request::Print(format!("{}: ok\n", path.display())));
     }
     if show_config {
@@ -105,6 +106,15 @@ fn settings_of(matches: &ArgMatches, file: Option<&ConfigFile>) -> Result<Settin
         ArgsError::Settings(with_places(&error.to_string(), vec!["bans".to_owned()], matches, file))
     })?;
     Ok(settings)
+}
+
+/// Checks that the files of the TLS certificate can be used. At the start the server reads them when it binds.
+fn check_certificate(settings: &Settings, matches: &ArgMatches, file: Option<&ConfigFile>) -> Result<(), ArgsError> {
+    let checked = settings.network.tls.as_ref().map(TlsAcceptor::prepare).transpose();
+    checked.map(drop).map_err(|error| {
+        let ids = ["tls_cert", "tls_key"].map(str::to_owned).to_vec();
+        ArgsError::Settings(with_places(&error.to_string(), ids, matches, file))
+    })
 }
 
 /// Returns the ids of the arguments that a message about settings names by their flags or variables, in its order.

@@ -4,8 +4,11 @@ use super::parse::ArgsError;
 use roomcast::BoundAddress;
 use roomcast::config::units::show_memory;
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::IpAddr;
 use std::process::ExitCode;
+
+/// The exit code of a mistake in the arguments or in a file that they name.
+pub(super) const MISTAKE: u8 = 2;
 
 /// Prints where the server listens, for clients and for metrics, its bounds if they are given, its memory ceiling and the
 /// most that one peer takes of it in bytes, how to join, and how to stop it. People join at a telnet listener, if there is
@@ -39,26 +42,21 @@ fn address_for_people(addresses: &[BoundAddress]) -> Option<&BoundAddress> {
 fn way_to_connect(address: &BoundAddress) -> String {
     match address {
         BoundAddress::Tcp(address) | BoundAddress::Telnet(address) => {
-            let reachable = SocketAddr::new(reachable_ip(address.ip()), address.port());
-            let host = if reachable.ip().is_loopback() && address.ip().is_unspecified() {
-                "localhost".to_owned()
-            } else {
-                reachable.ip().to_string()
-            };
-            format!("telnet {host} {}", reachable.port())
+            format!("telnet {} {}", reachable_host(address.ip()), address.port())
+        }
+        BoundAddress::Tls(address) => {
+            let (host, port) = (reachable_host(address.ip()), address.port());
+            let bracketed = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+            format!("openssl s_client -quiet -connect {bracketed}:{port} (or ncat --ssl {host} {port})")
         }
         BoundAddress::Unix(path) => format!("nc -U {}", path.display()),
         BoundAddress::Metrics(_) => format!("curl {address}"),
     }
 }
 
-/// Returns an address of this machine at which a listener on `ip` can be reached.
-fn reachable_ip(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    }
+/// Returns the name or the address by which this machine reaches a listener on `ip`.
+fn reachable_host(ip: IpAddr) -> String {
+    if ip.is_unspecified() { "localhost".to_owned() } else { ip.to_string() }
 }
 
 /// Prints a mistake in the arguments as one line on stderr, or each one that a check of the file found, and returns exit
@@ -74,11 +72,11 @@ pub(super) fn usage_error(error: &ArgsError) -> ExitCode {
             for error in errors {
                 complain(&error.to_string());
             }
-            ExitCode::from(2)
+            ExitCode::from(MISTAKE)
         }
         ArgsError::Clap(_) | ArgsError::Settings(_) => {
             complain(&format!("{error}; see roomcast --help"));
-            ExitCode::from(2)
+            ExitCode::from(MISTAKE)
         }
     }
 }
@@ -126,5 +124,8 @@ mod tests {
         let telnet = BoundAddress::Telnet("[::]:2323".parse().unwrap());
         assert_eq!(way_to_connect(&telnet), "telnet localhost 2323");
         assert_eq!(way_to_connect(&BoundAddress::Unix("/run/rc".into())), "nc -U /run/rc");
+        let tls = |address: &str| way_to_connect(&BoundAddress::Tls(address.parse().unwrap()));
+        assert_eq!(tls("[::]:6697"), "openssl s_client -quiet -connect localhost:6697 (or ncat --ssl localhost 6697)");
+        assert_eq!(tls("[::1]:6697"), "openssl s_client -quiet -connect [::1]:6697 (or ncat --ssl ::1 6697)");
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 /// The kinds of listener that are planned and not built: an error names them.
-const UNAVAILABLE: [&str; 3] = ["tls", "ws", "wss"];
+const UNAVAILABLE: [&str; 2] = ["ws", "wss"];
 
 /// Where one listener accepts connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,13 @@ pub enum ListenAddress {
         /// The port; 0 lets the system choose a free one.
         port: u16,
     },
+    /// `tls://ADDR:PORT`, the line protocol inside TLS 1.2 or 1.3.
+    Tls {
+        /// The interface's address; `None`, written `tls://:PORT`, is every interface, IPv4 and IPv6.
+        ip: Option<IpAddr>,
+        /// The port; 0 lets the system choose a free one.
+        port: u16,
+    },
     /// `unix:PATH`, the line protocol over a Unix stream socket.
     Unix(PathBuf),
 }
@@ -33,12 +40,14 @@ pub enum ListenAddress {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ListenAddressError {
     /// The scheme is one that this build can't serve; holds it.
-    #[error("this build has no {0}:// listener; write tcp://ADDR:PORT, telnet://ADDR:PORT or unix:PATH")]
+    #[error(
+        "this build has no {0}:// listener; write tcp://ADDR:PORT, telnet://ADDR:PORT, tls://ADDR:PORT or unix:PATH"
+    )]
     Unavailable(String),
     /// The scheme is unknown, or there is none.
-    #[error("no listener's URL; write tcp://ADDR:PORT, telnet://ADDR:PORT or unix:PATH")]
+    #[error("no listener's URL; write tcp://ADDR:PORT, telnet://ADDR:PORT, tls://ADDR:PORT or unix:PATH")]
     Scheme,
-    /// The text after `tcp://` or `telnet://` is no address with a port.
+    /// The text after `tcp://`, `telnet://` or `tls://` is no address with a port.
     #[error(
         "{address:?} is no IP address and port; write {scheme}://127.0.0.1:1234, {scheme}://[::1]:1234 or \
          {scheme}://:1234"
@@ -53,7 +62,10 @@ pub enum ListenAddressError {
     #[error("the socket's path is missing; write unix:PATH")]
     Path,
     /// A parameter follows a `?`; holds it.
-    #[error("this build knows no listener parameter {0:?}; write tcp://ADDR:PORT, telnet://ADDR:PORT or unix:PATH")]
+    #[error(
+        "this build knows no listener parameter {0:?}; write tcp://ADDR:PORT, telnet://ADDR:PORT, tls://ADDR:PORT or \
+         unix:PATH"
+    )]
     Parameter(String),
 }
 
@@ -74,6 +86,7 @@ impl FromStr for ListenAddress {
         let listen_on = match scheme {
             "tcp" => |ip, port| Self::Tcp { ip, port },
             "telnet" => |ip, port| Self::Telnet { ip, port },
+            "tls" => |ip, port| Self::Tls { ip, port },
             _ => return Err(ListenAddressError::Scheme),
         };
         let (ip, port) = parse_address(rest)
@@ -98,6 +111,8 @@ impl fmt::Display for ListenAddress {
             Self::Tcp { ip: Some(ip), port } => write!(f, "tcp://{}", SocketAddr::new(*ip, *port)),
             Self::Telnet { ip: None, port } => write!(f, "telnet://:{port}"),
             Self::Telnet { ip: Some(ip), port } => write!(f, "telnet://{}", SocketAddr::new(*ip, *port)),
+            Self::Tls { ip: None, port } => write!(f, "tls://:{port}"),
+            Self::Tls { ip: Some(ip), port } => write!(f, "tls://{}", SocketAddr::new(*ip, *port)),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -120,6 +135,9 @@ mod tests {
             "telnet://127.0.0.1:23",
             "telnet://[::1]:0",
             "telnet://:2323",
+            "tls://127.0.0.1:6697",
+            "tls://[::1]:0",
+            "tls://:6697",
             "unix:/run/roomcast.sock",
             "unix:chat",
         ] {
@@ -148,8 +166,9 @@ mod tests {
             ("tcp://:70000", "\":70000\" is no IP address and port; write tcp://127.0.0.1:1234"),
             ("tcp://:", "\":\" is no IP address"),
             ("telnet://", "\"\" is no IP address and port; write telnet://127.0.0.1:1234"),
+            ("tls://chat.example:6697", "\"chat.example:6697\" is no IP address and port; write tls://127.0.0.1:1234"),
             ("telnet://localhost:23", "\"localhost:23\" is no IP address"),
-            ("telnet:127.0.0.1:23", "no listener's URL; write tcp://ADDR:PORT, telnet://ADDR:PORT or unix:PATH"),
+            ("telnet:127.0.0.1:23", "no listener's URL; write tcp://ADDR:PORT, telnet://ADDR:PORT, tls://ADDR:PORT or"),
             ("telnet://:23?proxy=v1", "this build knows no listener parameter \"proxy=v1\""),
             ("unix:/run/roomcast?proxy=v1v2", "this build knows no listener parameter \"proxy=v1v2\""),
             ("tcp://127.0.0.1:4000?proxy=v1v2", "this build knows no listener parameter \"proxy=v1v2\""),

@@ -13,6 +13,7 @@ mod moderation;
 mod motd;
 mod restart;
 mod settings;
+mod tls_files;
 pub mod units;
 
 pub use exempt::{ExemptItem, ExemptNetworks, NoneIsNotAlone};
@@ -23,6 +24,7 @@ pub use metrics::MetricsSettings;
 pub use moderation::ModerationSettings;
 pub use motd::{Motd, MotdError};
 pub use settings::{DEFAULT_PORT, LiveSettings, NetworkSettings, RoomSettings, Settings, SettingsError, SlowReader};
+pub use tls_files::TlsFiles;
 
 /// Open files kept back from connections: listeners, the runtime's own, standard streams, requests for metrics, and
 /// connections that wait for a place or are told why they get none before they are closed.

@@ -18,6 +18,7 @@ impl Settings {
             connect_burst,
             exempt,
             memory,
+            tls,
         } = network;
         let RoomSettings { inbox_bytes, history_lines, replay_lines, allow_duplicate_names, max_rooms } = rooms;
         let ModerationSettings { admin_socket, bans } = moderation;
@@ -35,6 +36,8 @@ impl Settings {
             ("--connect-burst", *connect_burst != new.connect_burst),
             ("--exempt", *exempt != new.exempt),
             ("--memory", *memory != new.memory),
+            // Other files of a certificate are read at run time.
+            ("--tls-cert", tls.is_some() != new.tls.is_some()),
             ("--inbox", *inbox_bytes != new_rooms.inbox_bytes),
             ("--history", *history_lines != new_rooms.history_lines),
             ("--replay", *replay_lines != new_rooms.replay_lines),

@@ -1,7 +1,7 @@
 //! The settings in groups, the one table of their defaults, and the check for contradictions.
 
 use crate::config::units::{show_duration, show_memory, show_size};
-use crate::config::{ExemptNetworks, ListenAddress, LogSettings, MetricsSettings, ModerationSettings, Motd};
+use crate::config::{ExemptNetworks, ListenAddress, LogSettings, MetricsSettings, ModerationSettings, Motd, TlsFiles};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
@@ -42,6 +42,8 @@ pub struct NetworkSettings {
     pub listen: Vec<ListenAddress>,
     /// The permission bits of the files of Unix listeners; `None` leaves what the umask gives.
     pub socket_mode: Option<u32>,
+    /// The certificate and the key of `tls://` listeners; `None` without such a listener.
+    pub tls: Option<TlsFiles>,
     /// Threads that serve connections; `None`: one for each core.
     pub workers: Option<u16>,
     /// The most connections at a time; `None`: what the limit of open files allows, less [`super::RESERVED_FILES`].
@@ -177,6 +179,15 @@ pub enum SettingsError {
     /// A mode for files that no listener makes.
     #[error("--socket-mode goes with a Unix listener: add --listen unix:PATH")]
     SocketMode,
+    /// A certificate without its key, or a key without its certificate: the flag that is given, and the one that is missing.
+    #[error("{0} goes with {1}: add {1} FILE, or leave {0} out")]
+    TlsFile(&'static str, &'static str),
+    /// A TLS listener without a certificate.
+    #[error("--listen {0} wants a certificate and its key: add --tls-cert FILE and --tls-key FILE")]
+    NoCertificate(ListenAddress),
+    /// A certificate that no listener uses.
+    #[error("--tls-cert and --tls-key go with a TLS listener: add --listen tls://ADDR:PORT")]
+    NoTlsListener,
 }
 
 impl Default for NetworkSettings {
@@ -184,6 +195,7 @@ impl Default for NetworkSettings {
         Self {
             listen: vec![ListenAddress::Tcp { ip: None, port: DEFAULT_PORT }],
             socket_mode: None,
+            tls: None,
             workers: None,
             max_connections: None,
             max_per_address: 50,
@@ -255,7 +267,12 @@ impl Settings {
         if self.network.socket_mode.is_some() && !has_unix_listener {
             return Err(SettingsError::SocketMode);
         }
-        Ok(self)
+        let tls_listener = self.network.listen.iter().find(|address| matches!(address, ListenAddress::Tls { .. }));
+        match (tls_listener, &self.network.tls) {
+            (Some(address), None) => Err(SettingsError::NoCertificate(address.clone())),
+            (None, Some(_)) => Err(SettingsError::NoTlsListener),
+            _ => Ok(self),
+        }
     }
 }
 
@@ -308,6 +325,14 @@ mod tests {
         assert!(told.starts_with("--memory 512.0KiB is less than --backlog 1MiB"), "{told}");
         let told = error(|settings| settings.network.socket_mode = Some(0o660));
         assert!(told.starts_with("--socket-mode goes with a Unix listener"), "{told}");
+        let told = error(|settings| settings.network.listen.push("tls://:6697".parse().unwrap()));
+        assert_eq!(
+            told,
+            "--listen tls://:6697 wants a certificate and its key: add --tls-cert FILE and --tls-key FILE"
+        );
+        let files = TlsFiles { certificate: "cert.pem".into(), key: "key.pem".into() };
+        let told = error(|settings| settings.network.tls = Some(files));
+        assert_eq!(told, "--tls-cert and --tls-key go with a TLS listener: add --listen tls://ADDR:PORT");
     }
 
     #[test]

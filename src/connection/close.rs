@@ -10,7 +10,6 @@ use crate::metrics::reasons::CloseKind;
 use crate::net::{PeerAddress, linger_close};
 use crate::peer::PeerId;
 use crate::peer::events::{MembershipSlot, PeerEvents};
-use crate::text::messages;
 use crate::text::names::{RoomName, UserName};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -99,7 +98,8 @@ impl Connection {
         let peer_may_send = !self.input_closed && !is_lost && reason != CloseReason::MadeWay;
         self.input_closed = true;
         self.cancel_delayed_line();
-        self.shutdown = None;
+        self.cancel_handshake();
+        self.ignore_shutdown();
         for deadline in [
             Deadline::Login,
             Deadline::RateLimit,
@@ -116,12 +116,12 @@ impl Connection {
         }
         self.leave_rooms().await;
         self.close_input_line();
-        if reason == CloseReason::Idle {
-            self.send_notice(messages::IDLE);
-        } else if let Some(error) = told.or_else(|| reason.to_peer(has_joined)) {
-            self.send_notice(&messages::error_lines(&error));
+        self.send_close_reason(reason, told, has_joined);
+        let start = Instant::now();
+        self.flush_output(reason == CloseReason::Shutdown, start).await;
+        if self.output_status == OutputStatus::Empty && self.end_transport() {
+            self.flush_output(reason == CloseReason::Shutdown, start).await;
         }
-        self.flush_output(reason == CloseReason::Shutdown).await;
         let lines_out = self.close_output().await;
         linger_close(self.peer.sink(), peer_may_send).await;
         lines_out
@@ -152,10 +152,9 @@ impl Connection {
         }
     }
 
-    /// Writes the output buffer until it is empty, the peer takes nothing, or the time is up. At shutdown the
-    /// server's own deadline is the only one: it cuts this short.
-    async fn flush_output(&mut self, at_shutdown: bool) {
-        let start = Instant::now();
+    /// Writes the output buffer until it is empty, the peer takes nothing, or the time from `start` on is up. At shutdown
+    /// the server's own deadline is the only one: it cuts this short.
+    async fn flush_output(&mut self, at_shutdown: bool, start: Instant) {
         let mut progress = true;
         while self.output_status != OutputStatus::Empty {
             if progress && !at_shutdown {

@@ -1,6 +1,7 @@
 //! Close reasons: why a connection ends, as the log names it and as the peer is told.
 
 use crate::metrics::reasons::CloseKind;
+use crate::net::codec::CodecError;
 use crate::protocol::join::JoinError;
 use crate::protocol::telnet::MAX_SUBNEGOTIATION;
 use crate::room::registry::JoinRefused;
@@ -28,6 +29,12 @@ pub(crate) enum CloseReason {
     /// All places were taken, and the peer had not joined a room.
     #[error("made way")]
     MadeWay,
+    /// Too many TLS handshakes wait for their turn.
+    #[error("too many TLS handshakes")]
+    TooManyHandshakes,
+    /// The peer broke the protocol of its transport, or speaks another one.
+    #[error("{0}")]
+    Transport(CodecError),
     /// The room of the JOIN line would be more than this many rooms.
     #[error("too many rooms")]
     TooManyRooms(usize),
@@ -97,6 +104,8 @@ impl CloseReason {
             Self::NoMemory => CloseKind::NoMemory,
             Self::Stalled(_) => CloseKind::Stalled,
             Self::RoomFailed => CloseKind::RoomFailed,
+            Self::TooManyHandshakes => CloseKind::TooManyHandshakes,
+            Self::Transport(_) => CloseKind::TlsFailed,
             Self::Kicked => CloseKind::Kicked,
             Self::Banned => CloseKind::Banned,
             Self::Shutdown => CloseKind::Shutdown,
@@ -104,11 +113,14 @@ impl CloseReason {
     }
 
     /// Returns the line that follows `ERROR`: the mistake and the way out. `None` for a peer that ended the connection
-    /// itself, for an idle member, which gets a notice, and at a shutdown for a member, which its room has told.
+    /// itself, for an idle member, which gets a notice, for one whose transport takes no line, and at a shutdown for a
+    /// member, which its room has told.
     #[must_use]
     pub(crate) fn to_peer(self, joined: bool) -> Option<String> {
         Some(match self {
-            Self::Eof | Self::Quit | Self::Lost(_) | Self::Idle => return None,
+            Self::Eof | Self::Quit | Self::Lost(_) | Self::Idle | Self::TooManyHandshakes | Self::Transport(_) => {
+                return None;
+            }
             Self::Shutdown if joined => return None,
             Self::Shutdown => "the server is shutting down: come back later".to_owned(),
             Self::BadJoin(bad) => bad.to_string(),

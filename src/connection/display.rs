@@ -22,7 +22,7 @@ pub(super) struct LineDisplay {
 }
 
 impl LineDisplay {
-    /// Returns whether the connection has to encode the peer's lines.
+    /// Returns whether the display shows lines otherwise than they were sent.
     fn encodes_lines(&self) -> bool {
         self.input_line.is_some() || !self.formatter.is_plain()
     }
@@ -73,11 +73,16 @@ impl Connection {
         self.schedule_redraw();
     }
 
-    /// Lets passes write the peer's lines, or hands them to the connection, whichever its display needs. Called after
+    /// Returns whether the peer is shown lines otherwise than they were sent.
+    pub(super) fn display_encodes_lines(&self) -> bool {
+        self.display.as_ref().is_some_and(|display| display.encodes_lines())
+    }
+
+    /// Lets passes write the peer's lines, or hands them to the connection, whichever its display and its transport need. Called after
     /// each change of the display.
     pub(super) fn update_route(&mut self) {
-        let encodes_lines = self.display.as_ref().is_some_and(|display| display.encodes_lines());
-        let route = match (encodes_lines, self.is_nvt()) {
+        let encodes_lines = self.display_encodes_lines();
+        let route = match (encodes_lines || self.transport.is_some(), self.is_nvt()) {
             (true, _) => Route::Buffered,
             (false, true) => Route::DirectCrLf,
             (false, false) => Route::DirectLf,

@@ -51,7 +51,7 @@ impl Connection {
     }
 
     async fn run(&mut self) {
-        self.greet();
+        self.begin();
         let reason = loop {
             if let Err(reason) = self.step().await {
                 break reason;
@@ -66,9 +66,7 @@ impl Connection {
         let outcome = match self.next_event().await {
             Event::Raised(events) => self.handle_events(events),
             Event::Deadline(deadline) => self.handle_deadline(deadline),
-            Event::Shutdown if self.login_ticket.as_ref().is_some_and(|ticket| ticket.makes_way()) => {
-                Err(CloseReason::MadeWay)
-            }
+            Event::Shutdown if self.login.as_ref().is_some_and(|login| login.makes_way()) => Err(CloseReason::MadeWay),
             Event::Shutdown => Err(CloseReason::Shutdown),
             Event::Writable => {
                 self.drain_output();
@@ -106,10 +104,9 @@ impl Connection {
         if let Poll::Ready(deadline) = self.deadlines.poll(context) {
             return Poll::Ready(Event::Deadline(deadline));
         }
-        if let Some(shutdown) = &mut self.shutdown
-            && shutdown.as_mut().poll(context).is_ready()
+        if let Some(login) = &mut self.login
+            && login.poll_end(context).is_ready()
         {
-            self.shutdown = None;
             return Poll::Ready(Event::Shutdown);
         }
         match self.output_status {

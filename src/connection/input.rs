@@ -35,6 +35,8 @@ thread_local! {
 #[derive(Debug)]
 struct Scratch {
     input: Vec<u8>,
+    /// What a transport that is not plain decodes from the input.
+    plain: Vec<u8>,
     lines: LineEncoder,
 }
 
@@ -44,11 +46,14 @@ impl Connection {
         if self.held_input.is_some() || self.input_closed || self.is_flushing_input() {
             return self.resume_input();
         }
+        if self.delay_handshake()? {
+            return Ok(());
+        }
         let most = self.read_size();
         self.slice.charge(SYSTEM_CALL_WORK);
-        with_scratch(|Scratch { input, lines }| match self.peer.sink().try_read(&mut input[..most]) {
+        with_scratch(|scratch| match self.peer.sink().try_read(&mut scratch.input[..most]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            read => self.process_read(read, input, lines),
+            read => self.process_read(read, scratch),
         })
     }
 
@@ -57,16 +62,18 @@ impl Connection {
         let now = Instant::now();
         let is_near_a_limit = self.line_rate.is_half_used(&self.line_limit(), now)
             || self.byte_rate.is_half_used(&self.byte_limit(), now);
-        if is_near_a_limit { DELAYED_READ_BYTES } else { READ_BYTES }
+        let most = if is_near_a_limit { DELAYED_READ_BYTES } else { READ_BYTES };
+        self.transport.as_ref().map_or(most, |transport| most.min(transport.read_capacity()))
     }
 
     /// Reads once what the system has received, whether or not the runtime knows of it; returns false if that is
     /// nothing.
     pub(super) fn read_received_input(&mut self) -> Result<bool, CloseReason> {
+        let most = self.transport.as_ref().map_or(READ_BYTES, |transport| READ_BYTES.min(transport.read_capacity()));
         self.slice.charge(SYSTEM_CALL_WORK);
-        with_scratch(|Scratch { input, lines }| match self.peer.sink().read_received(input) {
+        with_scratch(|scratch| match self.peer.sink().read_received(&mut scratch.input[..most]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            read => self.process_read(read, input, lines).map(|()| true),
+            read => self.process_read(read, scratch).map(|()| true),
         })
     }
 
@@ -80,8 +87,7 @@ impl Connection {
     fn process_read(
         &mut self,
         read: io::Result<usize>,
-        input: &[u8],
-        lines: &mut LineEncoder,
+        Scratch { input, plain, lines }: &mut Scratch,
     ) -> Result<(), CloseReason> {
         match read {
             Ok(0) => {
@@ -93,8 +99,11 @@ impl Connection {
                 self.charge_input(count);
                 self.restart_idle_deadline();
                 let lines_before = self.lines_in;
-                let (rest, outcome) = self.process_input(&input[..count], lines, false);
-                self.held_input = (!rest.is_empty()).then(|| Box::new(Bytes::copy_from_slice(rest)));
+                let outcome = if self.transport.is_some() {
+                    self.process_sealed(&mut input[..count], plain, lines)
+                } else {
+                    self.process_plain(&input[..count], lines)
+                };
                 if self.lines_in == lines_before {
                     self.charge_partial_read();
                 }
@@ -102,6 +111,13 @@ impl Connection {
             }
             Err(error) => Err(CloseReason::Lost(error.kind())),
         }
+    }
+
+    /// Processes plain bytes of a read, and keeps those that have to wait.
+    pub(super) fn process_plain(&mut self, input: &[u8], lines: &mut LineEncoder) -> Result<(), CloseReason> {
+        let (rest, outcome) = self.process_input(input, lines, false);
+        self.held_input = (!rest.is_empty()).then(|| Box::new(Bytes::copy_from_slice(rest)));
+        outcome
     }
 
     /// Charges bytes that were read to the rate of bytes. Beyond the rate they wait before they are processed.
@@ -184,9 +200,9 @@ impl Connection {
 
 /// Runs `work` with the worker thread's buffers.
 fn with_scratch<R>(work: impl FnOnce(&mut Scratch) -> R) -> R {
-    let mut scratch = SCRATCH
-        .take()
-        .unwrap_or_else(|| Box::new(Scratch { input: vec![0; READ_BYTES], lines: LineEncoder::default() }));
+    let mut scratch = SCRATCH.take().unwrap_or_else(|| {
+        Box::new(Scratch { input: vec![0; READ_BYTES], plain: Vec::new(), lines: LineEncoder::default() })
+    });
     let result = work(&mut scratch);
     SCRATCH.set(Some(scratch));
     result

@@ -17,13 +17,15 @@ impl Connection {
         self.charged_input.get_or_insert_with(|| Box::new(MemoryCharge::new(memory))).set(kept);
     }
 
-    /// Returns the bytes of the unfinished line, of held input, and of an input line. While input is held the kernel's
+    /// Returns the bytes of the unfinished line, of an unfinished TLS record, of held input, and of an input line. While input is held the kernel's
     /// receive buffer may be full, too.
     fn kept_input(&self) -> usize {
         let held = self.held_input.as_ref().map_or(0, |held| held.len() + KERNEL_RECEIVE_BUFFER);
         let input_line = self.display.as_ref().and_then(|display| display.input_line.as_ref());
+        let transport = self.transport.as_ref().map_or(0, |transport| transport.held_bytes());
         let delayed = self.delayed_line.as_ref().map_or(0, |delayed| delayed.len());
         let blocked = self.blocked_command_len();
-        self.line_decoder.held_bytes() + blocked + held + input_line.map_or(0, InputLine::held_bytes) + delayed
+        let input_line = input_line.map_or(0, InputLine::held_bytes);
+        self.line_decoder.held_bytes() + transport + blocked + held + input_line + delayed
     }
 }

@@ -4,6 +4,7 @@ use super::Connection;
 use super::close_reason::CloseReason;
 use super::delayed_line::Payment;
 use super::timers::Deadline;
+use crate::limits::login_queue::LoginTicket;
 use crate::net::ListenerProtocol;
 use crate::peer::Peer;
 use crate::peer::byte_sink::ByteSink;
@@ -14,20 +15,53 @@ use crate::room::operation::MemberListing;
 use crate::text::messages;
 use crate::text::sanitize::sanitize;
 use std::num::NonZeroU8;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 /// How many first lines a person may try on a telnet listener.
 const TELNET_ATTEMPTS: NonZeroU8 = NonZeroU8::MIN.saturating_add(2);
 
-/// How many first lines a connection may still send; `None` once a room has admitted it.
-pub(super) type LoginAttempts = Option<NonZeroU8>;
+/// The login of a connection that no room has admitted yet.
+pub(super) struct Login {
+    /// The entry in the queue of connections that have not joined.
+    ticket: Arc<LoginTicket>,
+    /// Completes when the server begins to end, or when the connection has to make way for another one; `None` after the
+    /// JOIN line: from then on the room's SHUTDOWN event replaces it.
+    end: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// How many first lines the connection may still send.
+    attempts: NonZeroU8,
+}
 
 /// Returns the attempts of a new connection: programs compare the first line after a wrong JOIN line, so a plain
 /// listener allows one.
-pub(super) fn login_attempts(protocol: ListenerProtocol) -> NonZeroU8 {
+fn login_attempts(protocol: ListenerProtocol) -> NonZeroU8 {
     match protocol {
-        ListenerProtocol::Raw => NonZeroU8::MIN,
+        ListenerProtocol::Raw | ListenerProtocol::Tls => NonZeroU8::MIN,
         ListenerProtocol::Telnet => TELNET_ATTEMPTS,
+    }
+}
+
+impl Login {
+    /// Returns the login of a new connection.
+    pub(super) fn new(ticket: Arc<LoginTicket>, protocol: ListenerProtocol) -> Self {
+        Self { end: Some(Box::pin(ticket.ended())), attempts: login_attempts(protocol), ticket }
+    }
+
+    /// Returns whether the connection has to make way for another one.
+    pub(super) fn makes_way(&self) -> bool {
+        self.ticket.makes_way()
+    }
+
+    /// Waits until the server begins to end, or until the connection has to make way. Completes once.
+    pub(super) fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(end) = &mut self.end else {
+            return Poll::Pending;
+        };
+        ready!(end.as_mut().poll(context));
+        self.end = None;
+        Poll::Ready(())
     }
 }
 
@@ -62,15 +96,22 @@ impl Connection {
     }
 
     fn join(&mut self, JoinRequest { room, user }: JoinRequest) -> Result<(), CloseReason> {
-        if self.login_ticket.as_ref().is_some_and(|ticket| !ticket.begin_joining()) {
+        if self.login.as_ref().is_some_and(|login| !login.ticket.begin_joining()) {
             return Err(CloseReason::MadeWay);
         }
         // From now on the room tells when the server ends.
-        self.shutdown = None;
+        self.ignore_shutdown();
         let peer: Arc<Peer<dyn ByteSink>> = Arc::clone(&self.peer) as _;
         let membership = self.context.registry.join(room, user, peer, MembershipSlot::A);
         self.state.begin_joining(membership.map_err(CloseReason::from)?);
         Ok(())
+    }
+
+    /// Waits no longer for the beginning of the server's end, nor for the call to make way.
+    pub(super) fn ignore_shutdown(&mut self) {
+        if let Some(login) = &mut self.login {
+            login.end = None;
+        }
     }
 
     /// Tells the peer why its first line is refused, and lets it try again if it has attempts left. The time for the
@@ -81,7 +122,7 @@ impl Connection {
     pub(super) fn refuse_login(&mut self, reason: CloseReason) -> Result<(), CloseReason> {
         let is_other_protocol =
             matches!(reason, CloseReason::BadJoin(JoinError::Http | JoinError::Tls | JoinError::Ssh));
-        let left = self.login_attempts.and_then(|attempts| NonZeroU8::new(attempts.get() - 1));
+        let left = self.login.as_ref().and_then(|login| NonZeroU8::new(login.attempts.get() - 1));
         let (Some(left), false, Some(error)) = (left, is_other_protocol, reason.to_peer(false)) else {
             return Err(reason);
         };
@@ -89,11 +130,11 @@ impl Connection {
             // The time was over while the room decided.
             return Err(reason);
         }
-        self.login_attempts = Some(left);
         self.state.return_to_login();
-        if let Some(ticket) = &self.login_ticket {
-            ticket.return_to_login();
-            self.shutdown = Some(Box::pin(ticket.ended()));
+        if let Some(login) = &mut self.login {
+            login.attempts = left;
+            login.ticket.return_to_login();
+            login.end = Some(Box::pin(login.ticket.ended()));
         }
         let noun = if left.get() == 1 { "try is" } else { "tries are" };
         self.reply_line(&format_args!("{error} ({left} more {noun} left)"));
@@ -102,10 +143,9 @@ impl Connection {
 
     /// Ends the login of a peer that a room has admitted: the message of the day, and a hint for people.
     pub(super) fn complete_login(&mut self) {
-        if self.login_attempts.take().is_none() {
+        if self.login.take().is_none() {
             return;
         }
-        self.login_ticket = None;
         self.deadlines.clear(Deadline::Login);
         self.deadlines.set_after(Deadline::Idle, self.context.live.get().idle_timeout);
         if let Some(motd) = self.context.live.motd() {

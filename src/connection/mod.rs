@@ -27,13 +27,16 @@ mod telnet;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod transport;
 
 use crate::config::Live;
+use crate::limits::handshake_budget::HandshakeBudget;
 use crate::limits::login_queue::LoginTicket;
 use crate::limits::memory::MemoryCharge;
 use crate::limits::rate::RateLimiter;
 use crate::limits::slice_budget::SliceBudget;
 use crate::metrics::listener_counts::{ListenerCounts, ListenerNumber};
+use crate::net::codec::Codec;
 use crate::net::{ListenerProtocol, PeerAddress, Socket};
 use crate::peer::{OutputOp, Peer, PeerId};
 use crate::protocol::line_decoder::LineDecoder;
@@ -45,17 +48,17 @@ use display::LineDisplay;
 use input_flush::InputFlush;
 pub(crate) use input_flush::UnflushedInputs;
 use lines::BlockedInput;
-use login::{LoginAttempts, login_attempts};
+use login::Login;
 pub(crate) use operator_requests::ConnectionReport;
 use poll_slice::PollSlice;
 use state::ConnectionState;
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::Arc;
 use telnet::TelnetState;
 use timers::{Deadline, Deadlines};
 use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::CancellationToken;
+use transport::Transport;
 
 /// The values that all connections share.
 #[derive(Debug)]
@@ -72,6 +75,8 @@ pub(crate) struct ServerContext {
     pub(crate) abort: CancellationToken,
     /// The budget of polls that use up their slices.
     pub(crate) slices: SliceBudget,
+    /// The budget of TLS handshakes.
+    pub(crate) handshakes: HandshakeBudget,
     /// The connections whose input the rooms' shutdown notices wait for.
     pub(crate) unflushed_inputs: UnflushedInputs,
     /// The connections of each listener.
@@ -98,10 +103,12 @@ struct PendingOutput(VecDeque<OutputOp>);
 /// One connection.
 pub(crate) struct Connection {
     context: Arc<ServerContext>,
-    /// The entry in the queue of connections that have not joined; `None` once a room has admitted the peer. Before the
-    /// peer, so that it is dropped first: a connection whose place is free already can't make way.
-    login_ticket: Option<Arc<LoginTicket>>,
+    /// The login; `None` once a room has admitted the peer. Before the peer, so that it is dropped first: a connection whose
+    /// place is free already can't make way.
+    login: Option<Box<Login>>,
     peer: Arc<Peer<Socket>>,
+    /// The codec between the socket and everything else; `None` for a plain transport.
+    transport: Option<Box<Transport>>,
     state: ConnectionState,
     line_decoder: LineDecoder,
     /// The peer's telnet; `None` until a telnet command arrives.
@@ -127,9 +134,6 @@ pub(crate) struct Connection {
     /// The charge of unfinished and held input to the memory budget; `None` while no input is kept.
     charged_input: Option<Box<MemoryCharge>>,
     deadlines: Deadlines,
-    /// Completes when the server begins to end, or when the connection has to make way for another one; `None` after the
-    /// JOIN line: from then on the room's SHUTDOWN event replaces it.
-    shutdown: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     output_status: OutputStatus,
     /// Encoded bytes in the output buffer when it was last asked.
     unwritten: u32,
@@ -145,7 +149,6 @@ pub(crate) struct Connection {
     protocol: ListenerProtocol,
     /// The listener that counts the connection.
     listener: Option<ListenerNumber>,
-    login_attempts: LoginAttempts,
 }
 
 impl Connection {
@@ -153,6 +156,7 @@ impl Connection {
     pub(crate) fn new(
         context: Arc<ServerContext>,
         socket: Socket,
+        codec: Option<Box<dyn Codec>>,
         (address, protocol): (PeerAddress, ListenerProtocol),
         id: PeerId,
         login_ticket: Arc<LoginTicket>,
@@ -163,6 +167,7 @@ impl Connection {
         context.unflushed_inputs.add();
         let connection = Box::new(Self {
             peer: Arc::new(Peer::new(id, live.backlog, live.slow_reader, socket)),
+            transport: codec.map(|codec| Box::new(Transport::new(codec))),
             state: ConnectionState::NotJoined,
             line_decoder: LineDecoder::new(live.max_line),
             telnet: None,
@@ -177,7 +182,6 @@ impl Connection {
             slice: PollSlice::default(),
             charged_input: None,
             deadlines,
-            shutdown: Some(Box::pin(login_ticket.ended())),
             output_status: OutputStatus::Empty,
             unwritten: 0,
             input_closed: false,
@@ -186,8 +190,7 @@ impl Connection {
             address,
             protocol,
             listener: None,
-            login_attempts: Some(login_attempts(protocol)),
-            login_ticket: Some(login_ticket),
+            login: Some(Box::new(Login::new(login_ticket, protocol))),
             context,
         });
         connection.enter_directory();

@@ -7,8 +7,10 @@ use super::{Connection, OutputStatus};
 use crate::config::SlowReader;
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::byte_sink::ByteSink;
+use crate::peer::line_batch::extend_with_cr;
 use crate::peer::route::Route;
-use crate::peer::{DrainStatus, OutputOp};
+use crate::peer::{DrainStatus, OutputOp, Seal};
+use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -73,20 +75,7 @@ impl Connection {
         // At least one stretch, or a slice that input has used up would keep output back.
         while !self.waits_to_encode() {
             self.slice.charge(SYSTEM_CALL_WORK);
-            let drained = match &mut self.display {
-                Some(display) => {
-                    let mut encoded = 0;
-                    let mut encode = |lines: &[u8], said, out: &mut _| {
-                        encoded += lines.len();
-                        display.encode(lines, said, line_end, out);
-                    };
-                    let drained = self.peer.drain(Some(&mut encode), metrics);
-                    self.charge_encoding(encoded);
-                    drained
-                }
-                None => self.peer.drain(None, metrics),
-            };
-            let Some((status, encoded)) = drained else {
+            let Some((status, encoded)) = self.drain_stretch(line_end, metrics) else {
                 self.output_status = OutputStatus::Contended;
                 break;
             };
@@ -110,6 +99,35 @@ impl Connection {
             }
         }
         progress
+    }
+
+    /// Encodes, seals and writes one stretch of the output, as [`Peer::drain`](crate::peer::Peer::drain) does, and charges the
+    /// work that is not the write's.
+    fn drain_stretch(&mut self, line_end: &str, metrics: &mut MetricsDelta) -> Option<(DrainStatus, usize)> {
+        let (mut encoded, mut sealed) = (0, 0);
+        let drained = match (&mut self.display, &mut self.transport) {
+            (None, None) => self.peer.drain(None, None, metrics),
+            (display, transport) => {
+                let mut encode = |lines: &[u8], said, out: &mut VecDeque<u8>| match display {
+                    Some(display) => {
+                        encoded += lines.len();
+                        display.encode(lines, said, line_end, out);
+                    }
+                    None if line_end == "\n" => out.extend(lines),
+                    None => extend_with_cr(out, lines),
+                };
+                let mut seal = transport.as_mut().map(|transport| {
+                    |bytes: &[u8], wire: &mut Vec<u8>| {
+                        sealed += bytes.len();
+                        transport.seal(bytes, wire)
+                    }
+                });
+                self.peer.drain(Some(&mut encode), seal.as_mut().map(|seal| seal as Seal<'_>), metrics)
+            }
+        };
+        self.charge_encoding(encoded);
+        self.slice.charge_bytes(sealed);
+        drained
     }
 
     /// Lets the memory budget find what waits for this peer.
@@ -143,6 +161,7 @@ impl Connection {
     pub(super) fn waits_to_encode(&mut self) -> bool {
         if self.unwritten > 0
             || self.peer.route() != Route::Buffered
+            || (self.transport.is_some() && !self.display_encodes_lines())
             || self.has_no_line_limit()
             || self.state.admitted_membership().is_none()
         {

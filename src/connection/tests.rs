@@ -11,6 +11,7 @@ mod operators;
 mod output;
 mod pair;
 mod telnet;
+mod transport;
 
 use super::*;
 use crate::config::{ExemptItem, ExemptNetworks};

@@ -34,6 +34,9 @@ const HELD_READ: usize = 16 << 10;
 /// The encoded bytes that wait in a peer's output, with the spare capacity of their queue.
 const ENCODED_BYTES: usize = 256 << 10;
 
+/// The bytes that TLS keeps of one peer: a record that is not received as a whole, and one that is not written yet.
+const TLS_BYTES: usize = 35 << 10;
+
 /// The bytes that all queues of a server hold, and their ceiling.
 ///
 /// The budget covers what waits for peers (the memory of output buffers, the lines that they share with each other, and
@@ -251,11 +254,11 @@ pub fn memory_of_one_peer(backlog: usize, max_line: usize) -> u64 {
 
 /// Returns the most bytes that one peer costs beyond the ceiling of a full budget, with lines of `max_line` bytes: both
 /// kernel buffers, one line that waits (an empty backlog keeps one of any length), one unfinished line, one read that is
-/// held, encoded bytes, and what is too little to be charged.
+/// held, encoded bytes, two TLS records, and what is too little to be charged.
 #[must_use]
 pub fn memory_beyond_ceiling(max_line: usize) -> u64 {
     let line = (max_line as u64).saturating_add(LINE_OVERHEAD as u64);
-    let fixed = KERNEL_SEND_BUFFER + KERNEL_RECEIVE_BUFFER + HELD_READ + ENCODED_BYTES + CHARGE_UNIT;
+    let fixed = KERNEL_SEND_BUFFER + KERNEL_RECEIVE_BUFFER + HELD_READ + ENCODED_BYTES + TLS_BYTES + CHARGE_UNIT;
     line.saturating_mul(2).saturating_add(fixed as u64)
 }
 
@@ -408,7 +411,7 @@ mod tests {
 
     #[test]
     fn memory_beyond_the_ceiling_has_each_buffer_and_two_lines() {
-        let buffers = [KERNEL_SEND_BUFFER, KERNEL_RECEIVE_BUFFER, HELD_READ, ENCODED_BYTES, CHARGE_UNIT];
+        let buffers = [KERNEL_SEND_BUFFER, KERNEL_RECEIVE_BUFFER, HELD_READ, ENCODED_BYTES, TLS_BYTES, CHARGE_UNIT];
         let two_lines = 2 * (20_000 + LINE_OVERHEAD);
         assert_eq!(memory_beyond_ceiling(20_000), (buffers.iter().sum::<usize>() + two_lines) as u64);
     }

@@ -8,6 +8,7 @@ pub(crate) mod addresses;
 mod backlog_registry;
 pub mod bans;
 pub(crate) mod connection_permit;
+pub(crate) mod handshake_budget;
 pub(crate) mod login_queue;
 pub mod memory;
 pub(crate) mod permits;

@@ -60,6 +60,10 @@ reasons! {
         RoomFailed => "room_failed",
         /// The server shut down.
         Shutdown => "shutdown",
+        /// The server had begun as many TLS handshakes as it may.
+        TooManyHandshakes => "too_many_handshakes",
+        /// The TLS of the connection failed.
+        TlsFailed => "tls_failed",
         /// An operator closed the connection.
         Kicked => "kicked",
         /// An operator banned the address.

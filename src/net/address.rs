@@ -11,6 +11,8 @@ pub enum BoundAddress {
     Tcp(SocketAddr),
     /// A TCP address at which telnet clients are served; its port is never 0.
     Telnet(SocketAddr),
+    /// A TCP address at which clients are served inside TLS; its port is never 0.
+    Tls(SocketAddr),
     /// The path of a Unix socket.
     Unix(PathBuf),
     /// The TCP address of metrics and health checks, at which no client is served; its port is never 0.
@@ -31,6 +33,7 @@ impl fmt::Display for BoundAddress {
         match self {
             Self::Tcp(address) => write!(f, "tcp://{address}"),
             Self::Telnet(address) => write!(f, "telnet://{address}"),
+            Self::Tls(address) => write!(f, "tls://{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Metrics(address) => write!(f, "http://{address}/metrics"),
         }

@@ -33,6 +33,8 @@ pub(crate) enum ListenerProtocol {
     Raw,
     /// Telnet: the server negotiates at once (`telnet://`).
     Telnet,
+    /// TLS, and lines in it as for [`ListenerProtocol::Raw`] (`tls://`).
+    Tls,
 }
 
 /// A listening socket that the runtime watches.
@@ -93,6 +95,7 @@ impl Listener {
         match address {
             ListenAddress::Tcp { ip, port } => listen_on_port(*ip, *port, BoundAddress::Tcp),
             ListenAddress::Telnet { ip, port } => listen_on_port(*ip, *port, BoundAddress::Telnet),
+            ListenAddress::Tls { ip, port } => listen_on_port(*ip, *port, BoundAddress::Tls),
             ListenAddress::Unix(path) => listen_on_unix(path, socket_mode)
                 .map_err(|error| ListenError { address: BoundAddress::Unix(path.clone()), error }),
         }
@@ -108,6 +111,7 @@ impl Listener {
         match self.address {
             BoundAddress::Tcp(_) | BoundAddress::Unix(_) | BoundAddress::Metrics(_) => ListenerProtocol::Raw,
             BoundAddress::Telnet(_) => ListenerProtocol::Telnet,
+            BoundAddress::Tls(_) => ListenerProtocol::Tls,
         }
     }
 
@@ -159,7 +163,7 @@ pub(crate) fn listen_for_metrics(address: SocketAddr) -> Result<(TcpListener, So
 
 fn hint(address: &BoundAddress, error: &io::Error) -> String {
     match (address, error.kind()) {
-        (BoundAddress::Tcp(_) | BoundAddress::Telnet(_), io::ErrorKind::AddrInUse) => {
+        (BoundAddress::Tcp(_) | BoundAddress::Telnet(_) | BoundAddress::Tls(_), io::ErrorKind::AddrInUse) => {
             "the port is in use, choose another one: roomcast <PORT>, or another URL for --listen".to_owned()
         }
         (BoundAddress::Tcp(_), io::ErrorKind::PermissionDenied) => {
@@ -177,7 +181,10 @@ fn hint(address: &BoundAddress, error: &io::Error) -> String {
         (BoundAddress::Metrics(_), io::ErrorKind::AddrNotAvailable) => {
             "this machine has no such address: see --metrics".to_owned()
         }
-        (BoundAddress::Tcp(_) | BoundAddress::Telnet(_), io::ErrorKind::AddrNotAvailable) => {
+        (BoundAddress::Tls(_), io::ErrorKind::PermissionDenied) => {
+            "not allowed, ports below 1024 need a privilege: choose another one: --listen tls://:6697".to_owned()
+        }
+        (BoundAddress::Tcp(_) | BoundAddress::Telnet(_) | BoundAddress::Tls(_), io::ErrorKind::AddrNotAvailable) => {
             "this machine has no such address: see --bind and --listen".to_owned()
         }
         (BoundAddress::Unix(_), io::ErrorKind::AddrInUse) => {
@@ -318,6 +325,7 @@ mod tests {
             ("tcp://127.0.0.1:0", ListenerProtocol::Raw),
             ("telnet://127.0.0.1:0", ListenerProtocol::Telnet),
             ("telnet://:0", ListenerProtocol::Telnet),
+            ("tls://127.0.0.1:0", ListenerProtocol::Tls),
         ] {
             let listener = Listener::bind(&url.parse().unwrap(), None).unwrap();
             assert_eq!(listener.protocol(), protocol, "{url}");

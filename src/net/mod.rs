@@ -4,16 +4,21 @@
 //! the layers below is [`ByteSink`](crate::peer::byte_sink::ByteSink), which a socket is.
 
 mod address;
+mod certificate;
+pub(crate) mod codec;
 mod linger;
 mod listener;
 mod local_listener;
 mod socket;
 mod socket_options;
+mod tls_acceptor;
 
 pub use address::BoundAddress;
 pub(crate) use address::PeerAddress;
+pub use certificate::{CertificateError, TlsCertificate};
 pub(crate) use linger::{linger_close, linger_close_stream};
 pub use listener::ListenError;
 pub(crate) use listener::{ACCEPT_QUEUE, Listener, ListenerProtocol, listen_for_metrics};
 pub(crate) use local_listener::{LocalListener, LocalPeer};
 pub(crate) use socket::Socket;
+pub use tls_acceptor::TlsAcceptor;

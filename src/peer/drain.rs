@@ -5,7 +5,7 @@ use crate::metrics::counters::MetricsDelta;
 use crate::peer::Peer;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::PeerEvents;
-use crate::peer::output::{DrainStatus, Encode};
+use crate::peer::output::{DrainStatus, Encode, Seal};
 use crate::peer::output_buffer::OutputBuffer;
 use crate::peer::route::Route;
 use std::sync::{Arc, Weak};
@@ -27,19 +27,20 @@ impl<S: ByteSink + 'static> Peer<S> {
         }
     }
 
-    /// Writes one stretch of what waits; `encode` is asked on [`Route::Buffered`]. Returns how far that came and
-    /// how many encoded bytes wait; `None` if the lock is taken: try again. Registers the backlog of a peer whose sink
+    /// Writes one stretch of what waits; `encode` is asked on [`Route::Buffered`], and `seal` for all bytes of a peer whose
+    /// transport is not plain. Returns how far that came and how many encoded bytes wait; `None` if the lock is taken: try again. Registers the backlog of a peer whose sink
     /// takes nothing with its memory budget.
     pub(crate) fn drain(
         self: &Arc<Self>,
         encode: Option<Encode<'_>>,
+        seal: Option<Seal<'_>>,
         metrics: &mut MetricsDelta,
     ) -> Option<(DrainStatus, usize)> {
         let drained = self.with_buffer(metrics, |state| {
             let Some(buffer) = state else {
                 return (DrainStatus::Empty, 0);
             };
-            let status = buffer.drain(self.route(), encode, &self.sink);
+            let status = buffer.drain(self.route(), encode, seal, &self.sink);
             let encoded = buffer.encoded_len();
             if status == DrainStatus::Blocked && !buffer.is_registered() {
                 self.register_backlog(buffer);

@@ -18,7 +18,7 @@ pub(crate) mod sync;
 mod waiting_output;
 mod write_lock;
 
-pub(crate) use output::{DrainStatus, OutputOp};
+pub(crate) use output::{DrainStatus, OutputOp, Seal};
 
 use crate::config::SlowReader;
 use crate::limits::memory::UNBLOCKED_ALLOWANCE;
@@ -154,7 +154,7 @@ impl<S: ByteSink + ?Sized> Peer<S> {
 
     /// Adds output of the connection's own, in order, and takes it out of `ops`. Called by the connection, which
     /// has to drain afterwards. Returns how many encoded bytes wait; `None` if the lock is taken: try again. Drops
-    /// lines after [last lines](EncodedBatch::into_last); encoded bytes and routes are applied.
+    /// lines after [last lines](EncodedBatch::into_last); encoded and sealed bytes and routes are applied.
     pub(crate) fn apply(&self, ops: &mut VecDeque<OutputOp>, metrics: &mut MetricsDelta) -> Option<usize> {
         let applied = self.with_buffer(metrics, |state| {
             let buffer = state.get_or_insert_with(|| self.new_buffer());

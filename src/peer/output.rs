@@ -7,6 +7,10 @@ use std::collections::VecDeque;
 /// Encodes whole lines, each with its LF, which were all said in one minute, for a peer of [`Route::Buffered`].
 pub(crate) type Encode<'a> = &'a mut dyn FnMut(&[u8], Minute, &mut VecDeque<u8>);
 
+/// Seals bytes for the transport of a peer, as TLS does: appends its own bytes to the second argument. Returns false if the
+/// transport takes nothing any more.
+pub(crate) type Seal<'a> = &'a mut dyn FnMut(&[u8], &mut Vec<u8>) -> bool;
+
 /// The effects of putting lines into an output buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PutOutcome {
@@ -59,6 +63,9 @@ pub(crate) enum OutputOp {
     Raw(Vec<u8>),
     /// Bytes that are encoded already: they go out before all waiting lines, and are never cut (an echo).
     Encoded(Vec<u8>),
+    /// Bytes of the transport itself, such as a TLS handshake's: they go out after the bytes that are sealed already, before
+    /// all others.
+    Sealed(Vec<u8>),
     /// Drops the lines that wait, counts them and tells them in their place.
     DropLines,
     /// Another route for all lines from here on.

@@ -3,7 +3,8 @@
 use crate::connection::close_reason::CloseReason;
 use crate::connection::{Connection, ServerContext};
 use crate::metrics::listener_counts::ListenerNumber;
-use crate::net::{ACCEPT_QUEUE, Listener, ListenerProtocol, PeerAddress, Socket};
+use crate::net::codec::Codec;
+use crate::net::{ACCEPT_QUEUE, Listener, ListenerProtocol, PeerAddress, Socket, TlsAcceptor};
 use crate::peer::PeerId;
 use crate::server::admission::{Admission, Admitted, Entrant, WaitingEntrant};
 use crate::server::refusal::{RefusalReason, refuse};
@@ -14,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// The pause after a failed accept; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -42,6 +43,8 @@ pub(super) struct Starter {
     pub(super) protocol: ListenerProtocol,
     /// The listener that counts the connections.
     pub(super) listener: ListenerNumber,
+    /// The certificate of a TLS listener.
+    pub(super) tls: Option<TlsAcceptor>,
 }
 
 impl Acceptor {
@@ -112,8 +115,14 @@ impl Starter {
 
     fn serve(&self, stream: TcpStream, address: PeerAddress, Entrant { id, permit, ticket }: Entrant) {
         info!(connection = id.0, %address, "opened");
+        let Ok(codec) = self.tls.as_ref().map(TlsAcceptor::begin).transpose() else {
+            error!(connection = id.0, %address, "TLS can't begin: this is a bug");
+            return;
+        };
+        let codec = codec.map(|codec| Box::new(codec) as Box<dyn Codec>);
         let socket = Socket::new(stream, permit);
-        let connection = Connection::new(Arc::clone(&self.context), socket, (address, self.protocol), id, ticket);
+        let origin = (address, self.protocol);
+        let connection = Connection::new(Arc::clone(&self.context), socket, codec, origin, id, ticket);
         self.close_if_banned(address, id);
         self.tasks.spawn(connection.count_for(self.listener).serve());
     }
@@ -169,7 +178,7 @@ mod tests {
         let (context, admission, tasks) =
             (Arc::clone(&server.context), Arc::clone(&server.admission), server.tasks.clone());
         let listener = ListenerNumber::from_index(0);
-        let starter = Starter { context, admission, tasks, protocol: ListenerProtocol::Raw, listener };
+        let starter = Starter { context, admission, tasks, protocol: ListenerProtocol::Raw, listener, tls: None };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, address) = listener.accept().await.unwrap();

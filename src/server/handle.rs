@@ -6,6 +6,7 @@
 use crate::config::{LiveLog, LiveSettings, LogSettings, Motd, Settings};
 use crate::connection::ServerContext;
 use crate::limits::bans::{BanList, PreparedBans};
+use crate::net::{TlsAcceptor, TlsCertificate};
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -24,11 +25,18 @@ struct Shared {
     context: Arc<ServerContext>,
     /// The settings of the start: those that need a restart are in force until then.
     started_with: Settings,
-    log: Arc<LiveLog>,
-    bans: Arc<BanList>,
+    parts: LiveParts,
     read_settings: ReadSettings,
     /// Held during a reload, so that two reloads don't mix their settings.
     reloading: Mutex<()>,
+}
+
+/// The parts of a server, beside its live settings, that a reload changes.
+pub(super) struct LiveParts {
+    pub(super) log: Arc<LiveLog>,
+    pub(super) bans: Arc<BanList>,
+    /// The certificate of the TLS listeners; `None` without such a listener.
+    pub(super) tls: Option<TlsAcceptor>,
 }
 
 /// The outcome of a reload that put settings in force.
@@ -43,6 +51,7 @@ struct Prepared {
     live: LiveSettings,
     motd: Option<Motd>,
     log: LogSettings,
+    certificate: Option<TlsCertificate>,
     outcome: Reloaded,
 }
 
@@ -50,10 +59,10 @@ impl ServerHandle {
     pub(super) fn new(
         context: Arc<ServerContext>,
         started_with: Settings,
-        (log, bans): (Arc<LiveLog>, Arc<BanList>),
+        parts: LiveParts,
         read_settings: ReadSettings,
     ) -> Self {
-        Self(Arc::new(Shared { context, started_with, log, bans, read_settings, reloading: Mutex::new(()) }))
+        Self(Arc::new(Shared { context, started_with, parts, read_settings, reloading: Mutex::new(()) }))
     }
 
     /// Reads the settings anew and puts those in force that can be changed at run time, all or nothing. Logs the outcome:
@@ -83,7 +92,7 @@ impl Shared {
         // Reading a file may take long, and no connection may wait for it.
         let prepared = spawn_blocking(move || shared.prepare()).await;
         let prepared = prepared.map_err(|error| format!("the settings can't be read: {error}"))??;
-        let bans = self.bans.prepare_reload().await.map_err(|error| error.to_string())?;
+        let bans = self.parts.bans.prepare_reload().await.map_err(|error| error.to_string())?;
         Ok(self.install(prepared, bans))
     }
 
@@ -92,18 +101,26 @@ impl Shared {
         let Settings { network, rooms, live, motd, moderation, log, metrics } = (self.read_settings)()?;
         let read = Settings { network, rooms, live, motd: None, moderation, log, metrics };
         let needs_restart = self.started_with.restart_differences(&read);
+        let certificate_files = read.network.tls.clone();
         let (network, rooms) = (self.started_with.network.clone(), self.started_with.rooms);
         let in_force = Settings { network, rooms, metrics: self.started_with.metrics, ..read };
         in_force.validate().map_err(|error| format!("{error}; {} would need a restart", needs_restart.join(", ")))?;
-        Ok(Prepared { live, motd, log, outcome: Reloaded { needs_restart } })
+        let certificate = self.parts.tls.as_ref().and(certificate_files.as_ref()).map(TlsAcceptor::prepare).transpose();
+        let certificate = certificate.map_err(|error| error.to_string())?;
+        Ok(Prepared { live, motd, log, certificate, outcome: Reloaded { needs_restart } })
     }
 
     /// Puts prepared settings in force.
-    fn install(&self, Prepared { live, motd, log, outcome }: Prepared, bans: Option<PreparedBans>) -> Reloaded {
+    fn install(&self, prepared: Prepared, bans: Option<PreparedBans>) -> Reloaded {
+        let Prepared { live, motd, log, certificate, outcome } = prepared;
+        let LiveParts { log: live_log, bans: ban_list, tls } = &self.parts;
         if let Some(bans) = bans {
-            self.bans.install(bans);
+            ban_list.install(bans);
         }
-        self.log.replace(log);
+        if let Some((tls, certificate)) = tls.as_ref().zip(certificate) {
+            tls.install(certificate);
+        }
+        live_log.replace(log);
         self.context.live.replace(live);
         self.context.live.replace_motd(motd);
         outcome

@@ -10,24 +10,28 @@ mod metrics_text;
 mod monitor;
 mod refusal;
 mod server_state;
+mod start_error;
 
 use crate::admin::{AdminContext, AdminHooks, AdminServer};
 use crate::config::{Live, LiveLog, Settings};
 use crate::connection::{ConnectionDirectory, ServerContext, UnflushedInputs};
 use crate::limits::bans::BanList;
+use crate::limits::handshake_budget::HandshakeBudget;
 use crate::limits::memory::{MemoryBudget, MemoryPressure};
 use crate::limits::slice_budget::SliceBudget;
 use crate::metrics::counters::MetricsDelta;
 use crate::metrics::listener_counts::{ListenerCounts, ListenerNumber};
-use crate::net::{BoundAddress, ListenError, Listener};
+use crate::net::{BoundAddress, Listener, ListenerProtocol, TlsAcceptor};
 use crate::room::registry::Registry;
 use acceptor::{Acceptor, Starter};
 use admission::Admission;
+use handle::LiveParts;
 pub use handle::{Reloaded, ServerHandle};
 use memory_ceiling::memory_ceiling;
 use monitor::Monitor;
 pub use server_state::NotReady;
 use server_state::ServerState;
+pub use start_error::StartError;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +56,8 @@ pub struct Server {
     admin_hooks: AdminHooks,
     /// The settings of the start.
     settings: Settings,
+    /// The certificate of the TLS listeners; `None` without one.
+    tls: Option<TlsAcceptor>,
     /// Every task of the server but those of the monitor: listeners, connections, passes.
     tasks: TaskTracker,
     state: Arc<ServerState>,
@@ -72,8 +78,9 @@ impl Server {
     /// answered from now on. Needs a runtime.
     ///
     /// # Errors
-    /// [`ListenError`] for the first address that can't be listened on.
-    pub fn bind(settings: &Settings, max_connections: usize) -> Result<Self, ListenError> {
+    /// [`StartError`] for a certificate that can't be used, or for the first address that can't be listened on.
+    pub fn bind(settings: &Settings, max_connections: usize) -> Result<Self, StartError> {
+        let certificate = settings.network.tls.as_ref().map(TlsAcceptor::prepare).transpose()?;
         let listeners = Listener::bind_all(&settings.network)?;
         let admin = settings.moderation.admin_socket.as_deref().map(AdminServer::bind).transpose()?;
         let tasks = TaskTracker::new();
@@ -88,13 +95,15 @@ impl Server {
             bans_of_admission,
             shutdown.clone(),
         );
+        let (workers, now) = (Handle::current().metrics().num_workers(), Instant::now().into_std());
         let context = Arc::new(ServerContext {
             live: Live::new(settings.live, settings.motd.clone()),
             registry: Arc::new(Registry::with_memory(settings.rooms, memory, tasks.clone())),
             draining: shutdown.child_token(),
             shutdown,
             abort: CancellationToken::new(),
-            slices: SliceBudget::new(Handle::current().metrics().num_workers(), Instant::now().into_std()),
+            slices: SliceBudget::new(workers, now),
+            handshakes: HandshakeBudget::new(workers, now),
             unflushed_inputs: UnflushedInputs::default(),
             listener_counts: ListenerCounts::new(listeners.len()),
             directory: admin.is_some().then(Arc::<ConnectionDirectory>::default),
@@ -102,10 +111,22 @@ impl Server {
         let (admission, admin_hooks) = (Arc::new(admission), AdminHooks::default());
         let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
         let state = Arc::new(ServerState::new(addresses, max_connections));
+        let tls = certificate.map(TlsAcceptor::new);
         let monitor_address = settings.metrics.listen;
         let settings = settings.clone();
-        let mut server =
-            Self { listeners, context, admission, bans, admin, admin_hooks, settings, tasks, state, monitor: None };
+        let mut server = Self {
+            listeners,
+            context,
+            admission,
+            bans,
+            admin,
+            admin_hooks,
+            settings,
+            tls,
+            tasks,
+            state,
+            monitor: None,
+        };
         server.monitor = monitor_address.map(|address| Monitor::start(address, server.stats())).transpose()?;
         Ok(server)
     }
@@ -138,6 +159,13 @@ impl Server {
         self.state.set_log_drops(Box::new(log_lines_dropped));
     }
 
+    /// Returns the certificate of the TLS listeners, which may be replaced while the server runs; `None` without such a
+    /// listener.
+    #[must_use]
+    pub fn tls(&self) -> Option<TlsAcceptor> {
+        self.tls.clone()
+    }
+
     /// Returns figures that stay readable while the server runs.
     #[must_use]
     pub fn stats(&self) -> ServerStats {
@@ -153,19 +181,20 @@ impl Server {
         log: Arc<LiveLog>,
         read_settings: impl Fn() -> Result<Settings, String> + Send + Sync + 'static,
     ) -> ServerHandle {
-        let log_and_bans = (log, Arc::clone(&self.bans));
-        ServerHandle::new(Arc::clone(&self.context), self.settings.clone(), log_and_bans, Box::new(read_settings))
+        let parts = LiveParts { log, bans: Arc::clone(&self.bans), tls: self.tls.clone() };
+        ServerHandle::new(Arc::clone(&self.context), self.settings.clone(), parts, Box::new(read_settings))
     }
 
     /// Serves until `shutdown` completes. Then connections in the kernel's queue are refused with a reason, every room is
     /// told, and peers have the drain time to take their output. No task of the server is left when this returns, but for
     /// passes that take more than a second beyond that time.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { listeners, context, admission, bans, admin, admin_hooks, tasks, state, monitor, .. } = self;
+        let Self { listeners, context, admission, bans, admin, admin_hooks, tls, tasks, state, monitor, .. } = self;
         for (index, listener) in listeners.into_iter().enumerate() {
             let (context, admission) = (Arc::clone(&context), Arc::clone(&admission));
             let (protocol, number) = (listener.protocol(), ListenerNumber::from_index(index));
-            let starter = Starter { context, admission, tasks: tasks.clone(), protocol, listener: number };
+            let tls = tls.clone().filter(|_| protocol == ListenerProtocol::Tls);
+            let starter = Starter { context, admission, tasks: tasks.clone(), protocol, listener: number, tls };
             let accepting = tasks.spawn(Acceptor { listener, starter }.run());
             tasks.spawn(async move {
                 if let Err(error) = accepting.await {

@@ -4,6 +4,7 @@ use crate::limits::address_budget::AddressBudget;
 use crate::limits::bans::Ban;
 use crate::limits::permits::Permit;
 use crate::metrics::reasons::RefusalKind;
+use crate::net::codec::REFUSAL;
 use crate::net::{ListenerProtocol, linger_close_stream};
 use crate::text::messages;
 use socket2::SockRef;
@@ -70,7 +71,8 @@ pub(super) struct RefusalPermit {
 }
 
 /// Tells the peer why it is not served, in the one write that a new socket always takes. With a permit it returns the
-/// lingering close, which `abort` cuts; without one it closes at once. Lines end in CR LF for telnet (RFC 854).
+/// lingering close, which `abort` cuts; without one it closes at once. Lines end in CR LF for telnet (RFC 854). A TLS client
+/// gets an alert: the reason can't be sent before its handshake.
 pub(super) fn refuse(
     stream: TcpStream,
     reason: &RefusalReason,
@@ -79,13 +81,14 @@ pub(super) fn refuse(
     abort: CancellationToken,
 ) -> Option<impl Future<Output = ()> + Send + 'static> {
     let lines = messages::error_lines(reason);
-    let lines = match protocol {
-        ListenerProtocol::Raw => lines,
-        ListenerProtocol::Telnet => lines.replace('\n', "\r\n"),
+    let answer = match protocol {
+        ListenerProtocol::Raw => lines.into_bytes(),
+        ListenerProtocol::Telnet => lines.replace('\n', "\r\n").into_bytes(),
+        ListenerProtocol::Tls => REFUSAL.to_vec(),
     };
     // Straight to the system: the runtime does not know yet that the new socket takes bytes. A peer that is gone
     // already needs no answer.
-    SockRef::from(&stream).send(lines.as_bytes()).ok()?;
+    SockRef::from(&stream).send(&answer).ok()?;
     let Some(RefusalPermit { permit, budget }) = permit else {
         // Unread input would make the close a reset, which may overtake the reason.
         let _ = (&*SockRef::from(&stream)).read(&mut [0; 1 << 10]);

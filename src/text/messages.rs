@@ -26,6 +26,10 @@ pub(crate) const SERVER_FULL: &str = "server is full: try again later";
 /// The reason that a peer gets whose connection an operator closes; the operator's own reason may follow.
 pub(crate) const KICKED: &str = "an operator closed your connection";
 
+/// The reason that a client without TLS gets on a TLS listener.
+pub(crate) const NOT_TLS: &str =
+    "this port speaks TLS alone: connect with openssl s_client -quiet -connect HOST:PORT, or ncat --ssl HOST PORT";
+
 /// Appends `user: text`, a chat line.
 pub(crate) fn push_chat(out: &mut Vec<u8>, user: &UserName, text: &str) {
     push_line(out, &[user.as_str(), ": ", text]);

@@ -6,9 +6,10 @@
 pub mod pty;
 pub mod screen;
 pub mod telnet;
+pub mod tls;
 
 use roomcast::config::ListenAddress;
-use roomcast::{BoundAddress, Server, ServerStats, Settings};
+use roomcast::{BoundAddress, Server, ServerStats, Settings, TlsAcceptor};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -34,6 +35,8 @@ pub struct TestServer {
     pub telnet_address: Option<SocketAddr>,
     /// The address of metrics and health checks, if the settings ask for them.
     pub metrics_address: Option<SocketAddr>,
+    /// The address of the `tls://` listener of [`TestServer::start_tls`], and its certificate.
+    pub tls: Option<(SocketAddr, TlsAcceptor)>,
     pub stats: ServerStats,
     runtime: Runtime,
     stop: Option<oneshot::Sender<()>>,
@@ -65,7 +68,9 @@ impl TestServer {
         let runtime = runtime.worker_threads(workers).enable_all().build().unwrap();
         let server = runtime.block_on(async { Server::bind(settings, connections) }).unwrap();
         let mut addresses = server.addresses().into_iter().map(|address| socket_address(&address));
-        let (address, telnet_address, stats) = (addresses.next().unwrap(), addresses.next(), server.stats());
+        let (address, second, stats) = (addresses.next().unwrap(), addresses.next(), server.stats());
+        let tls = second.zip(server.tls());
+        let telnet_address = if tls.is_some() { None } else { second };
         let metrics_address = server.metrics_address().map(|address| match address {
             BoundAddress::Metrics(address) => *address,
             other => panic!("{other} is no address of metrics"),
@@ -74,7 +79,7 @@ impl TestServer {
         let done = runtime.spawn(server.run(async move {
             let _ = stopped.await;
         }));
-        Self { address, telnet_address, metrics_address, stats, runtime, stop: Some(stop), done: Some(done) }
+        Self { address, telnet_address, metrics_address, tls, stats, runtime, stop: Some(stop), done: Some(done) }
     }
 
     /// Connects a client and reads the welcome.
@@ -131,7 +136,7 @@ pub fn test_settings(change: impl FnOnce(&mut Settings)) -> Settings {
 /// Returns the address of a TCP listener.
 fn socket_address(address: &BoundAddress) -> SocketAddr {
     match address {
-        BoundAddress::Tcp(address) | BoundAddress::Telnet(address) => *address,
+        BoundAddress::Tcp(address) | BoundAddress::Telnet(address) | BoundAddress::Tls(address) => *address,
         BoundAddress::Unix(_) | BoundAddress::Metrics(_) => panic!("{address} is no address of TCP clients"),
     }
 }
@@ -411,9 +416,19 @@ pub fn numbered_lines(lines: usize) -> String {
 /// counts it. Returns the number of skipped lines.
 #[track_caller]
 pub fn read_lines_and_skip_notices(client: &mut Client, total: usize, expected: impl Fn(usize) -> String) -> usize {
+    check_lines_and_skip_notices(|| client.read_line(), total, expected)
+}
+
+/// Checks lines as [`read_lines_and_skip_notices`] does, which `read_line` returns one by one.
+#[track_caller]
+pub fn check_lines_and_skip_notices(
+    mut read_line: impl FnMut() -> String,
+    total: usize,
+    expected: impl Fn(usize) -> String,
+) -> usize {
     let (mut next, mut lost) = (0, 0);
     while next < total {
-        let line = client.read_line();
+        let line = read_line();
         let Some(notice) = line.strip_prefix("*** ") else {
             assert_eq!(line, expected(next), "lines are missing without a skip notice");
             next += 1;

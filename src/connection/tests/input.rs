@@ -25,7 +25,8 @@ fn reset_connection() -> Box<Connection> {
     ours.set_nonblocking(true).unwrap();
     let stream = TokioStream::from_std(ours).unwrap();
     let context = context_of(Settings::default());
-    let (connection, _queue) = connection_of(stream, ListenerProtocol::Raw, &context, &MemoryBudget::new(u64::MAX));
+    let (connection, _queue) =
+        connection_of(stream, None, ListenerProtocol::Raw, &context, &MemoryBudget::new(u64::MAX));
     SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
     drop(client);
     wait_until("the client has reset the connection", || !connection.peer.sink().is_connected());

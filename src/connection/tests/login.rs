@@ -55,9 +55,9 @@ async fn admitted_peer_leaves_the_login_queue_and_gets_the_message_of_the_day() 
     let mut pair = pair_of(ListenerProtocol::Raw, settings, u64::MAX);
     pair.send("JOIN room alice\n");
     pair.take_turn().unwrap();
-    assert!(pair.connection.login_ticket.is_some() && pair.connection.deadlines.is_set(Deadline::Login));
+    assert!(pair.connection.login.is_some() && pair.connection.deadlines.is_set(Deadline::Login));
     pair.follow_until_joined().await;
-    assert!(pair.connection.login_ticket.is_none() && !pair.queue.make_way());
+    assert!(pair.connection.login.is_none() && !pair.queue.make_way());
     assert!(!pair.connection.deadlines.is_set(Deadline::Login) && pair.connection.deadlines.is_set(Deadline::Idle));
     assert!(pair.received().contains("be kind"));
 }

@@ -6,6 +6,7 @@ use super::super::timers::Deadline;
 use super::*;
 use crate::limits::connection_permit::ConnectionPermit;
 use crate::limits::connection_permit::tests::slots_within;
+use crate::limits::handshake_budget::HandshakeBudget;
 use crate::limits::login_queue::LoginQueue;
 use crate::limits::memory::MemoryBudget;
 use crate::limits::slice_budget::SliceBudget;
@@ -37,12 +38,22 @@ pub(super) fn pair(protocol: ListenerProtocol) -> Pair {
 
 /// Returns a pair as [`pair`] does, with these settings and this memory ceiling.
 pub(super) fn pair_of(protocol: ListenerProtocol, settings: Settings, ceiling: u64) -> Pair {
+    pair_with_codec(None, protocol, settings, ceiling)
+}
+
+/// Returns a pair as [`pair_of`] does, with a codec between the socket and the connection.
+pub(super) fn pair_with_codec(
+    codec: Option<Box<dyn Codec>>,
+    protocol: ListenerProtocol,
+    settings: Settings,
+    ceiling: u64,
+) -> Pair {
     let (ours, client) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     SockRef::from(&ours).set_send_buffer_size(4_096).unwrap();
     let stream = TokioStream::from_std(OwnedFd::from(ours).into()).unwrap();
     let (context, memory) = (context_of(settings), MemoryBudget::new(ceiling));
-    let (connection, queue) = connection_of(stream, protocol, &context, &memory);
+    let (connection, queue) = connection_of(stream, codec, protocol, &context, &memory);
     Pair { connection, client, context, queue, memory }
 }
 
@@ -55,6 +66,7 @@ pub(super) fn context_of(settings: Settings) -> Arc<ServerContext> {
         draining: CancellationToken::new(),
         abort: CancellationToken::new(),
         slices: SliceBudget::new(1, Instant::now().into_std()),
+        handshakes: HandshakeBudget::new(1, Instant::now().into_std()),
         unflushed_inputs: UnflushedInputs::default(),
         listener_counts: ListenerCounts::new(1),
         directory: Some(Arc::default()),
@@ -64,6 +76,7 @@ pub(super) fn context_of(settings: Settings) -> Arc<ServerContext> {
 /// Returns a connection over `stream`, and the queue of connections that have not joined, in which it is the only one.
 pub(super) fn connection_of(
     stream: TokioStream,
+    codec: Option<Box<dyn Codec>>,
     protocol: ListenerProtocol,
     context: &Arc<ServerContext>,
     memory: &Arc<MemoryBudget>,
@@ -72,7 +85,8 @@ pub(super) fn connection_of(
     let (_server, mut slots) = slots_within(1, 1, Arc::clone(memory));
     let permit = ConnectionPermit::try_acquire(slots.pop().unwrap()).unwrap();
     let (socket, ticket) = (Socket::new(stream, permit), queue.push(&context.shutdown));
-    let connection = Connection::new(Arc::clone(context), socket, (PeerAddress::Unix, protocol), PeerId(1), ticket);
+    let connection =
+        Connection::new(Arc::clone(context), socket, codec, (PeerAddress::Unix, protocol), PeerId(1), ticket);
     (connection, queue)
 }
 
@@ -142,6 +156,13 @@ impl Pair {
     pub(super) async fn settle(&mut self) {
         while let Ok(outcome) = tokio::time::timeout(Duration::from_secs(1), self.connection.step()).await {
             outcome.unwrap();
+        }
+    }
+
+    /// Waits until the passes of the connection's room have ended.
+    pub(super) async fn settle_room(&self) {
+        while !self.context.registry.tracker().is_empty() {
+            tokio::task::yield_now().await;
         }
     }
 

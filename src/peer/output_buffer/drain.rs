@@ -1,9 +1,10 @@
-//! The drain of an output buffer: encodes waiting lines and writes encoded bytes.
+//! The drain of an output buffer: encodes waiting lines, seals encoded bytes, and writes.
 
+use super::sealed::SealedOutput;
 use super::{OutputBuffer, is_transient};
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::line_batch::{count_lines, extend_with_cr};
-use crate::peer::output::{DrainStatus, Encode};
+use crate::peer::output::{DrainStatus, Encode, Seal};
 use crate::peer::route::Route;
 use crate::peer::waiting_output::{SegmentKind, WaitingOutput};
 use std::collections::VecDeque;
@@ -16,29 +17,39 @@ pub(super) const ENCODED_AT_A_TIME: usize = 32 << 10;
 const EMPTY_ENCODINGS: usize = 4;
 
 impl OutputBuffer {
-    /// Writes one stretch of what waits. `encode` is asked on [`Route::Buffered`].
+    /// Writes one stretch of what waits. `encode` is asked on [`Route::Buffered`], and `seal` for all bytes of a peer whose
+    /// transport is not plain.
     pub(crate) fn drain(
         &mut self,
         route: Route,
         encode: Option<Encode<'_>>,
+        seal: Option<Seal<'_>>,
         sink: &(impl ByteSink + ?Sized),
     ) -> DrainStatus {
         self.settings.route = route;
         self.encode_waiting(encode);
-        let status = self.write_encoded(sink);
+        let is_sealed = seal.is_none_or(|seal| self.seal_encoded(seal));
+        let status = if is_sealed { self.write_encoded(sink) } else { self.fail() };
         self.update_charge();
         status
     }
 
-    /// Writes encoded bytes.
+    /// Seals encoded bytes, where no sealed bytes are left; returns false if the transport takes nothing any more.
+    fn seal_encoded(&mut self, seal: Seal<'_>) -> bool {
+        !self.sealed.is_empty() || self.encoded.is_empty() || self.sealed.seal(&mut self.encoded, seal)
+    }
+
+    /// Writes sealed bytes, or encoded bytes where none are sealed.
     fn write_encoded(&mut self, sink: &(impl ByteSink + ?Sized)) -> DrainStatus {
-        let stretch = self.encoded.as_slices().0;
+        let is_sealed = !self.sealed.is_empty();
+        let stretch = if is_sealed { self.sealed.unwritten() } else { self.encoded.as_slices().0 };
         if stretch.is_empty() {
             if !self.is_empty() {
                 // The peer is shown none of the lines that were encoded, and more wait.
                 return DrainStatus::Progress(0);
             }
             (self.encoded, self.waiting) = (VecDeque::new(), WaitingOutput::default());
+            self.sealed = SealedOutput::default();
             self.kernel_full &= self.closed;
             self.registration = None;
             return DrainStatus::Empty;
@@ -46,18 +57,25 @@ impl OutputBuffer {
         match sink.try_write(stretch) {
             Ok(count) => {
                 self.sink_blocked = false;
-                self.encoded.drain(..count);
+                if is_sealed {
+                    self.sealed.advance(count);
+                } else {
+                    self.encoded.drain(..count);
+                }
                 DrainStatus::Progress(count)
             }
             Err(error) if is_transient(&error) => {
                 (self.sink_blocked, self.kernel_full) = (true, true);
                 DrainStatus::Blocked
             }
-            Err(_) => {
-                self.close();
-                DrainStatus::Failed
-            }
+            Err(_) => self.fail(),
         }
+    }
+
+    /// Takes nothing any more: what waited is lost.
+    fn fail(&mut self) -> DrainStatus {
+        self.close();
+        DrainStatus::Failed
     }
 
     /// Encodes waiting lines until something is encoded, at most [`EMPTY_ENCODINGS`] times: a peer may be shown none of

@@ -4,6 +4,7 @@
 
 mod drain;
 mod keep;
+mod sealed;
 
 use crate::limits::memory::{
     CHARGE_UNIT, KERNEL_SEND_BUFFER, MemoryBudget, MemoryCharge, MemoryPressure, RegisteredBacklog,
@@ -16,6 +17,7 @@ use crate::peer::waiting_output::{DroppedLines, SegmentKind, WaitingOutput};
 use crate::peer::write_lock::LockState;
 use crate::text::time::Minute;
 use memchr::memchr;
+use sealed::SealedOutput;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -47,7 +49,8 @@ pub(crate) fn put(
 
 /// The part of a peer's output that waits to be written. The holder of the peer's write lock works on it.
 ///
-/// 1. Bytes MUST leave in the order in which they were put, but for [`OutputOp::Encoded`].
+/// 1. Bytes MUST leave in the order in which they were put, but for [`OutputOp::Encoded`] and [`OutputOp::Sealed`]. The
+///    bytes of a sealing transport MUST leave in the order in which it made them.
 /// 2. No write MUST overtake waiting bytes or a gap that is not yet told.
 /// 3. A line MUST be kept whole or dropped whole; one whose first bytes were written MUST be kept. Encoded bytes
 ///    MUST end between two lines whenever others are appended.
@@ -66,7 +69,9 @@ pub(crate) fn put(
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "four independent facts, of which no combination is a state")]
 pub(crate) struct OutputBuffer {
-    /// Bytes in their final form. They go out first and are never cut.
+    /// Bytes of a transport that is not plain, such as TLS records. They go out first.
+    sealed: SealedOutput,
+    /// Bytes in the form that the peer's program reads. They go out next and are never cut.
     encoded: VecDeque<u8>,
     /// Lines, and bytes between them, that are encoded when `encoded` is empty.
     waiting: WaitingOutput,
@@ -100,6 +105,7 @@ impl OutputBuffer {
     pub(crate) fn new(settings: OutputSettings, budget: Option<&Arc<MemoryBudget>>) -> Self {
         let charge = MemoryCharge::new(budget);
         Self {
+            sealed: SealedOutput::default(),
             encoded: VecDeque::new(),
             waiting: WaitingOutput::default(),
             settings,
@@ -202,6 +208,7 @@ impl OutputBuffer {
                 self.lines += count_lines(&bytes);
                 self.encoded.extend(bytes);
             }
+            OutputOp::Sealed(bytes) => self.sealed.append(&bytes),
         }
     }
 
@@ -209,7 +216,8 @@ impl OutputBuffer {
     pub(crate) fn close(&mut self) {
         self.closed = true;
         let (head, tail) = self.encoded.as_slices();
-        self.lines_lost += self.waiting.count_lines() + count_lines(head) + count_lines(tail);
+        self.lines_lost += self.waiting.count_lines() + count_lines(head) + count_lines(tail) + self.sealed.lines();
+        self.sealed = SealedOutput::default();
         (self.encoded, self.waiting) = (VecDeque::new(), WaitingOutput::default());
         (self.gap, self.low_gap) = (0, 0);
         self.registration = None;
@@ -252,9 +260,9 @@ impl OutputBuffer {
         self.lines.saturating_sub(self.lines_lost)
     }
 
-    /// Returns how many bytes are encoded and not written.
+    /// Returns how many bytes are encoded or sealed and not written.
     pub(crate) fn encoded_len(&self) -> usize {
-        self.encoded.len()
+        self.encoded.len() + self.sealed.unwritten().len()
     }
 
     /// Returns how many bytes wait to be written.
@@ -269,12 +277,13 @@ impl OutputBuffer {
 
     /// Returns whether nothing waits and no gap is untold.
     fn is_empty(&self) -> bool {
-        self.encoded.is_empty() && self.waiting.is_empty() && self.gap == 0
+        self.sealed.is_empty() && self.encoded.is_empty() && self.waiting.is_empty() && self.gap == 0
     }
 
     /// Charges the memory that the buffer has now (rule 8).
     fn update_charge(&mut self) {
-        let own = size_of::<Self>() + self.encoded.capacity() + self.waiting.own_memory();
+        let encoded = self.sealed.capacity() + self.encoded.capacity();
+        let own = size_of::<Self>() + encoded + self.waiting.own_memory();
         let kernel = if self.kernel_full { KERNEL_SEND_BUFFER } else { 0 };
         self.charge.set(own - own % CHARGE_UNIT + kernel);
         if let Some(registration) = &mut self.registration {

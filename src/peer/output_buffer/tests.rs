@@ -69,7 +69,7 @@ impl OutputBuffer {
     }
 
     fn drain_once(&mut self, sink: &Pipe) -> DrainStatus {
-        self.drain(self.settings.route, Some(&mut in_brackets), sink)
+        self.drain(self.settings.route, Some(&mut in_brackets), None, sink)
     }
 }
 
@@ -80,6 +80,14 @@ fn in_brackets(lines: &[u8], _: Minute, out: &mut VecDeque<u8>) {
         out.extend(&line[..line.len() - 1]);
         out.push_back(b']');
     }
+}
+
+/// Seals bytes as `<bytes>`.
+fn in_angles(bytes: &[u8], wire: &mut Vec<u8>) -> bool {
+    wire.push(b'<');
+    wire.extend_from_slice(bytes);
+    wire.push(b'>');
+    true
 }
 
 fn drain_all(buffer: &mut OutputBuffer, pipe: &Pipe) {
@@ -387,7 +395,7 @@ fn lines_that_encode_to_nothing_lose_none_of_those_after_them() {
         lines.for_each(|line| out.extend(line));
     };
     let mut drains = 0;
-    while buffer.drain(Route::Buffered, Some(&mut encode), &pipe) != DrainStatus::Empty {
+    while buffer.drain(Route::Buffered, Some(&mut encode), None, &pipe) != DrainStatus::Empty {
         drains += 1;
         assert!(drains < 100, "the drain ends");
     }
@@ -417,7 +425,7 @@ fn a_line_is_encoded_with_the_minute_in_which_it_was_said() {
     let mut encode = |lines: &[u8], minute: Minute, out: &mut VecDeque<u8>| {
         out.extend(format!("{} {}", minute.0, str::from_utf8(lines).unwrap()).into_bytes());
     };
-    while let DrainStatus::Progress(_) = buffer.drain(Route::Buffered, Some(&mut encode), &pipe) {}
+    while let DrainStatus::Progress(_) = buffer.drain(Route::Buffered, Some(&mut encode), None, &pipe) {}
     assert_eq!(pipe.text(), "5 a\nb\n6 c\n5 d\n", "lines of one minute are encoded together");
 }
 
@@ -624,7 +632,7 @@ proptest! {
                 Step::Put { .. } => {}
                 Step::Drain { allowed } => {
                     pipe.0.allow(allowed);
-                    while let DrainStatus::Progress(_) = buffer.drain(routes[peer], Some(&mut in_brackets), &pipe) {}
+                    while let DrainStatus::Progress(_) = buffer.drain(routes[peer], Some(&mut in_brackets), None, &pipe) {}
                     pipe.0.allow(0);
                 }
                 Step::Reply(len) => buffer.apply(OutputOp::Reply(format!("{}\n", "r".repeat(len)).into())),
@@ -639,7 +647,7 @@ proptest! {
                 Step::Close => buffer.close(),
                 Step::Panic => {
                     let mut panics = |_: &[u8], _: Minute, _: &mut VecDeque<u8>| std::panic::resume_unwind(Box::new(()));
-                    let drain = || buffer.drain(Route::Buffered, Some(&mut panics), &pipe);
+                    let drain = || buffer.drain(Route::Buffered, Some(&mut panics), None, &pipe);
                     // A panic occurs only where lines wait.
                     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(drain));
                 }
@@ -748,7 +756,7 @@ fn a_put_and_a_drain_use_the_route_that_they_are_given() {
     let (mut buffer, pipe) = (OutputBuffer::new(settings(100), None), Pipe::default());
     buffer.put_text("a\n", &pipe);
     pipe.allow(100);
-    buffer.drain(Route::DirectCrLf, None, &pipe);
+    buffer.drain(Route::DirectCrLf, None, None, &pipe);
     assert_eq!(pipe.text(), "a\r\n");
 }
 
@@ -863,4 +871,88 @@ fn raw_bytes_that_were_about_to_be_written_are_no_lines_of_a_closed_buffer() {
     assert_eq!(buffer.lines_out(), 2 + 1, "bytes that look like line ends count until they are thrown away");
     buffer.close();
     assert_eq!(buffer.lines_out(), 0);
+}
+
+/// A peer whose transport seals all bytes.
+#[test]
+fn sealed_bytes_leave_in_the_order_in_which_the_transport_made_them() {
+    let buffered = OutputSettings { route: Route::Buffered, ..settings(1 << 20) };
+    let mut buffer = OutputBuffer::new(buffered, None);
+    let pipe = Pipe::allowing(3);
+    let drain =
+        |buffer: &mut OutputBuffer| buffer.drain(Route::Buffered, Some(&mut in_brackets), Some(&mut in_angles), &pipe);
+    buffer.apply(OutputOp::Sealed(b"hello".to_vec()));
+    assert_eq!(drain(&mut buffer), DrainStatus::Progress(3));
+    buffer.put_text("one\n", &pipe);
+    buffer.apply(OutputOp::Encoded(b"echo".to_vec()));
+    buffer.apply(OutputOp::Sealed(b"alert".to_vec()));
+    assert_eq!((drain(&mut buffer), pipe.text().as_str()), (DrainStatus::Blocked, "hel"));
+    assert_eq!(buffer.encoded_len(), "lo".len() + "alert".len() + "echo".len());
+    for allowed in [4, 1_000] {
+        pipe.allow(allowed);
+        while let DrainStatus::Progress(_) = drain(&mut buffer) {}
+    }
+    assert_eq!(pipe.text(), "helloalert<echo><[one]>");
+    assert_eq!((drain(&mut buffer), buffer.sealed.capacity()), (DrainStatus::Empty, 0));
+}
+
+/// Sealed bytes hold one record at the most: the lines after it stay lines, and can be dropped.
+#[test]
+fn slow_reader_of_a_sealing_transport_is_told_the_exact_number_of_skipped_lines() {
+    let buffered = OutputSettings { route: Route::Buffered, ..settings(64 << 10) };
+    let mut buffer = OutputBuffer::new(buffered, None);
+    let (pipe, mut opened) = (Pipe::default(), Vec::new());
+    let mut drain = |buffer: &mut OutputBuffer| {
+        let mut encode = |lines: &[u8], _: Minute, out: &mut VecDeque<u8>| out.extend(lines);
+        let mut seal = |bytes: &[u8], wire: &mut Vec<u8>| {
+            opened.extend_from_slice(bytes);
+            in_angles(bytes, wire)
+        };
+        buffer.drain(Route::Buffered, Some(&mut encode), Some(&mut seal), &pipe)
+    };
+    for number in 0..10_000 {
+        buffer.put_text(&format!("line {number}\n"), &pipe);
+        if number == 2_000 {
+            assert_eq!(drain(&mut buffer), DrainStatus::Blocked);
+        }
+    }
+    assert!(buffer.sealed.capacity() <= 40 << 10, "{}", buffer.sealed.capacity());
+    pipe.allow(usize::MAX / 2);
+    while let DrainStatus::Progress(_) = drain(&mut buffer) {}
+    let text = String::from_utf8(opened).unwrap();
+    let mut next = 0;
+    for line in text.lines() {
+        if let Some(count) = line.strip_prefix("*** ").and_then(|notice| notice.strip_suffix(" lines skipped")) {
+            next += count.parse::<usize>().unwrap();
+        } else {
+            assert_eq!(line, format!("line {next}"));
+            next += 1;
+        }
+    }
+    assert_eq!(next, 10_000);
+    assert!(text.contains(" lines skipped"), "nothing was skipped");
+}
+
+#[test]
+fn transport_that_takes_nothing_any_more_ends_the_output() {
+    let buffered = OutputSettings { route: Route::Buffered, ..settings(1 << 20) };
+    let mut buffer = OutputBuffer::new(buffered, None);
+    let pipe = Pipe::allowing(1_000);
+    buffer.put_text("one\n", &pipe);
+    let status = buffer.drain(Route::Buffered, Some(&mut in_brackets), Some(&mut |_, _| false), &pipe);
+    assert_eq!((status, pipe.text().as_str()), (DrainStatus::Failed, ""));
+    assert!(buffer.closed);
+}
+
+#[test]
+fn lines_of_a_sealed_record_that_is_not_written_whole_count_as_lost() {
+    let buffered = OutputSettings { route: Route::Buffered, ..settings(1 << 20) };
+    let mut buffer = OutputBuffer::new(buffered, None);
+    let pipe = Pipe::allowing(2);
+    let mut encode = |lines: &[u8], _: Minute, out: &mut VecDeque<u8>| out.extend(lines);
+    buffer.put_text("one\ntwo\n", &pipe);
+    let status = buffer.drain(Route::Buffered, Some(&mut encode), Some(&mut in_angles), &pipe);
+    assert_eq!((status, buffer.lines_out()), (DrainStatus::Progress(2), 2));
+    buffer.close();
+    assert_eq!((buffer.lines_out(), buffer.encoded_len()), (0, 0));
 }

@@ -102,15 +102,15 @@ impl TestPeer {
     fn drain_all(self: &Arc<Self>) {
         self.sink.allow(UNLIMITED);
         let mut metrics = MetricsDelta::default();
-        while let Some((DrainStatus::Progress(_), _)) = self.drain(Some(&mut in_brackets), &mut metrics) {}
-        assert_eq!(self.drain(None, &mut metrics), Some((DrainStatus::Empty, 0)));
+        while let Some((DrainStatus::Progress(_), _)) = self.drain(Some(&mut in_brackets), None, &mut metrics) {}
+        assert_eq!(self.drain(None, None, &mut metrics), Some((DrainStatus::Empty, 0)));
     }
 
     /// Drains until the pipe blocks: a peer whose own task had no turn holds more than its limit.
     fn drain_until_blocked(self: &Arc<Self>) {
         let mut metrics = MetricsDelta::default();
-        while let Some((DrainStatus::Progress(_), _)) = self.drain(Some(&mut in_brackets), &mut metrics) {}
-        assert!(matches!(self.drain(None, &mut metrics), Some((DrainStatus::Blocked, _))));
+        while let Some((DrainStatus::Progress(_), _)) = self.drain(Some(&mut in_brackets), None, &mut metrics) {}
+        assert!(matches!(self.drain(None, None, &mut metrics), Some((DrainStatus::Blocked, _))));
     }
 
     fn has_buffer(&self) -> bool {
@@ -207,7 +207,7 @@ fn connection_keeps_its_output_while_another_thread_holds_the_lock() {
         let (mut ops, mut metrics) = (VecDeque::from([OutputOp::Lines(b"reply\n".to_vec())]), MetricsDelta::default());
         assert_eq!(other.apply(&mut ops, &mut metrics), None);
         assert_eq!(ops.len(), 1, "the connection applies the operation again later");
-        assert_eq!(other.drain(None, &mut metrics), None);
+        assert_eq!(other.drain(None, None, &mut metrics), None);
         assert_eq!(other.close(&mut metrics), None);
         assert_eq!(metrics, MetricsDelta::default());
     });
@@ -226,7 +226,7 @@ fn line_deferred_during_a_drain_is_written_when_the_drain_ends() {
         other.deliver_text("two\n");
     });
     let mut metrics = MetricsDelta::default();
-    assert_eq!(peer.drain(None, &mut metrics), Some((DrainStatus::Progress(1), 0)));
+    assert_eq!(peer.drain(None, None, &mut metrics), Some((DrainStatus::Progress(1), 0)));
     assert_eq!(peer.sink.text(), "one\ntwo\n");
 }
 
@@ -258,7 +258,7 @@ fn backlog_is_lost_when_the_sink_breaks() {
     let peer = peer(100, 2);
     peer.deliver_text("a\nb\n");
     peer.sink.set_broken(true);
-    assert_eq!(peer.drain(None, &mut MetricsDelta::default()), Some((DrainStatus::Failed, 0)));
+    assert_eq!(peer.drain(None, None, &mut MetricsDelta::default()), Some((DrainStatus::Failed, 0)));
     peer.sink.set_broken(false);
     peer.deliver_text("c\n");
     peer.drain_all();
@@ -370,10 +370,10 @@ fn drains_that_reach_the_sink_are_counted_as_writes() {
     peer.apply_ops([OutputOp::Encoded(b"abcd".to_vec())]);
     let mut metrics = MetricsDelta::default();
     peer.sink.allow(2);
-    while let Some((DrainStatus::Progress(_), _)) = peer.drain(None, &mut metrics) {}
+    while let Some((DrainStatus::Progress(_), _)) = peer.drain(None, None, &mut metrics) {}
     assert_eq!(metrics.writes, 2, "one takes two bytes, and one would block");
     peer.sink.allow(2);
-    while let Some((DrainStatus::Progress(_), _)) = peer.drain(None, &mut metrics) {}
+    while let Some((DrainStatus::Progress(_), _)) = peer.drain(None, None, &mut metrics) {}
     assert_eq!(metrics.writes, 3, "nothing waits for the last drain");
 }
 
@@ -396,11 +396,11 @@ fn backlog_is_registered_once_and_by_the_writer_that_finds_the_sink_blocked() {
         peer.apply(&mut VecDeque::from([OutputOp::Route(route), OutputOp::Lines(b"a\n".repeat(20_000))]), &mut metrics);
         peer.sink.0.allow(2);
         let mut encode = |lines: &[u8], _: Minute, out: &mut VecDeque<u8>| out.extend(lines);
-        assert!(matches!(peer.drain(Some(&mut encode), &mut metrics), Some((DrainStatus::Progress(_), _))));
+        assert!(matches!(peer.drain(Some(&mut encode), None, &mut metrics), Some((DrainStatus::Progress(_), _))));
         assert_eq!(budget.backlogs(), 0, "the sink takes bytes");
         peer.register_waiting_output(&mut metrics);
         assert_eq!(budget.backlogs(), usize::from(route != Route::Buffered));
-        assert!(matches!(peer.drain(Some(&mut encode), &mut metrics), Some((DrainStatus::Blocked, _))));
+        assert!(matches!(peer.drain(Some(&mut encode), None, &mut metrics), Some((DrainStatus::Blocked, _))));
         peer.register_waiting_output(&mut metrics);
         assert_eq!(budget.backlogs(), 1);
     }
@@ -421,7 +421,7 @@ fn output_takes_no_line_after_the_last_lines_of_its_peer() {
         let peer = peer(100, UNLIMITED);
         peer.apply_ops([OutputOp::Route(route)]);
         peer.deliver_text("a\n");
-        peer.drain(Some(&mut in_brackets), &mut MetricsDelta::default());
+        peer.drain(Some(&mut in_brackets), None, &mut MetricsDelta::default());
         peer.deliver(&last_lines("end\n"), &mut MetricsDelta::default());
         assert_eq!(peer.deliver_text("late\n").writes, 0, "{route:?}");
         peer.apply_ops([OutputOp::Reply(b"reply\n".to_vec()), OutputOp::Lines(b"ERROR\n".to_vec())]);
@@ -500,7 +500,7 @@ fn run_connection(peer: &Arc<TestPeer>, senders_done: &AtomicUsize) -> u64 {
     let (mut ops, mut replies, mut metrics) = (VecDeque::new(), 0, MetricsDelta::default());
     for round in 0_usize.. {
         peer.sink.allow(round * 7_919 % 97);
-        peer.drain(None, &mut metrics);
+        peer.drain(None, None, &mut metrics);
         if ops.is_empty() && round % 5 == 0 {
             ops.push_back(OutputOp::Lines(format!("R {replies}\n").into_bytes()));
             replies += 1;
@@ -589,7 +589,7 @@ fn largest_backlog_of_a_blocked_peer_is_asked_to_drop_its_lines_at_the_ceiling()
         for (peer, bytes) in [(&small, 1_000), (&large, 400_000)] {
             peer.deliver(&batch(&("x".repeat(bytes - 1) + "\n")), &mut metrics);
             assert_eq!(peer.take_events(&context), PeerEvents::OUTPUT_BLOCKED);
-            assert!(matches!(peer.drain(None, &mut metrics), Some((DrainStatus::Blocked, _))));
+            assert!(matches!(peer.drain(None, None, &mut metrics), Some((DrainStatus::Blocked, _))));
         }
         // The line of 400,000 bytes is encoded, since it is about to be written, and stays.
         large.deliver(&batch(&("y".repeat(99_999) + "\n")), &mut metrics);
@@ -599,7 +599,7 @@ fn largest_backlog_of_a_blocked_peer_is_asked_to_drop_its_lines_at_the_ceiling()
         large.apply(&mut VecDeque::from([OutputOp::DropLines]), &mut metrics);
         budget.release(1 << 20);
         large.sink.0.allow(UNLIMITED);
-        while let Some((DrainStatus::Progress(_), _)) = large.drain(None, &mut metrics) {}
+        while let Some((DrainStatus::Progress(_), _)) = large.drain(None, None, &mut metrics) {}
         assert!(large.sink.0.text().ends_with("x\n*** 1 line skipped\n"));
         assert_eq!(budget.backlogs(), 1);
         drop((small, large));

@@ -410,10 +410,10 @@ fn member_that_reads_nothing_loses_the_lines_of_a_flooder_and_no_other() {
         let _status = light.send_lines(line.as_bytes().into(), 1);
         expected.push(line.trim_end().to_owned());
         // The connection finds the sink blocked.
-        let _ = slow.drain(None, &mut MetricsDelta::default());
+        let _ = slow.drain(None, None, &mut MetricsDelta::default());
     }
     slow.sink().is_open.store(true, Ordering::Relaxed);
-    while let Some((DrainStatus::Progress(_), _)) = slow.drain(None, &mut MetricsDelta::default()) {}
+    while let Some((DrainStatus::Progress(_), _)) = slow.drain(None, None, &mut MetricsDelta::default()) {}
     let seen = slow.sink().text.try_lock().unwrap().clone();
     // The first line of the light sender tells the room that there is one: the flooder's lines before it are not marked.
     let from = seen.find("light: ").unwrap();

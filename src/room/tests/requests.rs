@@ -314,7 +314,7 @@ fn drained(peer: &Arc<Peer<TextSink>>) -> Vec<(Minute, String)> {
         runs.push((minute, str::from_utf8(lines).unwrap().to_owned()));
         out.extend(lines);
     };
-    while let Some((DrainStatus::Progress(_), _)) = peer.drain(Some(&mut encode), &mut MetricsDelta::default()) {}
+    while let Some((DrainStatus::Progress(_), _)) = peer.drain(Some(&mut encode), None, &mut MetricsDelta::default()) {}
     runs
 }
 

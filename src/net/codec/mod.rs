@@ -1,0 +1,68 @@
+//! Codecs: what transforms the bytes of a transport that is not plain, such as TLS, without I/O.
+//!
+//! A codec stands between a socket and the lines of its peer. The task of the connection runs it: no delivery pass
+//! encodes or decodes.
+
+mod tls;
+
+pub(crate) use tls::{REFUSAL, TlsCodec};
+
+/// Transforms between the bytes on the wire and the plain bytes of one peer. It does no I/O.
+pub(crate) trait Codec: Send {
+    /// Decodes received bytes, which it may overwrite. Appends the peer's plain bytes to `plain`, and bytes that the peer
+    /// has to get, such as a handshake's or an alert's, to `reply`; both are valid also in the case of an error.
+    ///
+    /// # Errors
+    /// [`CodecError`] if the peer breaks the protocol; the codec decodes nothing more then.
+    fn decode(&mut self, wire: &mut [u8], plain: &mut Vec<u8>, reply: &mut Vec<u8>) -> Result<Inbound, CodecError>;
+
+    /// Encodes plain bytes and appends them to `wire`.
+    ///
+    /// # Errors
+    /// [`CodecError::Closed`] before the handshake is complete, and after the output was closed.
+    fn encode(&mut self, plain: &[u8], wire: &mut Vec<u8>) -> Result<(), CodecError>;
+
+    /// Ends the output: appends what tells the peer that no byte is missing. Does nothing before the handshake is complete.
+    fn close(&mut self, wire: &mut Vec<u8>);
+
+    /// Returns whether the handshake is complete, so that plain bytes can be encoded.
+    fn is_open(&self) -> bool;
+
+    /// Returns the bytes of memory that hold received input which is not complete.
+    fn held_bytes(&self) -> usize;
+
+    /// Returns how many more bytes a read may take, so that the input which is not complete stays bounded; never 0.
+    fn read_capacity(&self) -> usize;
+}
+
+/// What decoded bytes say about the input that follows them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Inbound {
+    /// More may come.
+    Open,
+    /// The peer has ended its output, and nothing of it is missing.
+    Ended,
+}
+
+/// Why a codec decodes or encodes nothing more. Shown, it is the reason in the log: no byte of the peer is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CodecError {
+    /// The first byte begins no TLS handshake: the peer speaks another protocol, most likely plain text.
+    #[error("no TLS")]
+    NotTls,
+    /// The peer refused the connection, for example because it does not trust the certificate.
+    #[error("TLS alert from the peer: {0:?}")]
+    Alert(rustls::AlertDescription),
+    /// The peer has no version, cipher or signature scheme that the server has.
+    #[error("TLS: no version, cipher or signature scheme in common")]
+    Incompatible,
+    /// A record is malformed, or does not decrypt.
+    #[error("TLS: bad record")]
+    BadRecord,
+    /// The peer broke the protocol in another way.
+    #[error("TLS: protocol violation")]
+    Violation,
+    /// The handshake is not complete, or the output is closed.
+    #[error("TLS: closed")]
+    Closed,
+}

@@ -1,0 +1,14 @@
+//! Why a server does not start.
+
+use crate::net::{CertificateError, ListenError};
+
+/// Why a server does not start. Shown, it says what to do about that.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A file of the TLS certificate can't be used: a mistake in the settings.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// An address can't be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+}
