@@ -4,17 +4,17 @@
 //! command line or knows a socket: `cli` turns arguments into [`Settings`], other layers read them.
 
 mod bounds;
-mod exempt;
 mod listen;
 mod live;
 mod motd;
+mod peer_networks;
 mod settings;
 pub mod units;
 
-pub use exempt::{ExemptItem, ExemptNetworks, NoneIsNotAlone};
 pub use listen::{ListenAddress, ListenAddressError};
 pub use live::Live;
 pub use motd::{Motd, MotdError};
+pub use peer_networks::{NetworkItem, NoneIsNotAlone, PeerNetworks};
 pub use settings::{DEFAULT_PORT, LiveSettings, NetworkSettings, RoomSettings, Settings, SettingsError, SlowReader};
 
 /// Open files kept back from connections: listeners, the runtime's own, standard streams, and connections

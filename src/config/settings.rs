@@ -1,7 +1,7 @@
 //! The settings in groups, the one table of their defaults, and the check for contradictions.
 
 use crate::config::units::{show_duration, show_memory, show_size};
-use crate::config::{ExemptNetworks, ListenAddress, Motd};
+use crate::config::{ListenAddress, Motd, PeerNetworks};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
@@ -47,7 +47,7 @@ pub struct NetworkSettings {
     /// Connections that one address may open at once before `connect_rate` refuses more.
     pub connect_burst: NonZeroU32,
     /// The peers to which the bounds on connections of one address do not apply.
-    pub exempt: ExemptNetworks,
+    pub exempt: PeerNetworks,
     /// The ceiling of all queues, histories, unfinished lines and kernel buffers together, in bytes; `None`: a quarter
     /// of the memory of the machine or of the process's cgroup, whichever is smaller.
     pub memory: Option<NonZeroU64>,
@@ -183,7 +183,7 @@ impl Default for NetworkSettings {
             max_per_address: 50,
             connect_rate: 20,
             connect_burst: NonZeroU32::MIN.saturating_add(99),
-            exempt: ExemptNetworks::default(),
+            exempt: PeerNetworks::default(),
             memory: None,
         }
     }

@@ -12,7 +12,7 @@ mod pair;
 mod telnet;
 
 use super::*;
-use crate::config::{ExemptItem, ExemptNetworks};
+use crate::config::{NetworkItem, PeerNetworks};
 use crate::config::{ListenAddress, Settings};
 use crate::net::BoundAddress;
 use crate::server::{Server, ServerStats};
@@ -181,7 +181,7 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
 /// time is longer than the test: a connection that shutdown waits for in vain fails it.
 fn tight_settings() -> Settings {
     let mut settings = Settings::default();
-    settings.network.exempt = ExemptNetworks::from_items(&[ExemptItem::None]).unwrap();
+    settings.network.exempt = PeerNetworks::from_items(&[NetworkItem::None]).unwrap();
     settings.network.max_per_address = 2;
     settings.rooms.history_lines = 0;
     settings.live.drain = Duration::from_secs(600);

@@ -1,7 +1,7 @@
 //! Admission: which accepted connections are served, which wait for a place, and which are refused and why.
 
 use super::refusal::{RefusalPermit, RefusalReason};
-use crate::config::{ExemptNetworks, NetworkSettings, RESERVED_FILES};
+use crate::config::{NetworkSettings, PeerNetworks, RESERVED_FILES};
 use crate::limits::address_budget::AddressBudget;
 use crate::limits::addresses::{AddressBook, AddressLimits, AddressRefusal};
 use crate::limits::connection_permit::{ConnectionPermit, PendingPermit};
@@ -39,7 +39,7 @@ const RESERVED_PART: usize = 10;
 pub(super) struct Admission {
     server: Arc<ServerLimits>,
     /// The peers to which the bounds of one address do not apply.
-    exempt: ExemptNetworks,
+    exempt: PeerNetworks,
     /// The bounds of one address, for the reasons.
     max_per_address: usize,
     connect_rate: u32,
