@@ -60,7 +60,8 @@
 //! ```
 //!
 //! - The **acceptor** (`src/server/acceptor.rs`) accepts connections, and the **admission** (`src/server/admission.rs`)
-//!   refuses those beyond the maximum.
+//!   refuses those beyond the maximum. On a listener with a proxy a task of its own reads the PROXY header before that
+//!   (`src/server/proxied.rs`, `src/net/proxy_header.rs`), and the admission decides by the client's address.
 //! - A **connection** (`src/connection/`) is one task. It reads into a buffer of its worker thread, keeps memory only
 //!   for an unfinished line, and ends for one named reason (`src/connection/close_reason.rs`). Its state is one enum
 //!   with named transitions (`src/connection/state/mod.rs`). On a `telnet://` listener it requests the telnet options
@@ -89,7 +90,7 @@
 //! ```text
 //! 6  server/  composition: acceptor, admission, shutdown    cli/  arguments, logging, signals, exit messages
 //! 4  connection/  event loop, state, input, commands, telnet, input line, output, close, timers
-//! 3  net/  sockets, listeners, lingering close    protocol/  telnet, lines, JOIN, commands    terminal/  line editor
+//! 3  net/  sockets, listeners, PROXY header, lingering close    protocol/  telnet, lines, JOIN, commands    terminal/  line editor
 //! 2  room/  registry, membership, inbox, passes, batch, fan-out, roster, history, replay
 //! 1  peer/  route, line batch, write lock, deferred list, output buffer, events
 //! 0  config/  settings    text/  names, sanitizing, messages    limits/  permits, rates, addresses    metrics/  counters
@@ -161,6 +162,7 @@
 //! | a room's inbox | none: crossbeam's unbounded queue. The receiver spins for the instant between a sender's claim of a place and its filling; a sender spins at the border of two blocks | each operation |
 //! | a room's history and its last whisperers | none: an atomic swap; the pass that runs holds them | the first and the last batch of a busy time |
 //! | the live settings | none: arc-swap | each read, timer and command |
+//! | the trusted proxies | none: arc-swap | a connection is accepted on a listener with a proxy |
 //! | the counters | none: atomics, in shards of their own cache lines | each pass, each poll in which a connection writes |
 //! | the count of tasks (`TaskTracker`), the connections of an address | none: atomics | a connection opens or ends, a pass is started |
 //! | the places for connections | the mutex of a `tokio::sync::Semaphore` | a connection opens or ends |
@@ -256,5 +258,5 @@ pub mod text;
 
 pub use config::{RESERVED_FILES, Settings, SlowReader};
 pub use metrics::counters::MetricsDelta;
-pub use net::{BoundAddress, ListenError};
+pub use net::{BoundAddress, BoundListener, ListenError};
 pub use server::{Server, ServerStats};

@@ -8,7 +8,8 @@ use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 #[derive(Debug, clap::Args)]
 pub(super) struct AdmissionArgs {
     /// The most connections; more are told that the server is full. The last tenth is for addresses that have none
-    /// [default, and 0: what the limit of open files allows, less 64]
+    /// [default, and 0: what the limit of open files allows, less 64; less 128 with a
+    /// listener that takes PROXY headers]
     #[arg(long, value_name = "N", env = "ROOMCAST_MAX_CONNECTIONS")]
     max_connections: Option<usize>,
 
@@ -44,7 +45,8 @@ impl AdmissionArgs {
         network.connect_burst = self.connect_burst.unwrap_or(network.connect_burst);
         network.memory = self.memory;
         if !self.exempt.is_empty() {
-            network.exempt = PeerNetworks::from_items(&self.exempt).map_err(|_| SettingsError::Exempt)?;
+            network.exempt =
+                PeerNetworks::from_items(&self.exempt).map_err(|_| SettingsError::NoneIsNotAlone("--exempt"))?;
         }
         Ok(network)
     }

@@ -2,6 +2,7 @@
 
 use super::admission_args::AdmissionArgs;
 use super::motd_file::{MotdFileError, read_motd};
+use super::proxy_args::ProxyArgs;
 use super::values::{default_of, parse_mode, slow_reader_parser, switch_parser};
 use clap::builder::{BoolishValueParser, StyledStr};
 use clap::{CommandFactory, FromArgMatches};
@@ -9,7 +10,8 @@ use roomcast::config::units::{
     parse_byte_burst, parse_byte_rate, parse_dead_timeout, parse_duration, parse_size, parse_size_limit, parse_timeout,
 };
 use roomcast::config::{
-    DEFAULT_PORT, ListenAddress, LiveSettings, NetworkSettings, RoomSettings, Settings, SettingsError, SlowReader,
+    DEFAULT_PORT, ListenAddress, ListenUrl, LiveSettings, NetworkSettings, RoomSettings, Settings, SettingsError,
+    SlowReader,
 };
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -39,6 +41,8 @@ struct Args {
     #[command(flatten)]
     admission: AdmissionArgs,
     #[command(flatten)]
+    proxy: ProxyArgs,
+    #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
     rooms: RoomArgs,
@@ -62,9 +66,10 @@ struct NetworkArgs {
     bind: Vec<IpAddr>,
 
     /// A listener, repeatable, in place of the port and --bind: tcp://ADDR:PORT, or tcp://:PORT for every interface;
-    /// telnet://ADDR:PORT for people with telnet or PuTTY: the input line is on at once; unix:PATH
+    /// telnet://ADDR:PORT for people with telnet or PuTTY: the input line is on at once; unix:PATH. With ?proxy=v1v2 (or
+    /// v1, v2) each connection has to begin with a PROXY header
     #[arg(long, value_name = "URL", env = "ROOMCAST_LISTEN", value_delimiter = ',')]
-    listen: Vec<ListenAddress>,
+    listen: Vec<ListenUrl>,
 
     /// The permission bits of the files of Unix listeners, as 0660 [default: what the umask gives]
     #[arg(long, value_name = "MODE", env = "ROOMCAST_SOCKET_MODE", value_parser = parse_mode)]
@@ -225,7 +230,7 @@ fn command() -> clap::Command {
 impl Args {
     /// Returns the settings without the message of the day.
     fn into_settings(self) -> Result<Settings, SettingsError> {
-        let network = self.admission.apply_to(self.network.into_settings()?)?;
+        let network = self.proxy.apply_to(self.admission.apply_to(self.network.into_settings()?)?)?;
         let mut live = self.limits.into_settings();
         live.bell = self.members.bell.unwrap_or(live.bell);
         Ok(Settings { network, rooms: self.rooms.into_settings(), live, motd: None })
@@ -238,10 +243,10 @@ impl NetworkArgs {
             (false, Some(_), _) => return Err(SettingsError::Listen("a port (an argument or ROOMCAST_PORT)")),
             (false, None, false) => return Err(SettingsError::Listen("--bind (or ROOMCAST_BIND)")),
             (false, None, true) => self.listen,
-            (true, port, true) => vec![ListenAddress::Tcp { ip: None, port: port.unwrap_or(DEFAULT_PORT) }],
+            (true, port, true) => vec![ListenAddress::Tcp { ip: None, port: port.unwrap_or(DEFAULT_PORT) }.into()],
             (true, port, false) => {
                 let port = port.unwrap_or(DEFAULT_PORT);
-                self.bind.into_iter().map(|ip| ListenAddress::Tcp { ip: Some(ip), port }).collect()
+                self.bind.into_iter().map(|ip| ListenAddress::Tcp { ip: Some(ip), port }.into()).collect()
             }
         };
         let Self { socket_mode, workers, .. } = self;
@@ -314,7 +319,9 @@ mod tests {
 
     #[test]
     fn the_port_and_bind_make_tcp_listeners() {
-        let tcp = |ip: Option<&str>| ListenAddress::Tcp { ip: ip.map(|ip| ip.parse().unwrap()), port: 4000 };
+        let tcp = |ip: Option<&str>| -> ListenUrl {
+            ListenAddress::Tcp { ip: ip.map(|ip| ip.parse().unwrap()), port: 4000 }.into()
+        };
         assert_eq!(settings(&["4000"]).network.listen, [tcp(None)]);
         let both = settings(&["4000", "--bind", "127.0.0.1", "--bind", "::1"]).network.listen;
         assert_eq!(both, [tcp(Some("127.0.0.1")), tcp(Some("::1"))]);
@@ -372,7 +379,20 @@ mod tests {
         let exempt = |arguments: &[&str]| settings(arguments).network.exempt.to_string();
         assert_eq!(exempt(&["--exempt", "10.0.0.0/8,unix", "--exempt", "::1"]), "10.0.0.0/8,::1/128,unix");
         assert_eq!(exempt(&["--exempt", "none"]), "none");
-        assert_eq!(contradiction(&["--exempt", "none,unix"]), SettingsError::Exempt.to_string());
+        assert_eq!(contradiction(&["--exempt", "none,unix"]), SettingsError::NoneIsNotAlone("--exempt").to_string());
+    }
+
+    #[test]
+    fn trusted_proxies_replace_the_default_and_go_with_a_proxied_listener() {
+        let proxied = ["--listen", "tcp://:0?proxy=v2", "--trust"];
+        let trust = |list| settings(&[&proxied[..], &[list]].concat()).network.trust.to_string();
+        assert_eq!(settings(&proxied[..2]).network.trust.to_string(), "127.0.0.0/8,::1/128,unix");
+        assert_eq!((trust("10.1.0.0/16,::1"), trust("none")), ("10.1.0.0/16,::1/128".to_owned(), "none".to_owned()));
+        assert_eq!(
+            contradiction(&[&proxied[..], &["none,::1"]].concat()),
+            SettingsError::NoneIsNotAlone("--trust").to_string()
+        );
+        assert_eq!(contradiction(&["--trust", "::1"]), SettingsError::Trust.to_string());
     }
 
     #[test]

@@ -7,12 +7,13 @@ mod args;
 mod logging;
 mod motd_file;
 mod os_signals;
+mod proxy_args;
 mod report;
 mod values;
 
+use roomcast::config::NetworkSettings;
 use roomcast::limits::memory::memory_of_one_peer;
-use roomcast::{RESERVED_FILES, Server, Settings};
-use std::num::NonZeroUsize;
+use roomcast::{Server, Settings};
 use std::process::ExitCode;
 
 /// The polls of tasks after which a busy worker asks the system for events. The runtime's own interval is 61 polls, by
@@ -37,7 +38,7 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run(settings: &Settings, verbosity: u8) -> anyhow::Result<()> {
-    let connections = max_connections(settings.network.max_connections);
+    let connections = max_connections(&settings.network);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(workers) = settings.network.workers {
         runtime.worker_threads(workers.into());
@@ -49,22 +50,23 @@ fn run(settings: &Settings, verbosity: u8) -> anyhow::Result<()> {
         let server = Server::bind(settings, connections)?;
         let memory =
             (server.stats().memory().ceiling(), memory_of_one_peer(settings.live.backlog, settings.live.max_line));
-        report::greet(&server.addresses(), bounds.as_deref(), memory);
+        report::greet(&server.listeners(), bounds.as_deref(), memory);
         server.run(signals.first()).await;
         anyhow::Ok(())
     })
 }
 
 /// Raises the limit of open files as far as it goes; returns how many connections there may be.
-fn max_connections(wanted: Option<NonZeroUsize>) -> usize {
+fn max_connections(network: &NetworkSettings) -> usize {
     let files =
         rlimit::increase_nofile_limit(u64::MAX).map_or(1024, |files| usize::try_from(files).unwrap_or(usize::MAX));
-    let most = files.saturating_sub(RESERVED_FILES).max(1);
-    match wanted.map(usize::from) {
+    let reserved = network.reserved_files();
+    let most = files.saturating_sub(reserved).max(1);
+    match network.max_connections.map(usize::from) {
         Some(wanted) if wanted > most => {
             report::complain(&format!(
                 "--max-connections {wanted} is cut to {most}: only {files} files may be open, raise it with ulimit -n {}",
-                wanted.saturating_add(RESERVED_FILES)
+                wanted.saturating_add(reserved)
             ));
             most
         }

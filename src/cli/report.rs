@@ -1,17 +1,18 @@
 //! Reports to the operator: what the program prints at its start, and how it shows a mistake.
 
-use roomcast::BoundAddress;
 use roomcast::config::units::show_memory;
+use roomcast::{BoundAddress, BoundListener};
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
 /// Prints where the server listens, its bounds if they are given, its memory ceiling and the most that one peer takes of it
-/// in bytes, how to join, and how to stop it. People join at a telnet listener, if there is one.
-pub(super) fn greet(addresses: &[BoundAddress], bounds: Option<&str>, (ceiling, of_one_peer): (u64, u64)) {
+/// in bytes, how to join, and how to stop it. People join at a telnet listener, if there is one, and not at a listener that
+/// only its proxy may connect to.
+pub(super) fn greet(listeners: &[BoundListener], bounds: Option<&str>, (ceiling, of_one_peer): (u64, u64)) {
     let version = env!("CARGO_PKG_VERSION");
-    let listening = addresses.iter().map(|address| format!("roomcast {version} listening on {address}"));
-    let way = address_for_people(addresses).map(way_to_connect);
+    let listening = listeners.iter().map(|listener| format!("roomcast {version} listening on {listener}"));
+    let way = address_for_people(listeners).map(way_to_connect);
     let join = way.map(|way| format!("join with: {way}, then type: JOIN <ROOMNAME> <USERNAME>"));
     let peer =
         if of_one_peer < ceiling { format!(", at most {} a peer", show_memory(of_one_peer)) } else { String::new() };
@@ -22,10 +23,11 @@ pub(super) fn greet(addresses: &[BoundAddress], bounds: Option<&str>, (ceiling, 
     let _ = io::stdout().write_all((lines.join("\n") + "\n").as_bytes());
 }
 
-/// Returns the first telnet listener's address, or else the first address.
-fn address_for_people(addresses: &[BoundAddress]) -> Option<&BoundAddress> {
-    let telnet = addresses.iter().find(|address| matches!(address, BoundAddress::Telnet(_)));
-    telnet.or(addresses.first())
+/// Returns the first telnet listener's address, or else the first address, of those without a proxy.
+fn address_for_people(listeners: &[BoundListener]) -> Option<&BoundAddress> {
+    let mut addresses = listeners.iter().filter(|listener| listener.proxy.is_none()).map(|listener| &listener.address);
+    let telnet = addresses.clone().find(|address| matches!(address, BoundAddress::Telnet(_)));
+    telnet.or(addresses.next())
 }
 
 /// Returns a command that connects to `address` from this machine.
@@ -93,15 +95,29 @@ pub(super) fn complain(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use roomcast::config::ProxyVersions;
+
+    fn listener(address: BoundAddress, proxy: Option<ProxyVersions>) -> BoundListener {
+        BoundListener { address, proxy }
+    }
 
     #[test]
     fn people_are_sent_to_the_telnet_listener() {
-        let tcp = BoundAddress::Tcp("127.0.0.1:4000".parse().unwrap());
-        let telnet = BoundAddress::Telnet("127.0.0.1:23".parse().unwrap());
-        let unix = BoundAddress::Unix("/run/rc".into());
-        assert_eq!(address_for_people(&[unix.clone(), tcp.clone(), telnet.clone()]), Some(&telnet));
-        assert_eq!(address_for_people(&[unix.clone(), tcp]), Some(&unix));
+        let tcp = listener(BoundAddress::Tcp("127.0.0.1:4000".parse().unwrap()), None);
+        let telnet = listener(BoundAddress::Telnet("127.0.0.1:23".parse().unwrap()), None);
+        let unix = listener(BoundAddress::Unix("/run/rc".into()), None);
+        assert_eq!(address_for_people(&[unix.clone(), tcp.clone(), telnet.clone()]), Some(&telnet.address));
+        assert_eq!(address_for_people(&[unix.clone(), tcp]), Some(&unix.address));
         assert_eq!(address_for_people(&[]), None);
+    }
+
+    #[test]
+    fn people_are_not_sent_to_the_listener_of_a_proxy() {
+        let proxied = listener(BoundAddress::Telnet("127.0.0.1:23".parse().unwrap()), Some(ProxyVersions::Both));
+        let tcp = listener(BoundAddress::Tcp("127.0.0.1:4000".parse().unwrap()), None);
+        assert_eq!(address_for_people(&[proxied.clone(), tcp.clone()]), Some(&tcp.address));
+        assert_eq!(proxied.to_string(), "telnet://127.0.0.1:23?proxy=v1v2");
+        assert_eq!(address_for_people(&[proxied]), None);
     }
 
     #[test]

@@ -5,18 +5,26 @@
 
 mod bounds;
 mod listen;
+mod listen_url;
 mod live;
 mod motd;
 mod peer_networks;
 mod settings;
+mod trusted_proxies;
 pub mod units;
 
 pub use listen::{ListenAddress, ListenAddressError};
+pub(crate) use listen_url::write_parameters;
+pub use listen_url::{ListenUrl, ProxyVersions};
 pub use live::Live;
 pub use motd::{Motd, MotdError};
 pub use peer_networks::{NetworkItem, NoneIsNotAlone, PeerNetworks};
 pub use settings::{DEFAULT_PORT, LiveSettings, NetworkSettings, RoomSettings, Settings, SettingsError, SlowReader};
+pub use trusted_proxies::TrustedProxies;
 
 /// Open files kept back from connections: listeners, the runtime's own, standard streams, and connections
 /// that wait for a place or are told why they get none before they are closed.
 pub const RESERVED_FILES: usize = 64;
+
+/// Open files kept back for connections whose PROXY header has not come, where a listener takes one.
+pub const RESERVED_PROXY_FILES: usize = 64;

@@ -12,8 +12,8 @@ mod pair;
 mod telnet;
 
 use super::*;
-use crate::config::{NetworkItem, PeerNetworks};
 use crate::config::{ListenAddress, Settings};
+use crate::config::{NetworkItem, PeerNetworks};
 use crate::net::BoundAddress;
 use crate::server::{Server, ServerStats};
 use std::io::{self, BufRead, BufReader, Write};
@@ -128,7 +128,8 @@ fn serve_with(mut settings: Settings, talk: impl FnOnce(SocketAddr, ServerStats)
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tracing::subscriber::with_default(log.subscriber(), || {
         runtime.block_on(async {
-            settings.network.listen = vec![ListenAddress::Tcp { ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 0 }];
+            settings.network.listen =
+                vec![ListenAddress::Tcp { ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 0 }.into()];
             let server = Server::bind(&settings, 10).unwrap();
             let BoundAddress::Tcp(address) = server.addresses()[0].clone() else { panic!("no TCP address") };
             let (stop, stopped) = oneshot::channel();

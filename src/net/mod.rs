@@ -6,12 +6,15 @@
 mod address;
 mod linger;
 mod listener;
+mod proxy_header;
 mod socket;
+mod socket_file;
 mod socket_options;
 
-pub use address::BoundAddress;
 pub(crate) use address::PeerAddress;
+pub use address::{BoundAddress, BoundListener};
 pub(crate) use linger::{linger_close, linger_close_stream};
 pub use listener::ListenError;
 pub(crate) use listener::{ACCEPT_QUEUE, Listener, ListenerProtocol};
+pub(crate) use proxy_header::{ProxyHeaderError, read_proxy_header};
 pub(crate) use socket::Socket;

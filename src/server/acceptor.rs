@@ -1,8 +1,10 @@
 //! The acceptor: one task a listener, which no error ends and none makes spin.
 
+use crate::config::ProxyVersions;
 use crate::connection::{Connection, ServerContext};
 use crate::net::{ACCEPT_QUEUE, Listener, ListenerProtocol, PeerAddress, Socket};
 use crate::server::admission::{Admission, Admitted, Entrant, WaitingEntrant};
+use crate::server::proxied::ProxyGate;
 use crate::server::refusal::{RefusalReason, refuse};
 use std::io;
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// The pause after a failed accept; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -37,6 +39,10 @@ pub(super) struct Starter {
     pub(super) tasks: TaskTracker,
     /// The protocol in which the listener's connections begin.
     pub(super) protocol: ListenerProtocol,
+    /// The versions of the PROXY header with which the listener's connections begin; `None` without a proxy.
+    pub(super) proxy: Option<ProxyVersions>,
+    /// Which proxies are trusted.
+    pub(super) proxies: Arc<ProxyGate>,
 }
 
 impl Acceptor {
@@ -91,8 +97,16 @@ async fn refuse_queued(listener: &Listener, starter: &Starter) {
 }
 
 impl Starter {
-    /// Serves or refuses an accepted connection, or makes it wait for a place.
+    /// Starts an accepted connection, after the PROXY header on a listener that takes one.
     async fn start(&self, stream: TcpStream, address: PeerAddress) {
+        match self.proxy {
+            Some(versions) => self.start_proxied(stream, address, versions),
+            None => self.admit(stream, address).await,
+        }
+    }
+
+    /// Serves or refuses a connection from `address`, or makes it wait for a place.
+    pub(super) async fn admit(&self, stream: TcpStream, address: PeerAddress) {
         match self.admission.admit(address.ip(), Instant::now()).await {
             Admitted::Serve(entrant) => self.serve(stream, address, entrant),
             Admitted::Wait(waiting) => {
@@ -103,7 +117,11 @@ impl Starter {
     }
 
     fn serve(&self, stream: TcpStream, address: PeerAddress, Entrant { id, permit, ticket }: Entrant) {
-        info!(%address, "opened");
+        if address.is_proxy() {
+            debug!(%address, "opened by a proxy");
+        } else {
+            info!(%address, "opened");
+        }
         let socket = Socket::new(stream, permit);
         let connection = Connection::new(Arc::clone(&self.context), socket, (address, self.protocol), id, ticket);
         self.tasks.spawn(connection.serve());
@@ -117,7 +135,7 @@ impl Starter {
     }
 
     /// Tells the peer why it is not served, and closes the connection.
-    fn refuse(&self, stream: TcpStream, address: PeerAddress, reason: RefusalReason) {
+    pub(super) fn refuse(&self, stream: TcpStream, address: PeerAddress, reason: RefusalReason) {
         info!(%address, %reason, "refused");
         let permit = self.admission.refusal_permit();
         if let Some(closing) = refuse(stream, reason, permit, self.protocol, self.context.abort.clone()) {

@@ -9,7 +9,7 @@ use crate::limits::login_queue::{LoginQueue, LoginTicket};
 use crate::limits::memory::{MemoryBudget, MemoryPressure};
 use crate::limits::permits::{Permit, Permits};
 use crate::limits::rate::RateLimit;
-use crate::limits::server_limits::ServerLimits;
+use crate::limits::server_limits::{Place, ServerLimits};
 use crate::peer::PeerId;
 use std::fmt;
 use std::net::IpAddr;
@@ -173,6 +173,11 @@ impl Admission {
     pub(super) fn refusal_permit(&self) -> Option<RefusalPermit> {
         let (permit, budget) = (self.refusals.try_acquire()?, Arc::clone(&self.refusal_budget));
         Some(RefusalPermit { permit, budget })
+    }
+
+    /// Takes a place for a connection whose address is not known yet; `None` when none is free.
+    pub(super) fn hold_place(&self) -> Option<Place> {
+        self.server.try_hold_place()
     }
 
     fn entrant(&self, records: &mut Records, permit: ConnectionPermit) -> Entrant {

@@ -5,18 +5,20 @@
 mod acceptor;
 mod admission;
 mod memory_ceiling;
+mod proxied;
 mod refusal;
 
-use crate::config::{Live, Settings};
+use crate::config::{Live, Settings, TrustedProxies};
 use crate::connection::{ServerContext, UnflushedInputs};
 use crate::limits::memory::MemoryBudget;
 use crate::limits::slice_budget::SliceBudget;
 use crate::metrics::counters::MetricsDelta;
-use crate::net::{BoundAddress, ListenError, Listener};
+use crate::net::{BoundAddress, BoundListener, ListenError, Listener};
 use crate::room::registry::Registry;
 use acceptor::{Acceptor, Starter};
 use admission::Admission;
 use memory_ceiling::memory_ceiling;
+use proxied::ProxyGate;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +37,7 @@ pub struct Server {
     listeners: Vec<Listener>,
     context: Arc<ServerContext>,
     admission: Arc<Admission>,
+    proxies: Arc<ProxyGate>,
     /// Every task of the server: listeners, connections, passes.
     tasks: TaskTracker,
 }
@@ -67,13 +70,26 @@ impl Server {
             slices: SliceBudget::new(Handle::current().metrics().num_workers(), Instant::now().into_std()),
             unflushed_inputs: UnflushedInputs::default(),
         });
-        Ok(Self { listeners, context, admission, tasks })
+        let proxies = Arc::new(ProxyGate::new(TrustedProxies::new(settings.network.trust.clone())));
+        Ok(Self { listeners, context, admission, proxies, tasks })
     }
 
     /// Returns where the server listens, in the order of the settings.
     #[must_use]
     pub fn addresses(&self) -> Vec<BoundAddress> {
         self.listeners.iter().map(|listener| listener.address().clone()).collect()
+    }
+
+    /// Returns where the server listens and what stands before each listener, in the order of the settings.
+    #[must_use]
+    pub fn listeners(&self) -> Vec<BoundListener> {
+        self.listeners.iter().map(Listener::bound).collect()
+    }
+
+    /// Returns the trusted proxies, which may be replaced while the server runs.
+    #[must_use]
+    pub fn trusted_proxies(&self) -> Arc<TrustedProxies> {
+        Arc::clone(&self.proxies.trusted)
     }
 
     /// Returns figures that stay readable while the server runs.
@@ -86,10 +102,16 @@ impl Server {
     /// told, and peers have the drain time to take their output. No task of the server is left when this returns, but for
     /// passes that take more than a second beyond that time.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { listeners, context, admission, tasks } = self;
+        let Self { listeners, context, admission, proxies, tasks } = self;
         for listener in listeners {
-            let (context, admission) = (Arc::clone(&context), Arc::clone(&admission));
-            let starter = Starter { context, admission, tasks: tasks.clone(), protocol: listener.protocol() };
+            let starter = Starter {
+                context: Arc::clone(&context),
+                admission: Arc::clone(&admission),
+                tasks: tasks.clone(),
+                protocol: listener.protocol(),
+                proxy: listener.proxy(),
+                proxies: Arc::clone(&proxies),
+            };
             let accepting = tasks.spawn(Acceptor { listener, starter }.run());
             tasks.spawn(async move {
                 if let Err(error) = accepting.await {
@@ -126,7 +148,8 @@ impl ServerStats {
         self.context.registry.len()
     }
 
-    /// Returns how many connections there are, those that are being closed among them.
+    /// Returns how many connections there are, those that are being closed among them. Of connections whose PROXY header
+    /// has not come it counts those beyond the first 64.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.admission.connections()

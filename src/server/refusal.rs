@@ -2,7 +2,7 @@
 
 use crate::limits::address_budget::AddressBudget;
 use crate::limits::permits::Permit;
-use crate::net::{ListenerProtocol, linger_close_stream};
+use crate::net::{ListenerProtocol, ProxyHeaderError, linger_close_stream};
 use crate::text::messages;
 use socket2::SockRef;
 use std::io::Read;
@@ -31,6 +31,9 @@ pub(super) enum RefusalReason {
     /// The address opens connections too fast; holds how many a second it may open.
     #[error("your address opens connections faster than {0} a second: wait a few seconds and connect again")]
     TooFast(u32),
+    /// The connection began with no PROXY header of a trusted proxy.
+    #[error("{0}")]
+    ProxyHeader(ProxyHeaderError),
     /// The server is shutting down.
     #[error("the server is shutting down: come back later")]
     Shutdown,
@@ -78,6 +81,7 @@ pub(super) fn refuse(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ProxyVersions;
 
     #[test]
     fn each_refusal_is_one_line_that_names_the_bound() {
@@ -87,6 +91,12 @@ mod tests {
             (RefusalReason::Memory, "server is full: its memory"),
             (RefusalReason::TooManyOfAddress(50), "as it may have (50): close one"),
             (RefusalReason::TooFast(20), "faster than 20 a second: wait"),
+            (RefusalReason::ProxyHeader(ProxyHeaderError::Untrusted), "from its proxy alone: connect to the proxy"),
+            (RefusalReason::ProxyHeader(ProxyHeaderError::Missing), "did not begin with a PROXY header: connect"),
+            (RefusalReason::ProxyHeader(ProxyHeaderError::Version(ProxyVersions::V2)), "not take: send v2"),
+            (RefusalReason::ProxyHeader(ProxyHeaderError::TooLong), "too long: send at most 107 bytes"),
+            (RefusalReason::ProxyHeader(ProxyHeaderError::Invalid), "broken: send one"),
+            (RefusalReason::ProxyHeader(ProxyHeaderError::Timeout), "within 5 s: send it first"),
             (RefusalReason::Shutdown, "shutting down"),
         ] {
             let line = reason.to_string();

@@ -7,11 +7,13 @@ pub mod pty;
 pub mod screen;
 pub mod telnet;
 
-use roomcast::config::ListenAddress;
+use roomcast::config::{ListenAddress, ListenUrl, TrustedProxies};
 use roomcast::{BoundAddress, Server, ServerStats, Settings};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -24,7 +26,8 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 pub const WELCOME: &str = "Welcome! Use the command:\nJOIN <ROOMNAME> <USERNAME>\n";
 
 /// A listener on a free port of the loopback interface.
-pub const LOOPBACK: ListenAddress = ListenAddress::Tcp { ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 0 };
+pub const LOOPBACK: ListenUrl =
+    ListenUrl { address: ListenAddress::Tcp { ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 0 }, proxy: None };
 
 /// A server inside this process. Dropping it stops it and waits for its end.
 pub struct TestServer {
@@ -33,6 +36,7 @@ pub struct TestServer {
     /// The address of the `telnet://` listener of [`TestServer::start_telnet`].
     pub telnet_address: Option<SocketAddr>,
     pub stats: ServerStats,
+    pub trusted_proxies: Arc<TrustedProxies>,
     runtime: Runtime,
     stop: Option<oneshot::Sender<()>>,
     done: Option<JoinHandle<()>>,
@@ -53,10 +57,11 @@ impl TestServer {
     /// Starts a server that also listens on `telnet://`, on another free port.
     pub fn start_telnet() -> Self {
         let telnet = ListenAddress::Telnet { ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 0 };
-        Self::start_listening(&test_settings(|settings| settings.network.listen = vec![LOOPBACK, telnet]))
+        Self::start_listening(&test_settings(|settings| settings.network.listen = vec![LOOPBACK, telnet.into()]))
     }
 
-    fn start_listening(settings: &Settings) -> Self {
+    /// Starts a server with these settings and their listeners.
+    pub fn start_listening(settings: &Settings) -> Self {
         let connections = settings.network.max_connections.map_or(10_000, usize::from);
         let workers = settings.network.workers.map_or(2, usize::from);
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -64,11 +69,12 @@ impl TestServer {
         let server = runtime.block_on(async { Server::bind(settings, connections) }).unwrap();
         let mut addresses = server.addresses().into_iter().map(|address| socket_address(&address));
         let (address, telnet_address, stats) = (addresses.next().unwrap(), addresses.next(), server.stats());
+        let trusted_proxies = server.trusted_proxies();
         let (stop, stopped) = oneshot::channel();
         let done = runtime.spawn(server.run(async move {
             let _ = stopped.await;
         }));
-        Self { address, telnet_address, stats, runtime, stop: Some(stop), done: Some(done) }
+        Self { address, telnet_address, stats, trusted_proxies, runtime, stop: Some(stop), done: Some(done) }
     }
 
     /// Connects a client and reads the welcome.
@@ -147,7 +153,12 @@ impl ServerProcess {
 
     /// Runs a command that becomes the program, and reads its startup lines.
     pub fn start_command(command: &mut Command) -> Self {
-        let mut process = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+        Self::start_with_stdin(command.stdin(Stdio::null()))
+    }
+
+    /// Runs a command as [`ServerProcess::start_command`] does, with its own standard input.
+    pub fn start_with_stdin(command: &mut Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
         let mut startup_lines = Vec::new();
         while startup_lines.last().is_none_or(|line: &String| !line.starts_with("Ctrl-C stops it")) {
@@ -157,6 +168,7 @@ impl ServerProcess {
         }
         let address = startup_lines.iter().find_map(|line| {
             let (_, url) = line.split_once(" listening on ")?;
+            let url = url.split('?').next()?;
             url.strip_prefix("tcp://").or_else(|| url.strip_prefix("telnet://"))
         });
         let address = address.unwrap().parse().unwrap();
@@ -228,7 +240,7 @@ impl Drop for ServerProcess {
 }
 
 /// Returns the port of a process's listening IPv4 socket, if it has one.
-fn listening_port(pid: u32) -> Option<u16> {
+pub fn listening_port(pid: u32) -> Option<u16> {
     let files = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
     let links: Vec<_> = files.filter_map(|file| std::fs::read_link(file.path()).ok()).collect();
     std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).ok()?.lines().find_map(|line| {
@@ -417,4 +429,25 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(start.elapsed() < DEADLINE, "not within the deadline: {what}");
         std::thread::yield_now();
     }
+}
+
+/// Returns the path of a program; `None` after a message if it is missing, which is a failure where all programs are
+/// required.
+///
+/// The program is looked for and not run, since some of them wait for input whatever their arguments are. Debian keeps
+/// tintin++ in `/usr/games` and servers in `/usr/sbin`, which a search path need not have.
+pub fn find_or_skip(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/games", "/usr/sbin"].map(PathBuf::from));
+    let found = folders.map(|folder| folder.join(program)).find(|path| path.is_file());
+    if found.is_none() {
+        skip(&format!("`{program}` is missing (.ci/setup installs it)"));
+    }
+    found
+}
+
+/// Says what a test passes over; fails where all programs are required.
+pub fn skip(what: &str) {
+    assert_ne!(std::env::var("ROOMCAST_REQUIRE_ALL").as_deref(), Ok("1"), "{what}");
+    eprintln!("SKIPPED: {what}");
 }

@@ -69,7 +69,8 @@ pub(super) fn connection_of(
     let (_server, mut slots) = slots_within(1, 1, Arc::clone(memory));
     let permit = ConnectionPermit::try_acquire(slots.pop().unwrap()).unwrap();
     let (socket, ticket) = (Socket::new(stream, permit), queue.push(&context.shutdown));
-    let connection = Connection::new(Arc::clone(context), socket, (PeerAddress::Unix, protocol), PeerId(1), ticket);
+    let connection =
+        Connection::new(Arc::clone(context), socket, (PeerAddress::Unix(None), protocol), PeerId(1), ticket);
     (connection, queue)
 }
 
