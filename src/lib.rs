@@ -258,5 +258,5 @@ pub mod text;
 
 pub use config::{RESERVED_FILES, Settings, SlowReader};
 pub use metrics::counters::MetricsDelta;
-pub use net::{BoundAddress, BoundListener, ListenError};
+pub use net::{ActivatedSockets, ActivatedSocketsError, BoundAddress, BoundListener, ListenError};
 pub use server::{Server, ServerStats};

@@ -66,8 +66,8 @@ struct NetworkArgs {
     bind: Vec<IpAddr>,
 
     /// A listener, repeatable, in place of the port and --bind: tcp://ADDR:PORT, or tcp://:PORT for every interface;
-    /// telnet://ADDR:PORT for people with telnet or PuTTY: the input line is on at once; unix:PATH. With ?proxy=v1v2 (or
-    /// v1, v2) each connection has to begin with a PROXY header
+    /// telnet://ADDR:PORT for people with telnet or PuTTY: the input line is on at once; unix:PATH; fd:NAME for sockets
+    /// that systemd passes. With ?proxy=v1v2 (or v1, v2) each connection has to begin with a PROXY header
     #[arg(long, value_name = "URL", env = "ROOMCAST_LISTEN", value_delimiter = ',')]
     listen: Vec<ListenUrl>,
 

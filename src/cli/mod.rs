@@ -11,9 +11,10 @@ mod proxy_args;
 mod report;
 mod values;
 
+use args::ArgsError;
 use roomcast::config::NetworkSettings;
 use roomcast::limits::memory::memory_of_one_peer;
-use roomcast::{Server, Settings};
+use roomcast::{ActivatedSockets, Server, Settings};
 use std::process::ExitCode;
 
 /// The polls of tasks after which a busy worker asks the system for events. The runtime's own interval is 61 polls, by
@@ -22,13 +23,25 @@ const EVENT_INTERVAL: u32 = 8;
 
 /// Runs the program; returns its exit code: 0 after a graceful end, 2 for wrong arguments, 1 for any other failure.
 pub(crate) fn main() -> ExitCode {
+    // Before the first thread starts: this changes the process's variables.
+    let activated = match ActivatedSockets::from_env() {
+        Ok(activated) => activated,
+        Err(error) => {
+            report::complain(&error.to_string());
+            return ExitCode::FAILURE;
+        }
+    };
     let (settings, verbosity) = match args::parse() {
         Ok(parsed) => parsed,
         Err(error) => return report::usage_error(&error),
     };
+    let settings = match settings.with_activated_sockets(&activated.names()) {
+        Ok(settings) => settings,
+        Err(error) => return report::usage_error(&ArgsError::Settings(error.into())),
+    };
     // Kept until the end: its drop writes what is left of the log.
     let _log = logging::start(verbosity);
-    match run(&settings, verbosity) {
+    match run(&settings, activated, verbosity) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report::complain(&format!("{error:#}"));
@@ -37,7 +50,7 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn run(settings: &Settings, verbosity: u8) -> anyhow::Result<()> {
+fn run(settings: &Settings, activated: ActivatedSockets, verbosity: u8) -> anyhow::Result<()> {
     let connections = max_connections(&settings.network);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(workers) = settings.network.workers {
@@ -47,7 +60,7 @@ fn run(settings: &Settings, verbosity: u8) -> anyhow::Result<()> {
     let bounds = (verbosity > 0).then(|| settings.bounds(connections));
     runtime.block_on(async {
         let signals = os_signals::listen()?;
-        let server = Server::bind(settings, connections)?;
+        let server = Server::bind_with(settings, connections, activated)?;
         let memory =
             (server.stats().memory().ceiling(), memory_of_one_peer(settings.live.backlog, settings.live.max_line));
         report::greet(&server.listeners(), bounds.as_deref(), memory);

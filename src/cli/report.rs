@@ -12,7 +12,7 @@ use std::process::ExitCode;
 pub(super) fn greet(listeners: &[BoundListener], bounds: Option<&str>, (ceiling, of_one_peer): (u64, u64)) {
     let version = env!("CARGO_PKG_VERSION");
     let listening = listeners.iter().map(|listener| format!("roomcast {version} listening on {listener}"));
-    let way = address_for_people(listeners).map(way_to_connect);
+    let way = address_for_people(listeners).and_then(way_to_connect);
     let join = way.map(|way| format!("join with: {way}, then type: JOIN <ROOMNAME> <USERNAME>"));
     let peer =
         if of_one_peer < ceiling { format!(", at most {} a peer", show_memory(of_one_peer)) } else { String::new() };
@@ -30,9 +30,9 @@ fn address_for_people(listeners: &[BoundListener]) -> Option<&BoundAddress> {
     telnet.or(addresses.next())
 }
 
-/// Returns a command that connects to `address` from this machine.
-fn way_to_connect(address: &BoundAddress) -> String {
-    match address {
+/// Returns a command that connects to `address` from this machine; `None` for a socket without a path.
+fn way_to_connect(address: &BoundAddress) -> Option<String> {
+    Some(match address {
         BoundAddress::Tcp(address) | BoundAddress::Telnet(address) => {
             let reachable = SocketAddr::new(reachable_ip(address.ip()), address.port());
             let host = if reachable.ip().is_loopback() && address.ip().is_unspecified() {
@@ -43,7 +43,8 @@ fn way_to_connect(address: &BoundAddress) -> String {
             format!("telnet {host} {}", reachable.port())
         }
         BoundAddress::Unix(path) => format!("nc -U {}", path.display()),
-    }
+        BoundAddress::Activated(_) => return None,
+    })
 }
 
 /// Returns an address of this machine at which a listener on `ip` can be reached.
@@ -122,13 +123,14 @@ mod tests {
 
     #[test]
     fn the_way_to_connect_is_an_address_that_is_listened_on() {
-        let tcp = |address: &str| way_to_connect(&BoundAddress::Tcp(address.parse().unwrap()));
+        let tcp = |address: &str| way_to_connect(&BoundAddress::Tcp(address.parse().unwrap())).unwrap();
         assert_eq!(tcp("0.0.0.0:4000"), "telnet localhost 4000");
         assert_eq!(tcp("[::]:4000"), "telnet localhost 4000");
         assert_eq!(tcp("127.0.0.2:4000"), "telnet 127.0.0.2 4000");
         assert_eq!(tcp("[::1]:4000"), "telnet ::1 4000");
         let telnet = BoundAddress::Telnet("[::]:2323".parse().unwrap());
-        assert_eq!(way_to_connect(&telnet), "telnet localhost 2323");
-        assert_eq!(way_to_connect(&BoundAddress::Unix("/run/rc".into())), "nc -U /run/rc");
+        assert_eq!(way_to_connect(&telnet).unwrap(), "telnet localhost 2323");
+        assert_eq!(way_to_connect(&BoundAddress::Unix("/run/rc".into())).unwrap(), "nc -U /run/rc");
+        assert_eq!(way_to_connect(&BoundAddress::Activated("unix".to_owned())), None);
     }
 }

@@ -27,6 +27,8 @@ pub enum ListenAddress {
     },
     /// `unix:PATH`, the line protocol over a Unix stream socket.
     Unix(PathBuf),
+    /// `fd:NAME`, all sockets of this name that the service manager passes.
+    Activated(String),
 }
 
 /// Why a text is no listen address. Shown, it says what is wrong and what to write.
@@ -52,6 +54,9 @@ pub enum ListenAddressError {
     /// No path follows `unix:`.
     #[error("the socket's path is missing; write unix:PATH")]
     Path,
+    /// No name follows `fd:`.
+    #[error("the socket's name is missing; write fd:NAME, with the FileDescriptorName= of its systemd unit")]
+    SocketName,
     /// What follows a `?` is no parameter; holds it.
     #[error("no listener parameter is {0:?}; write ?proxy=v1v2, ?proxy=v1 or ?proxy=v2")]
     Parameter(String),
@@ -63,6 +68,13 @@ impl FromStr for ListenAddress {
     fn from_str(url: &str) -> Result<Self, Self::Err> {
         if let Some(path) = url.strip_prefix("unix:") {
             return if path.is_empty() { Err(ListenAddressError::Path) } else { Ok(Self::Unix(path.into())) };
+        }
+        if let Some(name) = url.strip_prefix("fd:") {
+            return if name.is_empty() {
+                Err(ListenAddressError::SocketName)
+            } else {
+                Ok(Self::Activated(name.into()))
+            };
         }
         let (scheme, rest) = url.split_once("://").ok_or(ListenAddressError::Scheme)?;
         if UNAVAILABLE.contains(&scheme) {
@@ -76,6 +88,13 @@ impl FromStr for ListenAddress {
         let (ip, port) = parse_address(rest)
             .ok_or_else(|| ListenAddressError::Address { scheme: scheme.to_owned(), address: rest.to_owned() })?;
         Ok(listen_on(ip, port))
+    }
+}
+
+impl ListenAddress {
+    /// Returns the name of the activated sockets that the listener takes.
+    pub(crate) fn activated_name(&self) -> Option<&str> {
+        if let Self::Activated(name) = self { Some(name) } else { None }
     }
 }
 
@@ -96,6 +115,7 @@ impl fmt::Display for ListenAddress {
             Self::Telnet { ip: None, port } => write!(f, "telnet://:{port}"),
             Self::Telnet { ip: Some(ip), port } => write!(f, "telnet://{}", SocketAddr::new(*ip, *port)),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Activated(name) => write!(f, "fd:{name}"),
         }
     }
 }
@@ -119,6 +139,7 @@ mod tests {
             "telnet://:2323",
             "unix:/run/roomcast.sock",
             "unix:chat",
+            "fd:roomcast.socket",
         ] {
             assert_eq!(url.parse::<ListenAddress>().unwrap().to_string(), url);
         }
@@ -147,6 +168,7 @@ mod tests {
             ("telnet://", "\"\" is no IP address and port; write telnet://127.0.0.1:1234"),
             ("telnet://localhost:23", "\"localhost:23\" is no IP address"),
             ("telnet:127.0.0.1:23", "no listener's URL; write tcp://ADDR:PORT, telnet://ADDR:PORT or unix:PATH"),
+            ("fd:", "the socket's name is missing; write fd:NAME"),
         ] {
             assert!(error(url).starts_with(start), "{url}: {}", error(url));
         }

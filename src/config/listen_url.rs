@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn parameter_names_the_versions_on_each_kind_of_listener() {
-        for address in ["tcp://127.0.0.1:4000", "tcp://:1234", "telnet://[::1]:23", "unix:/run/roomcast"] {
+        for address in ["tcp://127.0.0.1:4000", "tcp://:1234", "telnet://[::1]:23", "unix:/run/roomcast", "fd:tcp"] {
             let plain: ListenUrl = address.parse().unwrap();
             assert_eq!((plain.to_string(), plain.proxy), (address.to_owned(), None));
             for (name, v1, v2) in [("v1", true, false), ("v2", false, true), ("v1v2", true, true)] {

@@ -3,6 +3,7 @@
 //! Settings, their defaults, their units and the check for contradictions live here. Nothing here parses a
 //! command line or knows a socket: `cli` turns arguments into [`Settings`], other layers read them.
 
+mod activation;
 mod bounds;
 mod listen;
 mod listen_url;
@@ -13,6 +14,7 @@ mod settings;
 mod trusted_proxies;
 pub mod units;
 
+pub use activation::{ActivatedProtocol, ActivationError};
 pub use listen::{ListenAddress, ListenAddressError};
 pub(crate) use listen_url::write_parameters;
 pub use listen_url::{ListenUrl, ProxyVersions};

@@ -1,7 +1,7 @@
 //! The settings in groups, the one table of their defaults, and the check for contradictions.
 
 use crate::config::units::{show_duration, show_memory, show_size};
-use crate::config::{ListenAddress, ListenUrl, Motd, PeerNetworks};
+use crate::config::{ActivationError, ListenAddress, ListenUrl, Motd, PeerNetworks};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
@@ -168,6 +168,9 @@ pub enum SettingsError {
     /// Trusted proxies, and no listener that takes a PROXY header.
     #[error("--trust goes with a listener that takes a PROXY header: add --listen tcp://ADDR:PORT?proxy=v1v2")]
     Trust,
+    /// Sockets of the service manager do not fit the listeners.
+    #[error(transparent)]
+    Activation(#[from] ActivationError),
     /// A JOIN line does not fit.
     #[error("--max-line {0} is too small for a JOIN line: at least {MIN_MAX_LINE} is wanted")]
     MaxLine(usize),

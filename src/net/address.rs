@@ -15,6 +15,8 @@ pub enum BoundAddress {
     Telnet(SocketAddr),
     /// The path of a Unix socket.
     Unix(PathBuf),
+    /// The name of an activated Unix socket that has no path.
+    Activated(String),
 }
 
 /// A listener of a running server. Shown as the URL that `--listen` takes.
@@ -54,6 +56,7 @@ impl fmt::Display for BoundAddress {
             Self::Tcp(address) => write!(f, "tcp://{address}"),
             Self::Telnet(address) => write!(f, "telnet://{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Activated(name) => write!(f, "fd:{name}"),
         }
     }
 }

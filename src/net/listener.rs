@@ -1,10 +1,11 @@
 //! Listeners: TCP or Unix sockets that accept connections.
 
 use crate::config::{ListenAddress, NetworkSettings, ProxyVersions};
+use crate::net::activation::{ActivatedListener, ActivatedSocket};
 use crate::net::socket::from_unix;
 use crate::net::socket_file::{SocketFile, remove_stale_socket};
 use crate::net::socket_options::{set_buffer_sizes, set_tcp_options};
-use crate::net::{BoundAddress, BoundListener, PeerAddress};
+use crate::net::{ActivatedSockets, BoundAddress, BoundListener, PeerAddress};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use std::fs::{self, Permissions};
 use std::io;
@@ -56,16 +57,35 @@ pub struct ListenError {
 }
 
 impl Listener {
-    /// Listens on all addresses of `settings`, one listener each. Needs a runtime.
+    /// Listens on all addresses of `settings`, one listener each, and with the activated sockets that they name. Needs a
+    /// runtime.
     ///
     /// # Errors
     /// [`ListenError`] for the first address that can't be listened on; the others are closed again.
-    pub(crate) fn bind_all(settings: &NetworkSettings) -> Result<Vec<Self>, ListenError> {
-        let listeners = settings.listen.iter().map(|url| {
-            let listener = Self::bind(&url.address, settings.socket_mode)?;
-            Ok(Self { proxy: url.proxy, ..listener })
-        });
-        listeners.collect()
+    pub(crate) fn bind_all(
+        settings: &NetworkSettings,
+        mut activated: ActivatedSockets,
+    ) -> Result<Vec<Self>, ListenError> {
+        let mut listeners = Vec::new();
+        for url in &settings.listen {
+            let with_proxy = |listener| Self { proxy: url.proxy, ..listener };
+            let sockets = url.address.activated_name().map(|name| activated.take(name)).unwrap_or_default();
+            if sockets.is_empty() {
+                listeners.push(with_proxy(Self::bind(&url.address, settings.socket_mode)?));
+            }
+            for socket in sockets {
+                listeners.push(with_proxy(Self::activate(socket)?));
+            }
+        }
+        Ok(listeners)
+    }
+
+    /// Serves an activated socket, which listens already. Its accept queue and its file are the service manager's.
+    fn activate(ActivatedSocket { listener, address, .. }: ActivatedSocket) -> Result<Self, ListenError> {
+        match watch(listener) {
+            Ok(io) => Ok(Self { _file: None, io, address, proxy: None }),
+            Err(error) => Err(ListenError { address, error }),
+        }
     }
 
     fn bind(address: &ListenAddress, socket_mode: Option<u32>) -> Result<Self, ListenError> {
@@ -74,6 +94,10 @@ impl Listener {
             ListenAddress::Telnet { ip, port } => listen_on_port(*ip, *port, BoundAddress::Telnet),
             ListenAddress::Unix(path) => listen_on_unix(path, socket_mode)
                 .map_err(|error| ListenError { address: BoundAddress::Unix(path.clone()), error }),
+            ListenAddress::Activated(name) => {
+                let error = io::Error::new(io::ErrorKind::NotFound, "no socket of this name was passed");
+                Err(ListenError { address: BoundAddress::Activated(name.clone()), error })
+            }
         }
     }
 
@@ -95,7 +119,7 @@ impl Listener {
     /// Returns the protocol in which the listener's connections begin.
     pub(crate) fn protocol(&self) -> ListenerProtocol {
         match self.address {
-            BoundAddress::Tcp(_) | BoundAddress::Unix(_) => ListenerProtocol::Raw,
+            BoundAddress::Tcp(_) | BoundAddress::Unix(_) | BoundAddress::Activated(_) => ListenerProtocol::Raw,
             BoundAddress::Telnet(_) => ListenerProtocol::Telnet,
         }
     }
@@ -140,6 +164,22 @@ fn accept_unix(stream: UnixStream) -> io::Result<(TcpStream, PeerAddress)> {
     set_buffer_sizes(&SockRef::from(&stream))?;
     let address = PeerAddress::from_unix(&stream);
     Ok((from_unix(stream)?, address))
+}
+
+/// Registers an activated socket with the runtime. Connections that it accepts from now on have the buffers of a
+/// listener that the server has opened.
+fn watch(listener: ActivatedListener) -> io::Result<Listening> {
+    match listener {
+        ActivatedListener::Tcp(listener) => {
+            set_buffer_sizes(&SockRef::from(&listener))?;
+            listener.set_nonblocking(true)?;
+            Ok(Listening::Tcp(TcpListener::from_std(listener)?))
+        }
+        ActivatedListener::Unix(listener) => {
+            listener.set_nonblocking(true)?;
+            Ok(Listening::Unix(UnixListener::from_std(listener)?))
+        }
+    }
 }
 
 fn hint(address: &BoundAddress, error: &io::Error) -> String {

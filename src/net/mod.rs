@@ -3,6 +3,7 @@
 //! System calls on sockets live here. Nothing here knows a line, a room or a member: the one thing shared with
 //! the layers below is [`ByteSink`](crate::peer::byte_sink::ByteSink), which a socket is.
 
+mod activation;
 mod address;
 mod linger;
 mod listener;
@@ -11,6 +12,7 @@ mod socket;
 mod socket_file;
 mod socket_options;
 
+pub use activation::{ActivatedSockets, ActivatedSocketsError};
 pub(crate) use address::PeerAddress;
 pub use address::{BoundAddress, BoundListener};
 pub(crate) use linger::{linger_close, linger_close_stream};

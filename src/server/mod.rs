@@ -13,7 +13,7 @@ use crate::connection::{ServerContext, UnflushedInputs};
 use crate::limits::memory::MemoryBudget;
 use crate::limits::slice_budget::SliceBudget;
 use crate::metrics::counters::MetricsDelta;
-use crate::net::{BoundAddress, BoundListener, ListenError, Listener};
+use crate::net::{ActivatedSockets, BoundAddress, BoundListener, ListenError, Listener};
 use crate::room::registry::Registry;
 use acceptor::{Acceptor, Starter};
 use admission::Admission;
@@ -55,7 +55,19 @@ impl Server {
     /// # Errors
     /// [`ListenError`] for the first address that can't be listened on.
     pub fn bind(settings: &Settings, max_connections: usize) -> Result<Self, ListenError> {
-        let listeners = Listener::bind_all(&settings.network)?;
+        Self::bind_with(settings, max_connections, ActivatedSockets::default())
+    }
+
+    /// Listens as [`Server::bind`] does, and with the sockets that the service manager has passed.
+    ///
+    /// # Errors
+    /// [`ListenError`], also for a listener whose socket was not passed.
+    pub fn bind_with(
+        settings: &Settings,
+        max_connections: usize,
+        activated: ActivatedSockets,
+    ) -> Result<Self, ListenError> {
+        let listeners = Listener::bind_all(&settings.network, activated)?;
         let tasks = TaskTracker::new();
         let memory = MemoryBudget::new(memory_ceiling(settings.network.memory));
         let shutdown = CancellationToken::new();
