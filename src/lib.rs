@@ -259,4 +259,4 @@ pub mod text;
 pub use config::{RESERVED_FILES, Settings, SlowReader};
 pub use metrics::counters::MetricsDelta;
 pub use net::{ActivatedSockets, ActivatedSocketsError, BoundAddress, BoundListener, ListenError};
-pub use server::{Server, ServerStats};
+pub use server::{Server, ServerProbe, ServerStats};

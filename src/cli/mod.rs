@@ -9,13 +9,17 @@ mod motd_file;
 mod os_signals;
 mod proxy_args;
 mod report;
+mod service_manager;
 mod values;
 
 use args::ArgsError;
 use roomcast::config::NetworkSettings;
 use roomcast::limits::memory::memory_of_one_peer;
 use roomcast::{ActivatedSockets, Server, Settings};
+use service_manager::ServiceManager;
 use std::process::ExitCode;
+use std::sync::Arc;
+use tracing::warn;
 
 /// The polls of tasks after which a busy worker asks the system for events. The runtime's own interval is 61 polls, by
 /// which busy connections would delay the input of all others.
@@ -64,9 +68,32 @@ fn run(settings: &Settings, activated: ActivatedSockets, verbosity: u8) -> anyho
         let memory =
             (server.stats().memory().ceiling(), memory_of_one_peer(settings.live.backlog, settings.live.max_line));
         report::greet(&server.listeners(), bounds.as_deref(), memory);
-        server.run(signals.first()).await;
+        let manager = start_reporting(&server);
+        server
+            .run(async {
+                signals.first().await;
+                if let Some(manager) = manager {
+                    manager.notify_stopping();
+                }
+            })
+            .await;
         anyhow::Ok(())
     })
+}
+
+/// Tells the service manager, if there is one, that the server listens, and starts the task that reports how it is.
+fn start_reporting(server: &Server) -> Option<Arc<ServiceManager>> {
+    let manager = ServiceManager::from_env().unwrap_or_else(|error| {
+        warn!(%error, "can't reach the service manager that NOTIFY_SOCKET names");
+        None
+    });
+    let manager = Arc::new(manager?);
+    let (stats, probe) = (server.stats(), server.probe());
+    manager.notify_ready(&stats);
+    let reporter = Arc::clone(&manager);
+    // It goes on during the shutdown, and ends with the runtime.
+    tokio::spawn(async move { reporter.report(stats, probe).await });
+    Some(manager)
 }
 
 /// Raises the limit of open files as far as it goes; returns how many connections there may be.

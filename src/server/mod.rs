@@ -5,8 +5,11 @@
 mod acceptor;
 mod admission;
 mod memory_ceiling;
+mod probe;
 mod proxied;
 mod refusal;
+
+pub use probe::ServerProbe;
 
 use crate::config::{Live, Settings, TrustedProxies};
 use crate::connection::{ServerContext, UnflushedInputs};
@@ -102,6 +105,13 @@ impl Server {
     #[must_use]
     pub fn trusted_proxies(&self) -> Arc<TrustedProxies> {
         Arc::clone(&self.proxies.trusted)
+    }
+
+    /// Returns a probe of the runtime and of the passes of rooms; `None` where no room opens, which is a bug. Needs the
+    /// server's runtime.
+    #[must_use]
+    pub fn probe(&self) -> Option<ServerProbe> {
+        ServerProbe::new()
     }
 
     /// Returns figures that stay readable while the server runs.
