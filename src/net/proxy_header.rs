@@ -143,15 +143,20 @@ fn is_closed(stream: &TcpStream) -> bool {
 /// Parses the first bytes of a connection; returns the client and the header's length, or `None` while the header is not
 /// complete.
 fn parse(received: &[u8], versions: ProxyVersions) -> Result<Option<(NamedClient, usize)>, ProxyHeaderError> {
-    let length = if received.is_empty() {
-        None
-    } else if begins_as(received, V1_START) {
-        if versions.allows_v1() { v1_length(received)? } else { return Err(ProxyHeaderError::Version(versions)) }
+    let (start, is_allowed) = if begins_as(received, V1_START) {
+        (V1_START, versions.allows_v1())
     } else if begins_as(received, V2_START) {
-        if versions.allows_v2() { v2_length(received)? } else { return Err(ProxyHeaderError::Version(versions)) }
+        (V2_START, versions.allows_v2())
     } else {
         return Err(ProxyHeaderError::Missing);
     };
+    if received.len() < start.len() {
+        return Ok(None);
+    }
+    if !is_allowed {
+        return Err(ProxyHeaderError::Version(versions));
+    }
+    let length = if start == V1_START { v1_length(received)? } else { v2_length(received)? };
     match length.and_then(|length| received.get(..length)) {
         Some(header) => Ok(Some((parse_complete(header)?, header.len()))),
         None => Ok(None),

@@ -2,6 +2,9 @@
 
 use super::*;
 use futures::FutureExt;
+use proptest::collection::vec;
+use proptest::prelude::{any, prop_assert_eq, proptest};
+use proptest::sample::{Index, select};
 use std::io::{Read, Write};
 use std::net::{self, Ipv4Addr};
 use std::pin::pin;
@@ -155,6 +158,28 @@ fn broken_header_is_refused_whatever_follows_it() {
         for rest in [&b""[..], b" 192.0.2.1 1 2\r\n", JOIN] {
             let received = [header, rest].concat();
             assert_eq!(parse(&received, ProxyVersions::Both), Err(ProxyHeaderError::Invalid), "{received:?}");
+        }
+    }
+}
+
+proptest! {
+    /// The decision on a connection depends on its first bytes alone: more bytes never change it, and no bytes panic.
+    #[test]
+    fn decision_on_any_bytes_is_final(
+        (header, _) in select(headers()),
+        changes in vec((any::<Index>(), any::<u8>()), 0..4),
+        rest in vec(any::<u8>(), 0..64),
+        versions in select(vec![ProxyVersions::V1, ProxyVersions::V2, ProxyVersions::Both]),
+    ) {
+        let mut received = [header, rest].concat();
+        for (at, byte) in changes {
+            let at = at.index(received.len());
+            received[at] = byte;
+        }
+        let decisions = (0..=received.len()).map(|cut| parse(&received[..cut], versions));
+        let decisions: Vec<_> = decisions.skip_while(|decision| *decision == Ok(None)).collect();
+        for decision in &decisions {
+            prop_assert_eq!(decision, &decisions[0]);
         }
     }
 }
