@@ -98,7 +98,7 @@ fn tcp_socket() -> (OwnedFd, SocketAddr) {
 #[test]
 fn activated_sockets_are_served_in_place_of_the_default_port() {
     let ((lines, lines_address), (telnet, telnet_address)) = (tcp_socket(), tcp_socket());
-    // It connects before the program starts.
+    // The client connects before the program starts.
     let mut early = Client::connect_raw(lines_address);
     early.send("JOIN room alice\n");
     let server = ServerProcess::start_with_stdin(&mut activated([lines, telnet], "tcp:telnet", &[]));

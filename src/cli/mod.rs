@@ -91,7 +91,7 @@ fn start_reporting(server: &Server) -> Option<Arc<ServiceManager>> {
     let (stats, probe) = (server.stats(), server.probe());
     manager.notify_ready(&stats);
     let reporter = Arc::clone(&manager);
-    // It goes on during the shutdown, and ends with the runtime.
+    // The task goes on during the shutdown, and ends with the runtime.
     tokio::spawn(async move { reporter.report(stats, probe).await });
     Some(manager)
 }

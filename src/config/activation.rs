@@ -2,7 +2,7 @@
 
 use crate::config::{ListenAddress, NetworkSettings, Settings};
 
-/// What the connections of an activated socket speak, by the name of the socket.
+/// The protocol of an activated socket, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ActivatedProtocol {
     /// Lines, as on `tcp://` and `unix:`: a socket named `tcp` or `unix`, or one whose unit names none.

@@ -10,7 +10,7 @@ use std::net::{self, Ipv4Addr};
 use std::pin::pin;
 use tokio::task::yield_now;
 
-/// What a client sends in the packet of its proxy's header.
+/// Lines of a client in the packet of its proxy's header.
 const JOIN: &[u8] = b"JOIN room alice\nhi\n";
 
 /// Where the test's connections come from.
