@@ -60,7 +60,8 @@
 //! ```
 //!
 //! - The **acceptor** (`src/server/acceptor.rs`) accepts connections, and the **admission** (`src/server/admission.rs`)
-//!   refuses those beyond the maximum.
+//!   refuses those beyond the maximum. On a listener with a proxy a task of its own reads the PROXY header before that
+//!   (`src/server/proxied.rs`, `src/net/proxy_header.rs`), and the admission decides by the client's address.
 //! - A **connection** (`src/connection/`) is one task. It reads into a buffer of its worker thread, keeps memory only
 //!   for an unfinished line, and ends for one named reason (`src/connection/close_reason.rs`). Its state is one enum
 //!   with named transitions (`src/connection/state/mod.rs`). On a `telnet://` listener it requests the telnet options
@@ -91,7 +92,7 @@
 //! 6  server/  composition: acceptor, admission, metrics, shutdown    cli/  arguments, logging, signals, exit messages
 //! 5  admin/  operators' commands, sessions and replies    http/  a responder for metrics and health checks
 //! 4  connection/  event loop, state, input, commands, telnet, input line, output, close, timers
-//! 3  net/  sockets, listeners, lingering close, TLS    protocol/  telnet, lines, JOIN, commands    terminal/  line editor
+//! 3  net/  sockets, listeners, PROXY header, TLS, lingering close    protocol/  telnet, lines, JOIN, commands    terminal/  line editor
 //! 2  room/  registry, membership, inbox, passes, batch, fan-out, roster, history, replay
 //! 1  peer/  route, line batch, write lock, deferred list, output buffer, events
 //! 0  config/  settings    text/  names, sanitizing, messages    limits/  permits, rates, addresses, bans    metrics/  counters, histograms, text format
@@ -170,6 +171,7 @@
 //! | a room's history and its last whisperers | none: an atomic swap; the pass that runs holds them | the first and the last batch of a busy time |
 //! | the live settings, the message of the day | none: arc-swap | each read, timer and command; each JOIN line |
 //! | the TLS certificate | none: arc-swap | a connection to a TLS listener is accepted |
+//! | the trusted proxies | none: arc-swap | a connection is accepted on a listener with a proxy |
 //! | the counters and histograms | none: atomics, in shards of their own cache lines; the reasons of closes and refusals have one cell each | each pass, each poll in which a connection writes, a delay by the rates, a connection opens, ends or is refused |
 //! | a request for metrics or health | the mutex of tokio's threads for blocking work; for metrics the lock of each shard of the backlogs (`DashMap`), one after the other | each request |
 //! | the count of tasks (`TaskTracker`), the connections of an address | none: atomics | a connection opens or ends, a pass is started |
@@ -271,5 +273,8 @@ pub mod text;
 
 pub use config::{RESERVED_FILES, Settings, SlowReader};
 pub use metrics::counters::MetricsDelta;
-pub use net::{BoundAddress, CertificateError, ListenError, TlsAcceptor, TlsCertificate};
-pub use server::{NotReady, Reloaded, Server, ServerHandle, ServerStats, StartError};
+pub use net::{
+    ActivatedSockets, ActivatedSocketsError, BoundAddress, BoundListener, CertificateError, ListenError, TlsAcceptor,
+    TlsCertificate,
+};
+pub use server::{NotReady, Reloaded, Server, ServerHandle, ServerProbe, ServerStats, StartError};

@@ -6,7 +6,7 @@ mod common;
 
 use common::{Client, ServerProcess, TestServer, WELCOME, test_settings, wait_until};
 use roomcast::Settings;
-use roomcast::config::{ExemptItem, ExemptNetworks};
+use roomcast::config::{NetworkItem, PeerNetworks};
 use socket2::{Domain, Socket, Type};
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -18,7 +18,7 @@ use std::time::Duration;
 /// Returns settings in which no address is exempt.
 fn strict_settings(change: impl FnOnce(&mut Settings)) -> Settings {
     test_settings(|settings| {
-        settings.network.exempt = ExemptNetworks::from_items(&[ExemptItem::None]).unwrap();
+        settings.network.exempt = PeerNetworks::from_items(&[NetworkItem::None]).unwrap();
         change(settings);
     })
 }

@@ -1,14 +1,15 @@
 //! Arguments of admission: the bounds on connections, and the memory ceiling.
 
 use roomcast::config::units::parse_memory;
-use roomcast::config::{ExemptItem, ExemptNetworks, NetworkSettings, SettingsError};
+use roomcast::config::{NetworkItem, NetworkSettings, PeerNetworks, SettingsError};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 
 #[expect(clippy::doc_markdown, reason = "the help shows this text as it is")]
 #[derive(Debug, clap::Args)]
 pub(super) struct AdmissionArgs {
     /// The most connections; more are told that the server is full. The last tenth is for addresses that have none
-    /// [default, and 0: what the limit of open files allows, less 64]
+    /// [default, and 0: what the limit of open files allows, less 64; less 128 with a
+    /// listener that takes PROXY headers]
     #[arg(long, value_name = "N", env = "ROOMCAST_MAX_CONNECTIONS")]
     max_connections: Option<usize>,
 
@@ -27,7 +28,7 @@ pub(super) struct AdmissionArgs {
     /// Networks that --max-per-address and --connect-rate do not apply to, repeatable: as 10.0.0.0/8, ::1, or unix for
     /// Unix sockets; none for no peer
     #[arg(long, value_name = "CIDR", env = "ROOMCAST_EXEMPT", value_delimiter = ',')]
-    exempt: Vec<ExemptItem>,
+    exempt: Vec<NetworkItem>,
 
     /// The most memory for all queues, histories, unfinished lines and kernel buffers together, as 512MiB; 0 = no limit
     /// [default: a quarter of the memory of the machine or the cgroup, whichever is smaller]
@@ -44,7 +45,8 @@ impl AdmissionArgs {
         network.connect_burst = self.connect_burst.unwrap_or(network.connect_burst);
         network.memory = self.memory;
         if !self.exempt.is_empty() {
-            network.exempt = ExemptNetworks::from_items(&self.exempt).map_err(|_| SettingsError::Exempt)?;
+            network.exempt =
+                PeerNetworks::from_items(&self.exempt).map_err(|_| SettingsError::NoneIsNotAlone("--exempt"))?;
         }
         Ok(network)
     }

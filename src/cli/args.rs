@@ -5,6 +5,7 @@ use super::admission_args::AdmissionArgs;
 use super::config_args::ConfigArgs;
 use super::log_args::LogArgs;
 use super::metrics_args::MetricsArgs;
+use super::proxy_args::ProxyArgs;
 use super::tls_args::TlsArgs;
 use super::values::{parse_mode, slow_reader_parser, switch_parser};
 use clap::builder::BoolishValueParser;
@@ -12,7 +13,8 @@ use roomcast::config::units::{
     parse_byte_burst, parse_byte_rate, parse_dead_timeout, parse_duration, parse_size, parse_size_limit, parse_timeout,
 };
 use roomcast::config::{
-    DEFAULT_PORT, ListenAddress, LiveSettings, NetworkSettings, RoomSettings, Settings, SettingsError, SlowReader,
+    DEFAULT_PORT, ListenAddress, ListenUrl, LiveSettings, NetworkSettings, RoomSettings, Settings, SettingsError,
+    SlowReader,
 };
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -37,7 +39,7 @@ use std::time::Duration;
 ///
 /// SIGHUP reads the file of --config again and changes all or nothing: --max-line, --login-timeout, --rate, --burst, --byte-rate,
 /// --byte-burst, --backlog, --slow-reader, --stall-timeout, --idle-timeout, --dead-timeout, --plain, --drain, --motd, --bell,
-/// --bans, --tls-cert, --tls-key, --log-level and --log-format at once. The log names other changed flags: they need a restart.
+/// --bans, --trust, --tls-cert, --tls-key, --log-level and --log-format at once. The log names other changed flags: they need a restart.
 #[expect(clippy::doc_markdown, reason = "the help shows this text as it is")]
 #[derive(Debug, clap::Parser)]
 #[command(name = "roomcast", version, max_term_width = 100)]
@@ -50,6 +52,8 @@ pub(super) struct Args {
     admission: AdmissionArgs,
     #[command(flatten)]
     tls: TlsArgs,
+    #[command(flatten)]
+    proxy: ProxyArgs,
     #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
@@ -76,10 +80,11 @@ struct NetworkArgs {
     bind: Vec<IpAddr>,
 
     /// A listener, repeatable, in place of the port and --bind: tcp://ADDR:PORT, or tcp://:PORT for every interface;
-    /// telnet://ADDR:PORT for people with telnet or PuTTY: the input line is on at once;
-    /// tls://ADDR:PORT with --tls-cert and --tls-key; unix:PATH
+    /// telnet://ADDR:PORT for people with telnet or PuTTY: the input line is on at once; tls://ADDR:PORT with --tls-cert and
+    /// --tls-key; unix:PATH; fd:NAME for sockets that systemd passes. With ?proxy=v1v2 (or v1, v2) each connection has to
+    /// begin with a PROXY header
     #[arg(long, value_name = "URL", env = "ROOMCAST_LISTEN", value_delimiter = ',')]
-    listen: Vec<ListenAddress>,
+    listen: Vec<ListenUrl>,
 
     /// The permission bits of the files of Unix listeners, as 0660 [default: what the umask gives]
     #[arg(long, value_name = "MODE", env = "ROOMCAST_SOCKET_MODE", value_parser = parse_mode)]
@@ -197,7 +202,8 @@ impl Args {
 
     /// Returns the settings without those that are read from files; `level_is_flag` says whether `--log-level` is given as a flag.
     pub(super) fn into_settings(self, level_is_flag: bool) -> Result<Settings, SettingsError> {
-        let network = self.tls.apply_to(self.admission.apply_to(self.network.into_settings()?)?)?;
+        let network = self.admission.apply_to(self.network.into_settings()?)?;
+        let network = self.proxy.apply_to(self.tls.apply_to(network)?)?;
         let mut live = self.limits.into_settings();
         live.bell = self.members.bell.unwrap_or(live.bell);
         let (rooms, metrics) = (self.rooms.into_settings(), self.metrics.into_settings());
@@ -212,10 +218,10 @@ impl NetworkArgs {
             (false, Some(_), _) => return Err(SettingsError::Listen("a port (an argument or ROOMCAST_PORT)")),
             (false, None, false) => return Err(SettingsError::Listen("--bind (or ROOMCAST_BIND)")),
             (false, None, true) => self.listen,
-            (true, port, true) => vec![ListenAddress::Tcp { ip: None, port: port.unwrap_or(DEFAULT_PORT) }],
+            (true, port, true) => vec![ListenAddress::Tcp { ip: None, port: port.unwrap_or(DEFAULT_PORT) }.into()],
             (true, port, false) => {
                 let port = port.unwrap_or(DEFAULT_PORT);
-                self.bind.into_iter().map(|ip| ListenAddress::Tcp { ip: Some(ip), port }).collect()
+                self.bind.into_iter().map(|ip| ListenAddress::Tcp { ip: Some(ip), port }.into()).collect()
             }
         };
         let Self { socket_mode, workers, .. } = self;
@@ -299,7 +305,9 @@ mod tests {
 
     #[test]
     fn the_port_and_bind_make_tcp_listeners() {
-        let tcp = |ip: Option<&str>| ListenAddress::Tcp { ip: ip.map(|ip| ip.parse().unwrap()), port: 4000 };
+        let tcp = |ip: Option<&str>| -> ListenUrl {
+            ListenAddress::Tcp { ip: ip.map(|ip| ip.parse().unwrap()), port: 4000 }.into()
+        };
         assert_eq!(settings(&["4000"]).network.listen, [tcp(None)]);
         let both = settings(&["4000", "--bind", "127.0.0.1", "--bind", "::1"]).network.listen;
         assert_eq!(both, [tcp(Some("127.0.0.1")), tcp(Some("::1"))]);
@@ -373,7 +381,20 @@ mod tests {
         let exempt = |arguments: &[&str]| settings(arguments).network.exempt.to_string();
         assert_eq!(exempt(&["--exempt", "10.0.0.0/8,unix", "--exempt", "::1"]), "10.0.0.0/8,::1/128,unix");
         assert_eq!(exempt(&["--exempt", "none"]), "none");
-        assert_eq!(contradiction(&["--exempt", "none,unix"]), SettingsError::Exempt.to_string());
+        assert_eq!(contradiction(&["--exempt", "none,unix"]), SettingsError::NoneIsNotAlone("--exempt").to_string());
+    }
+
+    #[test]
+    fn trusted_proxies_replace_the_default_and_go_with_a_proxied_listener() {
+        let proxied = ["--listen", "tcp://:0?proxy=v2", "--trust"];
+        let trust = |list| settings(&[&proxied[..], &[list]].concat()).network.trust.to_string();
+        assert_eq!(settings(&proxied[..2]).network.trust.to_string(), "127.0.0.0/8,::1/128,unix");
+        assert_eq!((trust("10.1.0.0/16,::1"), trust("none")), ("10.1.0.0/16,::1/128".to_owned(), "none".to_owned()));
+        assert_eq!(
+            contradiction(&[&proxied[..], &["none,::1"]].concat()),
+            SettingsError::NoneIsNotAlone("--trust").to_string()
+        );
+        assert_eq!(contradiction(&["--trust", "::1"]), SettingsError::Trust.to_string());
     }
 
     #[test]

@@ -18,18 +18,23 @@ mod metrics_args;
 mod motd_file;
 mod os_signals;
 mod parse;
+mod proxy_args;
 mod report;
+mod service_manager;
 mod show_config;
 mod tls_args;
 mod values;
 
 use logging::Log;
-use parse::{Request, Serving};
+use parse::{ArgsError, Request, Serving};
+use roomcast::config::NetworkSettings;
 use roomcast::limits::memory::memory_of_one_peer;
-use roomcast::{RESERVED_FILES, Server, StartError};
+use roomcast::{ActivatedSockets, Server, StartError};
+use service_manager::ServiceManager;
 use std::ffi::OsString;
-use std::num::NonZeroUsize;
 use std::process::ExitCode;
+use std::sync::Arc;
+use tracing::warn;
 
 /// The polls of tasks after which a busy worker asks the system for events. The runtime's own interval is 61 polls, by
 /// which busy connections would delay the input of all others.
@@ -43,7 +48,15 @@ pub(crate) fn main() -> ExitCode {
     if arguments.get(1).is_some_and(|first| first == ctl::WORD) {
         return ctl::main(&arguments[1..]);
     }
-    let serving = match parse::parse(&arguments) {
+    // Before the first thread starts: this changes the process's variables.
+    let activated = match ActivatedSockets::from_env() {
+        Ok(activated) => activated,
+        Err(error) => {
+            report::complain(&error.to_string());
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut serving = match parse::parse(&arguments) {
         Ok(Request::Serve(serving)) => serving,
         Ok(Request::Print(text)) => {
             report::print(&text);
@@ -51,9 +64,13 @@ pub(crate) fn main() -> ExitCode {
         }
         Err(error) => return report::usage_error(&error),
     };
+    serving.settings = match serving.settings.with_activated_sockets(&activated.names()) {
+        Ok(settings) => settings,
+        Err(error) => return report::usage_error(&ArgsError::Settings(error.to_string())),
+    };
     // Kept until the end: its drop writes what is left of the log.
     let log = Log::start(serving.settings.log, serving.is_verbose);
-    match run(&serving, arguments, &log) {
+    match run(&serving, activated, arguments, &log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report::complain(&format!("{error:#}"));
@@ -63,9 +80,9 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn run(serving: &Serving, arguments: Vec<OsString>, log: &Log) -> anyhow::Result<()> {
+fn run(serving: &Serving, activated: ActivatedSockets, arguments: Vec<OsString>, log: &Log) -> anyhow::Result<()> {
     let Serving { settings, is_verbose, has_file } = serving;
-    let connections = max_connections(settings.network.max_connections);
+    let connections = max_connections(&settings.network);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(workers) = settings.network.workers {
         runtime.worker_threads(workers.into());
@@ -74,33 +91,61 @@ fn run(serving: &Serving, arguments: Vec<OsString>, log: &Log) -> anyhow::Result
     let bounds = is_verbose.then(|| settings.bounds(connections));
     runtime.block_on(async {
         let (signals, reload) = os_signals::listen(*has_file)?;
-        let mut server = Server::bind(settings, connections)?;
+        let socket_names = activated.names();
+        let mut server = Server::bind_with(settings, connections, activated)?;
         let drops = log.drops();
         server.count_log_drops(move || drops.count() as u64);
         let memory =
             (server.stats().memory().ceiling(), memory_of_one_peer(settings.live.backlog, settings.live.max_line));
-        report::greet(&server.addresses(), server.metrics_address(), bounds.as_deref(), memory);
-        let handle = server.handle(log.live(), move || parse::read_settings(&arguments));
+        report::greet(&server.listeners(), server.metrics_address(), bounds.as_deref(), memory);
+        let handle = server.handle(log.live(), move || {
+            let settings = parse::read_settings(&arguments)?;
+            settings.with_activated_sockets(&socket_names).map_err(|error| error.to_string())
+        });
         server.set_admin_hooks(admin_hooks::admin_hooks(handle.clone(), log.live()));
         if let Some(reload) = reload {
             tokio::spawn(reload.reload_at_each(handle));
         }
         tokio::spawn(log.drops().report_now_and_then());
-        server.run(signals.first()).await;
+        let manager = start_reporting(&server);
+        server
+            .run(async {
+                signals.first().await;
+                if let Some(manager) = manager {
+                    manager.notify_stopping();
+                }
+            })
+            .await;
         anyhow::Ok(())
     })
 }
 
+/// Tells the service manager, if there is one, that the server listens, and starts the task that reports how it is.
+fn start_reporting(server: &Server) -> Option<Arc<ServiceManager>> {
+    let manager = ServiceManager::from_env().unwrap_or_else(|error| {
+        warn!(%error, "can't reach the service manager that NOTIFY_SOCKET names");
+        None
+    });
+    let manager = Arc::new(manager?);
+    let (stats, probe) = (server.stats(), server.probe());
+    manager.notify_ready(&stats);
+    let reporter = Arc::clone(&manager);
+    // The task goes on during the shutdown, and ends with the runtime.
+    tokio::spawn(async move { reporter.report(stats, probe).await });
+    Some(manager)
+}
+
 /// Raises the limit of open files as far as it goes; returns how many connections there may be.
-fn max_connections(wanted: Option<NonZeroUsize>) -> usize {
+fn max_connections(network: &NetworkSettings) -> usize {
     let files =
         rlimit::increase_nofile_limit(u64::MAX).map_or(1024, |files| usize::try_from(files).unwrap_or(usize::MAX));
-    let most = files.saturating_sub(RESERVED_FILES).max(1);
-    match wanted.map(usize::from) {
+    let reserved = network.reserved_files();
+    let most = files.saturating_sub(reserved).max(1);
+    match network.max_connections.map(usize::from) {
         Some(wanted) if wanted > most => {
             report::complain(&format!(
                 "--max-connections {wanted} is cut to {most}: only {files} files may be open, raise it with ulimit -n {}",
-                wanted.saturating_add(RESERVED_FILES)
+                wanted.saturating_add(reserved)
             ));
             most
         }

@@ -1,8 +1,8 @@
 //! Reports to the operator: what the program prints at its start, and how it shows a mistake.
 
 use super::parse::ArgsError;
-use roomcast::BoundAddress;
 use roomcast::config::units::show_memory;
+use roomcast::{BoundAddress, BoundListener};
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::process::ExitCode;
@@ -12,16 +12,17 @@ pub(super) const MISTAKE: u8 = 2;
 
 /// Prints where the server listens, for clients and for metrics, its bounds if they are given, its memory ceiling and the
 /// most that one peer takes of it in bytes, how to join, and how to stop it. People join at a telnet listener, if there is
-/// one.
+/// one, and not at a listener that only its proxy may connect to.
 pub(super) fn greet(
-    addresses: &[BoundAddress],
+    listeners: &[BoundListener],
     metrics: Option<&BoundAddress>,
     bounds: Option<&str>,
     (ceiling, of_one_peer): (u64, u64),
 ) {
     let version = env!("CARGO_PKG_VERSION");
-    let listening = addresses.iter().chain(metrics).map(|address| format!("roomcast {version} listening on {address}"));
-    let way = address_for_people(addresses).map(way_to_connect);
+    let urls = listeners.iter().map(ToString::to_string).chain(metrics.map(ToString::to_string));
+    let listening = urls.map(|url| format!("roomcast {version} listening on {url}"));
+    let way = address_for_people(listeners).and_then(way_to_connect);
     let join = way.map(|way| format!("join with: {way}, then type: JOIN <ROOMNAME> <USERNAME>"));
     let peer =
         if of_one_peer < ceiling { format!(", at most {} a peer", show_memory(of_one_peer)) } else { String::new() };
@@ -32,15 +33,16 @@ pub(super) fn greet(
     let _ = io::stdout().write_all((lines.join("\n") + "\n").as_bytes());
 }
 
-/// Returns the first telnet listener's address, or else the first address.
-fn address_for_people(addresses: &[BoundAddress]) -> Option<&BoundAddress> {
-    let telnet = addresses.iter().find(|address| matches!(address, BoundAddress::Telnet(_)));
-    telnet.or(addresses.first())
+/// Returns the first telnet listener's address, or else the first address, of those without a proxy.
+fn address_for_people(listeners: &[BoundListener]) -> Option<&BoundAddress> {
+    let mut addresses = listeners.iter().filter(|listener| listener.proxy.is_none()).map(|listener| &listener.address);
+    let telnet = addresses.clone().find(|address| matches!(address, BoundAddress::Telnet(_)));
+    telnet.or(addresses.next())
 }
 
-/// Returns a command that connects to `address` from this machine.
-fn way_to_connect(address: &BoundAddress) -> String {
-    match address {
+/// Returns a command that connects to `address` from this machine; `None` for a socket without a path.
+fn way_to_connect(address: &BoundAddress) -> Option<String> {
+    Some(match address {
         BoundAddress::Tcp(address) | BoundAddress::Telnet(address) => {
             format!("telnet {} {}", reachable_host(address.ip()), address.port())
         }
@@ -51,7 +53,8 @@ fn way_to_connect(address: &BoundAddress) -> String {
         }
         BoundAddress::Unix(path) => format!("nc -U {}", path.display()),
         BoundAddress::Metrics(_) => format!("curl {address}"),
-    }
+        BoundAddress::Activated(_) => return None,
+    })
 }
 
 /// Returns the name or the address by which this machine reaches a listener on `ip`.
@@ -103,29 +106,44 @@ pub(super) fn complain(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use roomcast::config::ProxyVersions;
+
+    fn listener(address: BoundAddress, proxy: Option<ProxyVersions>) -> BoundListener {
+        BoundListener { address, proxy }
+    }
 
     #[test]
     fn people_are_sent_to_the_telnet_listener() {
-        let tcp = BoundAddress::Tcp("127.0.0.1:4000".parse().unwrap());
-        let telnet = BoundAddress::Telnet("127.0.0.1:23".parse().unwrap());
-        let unix = BoundAddress::Unix("/run/rc".into());
-        assert_eq!(address_for_people(&[unix.clone(), tcp.clone(), telnet.clone()]), Some(&telnet));
-        assert_eq!(address_for_people(&[unix.clone(), tcp]), Some(&unix));
+        let tcp = listener(BoundAddress::Tcp("127.0.0.1:4000".parse().unwrap()), None);
+        let telnet = listener(BoundAddress::Telnet("127.0.0.1:23".parse().unwrap()), None);
+        let unix = listener(BoundAddress::Unix("/run/rc".into()), None);
+        assert_eq!(address_for_people(&[unix.clone(), tcp.clone(), telnet.clone()]), Some(&telnet.address));
+        assert_eq!(address_for_people(&[unix.clone(), tcp]), Some(&unix.address));
         assert_eq!(address_for_people(&[]), None);
     }
 
     #[test]
+    fn people_are_not_sent_to_the_listener_of_a_proxy() {
+        let proxied = listener(BoundAddress::Telnet("127.0.0.1:23".parse().unwrap()), Some(ProxyVersions::Both));
+        let tcp = listener(BoundAddress::Tcp("127.0.0.1:4000".parse().unwrap()), None);
+        assert_eq!(address_for_people(&[proxied.clone(), tcp.clone()]), Some(&tcp.address));
+        assert_eq!(proxied.to_string(), "telnet://127.0.0.1:23?proxy=v1v2");
+        assert_eq!(address_for_people(&[proxied]), None);
+    }
+
+    #[test]
     fn the_way_to_connect_is_an_address_that_is_listened_on() {
-        let tcp = |address: &str| way_to_connect(&BoundAddress::Tcp(address.parse().unwrap()));
+        let tcp = |address: &str| way_to_connect(&BoundAddress::Tcp(address.parse().unwrap())).unwrap();
         assert_eq!(tcp("0.0.0.0:4000"), "telnet localhost 4000");
         assert_eq!(tcp("[::]:4000"), "telnet localhost 4000");
         assert_eq!(tcp("127.0.0.2:4000"), "telnet 127.0.0.2 4000");
         assert_eq!(tcp("[::1]:4000"), "telnet ::1 4000");
         let telnet = BoundAddress::Telnet("[::]:2323".parse().unwrap());
-        assert_eq!(way_to_connect(&telnet), "telnet localhost 2323");
-        assert_eq!(way_to_connect(&BoundAddress::Unix("/run/rc".into())), "nc -U /run/rc");
-        let tls = |address: &str| way_to_connect(&BoundAddress::Tls(address.parse().unwrap()));
+        assert_eq!(way_to_connect(&telnet).unwrap(), "telnet localhost 2323");
+        assert_eq!(way_to_connect(&BoundAddress::Unix("/run/rc".into())).unwrap(), "nc -U /run/rc");
+        let tls = |address: &str| way_to_connect(&BoundAddress::Tls(address.parse().unwrap())).unwrap();
         assert_eq!(tls("[::]:6697"), "openssl s_client -quiet -connect localhost:6697 (or ncat --ssl localhost 6697)");
         assert_eq!(tls("[::1]:6697"), "openssl s_client -quiet -connect [::1]:6697 (or ncat --ssl ::1 6697)");
+        assert_eq!(way_to_connect(&BoundAddress::Activated("unix".to_owned())), None);
     }
 }

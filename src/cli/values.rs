@@ -15,6 +15,7 @@ pub(super) fn default_of(id: &str, Settings { network, rooms, live, log, .. }: &
         "connect_rate" => network.connect_rate.to_string(),
         "connect_burst" => network.connect_burst.to_string(),
         "exempt" => network.exempt.to_string(),
+        "trust" => network.trust.to_string(),
         "max_line" => live.max_line.to_string(),
         "login_timeout" => show_duration(live.login_timeout),
         "rate" => live.rate.to_string(),

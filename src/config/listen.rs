@@ -1,5 +1,6 @@
-//! Listen addresses: the URL of one listener, as `--listen` takes it.
+//! Listen addresses: where one listener accepts connections, as a URL without parameters.
 
+use crate::config::ActivatedProtocol;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -34,6 +35,8 @@ pub enum ListenAddress {
     },
     /// `unix:PATH`, the line protocol over a Unix stream socket.
     Unix(PathBuf),
+    /// `fd:NAME`, all sockets of this name that the service manager passes.
+    Activated(String),
 }
 
 /// Why a text is no listen address. Shown, it says what is wrong and what to write.
@@ -61,11 +64,11 @@ pub enum ListenAddressError {
     /// No path follows `unix:`.
     #[error("the socket's path is missing; write unix:PATH")]
     Path,
-    /// A parameter follows a `?`; holds it.
-    #[error(
-        "this build knows no listener parameter {0:?}; write tcp://ADDR:PORT, telnet://ADDR:PORT, tls://ADDR:PORT or \
-         unix:PATH"
-    )]
+    /// No name follows `fd:`.
+    #[error("the socket's name is missing; write fd:NAME, with the FileDescriptorName= of its systemd unit")]
+    SocketName,
+    /// What follows a `?` is no parameter; holds it.
+    #[error("no listener parameter is {0:?}; write ?proxy=v1v2, ?proxy=v1 or ?proxy=v2")]
     Parameter(String),
 }
 
@@ -73,11 +76,15 @@ impl FromStr for ListenAddress {
     type Err = ListenAddressError;
 
     fn from_str(url: &str) -> Result<Self, Self::Err> {
-        if let Some((_, parameter)) = url.split_once('?') {
-            return Err(ListenAddressError::Parameter(parameter.to_owned()));
-        }
         if let Some(path) = url.strip_prefix("unix:") {
             return if path.is_empty() { Err(ListenAddressError::Path) } else { Ok(Self::Unix(path.into())) };
+        }
+        if let Some(name) = url.strip_prefix("fd:") {
+            return if name.is_empty() {
+                Err(ListenAddressError::SocketName)
+            } else {
+                Ok(Self::Activated(name.into()))
+            };
         }
         let (scheme, rest) = url.split_once("://").ok_or(ListenAddressError::Scheme)?;
         if UNAVAILABLE.contains(&scheme) {
@@ -92,6 +99,19 @@ impl FromStr for ListenAddress {
         let (ip, port) = parse_address(rest)
             .ok_or_else(|| ListenAddressError::Address { scheme: scheme.to_owned(), address: rest.to_owned() })?;
         Ok(listen_on(ip, port))
+    }
+}
+
+impl ListenAddress {
+    /// Returns whether the listener's connections speak TLS.
+    pub(crate) fn is_tls(&self) -> bool {
+        let is_activated = |name| ActivatedProtocol::of_name(name) == Some(ActivatedProtocol::Tls);
+        matches!(self, Self::Tls { .. }) || self.activated_name().is_some_and(is_activated)
+    }
+
+    /// Returns the name of the activated sockets that the listener takes.
+    pub(crate) fn activated_name(&self) -> Option<&str> {
+        if let Self::Activated(name) = self { Some(name) } else { None }
     }
 }
 
@@ -114,6 +134,7 @@ impl fmt::Display for ListenAddress {
             Self::Tls { ip: None, port } => write!(f, "tls://:{port}"),
             Self::Tls { ip: Some(ip), port } => write!(f, "tls://{}", SocketAddr::new(*ip, *port)),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Activated(name) => write!(f, "fd:{name}"),
         }
     }
 }
@@ -140,6 +161,7 @@ mod tests {
             "tls://:6697",
             "unix:/run/roomcast.sock",
             "unix:chat",
+            "fd:roomcast.socket",
         ] {
             assert_eq!(url.parse::<ListenAddress>().unwrap().to_string(), url);
         }
@@ -169,9 +191,7 @@ mod tests {
             ("tls://chat.example:6697", "\"chat.example:6697\" is no IP address and port; write tls://127.0.0.1:1234"),
             ("telnet://localhost:23", "\"localhost:23\" is no IP address"),
             ("telnet:127.0.0.1:23", "no listener's URL; write tcp://ADDR:PORT, telnet://ADDR:PORT, tls://ADDR:PORT or"),
-            ("telnet://:23?proxy=v1", "this build knows no listener parameter \"proxy=v1\""),
-            ("unix:/run/roomcast?proxy=v1v2", "this build knows no listener parameter \"proxy=v1v2\""),
-            ("tcp://127.0.0.1:4000?proxy=v1v2", "this build knows no listener parameter \"proxy=v1v2\""),
+            ("fd:", "the socket's name is missing; write fd:NAME"),
         ] {
             assert!(error(url).starts_with(start), "{url}: {}", error(url));
         }

@@ -19,6 +19,7 @@ impl Settings {
             exempt,
             memory,
             tls,
+            trust: _,
         } = network;
         let RoomSettings { inbox_bytes, history_lines, replay_lines, allow_duplicate_names, max_rooms } = rooms;
         let ModerationSettings { admin_socket, bans } = moderation;

@@ -1,7 +1,10 @@
 //! The settings in groups, the one table of their defaults, and the check for contradictions.
 
 use crate::config::units::{show_duration, show_memory, show_size};
-use crate::config::{ExemptNetworks, ListenAddress, LogSettings, MetricsSettings, ModerationSettings, Motd, TlsFiles};
+use crate::config::{
+    ActivationError, ListenAddress, ListenUrl, LogSettings, MetricsSettings, ModerationSettings, Motd, PeerNetworks,
+    TlsFiles,
+};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
@@ -39,14 +42,15 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkSettings {
     /// One listener each.
-    pub listen: Vec<ListenAddress>,
+    pub listen: Vec<ListenUrl>,
     /// The permission bits of the files of Unix listeners; `None` leaves what the umask gives.
     pub socket_mode: Option<u32>,
     /// The certificate and the key of `tls://` listeners; `None` without such a listener.
     pub tls: Option<TlsFiles>,
     /// Threads that serve connections; `None`: one for each core.
     pub workers: Option<u16>,
-    /// The most connections at a time; `None`: what the limit of open files allows, less [`super::RESERVED_FILES`].
+    /// The most connections at a time; `None`: what the limit of open files allows, less
+    /// [`NetworkSettings::reserved_files`].
     pub max_connections: Option<NonZeroUsize>,
     /// The most connections of one address (IPv6: of one /64) at a time; 0 for no limit.
     pub max_per_address: usize,
@@ -55,7 +59,9 @@ pub struct NetworkSettings {
     /// Connections that one address may open at once before `connect_rate` refuses more.
     pub connect_burst: NonZeroU32,
     /// The peers to which the bounds on connections of one address do not apply.
-    pub exempt: ExemptNetworks,
+    pub exempt: PeerNetworks,
+    /// The proxies whose PROXY header is believed on listeners that take one.
+    pub trust: PeerNetworks,
     /// The ceiling of all queues, histories, unfinished lines and kernel buffers together, in bytes; `None`: a quarter
     /// of the memory of the machine or of the process's cgroup, whichever is smaller.
     pub memory: Option<NonZeroU64>,
@@ -167,9 +173,15 @@ pub enum SettingsError {
     /// No connection fits the memory ceiling.
     #[error("--memory {} is too small: at least {} is wanted", show_memory(*.0), show_size(MIN_MEMORY))]
     LittleMemory(u64),
-    /// `none` beside other networks.
-    #[error("--exempt none goes alone: leave none out, or the networks beside it")]
-    Exempt,
+    /// `none` beside other networks; holds the flag.
+    #[error("{0} none goes alone: leave none out, or the networks beside it")]
+    NoneIsNotAlone(&'static str),
+    /// Trusted proxies, and no listener that takes a PROXY header.
+    #[error("--trust goes with a listener that takes a PROXY header: add --listen tcp://ADDR:PORT?proxy=v1v2")]
+    Trust,
+    /// Sockets of the service manager do not fit the listeners.
+    #[error(transparent)]
+    Activation(#[from] ActivationError),
     /// A JOIN line does not fit.
     #[error("--max-line {0} is too small for a JOIN line: at least {MIN_MAX_LINE} is wanted")]
     MaxLine(usize),
@@ -186,14 +198,14 @@ pub enum SettingsError {
     #[error("--listen {0} wants a certificate and its key: add --tls-cert FILE and --tls-key FILE")]
     NoCertificate(ListenAddress),
     /// A certificate that no listener uses.
-    #[error("--tls-cert and --tls-key go with a TLS listener: add --listen tls://ADDR:PORT")]
+    #[error("--tls-cert and --tls-key go with a TLS listener: add --listen tls://ADDR:PORT, or --listen fd:tls")]
     NoTlsListener,
 }
 
 impl Default for NetworkSettings {
     fn default() -> Self {
         Self {
-            listen: vec![ListenAddress::Tcp { ip: None, port: DEFAULT_PORT }],
+            listen: vec![ListenAddress::Tcp { ip: None, port: DEFAULT_PORT }.into()],
             socket_mode: None,
             tls: None,
             workers: None,
@@ -201,7 +213,8 @@ impl Default for NetworkSettings {
             max_per_address: 50,
             connect_rate: 20,
             connect_burst: NonZeroU32::MIN.saturating_add(99),
-            exempt: ExemptNetworks::default(),
+            exempt: PeerNetworks::default(),
+            trust: PeerNetworks::default(),
             memory: None,
         }
     }
@@ -263,13 +276,13 @@ impl Settings {
                 return Err(SettingsError::LittleMemory(memory));
             }
         }
-        let has_unix_listener = self.network.listen.iter().any(|address| matches!(address, ListenAddress::Unix(_)));
+        let has_unix_listener = self.network.listen.iter().any(|url| matches!(url.address, ListenAddress::Unix(_)));
         if self.network.socket_mode.is_some() && !has_unix_listener {
             return Err(SettingsError::SocketMode);
         }
-        let tls_listener = self.network.listen.iter().find(|address| matches!(address, ListenAddress::Tls { .. }));
+        let tls_listener = self.network.listen.iter().find(|url| url.address.is_tls());
         match (tls_listener, &self.network.tls) {
-            (Some(address), None) => Err(SettingsError::NoCertificate(address.clone())),
+            (Some(url), None) => Err(SettingsError::NoCertificate(url.address.clone())),
             (None, Some(_)) => Err(SettingsError::NoTlsListener),
             _ => Ok(self),
         }

@@ -13,7 +13,7 @@ use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::text::names::{RoomName, UserName};
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 /// How long a peer that is closed may take no byte of its output buffer.
 const FLUSH_STALL: Duration = Duration::from_secs(2);
@@ -42,6 +42,10 @@ impl ConnectionSummary {
         let room = self.identity.as_ref().map(|(room, _)| room.as_str());
         let name = self.identity.as_ref().map(|(_, name)| name.as_str());
         let Self { reason, lines_in, lines_out, .. } = self;
+        if address.is_proxy() && *lines_in == 0 {
+            debug!(connection = connection.0, %address, reason, "closed by a proxy");
+            return;
+        }
         let lines_dropped = Some(self.lines_dropped).filter(|lines| *lines > 0);
         info!(connection = connection.0, %address, room, name, reason, lines_in, lines_out, lines_dropped, "closed");
     }

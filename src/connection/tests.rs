@@ -14,8 +14,8 @@ mod telnet;
 mod transport;
 
 use super::*;
-use crate::config::{ExemptItem, ExemptNetworks};
 use crate::config::{ListenAddress, Motd, Settings};
+use crate::config::{NetworkItem, PeerNetworks};
 use crate::net::BoundAddress;
 use crate::server::{Server, ServerStats};
 use std::io::{self, BufRead, BufReader, Write};
@@ -130,7 +130,8 @@ fn serve_with(mut settings: Settings, talk: impl FnOnce(SocketAddr, ServerStats)
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tracing::subscriber::with_default(log.subscriber(), || {
         runtime.block_on(async {
-            settings.network.listen = vec![ListenAddress::Tcp { ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 0 }];
+            settings.network.listen =
+                vec![ListenAddress::Tcp { ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 0 }.into()];
             let server = Server::bind(&settings, 10).unwrap();
             let BoundAddress::Tcp(address) = server.addresses()[0].clone() else { panic!("no TCP address") };
             let (stop, stopped) = oneshot::channel();
@@ -183,7 +184,7 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
 /// time is longer than the test: a connection that shutdown waits for in vain fails it.
 fn tight_settings() -> Settings {
     let mut settings = Settings::default();
-    settings.network.exempt = ExemptNetworks::from_items(&[ExemptItem::None]).unwrap();
+    settings.network.exempt = PeerNetworks::from_items(&[NetworkItem::None]).unwrap();
     settings.network.max_per_address = 2;
     settings.rooms.history_lines = 0;
     settings.live.drain = Duration::from_secs(600);

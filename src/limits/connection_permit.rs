@@ -111,6 +111,16 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn held_place_counts_as_a_connection() {
+        let (server, mut slots) = slots(1, 1);
+        let held = server.try_hold_place().unwrap();
+        assert!(server.try_hold_place().is_none());
+        let slot = ConnectionPermit::try_acquire(slots.pop().unwrap()).unwrap_err();
+        drop(held);
+        assert!(ConnectionPermit::try_acquire(slot).is_ok());
+    }
+
+    #[test]
     fn server_has_the_places_that_it_is_made_with() {
         let (server, mut slots) = slots(3, 1);
         let _permit = ConnectionPermit::try_acquire(slots.pop().unwrap()).unwrap();

@@ -14,6 +14,16 @@ pub(crate) struct ServerLimits {
     memory: Arc<MemoryBudget>,
 }
 
+/// A place that no connection of an address has, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<ServerLimits>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.release_place();
+    }
+}
+
 impl ServerLimits {
     /// Makes `max_connections` places.
     pub(crate) fn new(max_connections: usize, memory: Arc<MemoryBudget>) -> Arc<Self> {
@@ -24,6 +34,11 @@ impl ServerLimits {
     /// Takes a place; returns false when none is free, or when the free ones belong to waiting connections.
     pub(super) fn try_take_place(&self) -> bool {
         self.places.try_acquire().map(tokio::sync::SemaphorePermit::forget).is_ok()
+    }
+
+    /// Takes a place without an address, as a connection does whose address is not known yet; `None` when none is free.
+    pub(crate) fn try_hold_place(self: &Arc<Self>) -> Option<Place> {
+        self.try_take_place().then(|| Place(Arc::clone(self)))
     }
 
     /// Waits for a place and takes it. Places go to waiting connections in the order of their calls. A call that is

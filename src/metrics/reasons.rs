@@ -86,6 +86,8 @@ reasons! {
         TooManyOfAddress => "too_many_of_address",
         /// The address opened connections too fast.
         TooFast => "too_fast",
+        /// The connection began with no PROXY header of a trusted proxy.
+        ProxyHeader => "proxy_header",
         /// The address was banned.
         Banned => "banned",
         /// An operator lets no new connection in.
@@ -154,6 +156,6 @@ mod tests {
         counts.add(RefusalKind::Memory as usize);
         counts.add(RefusalKind::Memory as usize);
         counts.add(RefusalKind::Shutdown as usize);
-        assert_eq!(counts.read(), [0, 0, 2, 0, 0, 0, 0, 1]);
+        assert_eq!(counts.read(), [0, 0, 2, 0, 0, 0, 0, 0, 1]);
     }
 }

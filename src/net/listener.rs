@@ -1,17 +1,19 @@
 //! Listeners: TCP or Unix sockets that accept connections.
 
-use crate::config::{ListenAddress, NetworkSettings};
+use crate::config::{ListenAddress, NetworkSettings, ProxyVersions};
+use crate::net::activation::{ActivatedListener, ActivatedSocket};
 use crate::net::socket::from_unix;
+use crate::net::socket_file::{SocketFile, remove_stale_socket};
 use crate::net::socket_options::{set_buffer_sizes, set_tcp_options};
-use crate::net::{BoundAddress, PeerAddress};
+use crate::net::{ActivatedSockets, BoundAddress, BoundListener, PeerAddress};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use std::fs::{self, Permissions};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 /// Connections that the kernel may queue until they are accepted; it cuts this to `somaxconn`.
 pub(crate) const ACCEPT_QUEUE: u16 = 4096;
@@ -24,6 +26,8 @@ pub(crate) struct Listener {
     _file: Option<SocketFile>,
     io: Listening,
     address: BoundAddress,
+    /// The versions of the PROXY header with which each connection begins; `None` for a listener without a proxy.
+    proxy: Option<ProxyVersions>,
 }
 
 /// The protocol in which a listener's connections begin.
@@ -54,41 +58,36 @@ pub struct ListenError {
     pub error: io::Error,
 }
 
-/// The file of a Unix listener, which is removed when this is dropped.
-#[derive(Debug)]
-pub(super) struct SocketFile {
-    path: PathBuf,
-    /// Device and inode: another server may have put its own file in the place.
-    identity: Option<(u64, u64)>,
-}
-
-impl SocketFile {
-    fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), identity: identity(path) }
-    }
-}
-
-/// Returns the device and inode of a file, if it is there.
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::symlink_metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if self.identity.is_some() && identity(&self.path) == self.identity {
-            // A file that is gone by now needs no removal.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
 impl Listener {
-    /// Listens on all addresses of `settings`, one listener each. Needs a runtime.
+    /// Listens on all addresses of `settings`, one listener each, and with the activated sockets that they name. Needs a
+    /// runtime.
     ///
     /// # Errors
     /// [`ListenError`] for the first address that can't be listened on; the others are closed again.
-    pub(crate) fn bind_all(settings: &NetworkSettings) -> Result<Vec<Self>, ListenError> {
-        settings.listen.iter().map(|address| Self::bind(address, settings.socket_mode)).collect()
+    pub(crate) fn bind_all(
+        settings: &NetworkSettings,
+        mut activated: ActivatedSockets,
+    ) -> Result<Vec<Self>, ListenError> {
+        let mut listeners = Vec::new();
+        for url in &settings.listen {
+            let with_proxy = |listener| Self { proxy: url.proxy, ..listener };
+            let sockets = url.address.activated_name().map(|name| activated.take(name)).unwrap_or_default();
+            if sockets.is_empty() {
+                listeners.push(with_proxy(Self::bind(&url.address, settings.socket_mode)?));
+            }
+            for socket in sockets {
+                listeners.push(with_proxy(Self::activate(socket)?));
+            }
+        }
+        Ok(listeners)
+    }
+
+    /// Serves an activated socket, which listens already. Its accept queue and its file are the service manager's.
+    fn activate(ActivatedSocket { listener, address, .. }: ActivatedSocket) -> Result<Self, ListenError> {
+        match watch(listener) {
+            Ok(io) => Ok(Self { _file: None, io, address, proxy: None }),
+            Err(error) => Err(ListenError { address, error }),
+        }
     }
 
     fn bind(address: &ListenAddress, socket_mode: Option<u32>) -> Result<Self, ListenError> {
@@ -98,6 +97,10 @@ impl Listener {
             ListenAddress::Tls { ip, port } => listen_on_port(*ip, *port, BoundAddress::Tls),
             ListenAddress::Unix(path) => listen_on_unix(path, socket_mode)
                 .map_err(|error| ListenError { address: BoundAddress::Unix(path.clone()), error }),
+            ListenAddress::Activated(name) => {
+                let error = io::Error::new(io::ErrorKind::NotFound, "no socket of this name was passed");
+                Err(ListenError { address: BoundAddress::Activated(name.clone()), error })
+            }
         }
     }
 
@@ -106,10 +109,22 @@ impl Listener {
         &self.address
     }
 
+    /// Returns where the listener is bound and what stands before it.
+    pub(crate) fn bound(&self) -> BoundListener {
+        BoundListener { address: self.address.clone(), proxy: self.proxy }
+    }
+
+    /// Returns the versions of the PROXY header with which the listener's connections begin, if a proxy stands before it.
+    pub(crate) fn proxy(&self) -> Option<ProxyVersions> {
+        self.proxy
+    }
+
     /// Returns the protocol in which the listener's connections begin.
     pub(crate) fn protocol(&self) -> ListenerProtocol {
         match self.address {
-            BoundAddress::Tcp(_) | BoundAddress::Unix(_) | BoundAddress::Metrics(_) => ListenerProtocol::Raw,
+            BoundAddress::Tcp(_) | BoundAddress::Unix(_) | BoundAddress::Activated(_) | BoundAddress::Metrics(_) => {
+                ListenerProtocol::Raw
+            }
             BoundAddress::Telnet(_) => ListenerProtocol::Telnet,
             BoundAddress::Tls(_) => ListenerProtocol::Tls,
         }
@@ -128,12 +143,7 @@ impl Listener {
                 set_tcp_options(&SockRef::from(&stream), address, dead_timeout());
                 Ok((stream, address))
             }
-            Listening::Unix(listener) => {
-                let (stream, _) = listener.accept().await?;
-                // An accepted Unix socket does not have the buffers of its listener.
-                set_buffer_sizes(&SockRef::from(&stream))?;
-                Ok((from_unix(stream)?, PeerAddress::Unix))
-            }
+            Listening::Unix(listener) => accept_unix(listener.accept().await?.0),
         }
     }
 
@@ -148,8 +158,34 @@ impl Listener {
         };
         let (socket, address) = listener.accept()?;
         socket.set_nonblocking(true)?;
-        let address = address.as_socket().map_or(PeerAddress::Unix, PeerAddress::from_tcp);
-        Ok((TcpStream::from_std(socket.into())?, address))
+        match address.as_socket() {
+            Some(address) => Ok((TcpStream::from_std(socket.into())?, PeerAddress::from_tcp(address))),
+            None => accept_unix(UnixStream::from_std(socket.into())?),
+        }
+    }
+}
+
+/// Returns the stream of an accepted Unix socket, with its buffers set, and the process that has opened it.
+fn accept_unix(stream: UnixStream) -> io::Result<(TcpStream, PeerAddress)> {
+    // An accepted Unix socket does not have the buffers of its listener.
+    set_buffer_sizes(&SockRef::from(&stream))?;
+    let address = PeerAddress::from_unix(&stream);
+    Ok((from_unix(stream)?, address))
+}
+
+/// Registers an activated socket with the runtime. Connections that it accepts from now on have the buffers of a
+/// listener that the server has opened.
+fn watch(listener: ActivatedListener) -> io::Result<Listening> {
+    match listener {
+        ActivatedListener::Tcp(listener) => {
+            set_buffer_sizes(&SockRef::from(&listener))?;
+            listener.set_nonblocking(true)?;
+            Ok(Listening::Tcp(TcpListener::from_std(listener)?))
+        }
+        ActivatedListener::Unix(listener) => {
+            listener.set_nonblocking(true)?;
+            Ok(Listening::Unix(UnixListener::from_std(listener)?))
+        }
     }
 }
 
@@ -226,7 +262,7 @@ fn listen_on_port(
     let listen_on = |address, v6_only| {
         let (io, address) =
             listen_on_tcp(address, v6_only).map_err(|error| ListenError { address: bound(address), error })?;
-        Ok(Listener { io: Listening::Tcp(io), address: bound(address), _file: None })
+        Ok(Listener { _file: None, io: Listening::Tcp(io), address: bound(address), proxy: None })
     };
     match ip {
         Some(ip) => listen_on(SocketAddr::new(ip, port), true),
@@ -252,7 +288,7 @@ fn listen_on_tcp(address: SocketAddr, v6_only: bool) -> io::Result<(TcpListener,
 fn listen_on_unix(path: &Path, mode: Option<u32>) -> io::Result<Listener> {
     let (socket, file) = bind_unix(path, mode)?;
     let io = Listening::Unix(UnixListener::from_std(socket.into())?);
-    Ok(Listener { io, address: BoundAddress::Unix(path.to_owned()), _file: Some(file) })
+    Ok(Listener { io, address: BoundAddress::Unix(path.to_owned()), _file: Some(file), proxy: None })
 }
 
 /// Returns a socket that listens on a path, and its file. A file that a dead server left there is replaced; one that a
@@ -270,23 +306,6 @@ pub(super) fn bind_unix(path: &Path, mode: Option<u32>) -> io::Result<(Socket, S
     Ok((socket, file))
 }
 
-/// Removes the socket file at `path` if no server answers there.
-fn remove_stale_socket(path: &Path, address: &SockAddr) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if !metadata.file_type().is_socket() => return Err(io::ErrorKind::AlreadyExists.into()),
-        Ok(_) => {}
-        Err(_) => return Ok(()),
-    }
-    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // A full accept queue must not make this wait.
-    probe.set_nonblocking(true)?;
-    match probe.connect(address) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
-        _ => Err(io::ErrorKind::AddrInUse.into()),
-    }
-}
-
 fn start_listening(socket: &Socket) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     set_buffer_sizes(&SockRef::from(socket))?;
@@ -297,6 +316,7 @@ fn start_listening(socket: &Socket) -> io::Result<()> {
 mod tests {
     use super::*;
     use std::os::unix::net::{UnixListener, UnixStream};
+    use std::path::PathBuf;
 
     /// A path of its own in the directory for temporary files.
     fn socket_path(name: &str) -> PathBuf {
@@ -350,7 +370,8 @@ mod tests {
         let listener = Listener::bind(&ListenAddress::Unix(path.clone()), Some(0o600)).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let _client = UnixStream::connect(&path).unwrap();
-        assert_eq!(listener.accept(|| Duration::from_secs(60)).await.unwrap().1, PeerAddress::Unix);
+        let (_, peer) = listener.accept(|| Duration::from_secs(60)).await.unwrap();
+        assert!(peer.to_string().starts_with(&format!("unix:pid={},", std::process::id())), "{peer}");
         drop(listener);
         assert!(!path.exists());
     }

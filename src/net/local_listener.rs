@@ -1,6 +1,7 @@
 //! The local listener: a Unix socket for processes of this machine whose user the system names.
 
-use crate::net::listener::{SocketFile, bind_unix};
+use crate::net::listener::bind_unix;
+use crate::net::socket_file::SocketFile;
 use crate::net::socket_options::set_buffer_sizes;
 use crate::net::{BoundAddress, ListenError};
 use socket2::SockRef;

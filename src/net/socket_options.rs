@@ -65,7 +65,7 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let socket = SockRef::from(&stream);
-            set_tcp_options(&socket, PeerAddress::Unix, Duration::from_secs(dead));
+            set_tcp_options(&socket, PeerAddress::Unix(None), Duration::from_secs(dead));
             assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
             assert!(socket.out_of_band_inline().unwrap());
             assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(idle));
@@ -78,7 +78,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let socket = SockRef::from(&stream);
-        set_tcp_options(&socket, PeerAddress::Unix, Duration::ZERO);
+        set_tcp_options(&socket, PeerAddress::Unix(None), Duration::ZERO);
         assert!(socket.tcp_nodelay().unwrap() && !socket.keepalive().unwrap());
         assert_eq!(socket.tcp_user_timeout().unwrap(), None);
     }

@@ -1,5 +1,6 @@
 //! The acceptor: one task a listener, which no error ends and none makes spin.
 
+use crate::config::ProxyVersions;
 use crate::connection::close_reason::CloseReason;
 use crate::connection::{Connection, ServerContext};
 use crate::metrics::listener_counts::ListenerNumber;
@@ -7,6 +8,7 @@ use crate::net::codec::Codec;
 use crate::net::{ACCEPT_QUEUE, Listener, ListenerProtocol, PeerAddress, Socket, TlsAcceptor};
 use crate::peer::PeerId;
 use crate::server::admission::{Admission, Admitted, Entrant, WaitingEntrant};
+use crate::server::proxied::ProxyGate;
 use crate::server::refusal::{RefusalReason, refuse};
 use std::io;
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 /// The pause after a failed accept; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -45,6 +47,10 @@ pub(super) struct Starter {
     pub(super) listener: ListenerNumber,
     /// The certificate of a TLS listener.
     pub(super) tls: Option<TlsAcceptor>,
+    /// The versions of the PROXY header with which the listener's connections begin; `None` without a proxy.
+    pub(super) proxy: Option<ProxyVersions>,
+    /// Which proxies are trusted.
+    pub(super) proxies: Arc<ProxyGate>,
 }
 
 impl Acceptor {
@@ -102,8 +108,16 @@ async fn refuse_queued(listener: &Listener, starter: &Starter) {
 }
 
 impl Starter {
-    /// Serves or refuses an accepted connection, or makes it wait for a place.
+    /// Starts an accepted connection, after the PROXY header on a listener that takes one.
     async fn start(&self, stream: TcpStream, address: PeerAddress) {
+        match self.proxy {
+            Some(versions) => self.start_proxied(stream, address, versions),
+            None => self.admit(stream, address).await,
+        }
+    }
+
+    /// Serves or refuses a connection from `address`, or makes it wait for a place.
+    pub(super) async fn admit(&self, stream: TcpStream, address: PeerAddress) {
         match self.admission.admit(address.ip(), Instant::now()).await {
             Admitted::Serve(entrant) => self.serve(stream, address, entrant),
             Admitted::Wait(waiting) => {
@@ -114,7 +128,11 @@ impl Starter {
     }
 
     fn serve(&self, stream: TcpStream, address: PeerAddress, Entrant { id, permit, ticket }: Entrant) {
-        info!(connection = id.0, %address, "opened");
+        if address.is_proxy() {
+            debug!(connection = id.0, %address, "opened by a proxy");
+        } else {
+            info!(connection = id.0, %address, "opened");
+        }
         let Ok(codec) = self.tls.as_ref().map(TlsAcceptor::begin).transpose() else {
             error!(connection = id.0, %address, "TLS can't begin: this is a bug");
             return;
@@ -146,7 +164,7 @@ impl Starter {
     }
 
     /// Tells the peer why it is not served, and closes the connection.
-    fn refuse(&self, stream: TcpStream, address: PeerAddress, reason: &RefusalReason) {
+    pub(super) fn refuse(&self, stream: TcpStream, address: PeerAddress, reason: &RefusalReason) {
         let connection = self.admission.next_number().0;
         info!(connection, %address, %reason, "refused");
         self.context.registry.counters().count_refusal(reason.kind());
@@ -178,7 +196,8 @@ mod tests {
         let (context, admission, tasks) =
             (Arc::clone(&server.context), Arc::clone(&server.admission), server.tasks.clone());
         let listener = ListenerNumber::from_index(0);
-        let starter = Starter { context, admission, tasks, protocol: ListenerProtocol::Raw, listener, tls: None };
+        let (protocol, proxies) = (ListenerProtocol::Raw, Arc::clone(&server.proxies));
+        let starter = Starter { context, admission, tasks, protocol, listener, tls: None, proxy: None, proxies };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, address) = listener.accept().await.unwrap();

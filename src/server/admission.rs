@@ -1,7 +1,7 @@
 //! Admission: which accepted connections are served, which wait for a place, and which are refused and why.
 
 use super::refusal::{RefusalPermit, RefusalReason};
-use crate::config::{ExemptNetworks, NetworkSettings, RESERVED_FILES};
+use crate::config::{NetworkSettings, PeerNetworks, RESERVED_FILES};
 use crate::limits::address_budget::AddressBudget;
 use crate::limits::addresses::{AddressBook, AddressLimits, AddressRefusal};
 use crate::limits::bans::{Ban, BanList};
@@ -10,7 +10,7 @@ use crate::limits::login_queue::{LoginQueue, LoginTicket};
 use crate::limits::memory::{MemoryBudget, MemoryPressure};
 use crate::limits::permits::{Permit, Permits};
 use crate::limits::rate::RateLimit;
-use crate::limits::server_limits::ServerLimits;
+use crate::limits::server_limits::{Place, ServerLimits};
 use crate::peer::PeerId;
 use std::fmt;
 use std::net::IpAddr;
@@ -42,7 +42,7 @@ pub(super) struct Admission {
     /// The bans, which hold for exempt peers, too.
     bans: Arc<BanList>,
     /// The peers to which the bounds of one address do not apply.
-    exempt: ExemptNetworks,
+    exempt: PeerNetworks,
     /// The bounds of one address, for the reasons.
     max_per_address: usize,
     connect_rate: u32,
@@ -193,6 +193,11 @@ impl Admission {
         PeerId(self.next_id.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Takes a place for a connection whose address is not known yet; `None` when none is free.
+    pub(super) fn hold_place(&self) -> Option<Place> {
+        self.server.try_hold_place()
+    }
+
     fn entrant(&self, records: &mut Records, permit: ConnectionPermit) -> Entrant {
         Entrant { id: self.next_number(), permit, ticket: records.logins.push(&self.shutdown) }
     }
@@ -248,7 +253,7 @@ mod tests {
     #[tokio::test]
     async fn banned_address_is_refused_although_it_is_exempt_until_its_ban_ends() {
         let admission = admission(10, |settings| {
-            settings.exempt = ExemptNetworks::from_items(&["10.0.0.0/8".parse().unwrap()]).unwrap();
+            settings.exempt = PeerNetworks::from_items(&["10.0.0.0/8".parse().unwrap()]).unwrap();
         });
         let ban = |network: &str, expires| {
             let network = parse_network(network).unwrap();

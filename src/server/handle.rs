@@ -3,7 +3,7 @@
 //! A reload has two steps. `Shared::prepare` reads and checks everything, may fail and changes nothing;
 //! `Shared::install` puts what was prepared in force and can't fail. So a reload changes all or nothing.
 
-use crate::config::{LiveLog, LiveSettings, LogSettings, Motd, Settings};
+use crate::config::{LiveLog, LiveSettings, LogSettings, Motd, PeerNetworks, Settings, TrustedProxies};
 use crate::connection::ServerContext;
 use crate::limits::bans::{BanList, PreparedBans};
 use crate::net::{TlsAcceptor, TlsCertificate};
@@ -37,6 +37,7 @@ pub(super) struct LiveParts {
     pub(super) bans: Arc<BanList>,
     /// The certificate of the TLS listeners; `None` without such a listener.
     pub(super) tls: Option<TlsAcceptor>,
+    pub(super) trusted_proxies: Arc<TrustedProxies>,
 }
 
 /// The outcome of a reload that put settings in force.
@@ -52,6 +53,7 @@ struct Prepared {
     motd: Option<Motd>,
     log: LogSettings,
     certificate: Option<TlsCertificate>,
+    trust: PeerNetworks,
     outcome: Reloaded,
 }
 
@@ -101,19 +103,20 @@ impl Shared {
         let Settings { network, rooms, live, motd, moderation, log, metrics } = (self.read_settings)()?;
         let read = Settings { network, rooms, live, motd: None, moderation, log, metrics };
         let needs_restart = self.started_with.restart_differences(&read);
-        let certificate_files = read.network.tls.clone();
+        let (certificate_files, trust) = (read.network.tls.clone(), read.network.trust.clone());
         let (network, rooms) = (self.started_with.network.clone(), self.started_with.rooms);
         let in_force = Settings { network, rooms, metrics: self.started_with.metrics, ..read };
         in_force.validate().map_err(|error| format!("{error}; {} would need a restart", needs_restart.join(", ")))?;
         let certificate = self.parts.tls.as_ref().and(certificate_files.as_ref()).map(TlsAcceptor::prepare).transpose();
         let certificate = certificate.map_err(|error| error.to_string())?;
-        Ok(Prepared { live, motd, log, certificate, outcome: Reloaded { needs_restart } })
+        Ok(Prepared { live, motd, log, certificate, trust, outcome: Reloaded { needs_restart } })
     }
 
     /// Puts prepared settings in force.
     fn install(&self, prepared: Prepared, bans: Option<PreparedBans>) -> Reloaded {
-        let Prepared { live, motd, log, certificate, outcome } = prepared;
-        let LiveParts { log: live_log, bans: ban_list, tls } = &self.parts;
+        let Prepared { live, motd, log, certificate, trust, outcome } = prepared;
+        let LiveParts { log: live_log, bans: ban_list, tls, trusted_proxies } = &self.parts;
+        trusted_proxies.replace(trust);
         if let Some(bans) = bans {
             ban_list.install(bans);
         }
@@ -148,7 +151,8 @@ mod tests {
         next: impl Fn() -> Result<Settings, String> + Send + Sync + 'static,
     ) -> (Server, ServerHandle, Arc<LiveLog>) {
         let mut settings = Settings::default();
-        settings.network.listen = vec![ListenAddress::Tcp { ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 0 }];
+        settings.network.listen =
+            vec![ListenAddress::Tcp { ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 0 }.into()];
         change(&mut settings);
         let server = Server::bind(&settings, 10).unwrap();
         let listen = settings.network.listen;

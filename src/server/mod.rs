@@ -8,12 +8,14 @@ mod handle;
 mod memory_ceiling;
 mod metrics_text;
 mod monitor;
+mod probe;
+mod proxied;
 mod refusal;
 mod server_state;
 mod start_error;
 
 use crate::admin::{AdminContext, AdminHooks, AdminServer};
-use crate::config::{Live, LiveLog, Settings};
+use crate::config::{Live, LiveLog, Settings, TrustedProxies};
 use crate::connection::{ConnectionDirectory, ServerContext, UnflushedInputs};
 use crate::limits::bans::BanList;
 use crate::limits::handshake_budget::HandshakeBudget;
@@ -21,7 +23,7 @@ use crate::limits::memory::{MemoryBudget, MemoryPressure};
 use crate::limits::slice_budget::SliceBudget;
 use crate::metrics::counters::MetricsDelta;
 use crate::metrics::listener_counts::{ListenerCounts, ListenerNumber};
-use crate::net::{BoundAddress, Listener, ListenerProtocol, TlsAcceptor};
+use crate::net::{ActivatedSockets, BoundAddress, BoundListener, Listener, ListenerProtocol, TlsAcceptor};
 use crate::room::registry::Registry;
 use acceptor::{Acceptor, Starter};
 use admission::Admission;
@@ -29,6 +31,8 @@ use handle::LiveParts;
 pub use handle::{Reloaded, ServerHandle};
 use memory_ceiling::memory_ceiling;
 use monitor::Monitor;
+pub use probe::ServerProbe;
+use proxied::ProxyGate;
 pub use server_state::NotReady;
 use server_state::ServerState;
 pub use start_error::StartError;
@@ -58,6 +62,7 @@ pub struct Server {
     settings: Settings,
     /// The certificate of the TLS listeners; `None` without one.
     tls: Option<TlsAcceptor>,
+    proxies: Arc<ProxyGate>,
     /// Every task of the server but those of the monitor: listeners, connections, passes.
     tasks: TaskTracker,
     state: Arc<ServerState>,
@@ -80,8 +85,20 @@ impl Server {
     /// # Errors
     /// [`StartError`] for a certificate that can't be used, or for the first address that can't be listened on.
     pub fn bind(settings: &Settings, max_connections: usize) -> Result<Self, StartError> {
+        Self::bind_with(settings, max_connections, ActivatedSockets::default())
+    }
+
+    /// Listens as [`Server::bind`] does, and with the sockets that the service manager has passed.
+    ///
+    /// # Errors
+    /// [`StartError`], also for a listener whose socket was not passed.
+    pub fn bind_with(
+        settings: &Settings,
+        max_connections: usize,
+        activated: ActivatedSockets,
+    ) -> Result<Self, StartError> {
         let certificate = settings.network.tls.as_ref().map(TlsAcceptor::prepare).transpose()?;
-        let listeners = Listener::bind_all(&settings.network)?;
+        let listeners = Listener::bind_all(&settings.network, activated)?;
         let admin = settings.moderation.admin_socket.as_deref().map(AdminServer::bind).transpose()?;
         let tasks = TaskTracker::new();
         let memory = MemoryBudget::new(memory_ceiling(settings.network.memory));
@@ -112,6 +129,7 @@ impl Server {
         let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
         let state = Arc::new(ServerState::new(addresses, max_connections));
         let tls = certificate.map(TlsAcceptor::new);
+        let proxies = Arc::new(ProxyGate::new(TrustedProxies::new(settings.network.trust.clone())));
         let monitor_address = settings.metrics.listen;
         let settings = settings.clone();
         let mut server = Self {
@@ -123,6 +141,7 @@ impl Server {
             admin_hooks,
             settings,
             tls,
+            proxies,
             tasks,
             state,
             monitor: None,
@@ -166,6 +185,25 @@ impl Server {
         self.tls.clone()
     }
 
+    /// Returns where the server listens and what stands before each listener, in the order of the settings.
+    #[must_use]
+    pub fn listeners(&self) -> Vec<BoundListener> {
+        self.listeners.iter().map(Listener::bound).collect()
+    }
+
+    /// Returns the trusted proxies, which may be replaced while the server runs.
+    #[must_use]
+    pub fn trusted_proxies(&self) -> Arc<TrustedProxies> {
+        Arc::clone(&self.proxies.trusted)
+    }
+
+    /// Returns a probe of the runtime and of the passes of rooms; `None` where no room opens, which is a bug. Needs the
+    /// server's runtime.
+    #[must_use]
+    pub fn probe(&self) -> Option<ServerProbe> {
+        ServerProbe::new()
+    }
+
     /// Returns figures that stay readable while the server runs.
     #[must_use]
     pub fn stats(&self) -> ServerStats {
@@ -181,7 +219,12 @@ impl Server {
         log: Arc<LiveLog>,
         read_settings: impl Fn() -> Result<Settings, String> + Send + Sync + 'static,
     ) -> ServerHandle {
-        let parts = LiveParts { log, bans: Arc::clone(&self.bans), tls: self.tls.clone() };
+        let parts = LiveParts {
+            log,
+            bans: Arc::clone(&self.bans),
+            tls: self.tls.clone(),
+            trusted_proxies: self.trusted_proxies(),
+        };
         ServerHandle::new(Arc::clone(&self.context), self.settings.clone(), parts, Box::new(read_settings))
     }
 
@@ -189,12 +232,21 @@ impl Server {
     /// told, and peers have the drain time to take their output. No task of the server is left when this returns, but for
     /// passes that take more than a second beyond that time.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { listeners, context, admission, bans, admin, admin_hooks, tls, tasks, state, monitor, .. } = self;
+        let Self {
+            listeners, context, admission, bans, admin, admin_hooks, tls, proxies, tasks, state, monitor, ..
+        } = self;
         for (index, listener) in listeners.into_iter().enumerate() {
-            let (context, admission) = (Arc::clone(&context), Arc::clone(&admission));
-            let (protocol, number) = (listener.protocol(), ListenerNumber::from_index(index));
-            let tls = tls.clone().filter(|_| protocol == ListenerProtocol::Tls);
-            let starter = Starter { context, admission, tasks: tasks.clone(), protocol, listener: number, tls };
+            let protocol = listener.protocol();
+            let starter = Starter {
+                context: Arc::clone(&context),
+                admission: Arc::clone(&admission),
+                tasks: tasks.clone(),
+                protocol,
+                listener: ListenerNumber::from_index(index),
+                tls: tls.clone().filter(|_| protocol == ListenerProtocol::Tls),
+                proxy: listener.proxy(),
+                proxies: Arc::clone(&proxies),
+            };
             let accepting = tasks.spawn(Acceptor { listener, starter }.run());
             tasks.spawn(async move {
                 if let Err(error) = accepting.await {
@@ -239,7 +291,8 @@ impl ServerStats {
         self.context.registry.len()
     }
 
-    /// Returns how many connections there are, those that are being closed among them.
+    /// Returns how many connections there are, those that are being closed among them. Of connections whose PROXY header
+    /// has not come it counts those beyond the first 64.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.admission.connections()

@@ -5,7 +5,7 @@ use crate::limits::bans::Ban;
 use crate::limits::permits::Permit;
 use crate::metrics::reasons::RefusalKind;
 use crate::net::codec::REFUSAL;
-use crate::net::{ListenerProtocol, linger_close_stream};
+use crate::net::{ListenerProtocol, ProxyHeaderError, linger_close_stream};
 use crate::text::messages;
 use socket2::SockRef;
 use std::io::Read;
@@ -40,6 +40,9 @@ pub(super) enum RefusalReason {
     /// An operator lets no new connection in.
     #[error("the server takes no new connections: try again later")]
     Draining,
+    /// The connection began with no PROXY header of a trusted proxy.
+    #[error("{0}")]
+    ProxyHeader(ProxyHeaderError),
     /// The server is shutting down.
     #[error("the server is shutting down: come back later")]
     Shutdown,
@@ -54,6 +57,7 @@ impl RefusalReason {
             Self::Memory => RefusalKind::Memory,
             Self::TooManyOfAddress(_) => RefusalKind::TooManyOfAddress,
             Self::TooFast(_) => RefusalKind::TooFast,
+            Self::ProxyHeader(_) => RefusalKind::ProxyHeader,
             Self::Banned(_) => RefusalKind::Banned,
             Self::Draining => RefusalKind::Draining,
             Self::Shutdown => RefusalKind::Shutdown,
@@ -105,6 +109,7 @@ pub(super) fn refuse(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ProxyVersions;
     use crate::limits::bans::parse_network;
 
     #[test]
@@ -119,6 +124,12 @@ mod tests {
             (RefusalReason::TooFast(20), "faster than 20 a second: wait"),
             (RefusalReason::Banned(Arc::new(ban)), "your address is banned: flooding"),
             (RefusalReason::Draining, "takes no new connections"),
+            (RefusalReason::ProxyHeader(ProxyHeaderError::Untrusted), "from its proxy alone: connect to the proxy"),
+            (RefusalReason::ProxyHeader(ProxyHeaderError::Missing), "did not begin with a PROXY header: connect"),
+            (RefusalReason::ProxyHeader(ProxyHeaderError::Version(ProxyVersions::V2)), "not take: send v2"),
+            (RefusalReason::ProxyHeader(ProxyHeaderError::TooLong), "too long: send at most 107 bytes"),
+            (RefusalReason::ProxyHeader(ProxyHeaderError::Invalid), "broken: send one"),
+            (RefusalReason::ProxyHeader(ProxyHeaderError::Timeout), "within 5 s: send it first"),
             (RefusalReason::Shutdown, "shutting down"),
         ] {
             let line = reason.to_string();

@@ -1,10 +1,10 @@
 //! Client programs in a terminal: telnet, `PuTTY`, MUD clients and netcats, connected to a server.
 
 use super::screen::Screen;
-use super::{Client, TestServer};
+use super::{Client, TestServer, find_or_skip};
 use pty_process::blocking::Command;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 
 /// A program that connects to the server from a terminal.
@@ -144,21 +144,6 @@ impl Screen {
 /// `ROOMCAST_REQUIRE_ALL=1` makes that a failure.
 pub fn is_installed(program: &str) -> bool {
     find_or_skip(program).is_some()
-}
-
-/// Returns the path of a program, or `None` after the message of [`is_installed`].
-///
-/// The program is looked for and not run, since some of them wait for input whatever their arguments are.
-/// Debian keeps tintin++ in `/usr/games`, which a search path need not have.
-fn find_or_skip(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/games")]);
-    let found = folders.map(|folder| folder.join(program)).find(|path| path.is_file());
-    if found.is_none() {
-        assert_ne!(std::env::var("ROOMCAST_REQUIRE_ALL").as_deref(), Ok("1"), "{program} is missing");
-        eprintln!("SKIPPED: `{program}` is missing (.ci/setup installs it)");
-    }
-    found
 }
 
 /// Returns a command that runs `program` as a terminal emulator does: Backspace erases a whole UTF-8 character

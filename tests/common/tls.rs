@@ -90,7 +90,7 @@ impl TestServer {
     /// Starts a server with a plain listener and a TLS listener, and a change of the test settings.
     pub fn start_tls(certificate: &TestCertificate, change: impl FnOnce(&mut Settings)) -> Self {
         Self::start_listening(&test_settings(|settings| {
-            settings.network.listen = vec![LOOPBACK, TLS_LOOPBACK];
+            settings.network.listen = vec![LOOPBACK, TLS_LOOPBACK.into()];
             settings.network.tls = Some(certificate.files.clone());
             change(settings);
         }))

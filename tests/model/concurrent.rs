@@ -38,7 +38,7 @@ async fn play(runtime: &Runtime, script: &Script) -> Vec<Recording> {
     (settings.live.rate, settings.live.byte_rate) = (script.rate, 0);
     settings.live.burst = NonZeroU32::MIN.saturating_add(2);
     settings.live.drain = CASE_DEADLINE;
-    settings.network.listen = vec![ListenAddress::Tcp { ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 0 }];
+    settings.network.listen = vec![ListenAddress::Tcp { ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 0 }.into()];
     let server = Server::bind(&settings, 1_000).unwrap();
     let Some(BoundAddress::Tcp(address)) = server.addresses().pop() else { panic!("the listener is a TCP listener") };
     let (stop, stopped) = oneshot::channel::<()>();

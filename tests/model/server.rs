@@ -58,7 +58,7 @@ impl InProcessServer {
         let path = std::env::temp_dir().join(format!("roomcast-model-{}-{number}.sock", std::process::id()));
         let mut settings = settings(profile);
         let tcp = ListenAddress::Tcp { ip: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 0 };
-        settings.network.listen = vec![ListenAddress::Unix(path.clone()), tcp];
+        settings.network.listen = vec![ListenAddress::Unix(path.clone()).into(), tcp.into()];
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let server = runtime.block_on(async { Server::bind(&settings, 1_000) }).unwrap();
         let Some(BoundAddress::Tcp(tcp)) = server.addresses().pop() else { panic!("the TCP listener is the last one") };

@@ -86,7 +86,7 @@ pub(super) fn connection_of(
     let permit = ConnectionPermit::try_acquire(slots.pop().unwrap()).unwrap();
     let (socket, ticket) = (Socket::new(stream, permit), queue.push(&context.shutdown));
     let connection =
-        Connection::new(Arc::clone(context), socket, codec, (PeerAddress::Unix, protocol), PeerId(1), ticket);
+        Connection::new(Arc::clone(context), socket, codec, (PeerAddress::Unix(None), protocol), PeerId(1), ticket);
     (connection, queue)
 }
 

@@ -1,0 +1,153 @@
+//! Service manager: tells systemd that the server is ready, that it works, and that it ends (`sd_notify(3)`).
+//!
+//! Each message is one datagram that is sent or dropped at once: a service manager that hangs must not stop the server.
+
+use roomcast::{ServerProbe, ServerStats};
+use std::env;
+use std::ffi::OsStr;
+use std::future::Future;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tracing::{debug, warn};
+
+/// How often the service manager gets the counts where it has no watchdog.
+const STATUS_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The service manager that has started the process, and wants to be told how it is.
+#[derive(Debug)]
+pub(super) struct ServiceManager {
+    socket: UnixDatagram,
+    /// Half the time after which the watchdog takes the server for dead; `None` without a watchdog.
+    watchdog_interval: Option<Duration>,
+}
+
+impl ServiceManager {
+    /// Returns the service manager that the process's variables name, if they name one.
+    ///
+    /// # Errors
+    /// The system's error when its socket can't be reached.
+    pub(super) fn from_env() -> io::Result<Option<Self>> {
+        let Some(address) = env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty()) else {
+            return Ok(None);
+        };
+        let socket = UnixDatagram::unbound()?;
+        socket.connect_addr(&socket_address(&address)?)?;
+        socket.set_nonblocking(true)?;
+        let (time, pid) = (env::var("WATCHDOG_USEC").ok(), env::var("WATCHDOG_PID").ok());
+        let watchdog_interval = watchdog_interval(time.as_deref(), pid.as_deref(), std::process::id());
+        Ok(Some(Self { socket, watchdog_interval }))
+    }
+
+    /// Tells that the server listens.
+    pub(super) fn notify_ready(&self, stats: &ServerStats) {
+        self.notify(&format!("READY=1\nSTATUS={}", status(stats.connections(), stats.rooms())));
+    }
+
+    /// Tells that the server begins to end.
+    pub(super) fn notify_stopping(&self) {
+        self.notify("STOPPING=1\nSTATUS=shutting down");
+    }
+
+    /// Tells the counts when they have changed and, where there is a watchdog, that the server works, as long as a pass of
+    /// a room answers. Never ends.
+    pub(super) async fn report(&self, stats: ServerStats, mut probe: Option<ServerProbe>) {
+        let length = self.watchdog_interval.unwrap_or(STATUS_INTERVAL);
+        let mut ticks = interval(length);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut counts = (0, 0);
+        loop {
+            ticks.tick().await;
+            if let (Some(_), Some(probe)) = (self.watchdog_interval, &mut probe) {
+                if answers(probe.answered(), length).await {
+                    self.notify("WATCHDOG=1");
+                } else {
+                    warn!(
+                        ?length,
+                        "no delivery pass of a room answers: the watchdog is not told that the server works"
+                    );
+                }
+            }
+            let now = (stats.connections(), stats.rooms());
+            if now != counts {
+                counts = now;
+                self.notify(&format!("STATUS={}", status(now.0, now.1)));
+            }
+        }
+    }
+
+    /// Sends lines of `NAME=value`.
+    fn notify(&self, state: &str) {
+        if let Err(error) = self.socket.send(state.as_bytes()) {
+            debug!(%error, state, "can't tell the service manager");
+        }
+    }
+}
+
+/// Returns the address of a socket that `NOTIFY_SOCKET` names: a path, or `@` and an abstract name.
+fn socket_address(name: &OsStr) -> io::Result<SocketAddr> {
+    match name.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(name),
+    }
+}
+
+/// Returns half of the watchdog's time in microseconds, if the watchdog is for the process of this number
+/// (`sd_watchdog_enabled(3)`).
+fn watchdog_interval(time: Option<&str>, pid: Option<&str>, own_pid: u32) -> Option<Duration> {
+    if pid.is_some_and(|pid| pid != own_pid.to_string()) {
+        return None;
+    }
+    let half = Duration::from_micros(time?.parse().ok()?) / 2;
+    (!half.is_zero()).then_some(half)
+}
+
+/// Returns whether an answer comes within this time.
+async fn answers(answer: impl Future<Output = ()>, within: Duration) -> bool {
+    timeout(within, answer).await.is_ok()
+}
+
+/// Returns the counts as `systemctl status` shows them.
+fn status(connections: usize, rooms: usize) -> String {
+    let count = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+    format!("{}, {}", count(connections, "connection"), count(rooms, "room"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::{pending, ready};
+
+    #[tokio::test(start_paused = true)]
+    async fn watchdog_is_told_only_after_an_answer() {
+        assert!(answers(ready(()), Duration::from_secs(15)).await);
+        assert!(!answers(pending(), Duration::from_secs(15)).await);
+    }
+
+    #[test]
+    fn watchdog_has_half_of_its_time_and_is_for_one_process() {
+        let fifteen = Some(Duration::from_secs(15));
+        assert_eq!(watchdog_interval(Some("30000000"), Some("7"), 7), fifteen);
+        assert_eq!(watchdog_interval(Some("30000000"), None, 7), fifteen);
+        for (time, pid) in [(Some("30000000"), Some("8")), (None, Some("7")), (Some("0"), None), (Some("soon"), None)] {
+            assert_eq!(watchdog_interval(time, pid, 7), None, "{time:?}, {pid:?}");
+        }
+    }
+
+    #[test]
+    fn status_counts_connections_and_rooms() {
+        assert_eq!(status(1, 2), "1 connection, 2 rooms");
+        assert_eq!(status(0, 1), "0 connections, 1 room");
+    }
+
+    #[test]
+    fn notify_socket_is_a_path_or_an_abstract_name() {
+        let path = socket_address(OsStr::new("/run/notify")).unwrap();
+        assert_eq!(path.as_pathname().unwrap().to_str(), Some("/run/notify"));
+        let name = socket_address(OsStr::new("@notify")).unwrap();
+        assert_eq!(name.as_abstract_name(), Some(&b"notify"[..]));
+    }
+}
