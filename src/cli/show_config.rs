@@ -63,12 +63,16 @@ impl Shown<'_> {
     /// Returns the value of an argument that is not given, and its origin.
     fn default_value(&self, arg: &Arg, settings: &Settings) -> (Option<String>, String) {
         let id = arg.get_id().as_str();
-        // The port is served where no listener is given.
-        let is_replaced = id == "port" && self.matches.value_source("listen").is_some();
-        match in_force(id, settings).filter(|_| !is_replaced) {
-            Some(value) => (Some(toml_values(arg, &[&value])), "default".to_owned()),
-            None if is_replaced => (None, "not served".to_owned()),
-            None => (None, described_default(arg).unwrap_or_else(|| "not set".to_owned())),
+        // The port is served where no listener is given. Proxies are trusted where a listener takes their headers.
+        let unused = match id {
+            "port" if self.matches.value_source("listen").is_some() => Some("not served"),
+            "trust" if !settings.network.takes_proxy_headers() => Some("no listener with ?proxy"),
+            _ => None,
+        };
+        match (in_force(id, settings), unused) {
+            (_, Some(unused)) => (None, unused.to_owned()),
+            (Some(value), None) => (Some(toml_values(arg, &[&value])), "default".to_owned()),
+            (None, None) => (None, described_default(arg).unwrap_or_else(|| "not set".to_owned())),
         }
     }
 }
