@@ -7,9 +7,10 @@ mod common;
 use assert_cmd::Command as AssertCommand;
 use common::pty::is_installed;
 use common::telnet::{AGREEMENT, INPUT_LINE_REQUEST};
-use common::tls::{TestCertificate, TlsClient, client_config, connect_socket};
-use common::{Client, TestServer, check_lines_and_skip_notices};
-use roomcast::TlsAcceptor;
+use common::tls::{TLS_LOOPBACK, TestCertificate, TlsClient, client_config, connect_socket};
+use common::{Client, TestServer, check_lines_and_skip_notices, test_settings};
+use roomcast::config::LiveLog;
+use roomcast::{BoundAddress, Server, TlsAcceptor};
 use rustls::{ClientConfig, ProtocolVersion};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::num::NonZeroUsize;
@@ -321,6 +322,32 @@ fn certificate_that_can_not_be_used_leaves_the_installed_one_in_place() {
     mismatch.key = other.files.key.clone();
     assert!(TlsAcceptor::prepare(&mismatch).unwrap_err().to_string().contains("does not belong to the certificate"));
     TlsClient::join(server.tls_address(), &client_config(&[&certificate]), "lobby", "alice");
+}
+
+/// The reload is that of a SIGHUP and of the operators' command.
+#[test]
+fn reload_of_the_settings_reads_the_certificate_again_all_or_nothing() {
+    let (old, new) = (TestCertificate::new(), TestCertificate::new());
+    let mut settings = test_settings(|settings| settings.network.tls = Some(old.files.clone()));
+    settings.network.listen = vec![TLS_LOOPBACK.into()];
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let server = runtime.block_on(async { Server::bind(&settings, 10) }).unwrap();
+    let BoundAddress::Tls(address) = server.addresses()[0] else { panic!("{:?}", server.addresses()) };
+    let handle = server.handle(Arc::new(LiveLog::new(settings.log)), move || Ok(settings.clone()));
+    runtime.spawn(server.run(std::future::pending()));
+    let (trusts_old, trusts_new) = (client_config(&[&old]), client_config(&[&new]));
+    let mut alice = TlsClient::join(address, &trusts_old, "lobby", "alice");
+
+    std::fs::copy(&new.files.certificate, &old.files.certificate).unwrap();
+    let told = runtime.block_on(handle.reload()).unwrap_err();
+    assert!(told.contains("does not belong to the certificate"), "{told}");
+    let _bob = TlsClient::join(address, &trusts_old, "lobby", "bob");
+    alice.expect_line("bob has joined");
+
+    std::fs::copy(&new.files.key, &old.files.key).unwrap();
+    runtime.block_on(handle.reload()).unwrap();
+    let _carol = TlsClient::join(address, &trusts_new, "lobby", "carol");
+    alice.expect_line("carol has joined");
 }
 
 /// Asserts that the program exits with code 2 and one line on stderr that contains `told`.

@@ -345,7 +345,10 @@ mod tests {
         );
         let files = TlsFiles { certificate: "cert.pem".into(), key: "key.pem".into() };
         let told = error(|settings| settings.network.tls = Some(files));
-        assert_eq!(told, "--tls-cert and --tls-key go with a TLS listener: add --listen tls://ADDR:PORT");
+        assert_eq!(
+            told,
+            "--tls-cert and --tls-key go with a TLS listener: add --listen tls://ADDR:PORT, or --listen fd:tls"
+        );
     }
 
     #[test]

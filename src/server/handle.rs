@@ -183,6 +183,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn reload_replaces_the_trusted_proxies() {
+        let trusted = PeerNetworks::from_items(&["10.0.0.0/8".parse().unwrap()]).unwrap();
+        let next = trusted.clone();
+        let (server, handle, _) = server_reading(
+            |_| {},
+            move || {
+                let mut settings = Settings::default();
+                settings.network.trust = next.clone();
+                Ok(settings)
+            },
+        );
+        let proxies = server.trusted_proxies();
+        let is_trusted = |ip: [u8; 4]| proxies.contains(Some(ip.into()));
+        assert!(is_trusted([127, 0, 0, 1]) && !is_trusted([10, 0, 0, 1]));
+        assert_eq!(handle.reload().await, Ok(Reloaded { needs_restart: vec![] }));
+        assert!(is_trusted([10, 0, 0, 1]) && !is_trusted([127, 0, 0, 1]));
+    }
+
+    #[tokio::test]
     async fn reload_that_fails_changes_nothing() {
         let (server, handle, log) = server_reading(
             |settings| settings.motd = Some(Motd::new(b"old").unwrap()),
