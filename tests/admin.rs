@@ -446,7 +446,6 @@ fn wrong_command_gets_one_line_and_the_exit_code_of_its_kind() {
         (2, &["--no-such-flag"], "unexpected argument '--no-such-flag'"),
         (2, &[], "the following required arguments were not provided: <COMMAND>"),
         (1, &["kick", "99"], "there is no connection 99: peers lists them"),
-        (1, &["config"], "this server has no such command: help lists them"),
         (1, &["log-level", "loud"], "\"loud\" is no level of the log: one of off"),
     ] {
         let line = moderated.refused(code, words);
@@ -470,7 +469,7 @@ fn help_shows_the_commands_and_json_is_the_reply_as_it_is() {
     let long_help = moderated.done(&["--help"]);
     assert!(long_help.contains("ban NET [for TIME] [REASON]") && long_help.contains("log-level"), "{long_help}");
     assert!(
-        help.contains("  reload  ") && help.contains("  log-level [LEVEL]  ") && !help.contains("  config  "),
+        help.contains("  reload  ") && help.contains("  log-level [LEVEL]  ") && help.contains("  config  "),
         "{help}"
     );
     let output = moderated.ctl(&["kick", "99", "--json"]);
@@ -529,6 +528,11 @@ fn reload_reads_bans_again_all_or_nothing_and_the_level_of_the_log_changes_at_ru
     assert_eq!(moderated.done(&["log-level"]), "the log's level is warn\n");
     moderated.done(&["log-level", "info"]);
     assert_eq!(moderated.done(&["log-level"]), "the log's level is info\n");
+    let settings = moderated.done(&["config"]);
+    assert!(
+        settings.lines().any(|line| line.starts_with("rate = 100 ")) && settings.contains("\nadmin = "),
+        "{settings}"
+    );
 }
 
 #[test]

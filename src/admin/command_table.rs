@@ -41,7 +41,12 @@ pub(super) static COMMANDS: [CommandSpec; 17] = [
     command("drain", "", "take no new connections, and serve those that exist"),
     hooked("reload", "", "read the configuration again, all or nothing", HookKind::Reload),
     hooked("log-level", "[LEVEL]", "show or change the level of the log", HookKind::LogLevel),
-    hooked("config", "", "show the settings in force", HookKind::Config),
+    hooked(
+        "config",
+        "",
+        "show the settings that flags, variables and the configuration file say now",
+        HookKind::Config,
+    ),
     command("quit", "", "end the session"),
 ];
 

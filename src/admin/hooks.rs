@@ -14,7 +14,7 @@ pub struct AdminHooks {
     pub reload: Option<AdminHook>,
     /// `log-level [LEVEL]`: shows or changes the level of the log.
     pub log_level: Option<AdminHook>,
-    /// `config`: shows the settings in force.
+    /// `config`: shows the settings that the configuration says now.
     pub config: Option<AdminHook>,
 }
 

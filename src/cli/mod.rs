@@ -98,11 +98,12 @@ fn run(serving: &Serving, activated: ActivatedSockets, arguments: Vec<OsString>,
         let memory =
             (server.stats().memory().ceiling(), memory_of_one_peer(settings.live.backlog, settings.live.max_line));
         report::greet(&server.listeners(), server.metrics_address(), bounds.as_deref(), memory);
+        let arguments_of_hooks = arguments.clone();
         let handle = server.handle(log.live(), move || {
             let settings = parse::read_settings(&arguments)?;
             settings.with_activated_sockets(&socket_names).map_err(|error| error.to_string())
         });
-        server.set_admin_hooks(admin_hooks::admin_hooks(handle.clone(), log.live()));
+        server.set_admin_hooks(admin_hooks::admin_hooks(handle.clone(), log.live(), arguments_of_hooks));
         if let Some(reload) = reload {
             tokio::spawn(reload.reload_at_each(handle));
         }

@@ -88,6 +88,18 @@ pub(super) fn read_settings(arguments: &[OsString]) -> Result<Settings, String> 
     }
 }
 
+/// Returns the settings that arguments, variables and the configuration file say now, as a configuration file.
+///
+/// # Errors
+/// One line that names the mistake and its place.
+pub(super) fn shown_settings(arguments: &[OsString]) -> Result<String, String> {
+    let arguments: Vec<OsString> = arguments.iter().cloned().chain(["--show-config".into()]).collect();
+    match parse(&arguments).map_err(|error| error.to_string())? {
+        Request::Print(text) => Ok(text),
+        Request::Serve(_) => Err("the settings can't be shown: this is a bug".to_owned()),
+    }
+}
+
 /// Returns the settings that the matches make, checked, with the message of the day.
 fn settings_of(matches: &ArgMatches, file: Option<&ConfigFile>) -> Result<Settings, ArgsError> {
     let args = Args::from_arg_matches(matches).map_err(ArgsError::Clap)?;
