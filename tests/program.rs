@@ -289,7 +289,7 @@ fn unix_listener_serves_the_same_rooms_and_removes_its_file() {
     assert_eq!(alice.read_to_end(), ["*** server is shutting down"]);
     let (code, log) = server.wait_for_exit();
     assert_eq!(code, Some(0), "a hangup is a graceful end, too");
-    assert!(log.contains("opened connection=1 address=unix") && !path.exists(), "{log}");
+    assert!(log.contains("opened connection=1 address=\"unix:pid=") && !path.exists(), "{log}");
 }
 
 #[test]
