@@ -311,13 +311,13 @@ fn each_action_is_logged_with_its_author() {
     let (code, log) = moderated.server.wait_for_exit();
     assert_eq!(code, Some(0));
     let uid = fs::metadata(&moderated.folder).unwrap().uid();
-    let records: Vec<&str> = log.lines().filter(|line| line.contains("operator event=")).collect();
+    let records: Vec<&str> = log.lines().filter(|line| line.contains("operator action=")).collect();
     assert_eq!(records.len(), 3, "{log}");
-    let kick = "event=\"kick\" target=\"bob in lobby\" connection=0 reason=\"too loud\" by=\"uid ";
+    let kick = "action=\"kick\" target=\"bob in lobby\" connection=0 reason=\"too loud\" by=\"uid ";
     assert!(records[0].contains(&format!("{kick}{uid} pid ")), "{}", records[0]);
     assert!(records[1].contains("error=\"there is no room lobby") || records[1].contains("error=\"no member"), "{log}");
     assert!(
-        records[2].contains("event=\"ban\" target=\"192.0.2.0/24\" closed=0 time=\"1h\" reason=\"spam\" by=\"uid"),
+        records[2].contains("action=\"ban\" target=\"192.0.2.0/24\" closed=0 time=\"1h\" reason=\"spam\" by=\"uid"),
         "{}",
         records[2]
     );
@@ -523,7 +523,10 @@ fn reload_reads_bans_again_all_or_nothing_and_the_level_of_the_log_changes_at_ru
     assert!(told.contains("bans:3: the file is cut off here"), "{told}");
     assert!(Client::connect_from(OTHER, moderated.server.address).expect_error().ends_with("first"));
     fs::write(&file, content.replace("first", "second").replace("127.0.0.2/32", "127.0.0.2/31")).unwrap();
+    let mut member = Client::connect_from([127, 0, 0, 3], moderated.server.address);
+    member.expect_text(common::WELCOME);
     assert_eq!(moderated.done(&["reload"]), "settings reloaded\n");
+    assert!(member.expect_error().ends_with("second"), "a ban closes the connections from its network");
     assert!(Client::connect_from([127, 0, 0, 3], moderated.server.address).expect_error().ends_with("second"));
     assert_eq!(moderated.done(&["log-level"]), "the log's level is warn\n");
     moderated.done(&["log-level", "info"]);

@@ -19,7 +19,7 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::task::spawn_blocking;
-use tracing::info;
+use tracing::warn;
 
 /// The longest text of a hook in a reply, in bytes.
 const MAX_HOOK_TEXT: usize = 32 << 10;
@@ -154,12 +154,10 @@ impl AdminContext {
         };
         let argument = argument.to_owned();
         match spawn_blocking(move || hook(&argument)).await {
-            Ok(Ok(mut text)) => {
-                while text.len() > MAX_HOOK_TEXT {
-                    text.pop();
-                }
-                Outcome::message(text)
+            Ok(Ok(text)) if text.len() > MAX_HOOK_TEXT => {
+                Outcome::Refused(format!("the answer is longer than {MAX_HOOK_TEXT} bytes: see roomcast --show-config"))
             }
+            Ok(Ok(text)) => Outcome::message(text),
             Ok(Err(error)) => Outcome::Refused(error),
             Err(error) => Outcome::Refused(error.to_string()),
         }
@@ -213,7 +211,7 @@ fn log_action(command: &Command, outcome: &Outcome, operator: LocalPeer) {
         Command::Ban { time, .. } | Command::Mute { time, .. } => *time,
         _ => None,
     };
-    let (event, on, reason) = match command {
+    let (action, on, reason) = match command {
         Command::Kick { target, reason } => ("kick", target.to_string(), reason.as_str()),
         Command::Ban { network, reason, .. } => ("ban", network.to_string(), reason.as_str()),
         Command::Unban(network) => ("unban", network.to_string(), ""),
@@ -230,5 +228,5 @@ fn log_action(command: &Command, outcome: &Outcome, operator: LocalPeer) {
     let reason = Some(reason).filter(|reason| !reason.is_empty());
     let time = time.map(show_duration);
     let (connection, closed, error) = (outcome.number("connection"), outcome.number("closed"), outcome.error());
-    info!(event, target = on, connection, closed, time, reason, by = operator.to_string(), error, "operator");
+    warn!(action, target = on, connection, closed, time, reason, by = operator.to_string(), error, "operator");
 }

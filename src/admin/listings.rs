@@ -28,12 +28,14 @@ impl AdminContext {
     pub(super) fn stats(&self) -> Outcome {
         let (registry, server) = (&self.server.registry, &self.server);
         let MetricsDelta { lines, deliveries, joins, leaves, .. } = registry.counters().read();
+        let now = SystemTime::now();
+        let bans = self.bans.table().bans().iter().filter(|ban| ban.is_in_force(|| now)).count();
         Outcome::done(json!({
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_seconds": self.started.elapsed().as_secs(),
             "connections": self.directory.len(),
             "rooms": registry.len(),
-            "bans": self.bans.table().bans().len(),
+            "bans": bans,
             "joins": joins,
             "leaves": leaves,
             "lines": lines,

@@ -3,7 +3,7 @@
 use super::parse::shown_settings;
 use roomcast::ServerHandle;
 use roomcast::admin::{AdminHook, AdminHooks};
-use roomcast::config::{LiveLog, LogSettings};
+use roomcast::config::LiveLog;
 use std::ffi::OsString;
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -34,19 +34,18 @@ async fn reload(server: &ServerHandle) -> Result<String, String> {
 
 /// Puts a level in force, or without a name shows the one in force.
 fn change_level(log: &LiveLog, name: &str) -> Result<String, String> {
-    let in_force = log.get();
     if name.is_empty() {
-        return Ok(format!("the log's level is {}", in_force.level));
+        return Ok(format!("the log's level is {}", log.get().level));
     }
     let level = name.parse().map_err(|wanted| format!("{name:?} is no level of the log: {wanted}"))?;
-    log.replace(LogSettings { level, ..in_force });
+    log.set_level(level);
     Ok(format!("the log's level is {level}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use roomcast::config::{LogFormat, LogLevel};
+    use roomcast::config::{LogFormat, LogLevel, LogSettings};
 
     #[test]
     fn level_is_shown_and_changed_and_the_form_stays() {

@@ -39,7 +39,8 @@ use std::time::Duration;
 ///
 /// SIGHUP reads the file of --config again and changes all or nothing: --max-line, --login-timeout, --rate, --burst, --byte-rate,
 /// --byte-burst, --backlog, --slow-reader, --stall-timeout, --idle-timeout, --dead-timeout, --plain, --drain, --motd, --bell,
-/// --bans, --trust, --tls-cert, --tls-key, --log-level and --log-format at once. The log names other changed flags: they need a restart.
+/// --bans, --trust, --tls-cert, --tls-key, --log-level and --log-format at once; --max-line, --login-timeout, --backlog, --slow-reader,
+/// --dead-timeout and the certificate for new connections alone. The log names other changed flags: they need a restart.
 #[expect(clippy::doc_markdown, reason = "the help shows this text as it is")]
 #[derive(Debug, clap::Parser)]
 #[command(name = "roomcast", version, max_term_width = 100)]

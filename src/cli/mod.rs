@@ -34,11 +34,15 @@ use service_manager::ServiceManager;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use tracing::warn;
 
 /// The polls of tasks after which a busy worker asks the system for events. The runtime's own interval is 61 polls, by
 /// which busy connections would delay the input of all others.
 const EVENT_INTERVAL: u32 = 8;
+
+/// How long the end waits for calls that block, such as the read of a file.
+const RUNTIME_END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Runs the program, or sends a command to a running one; returns its exit code: 0 after a graceful end, 2 for wrong
 /// arguments or a file of theirs, 1 for any other failure.
@@ -89,7 +93,7 @@ fn run(serving: &Serving, activated: ActivatedSockets, arguments: Vec<OsString>,
     }
     let runtime = runtime.event_interval(EVENT_INTERVAL).enable_all().build()?;
     let bounds = is_verbose.then(|| settings.bounds(connections));
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let (signals, reload) = os_signals::listen(*has_file)?;
         let socket_names = activated.names();
         let mut server = Server::bind_with(settings, connections, activated)?;
@@ -118,7 +122,10 @@ fn run(serving: &Serving, activated: ActivatedSockets, arguments: Vec<OsString>,
             })
             .await;
         anyhow::Ok(())
-    })
+    });
+    // A reload may wait for a file system that does not answer, and the end must not.
+    runtime.shutdown_timeout(RUNTIME_END_TIMEOUT);
+    served
 }
 
 /// Tells the service manager, if there is one, that the server listens, and starts the task that reports how it is.

@@ -1,9 +1,8 @@
 //! The file of the message of the day: read at the start and at each reload.
 
 use roomcast::config::{Motd, MotdError};
-use std::fs::{self, File};
+use roomcast::text::text_file::open_text_file;
 use std::io::{self, Read};
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 /// A file that can't be the message of the day. Shown, it names the flag, the file and what to do.
@@ -34,13 +33,8 @@ pub(super) fn read_motd(path: PathBuf) -> Result<Motd, MotdFileError> {
 
 /// Returns the first bytes of a file, one more than a message may have.
 fn read_start(path: &Path) -> io::Result<Vec<u8>> {
-    // The kind of the file is checked before it is opened: opening a pipe waits for its writer, and a reload must not wait
-    // for ever.
-    if fs::metadata(path)?.file_type().is_fifo() {
-        return Err(io::Error::other("it is a pipe"));
-    }
     let (mut text, most) = (Vec::new(), Motd::MAX_BYTES + 1);
-    File::open(path)?.take(most as u64).read_to_end(&mut text)?;
+    open_text_file(path)?.take(most as u64).read_to_end(&mut text)?;
     Ok(text)
 }
 

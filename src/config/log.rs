@@ -134,12 +134,17 @@ impl LiveLog {
         LogSettings { level: LogLevel::ALL[level], format: LogFormat::ALL[format] }
     }
 
-    /// Puts other settings in force for all records from now on.
-    pub fn replace(&self, LogSettings { level, format }: LogSettings) {
-        self.format.store(format as u8, Ordering::Relaxed);
+    /// Puts another level in force for all records from now on; the form stays.
+    pub fn set_level(&self, level: LogLevel) {
         self.level.store(level as u8, Ordering::Relaxed);
         // Each place in the code that logs has cached whether its records are wanted.
         rebuild_interest_cache();
+    }
+
+    /// Puts other settings in force for all records from now on.
+    pub fn replace(&self, LogSettings { level, format }: LogSettings) {
+        self.format.store(format as u8, Ordering::Relaxed);
+        self.set_level(level);
     }
 }
 

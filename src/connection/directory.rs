@@ -7,6 +7,7 @@
 use super::Connection;
 use super::close_reason::CloseReason;
 use super::operator_requests::{CloseRequest, ConnectionReport, MuteRequest, OperatorRequests};
+use crate::limits::bans::{Ban, BanList};
 use crate::metrics::counters::MetricsDelta;
 use crate::net::{PeerAddress, Socket};
 use crate::peer::events::PeerEvents;
@@ -17,7 +18,7 @@ use std::collections::BinaryHeap;
 use std::hash::RandomState;
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::oneshot;
 
 /// The live connections, in a map of independently locked shards. No guard of the map leaves this type.
@@ -74,6 +75,12 @@ impl ConnectionDirectory {
     pub(crate) fn find_by_network(&self, network: IpNet) -> Vec<PeerId> {
         let is_from = |ip: Option<IpAddr>| ip.is_some_and(|ip| network.contains(&ip));
         self.entries.iter().filter(|entry| is_from(entry.value().ip)).map(|entry| *entry.key()).collect()
+    }
+
+    /// Returns the connections from addresses that are banned, each with its ban. Locks one shard after the other for reading.
+    pub(crate) fn find_banned(&self, bans: &BanList) -> Vec<(PeerId, Arc<Ban>)> {
+        let ban_of = |ip: Option<IpAddr>| bans.find(ip?, SystemTime::now);
+        self.entries.iter().filter_map(|entry| Some((*entry.key(), ban_of(entry.value().ip)?))).collect()
     }
 
     /// Asks a connection to close; returns false if there is no such connection. Of several requests the first one counts.

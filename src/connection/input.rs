@@ -80,7 +80,11 @@ impl Connection {
     /// Reads once what the system has received when a deadline is over; returns false if that is nothing, or if earlier input
     /// waits.
     pub(super) fn read_late_input(&mut self) -> Result<bool, CloseReason> {
-        if self.held_input.is_some() || self.is_input_paused() { Ok(false) } else { self.read_received_input() }
+        if self.held_input.is_some() || self.is_input_paused() || self.has_unpaid_handshake() {
+            Ok(false)
+        } else {
+            self.read_received_input()
+        }
     }
 
     /// Processes the bytes of a read, its end of input, or its error.

@@ -96,11 +96,15 @@ impl Connection {
     }
 
     fn report(&self) -> ConnectionReport {
+        // The look at the output may deliver lines that waited for the lock.
+        let mut metrics = MetricsDelta::default();
+        let backlog = self.peer.waiting_bytes(&mut metrics);
+        self.context.registry.counters().add(&metrics);
         ConnectionReport {
             address: self.address.to_string(),
             identity: self.identity(),
             lines_in: self.lines_in,
-            backlog: self.peer.waiting_bytes(&mut MetricsDelta::default()),
+            backlog,
             idle: self.byte_rate.unused_for(Instant::now().into_std()),
             muted: self.is_muted(),
         }

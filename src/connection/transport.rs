@@ -102,6 +102,11 @@ impl Connection {
         Ok(true)
     }
 
+    /// Returns whether a handshake has not been paid for, so that no byte of it may be read.
+    pub(super) fn has_unpaid_handshake(&self) -> bool {
+        self.transport.as_ref().is_some_and(|transport| transport.payment != HandshakePayment::Done)
+    }
+
     /// Gives back what was paid for a handshake that has not begun: a connection that ends must not leave a debt.
     pub(super) fn cancel_handshake(&mut self) {
         if let Some(Transport { payment: HandshakePayment::Delayed(units), .. }) = self.transport.as_deref() {

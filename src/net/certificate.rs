@@ -1,6 +1,7 @@
 //! Certificates: reads a certificate chain and its key from PEM files, and refuses what no client would accept.
 
 use crate::config::TlsFiles;
+use crate::text::text_file::open_text_file;
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
@@ -8,7 +9,6 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate};
 use rustls::{Error, RootCertStore, ServerConfig};
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,7 +79,7 @@ impl TlsCertificate {
 
     /// Reads the files as [`TlsCertificate::read`] does, at the time `now`.
     fn read_at(files: &TlsFiles, now: UnixTime) -> Result<Self, CertificateError> {
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(provider());
         let of_certificate = |problem| CertificateError::new(PemFile::Certificate, files, problem);
         let chain = read_chain(&files.certificate).map_err(of_certificate)?;
         check_validity(&chain, &provider, now).map_err(of_certificate)?;
@@ -145,7 +145,7 @@ fn quote(path: &Path) -> String {
 /// Returns the bytes of a file.
 fn read_file(path: &Path) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes));
+    let read = open_text_file(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes));
     match read {
         Err(error) => Err(Problem::Unreadable(error)),
         Ok(count) if count as u64 > MAX_FILE => Err(Problem::TooLong),
@@ -192,6 +192,13 @@ fn check_validity(chain: &[CertificateDer<'_>], provider: &CryptoProvider, now: 
         Err(Error::InvalidCertificate(rustls::CertificateError::BadEncoding)) => Err(Problem::BadCertificate),
         _ => Ok(()),
     }
+}
+
+/// Returns the ciphers and key exchanges that are offered. The client chooses among the key exchanges, and P-384 costs the
+/// server several times what a handshake is charged.
+fn provider() -> CryptoProvider {
+    let kx_groups = vec![ring::kx_group::X25519, ring::kx_group::SECP256R1];
+    CryptoProvider { kx_groups, ..ring::default_provider() }
 }
 
 /// Returns the configuration of connections with this certificate: TLS 1.2 and 1.3, without session tickets, which save

@@ -5,6 +5,7 @@
 
 use crate::config::{LiveLog, LiveSettings, LogSettings, Motd, PeerNetworks, Settings, TrustedProxies};
 use crate::connection::ServerContext;
+use crate::connection::close_reason::CloseReason;
 use crate::limits::bans::{BanList, PreparedBans};
 use crate::net::{TlsAcceptor, TlsCertificate};
 use std::fmt;
@@ -53,7 +54,8 @@ struct Prepared {
     motd: Option<Motd>,
     log: LogSettings,
     certificate: Option<TlsCertificate>,
-    trust: PeerNetworks,
+    /// The trusted proxies, where a listener of the settings takes headers.
+    trust: Option<PeerNetworks>,
     outcome: Reloaded,
 }
 
@@ -95,7 +97,13 @@ impl Shared {
         let prepared = spawn_blocking(move || shared.prepare()).await;
         let prepared = prepared.map_err(|error| format!("the settings can't be read: {error}"))??;
         let bans = self.parts.bans.prepare_reload().await.map_err(|error| error.to_string())?;
-        Ok(self.install(prepared, bans))
+        let reloaded = self.install(prepared, bans);
+        let shared = Arc::clone(self);
+        // A walk through all connections takes longer than a worker of the runtime may be taken.
+        if let Err(error) = spawn_blocking(move || shared.close_banned()).await {
+            error!(%error, "connections that are banned now stay: this is a bug");
+        }
+        Ok(reloaded)
     }
 
     /// Reads the settings and checks them, also with those that stay until a restart. Changes nothing.
@@ -103,7 +111,8 @@ impl Shared {
         let Settings { network, rooms, live, motd, moderation, log, metrics } = (self.read_settings)()?;
         let read = Settings { network, rooms, live, motd: None, moderation, log, metrics };
         let needs_restart = self.started_with.restart_differences(&read);
-        let (certificate_files, trust) = (read.network.tls.clone(), read.network.trust.clone());
+        let (certificate_files, trust) =
+            (read.network.tls.clone(), read.network.takes_proxy_headers().then(|| read.network.trust.clone()));
         let (network, rooms) = (self.started_with.network.clone(), self.started_with.rooms);
         let in_force = Settings { network, rooms, metrics: self.started_with.metrics, ..read };
         in_force.validate().map_err(|error| format!("{error}; {} would need a restart", needs_restart.join(", ")))?;
@@ -112,11 +121,21 @@ impl Shared {
         Ok(Prepared { live, motd, log, certificate, trust, outcome: Reloaded { needs_restart } })
     }
 
+    /// Asks connections to close whose addresses are banned.
+    fn close_banned(&self) {
+        let Some(directory) = &self.context.directory else { return };
+        for (connection, ban) in directory.find_banned(&self.parts.bans) {
+            directory.request_close(connection, CloseReason::Banned, ban.to_string());
+        }
+    }
+
     /// Puts prepared settings in force.
     fn install(&self, prepared: Prepared, bans: Option<PreparedBans>) -> Reloaded {
         let Prepared { live, motd, log, certificate, trust, outcome } = prepared;
         let LiveParts { log: live_log, bans: ban_list, tls, trusted_proxies } = &self.parts;
-        trusted_proxies.replace(trust);
+        if let Some(trust) = trust {
+            trusted_proxies.replace(trust);
+        }
         if let Some(bans) = bans {
             ban_list.install(bans);
         }
@@ -183,22 +202,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn reload_replaces_the_trusted_proxies() {
-        let trusted = PeerNetworks::from_items(&["10.0.0.0/8".parse().unwrap()]).unwrap();
-        let next = trusted.clone();
-        let (server, handle, _) = server_reading(
-            |_| {},
-            move || {
-                let mut settings = Settings::default();
-                settings.network.trust = next.clone();
-                Ok(settings)
-            },
-        );
-        let proxies = server.trusted_proxies();
-        let is_trusted = |ip: [u8; 4]| proxies.contains(Some(ip.into()));
-        assert!(is_trusted([127, 0, 0, 1]) && !is_trusted([10, 0, 0, 1]));
-        assert_eq!(handle.reload().await, Ok(Reloaded { needs_restart: vec![] }));
-        assert!(is_trusted([10, 0, 0, 1]) && !is_trusted([127, 0, 0, 1]));
+    async fn reload_replaces_the_trusted_proxies_where_a_listener_takes_headers() {
+        for (url, is_replaced) in [("tcp://127.0.0.1:0?proxy=v1", true), ("tcp://127.0.0.1:0", false)] {
+            let trusted = PeerNetworks::from_items(&["10.0.0.0/8".parse().unwrap()]).unwrap();
+            let (server, handle, _) = server_reading(
+                |settings| settings.network.listen = vec![url.parse().unwrap()],
+                move || {
+                    let mut settings = Settings::default();
+                    settings.network.trust = trusted.clone();
+                    Ok(settings)
+                },
+            );
+            let proxies = server.trusted_proxies();
+            let is_trusted = |ip: [u8; 4]| proxies.contains(Some(ip.into()));
+            assert!(is_trusted([127, 0, 0, 1]) && !is_trusted([10, 0, 0, 1]));
+            assert_eq!(handle.reload().await, Ok(Reloaded { needs_restart: vec![] }));
+            assert_eq!((is_trusted([10, 0, 0, 1]), is_trusted([127, 0, 0, 1])), (is_replaced, !is_replaced), "{url}");
+        }
     }
 
     #[tokio::test]

@@ -113,6 +113,8 @@ impl Server {
             shutdown.clone(),
         );
         let (workers, now) = (Handle::current().metrics().num_workers(), Instant::now().into_std());
+        // Operators find connections in it, and a reload those that are banned.
+        let has_directory = admin.is_some() || settings.moderation.bans.is_some();
         let context = Arc::new(ServerContext {
             live: Live::new(settings.live, settings.motd.clone()),
             registry: Arc::new(Registry::with_memory(settings.rooms, memory, tasks.clone())),
@@ -123,7 +125,7 @@ impl Server {
             handshakes: HandshakeBudget::new(workers, now),
             unflushed_inputs: UnflushedInputs::default(),
             listener_counts: ListenerCounts::new(listeners.len()),
-            directory: admin.is_some().then(Arc::<ConnectionDirectory>::default),
+            directory: has_directory.then(Arc::<ConnectionDirectory>::default),
         });
         let (admission, admin_hooks) = (Arc::new(admission), AdminHooks::default());
         let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();

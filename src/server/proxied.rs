@@ -63,6 +63,10 @@ impl Starter {
                 debug!(%proxy, address = %client, "PROXY header");
                 // From now on the connection is bounded as any other one.
                 drop(permit);
+                // The header may come after an operator's drain has begun.
+                if self.context.draining.is_cancelled() {
+                    return self.refuse(stream, client, &RefusalReason::Draining);
+                }
                 self.admit(stream, client).await;
             }
             Some(Err(reason @ ProxyHeaderError::Closed)) => debug!(%proxy, %reason, "closed by a proxy"),

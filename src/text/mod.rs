@@ -11,4 +11,5 @@ pub(crate) mod panics;
 pub(crate) mod recalled_form;
 pub(crate) mod replies;
 pub mod sanitize;
+pub mod text_file;
 pub mod time;

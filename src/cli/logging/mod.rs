@@ -7,6 +7,7 @@
 //! | `closed` | info | `connection`, `address`, `room`, `name`, `reason`, `lines_in`, `lines_out`, `lines_dropped` |
 //! | `admitted` | debug | `connection`, `address`, `room`, `name` |
 //! | `pass` | trace | `room`, `operations`, `lines`, `writes` |
+//! | `operator` | warn | `action`, `target`, `connection`, `closed`, `time`, `reason`, `by`, `error` |
 //! | `settings reloaded`, `shutting down` | info | the second one `rooms` |
 //! | a setting needs a restart | warn | `setting` |
 //! | `settings not reloaded: …` | error | `reason`: file, line, column and mistake |

@@ -8,8 +8,8 @@ use super::network::{NetworkError, shorten};
 use super::table::BanTable;
 use super::{Ban, MAX_BANS, MAX_REASON, parse_network};
 use crate::text::sanitize::sanitize;
+use crate::text::text_file::open_text_file;
 use std::fmt::Write;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -126,7 +126,7 @@ impl BansFile {
 /// Returns the content of a file, or that of an empty list if there is no such file.
 fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    match File::open(path) {
+    match open_text_file(path) {
         Ok(file) => file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // A folder that is missing is a mistake in the path.

@@ -70,7 +70,7 @@ fn file_that_can_not_be_read_is_named() {
     let expected = "--tls-key key.pem: No such file or directory (os error 2): name a PEM file that can be read";
     assert_eq!(folder.error_of(&files), expected);
     let files = TlsFiles { certificate: folder.0.join(""), key: files.key };
-    assert!(folder.error_of(&files).contains("Is a directory"));
+    assert!(folder.error_of(&files).contains("it is a directory"));
     let told = folder.error(vec![b'x'; (1 << 20) + 1], key);
     assert_eq!(told, "--tls-cert cert.pem: the file is longer than 1024KiB: name a PEM file");
 }

@@ -267,7 +267,7 @@ impl OutputBuffer {
 
     /// Returns how many bytes wait to be written.
     pub(crate) fn waiting_bytes(&self) -> usize {
-        self.encoded.len() + self.waiting.weight()
+        self.encoded_len() + self.waiting.weight()
     }
 
     /// Returns whether nothing waits and the buffer need not remember that it is closed.
