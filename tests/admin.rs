@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::ctl::{ctl, ctl_done};
 use common::{Client, DEADLINE, ServerProcess, wait_until};
 use roomcast::admin::{AdminHook, AdminHooks};
 use roomcast::{Server, Settings};
@@ -48,9 +49,7 @@ impl Moderated {
     /// Runs a command that is done, and returns what it prints.
     #[track_caller]
     fn done(&self, words: &[&str]) -> String {
-        let Output { status, stdout, stderr } = self.ctl(words);
-        assert!(status.success() && stderr.is_empty(), "{words:?}: {}", String::from_utf8_lossy(&stderr));
-        String::from_utf8(stdout).unwrap()
+        ctl_done(&self.socket(), words)
     }
 
     /// Runs a command that is done, and returns the object.
@@ -97,10 +96,6 @@ fn start_in(folder: &Path, args: &[&str]) -> ServerProcess {
     let path = |name: &str| folder.join(name).display().to_string();
     let (admin, bans) = (path("admin"), path("bans"));
     ServerProcess::start(&[&["--admin", &*admin, "--bans", &*bans][..], args].concat())
-}
-
-fn ctl(socket: &Path, words: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_roomcast")).arg("ctl").args(words).arg("--socket").arg(socket).output().unwrap()
 }
 
 /// Returns the one line that a refused command prints.

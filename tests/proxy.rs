@@ -4,19 +4,16 @@
 
 mod common;
 
-use common::{
-    Client, ServerProcess, TestServer, WELCOME, find_or_skip, listening_port, skip, test_settings, wait_until,
-};
+use common::proxy::{Proxy, connect_from};
+use common::{Client, ServerProcess, TestServer, WELCOME, skip, test_settings, wait_until};
 use roomcast::Settings;
 use roomcast::config::{NetworkItem, PeerNetworks};
-use socket2::{Domain, Socket, Type};
-use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 /// A header of version 1 for a client at 203.0.113.9, port 56324.
 const HEADER: &str = "PROXY TCP4 203.0.113.9 192.0.2.1 56324 1234\r\n";
@@ -50,17 +47,6 @@ fn connect_with(header: impl AsRef<[u8]>, address: SocketAddr) -> Client {
     client.send(header);
     client.expect_text(WELCOME);
     client
-}
-
-/// Connects from 127.0.0.`last`, and returns the stream with the port that it has.
-fn connect_from(last: u8, address: SocketAddr) -> (TcpStream, u16) {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0)).into()).unwrap();
-    socket.connect(&address.into()).unwrap();
-    socket.set_read_timeout(Some(common::DEADLINE)).unwrap();
-    let stream = TcpStream::from(socket);
-    let port = stream.local_addr().unwrap().port();
-    (stream, port)
 }
 
 /// Reads as many bytes as `text` has, which must equal it.
@@ -267,55 +253,7 @@ fn connection_that_ends_with_its_header_leaves_no_record_and_no_connection() {
     assert!(!log.contains("127.0.0.1"), "{log}");
 }
 
-/// A proxy program before a server, in a folder of its own. Dropping it kills the program.
-struct Proxy {
-    process: Child,
-    address: SocketAddr,
-    folder: PathBuf,
-}
-
 impl Proxy {
-    /// Starts `program` with a configuration and the arguments that `arguments` makes of its path; the configuration is
-    /// made for a free port. `None` if the program is missing.
-    fn start(
-        program: &str,
-        configuration: impl Fn(SocketAddr) -> String,
-        arguments: impl Fn(&Path) -> Vec<String>,
-    ) -> Option<Self> {
-        let program = find_or_skip(program)?;
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let folder = std::env::temp_dir().join(format!("roomcast-proxy-{}-{}", std::process::id(), address.port()));
-        fs::create_dir(&folder).unwrap();
-        let file = folder.join("proxy.conf");
-        fs::write(&file, configuration(address)).unwrap();
-        // From here to the program's own bind the port is free for it.
-        drop(listener);
-        let mut command = Command::new(program);
-        let process = command.args(arguments(&file)).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-        let mut proxy = Self { process, address, folder };
-        wait_until("the proxy listens", || {
-            assert!(proxy.process.try_wait().unwrap().is_none(), "the proxy has ended");
-            listening_port(proxy.process.id()) == Some(address.port())
-        });
-        Some(proxy)
-    }
-
-    /// Starts `HAProxy` before the server at `server`, with these words for its line in the configuration and these lines
-    /// for its backend.
-    fn start_haproxy(server: SocketAddr, words: &str, backend: &str) -> Option<Self> {
-        let configuration = |address| {
-            format!(
-                "global\n  maxconn 100\ndefaults\n  mode tcp\n  timeout connect 10s\n  timeout client 60s\n  \
-                 timeout server 60s\n  timeout check 10s\nfrontend clients\n  bind {address}\n  default_backend chat\n\
-                 backend chat\n  {backend}\n  server roomcast {server} {words}\n"
-            )
-        };
-        Self::start("haproxy", configuration, |file| {
-            vec!["-db".to_owned(), "-f".to_owned(), file.display().to_string()]
-        })
-    }
-
     /// Starts nginx before the server at `server`.
     fn start_nginx(server: SocketAddr) -> Option<Self> {
         let module = ["/usr/lib/nginx/modules/ngx_stream_module.so", "/usr/share/nginx/modules/ngx_stream_module.so"]
@@ -351,15 +289,6 @@ impl Proxy {
         let (stream, port) = connect_from(last, self.address);
         expect_bytes(&stream, WELCOME);
         (stream, port)
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        // Killing fails when the process has already ended.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 

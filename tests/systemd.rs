@@ -4,80 +4,17 @@
 
 mod common;
 
+use common::folder::Folder;
+use common::systemd::{Manager, activated, tcp_socket};
 use common::{Client, ServerProcess, find_or_skip, wait_until};
 use std::fs;
 use std::io::Read;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_roomcast");
-
-/// A folder for the files of one test, which is removed at its end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("roomcast-systemd-{}-{name}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    fn join(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A service manager that receives the messages of a service.
-struct Manager {
-    socket: UnixDatagram,
-    path: PathBuf,
-}
-
-impl Manager {
-    fn new(folder: &Folder) -> Self {
-        let path = folder.join("notify");
-        let socket = UnixDatagram::bind(&path).unwrap();
-        socket.set_read_timeout(Some(common::DEADLINE)).unwrap();
-        Self { socket, path }
-    }
-
-    /// Returns the next message.
-    fn receive(&self) -> String {
-        let mut buffer = [0; 4_096];
-        let count = self.socket.recv(&mut buffer).expect("no message within the deadline");
-        String::from_utf8(buffer[..count].to_vec()).unwrap()
-    }
-
-    /// Receives messages until one equals `message`.
-    fn receive_until(&self, message: &str) {
-        while self.receive() != message {}
-    }
-}
-
-/// Returns a command that starts the program with `sockets` as descriptors 3 and 4, under these names.
-fn activated(sockets: impl IntoIterator<Item = OwnedFd>, names: &str, args: &[&str]) -> Command {
-    let mut sockets = sockets.into_iter();
-    let (first, second) = (sockets.next().unwrap(), sockets.next());
-    let (move_second, count) = if second.is_some() { (" 4<&2 2>/dev/null", 2) } else { ("", 1) };
-    // LISTEN_PID is the number of the process that `exec` keeps. The shell moves the sockets to where systemd puts them.
-    let script = format!("exec 3<&0 0</dev/null{move_second}; LISTEN_PID=$$ exec \"$0\" \"$@\"");
-    let mut command = Command::new("sh");
-    command.args(["-c", &script, PROGRAM]).args(args).stdin(Stdio::from(first));
-    command.env("LISTEN_FDS", count.to_string()).env("LISTEN_FDNAMES", names);
-    if let Some(second) = second {
-        command.stderr(Stdio::from(second));
-    }
-    command
-}
 
 /// Runs a command that becomes the program, which refuses to start; returns its one line on stderr.
 #[track_caller]
@@ -87,12 +24,6 @@ fn refusal(command: &mut Command, code: i32) -> String {
     let message = String::from_utf8(stderr).unwrap();
     assert_eq!((status.code(), stdout.len(), message.lines().count()), (Some(code), 0, 1), "{message}");
     message.trim_end().to_owned()
-}
-
-fn tcp_socket() -> (OwnedFd, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    (listener.into(), address)
 }
 
 #[test]
@@ -198,12 +129,13 @@ fn watchdog_is_told_again_and_again_and_the_status_follows_the_counts() {
 #[test]
 fn service_manager_that_hangs_does_not_stop_the_server() {
     let folder = Folder::new("hang");
-    let manager = Manager::new(&folder);
+    let path = folder.join("notify");
+    let _socket = UnixDatagram::bind(&path).unwrap();
     let filler = UnixDatagram::unbound().unwrap();
     filler.set_nonblocking(true).unwrap();
-    while filler.send_to(b"full", &manager.path).is_ok() {}
+    while filler.send_to(b"full", &path).is_ok() {}
     let mut command = ServerProcess::command(&[]);
-    command.env("NOTIFY_SOCKET", &manager.path).env("WATCHDOG_USEC", "1000");
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "1000");
     let mut server = ServerProcess::start_command(&mut command);
     server.join("room", "alice").leave();
     server.send_signal("TERM");

@@ -3,8 +3,14 @@
 // Each test file uses a part of this.
 #![allow(dead_code, unreachable_pub, clippy::expect_used, clippy::unwrap_used)]
 
+pub mod ctl;
+pub mod folder;
+pub mod http;
+pub mod prometheus;
+pub mod proxy;
 pub mod pty;
 pub mod screen;
+pub mod systemd;
 pub mod telnet;
 pub mod tls;
 

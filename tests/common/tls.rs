@@ -110,8 +110,13 @@ pub struct TlsClient {
 impl TlsClient {
     /// Connects without reading.
     pub fn connect_raw(address: SocketAddr, config: &Arc<ClientConfig>) -> Self {
+        Self::over(connect_socket(address), config)
+    }
+
+    /// Returns a client over a connected socket, without reading.
+    pub fn over(socket: TcpStream, config: &Arc<ClientConfig>) -> Self {
         let connection = ClientConnection::new(Arc::clone(config), "localhost".try_into().unwrap()).unwrap();
-        Self { reader: BufReader::new(StreamOwned::new(connection, connect_socket(address))) }
+        Self { reader: BufReader::new(StreamOwned::new(connection, socket)) }
     }
 
     /// Connects and reads the welcome.

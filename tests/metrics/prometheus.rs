@@ -1,41 +1,16 @@
 //! Prometheus itself: its linter and its server read what the program serves, and its tool runs the tests of the rules.
 
+use crate::common::folder::Folder;
+use crate::common::prometheus::Prometheus;
 use crate::common::pty::is_installed;
-use crate::common::{listening_port, wait_until};
+use crate::common::wait_until;
 use crate::expressions::{dashboard_expressions, packaged};
-use crate::http;
 use crate::scrape::Scrape;
 use crate::start_with_metrics;
 use serde_json::Value;
 use std::fs;
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-
-/// A folder of a test's own, which is removed at its end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("metrics-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    /// Writes a file and returns its path.
-    fn write(&self, name: &str, text: &str) -> String {
-        let path = self.0.join(name);
-        fs::write(&path, text).unwrap();
-        path.to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+use std::process::{Command, Stdio};
 
 /// Runs promtool, which must succeed without a warning; returns its output.
 #[track_caller]
@@ -90,47 +65,6 @@ fn expressions_of_the_dashboard_are_valid() {
     assert!(told.contains("SUCCESS"), "{told}");
 }
 
-/// A Prometheus that runs until it is dropped.
-struct Prometheus {
-    process: Child,
-    address: SocketAddr,
-}
-
-impl Prometheus {
-    /// Starts it on a free port.
-    fn start(config: &str, data: &str) -> Self {
-        let mut command = Command::new("prometheus");
-        command.args(["--config.file", config, "--storage.tsdb.path", data, "--web.listen-address=127.0.0.1:0"]);
-        let process = command.args(["--log.level=error"]).stdin(Stdio::null()).spawn().unwrap();
-        let mut prometheus = Self { process, address: (Ipv4Addr::LOCALHOST, 0).into() };
-        wait_until("Prometheus listens", || {
-            let port = listening_port(prometheus.process.id());
-            prometheus.address.set_port(port.unwrap_or_default());
-            port.is_some()
-        });
-        prometheus
-    }
-
-    /// Returns the data of a path of the API; `null` while Prometheus starts.
-    fn api(&self, path: &str) -> Value {
-        let response = http::get(self.address, &format!("/api/v1/{path}"));
-        serde_json::from_str(&response.body).map_or(Value::Null, |mut answer: Value| answer["data"].take())
-    }
-
-    /// Returns the value of the one sample of a query, as text.
-    fn query(&self, query: &str) -> Option<String> {
-        Some(self.api(&format!("query?query={query}"))["result"][0]["value"][1].as_str()?.to_owned())
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        // Killing fails when the process has already ended.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 /// The packaged configuration with a short interval and the server's port.
 #[test]
 fn prometheus_scrapes_the_server_and_evaluates_its_rules() {
@@ -149,8 +83,7 @@ fn prometheus_scrapes_the_server_and_evaluates_its_rules() {
     let config = config.replace("- roomcast.rules.yml", &format!("- {}", rules.display()));
     assert!(config != packaged_config && config.contains(": 1s"), "{config}");
     let folder = Folder::new("prometheus");
-    let prometheus =
-        Prometheus::start(&folder.write("prometheus.yml", &config), folder.0.join("data").to_str().unwrap());
+    let prometheus = Prometheus::start(&folder.write("prometheus.yml", &config), &folder.text("data"));
 
     wait_until("the server is scraped", || {
         let targets = prometheus.api("targets");

@@ -1,7 +1,7 @@
 //! Readiness: before the server runs, while it runs, near its memory ceiling, and while it drains.
 
+use crate::common::http;
 use crate::common::{Client, LOOPBACK, TestServer, test_settings, wait_until};
-use crate::http;
 use crate::scrape::Scrape;
 use roomcast::{BoundAddress, Server, Settings};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};

@@ -1,6 +1,6 @@
 //! A scrape: the text of `/metrics`, read strictly.
 
-use crate::http;
+use crate::common::http;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
