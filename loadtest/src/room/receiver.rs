@@ -30,6 +30,10 @@ impl Room {
         received: &mut Received,
     ) {
         let cursor = &mut self.cursors[member];
+        if cursor.state == MemberState::Left {
+            // The run has ended before another member has shown the position of this one: its bytes cannot be judged.
+            return;
+        }
         if !cursor.partial.is_empty() || cursor.divergence.is_some() || cursor.unlocated.is_some() {
             if self.is_held(member) {
                 return self.hold(member, chunk, now, received);

@@ -16,6 +16,9 @@ const MAX_HELD_BYTES: usize = 8 * 1024 * 1024;
 impl Room {
     /// Records a notice that a member received. Returns whether the member has entered the room with it.
     pub(in super::super) fn on_notice(&mut self, receiver: usize, notice: Notice, metrics: &mut Metrics) -> bool {
+        if self.returns.as_ref().is_some_and(|returns| returns.is_stopped) {
+            return false;
+        }
         let own_join = notice == (Notice { kind: NoticeKind::Join, subject: receiver });
         let line = self.exact_line(receiver);
         let cursor = &self.cursors[receiver];

@@ -202,6 +202,52 @@ fn returns_into_an_empty_room_begin_with_one_member() {
     assert_eq!((counters.leave_notices_expected, counters.leave_notices_lost), (1, 0), "{counters:?}");
 }
 
+#[test]
+fn bytes_of_a_member_without_a_position_are_not_judged_after_an_early_end() {
+    let mut metrics = Metrics::default();
+    let mut room = room_without_last_member(&mut metrics);
+    come_back(&mut room, 2);
+    let line = send_lines(&mut room, 1).remove(0);
+    (0..2).for_each(|member| feed(&mut room, member, &[&line], &mut metrics));
+    let notice = joined(&room, 2);
+    feed(&mut room, 2, &[&notice], &mut metrics);
+    room.add_final_counts(true, &mut metrics);
+    feed(&mut room, 2, &[&line, &line, b"noise\n"], &mut metrics);
+    assert_faults(&metrics.counters, [0; 4]);
+}
+
+#[test]
+fn notices_and_lines_in_transit_at_an_early_end_are_no_fault() {
+    let mut metrics = Metrics::default();
+    let mut room = room_without_last_member(&mut metrics);
+    come_back(&mut room, 2);
+    let line = send_lines(&mut room, 1).remove(0);
+    room.add_final_counts(true, &mut metrics);
+    let (join, leave) = (joined(&room, 2), left(&room, 2));
+    (0..2).for_each(|member| feed(&mut room, member, &[&join, &line, &leave, &leave], &mut metrics));
+    feed(&mut room, 2, &[&join, &line], &mut metrics);
+    assert!(room.mark_left(0) && !room.mark_left(2));
+    assert_faults(&metrics.counters, [0; 4]);
+    assert_eq!(metrics.counters.untrue_notices, 0, "{:?}", metrics.counters);
+}
+
+#[test]
+fn member_whose_position_is_not_shown_is_told_of_leaves_after_the_planned_end() {
+    let mut metrics = Metrics::default();
+    let mut room = room_without_last_member(&mut metrics);
+    come_back(&mut room, 2);
+    let notice = joined(&room, 2);
+    feed(&mut room, 2, &[&notice], &mut metrics);
+    assert!(!room.is_complete(), "no other member was told of the return");
+    room.add_final_counts(false, &mut metrics);
+    let before = metrics.counters.leave_notices;
+    room.start_leave_step(super::super::LeaveStep::AllButOne, &mut metrics);
+    let leave = left(&room, 1);
+    feed(&mut room, 2, &[&leave], &mut metrics);
+    assert_eq!((metrics.counters.leave_notices, metrics.counters.untrue_notices), (before + 1, 0));
+    assert_faults(&metrics.counters, [0; 4]);
+}
+
 /// A fault of the model server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ModelFault {
