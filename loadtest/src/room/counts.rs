@@ -34,7 +34,7 @@ impl LeaveStep {
 impl Room {
     /// Returns whether every line has arrived at every member that has not left.
     pub(crate) fn is_complete(&self) -> bool {
-        (0..self.cursors.len()).all(|member| self.expected_deliveries(member) == self.cursors[member].delivered)
+        (0..self.cursors.len()).all(|member| self.expected_deliveries(member) <= self.cursors[member].delivered)
             && self.returns_are_complete()
     }
 
@@ -61,6 +61,10 @@ impl Room {
             metrics.counters.expected += expected;
             let missing = expected.saturating_sub(cursor.delivered);
             *(if stopped_early { &mut metrics.counters.in_flight } else { &mut metrics.counters.lost }) += missing;
+            // Lines from before the join, as the other members show it, stand at another place of the order.
+            let early = cursor.delivered.saturating_sub(expected);
+            metrics.counters.misordered_room += early;
+            metrics.counters.misordered += early;
             if cursor.state == MemberState::Joined {
                 untrue_skips += cursor.skipped.saturating_sub(missing);
             }

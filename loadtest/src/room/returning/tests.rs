@@ -113,6 +113,22 @@ fn line_from_before_the_return_is_a_duplicate() {
 }
 
 #[test]
+fn line_that_one_member_receives_before_and_others_after_a_return_is_misordered() {
+    let mut metrics = Metrics::default();
+    let mut room = room_without_last_member(&mut metrics);
+    let [b, c] = &send_lines(&mut room, 2)[..] else { panic!() };
+    come_back(&mut room, 2);
+    let notice = joined(&room, 2);
+    feed(&mut room, 0, &[&notice, b, c], &mut metrics);
+    feed(&mut room, 2, &[&notice, b, c], &mut metrics);
+    feed(&mut room, 1, &[b, &notice, c], &mut metrics);
+    assert!(room.is_complete(), "no line is missing");
+    let counters = final_counters(&mut room, metrics);
+    assert_faults(&counters, [0, 0, 1, 0]);
+    assert_eq!(counters.misordered_room, 1, "{counters:?}");
+}
+
+#[test]
 fn leaving_member_has_to_receive_what_others_received_before() {
     for (received, lost) in [(3, 0), (2, 0), (1, 1)] {
         let (mut room, mut metrics) = (room(3, ProtocolKind::Line), Metrics::default());
