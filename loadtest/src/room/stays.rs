@@ -134,13 +134,13 @@ impl Stays {
         lost
     }
 
-    /// Counts the notices before `end` that a member has not received.
+    /// Counts the notices that a member has not received: those before `end`, and those before a notice that it has received.
     pub(super) fn count_lost(&self, member: usize, end: usize) -> LostNotices {
         let stay = &self.stays[member];
         let owed = |entry: &NoticeEntry| entry.since >= stay.base;
         let unread = self.log.entries_from(stay.next).take_while(|(number, _)| *number < end);
         let unread = unread.filter(|(_, entry)| owed(entry)).map(|(_, entry)| entry.notice.kind);
-        let missed = stay.missed.range(..end).map(|(_, notice)| notice.kind);
+        let missed = stay.missed.values().map(|notice| notice.kind);
         missed.chain(unread).fold(LostNotices::default(), |lost, kind| match kind {
             NoticeKind::Join => LostNotices { joins: lost.joins + 1, ..lost },
             NoticeKind::Leave => LostNotices { leaves: lost.leaves + 1, ..lost },
@@ -310,6 +310,16 @@ mod tests {
         assert_eq!(stays.count_lost(1, stays.end()), LostNotices { joins: 0, leaves: 1 });
         assert_eq!(stays.receive(1, leave(2), Some(0)), Receipt::Late);
         assert_eq!(stays.count_lost(1, stays.end()), LostNotices::default());
+    }
+
+    #[test]
+    fn notice_that_a_leaver_missed_before_a_later_one_is_lost() {
+        let mut stays = Stays::new(3);
+        let end = stays.end();
+        stays.start_leave(1);
+        absence(&mut stays, 2, &[0]);
+        assert_eq!(stays.receive(1, join(2), Some(0)), Receipt::Expected(1));
+        assert_eq!(stays.end_stay(1, end), LostNotices { joins: 0, leaves: 1 });
     }
 
     #[test]
