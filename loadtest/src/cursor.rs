@@ -23,6 +23,8 @@ pub(crate) struct Cursor {
     pub(crate) state: MemberState,
     /// Whether the server has refused the member without a reason so far.
     pub(crate) refusal_pending: bool,
+    /// Whether the server has refused the current connection of a member that comes back.
+    pub(crate) refused: bool,
     /// Lines that the server has announced to the member as skipped.
     pub(crate) skipped: u64,
     /// The latencies of the member's deliveries in the measured window.

@@ -37,7 +37,7 @@ impl Room {
     pub(crate) fn start_departures(&mut self) {
         let mut stays = Stays::new(self.cursors.len());
         let left = |member: &usize| self.cursors[*member].state == MemberState::Left;
-        (0..self.cursors.len()).filter(left).for_each(|member| stays.cancel_return(member));
+        (0..self.cursors.len()).filter(left).for_each(|member| stays.cancel_return(member, true));
         self.log.build_index();
         let (unlocated, located, waiting) = (Vec::new(), VecDeque::new(), Vec::new());
         self.returns = Some(Box::new(Returns { stays, unlocated, located, first: None, waiting, is_stopped: false }));
@@ -117,7 +117,7 @@ impl Room {
         let cursor = &mut self.cursors[member];
         (cursor.line, cursor.at) = (self.log.lines(), self.log.end());
         (cursor.state, cursor.unlocated) = (MemberState::Joining, Some(Box::default()));
-        cursor.refusal_pending = false;
+        (cursor.refusal_pending, cursor.refused) = (false, false);
         if let Some(returns) = &mut self.returns {
             returns.stays.start_return(member);
         }
@@ -126,11 +126,19 @@ impl Room {
 
     /// Records that a connection ended before its member was in the room.
     pub(crate) fn cancel_return(&mut self, member: usize) {
+        let was_refused = self.cursors[member].refused;
+        if let Some(returns) = &mut self.returns {
+            returns.stays.cancel_return(member, was_refused);
+        }
+        self.reset_return(member);
+    }
+
+    /// Ends the return of a member, which has no position.
+    fn reset_return(&mut self, member: usize) {
         let cursor = &mut self.cursors[member];
         (cursor.state, cursor.unlocated, cursor.partial) = (MemberState::Left, None, Vec::new());
         cursor.refusal_pending = false;
         if let Some(returns) = &mut self.returns {
-            returns.stays.cancel_return(member);
             returns.waiting.retain(|waiting| *waiting != member);
             if returns.first == Some(member) {
                 returns.first = None;
@@ -186,10 +194,10 @@ impl Room {
     pub(crate) fn give_up(&mut self, member: usize) {
         let Some(returns) = &mut self.returns else { return };
         returns.unlocated.retain(|other| *other != member);
-        returns.stays.append_unannounced_of(member);
+        returns.stays.abandon_stay(member);
         let cursor = &mut self.cursors[member];
         (cursor.owed, cursor.ended) = (None, false);
-        self.cancel_return(member);
+        self.reset_return(member);
     }
 
     /// Ends the phase in which members leave and come back, and counts the notices that are lost unless the run stopped

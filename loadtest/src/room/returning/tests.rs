@@ -264,6 +264,24 @@ fn member_whose_position_is_not_shown_is_told_of_leaves_after_the_planned_end() 
     assert_faults(&metrics.counters, [0; 4]);
 }
 
+#[test]
+fn join_of_a_connection_that_closed_without_a_refusal_may_be_announced() {
+    for refused in [false, true] {
+        let mut metrics = Metrics::default();
+        let mut room = room_without_last_member(&mut metrics);
+        come_back(&mut room, 2);
+        if refused {
+            feed(&mut room, 2, &[b"ERROR\nthe server is full\n"], &mut metrics);
+        }
+        room.cancel_return(2);
+        let notices = [joined(&room, 2), left(&room, 2)].concat();
+        (0..2).for_each(|member| feed(&mut room, member, &[&notices], &mut metrics));
+        assert!(room.is_complete());
+        let counters = final_counters(&mut room, metrics);
+        assert_eq!((counters.untrue_notices, counters.leave_notices_lost), (4 * u64::from(refused), 0), "{counters:?}");
+    }
+}
+
 /// A fault of the model server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ModelFault {
