@@ -98,7 +98,9 @@ impl Worker<'_> {
         for index in
             leavers.into_iter().filter(|index| !self.absences.by_connection.contains_key(index)).collect::<Vec<_>>()
         {
-            let Some(connection) = self.connections[index].take() else { continue };
+            let Some(mut connection) = self.connections[index].take() else { continue };
+            // A cut after the patience may come before all lines are written. No member waits for those.
+            self.retract_lines(&mut connection);
             self.rooms[connection.room].cut(connection.member, &mut self.report.metrics);
             connection.cut(reset);
             self.report.metrics.counters.departures += 1;
