@@ -258,6 +258,7 @@ impl Room {
         cursor.unlocated = None;
         if let Some(returns) = &mut self.returns {
             returns.stays.start_leave(member);
+            returns.forget(member);
         }
         self.membership.mark_left(member);
         // No line is sent once the first member is leaving.

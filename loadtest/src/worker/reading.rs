@@ -124,6 +124,7 @@ impl Worker<'_> {
         }
         let is_expected = self.rooms[connection.room].is_leaving(connection.member);
         let inside = self.rooms[connection.room].mark_left(connection.member);
+        self.send_waiting_joins(connection.room);
         if self.phase == Phase::Leaving {
             self.last_progress = now();
             self.report.leaving.1 = self.last_progress;

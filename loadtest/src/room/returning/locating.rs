@@ -95,7 +95,7 @@ impl Room {
     fn locate(&mut self, member: usize, line: usize, own_join: usize) {
         let Some(returns) = &mut self.returns else { return };
         let Some(unlocated) = self.cursors[member].unlocated.take() else { return };
-        returns.unlocated.retain(|other| *other != member);
+        returns.forget(member);
         returns.stays.start_stay(member, own_join);
         returns.located.push_back((member, *unlocated));
         let line = line.max(self.cursors[member].line);

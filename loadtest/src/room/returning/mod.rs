@@ -32,6 +32,15 @@ pub(super) struct Returns {
     pub(super) is_stopped: bool,
 }
 
+impl Returns {
+    /// Removes a member without a connection from those that are joining and from those without a position.
+    pub(super) fn forget(&mut self, member: usize) {
+        self.unlocated.retain(|other| *other != member);
+        self.waiting.retain(|other| *other != member);
+        self.first = self.first.filter(|first| *first != member);
+    }
+}
+
 impl Room {
     /// Starts the phase in which members leave and come back. All members have joined, or their connections have ended.
     pub(crate) fn start_departures(&mut self) {
@@ -139,10 +148,7 @@ impl Room {
         (cursor.state, cursor.unlocated, cursor.partial) = (MemberState::Left, None, Vec::new());
         cursor.refusal_pending = false;
         if let Some(returns) = &mut self.returns {
-            returns.waiting.retain(|waiting| *waiting != member);
-            if returns.first == Some(member) {
-                returns.first = None;
-            }
+            returns.forget(member);
         }
         self.recompute_floor();
     }
@@ -193,7 +199,6 @@ impl Room {
     /// Ends a stay whose position no other member has shown. The missing notices are counted where they are missing.
     pub(crate) fn give_up(&mut self, member: usize) {
         let Some(returns) = &mut self.returns else { return };
-        returns.unlocated.retain(|other| *other != member);
         returns.stays.abandon_stay(member);
         let cursor = &mut self.cursors[member];
         (cursor.owed, cursor.ended) = (None, false);

@@ -282,6 +282,34 @@ fn join_of_a_connection_that_closed_without_a_refusal_may_be_announced() {
     }
 }
 
+#[test]
+fn member_that_the_server_closes_delays_no_return_and_no_end() {
+    let mut metrics = Metrics::default();
+    let mut room = room_without_last_member(&mut metrics);
+    room.cut(1, &mut metrics);
+    room.cut(0, &mut metrics);
+    come_back(&mut room, 0);
+    let notices = [joined(&room, 0), left(&room, 1)].concat();
+    feed(&mut room, 0, &[&notices], &mut metrics);
+    // The room is empty again, and its former first member is away.
+    assert!(room.mark_left(0));
+    come_back(&mut room, 2);
+    room.prepare_return(1);
+    assert!(!room.request_join(1), "member 2 is joining an empty room");
+    let notices = [joined(&room, 2), left(&room, 0)].concat();
+    feed(&mut room, 2, &[&notices], &mut metrics);
+    assert_eq!(room.take_join_requests(), [1]);
+    let notice = joined(&room, 1);
+    feed(&mut room, 1, &[&notice], &mut metrics);
+    assert!(room.mark_left(1), "no other member has shown its position");
+    let notices = [joined(&room, 1), left(&room, 1)].concat();
+    feed(&mut room, 2, &[&notices], &mut metrics);
+    assert!(room.is_complete());
+    let counters = final_counters(&mut room, metrics);
+    assert_faults(&counters, [0; 4]);
+    assert_eq!((counters.untrue_notices, counters.leave_notices_lost), (0, 0), "{counters:?}");
+}
+
 /// A fault of the model server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ModelFault {
