@@ -52,6 +52,8 @@ pub(super) struct Absence {
     /// The end of the patience with the server, on a clock without the stops of the generator. `None` while the server
     /// owes nothing.
     pub(super) deadline: Option<Tick>,
+    /// The tick of the step that checks this deadline. Steps of earlier deadlines remain among those that are due.
+    pub(super) deadline_step: Tick,
 }
 
 /// The members that are absent, and the steps that are due.
@@ -113,6 +115,7 @@ impl Absences {
             waits_since: None,
             name_taken: false,
             deadline: None,
+            deadline_step: 0,
         };
         self.by_connection.insert(index, absence);
     }
@@ -121,9 +124,22 @@ impl Absences {
     pub(super) fn start_deadline(&mut self, index: usize, now: Tick, patience: Tick) {
         let deadline = now.saturating_sub(self.stopped).saturating_add(patience);
         if let Some(absence) = self.by_connection.get_mut(&index) {
-            absence.deadline = Some(deadline);
+            (absence.deadline, absence.deadline_step) = (Some(deadline), now.saturating_add(patience));
             self.push(now.saturating_add(patience), index, Step::Deadline);
         }
+    }
+
+    /// Returns whether the deadline is over that a step for `planned` checks. Plans the next step where the generator was
+    /// stopped since then, and ignores a step of an earlier deadline.
+    pub(super) fn deadline_is_over(&mut self, index: usize, planned: Tick, now: Tick) -> bool {
+        let Some(absence) = self.by_connection.get_mut(&index) else { return false };
+        let Some(deadline) = absence.deadline.filter(|_| absence.deadline_step == planned) else { return false };
+        let left = deadline.saturating_sub(now.saturating_sub(self.stopped));
+        if left > 0 {
+            absence.deadline_step = now.saturating_add(left);
+            self.push(now.saturating_add(left), index, Step::Deadline);
+        }
+        left == 0
     }
 
     /// Plans the return of a member.
@@ -206,5 +222,30 @@ mod tests {
         let deadlines: Vec<Option<Tick>> = absences.by_connection.values().map(|absence| absence.deadline).collect();
         assert_eq!(deadlines, [Some(6 * SECOND), Some(7 * SECOND)], "on a clock without the stops");
         assert_eq!(absences.next_tick(0), 6 * SECOND);
+        absences.stopped += SECOND;
+        assert!(!absences.deadline_is_over(4, 14 * SECOND, 14 * SECOND), "the generator was stopped for 1 s");
+        assert!(absences.deadline_is_over(4, 15 * SECOND, 15 * SECOND));
+    }
+
+    #[test]
+    fn each_absence_has_one_step_for_its_deadline() {
+        let mut absences = absences(1);
+        absences.start(3, Stage::Leaving, 0);
+        // Each of these deadlines begins while the step of the one before it is still due.
+        for second in 0..4 {
+            absences.start_deadline(3, second * SECOND, 5 * SECOND);
+        }
+        let mut over = Vec::new();
+        while let Some(Reverse((tick, index, _))) = absences.due.pop() {
+            if absences.deadline_is_over(index, tick, tick) {
+                over.push(tick);
+            }
+        }
+        assert_eq!(over, [8 * SECOND]);
+        absences.start_deadline(3, 0, 5 * SECOND);
+        absences.start_deadline(3, SECOND, 5 * SECOND);
+        absences.due.pop();
+        assert!(!absences.deadline_is_over(3, 5 * SECOND, 5 * SECOND));
+        assert_eq!(absences.due.len(), 1, "the step of the first deadline plans no other one");
     }
 }

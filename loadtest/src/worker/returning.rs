@@ -61,7 +61,7 @@ impl Worker<'_> {
             match step {
                 Step::Leave => self.leave(index, now),
                 Step::Connect => self.connect_again(index, now),
-                Step::Deadline => self.check_deadline(index, now),
+                Step::Deadline => self.check_deadline(index, tick, now),
             }
         }
         if self.phase == Phase::Sending && self.absences.cut_is_due(now) && now >= self.absences.next_quiet_check {
@@ -214,13 +214,11 @@ impl Worker<'_> {
 
     /// Ends the run where the server has not closed the connection of a leaving member, or not let a member back in, within
     /// the plan's patience.
-    fn check_deadline(&mut self, index: usize, now: Tick) {
-        let Some(absence) = self.absences.by_connection.get(&index) else { return };
-        let Some(deadline) = absence.deadline else { return };
-        let left = deadline.saturating_sub(now.saturating_sub(self.absences.stopped));
-        if left > 0 {
-            return self.absences.push(now + left, index, Step::Deadline);
+    fn check_deadline(&mut self, index: usize, planned: Tick, now: Tick) {
+        if !self.absences.deadline_is_over(index, planned, now) {
+            return;
         }
+        let Some(absence) = self.absences.by_connection.get(&index) else { return };
         let (target, patience) = (self.share.plan.target, humantime::format_duration(self.share.plan.patience));
         self.fail(match absence.stage {
             Stage::Leaving => {
