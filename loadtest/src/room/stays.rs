@@ -136,6 +136,11 @@ impl Stays {
         Some((number, self.log.get(number)?.line?))
     }
 
+    /// Returns whether a join or leave of a member is not announced.
+    pub(super) fn has_unannounced(&self, member: usize) -> bool {
+        !self.stays[member].unannounced.is_empty()
+    }
+
     /// Returns the number of the notice of a member's last join.
     pub(super) fn own_join_number(&self, member: usize) -> Option<usize> {
         self.stays[member].own_join

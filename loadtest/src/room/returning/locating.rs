@@ -69,7 +69,10 @@ impl Room {
         }
         match known {
             Some((number, line)) => self.locate(subject, line, number),
-            None if cursor.ended && notice.kind == NoticeKind::Leave => self.give_up(subject),
+            // A late reader may show the leave of an earlier stay.
+            None if cursor.ended && notice.kind == NoticeKind::Leave && !returns.stays.has_unannounced(subject) => {
+                self.give_up(subject);
+            }
             None => {}
         }
     }

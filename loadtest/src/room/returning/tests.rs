@@ -169,6 +169,28 @@ fn stay_that_ends_before_others_show_its_start_is_checked_then() {
 }
 
 #[test]
+fn late_reader_of_an_earlier_leave_does_not_end_the_next_stay() {
+    let (mut room, mut metrics) = (room(3, ProtocolKind::Line), Metrics::default());
+    room.start_departures();
+    let (join, leave) = (joined(&room, 2), left(&room, 2));
+    room.start_departure(2);
+    feed(&mut room, 0, &[&leave], &mut metrics);
+    room.end_stay(2, &mut metrics);
+    let lines = send_lines(&mut room, 2);
+    come_back(&mut room, 2);
+    feed(&mut room, 2, &[&join, &lines[1]], &mut metrics);
+    room.start_departure(2);
+    room.end_stay(2, &mut metrics);
+    feed(&mut room, 1, &[&leave], &mut metrics);
+    assert!(!room.is_away(2), "no member has shown the second stay");
+    (0..2).for_each(|member| feed(&mut room, member, &[&lines[0], &join, &lines[1], &leave], &mut metrics));
+    assert!(room.is_away(2) && room.is_complete());
+    let counters = final_counters(&mut room, metrics);
+    assert_faults(&counters, [0; 4]);
+    assert_eq!((counters.delivered, counters.untrue_notices, counters.leave_notices_lost), (5, 0, 0), "{counters:?}");
+}
+
+#[test]
 fn doubled_join_and_missing_leave_are_counted() {
     let mut metrics = Metrics::default();
     let (mut room, notices) = {
