@@ -115,11 +115,14 @@ impl Worker<'_> {
     /// Opens the next connection of a member that is away.
     fn connect_again(&mut self, index: usize, now: Tick) {
         let (room, member) = self.position(index);
+        let patience = self.patience();
         if !self.rooms[room].is_away(member) {
             // Another member has yet to show the position of the last stay.
+            if self.absences.by_connection.get(&index).is_some_and(|absence| absence.deadline.is_none()) {
+                self.absences.start_deadline(index, now, patience);
+            }
             return self.absences.push(now + RETRY_AFTER, index, Step::Connect);
         }
-        let patience = self.patience();
         let Some(absence) = self.absences.by_connection.get_mut(&index) else { return };
         (absence.stage, absence.name_taken) = (Stage::Joining, false);
         if absence.deadline.is_none() {
@@ -212,10 +215,31 @@ impl Worker<'_> {
         true
     }
 
+    /// Gives the last stay of an absent member up that no other member has shown. The notices of it count as lost. Returns
+    /// whether there was one.
+    fn give_up_stay(&mut self, index: usize) -> bool {
+        let (room, member) = self.position(index);
+        let Some(absence) = self.absences.by_connection.get_mut(&index) else { return false };
+        let is_hidden = absence.stage == Stage::Away && !self.rooms[room].is_away(member);
+        if is_hidden {
+            // The next connection has a deadline of its own.
+            absence.deadline = None;
+            self.rooms[room].give_up(member);
+            self.last_progress = now();
+        }
+        is_hidden
+    }
+
+    /// Gives all stays up that keep absent members from coming back. Returns whether there were any.
+    pub(super) fn give_up_stays(&mut self) -> bool {
+        let absent: Vec<usize> = self.absences.by_connection.keys().copied().collect();
+        absent.into_iter().filter(|index| self.give_up_stay(*index)).count() > 0
+    }
+
     /// Ends the run where the server has not closed the connection of a leaving member, or not let a member back in, within
-    /// the plan's patience.
+    /// the plan's patience. A stay that no other member has shown in that time is given up, and the run goes on.
     fn check_deadline(&mut self, index: usize, planned: Tick, now: Tick) {
-        if !self.absences.deadline_is_over(index, planned, now) {
+        if !self.absences.deadline_is_over(index, planned, now) || self.give_up_stay(index) {
             return;
         }
         let Some(absence) = self.absences.by_connection.get(&index) else { return };

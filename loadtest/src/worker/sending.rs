@@ -218,6 +218,9 @@ impl Worker<'_> {
         let written = self.connections.iter().flatten().all(|connection| connection.pending.is_empty());
         let is_complete = written && self.absences.are_over() && self.rooms.iter().all(crate::room::Room::is_complete);
         if is_complete || self.timed_out() {
+            if self.give_up_stays() {
+                return self.set_alarm(self.sending.next_drain_check);
+            }
             if !self.absences.are_over() {
                 return self.fail(self.describe_absence());
             }

@@ -107,6 +107,10 @@ pub(crate) enum Fault {
     LoseReturn,
     /// The first member of a room is not told of the first leave.
     LoseLeave,
+    /// No other member is told of a return or a leave.
+    HideReturns,
+    /// Every return to one room is refused.
+    RefuseReturnsToOne,
     /// The first member that comes back into a room receives the last line from before its join.
     ReturnShowsLine,
     /// The first return of each member is refused because its name is still taken.
@@ -139,7 +143,7 @@ impl Fault {
             | Self::LoseReturn
             | Self::ReverseJoins => SHORT_PATIENCE,
             // The patience passes once, and no correct return is awaited.
-            Self::RefuseReturns => Duration::from_secs(2),
+            Self::RefuseReturns | Self::RefuseReturnsToOne | Self::HideReturns => Duration::from_secs(2),
             // No byte ever comes, so any patience has the same result.
             Self::Silent => Duration::from_millis(100),
             _ => LONG_PATIENCE,
@@ -280,7 +284,7 @@ fn run_server(events: &Receiver<ServerEvent>, fault: Fault, victim: usize) {
                     }
                 }
                 let line = match fault {
-                    Fault::LoseLeaves => continue,
+                    Fault::LoseLeaves | Fault::HideReturns => continue,
                     Fault::LeaveTwice => format!("{} has left\n", member.name).repeat(2),
                     _ => format!("{} has left\n", member.name),
                 };
@@ -314,7 +318,8 @@ impl RoomHistory {
         let room = line.split(' ').nth(1).unwrap_or_default();
         let occurs = match fault {
             Fault::NameTaken => self.refused.insert(line.to_owned()),
-            Fault::RefuseReturns => true,
+            Fault::RefuseReturns | Fault::HideReturns => true,
+            Fault::RefuseReturnsToOne => room.ends_with('0'),
             Fault::ReturnTwice | Fault::LoseReturn => self.affected.insert(room.to_owned()),
             Fault::ReturnShowsLine => self.last_lines.contains_key(room) && self.affected.insert(room.to_owned()),
             _ => false,
@@ -331,7 +336,7 @@ fn join(members: &mut BTreeMap<usize, Member>, number: usize, line: &str, fault:
     let of_return = history.fault_of_return(fault, line);
     let refusal = match fault {
         _ if of_return == Fault::NameTaken => "ERROR\nthe name u is taken in r: connect again and choose another\n",
-        _ if of_return == Fault::RefuseReturns => "ERROR\nthe server is full\n",
+        _ if matches!(of_return, Fault::RefuseReturns | Fault::RefuseReturnsToOne) => "ERROR\nthe server is full\n",
         Fault::Refuse => "ERROR\nthe server is full\n",
         Fault::RefuseWithEscapes => "ERROR\n\x1b[2Jfull\u{9b}31m\u{202e}\n",
         _ => "",
@@ -359,6 +364,7 @@ fn join(members: &mut BTreeMap<usize, Member>, number: usize, line: &str, fault:
         let is_first = Some(&member.name) == first.as_ref();
         let times = match of_return {
             Fault::LoseReturn if is_first => 0,
+            Fault::HideReturns if *other != number => 0,
             Fault::ReturnTwice if is_first => 2,
             _ => usize::from(fault != Fault::LoseNotice || *other == number || name.ends_with('1')),
         };
