@@ -73,6 +73,8 @@ pub(super) struct Absences {
     pub(super) stopped: Tick,
     /// Whether no further member leaves.
     pub(super) is_over: bool,
+    /// The first error of a connect that the server did not accept.
+    pub(super) first_error: Option<String>,
 }
 
 impl Absences {

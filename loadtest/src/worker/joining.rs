@@ -53,16 +53,18 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Lets a member that comes back try again, and ends the run for any other one. While all members leave, a connection that
-    /// was not established counts as closed.
+    /// Lets a member that comes back try again where the server did not accept its connection, and ends the run at any other
+    /// error. While all members leave, a connection that was not established counts as closed.
     pub(super) fn handle_connect_error(&mut self, index: usize, error: &io::Error) {
-        if !self.is_returning(index) {
-            self.fail_connect(error);
-        } else if self.phase == Phase::Leaving {
+        let is_returning = self.is_returning(index);
+        if is_returning && self.phase == Phase::Leaving {
             self.connections[index] = None;
             self.ended += 1;
-        } else {
+        } else if is_returning && is_refusal(error) {
+            self.absences.first_error.get_or_insert_with(|| error.to_string());
             self.retry_return(index);
+        } else {
+            self.fail_connect(error);
         }
     }
 
@@ -143,5 +145,24 @@ impl Worker<'_> {
             }
             _ => {}
         }
+    }
+}
+
+/// Returns whether a connect failed at the server. Any other error is one of this machine: it has no port or descriptor left.
+fn is_refusal(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset, TimedOut};
+    matches!(error.kind(), ConnectionRefused | ConnectionReset | TimedOut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_of_the_own_machine_is_no_refusal_by_the_server() {
+        let kinds = |codes: &[i32]| codes.iter().map(|code| is_refusal(&io::Error::from_raw_os_error(*code))).collect();
+        // ECONNREFUSED, ECONNRESET and ETIMEDOUT; EADDRNOTAVAIL, EMFILE and ENFILE.
+        let (server, machine): (Vec<bool>, Vec<bool>) = (kinds(&[111, 104, 110]), kinds(&[99, 24, 23]));
+        assert_eq!((server, machine), (vec![true; 3], vec![false; 3]));
     }
 }

@@ -130,8 +130,8 @@ impl Worker<'_> {
             self.absences.start_deadline(index, now, patience);
         }
         self.rooms[room].prepare_return(member);
-        if self.open(index).is_err() {
-            self.retry_return(index);
+        if let Err(error) = self.open(index) {
+            self.handle_connect_error(index, &error);
         }
     }
 
@@ -257,8 +257,9 @@ impl Worker<'_> {
         let (target, patience) = (self.share.plan.target, humantime::format_duration(self.share.plan.patience));
         let counters = &self.report.metrics.counters;
         let refusal = self.report.refusal.as_ref().map_or(String::new(), |words| format!(", first with `{words}`"));
+        let error = self.absences.first_error.as_ref().map_or(String::new(), |error| format!(" (first: {error})"));
         format!(
-            "{target} kept a member that came back out of its room for {patience}: {} connections were refused, {} names were \
+            "{target} kept a member that came back out of its room for {patience}: {} connections were refused{error}, {} names were \
              taken{refusal}",
             counters.connections_refused, counters.names_taken
         )
