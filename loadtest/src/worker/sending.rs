@@ -212,14 +212,14 @@ impl Worker<'_> {
     pub(super) fn check_drained(&mut self) {
         let now = now();
         if now < self.sending.next_drain_check {
-            return self.set_alarm(self.sending.next_drain_check);
+            return self.wake_at_drain_check(now);
         }
         self.sending.next_drain_check = now + SECOND / 100;
         let written = self.connections.iter().flatten().all(|connection| connection.pending.is_empty());
         let is_complete = written && self.absences.are_over() && self.rooms.iter().all(crate::room::Room::is_complete);
         if is_complete || self.timed_out() {
             if self.give_up_stays() {
-                return self.set_alarm(self.sending.next_drain_check);
+                return self.wake_at_drain_check(now);
             }
             if !self.absences.are_over() {
                 return self.fail(self.describe_absence());
@@ -234,8 +234,13 @@ impl Worker<'_> {
             self.enter(Phase::Idle);
             (self.send_event)(Event::Drained);
         } else {
-            self.set_alarm(self.sending.next_drain_check);
+            self.wake_at_drain_check(now);
         }
+    }
+
+    /// Sets the alarm to the next check of the drain, or to an earlier return of a member.
+    fn wake_at_drain_check(&mut self, now: Tick) {
+        self.set_alarm(self.sending.next_drain_check.min(self.absences.next_tick(now)));
     }
 
     /// Subtracts the lines that no socket has accepted whole: they count as not sent.
