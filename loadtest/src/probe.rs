@@ -124,13 +124,7 @@ pub fn probe(plan: &Plan) -> Result<()> {
             Ok(_) => {
                 bail!("{target} closed the connection instead of greeting; it sent `{}`", escape_first_line(&received))
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {
-                bail!("{error} while {target} was awaited to greet: nothing was measured")
-            }
-            Err(_) => bail!(
-                "{target} accepted a connection but did not greet in {}: does it speak --protocol {kind}?",
-                humantime::format_duration(plan.patience)
-            ),
+            Err(error) => bail!(describe_missing_greeting(plan, &error)),
         }
         match classify_greeting(kind.protocol(), &received) {
             Greeting::Incomplete => {}
@@ -142,6 +136,19 @@ pub fn probe(plan: &Plan) -> Result<()> {
         }
     }
     bail!("{target} does not speak --protocol {kind}: it sent `{}`", escape_first_line(&received))
+}
+
+/// Describes a read that failed while the greeting was awaited.
+fn describe_missing_greeting(plan: &Plan, error: &io::Error) -> String {
+    let (target, kind) = (plan.target, plan.protocol);
+    match error.kind() {
+        ErrorKind::Interrupted => format!("{error} while {target} was awaited to greet: nothing was measured"),
+        ErrorKind::TimedOut => format!(
+            "{target} accepted a connection but did not greet in {}: does it speak --protocol {kind}?",
+            humantime::format_duration(plan.patience)
+        ),
+        _ => format!("{target} accepted a connection but did not greet ({error}): does it speak --protocol {kind}?"),
+    }
 }
 
 /// Connects to the plan's target.
@@ -183,6 +190,8 @@ fn classify_greeting(protocol: &dyn Protocol, received: &[u8]) -> Greeting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Pacing;
+    use crate::plan::tests::plan;
 
     fn classify(kind: ProtocolKind, received: &str) -> Greeting {
         classify_greeting(kind.protocol(), received.as_bytes())
@@ -195,6 +204,16 @@ mod tests {
         assert_eq!(classify(ProtocolKind::Line, "ERROR\nthe ser"), Greeting::Incomplete);
         let exceeded = "-ERR 'maximum connections exceeded'";
         assert_eq!(classify(ProtocolKind::Nats, &format!("{exceeded}\r\n")), Greeting::Refusal(exceeded.into()));
+    }
+
+    #[test]
+    fn reset_in_place_of_a_greeting_is_told_from_silence() {
+        let plan = plan(Pacing::Quiet);
+        let describe = |error: io::Error| describe_missing_greeting(&plan, &error);
+        let reset = describe(io::Error::from_raw_os_error(104));
+        assert!(reset.contains("did not greet (Connection reset by peer"), "{reset}");
+        let silence = describe(ErrorKind::TimedOut.into());
+        assert!(silence.contains("did not greet in "), "{silence}");
     }
 
     #[test]
