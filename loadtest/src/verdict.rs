@@ -186,6 +186,34 @@ mod tests {
     }
 
     #[test]
+    fn verdict_is_decided_in_the_order_of_the_documentation() {
+        let mut outcome = busy(0.97);
+        outcome.latency_us.count = 0;
+        let counters = &mut outcome.counters;
+        (counters.errors, counters.duplicated, counters.lost, counters.closed) = (1, 1, 1, 1);
+        let mut next = |failure: Option<&str>, change: fn(&mut Outcome)| {
+            let text = Verdict::new(&plan(OPEN), failure, &outcome).text;
+            change(&mut outcome);
+            text
+        };
+        let begins = [
+            (next(Some("a failure"), |_| ()), "INCOMPLETE: a failure"),
+            (next(None, |outcome| outcome.counters.errors = 0), "INCOMPLETE: 127.0.0.1:1234 refused 1 times"),
+            (next(None, |outcome| outcome.counters.duplicated = 0), "WRONG: 1 of 0 deliveries lost, 1 delivered more"),
+            (next(None, |outcome| outcome.counters.lost = 0), "WRONG: 1 of 0 deliveries lost"),
+            (next(None, |outcome| outcome.counters.closed = 0), "INCOMPLETE: 127.0.0.1:1234 closed 1 connections"),
+            (next(None, |outcome| outcome.latency_us.count = 1), "INCOMPLETE: nothing was measured"),
+            (next(None, |outcome| (outcome.counters.lost, outcome.counters.closed) = (1, 1)), "SATURATED"),
+            (next(None, |outcome| outcome.receive_lag_us.max = 2_000_000), "WRONG: 1 of 0 deliveries lost"),
+            (next(None, |outcome| *outcome = busy(0.5)), "SATURATED"),
+            (next(None, |_| ()), "GOOD"),
+        ];
+        for (text, begin) in begins {
+            assert!(text.starts_with(begin), "{begin} is not the start of {text}");
+        }
+    }
+
+    #[test]
     fn every_violation_is_named() {
         let mut outcome = busy(0.1);
         outcome.counters.expected = 1000;
