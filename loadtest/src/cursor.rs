@@ -23,8 +23,6 @@ pub(crate) struct Cursor {
     pub(crate) state: MemberState,
     /// Whether the server has refused the member without a reason so far.
     pub(crate) refusal_pending: bool,
-    /// Whether the server has refused the current connection of a member that comes back.
-    pub(crate) refused: bool,
     /// Lines that the server has announced to the member as skipped.
     pub(crate) skipped: u64,
     /// The latencies of the member's deliveries in the measured window.
@@ -52,6 +50,8 @@ pub(crate) struct Unlocated {
     pub(crate) searched: usize,
     /// The sender and the sequence number of the first line.
     pub(crate) first_line: Option<(usize, u32)>,
+    /// Whether the server has refused the connection.
+    pub(crate) refused: bool,
 }
 
 /// The lines and notices that other members had received when a member started to leave.

@@ -145,9 +145,10 @@ impl Room {
             Frame::Ping(token) => self.protocol.encode_pong(token, &mut received.reply),
             Frame::Error(words) => {
                 // A member that comes back tries again.
-                let is_returning = self.is_returning(member);
-                metrics.counters.errors += u64::from(!is_returning);
-                self.cursors[member].refused |= is_returning;
+                metrics.counters.errors += u64::from(!self.is_returning(member));
+                if let Some(unlocated) = &mut self.cursors[member].unlocated {
+                    unlocated.refused = true;
+                }
                 if *words == b"ERROR" {
                     // The next line gives the reason. It may arrive with later bytes.
                     self.cursors[member].refusal_pending = true;

@@ -126,7 +126,7 @@ impl Room {
         let cursor = &mut self.cursors[member];
         (cursor.line, cursor.at) = (self.log.lines(), self.log.end());
         (cursor.state, cursor.unlocated) = (MemberState::Joining, Some(Box::default()));
-        (cursor.refusal_pending, cursor.refused) = (false, false);
+        cursor.refusal_pending = false;
         if let Some(returns) = &mut self.returns {
             returns.stays.start_return(member);
         }
@@ -135,7 +135,7 @@ impl Room {
 
     /// Records that a connection ended before its member was in the room.
     pub(crate) fn cancel_return(&mut self, member: usize) {
-        let was_refused = self.cursors[member].refused;
+        let was_refused = self.cursors[member].unlocated.as_ref().is_some_and(|unlocated| unlocated.refused);
         if let Some(returns) = &mut self.returns {
             returns.stays.cancel_return(member, was_refused);
         }
@@ -214,7 +214,9 @@ impl Room {
             metrics.counters.untrue_notices += returns.stays.count_untrue_leaves();
             // Notices of returns are in transit, and those of the last leaves follow them.
             returns.is_stopped = true;
-            unlocated.into_iter().for_each(|member| self.give_up(member));
+            for member in unlocated {
+                self.give_up(member);
+            }
             return 0;
         }
         let Some(mut returns) = self.returns.take() else { return 0 };
@@ -227,7 +229,9 @@ impl Room {
             count += lost.joins + lost.leaves;
             add_lost_notices(lost, metrics);
         }
-        unlocated.into_iter().for_each(|member| self.locate_at_end(member));
+        for member in unlocated {
+            self.locate_at_end(member);
+        }
         count
     }
 
