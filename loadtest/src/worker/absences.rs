@@ -45,6 +45,10 @@ pub(super) struct Absence {
     pub(super) planned: Tick,
     /// The part of the time since then that is the generator's own.
     pub(super) own_lag: Tick,
+    /// The tick up to which that part is counted.
+    own_lag_until: Tick,
+    /// Whether a connection has been opened for the return.
+    pub(super) was_opened: bool,
     /// The tick from which its join request waits for that of another member.
     pub(super) waits_since: Option<Tick>,
     /// Whether the server has refused its current connection because the name is taken.
@@ -54,6 +58,14 @@ pub(super) struct Absence {
     pub(super) deadline: Option<Tick>,
     /// The tick of the step that checks this deadline. Steps of earlier deadlines remain among those that are due.
     pub(super) deadline_step: Tick,
+}
+
+impl Absence {
+    /// Adds the time between two ticks to the part that is the generator's own, as far as it is not counted already.
+    pub(super) fn add_own_lag(&mut self, from: Tick, to: Tick) {
+        self.own_lag += to.saturating_sub(from.max(self.own_lag_until));
+        self.own_lag_until = self.own_lag_until.max(to);
+    }
 }
 
 /// The members that are absent, and the steps that are due.
@@ -114,6 +126,8 @@ impl Absences {
             since: now,
             planned: now,
             own_lag: 0,
+            own_lag_until: 0,
+            was_opened: false,
             waits_since: None,
             name_taken: false,
             deadline: None,
@@ -211,6 +225,18 @@ mod tests {
         let soon = [1, 2].map(|number| 2 * SECOND + number * LAST_RETURN_INTERVAL);
         assert_eq!(planned, soon, "the wait is not counted as a delay of the return");
         assert!(!absences.cut_is_due(10 * SECOND));
+    }
+
+    #[test]
+    fn own_lag_of_a_return_counts_each_time_once() {
+        let mut absences = absences(1);
+        absences.start(3, Stage::Away, 0);
+        let absence = absences.by_connection.get_mut(&3).unwrap();
+        // The member connects 4 s late. The connect, the greeting and the notice are read by polls whose waits overlap.
+        for (from, to) in [(10, 14), (12, 16), (15, 16), (20, 21), (19, 22)] {
+            absence.add_own_lag(from * SECOND, to * SECOND);
+        }
+        assert_eq!(absence.own_lag, (16 - 10 + 22 - 20) * SECOND);
     }
 
     #[test]

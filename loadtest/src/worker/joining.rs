@@ -105,6 +105,7 @@ impl Worker<'_> {
             self.note_taken_name(index);
         }
         if received.ready {
+            self.note_own_lag(index, now);
             if self.rooms[room].request_join(member) {
                 self.send_join(index);
             } else {
@@ -112,8 +113,8 @@ impl Worker<'_> {
             }
         }
         if received.entered && self.is_returning(index) {
-            let read_lag = self.poll_times.receive_lag(now).min(now.saturating_sub(started));
-            self.finish_absence(index, now, read_lag);
+            self.note_own_lag(index, now);
+            self.finish_absence(index, now);
             self.send_waiting_joins(room);
         } else if received.entered {
             self.report.metrics.join.record(now.saturating_sub(started), 1);

@@ -53,7 +53,10 @@ impl Worker<'_> {
         let Some(connection) = self.connections[index].as_mut() else { return };
         if !connection.connected {
             match connection.check_connected() {
-                Ok(true) => self.send_opening(index),
+                Ok(true) => {
+                    self.note_own_lag(index, now());
+                    self.send_opening(index);
+                }
                 Ok(false) => return,
                 Err(error) => return self.handle_connect_error(index, &error),
             }

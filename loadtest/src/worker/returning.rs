@@ -60,7 +60,7 @@ impl Worker<'_> {
             self.absences.due.pop();
             match step {
                 Step::Leave => self.leave(index, now),
-                Step::Connect => self.connect_again(index, now),
+                Step::Connect => self.connect_again(index),
                 Step::Deadline => self.check_deadline(index, tick, now),
             }
         }
@@ -113,7 +113,9 @@ impl Worker<'_> {
     }
 
     /// Opens the next connection of a member that is away.
-    fn connect_again(&mut self, index: usize, now: Tick) {
+    fn connect_again(&mut self, index: usize) {
+        // Many members may connect in one turn.
+        let now = now();
         let (room, member) = self.position(index);
         let patience = self.patience();
         if !self.rooms[room].is_away(member) {
@@ -125,8 +127,11 @@ impl Worker<'_> {
         }
         let Some(absence) = self.absences.by_connection.get_mut(&index) else { return };
         (absence.stage, absence.name_taken) = (Stage::Joining, false);
-        if absence.deadline.is_none() {
-            absence.own_lag = now.saturating_sub(absence.planned);
+        if std::mem::replace(&mut absence.was_opened, true) {
+            // The wait until a refused member tries again is not counted.
+            absence.add_own_lag(now, now);
+        } else {
+            absence.add_own_lag(absence.planned, now);
             self.absences.start_deadline(index, now, patience);
         }
         self.rooms[room].prepare_return(member);
@@ -144,6 +149,9 @@ impl Worker<'_> {
             let counters = &mut self.report.metrics.counters;
             *(if absence.name_taken { &mut counters.names_taken } else { &mut counters.connections_refused }) += 1;
             absence.stage = Stage::Away;
+            if let Some(since) = absence.waits_since.take() {
+                absence.add_own_lag(since, now());
+            }
             self.absences.push(now() + RETRY_AFTER, index, Step::Connect);
         }
         self.send_waiting_joins(room);
@@ -173,20 +181,30 @@ impl Worker<'_> {
         let members = self.rooms[room].take_join_requests();
         let first = self.rooms[room].connections.start;
         for index in members.into_iter().map(|member| first + member) {
-            if let Some(absence) = self.absences.by_connection.get_mut(&index) {
-                absence.own_lag += absence.waits_since.take().map_or(0, |since| now().saturating_sub(since));
+            if let Some(absence) = self.absences.by_connection.get_mut(&index)
+                && let Some(since) = absence.waits_since.take()
+            {
+                absence.add_own_lag(since, now());
             }
             self.send_join(index);
         }
     }
 
-    /// Ends the absence of a member that is in its room again. Bytes of the server waited `read_lag` for the worker.
-    pub(super) fn finish_absence(&mut self, index: usize, now: Tick, read_lag: Tick) {
+    /// Counts the time that an event of a returning member has waited for the worker.
+    pub(super) fn note_own_lag(&mut self, index: usize, now: Tick) {
+        let lag = self.poll_times.receive_lag(now);
+        if let Some(absence) = self.absences.by_connection.get_mut(&index) {
+            absence.add_own_lag(now.saturating_sub(lag), now);
+        }
+    }
+
+    /// Ends the absence of a member that is in its room again.
+    pub(super) fn finish_absence(&mut self, index: usize, now: Tick) {
         let Some(absence) = self.absences.by_connection.remove(&index) else { return };
         let metrics = &mut self.report.metrics;
         let join = now.saturating_sub(absence.planned);
         metrics.return_join.record(join, 1);
-        metrics.return_join_without_lag.record(join.saturating_sub(absence.own_lag + read_lag), 1);
+        metrics.return_join_without_lag.record(join.saturating_sub(absence.own_lag), 1);
         metrics.absence.record(now.saturating_sub(absence.since), 1);
         metrics.counters.returned += 1;
         if let Departures::Churn { stay, .. } = self.share.plan.departures
@@ -215,19 +233,21 @@ impl Worker<'_> {
         true
     }
 
-    /// Gives the last stay of an absent member up that no other member has shown. The notices of it count as lost. Returns
-    /// whether there was one.
+    /// Gives the last stay of a member up that waits with its return because no other member has shown that stay. The notices
+    /// of the stay count as lost. Returns whether the member was waiting.
     fn give_up_stay(&mut self, index: usize) -> bool {
         let (room, member) = self.position(index);
         let Some(absence) = self.absences.by_connection.get_mut(&index) else { return false };
-        let is_hidden = absence.stage == Stage::Away && !self.rooms[room].is_away(member);
-        if is_hidden {
-            // The next connection has a deadline of its own.
-            absence.deadline = None;
-            self.rooms[room].give_up(member);
-            self.last_progress = now();
+        if absence.stage != Stage::Away || absence.was_opened {
+            return false;
         }
-        is_hidden
+        // The next connection has a deadline of its own.
+        absence.deadline = None;
+        self.last_progress = now();
+        if !self.rooms[room].is_away(member) {
+            self.rooms[room].give_up(member);
+        }
+        true
     }
 
     /// Gives all stays up that keep absent members from coming back. Returns whether there were any.
