@@ -4,6 +4,8 @@
 
 use std::io::{self, ErrorKind, Read};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -12,7 +14,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::clock::{Tick, now, ticks};
 use crate::format::escape_first_line;
-use crate::interrupt;
+use crate::interrupt::{self, CaughtSignal};
 use crate::plan::{Plan, UsageError};
 use crate::protocol::{Frame, Protocol, ProtocolKind};
 
@@ -24,12 +26,36 @@ const SIGNAL_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 /// Resolves a host name and a port to an address.
 ///
 /// # Errors
-/// Fails when the text is not an address with a port, or has no address.
+/// Fails when the text is not an address with a port, or has no address, or when a signal ends the wait for a name server.
 pub fn resolve_target(target: &str) -> Result<SocketAddr> {
-    let mut addresses = target.to_socket_addrs().map_err(|error| {
+    let resolve = |target: String| target.to_socket_addrs().map(|mut addresses| addresses.next());
+    resolve_with(target, resolve, || interrupt::caught_signal().map(CaughtSignal::name))
+}
+
+/// Resolves a target in a thread, which outlives a wait that a signal has ended: the call of the system has no timeout.
+fn resolve_with(
+    target: &str,
+    resolve: impl FnOnce(String) -> io::Result<Option<SocketAddr>> + Send + 'static,
+    caught_signal: impl Fn() -> Option<&'static str>,
+) -> Result<SocketAddr> {
+    let (sender, resolved) = mpsc::channel();
+    let name = target.to_owned();
+    // The receiver is gone after a signal.
+    thread::spawn(move || _ = sender.send(resolve(name)));
+    let address = loop {
+        match resolved.recv_timeout(SIGNAL_CHECK_INTERVAL) {
+            Ok(address) => break address,
+            Err(RecvTimeoutError::Disconnected) => bail!("cannot resolve --target {target}"),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if let Some(signal) = caught_signal() {
+            bail!("stopped by {signal} while --target {target} was resolved: nothing was measured");
+        }
+    };
+    let address = address.map_err(|error| {
         UsageError::new(format!("--target {target} is not an address with a port ({error}): give HOST:PORT"))
     })?;
-    addresses.next().with_context(|| format!("--target {target} has no address"))
+    address.with_context(|| format!("--target {target} has no address"))
 }
 
 /// The meaning of a greeting.
@@ -204,6 +230,15 @@ mod tests {
         assert_eq!(classify(ProtocolKind::Line, "ERROR\nthe ser"), Greeting::Incomplete);
         let exceeded = "-ERR 'maximum connections exceeded'";
         assert_eq!(classify(ProtocolKind::Nats, &format!("{exceeded}\r\n")), Greeting::Refusal(exceeded.into()));
+    }
+
+    #[test]
+    fn signal_ends_the_wait_for_a_name_server() {
+        let (silent, answer) = mpsc::channel::<Option<SocketAddr>>();
+        let resolve = move |_| answer.recv().map_err(io::Error::other);
+        let error = resolve_with("host:1", resolve, || Some("SIGINT")).unwrap_err().to_string();
+        assert_eq!(error, "stopped by SIGINT while --target host:1 was resolved: nothing was measured");
+        drop(silent);
     }
 
     #[test]
