@@ -247,7 +247,7 @@ impl Stays {
         } else if stay.accept_unanswered(notice.kind, self.log.end()) {
             let number = self.log.end();
             self.append(notice, line, number);
-            // It is not the join of the current connection.
+            // The current connection has another join.
             self.stays[notice.subject].own_join = None;
             return Some(number);
         } else {
