@@ -217,7 +217,7 @@ fn slow_rows(table: &mut Table, counters: &Counters, closes: &SlowCloses) {
         thousands(counters.slow_closed)
     );
     table.row("slow readers", &text);
-    if counters.slow_skipped + counters.slow_closed == 0 {
+    if counters.slow_skipped + counters.slow_closed + counters.in_flight + counters.lost == 0 {
         table.row("", "none missed a line: the server's buffers held what they had not read");
     }
     for (reason, count) in closes.iter() {
