@@ -249,7 +249,7 @@ mod tests {
         let complete = room.is_complete();
         room.add_final_counts(false, &mut metrics);
         assert_eq!(metrics.latency.percentiles().count, 32, "the latency is that of the fast members");
-        assert_eq!(metrics.counters.misordered + metrics.counters.corrupt, 0, "{slow}");
+        assert_eq!(metrics.counters.misordered + metrics.counters.corrupt, 0, "{slow}: {:?}", metrics.counters);
         (complete, metrics.counters)
     }
 
@@ -262,6 +262,9 @@ mod tests {
             ("a12efgh", (true, [3, 0, 0])),
             ("2cdefg1", (true, [3, 0, 0])),
             ("8", (true, [8, 0, 0])),
+            // The line after a gap is the next one of its sender.
+            ("a1cdefgh", (true, [1, 0, 0])),
+            ("ab2ef1h", (true, [3, 0, 0])),
             ("ab2fgh", (false, [2, 1, 0])),
             ("abfgh", (false, [0, 3, 0])),
             ("ab4fgh", (true, [3, 0, 1])),
@@ -269,6 +272,7 @@ mod tests {
             ("abcdefgh2", (true, [0, 0, 2])),
             // The numbers are right as a whole, and wrong in each place.
             ("a3deg1h", (false, [2, 1, 2])),
+            ("ab3cdgh", (false, [0, 2, 3])),
             ("abcde", (false, [0, 3, 0])),
         ] {
             for leads in [false, true] {
