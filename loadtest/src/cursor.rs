@@ -107,6 +107,8 @@ pub(crate) struct PendingLine {
     pub(crate) times: LineTimes,
     /// Whether it arrived after a later line of the same sender.
     pub(crate) late: bool,
+    /// Lines announced as skipped to a slow member between the line before it and this one.
+    pub(crate) announced: u64,
     /// The line's bytes.
     pub(crate) raw: Vec<u8>,
 }

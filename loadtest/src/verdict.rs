@@ -117,8 +117,16 @@ fn good_text(plan: &Plan, outcome: &Outcome) -> String {
             0 => String::new(),
             _ => format!("; {} members came back", thousands(counters.returned)),
         };
+        let slow = match (counters.slow_members, counters.slow_closed) {
+            (0, _) => String::new(),
+            (_, closed) => format!(
+                "; {} skipped for slow members, which were told; {} slow members closed",
+                thousands(counters.slow_skipped),
+                thousands(closed)
+            ),
+        };
         return format!(
-            "GOOD: {} deliveries, each once and in its room's order{returned}",
+            "GOOD: {} deliveries, each once and in its room's order{returned}{slow}",
             thousands(counters.delivered)
         );
     }
@@ -128,7 +136,8 @@ fn good_text(plan: &Plan, outcome: &Outcome) -> String {
 /// Describes the violations of the guarantees, with their number.
 fn violations(outcome: &Outcome) -> Vec<String> {
     let counters = &outcome.counters;
-    let announced = counters.skipped.saturating_sub(counters.untrue_skips);
+    let explained = counters.untrue_skips + counters.slow_skipped + counters.slow_leaves_skipped;
+    let announced = counters.skipped.saturating_sub(explained);
     let skipped =
         if announced > 0 { format!(" ({} announced as skipped)", thousands(announced)) } else { String::new() };
     // The server did not accept refused lines, so it did not lose them.

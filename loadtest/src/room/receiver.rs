@@ -141,11 +141,14 @@ impl Room {
                 metrics.counters.skipped += lines;
                 let announced = &mut self.cursors[member].skipped;
                 *announced = announced.saturating_add(*lines);
+                if let Some(slow) = self.slow.get_mut(&member) {
+                    slow.on_notice(*lines);
+                }
             }
             Frame::Ping(token) => self.protocol.encode_pong(token, &mut received.reply),
             Frame::Error(words) => {
-                // A member that comes back tries again.
-                metrics.counters.errors += u64::from(!self.is_returning(member));
+                // A member that comes back tries again, and a slow member may be closed.
+                metrics.counters.errors += u64::from(!self.is_returning(member) && !self.may_be_closed(member));
                 if let Some(unlocated) = &mut self.cursors[member].unlocated {
                     unlocated.refused = true;
                 }
@@ -155,6 +158,9 @@ impl Room {
                 } else {
                     received.fault.get_or_insert(ServerFault::Refused(text(words)));
                 }
+            }
+            Frame::Unknown(words) if self.may_be_closed(member) && self.take_unexplained_refusal(member) => {
+                self.on_close_reason(member, text(words));
             }
             Frame::Unknown(words) => {
                 let words = text(words);

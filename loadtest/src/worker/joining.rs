@@ -6,7 +6,7 @@ use mio::{Interest, Token};
 
 use super::{Phase, Worker};
 use crate::clock::{Tick, now};
-use crate::connection::{Connection, source_address};
+use crate::connection::{Connection, SLOW_RECEIVE_BUFFER, source_address};
 use crate::message::Event;
 use crate::room::{Received, ServerFault};
 
@@ -45,7 +45,8 @@ impl Worker<'_> {
         let plan = &self.share.plan;
         let number = plan.first_connection(self.share.rooms.start) + index;
         let from = source_address(plan.target, number, plan.sources);
-        let mut connection = Connection::open(plan.target, from, (room, member), now())?;
+        let receive_buffer = self.rooms[room].is_slow(member).then_some(SLOW_RECEIVE_BUFFER);
+        let mut connection = Connection::open(plan.target, (from, receive_buffer), (room, member), now())?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         // All connections are read immediately until sending starts, because the time of each join is measured.
         self.poll.registry().register(connection.stream(), Token(index), interest)?;

@@ -50,16 +50,20 @@ impl Worker<'_> {
         self.last_progress = start;
         self.next_rotation = start + SAMPLE_INTERVAL;
         self.start_departures(start);
+        self.slow_reads.start(start);
         if let Err(error) = self.move_deferred_to_own_poll() {
             self.fail(format!("cannot poll: {error}"));
         }
     }
 
-    /// Moves the members whose reads are deferred to their own poll.
+    /// Moves the members whose reads are deferred to their own poll, and the slow ones to no poll.
     fn move_deferred_to_own_poll(&mut self) -> io::Result<()> {
         for (index, connection) in self.connections.iter_mut().enumerate() {
             let Some(connection) = connection else { continue };
-            if !self.rooms[connection.room].is_read_immediately(connection.member) {
+            if self.rooms[connection.room].is_slow(connection.member) {
+                self.poll.registry().deregister(connection.stream())?;
+                self.slow_reads.push(index);
+            } else if !self.rooms[connection.room].is_read_immediately(connection.member) {
                 self.poll.registry().deregister(connection.stream())?;
                 let interest = Interest::READABLE | Interest::WRITABLE;
                 self.deferred_poll.registry().register(connection.stream(), Token(index), interest)?;
@@ -92,6 +96,7 @@ impl Worker<'_> {
             }
             self.sending.behind = false;
             self.enter(Phase::Draining);
+            self.resume_reading();
         } else {
             self.wake_at(self.sending.end.unwrap_or(Tick::MAX));
         }

@@ -73,6 +73,10 @@ pub(crate) enum Fault {
     CloseOne(u64),
     /// One member receives a skip notice in place of three lines.
     Skip(u64),
+    /// One member receives a notice of this many skipped lines in place of three lines from this one on.
+    MisreportSkip(u64, u64),
+    /// The server closes one connection at a line, and says why.
+    KickOne(u64),
     /// One member receives a notice of ten skipped lines after a line, although no line is missing.
     SkipNothing(u64),
     /// One member receives every line later than the others by this time.
@@ -127,6 +131,7 @@ impl Fault {
             Self::LoseForOne(_)
             | Self::LoseForAll(_)
             | Self::Skip(_)
+            | Self::MisreportSkip(..)
             | Self::LoseNotice
             | Self::KeepOpen
             | Self::Corrupt(_)
@@ -428,6 +433,14 @@ fn broadcast(
                 member.skipping = 3;
                 text = "*** 3 lines skipped\n".into();
             }
+            Fault::MisreportSkip(at, told) if here && at == count => {
+                member.skipping = 3;
+                text = format!("*** {told} lines skipped\n");
+            }
+            Fault::KickOne(at) if here && at == count => {
+                let _ = member.stream.write_all(b"ERROR\nmore than 8 bytes waited: read faster\n");
+                let _ = member.stream.shutdown(Shutdown::Both);
+            }
             Fault::SkipNothing(at) if here && at == count => text.push_str("*** 10 lines skipped\n"),
             Fault::Delay(time) if here && count > 0 => {
                 member.write_later(Instant::now() + time, std::mem::take(&mut text));
@@ -438,7 +451,7 @@ fn broadcast(
         }
         if member.skipping > 0 && count > 0 {
             member.skipping -= 1;
-            if fault != Fault::Skip(count) {
+            if !matches!(fault, Fault::Skip(at) | Fault::MisreportSkip(at, _) if at == count) {
                 text.clear();
             }
         }
@@ -471,6 +484,7 @@ pub(crate) fn plan(target: SocketAddr) -> Plan {
         arrivals: Arrivals::Fixed,
         seed: 1,
         departures: Departures::None,
+        slow_readers: None,
         stop: Stop::Lines(20),
         warmup: Duration::ZERO,
         read_every: Duration::ZERO,
