@@ -66,6 +66,7 @@ pub fn run(cli: &Cli) -> Result<u8> {
         Scenario::Storm(args) => program.run_once(&args.repetition()),
         Scenario::Churn(args) => program.run_once(&args.repetition()),
         Scenario::Reconnect(args) => program.run_once(&args.repetition()),
+        Scenario::Slow(args) => program.run_once(&args.repetition()),
         Scenario::Idle(args) => program.run_once(&args.repetition()),
     }
 }

@@ -20,6 +20,10 @@ const KEPT_CAPACITY: usize = 4096;
 /// Bytes of the buffer into which a thread reads all of its sockets.
 pub(crate) const READ_BUFFER_BYTES: usize = 256 * 1024;
 
+/// Bytes of the receive buffer of a member that reads slowly. The kernel doubles this number; the bytes that it holds besides are
+/// as if they were read.
+pub(crate) const SLOW_RECEIVE_BUFFER: usize = 4096;
+
 /// A connection to the server.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -39,6 +43,8 @@ pub(crate) struct Connection {
     unwritten: VecDeque<UnwrittenLine>,
     /// Whether the socket accepted no more bytes at the last write. Nothing is written until it is writable again.
     blocked: bool,
+    /// Whether the server has reset the connection.
+    pub(crate) was_reset: bool,
 }
 
 /// A line whose last byte the socket has not accepted.
@@ -113,14 +119,14 @@ pub(crate) enum ReadOutcome {
 }
 
 impl Connection {
-    /// Starts to connect, from the source address if one is given.
+    /// Starts to connect, from the source address and with the receive buffer that are given.
     pub(crate) fn open(
         target: SocketAddr,
-        source: Option<Ipv4Addr>,
+        (source, receive_buffer): (Option<Ipv4Addr>, Option<usize>),
         (room, member): (usize, usize),
         started: Tick,
     ) -> io::Result<Self> {
-        let stream = start_connect(target, source, None)?;
+        let stream = start_connect(target, source, receive_buffer)?;
         Ok(Self {
             stream,
             room,
@@ -130,6 +136,7 @@ impl Connection {
             pending: PendingBytes::default(),
             unwritten: VecDeque::new(),
             blocked: false,
+            was_reset: false,
         })
     }
 
@@ -158,7 +165,10 @@ impl Connection {
                 Ok(count) => return ReadOutcome::Bytes(count),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return ReadOutcome::WouldBlock,
-                Err(_) => return ReadOutcome::Closed,
+                Err(error) => {
+                    self.was_reset = error.kind() == ErrorKind::ConnectionReset;
+                    return ReadOutcome::Closed;
+                }
             }
         }
     }
@@ -207,6 +217,12 @@ impl Connection {
     pub(crate) fn shutdown_write(&mut self) {
         // A shutdown of a broken connection fails, and needs no handling.
         let _ = self.stream.shutdown(std::net::Shutdown::Write);
+    }
+
+    /// Enlarges a small receive buffer, so that the bytes which wait for a slow member arrive soon.
+    pub(crate) fn enlarge_receive_buffer(&mut self) {
+        // A socket that keeps its small buffer receives the same bytes, later.
+        let _ = SockRef::from(&self.stream).set_recv_buffer_size(READ_BUFFER_BYTES);
     }
 
     /// Closes the connection at once, by a reset where `reset` is set. Bytes that the server has sent are not read.

@@ -50,6 +50,8 @@ pub(crate) struct Unlocated {
     pub(crate) searched: usize,
     /// The sender and the sequence number of the first line.
     pub(crate) first_line: Option<(usize, u32)>,
+    /// Whether the server has refused the connection.
+    pub(crate) refused: bool,
 }
 
 /// The lines and notices that other members had received when a member started to leave.
@@ -105,6 +107,8 @@ pub(crate) struct PendingLine {
     pub(crate) times: LineTimes,
     /// Whether it arrived after a later line of the same sender.
     pub(crate) late: bool,
+    /// Lines announced as skipped to a slow member between the line before it and this one.
+    pub(crate) announced: u64,
     /// The line's bytes.
     pub(crate) raw: Vec<u8>,
 }

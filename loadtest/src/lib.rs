@@ -19,6 +19,9 @@
 //! [`departures`] is the rule by which members leave their rooms during a run and come back: a room locates such a member in
 //! its common order by the join notice that other members receive between two lines.
 //!
+//! [`slow_readers`] names the members that are read at a bounded rate while lines are sent: a room compares the lines that such
+//! a member misses with those that the server announces as skipped.
+//!
 //! A scenario describes a [`plan::Plan`]; the same coordinator and workers run every plan. A line is decoded and checked
 //! when the first member of its room receives it. The bytes of all other members are compared with that member's bytes,
 //! which proves the same order at the cost of a memory comparison. Latency counts from the planned time of each line.
@@ -66,6 +69,8 @@ pub mod saturation;
 pub mod scenario;
 pub mod server;
 pub mod size_mix;
+pub mod slow_closes;
+pub mod slow_readers;
 pub mod slowest;
 pub mod table;
 pub mod test_bed;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{SECOND, Tick};
 use crate::clock_offset::shift;
 use crate::histogram::Histogram;
+use crate::slow_closes::SlowCloses;
 use crate::slowest::Slowest;
 
 /// Seconds of sending for which figures are kept: one day.
@@ -44,11 +45,30 @@ pub struct Counters {
     pub errors: u64,
     /// Notices about skipped lines.
     pub skip_notices: u64,
-    /// Lines that skip notices announce as skipped; but for `untrue_skips`, they are included in `lost`.
+    /// Lines that skip notices announce as skipped; but for `untrue_skips` and those of members that read slowly, they are
+    /// included in `lost`.
     pub skipped: u64,
     /// Lines that skip notices announce as skipped although the member received them.
     #[serde(default)]
     pub untrue_skips: u64,
+    /// Members that read slowly.
+    #[serde(default)]
+    pub slow_members: u64,
+    /// Deliveries that arrived at members that read slowly.
+    #[serde(default)]
+    pub slow_delivered: u64,
+    /// Deliveries to members that read slowly which are missing where a skip notice announces them. They are not `lost`.
+    #[serde(default)]
+    pub slow_skipped: u64,
+    /// Leave notices to members that read slowly which are missing, and which skip notices announce.
+    #[serde(default)]
+    pub slow_leaves_skipped: u64,
+    /// Skip notices to members that read slowly.
+    #[serde(default)]
+    pub slow_skip_notices: u64,
+    /// Members that read slowly which the server closed during the run. They are not in `closed`.
+    #[serde(default)]
+    pub slow_closed: u64,
     /// Connections that the server closed after the generator had shut down their sending side.
     #[serde(default)]
     pub left: u64,
@@ -125,7 +145,7 @@ impl Counters {
         self.delivered + self.joined + self.join_notices + self.leave_notices
     }
 
-    fn fields(&mut self) -> [&mut u64; 38] {
+    fn fields(&mut self) -> [&mut u64; 44] {
         [
             &mut self.sent,
             &mut self.unsent,
@@ -143,6 +163,12 @@ impl Counters {
             &mut self.skip_notices,
             &mut self.skipped,
             &mut self.untrue_skips,
+            &mut self.slow_members,
+            &mut self.slow_delivered,
+            &mut self.slow_skipped,
+            &mut self.slow_leaves_skipped,
+            &mut self.slow_skip_notices,
+            &mut self.slow_closed,
             &mut self.left,
             &mut self.joined,
             &mut self.departures,
@@ -226,6 +252,9 @@ pub struct Metrics {
     /// The members and rooms with the highest latency.
     #[serde(default)]
     pub slowest: Slowest,
+    /// The reasons for which the server closed members that read slowly, with their numbers.
+    #[serde(default)]
+    pub slow_closes: SlowCloses,
     /// The tick of the previous read of the members that are read at an interval. Bytes that are read from them now
     /// arrived later.
     #[serde(skip)]
@@ -317,6 +346,7 @@ impl Metrics {
             read_lag: _,
             seconds: _,
             slowest: _,
+            slow_closes: _,
             start,
             window,
             previous_deferred_read,
@@ -342,6 +372,7 @@ impl Metrics {
         self.receive_lag.add(&other.receive_lag);
         self.latency_without_lag.add(&other.latency_without_lag);
         self.slowest.add(&other.slowest);
+        self.slow_closes.add(&other.slow_closes);
         if other.seconds.len() > self.seconds.len() {
             self.seconds.resize_with(other.seconds.len(), SecondMetrics::default);
         }

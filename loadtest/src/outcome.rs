@@ -15,6 +15,7 @@ use crate::metrics::{Counters, Metrics};
 use crate::plan::{Pacing, Plan, Stop};
 use crate::process;
 use crate::return_figures::ReturnFigures;
+use crate::slow_closes::SlowCloses;
 use crate::slowest::SlowFigures;
 use crate::timeline::{LATENCY_BOUNDS_US, TimelineSecond, timeline};
 use crate::worker_pool::HostFigures;
@@ -84,6 +85,9 @@ pub struct Outcome {
     /// The members that left during the run and came back, where the plan lets some leave.
     #[serde(default)]
     pub returns: Option<ReturnFigures>,
+    /// The reasons for which the server closed members that read slowly, with their numbers; null where all members read at once.
+    #[serde(default)]
+    pub slow_closes: Option<SlowCloses>,
     /// The figures of the server's process, where its ID is known.
     pub server: Option<ServerFigures>,
     /// The figures of the generator.
@@ -237,6 +241,7 @@ impl Outcome {
             ..Self::default()
         };
         outcome.join.latency_us = run.metrics.join.percentiles();
+        outcome.slow_closes = plan.slow_readers.map(|_| run.metrics.slow_closes.clone());
         outcome.returns = plan.departures.exist().then(|| ReturnFigures::new(&run.metrics));
         // A process that has ended has no last sample.
         if let Some(samples) = run.server.as_ref().filter(|samples| samples.window_end.at > 0) {
@@ -337,5 +342,6 @@ fn parameters(plan: &Plan) -> Map<String, Value> {
     });
     let mut parameters = value.as_object().cloned().unwrap_or_default();
     parameters.extend(plan.departures.parameters());
+    parameters.extend(plan.slow_readers.map(|readers| readers.parameters()).unwrap_or_default());
     parameters
 }

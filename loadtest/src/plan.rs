@@ -16,6 +16,7 @@ use crate::departures::Departures;
 use crate::payload;
 use crate::protocol::ProtocolKind;
 use crate::size_mix::SizeMix;
+use crate::slow_readers::SlowReaders;
 use crate::worker_hosts::WorkerHosts;
 
 /// The highest number of members in a room, and of rooms in a run: the payload has four hexadecimal digits for each.
@@ -95,6 +96,9 @@ pub struct Plan {
     /// The rule by which members leave during the run and come back.
     #[serde(default)]
     pub departures: Departures,
+    /// The members that read slowly while lines are sent; `None` where all members read at once.
+    #[serde(default)]
+    pub slow_readers: Option<SlowReaders>,
     /// The end of sending.
     pub stop: Stop,
     /// Time of sending before the measured window. Its lines are checked like all others.
@@ -210,6 +214,7 @@ impl Plan {
         self.check_length()?;
         self.check_hosts()?;
         self.check_departures(members)?;
+        self.check_slow_readers(members)?;
         self.check_pacing()
     }
 
@@ -249,6 +254,17 @@ impl Plan {
         }
         let length = if let Stop::After(duration) = self.stop { duration } else { Duration::ZERO };
         self.departures.check(members, self.senders, length).map_err(UsageError)
+    }
+
+    fn check_slow_readers(&self, members: usize) -> Result<(), UsageError> {
+        let Some(readers) = self.slow_readers else { return Ok(()) };
+        if self.protocol != ProtocolKind::Line {
+            return Err(UsageError(format!(
+                "--protocol {} does not tell a slow reader how many lines it missed: use a scenario in which all members read",
+                self.protocol
+            )));
+        }
+        readers.check(members, self.senders).map_err(UsageError)
     }
 
     fn check_hosts(&self) -> Result<(), UsageError> {
@@ -344,6 +360,7 @@ pub(crate) mod tests {
             arrivals: Arrivals::Fixed,
             seed: 1,
             departures: Departures::None,
+            slow_readers: None,
             stop: Stop::Lines(1),
             warmup: Duration::ZERO,
             read_every: Duration::ZERO,

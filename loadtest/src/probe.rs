@@ -4,6 +4,8 @@
 
 use std::io::{self, ErrorKind, Read};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -12,7 +14,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::clock::{Tick, now, ticks};
 use crate::format::escape_first_line;
-use crate::interrupt;
+use crate::interrupt::{self, CaughtSignal};
 use crate::plan::{Plan, UsageError};
 use crate::protocol::{Frame, Protocol, ProtocolKind};
 
@@ -24,12 +26,36 @@ const SIGNAL_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 /// Resolves a host name and a port to an address.
 ///
 /// # Errors
-/// Fails when the text is not an address with a port, or has no address.
+/// Fails when the text is not an address with a port, or has no address, or when a signal ends the wait for a name server.
 pub fn resolve_target(target: &str) -> Result<SocketAddr> {
-    let mut addresses = target.to_socket_addrs().map_err(|error| {
+    let resolve = |target: String| target.to_socket_addrs().map(|mut addresses| addresses.next());
+    resolve_with(target, resolve, || interrupt::caught_signal().map(CaughtSignal::name))
+}
+
+/// Resolves a target in a thread, which outlives a wait that a signal has ended: the call of the system has no timeout.
+fn resolve_with(
+    target: &str,
+    resolve: impl FnOnce(String) -> io::Result<Option<SocketAddr>> + Send + 'static,
+    caught_signal: impl Fn() -> Option<&'static str>,
+) -> Result<SocketAddr> {
+    let (sender, resolved) = mpsc::channel();
+    let name = target.to_owned();
+    // The receiver is gone after a signal.
+    thread::spawn(move || _ = sender.send(resolve(name)));
+    let address = loop {
+        match resolved.recv_timeout(SIGNAL_CHECK_INTERVAL) {
+            Ok(address) => break address,
+            Err(RecvTimeoutError::Disconnected) => bail!("cannot resolve --target {target}"),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if let Some(signal) = caught_signal() {
+            bail!("stopped by {signal} while --target {target} was resolved: nothing was measured");
+        }
+    };
+    let address = address.map_err(|error| {
         UsageError::new(format!("--target {target} is not an address with a port ({error}): give HOST:PORT"))
     })?;
-    addresses.next().with_context(|| format!("--target {target} has no address"))
+    address.with_context(|| format!("--target {target} has no address"))
 }
 
 /// The meaning of a greeting.
@@ -124,13 +150,7 @@ pub fn probe(plan: &Plan) -> Result<()> {
             Ok(_) => {
                 bail!("{target} closed the connection instead of greeting; it sent `{}`", escape_first_line(&received))
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {
-                bail!("{error} while {target} was awaited to greet: nothing was measured")
-            }
-            Err(_) => bail!(
-                "{target} accepted a connection but did not greet in {}: does it speak --protocol {kind}?",
-                humantime::format_duration(plan.patience)
-            ),
+            Err(error) => bail!(describe_missing_greeting(plan, &error)),
         }
         match classify_greeting(kind.protocol(), &received) {
             Greeting::Incomplete => {}
@@ -142,6 +162,19 @@ pub fn probe(plan: &Plan) -> Result<()> {
         }
     }
     bail!("{target} does not speak --protocol {kind}: it sent `{}`", escape_first_line(&received))
+}
+
+/// Describes a read that failed while the greeting was awaited.
+fn describe_missing_greeting(plan: &Plan, error: &io::Error) -> String {
+    let (target, kind) = (plan.target, plan.protocol);
+    match error.kind() {
+        ErrorKind::Interrupted => format!("{error} while {target} was awaited to greet: nothing was measured"),
+        ErrorKind::TimedOut => format!(
+            "{target} accepted a connection but did not greet in {}: does it speak --protocol {kind}?",
+            humantime::format_duration(plan.patience)
+        ),
+        _ => format!("{target} accepted a connection but did not greet ({error}): does it speak --protocol {kind}?"),
+    }
 }
 
 /// Connects to the plan's target.
@@ -183,6 +216,8 @@ fn classify_greeting(protocol: &dyn Protocol, received: &[u8]) -> Greeting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Pacing;
+    use crate::plan::tests::plan;
 
     fn classify(kind: ProtocolKind, received: &str) -> Greeting {
         classify_greeting(kind.protocol(), received.as_bytes())
@@ -195,6 +230,25 @@ mod tests {
         assert_eq!(classify(ProtocolKind::Line, "ERROR\nthe ser"), Greeting::Incomplete);
         let exceeded = "-ERR 'maximum connections exceeded'";
         assert_eq!(classify(ProtocolKind::Nats, &format!("{exceeded}\r\n")), Greeting::Refusal(exceeded.into()));
+    }
+
+    #[test]
+    fn signal_ends_the_wait_for_a_name_server() {
+        let (silent, answer) = mpsc::channel::<Option<SocketAddr>>();
+        let resolve = move |_| answer.recv().map_err(io::Error::other);
+        let error = resolve_with("host:1", resolve, || Some("SIGINT")).unwrap_err().to_string();
+        assert_eq!(error, "stopped by SIGINT while --target host:1 was resolved: nothing was measured");
+        drop(silent);
+    }
+
+    #[test]
+    fn reset_in_place_of_a_greeting_is_told_from_silence() {
+        let plan = plan(Pacing::Quiet);
+        let describe = |error: io::Error| describe_missing_greeting(&plan, &error);
+        let reset = describe(io::Error::from_raw_os_error(104));
+        assert!(reset.contains("did not greet (Connection reset by peer"), "{reset}");
+        let silence = describe(ErrorKind::TimedOut.into());
+        assert!(silence.contains("did not greet in "), "{silence}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::metrics::Counters;
 use crate::outcome::{Outcome, PhaseFigures, ServerFigures, Step};
 use crate::return_figures::ReturnFigures;
 use crate::saturation::is_own_lag;
+use crate::slow_closes::SlowCloses;
 use crate::slowest::SlowFigures;
 use crate::test_result::TestResult;
 use crate::worker_pool::HostFigures;
@@ -46,6 +47,9 @@ pub fn render(result: &TestResult) -> String {
     if let Some(figures) = &outcome.returns {
         return_rows(&mut table, counters, figures);
     }
+    if let Some(closes) = &outcome.slow_closes {
+        slow_rows(&mut table, counters, closes);
+    }
     check_rows(&mut table, counters);
     phase_row(&mut table, "left", &outcome.leave);
     if let Some(figures) = &outcome.server {
@@ -82,6 +86,7 @@ pub fn heading(outcome: &Outcome) -> String {
         ("away_seconds", " s away"),
         ("every_seconds", " s between cuts"),
         ("jitter_seconds", " s jitter"),
+        ("read_rate_bytes_per_second", " bytes/s read by a slow member"),
     ];
     let rest = rest.into_iter().filter_map(|(key, name)| value(key).map(|value| format!("{value}{name}")));
     text.push_str(": ");
@@ -197,6 +202,26 @@ fn return_rows(table: &mut Table, counters: &Counters, figures: &ReturnFigures) 
             "withheld",
             &format!("{lines} lines that were planned for a room without a sender, or while a cut was due"),
         );
+    }
+}
+
+/// Adds the members that read slowly: what they received and missed, and why the server closed some.
+fn slow_rows(table: &mut Table, counters: &Counters, closes: &SlowCloses) {
+    let text = format!(
+        "{} members, {} deliveries; {} skipped, and {} leave notices, with {} notices; {} members closed",
+        thousands(counters.slow_members),
+        thousands(counters.slow_delivered),
+        thousands(counters.slow_skipped),
+        thousands(counters.slow_leaves_skipped),
+        thousands(counters.slow_skip_notices),
+        thousands(counters.slow_closed)
+    );
+    table.row("slow readers", &text);
+    if counters.slow_skipped + counters.slow_closed + counters.in_flight + counters.lost == 0 {
+        table.row("", "none missed a line: the server's buffers held what they had not read");
+    }
+    for (reason, count) in closes.iter() {
+        table.row("", &format!("{} closed: {reason}", thousands(count)));
     }
 }
 

@@ -117,8 +117,16 @@ fn good_text(plan: &Plan, outcome: &Outcome) -> String {
             0 => String::new(),
             _ => format!("; {} members came back", thousands(counters.returned)),
         };
+        let slow = match (counters.slow_members, counters.slow_closed) {
+            (0, _) => String::new(),
+            (_, closed) => format!(
+                "; {} skipped for slow members, which were told; {} slow members closed",
+                thousands(counters.slow_skipped),
+                thousands(closed)
+            ),
+        };
         return format!(
-            "GOOD: {} deliveries, each once and in its room's order{returned}",
+            "GOOD: {} deliveries, each once and in its room's order{returned}{slow}",
             thousands(counters.delivered)
         );
     }
@@ -128,7 +136,8 @@ fn good_text(plan: &Plan, outcome: &Outcome) -> String {
 /// Describes the violations of the guarantees, with their number.
 fn violations(outcome: &Outcome) -> Vec<String> {
     let counters = &outcome.counters;
-    let announced = counters.skipped.saturating_sub(counters.untrue_skips);
+    let explained = counters.untrue_skips + counters.slow_skipped + counters.slow_leaves_skipped;
+    let announced = counters.skipped.saturating_sub(explained);
     let skipped =
         if announced > 0 { format!(" ({} announced as skipped)", thousands(announced)) } else { String::new() };
     // The server did not accept refused lines, so it did not lose them.
@@ -183,6 +192,34 @@ mod tests {
                 "INCOMPLETE: 127.0.0.1:1234 refused 3 times, first with `ERROR: too long`; by then 7 of 1,000 deliveries missing"
             )
         );
+    }
+
+    #[test]
+    fn verdict_is_decided_in_the_order_of_the_documentation() {
+        let mut outcome = busy(0.97);
+        outcome.latency_us.count = 0;
+        let counters = &mut outcome.counters;
+        (counters.errors, counters.duplicated, counters.lost, counters.closed) = (1, 1, 1, 1);
+        let mut next = |failure: Option<&str>, change: fn(&mut Outcome)| {
+            let text = Verdict::new(&plan(OPEN), failure, &outcome).text;
+            change(&mut outcome);
+            text
+        };
+        let begins = [
+            (next(Some("a failure"), |_| ()), "INCOMPLETE: a failure"),
+            (next(None, |outcome| outcome.counters.errors = 0), "INCOMPLETE: 127.0.0.1:1234 refused 1 times"),
+            (next(None, |outcome| outcome.counters.duplicated = 0), "WRONG: 1 of 0 deliveries lost, 1 delivered more"),
+            (next(None, |outcome| outcome.counters.lost = 0), "WRONG: 1 of 0 deliveries lost"),
+            (next(None, |outcome| outcome.counters.closed = 0), "INCOMPLETE: 127.0.0.1:1234 closed 1 connections"),
+            (next(None, |outcome| outcome.latency_us.count = 1), "INCOMPLETE: nothing was measured"),
+            (next(None, |outcome| (outcome.counters.lost, outcome.counters.closed) = (1, 1)), "SATURATED"),
+            (next(None, |outcome| outcome.receive_lag_us.max = 2_000_000), "WRONG: 1 of 0 deliveries lost"),
+            (next(None, |outcome| *outcome = busy(0.5)), "SATURATED"),
+            (next(None, |_| ()), "GOOD"),
+        ];
+        for (text, begin) in begins {
+            assert!(text.starts_with(begin), "{begin} is not the start of {text}");
+        }
     }
 
     #[test]

@@ -225,6 +225,21 @@ fn impossible_departures_are_refused_in_one_line() {
 }
 
 #[test]
+fn impossible_slow_readers_are_refused_in_one_line() {
+    let target = serve(Fault::None).to_string();
+    let refuse = |arguments: &[&str], words: &str| {
+        let output = loadtest(&[&["slow"], arguments, &["--target", &target]].concat());
+        assert_eq!((code(&output), text(&output).as_str()), (2, ""), "{arguments:?}: {}", error(&output));
+        assert!(error(&output).contains(words), "{arguments:?}: {}", error(&output));
+    };
+    refuse(&["--senders", "20"], "--senders 20 is every member of a room, but senders read at once");
+    refuse(&["--share", "0%"], "--share 0 % is not above 0 % and up to 100 %");
+    refuse(&["--read-rate", "1B/s"], "--read-rate 1 B/s is not between 100 B/s and 2 MiB/s");
+    refuse(&["--read-rate", "fast"], "a rate of reading is like 4KiB/s");
+    refuse(&["--protocol", "irc"], "--protocol irc does not tell a slow reader how many lines it missed");
+}
+
+#[test]
 fn too_low_limit_of_open_files_is_reported_with_a_remedy() {
     let target = serve(Fault::None).to_string();
     let command = "ulimit -n 200; exec \"$0\" idle --connections 1000 --rooms 10 --target \"$1\"";
@@ -362,7 +377,7 @@ fn unwritable_file_is_reported_before_the_run() {
 
 #[test]
 fn help_shows_an_example_for_each_scenario() {
-    let load = ["steady", "flood", "step", "churn", "reconnect", "storm", "idle", "zoo"];
+    let load = ["steady", "flood", "step", "churn", "reconnect", "slow", "storm", "idle", "zoo"];
     for scenario in load.into_iter().chain(["limit", "compare", "markdown", "worker"]) {
         let output = loadtest(&[scenario, "--help"]);
         assert!(text(&output).contains(&format!("Example: loadtest {scenario}")), "{}", text(&output));

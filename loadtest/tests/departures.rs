@@ -9,7 +9,7 @@ use common::{Fault, LONG_PATIENCE, assert_passed, assert_verdict, plan, serve, s
 use loadtest::coordinator;
 use loadtest::departures::Departures;
 use loadtest::metrics::Counters;
-use loadtest::plan::{Plan, Stop};
+use loadtest::plan::{Pacing, Plan, Stop};
 use loadtest::test_result::TestResult;
 use loadtest::verdict::VerdictKind;
 
@@ -69,6 +69,15 @@ fn members_that_come_and_go_receive_each_line_of_their_stays_once() {
         let returns = result.outcome.returns.as_ref().unwrap_or_else(|| panic!("no figures"));
         assert_eq!((returns.join_us.count, returns.away_us.count), (counters.returned, counters.returned));
         assert_passed(&result);
+    }
+}
+
+#[test]
+fn stays_that_end_before_all_members_show_them_are_no_fault() {
+    for threads in [1, 2] {
+        let short = Departures::Churn { share: 0.8, stay: ms(10), away: ms(5) };
+        let result = run(&Plan { threads, ..plan_with(short, Fault::None) });
+        assert_eq!(faults(&result.outcome.counters), [0; 8], "{:?}", result.outcome.counters);
     }
 }
 
@@ -141,6 +150,28 @@ fn server_that_lets_no_member_back_in_is_reported() {
     assert_eq!((verdict.kind, result.outcome.counters.returned), (VerdictKind::Incomplete, 0), "{}", verdict.text);
     let words = "kept a member that came back out of its room for 2s";
     assert!(verdict.text.contains(words) && verdict.text.contains("the server is full"), "{}", verdict.text);
+}
+
+#[test]
+fn stays_that_are_announced_to_no_other_member_are_lost_notices() {
+    let plan = plan_with(CHURN, Fault::HideReturns);
+    // A room has about one line, which shows the position of few returns.
+    let result = run(&Plan { pacing: Pacing::Open { millilines_per_second: 1_000 }, ..plan });
+    let counters = &result.outcome.counters;
+    assert!(counters.returned > 0 && counters.leave_notices_lost > 0, "{counters:?}");
+    assert!(counters.join_notices_expected > counters.join_notices, "{counters:?}");
+    assert_eq!(faults(counters)[..4], [0; 4], "{counters:?}");
+    assert_verdict(&result, VerdictKind::Wrong, "join notices lost");
+}
+
+#[test]
+fn returns_in_transit_are_no_fault_where_the_run_ends_early() {
+    let churn = Departures::Churn { share: 0.8, stay: ms(10), away: ms(5) };
+    let plan = Plan { threads: 2, stop: Stop::After(LONG_PATIENCE), ..plan_with(churn, Fault::RefuseReturnsToOne) };
+    let result = run(&plan);
+    let (counters, verdict) = (&result.outcome.counters, &result.verdict);
+    assert_eq!((verdict.kind, faults(counters)), (VerdictKind::Incomplete, [0; 8]), "{}: {counters:?}", verdict.text);
+    assert!(counters.returned > 0, "{counters:?}");
 }
 
 #[test]

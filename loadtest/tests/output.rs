@@ -303,6 +303,7 @@ fn results_of_all_scenarios_match_the_schema() {
         (&[&["step", "--steps", "2", "--until-p99", "1h"], &brief[..]].concat(), &good),
         (&[&["churn", "--stay", "50ms", "--away", "20ms"], &brief[..]].concat(), &good),
         (&[&["reconnect", "--jitter", "20ms"], &brief[..]].concat(), &good),
+        (&[&["slow", "--share", "50%"], &brief[..]].concat(), &good),
         (&["storm"], &good),
         (&["storm"], &refusing),
         (&["idle", "--duration", "10ms"], &good),
@@ -312,6 +313,26 @@ fn results_of_all_scenarios_match_the_schema() {
             serde_json::from_str(out(&output)).unwrap_or_else(|_| panic!("{arguments:?}: {}", error(&output)));
         assert_eq!(mismatches("result", &result), Vec::<String>::new(), "{arguments:?}: {result:#}");
     }
+}
+
+#[test]
+fn slow_members_are_in_every_form_of_output() {
+    let directory = directory();
+    let skipping = || serve(Fault::Skip(5)).to_string();
+    let shape = ["slow", "--connections", "10", "--rooms", "2", "--rate", "50/s", "--warmup", "0s", "--duration", "1s"];
+    let [result, page] = ["a.json", "a.html"].map(|name| path(&directory, name));
+    let files = ["--json", &result, "--report", &page, "--fail-if", "slow_skipped>6", "--target", &skipping()];
+    let output = run(loadtest(&shape).args(files));
+    assert!([0, 3].contains(&code(&output)), "{}{}", out(&output), error(&output));
+    let value = json(&result);
+    assert_eq!((&value["slow_members"], &value["slow_skipped"]), (&2.into(), &6.into()), "{value:#}");
+    assert_eq!((&value["lost"], &value["slow_closes"]), (&0.into(), &serde_json::json!({})), "{value:#}");
+    assert_eq!(value["parameters"]["read_rate_bytes_per_second"], 4096, "{value:#}");
+    assert!(out(&output).contains("  slow readers  2 members, ") && out(&output).contains("6 skipped"), "{output:?}");
+    let page = fs::read_to_string(page).unwrap();
+    assert!(page.contains("deliveries skipped for slow members"), "{page}");
+    let bound = ["--fail-if", "slow_skipped>=6", "--target", &skipping()];
+    assert!([3, 4].contains(&code(&run(loadtest(&shape).args(bound)))));
 }
 
 #[test]

@@ -14,6 +14,7 @@ use std::time::Duration;
 use common::{assert_passed, build_server};
 use loadtest::plan::{Pacing, Plan, Stop};
 use loadtest::server::{NO_RATE_BOUNDS, Server};
+use loadtest::slow_readers::{ReadRate, SlowReaders};
 use loadtest::test_bed::TestBed;
 
 fn spawn() -> Server {
@@ -50,6 +51,35 @@ fn flood_of_many_senders_delivers_each_line_once() {
         let counters = &result.outcome.counters;
         assert_eq!((counters.sent, counters.delivered, counters.lost), (3000, 30_000, 0), "{counters:?}");
         assert_eq!((counters.duplicated, counters.misordered, counters.corrupt), (0, 0, 0), "{counters:?}");
+    }
+}
+
+/// A slow member reads far fewer bytes than its room sends beyond the buffers of the server and of the kernel.
+#[test]
+fn slow_member_is_told_what_it_missed_or_is_closed() {
+    for (treatment, is_closed) in [("skip", false), ("kick", true)] {
+        let bounds = ["--backlog", "16KiB", "--slow-reader", treatment].map(ToOwned::to_owned);
+        let arguments = NO_RATE_BOUNDS.into_iter().map(ToOwned::to_owned).chain(bounds).collect::<Vec<_>>();
+        let server = Server::spawn(build_server(), &arguments).unwrap();
+        let rate = ReadRate { bytes_per_second: 2000 };
+        let result = common::run(&Plan {
+            connections: 20,
+            rooms: 2,
+            size: 2000.into(),
+            stop: Stop::Lines(300),
+            slow_readers: Some(SlowReaders { share: 0.2, rate }),
+            ..plan(server.address())
+        });
+        let counters = &result.outcome.counters;
+        let closed = if is_closed { 4 } else { 0 };
+        assert_eq!((counters.slow_members, counters.slow_closed, counters.closed), (4, closed, 0), "{counters:?}");
+        assert_eq!((counters.lost, counters.untrue_skips, counters.errors), (0, 0, 0), "{counters:?}");
+        assert_eq!((counters.duplicated, counters.misordered, counters.corrupt), (0, 0, 0), "{counters:?}");
+        assert_eq!(counters.expected, counters.delivered + counters.slow_skipped, "{counters:?}");
+        assert_eq!(counters.delivered - counters.slow_delivered, 600 * 8, "{counters:?}");
+        assert_eq!((counters.leave_notices_lost, counters.untrue_notices), (0, 0), "{counters:?}");
+        assert!(is_closed || counters.slow_skipped > 0, "{counters:?}");
+        assert_passed(&result);
     }
 }
 

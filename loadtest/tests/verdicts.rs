@@ -51,6 +51,23 @@ fn run_without_fault_is_good() {
 }
 
 #[test]
+fn good_run_names_what_slow_members_missed() {
+    let slow = |run: &mut RunRecord| {
+        let counters = &mut run.metrics.counters;
+        (counters.slow_members, counters.slow_closed) = (3, 1);
+        (counters.slow_skipped, counters.slow_leaves_skipped, counters.skipped) = (1200, 1, 1201);
+    };
+    let words =
+        "each once and in its room's order; 1,200 skipped for slow members, which were told; 1 slow members closed";
+    assert_verdict(&open_plan(), slow, VerdictKind::Good, 0, words);
+    let lost = |run: &mut RunRecord| {
+        slow(run);
+        run.metrics.counters.lost = 2;
+    };
+    assert_verdict(&open_plan(), lost, VerdictKind::Wrong, 1, "WRONG: 2 of 200 deliveries lost");
+}
+
+#[test]
 fn good_run_names_the_members_that_came_back() {
     let returned = |run: &mut RunRecord| {
         (run.metrics.counters.departures, run.metrics.counters.returned) = (3, 3);

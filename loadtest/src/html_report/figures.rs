@@ -24,6 +24,10 @@ pub(super) fn cards(outcome: &Outcome) -> String {
             cards.push(("members that came back", thousands(counters.returned)));
             cards.push(("joining again p99", if_recorded(&returns.join_us, returns.join_us.p99)));
         }
+        if counters.slow_members > 0 {
+            cards.push(("deliveries skipped for slow members", thousands(counters.slow_skipped)));
+            cards.push(("slow members closed", thousands(counters.slow_closed)));
+        }
     } else {
         cards.push(("connections", thousands(counters.joined)));
         cards.push(("joins per second", si(outcome.join.per_second)));

@@ -32,10 +32,13 @@ impl LeaveStep {
 }
 
 impl Room {
-    /// Returns whether every line has arrived at every member that has not left.
+    /// Returns whether every line has arrived at every member that has not left, or was announced as skipped to a slow one.
     pub(crate) fn is_complete(&self) -> bool {
-        (0..self.cursors.len()).all(|member| self.expected_deliveries(member) == self.cursors[member].delivered)
-            && self.returns_are_complete()
+        let has_all = |member: usize| match self.slow.get(&member) {
+            Some(slow) => self.slow_member_is_complete(member, slow),
+            None => self.expected_deliveries(member) <= self.cursors[member].delivered,
+        };
+        (0..self.cursors.len()).all(has_all) && self.returns_are_complete() && self.closes_are_announced()
     }
 
     /// Returns the number of deliveries that a member should have received when all have arrived.
@@ -56,17 +59,22 @@ impl Room {
         let lost_notices = self.finish_departures(stopped_early, metrics);
         self.add_notice_counts(metrics);
         let mut untrue_skips = 0;
-        for (member, cursor) in self.cursors.iter().enumerate() {
+        for (member, cursor) in self.cursors.iter().enumerate().filter(|(member, _)| !self.is_slow(*member)) {
             let expected = self.expected_deliveries(member);
             metrics.counters.expected += expected;
             let missing = expected.saturating_sub(cursor.delivered);
             *(if stopped_early { &mut metrics.counters.in_flight } else { &mut metrics.counters.lost }) += missing;
+            // Lines from before the join, as the other members show it, stand at another place of the order.
+            let early = cursor.delivered.saturating_sub(expected);
+            metrics.counters.misordered_room += early;
+            metrics.counters.misordered += early;
             if cursor.state == MemberState::Joined {
                 untrue_skips += cursor.skipped.saturating_sub(missing);
             }
         }
         // A server may announce join notices as skipped, too.
         metrics.counters.untrue_skips += untrue_skips.saturating_sub(self.missing_join_notices() + lost_notices);
+        self.add_slow_counts(stopped_early, metrics);
         self.add_latencies(metrics);
     }
 
@@ -82,10 +90,10 @@ impl Room {
         metrics.counters.untrue_notices += self.membership.take_untrue_leaves();
     }
 
-    /// Adds the members and the room to the slowest ones.
+    /// Adds the members and the room to the slowest ones. Members that read slowly do not count among these.
     fn add_latencies(&self, metrics: &mut Metrics) {
         let mut sum = LatencySum::default();
-        for (member, cursor) in self.cursors.iter().enumerate() {
+        for (member, cursor) in self.cursors.iter().enumerate().filter(|(member, _)| !self.is_slow(*member)) {
             sum.add(&cursor.latency);
             metrics.counters.sampled_members += u64::from(cursor.sampled);
             cursor.latency.figures(self.number, Some(member)).into_iter().for_each(|slow| metrics.slowest.insert(slow));

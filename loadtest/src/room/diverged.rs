@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Room;
+use super::slow::SlowMember;
 use crate::clock::Tick;
 use crate::cursor::{Arrival, Cursor, Divergence, MemberState, PendingLine};
 use crate::metrics::Metrics;
@@ -57,6 +58,7 @@ impl Room {
             Arrival::New => {}
         }
         let line_times = line.times;
+        line.announced = self.slow.get_mut(&member).map_or(0, SlowMember::take_announced);
         if !divergence.blocked || self.placement.pending < MAX_PENDING_LINES {
             divergence.pending.push_back(line);
             self.placement.pending += 1;
@@ -86,7 +88,7 @@ impl Room {
 
     /// Finds the position of a diverged member's next line. Returns whether one was found.
     fn place_next_line(&mut self, member: usize, metrics: &mut Metrics) -> bool {
-        let leads = self.protocol.echoes_to_sender() || member >= self.sent.len();
+        let leads = (self.protocol.echoes_to_sender() || member >= self.sent.len()) && !self.is_slow(member);
         let cursor = &mut self.cursors[member];
         let before = cursor.line;
         let Some(divergence) = cursor.divergence.as_mut().filter(|_| cursor.state != MemberState::Left) else {
@@ -101,6 +103,7 @@ impl Room {
                 cursor.line = place + 1;
                 // The server must send all members the same bytes, including members without an echo.
                 metrics.counters.corrupt += u64::from(self.log.line_bytes(place) != line.raw);
+                self.record_gap(member, place - before, line.announced);
             }
             None if due && before == self.log.lines() && leads => {
                 self.append(&line.raw, line.times, line.sender, line.sequence);
@@ -116,6 +119,9 @@ impl Room {
             Some(_) | None => {
                 metrics.counters.misordered_room += 1;
                 metrics.counters.misordered += u64::from(!line.late);
+                if let Some(slow) = self.slow.get_mut(&member) {
+                    slow.on_late_line();
+                }
             }
         }
         self.finish_placing(member, before);

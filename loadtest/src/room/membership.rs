@@ -201,6 +201,14 @@ impl Membership {
         (self.expected_leaves().count() as u64, self.leaves_awaited as u64)
     }
 
+    /// Returns the number of members whose connections the server has closed and whose leave notices a member has not
+    /// received.
+    pub(super) fn missing_leaves(&self, receiver: usize) -> u64 {
+        let closed = |record: &MemberRecord| record.left && !record.leaving && record.rank.is_some();
+        let subjects = (0..self.members.len()).filter(|&subject| subject != receiver && closed(&self.members[subject]));
+        subjects.filter(|&subject| !self.leaves.contains(receiver, subject)).count() as u64
+    }
+
     /// Returns each pair of a staying member and a member that leaves in the current step.
     fn expected_leaves(&self) -> impl Iterator<Item = (usize, usize)> {
         let staying = (0..self.members.len()).filter(|&member| self.members[member].stays());

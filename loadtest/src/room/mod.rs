@@ -2,6 +2,7 @@
 //!
 //! A room uses no socket. Received bytes are passed in with the member's index, so that each fault can be tested alone.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::clock::Tick;
@@ -11,6 +12,7 @@ use crate::protocol::Protocol;
 use crate::random::mix;
 use crate::room_log::RoomLog;
 use crate::size_mix::SizeMix;
+use crate::slow_readers::SlowReaders;
 
 mod counts;
 mod diverged;
@@ -21,6 +23,7 @@ mod receiver;
 mod returning;
 mod sample;
 mod send_times;
+mod slow;
 mod stays;
 
 pub(crate) use counts::LeaveStep;
@@ -28,6 +31,7 @@ use diverged::Placement;
 use membership::Membership;
 use returning::Returns;
 use send_times::SendTimes;
+use slow::SlowMember;
 
 /// A room: its members' positions, its common order and its lines in flight.
 pub(crate) struct Room {
@@ -83,6 +87,8 @@ pub(crate) struct Room {
     /// The members that leave and come back, and what the members were told of them, while lines are sent; `None` where all
     /// members stay.
     returns: Option<Box<Returns>>,
+    /// The members that read slowly, by their index.
+    slow: BTreeMap<usize, SlowMember>,
 }
 
 /// The content of received bytes, apart from lines.
@@ -131,11 +137,16 @@ pub(crate) struct RoomConfig {
     pub(crate) protocol: &'static dyn Protocol,
     /// Whether most members are read at an interval only.
     pub(crate) deferred_reads: bool,
+    /// The members that read slowly, where the plan has some.
+    pub(crate) slow_readers: Option<SlowReaders>,
 }
 
 impl Room {
     pub(crate) fn new(config: RoomConfig) -> Self {
         let members = config.connections.len();
+        let is_slow = |member: &usize| {
+            config.slow_readers.is_some_and(|readers| readers.includes(*member, members, config.senders))
+        };
         let mut room = Self {
             number: u32::try_from(config.number).unwrap_or(u32::MAX),
             name: format!("r{:05}", usize::from(config.first) + config.number),
@@ -162,6 +173,7 @@ impl Room {
             outside_members: 0,
             membership: Membership::new(members),
             returns: None,
+            slow: (0..members).filter(is_slow).map(|member| (member, SlowMember::default())).collect(),
         };
         if !room.protocol.echoes_to_sender() {
             // A sender that receives no echo cannot know the order around its own lines. It counts as diverged from the
@@ -258,6 +270,7 @@ impl Room {
         cursor.unlocated = None;
         if let Some(returns) = &mut self.returns {
             returns.stays.start_leave(member);
+            returns.forget(member);
         }
         self.membership.mark_left(member);
         // No line is sent once the first member is leaving.

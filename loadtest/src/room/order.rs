@@ -36,6 +36,8 @@ impl Room {
         }
         if count > 0 {
             cursor.record_deliveries(now, line, count, timed, metrics);
+            // No line is missing before the next one of the log.
+            self.take_announced(member);
         }
         self.skip_own_lines(member);
         self.update_floor(member, before);
@@ -118,7 +120,8 @@ impl Room {
         let sent = self.send_times[sender].get(stamp.sequence).or_else(|| logged().map(|entry| entry.times.sent));
         let times = LineTimes { planned, sent: sent.unwrap_or(planned) };
         if !diverged {
-            if expected == self.log.lines() && stamp.sequence == self.logged[sender] {
+            // A slow member may have missed lines that no other member has received yet.
+            if expected == self.log.lines() && stamp.sequence == self.logged[sender] && !self.is_slow(member) {
                 self.append(raw, times, sender, stamp.sequence);
                 self.advance(member, self.log.end(), now, metrics);
                 return self.place_diverged_lines(metrics);
@@ -134,7 +137,8 @@ impl Room {
             }
             self.mark_diverged(member, self.expected_sequences(expected));
         }
-        let pending = PendingLine { sender, sequence: stamp.sequence, times, late: false, raw: raw.to_vec() };
+        let pending =
+            PendingLine { sender, sequence: stamp.sequence, times, late: false, announced: 0, raw: raw.to_vec() };
         self.receive_diverged(member, pending, now, metrics);
         self.place_diverged_lines(metrics);
     }

@@ -30,6 +30,10 @@ impl Room {
         received: &mut Received,
     ) {
         let cursor = &mut self.cursors[member];
+        if cursor.state == MemberState::Left {
+            // The run has ended before another member has shown the position of this one: its bytes cannot be judged.
+            return;
+        }
         if !cursor.partial.is_empty() || cursor.divergence.is_some() || cursor.unlocated.is_some() {
             if self.is_held(member) {
                 return self.hold(member, chunk, now, received);
@@ -137,17 +141,26 @@ impl Room {
                 metrics.counters.skipped += lines;
                 let announced = &mut self.cursors[member].skipped;
                 *announced = announced.saturating_add(*lines);
+                if let Some(slow) = self.slow.get_mut(&member) {
+                    slow.on_notice(*lines);
+                }
             }
             Frame::Ping(token) => self.protocol.encode_pong(token, &mut received.reply),
             Frame::Error(words) => {
-                // A member that comes back tries again.
-                metrics.counters.errors += u64::from(!self.is_returning(member));
+                // A member that comes back tries again, and a slow member may be closed.
+                metrics.counters.errors += u64::from(!self.is_returning(member) && !self.may_be_closed(member));
+                if let Some(unlocated) = &mut self.cursors[member].unlocated {
+                    unlocated.refused = true;
+                }
                 if *words == b"ERROR" {
                     // The next line gives the reason. It may arrive with later bytes.
                     self.cursors[member].refusal_pending = true;
                 } else {
                     received.fault.get_or_insert(ServerFault::Refused(text(words)));
                 }
+            }
+            Frame::Unknown(words) if self.may_be_closed(member) && self.take_unexplained_refusal(member) => {
+                self.on_close_reason(member, text(words));
             }
             Frame::Unknown(words) => {
                 let words = text(words);

@@ -25,7 +25,8 @@ pub(crate) struct SampleChange {
 impl Room {
     /// Returns whether a member is read immediately. Such a member paces a closed loop, and its latency is measured.
     pub(crate) fn is_read_immediately(&self, member: usize) -> bool {
-        !self.deferred_reads || self.is_in_every_sample(member) || self.part_of(member) == self.sample
+        !self.is_slow(member)
+            && (!self.deferred_reads || self.is_in_every_sample(member) || self.part_of(member) == self.sample)
     }
 
     fn is_in_every_sample(&self, member: usize) -> bool {

@@ -28,6 +28,23 @@ struct Stay {
     own_join: Option<usize>,
     /// Whether a leave was announced although the generator knows of none. The server may have closed the connection.
     left_early: bool,
+    /// Join requests whose connections the server closed without a refusal and without the notice of the join. The server
+    /// may announce such a join to others, and has to announce the leave then, too.
+    unanswered_joins: u32,
+}
+
+impl Stay {
+    /// Returns whether a notice with the number `number` is that of an unanswered join, or of the leave that followed it. The
+    /// opposite notice is to come then: the leave, or the join that the first notice was taken for.
+    fn accept_unanswered(&mut self, kind: NoticeKind, number: usize) -> bool {
+        if self.unanswered_joins == 0 || (kind == NoticeKind::Leave && self.own_join.is_none()) {
+            return false;
+        }
+        self.unanswered_joins -= 1;
+        let following = if kind == NoticeKind::Join { NoticeKind::Leave } else { NoticeKind::Join };
+        self.unannounced.push_front((following, number + 1));
+        true
+    }
 }
 
 /// The relation of a received notice to the joins, the leaves and the common order.
@@ -82,13 +99,25 @@ impl Stays {
         self.stays[member].unannounced.push_back((NoticeKind::Join, self.log.end()));
     }
 
-    /// Records that a member has not joined: its connection was refused or closed.
-    pub(super) fn cancel_return(&mut self, member: usize) {
+    /// Records that a member's connection was refused or closed before the notice of its own join arrived. A join that
+    /// others were told of is followed by a leave.
+    pub(super) fn cancel_return(&mut self, member: usize, was_refused: bool) {
+        let end = self.log.end();
         let stay = &mut self.stays[member];
         (stay.active, stay.inside) = (false, false);
-        if stay.unannounced.back().is_some_and(|(kind, _)| *kind == NoticeKind::Join) {
+        if stay.own_join.is_some() {
+            stay.unannounced.push_back((NoticeKind::Leave, end));
+        } else if stay.unannounced.back().is_some_and(|(kind, _)| *kind == NoticeKind::Join) {
             stay.unannounced.pop_back();
+            stay.unanswered_joins += u32::from(!was_refused);
         }
+    }
+
+    /// Records that a stay is over which no other member has shown.
+    pub(super) fn abandon_stay(&mut self, member: usize) {
+        self.append_unannounced_of(member);
+        let stay = &mut self.stays[member];
+        (stay.active, stay.inside) = (false, false);
     }
 
     /// Records that a member is about to leave, or that the server has closed its connection.
@@ -105,6 +134,11 @@ impl Stays {
     pub(super) fn own_join(&self, member: usize) -> Option<(usize, usize)> {
         let number = self.stays[member].own_join?;
         Some((number, self.log.get(number)?.line?))
+    }
+
+    /// Returns whether a join or leave of a member is not announced.
+    pub(super) fn has_unannounced(&self, member: usize) -> bool {
+        !self.stays[member].unannounced.is_empty()
     }
 
     /// Returns the number of the notice of a member's last join.
@@ -134,13 +168,13 @@ impl Stays {
         lost
     }
 
-    /// Counts the notices before `end` that a member has not received.
+    /// Counts the notices that a member has not received: those before `end`, and those before a notice that it has received.
     pub(super) fn count_lost(&self, member: usize, end: usize) -> LostNotices {
         let stay = &self.stays[member];
         let owed = |entry: &NoticeEntry| entry.since >= stay.base;
         let unread = self.log.entries_from(stay.next).take_while(|(number, _)| *number < end);
         let unread = unread.filter(|(_, entry)| owed(entry)).map(|(_, entry)| entry.notice.kind);
-        let missed = stay.missed.range(..end).map(|(_, notice)| notice.kind);
+        let missed = stay.missed.values().map(|notice| notice.kind);
         missed.chain(unread).fold(LostNotices::default(), |lost, kind| match kind {
             NoticeKind::Join => LostNotices { joins: lost.joins + 1, ..lost },
             NoticeKind::Leave => LostNotices { leaves: lost.leaves + 1, ..lost },
@@ -210,6 +244,12 @@ impl Stays {
             }
         } else if notice.kind == NoticeKind::Leave && stay.inside && !stay.left_early {
             stay.left_early = true;
+        } else if stay.accept_unanswered(notice.kind, self.log.end()) {
+            let number = self.log.end();
+            self.append(notice, line, number);
+            // The current connection has another join.
+            self.stays[notice.subject].own_join = None;
+            return Some(number);
         } else {
             return None;
         }
@@ -313,6 +353,16 @@ mod tests {
     }
 
     #[test]
+    fn notice_that_a_leaver_missed_before_a_later_one_is_lost() {
+        let mut stays = Stays::new(3);
+        let end = stays.end();
+        stays.start_leave(1);
+        absence(&mut stays, 2, &[0]);
+        assert_eq!(stays.receive(1, join(2), Some(0)), Receipt::Expected(1));
+        assert_eq!(stays.end_stay(1, end), LostNotices { joins: 0, leaves: 1 });
+    }
+
+    #[test]
     fn leave_that_no_member_was_told_of_is_lost_for_those_that_were_there() {
         let mut stays = Stays::new(4);
         stays.start_leave(2);
@@ -348,11 +398,62 @@ mod tests {
         for _ in 0..2 {
             stays.start_return(1);
             stays.on_join_request(1);
-            stays.cancel_return(1);
+            stays.cancel_return(1, true);
         }
         assert_eq!(stays.receive(0, join(1), Some(0)), Receipt::Untrue);
         stays.append_unannounced();
         assert_eq!(stays.count_lost(0, stays.end()), LostNotices::default());
+    }
+
+    /// Returns the stays of two members, of which the second one has left and its next connection was closed by the server
+    /// without an answer. `announced` says whether the first member has been told of that join before the close.
+    fn with_unanswered_join(announced: bool) -> Stays {
+        let mut stays = Stays::new(2);
+        stays.start_leave(1);
+        stays.receive(0, leave(1), Some(0));
+        stays.start_return(1);
+        stays.on_join_request(1);
+        if announced {
+            assert_eq!(stays.receive(0, join(1), Some(0)), Receipt::Expected(1));
+        }
+        stays.cancel_return(1, false);
+        stays
+    }
+
+    #[test]
+    fn join_that_the_server_did_not_confirm_is_true_with_its_leave() {
+        for announced in [true, false] {
+            let mut stays = with_unanswered_join(announced);
+            if !announced {
+                assert!(stays.is_complete([0].into_iter()), "the join need not be announced");
+                assert_eq!(stays.receive(0, join(1), Some(0)), Receipt::Expected(1));
+            }
+            assert!(!stays.is_complete([0].into_iter()), "the leave has to be announced");
+            assert_eq!(stays.receive(0, leave(1), Some(0)), Receipt::Expected(2));
+            assert!(stays.is_complete([0].into_iter()));
+            for notice in [leave(1), join(1)] {
+                assert_eq!(stays.receive(0, notice, Some(0)), Receipt::Untrue, "the notice is repeated");
+            }
+        }
+    }
+
+    #[test]
+    fn position_of_a_return_after_an_unanswered_join_is_that_of_its_own_join() {
+        for first_notices in [0, 1, 2] {
+            let mut stays = with_unanswered_join(false);
+            let notices = [join(1), leave(1), join(1)];
+            let receive = |stays: &mut Stays, range: std::ops::Range<usize>| {
+                for (at, notice) in range.clone().zip(&notices[range]) {
+                    assert_eq!(stays.receive(0, *notice, Some(at)), Receipt::Expected(at + 1));
+                }
+            };
+            receive(&mut stays, 0..first_notices);
+            stays.start_return(1);
+            stays.on_join_request(1);
+            receive(&mut stays, first_notices..3);
+            assert_eq!(stays.own_join(1), Some((3, 2)), "{first_notices}");
+            assert!(stays.is_complete([0].into_iter()));
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub(super) fn room(members: usize, kind: ProtocolKind) -> Room {
         epoch: 1000,
         protocol: kind.protocol(),
         deferred_reads: false,
+        slow_readers: None,
     });
     (0..members).for_each(|member| _ = room.mark_joined(member));
     room

@@ -63,6 +63,7 @@ impl RoomArgs {
             arrivals: Arrivals::Fixed,
             seed: 1,
             departures: Departures::None,
+            slow_readers: None,
             stop: Stop::Lines(0),
             warmup: Duration::ZERO,
             read_every: Duration::ZERO,

@@ -18,6 +18,7 @@ mod load;
 mod rate;
 mod reconnect;
 mod repeat;
+mod slow;
 mod steady;
 mod step;
 mod storm;
@@ -31,6 +32,7 @@ pub use load::{LineCountArgs, RoomArgs, SendArgs};
 pub use rate::RateArgs;
 pub use reconnect::ReconnectArgs;
 pub use repeat::{MakePlan, RepeatArgs, Repetition};
+pub use slow::SlowArgs;
 pub use steady::SteadyArgs;
 pub use step::{Raise, StepArgs};
 pub use storm::StormArgs;
@@ -88,6 +90,8 @@ pub enum Scenario {
     Churn(ChurnArgs),
     /// Send at a fixed rate, cut all connections at once, and measure how they come back
     Reconnect(ReconnectArgs),
+    /// Send at a fixed rate while some members read slowly
+    Slow(SlowArgs),
     /// Open quiet connections, and measure the memory of each
     Idle(IdleArgs),
     /// Attack a server with bad clients, and measure what good ones notice
@@ -118,6 +122,7 @@ impl Scenario {
             Self::Storm(args) => args.repetition(),
             Self::Churn(args) => args.repetition(),
             Self::Reconnect(args) => args.repetition(),
+            Self::Slow(args) => args.repetition(),
             Self::Idle(args) => args.repetition(),
             _ => return None,
         };

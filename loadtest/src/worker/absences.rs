@@ -45,6 +45,10 @@ pub(super) struct Absence {
     pub(super) planned: Tick,
     /// The part of the time since then that is the generator's own.
     pub(super) own_lag: Tick,
+    /// The tick up to which that part is counted.
+    own_lag_until: Tick,
+    /// Whether a connection has been opened for the return.
+    pub(super) was_opened: bool,
     /// The tick from which its join request waits for that of another member.
     pub(super) waits_since: Option<Tick>,
     /// Whether the server has refused its current connection because the name is taken.
@@ -52,6 +56,16 @@ pub(super) struct Absence {
     /// The end of the patience with the server, on a clock without the stops of the generator. `None` while the server
     /// owes nothing.
     pub(super) deadline: Option<Tick>,
+    /// The tick of the step that checks this deadline. Steps of earlier deadlines remain among those that are due.
+    pub(super) deadline_step: Tick,
+}
+
+impl Absence {
+    /// Adds the time between two ticks to the part that is the generator's own, as far as it is not counted already.
+    pub(super) fn add_own_lag(&mut self, from: Tick, to: Tick) {
+        self.own_lag += to.saturating_sub(from.max(self.own_lag_until));
+        self.own_lag_until = self.own_lag_until.max(to);
+    }
 }
 
 /// The members that are absent, and the steps that are due.
@@ -71,6 +85,8 @@ pub(super) struct Absences {
     pub(super) stopped: Tick,
     /// Whether no further member leaves.
     pub(super) is_over: bool,
+    /// The first error of a connect that the server did not accept.
+    pub(super) first_error: Option<String>,
 }
 
 impl Absences {
@@ -110,9 +126,12 @@ impl Absences {
             since: now,
             planned: now,
             own_lag: 0,
+            own_lag_until: 0,
+            was_opened: false,
             waits_since: None,
             name_taken: false,
             deadline: None,
+            deadline_step: 0,
         };
         self.by_connection.insert(index, absence);
     }
@@ -121,9 +140,22 @@ impl Absences {
     pub(super) fn start_deadline(&mut self, index: usize, now: Tick, patience: Tick) {
         let deadline = now.saturating_sub(self.stopped).saturating_add(patience);
         if let Some(absence) = self.by_connection.get_mut(&index) {
-            absence.deadline = Some(deadline);
+            (absence.deadline, absence.deadline_step) = (Some(deadline), now.saturating_add(patience));
             self.push(now.saturating_add(patience), index, Step::Deadline);
         }
+    }
+
+    /// Returns whether the deadline is over that a step for `planned` checks. Plans the next step where the generator was
+    /// stopped since then, and ignores a step of an earlier deadline.
+    pub(super) fn deadline_is_over(&mut self, index: usize, planned: Tick, now: Tick) -> bool {
+        let Some(absence) = self.by_connection.get_mut(&index) else { return false };
+        let Some(deadline) = absence.deadline.filter(|_| absence.deadline_step == planned) else { return false };
+        let left = deadline.saturating_sub(now.saturating_sub(self.stopped));
+        if left > 0 {
+            absence.deadline_step = now.saturating_add(left);
+            self.push(now.saturating_add(left), index, Step::Deadline);
+        }
+        left == 0
     }
 
     /// Plans the return of a member.
@@ -196,6 +228,18 @@ mod tests {
     }
 
     #[test]
+    fn own_lag_of_a_return_counts_each_time_once() {
+        let mut absences = absences(1);
+        absences.start(3, Stage::Away, 0);
+        let absence = absences.by_connection.get_mut(&3).unwrap();
+        // The member connects 4 s late. The connect, the greeting and the notice are read by polls whose waits overlap.
+        for (from, to) in [(10, 14), (12, 16), (15, 16), (20, 21), (19, 22)] {
+            absence.add_own_lag(from * SECOND, to * SECOND);
+        }
+        assert_eq!(absence.own_lag, (16 - 10 + 22 - 20) * SECOND);
+    }
+
+    #[test]
     fn patience_is_longer_by_the_stops_of_the_generator() {
         let mut absences = absences(1);
         absences.start(3, Stage::Leaving, SECOND);
@@ -206,5 +250,30 @@ mod tests {
         let deadlines: Vec<Option<Tick>> = absences.by_connection.values().map(|absence| absence.deadline).collect();
         assert_eq!(deadlines, [Some(6 * SECOND), Some(7 * SECOND)], "on a clock without the stops");
         assert_eq!(absences.next_tick(0), 6 * SECOND);
+        absences.stopped += SECOND;
+        assert!(!absences.deadline_is_over(4, 14 * SECOND, 14 * SECOND), "the generator was stopped for 1 s");
+        assert!(absences.deadline_is_over(4, 15 * SECOND, 15 * SECOND));
+    }
+
+    #[test]
+    fn each_absence_has_one_step_for_its_deadline() {
+        let mut absences = absences(1);
+        absences.start(3, Stage::Leaving, 0);
+        // Each of these deadlines begins while the step of the one before it is still due.
+        for second in 0..4 {
+            absences.start_deadline(3, second * SECOND, 5 * SECOND);
+        }
+        let mut over = Vec::new();
+        while let Some(Reverse((tick, index, _))) = absences.due.pop() {
+            if absences.deadline_is_over(index, tick, tick) {
+                over.push(tick);
+            }
+        }
+        assert_eq!(over, [8 * SECOND]);
+        absences.start_deadline(3, 0, 5 * SECOND);
+        absences.start_deadline(3, SECOND, 5 * SECOND);
+        absences.due.pop();
+        assert!(!absences.deadline_is_over(3, 5 * SECOND, 5 * SECOND));
+        assert_eq!(absences.due.len(), 1, "the step of the first deadline plans no other one");
     }
 }

@@ -6,7 +6,7 @@ use mio::{Interest, Token};
 
 use super::{Phase, Worker};
 use crate::clock::{Tick, now};
-use crate::connection::{Connection, source_address};
+use crate::connection::{Connection, SLOW_RECEIVE_BUFFER, source_address};
 use crate::message::Event;
 use crate::room::{Received, ServerFault};
 
@@ -45,7 +45,8 @@ impl Worker<'_> {
         let plan = &self.share.plan;
         let number = plan.first_connection(self.share.rooms.start) + index;
         let from = source_address(plan.target, number, plan.sources);
-        let mut connection = Connection::open(plan.target, from, (room, member), now())?;
+        let receive_buffer = self.rooms[room].is_slow(member).then_some(SLOW_RECEIVE_BUFFER);
+        let mut connection = Connection::open(plan.target, (from, receive_buffer), (room, member), now())?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         // All connections are read immediately until sending starts, because the time of each join is measured.
         self.poll.registry().register(connection.stream(), Token(index), interest)?;
@@ -53,16 +54,18 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Lets a member that comes back try again, and ends the run for any other one. While all members leave, a connection that
-    /// was not established counts as closed.
+    /// Lets a member that comes back try again where the server did not accept its connection, and ends the run at any other
+    /// error. While all members leave, a connection that was not established counts as closed.
     pub(super) fn handle_connect_error(&mut self, index: usize, error: &io::Error) {
-        if !self.is_returning(index) {
-            self.fail_connect(error);
-        } else if self.phase == Phase::Leaving {
+        let is_returning = self.is_returning(index);
+        if is_returning && self.phase == Phase::Leaving {
             self.connections[index] = None;
             self.ended += 1;
-        } else {
+        } else if is_returning && is_refusal(error) {
+            self.absences.first_error.get_or_insert_with(|| error.to_string());
             self.retry_return(index);
+        } else {
+            self.fail_connect(error);
         }
     }
 
@@ -103,6 +106,7 @@ impl Worker<'_> {
             self.note_taken_name(index);
         }
         if received.ready {
+            self.note_own_lag(index, now);
             if self.rooms[room].request_join(member) {
                 self.send_join(index);
             } else {
@@ -110,8 +114,8 @@ impl Worker<'_> {
             }
         }
         if received.entered && self.is_returning(index) {
-            let read_lag = self.poll_times.receive_lag(now).min(now.saturating_sub(started));
-            self.finish_absence(index, now, read_lag);
+            self.note_own_lag(index, now);
+            self.finish_absence(index, now);
             self.send_waiting_joins(room);
         } else if received.entered {
             self.report.metrics.join.record(now.saturating_sub(started), 1);
@@ -143,5 +147,24 @@ impl Worker<'_> {
             }
             _ => {}
         }
+    }
+}
+
+/// Returns whether a connect failed at the server. Any other error is one of this machine: it has no port or descriptor left.
+fn is_refusal(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset, TimedOut};
+    matches!(error.kind(), ConnectionRefused | ConnectionReset | TimedOut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_of_the_own_machine_is_no_refusal_by_the_server() {
+        let kinds = |codes: &[i32]| codes.iter().map(|code| is_refusal(&io::Error::from_raw_os_error(*code))).collect();
+        // ECONNREFUSED, ECONNRESET and ETIMEDOUT; EADDRNOTAVAIL, EMFILE and ENFILE.
+        let (server, machine): (Vec<bool>, Vec<bool>) = (kinds(&[111, 104, 110]), kinds(&[99, 24, 23]));
+        assert_eq!((server, machine), (vec![true; 3], vec![false; 3]));
     }
 }

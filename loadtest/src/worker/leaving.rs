@@ -10,6 +10,7 @@ impl Worker<'_> {
     pub(super) fn start_leaving(&mut self) {
         let as_planned = self.phase == Phase::Idle;
         self.stop_sending();
+        self.resume_reading();
         self.enter(Phase::Leaving);
         self.report.leaving = (now(), now());
         self.finish_counters();

@@ -26,6 +26,7 @@ mod returning;
 mod sampling;
 mod schedule;
 mod sending;
+mod slow_reading;
 
 /// The most events taken from a poll at a time.
 const EVENTS: usize = 1024;
@@ -110,6 +111,8 @@ pub(crate) struct Worker<'a> {
     sending: sending::SendState,
     /// The members that have left while lines are sent.
     absences: absences::Absences,
+    /// The members that are read slowly now.
+    slow_reads: slow_reading::SlowReads,
     /// The current step of leaving.
     leave_step: LeaveStep,
     /// Rooms that have received a line since their window was last filled.
@@ -157,6 +160,7 @@ impl<'a> Worker<'a> {
                 epoch: share.epoch,
                 protocol: plan.protocol.protocol(),
                 deferred_reads: !plan.read_every.is_zero(),
+                slow_readers: plan.slow_readers,
             })
         };
         let rooms = share.rooms.clone().map(room).collect();
@@ -186,6 +190,7 @@ impl<'a> Worker<'a> {
             unread: Vec::new(),
             sending: sending::SendState::default(),
             absences: absences::Absences::default(),
+            slow_reads: slow_reading::SlowReads::default(),
             leave_step: LeaveStep::default(),
             ready_rooms: Vec::new(),
             send_event,
@@ -217,6 +222,7 @@ impl<'a> Worker<'a> {
             // Samples rotate before deferred reads, so that every deferred member was polled at the previous one.
             self.rotate_samples();
             self.read_deferred(&mut events);
+            self.read_slow_members();
         }
         self.finish_counters();
         (self.send_event)(Event::Finished(Box::new(std::mem::take(&mut self.report))));

@@ -7,7 +7,7 @@ use mio::Events;
 
 use super::{ALARM, EVENTS, Phase, WAKE, Worker};
 use crate::clock::{now, ticks};
-use crate::connection::{READ_BUFFER_BYTES, ReadOutcome};
+use crate::connection::{Connection, READ_BUFFER_BYTES, ReadOutcome};
 use crate::room::ServerFault;
 
 /// Reads of one connection until the others get their turn: a server that sends without end must not hold the worker.
@@ -53,7 +53,10 @@ impl Worker<'_> {
         let Some(connection) = self.connections[index].as_mut() else { return };
         if !connection.connected {
             match connection.check_connected() {
-                Ok(true) => self.send_opening(index),
+                Ok(true) => {
+                    self.note_own_lag(index, now());
+                    self.send_opening(index);
+                }
                 Ok(false) => return,
                 Err(error) => return self.handle_connect_error(index, &error),
             }
@@ -93,7 +96,7 @@ impl Worker<'_> {
     }
 
     /// Passes the bytes of a read to their room, and reacts to them.
-    fn receive(&mut self, index: usize, (room, member): (usize, usize), count: usize) {
+    pub(super) fn receive(&mut self, index: usize, (room, member): (usize, usize), count: usize) {
         let now = now();
         let metrics = &mut self.report.metrics;
         metrics.record_read(now, count, self.poll_times.receive_lag(now));
@@ -112,26 +115,30 @@ impl Worker<'_> {
     }
 
     /// Records the close of a connection.
-    fn handle_close(&mut self, index: usize) {
+    pub(super) fn handle_close(&mut self, index: usize) {
         let Some(mut connection) = self.connections[index].take() else { return };
         self.retract_lines(&mut connection);
         if self.handle_absent_close(index, &connection) {
             return;
         }
         self.ended += 1;
-        if self.rooms[connection.room].take_unexplained_refusal(connection.member) {
+        let is_expected = self.rooms[connection.room].is_leaving(connection.member);
+        let is_permitted = !is_expected && self.rooms[connection.room].may_be_closed(connection.member);
+        if is_permitted {
+            self.count_slow_close(&connection);
+        } else if self.rooms[connection.room].take_unexplained_refusal(connection.member) {
             self.handle_fault(&ServerFault::Refused("ERROR".into()));
         }
-        let is_expected = self.rooms[connection.room].is_leaving(connection.member);
         let inside = self.rooms[connection.room].mark_left(connection.member);
+        self.send_waiting_joins(connection.room);
         if self.phase == Phase::Leaving {
             self.last_progress = now();
             self.report.leaving.1 = self.last_progress;
             let counters = &mut self.report.metrics.counters;
-            *(if is_expected { &mut counters.left } else { &mut counters.closed }) += 1;
+            *(if is_expected { &mut counters.left } else { &mut counters.closed }) += u64::from(!is_permitted);
             return;
         }
-        self.report.metrics.counters.closed += 1;
+        self.report.metrics.counters.closed += u64::from(!is_permitted);
         self.joining -= usize::from(!inside);
         let target = self.share.plan.target;
         if !inside {
@@ -139,5 +146,13 @@ impl Worker<'_> {
         } else if self.ended == self.connections.len() {
             self.fail(format!("{target} closed every connection during the run"));
         }
+    }
+
+    /// Counts a slow member that the server has closed, by the reason that the server gave.
+    fn count_slow_close(&mut self, connection: &Connection) {
+        let reason = self.rooms[connection.room].take_close_reason(connection.member);
+        self.report.metrics.counters.slow_closed += 1;
+        let untold = if connection.was_reset { "reset without a reason" } else { "without a reason" };
+        self.report.metrics.slow_closes.count(reason.as_deref().unwrap_or(untold), 1);
     }
 }

@@ -60,8 +60,8 @@ impl Worker<'_> {
             self.absences.due.pop();
             match step {
                 Step::Leave => self.leave(index, now),
-                Step::Connect => self.connect_again(index, now),
-                Step::Deadline => self.check_deadline(index, now),
+                Step::Connect => self.connect_again(index),
+                Step::Deadline => self.check_deadline(index, tick, now),
             }
         }
         if self.phase == Phase::Sending && self.absences.cut_is_due(now) && now >= self.absences.next_quiet_check {
@@ -98,7 +98,9 @@ impl Worker<'_> {
         for index in
             leavers.into_iter().filter(|index| !self.absences.by_connection.contains_key(index)).collect::<Vec<_>>()
         {
-            let Some(connection) = self.connections[index].take() else { continue };
+            let Some(mut connection) = self.connections[index].take() else { continue };
+            // A cut after the patience may come before all lines are written. No member waits for those.
+            self.retract_lines(&mut connection);
             self.rooms[connection.room].cut(connection.member, &mut self.report.metrics);
             connection.cut(reset);
             self.report.metrics.counters.departures += 1;
@@ -111,22 +113,30 @@ impl Worker<'_> {
     }
 
     /// Opens the next connection of a member that is away.
-    fn connect_again(&mut self, index: usize, now: Tick) {
+    fn connect_again(&mut self, index: usize) {
+        // Many members may connect in one turn.
+        let now = now();
         let (room, member) = self.position(index);
+        let patience = self.patience();
         if !self.rooms[room].is_away(member) {
             // Another member has yet to show the position of the last stay.
+            if self.absences.by_connection.get(&index).is_some_and(|absence| absence.deadline.is_none()) {
+                self.absences.start_deadline(index, now, patience);
+            }
             return self.absences.push(now + RETRY_AFTER, index, Step::Connect);
         }
-        let patience = self.patience();
         let Some(absence) = self.absences.by_connection.get_mut(&index) else { return };
         (absence.stage, absence.name_taken) = (Stage::Joining, false);
-        if absence.deadline.is_none() {
-            absence.own_lag = now.saturating_sub(absence.planned);
+        if std::mem::replace(&mut absence.was_opened, true) {
+            // The wait until a refused member tries again is not counted.
+            absence.add_own_lag(now, now);
+        } else {
+            absence.add_own_lag(absence.planned, now);
             self.absences.start_deadline(index, now, patience);
         }
         self.rooms[room].prepare_return(member);
-        if self.open(index).is_err() {
-            self.retry_return(index);
+        if let Err(error) = self.open(index) {
+            self.handle_connect_error(index, &error);
         }
     }
 
@@ -139,6 +149,9 @@ impl Worker<'_> {
             let counters = &mut self.report.metrics.counters;
             *(if absence.name_taken { &mut counters.names_taken } else { &mut counters.connections_refused }) += 1;
             absence.stage = Stage::Away;
+            if let Some(since) = absence.waits_since.take() {
+                absence.add_own_lag(since, now());
+            }
             self.absences.push(now() + RETRY_AFTER, index, Step::Connect);
         }
         self.send_waiting_joins(room);
@@ -168,20 +181,30 @@ impl Worker<'_> {
         let members = self.rooms[room].take_join_requests();
         let first = self.rooms[room].connections.start;
         for index in members.into_iter().map(|member| first + member) {
-            if let Some(absence) = self.absences.by_connection.get_mut(&index) {
-                absence.own_lag += absence.waits_since.take().map_or(0, |since| now().saturating_sub(since));
+            if let Some(absence) = self.absences.by_connection.get_mut(&index)
+                && let Some(since) = absence.waits_since.take()
+            {
+                absence.add_own_lag(since, now());
             }
             self.send_join(index);
         }
     }
 
-    /// Ends the absence of a member that is in its room again. Bytes of the server waited `read_lag` for the worker.
-    pub(super) fn finish_absence(&mut self, index: usize, now: Tick, read_lag: Tick) {
+    /// Counts the time that an event of a returning member has waited for the worker.
+    pub(super) fn note_own_lag(&mut self, index: usize, now: Tick) {
+        let lag = self.poll_times.receive_lag(now);
+        if let Some(absence) = self.absences.by_connection.get_mut(&index) {
+            absence.add_own_lag(now.saturating_sub(lag), now);
+        }
+    }
+
+    /// Ends the absence of a member that is in its room again.
+    pub(super) fn finish_absence(&mut self, index: usize, now: Tick) {
         let Some(absence) = self.absences.by_connection.remove(&index) else { return };
         let metrics = &mut self.report.metrics;
         let join = now.saturating_sub(absence.planned);
         metrics.return_join.record(join, 1);
-        metrics.return_join_without_lag.record(join.saturating_sub(absence.own_lag + read_lag), 1);
+        metrics.return_join_without_lag.record(join.saturating_sub(absence.own_lag), 1);
         metrics.absence.record(now.saturating_sub(absence.since), 1);
         metrics.counters.returned += 1;
         if let Departures::Churn { stay, .. } = self.share.plan.departures
@@ -210,15 +233,36 @@ impl Worker<'_> {
         true
     }
 
-    /// Ends the run where the server has not closed the connection of a leaving member, or not let a member back in, within
-    /// the plan's patience.
-    fn check_deadline(&mut self, index: usize, now: Tick) {
-        let Some(absence) = self.absences.by_connection.get(&index) else { return };
-        let Some(deadline) = absence.deadline else { return };
-        let left = deadline.saturating_sub(now.saturating_sub(self.absences.stopped));
-        if left > 0 {
-            return self.absences.push(now + left, index, Step::Deadline);
+    /// Gives the last stay of a member up that waits with its return because no other member has shown that stay. The notices
+    /// of the stay count as lost. Returns whether the member was waiting.
+    fn give_up_stay(&mut self, index: usize) -> bool {
+        let (room, member) = self.position(index);
+        let Some(absence) = self.absences.by_connection.get_mut(&index) else { return false };
+        if absence.stage != Stage::Away || absence.was_opened {
+            return false;
         }
+        // The next connection has a deadline of its own.
+        absence.deadline = None;
+        self.last_progress = now();
+        if !self.rooms[room].is_away(member) {
+            self.rooms[room].give_up(member);
+        }
+        true
+    }
+
+    /// Gives all stays up that keep absent members from coming back. Returns whether there were any.
+    pub(super) fn give_up_stays(&mut self) -> bool {
+        let absent: Vec<usize> = self.absences.by_connection.keys().copied().collect();
+        absent.into_iter().filter(|index| self.give_up_stay(*index)).count() > 0
+    }
+
+    /// Ends the run where the server has not closed the connection of a leaving member, or not let a member back in, within
+    /// the plan's patience. A stay that no other member has shown in that time is given up, and the run goes on.
+    fn check_deadline(&mut self, index: usize, planned: Tick, now: Tick) {
+        if !self.absences.deadline_is_over(index, planned, now) || self.give_up_stay(index) {
+            return;
+        }
+        let Some(absence) = self.absences.by_connection.get(&index) else { return };
         let (target, patience) = (self.share.plan.target, humantime::format_duration(self.share.plan.patience));
         self.fail(match absence.stage {
             Stage::Leaving => {
@@ -233,8 +277,9 @@ impl Worker<'_> {
         let (target, patience) = (self.share.plan.target, humantime::format_duration(self.share.plan.patience));
         let counters = &self.report.metrics.counters;
         let refusal = self.report.refusal.as_ref().map_or(String::new(), |words| format!(", first with `{words}`"));
+        let error = self.absences.first_error.as_ref().map_or(String::new(), |error| format!(" (first: {error})"));
         format!(
-            "{target} kept a member that came back out of its room for {patience}: {} connections were refused, {} names were \
+            "{target} kept a member that came back out of its room for {patience}: {} connections were refused{error}, {} names were \
              taken{refusal}",
             counters.connections_refused, counters.names_taken
         )

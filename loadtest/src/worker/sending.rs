@@ -50,16 +50,20 @@ impl Worker<'_> {
         self.last_progress = start;
         self.next_rotation = start + SAMPLE_INTERVAL;
         self.start_departures(start);
+        self.slow_reads.start(start);
         if let Err(error) = self.move_deferred_to_own_poll() {
             self.fail(format!("cannot poll: {error}"));
         }
     }
 
-    /// Moves the members whose reads are deferred to their own poll.
+    /// Moves the members whose reads are deferred to their own poll, and the slow ones to no poll.
     fn move_deferred_to_own_poll(&mut self) -> io::Result<()> {
         for (index, connection) in self.connections.iter_mut().enumerate() {
             let Some(connection) = connection else { continue };
-            if !self.rooms[connection.room].is_read_immediately(connection.member) {
+            if self.rooms[connection.room].is_slow(connection.member) {
+                self.poll.registry().deregister(connection.stream())?;
+                self.slow_reads.push(index);
+            } else if !self.rooms[connection.room].is_read_immediately(connection.member) {
                 self.poll.registry().deregister(connection.stream())?;
                 let interest = Interest::READABLE | Interest::WRITABLE;
                 self.deferred_poll.registry().register(connection.stream(), Token(index), interest)?;
@@ -92,6 +96,7 @@ impl Worker<'_> {
             }
             self.sending.behind = false;
             self.enter(Phase::Draining);
+            self.resume_reading();
         } else {
             self.wake_at(self.sending.end.unwrap_or(Tick::MAX));
         }
@@ -212,12 +217,15 @@ impl Worker<'_> {
     pub(super) fn check_drained(&mut self) {
         let now = now();
         if now < self.sending.next_drain_check {
-            return self.set_alarm(self.sending.next_drain_check);
+            return self.wake_at_drain_check(now);
         }
         self.sending.next_drain_check = now + SECOND / 100;
         let written = self.connections.iter().flatten().all(|connection| connection.pending.is_empty());
         let is_complete = written && self.absences.are_over() && self.rooms.iter().all(crate::room::Room::is_complete);
         if is_complete || self.timed_out() {
+            if self.give_up_stays() {
+                return self.wake_at_drain_check(now);
+            }
             if !self.absences.are_over() {
                 return self.fail(self.describe_absence());
             }
@@ -231,8 +239,13 @@ impl Worker<'_> {
             self.enter(Phase::Idle);
             (self.send_event)(Event::Drained);
         } else {
-            self.set_alarm(self.sending.next_drain_check);
+            self.wake_at_drain_check(now);
         }
+    }
+
+    /// Sets the alarm to the next check of the drain, or to an earlier return of a member.
+    fn wake_at_drain_check(&mut self, now: Tick) {
+        self.set_alarm(self.sending.next_drain_check.min(self.absences.next_tick(now)));
     }
 
     /// Subtracts the lines that no socket has accepted whole: they count as not sent.

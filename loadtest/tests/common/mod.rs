@@ -73,6 +73,10 @@ pub(crate) enum Fault {
     CloseOne(u64),
     /// One member receives a skip notice in place of three lines.
     Skip(u64),
+    /// One member receives a notice of this many skipped lines in place of three lines from this one on.
+    MisreportSkip(u64, u64),
+    /// The server closes one connection at a line, and says why.
+    KickOne(u64),
     /// One member receives a notice of ten skipped lines after a line, although no line is missing.
     SkipNothing(u64),
     /// One member receives every line later than the others by this time.
@@ -107,6 +111,10 @@ pub(crate) enum Fault {
     LoseReturn,
     /// The first member of a room is not told of the first leave.
     LoseLeave,
+    /// No other member is told of a return or a leave.
+    HideReturns,
+    /// Every return to one room is refused.
+    RefuseReturnsToOne,
     /// The first member that comes back into a room receives the last line from before its join.
     ReturnShowsLine,
     /// The first return of each member is refused because its name is still taken.
@@ -123,6 +131,7 @@ impl Fault {
             Self::LoseForOne(_)
             | Self::LoseForAll(_)
             | Self::Skip(_)
+            | Self::MisreportSkip(..)
             | Self::LoseNotice
             | Self::KeepOpen
             | Self::Corrupt(_)
@@ -139,7 +148,7 @@ impl Fault {
             | Self::LoseReturn
             | Self::ReverseJoins => SHORT_PATIENCE,
             // The patience passes once, and no correct return is awaited.
-            Self::RefuseReturns => Duration::from_secs(2),
+            Self::RefuseReturns | Self::RefuseReturnsToOne | Self::HideReturns => Duration::from_secs(2),
             // No byte ever comes, so any patience has the same result.
             Self::Silent => Duration::from_millis(100),
             _ => LONG_PATIENCE,
@@ -280,7 +289,7 @@ fn run_server(events: &Receiver<ServerEvent>, fault: Fault, victim: usize) {
                     }
                 }
                 let line = match fault {
-                    Fault::LoseLeaves => continue,
+                    Fault::LoseLeaves | Fault::HideReturns => continue,
                     Fault::LeaveTwice => format!("{} has left\n", member.name).repeat(2),
                     _ => format!("{} has left\n", member.name),
                 };
@@ -314,7 +323,8 @@ impl RoomHistory {
         let room = line.split(' ').nth(1).unwrap_or_default();
         let occurs = match fault {
             Fault::NameTaken => self.refused.insert(line.to_owned()),
-            Fault::RefuseReturns => true,
+            Fault::RefuseReturns | Fault::HideReturns => true,
+            Fault::RefuseReturnsToOne => room.ends_with('0'),
             Fault::ReturnTwice | Fault::LoseReturn => self.affected.insert(room.to_owned()),
             Fault::ReturnShowsLine => self.last_lines.contains_key(room) && self.affected.insert(room.to_owned()),
             _ => false,
@@ -331,7 +341,7 @@ fn join(members: &mut BTreeMap<usize, Member>, number: usize, line: &str, fault:
     let of_return = history.fault_of_return(fault, line);
     let refusal = match fault {
         _ if of_return == Fault::NameTaken => "ERROR\nthe name u is taken in r: connect again and choose another\n",
-        _ if of_return == Fault::RefuseReturns => "ERROR\nthe server is full\n",
+        _ if matches!(of_return, Fault::RefuseReturns | Fault::RefuseReturnsToOne) => "ERROR\nthe server is full\n",
         Fault::Refuse => "ERROR\nthe server is full\n",
         Fault::RefuseWithEscapes => "ERROR\n\x1b[2Jfull\u{9b}31m\u{202e}\n",
         _ => "",
@@ -359,6 +369,7 @@ fn join(members: &mut BTreeMap<usize, Member>, number: usize, line: &str, fault:
         let is_first = Some(&member.name) == first.as_ref();
         let times = match of_return {
             Fault::LoseReturn if is_first => 0,
+            Fault::HideReturns if *other != number => 0,
             Fault::ReturnTwice if is_first => 2,
             _ => usize::from(fault != Fault::LoseNotice || *other == number || name.ends_with('1')),
         };
@@ -422,6 +433,14 @@ fn broadcast(
                 member.skipping = 3;
                 text = "*** 3 lines skipped\n".into();
             }
+            Fault::MisreportSkip(at, told) if here && at == count => {
+                member.skipping = 3;
+                text = format!("*** {told} lines skipped\n");
+            }
+            Fault::KickOne(at) if here && at == count => {
+                let _ = member.stream.write_all(b"ERROR\nmore than 8 bytes waited: read faster\n");
+                let _ = member.stream.shutdown(Shutdown::Both);
+            }
             Fault::SkipNothing(at) if here && at == count => text.push_str("*** 10 lines skipped\n"),
             Fault::Delay(time) if here && count > 0 => {
                 member.write_later(Instant::now() + time, std::mem::take(&mut text));
@@ -432,7 +451,7 @@ fn broadcast(
         }
         if member.skipping > 0 && count > 0 {
             member.skipping -= 1;
-            if fault != Fault::Skip(count) {
+            if !matches!(fault, Fault::Skip(at) | Fault::MisreportSkip(at, _) if at == count) {
                 text.clear();
             }
         }
@@ -465,6 +484,7 @@ pub(crate) fn plan(target: SocketAddr) -> Plan {
         arrivals: Arrivals::Fixed,
         seed: 1,
         departures: Departures::None,
+        slow_readers: None,
         stop: Stop::Lines(20),
         warmup: Duration::ZERO,
         read_every: Duration::ZERO,

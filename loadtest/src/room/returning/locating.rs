@@ -16,6 +16,9 @@ const MAX_HELD_BYTES: usize = 8 * 1024 * 1024;
 impl Room {
     /// Records a notice that a member received. Returns whether the member has entered the room with it.
     pub(in super::super) fn on_notice(&mut self, receiver: usize, notice: Notice, metrics: &mut Metrics) -> bool {
+        if self.returns.as_ref().is_some_and(|returns| returns.is_stopped) {
+            return false;
+        }
         let own_join = notice == (Notice { kind: NoticeKind::Join, subject: receiver });
         let line = self.exact_line(receiver);
         let cursor = &self.cursors[receiver];
@@ -66,7 +69,10 @@ impl Room {
         }
         match known {
             Some((number, line)) => self.locate(subject, line, number),
-            None if cursor.ended && notice.kind == NoticeKind::Leave => self.give_up(subject),
+            // A late reader may show the leave of an earlier stay.
+            None if cursor.ended && notice.kind == NoticeKind::Leave && !returns.stays.has_unannounced(subject) => {
+                self.give_up(subject);
+            }
             None => {}
         }
     }
@@ -92,7 +98,7 @@ impl Room {
     fn locate(&mut self, member: usize, line: usize, own_join: usize) {
         let Some(returns) = &mut self.returns else { return };
         let Some(unlocated) = self.cursors[member].unlocated.take() else { return };
-        returns.unlocated.retain(|other| *other != member);
+        returns.forget(member);
         returns.stays.start_stay(member, own_join);
         returns.located.push_back((member, *unlocated));
         let line = line.max(self.cursors[member].line);

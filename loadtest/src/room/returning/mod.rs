@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use super::Room;
 use super::stays::{LostNotices, Stays};
-use crate::cursor::{MemberState, Owed, Unlocated};
+use crate::cursor::{Cursor, MemberState, Owed, Unlocated};
 use crate::metrics::Metrics;
 
 mod locating;
@@ -28,6 +28,17 @@ pub(super) struct Returns {
     first: Option<usize>,
     /// Members that send their join request when that one has joined: only then the order of their joins is known.
     waiting: Vec<usize>,
+    /// Whether the run has stopped early. Notices are not judged any more.
+    pub(super) is_stopped: bool,
+}
+
+impl Returns {
+    /// Removes a member without a connection from those that are joining and from those without a position.
+    pub(super) fn forget(&mut self, member: usize) {
+        self.unlocated.retain(|other| *other != member);
+        self.waiting.retain(|other| *other != member);
+        self.first = self.first.filter(|first| *first != member);
+    }
 }
 
 impl Room {
@@ -35,10 +46,10 @@ impl Room {
     pub(crate) fn start_departures(&mut self) {
         let mut stays = Stays::new(self.cursors.len());
         let left = |member: &usize| self.cursors[*member].state == MemberState::Left;
-        (0..self.cursors.len()).filter(left).for_each(|member| stays.cancel_return(member));
+        (0..self.cursors.len()).filter(left).for_each(|member| stays.cancel_return(member, true));
         self.log.build_index();
         let (unlocated, located, waiting) = (Vec::new(), VecDeque::new(), Vec::new());
-        self.returns = Some(Box::new(Returns { stays, unlocated, located, first: None, waiting }));
+        self.returns = Some(Box::new(Returns { stays, unlocated, located, first: None, waiting, is_stopped: false }));
     }
 
     /// Records that a member is about to shut its sending side down. It still has to receive what other members have received
@@ -124,15 +135,20 @@ impl Room {
 
     /// Records that a connection ended before its member was in the room.
     pub(crate) fn cancel_return(&mut self, member: usize) {
+        let was_refused = self.cursors[member].unlocated.as_ref().is_some_and(|unlocated| unlocated.refused);
+        if let Some(returns) = &mut self.returns {
+            returns.stays.cancel_return(member, was_refused);
+        }
+        self.reset_return(member);
+    }
+
+    /// Ends the return of a member, which has no position.
+    fn reset_return(&mut self, member: usize) {
         let cursor = &mut self.cursors[member];
         (cursor.state, cursor.unlocated, cursor.partial) = (MemberState::Left, None, Vec::new());
         cursor.refusal_pending = false;
         if let Some(returns) = &mut self.returns {
-            returns.stays.cancel_return(member);
-            returns.waiting.retain(|waiting| *waiting != member);
-            if returns.first == Some(member) {
-                returns.first = None;
-            }
+            returns.forget(member);
         }
         self.recompute_floor();
     }
@@ -183,31 +199,52 @@ impl Room {
     /// Ends a stay whose position no other member has shown. The missing notices are counted where they are missing.
     pub(crate) fn give_up(&mut self, member: usize) {
         let Some(returns) = &mut self.returns else { return };
-        returns.unlocated.retain(|other| *other != member);
-        returns.stays.append_unannounced_of(member);
+        returns.stays.abandon_stay(member);
         let cursor = &mut self.cursors[member];
         (cursor.owed, cursor.ended) = (None, false);
-        self.cancel_return(member);
+        self.reset_return(member);
     }
 
     /// Ends the phase in which members leave and come back, and counts the notices that are lost unless the run stopped
     /// early. Returns their number.
     pub(super) fn finish_departures(&mut self, stopped_early: bool, metrics: &mut Metrics) -> u64 {
-        let unlocated = self.returns.as_mut().map(|returns| std::mem::take(&mut returns.unlocated));
-        unlocated.unwrap_or_default().into_iter().for_each(|member| self.give_up(member));
-        let Some(mut returns) = self.returns.take() else { return 0 };
-        metrics.counters.untrue_notices += returns.stays.count_untrue_leaves();
-        if stopped_early {
+        let is_unlocated = |member: &usize| self.cursors[*member].unlocated.is_some();
+        let unlocated: Vec<usize> = (0..self.cursors.len()).filter(is_unlocated).collect();
+        if let Some(returns) = self.returns.as_mut().filter(|_| stopped_early) {
+            metrics.counters.untrue_notices += returns.stays.count_untrue_leaves();
+            // Notices of returns are in transit, and those of the last leaves follow them.
+            returns.is_stopped = true;
+            for member in unlocated {
+                self.give_up(member);
+            }
             return 0;
         }
+        let Some(mut returns) = self.returns.take() else { return 0 };
+        metrics.counters.untrue_notices += returns.stays.count_untrue_leaves();
         returns.stays.append_unannounced();
+        let is_located = |cursor: &Cursor| cursor.state == MemberState::Joined && cursor.unlocated.is_none();
         let mut count = 0;
-        for (member, _) in self.cursors.iter().enumerate().filter(|(_, cursor)| cursor.state == MemberState::Joined) {
+        for (member, _) in self.cursors.iter().enumerate().filter(|(_, cursor)| is_located(cursor)) {
             let lost = returns.stays.count_lost(member, returns.stays.end());
             count += lost.joins + lost.leaves;
             add_lost_notices(lost, metrics);
         }
+        for member in unlocated {
+            self.locate_at_end(member);
+        }
         count
+    }
+
+    /// Locates a member after the last line, where no other member has shown its position: it still has to receive the leave
+    /// notices of the others.
+    fn locate_at_end(&mut self, member: usize) {
+        let (line, at, base) = (self.log.lines(), self.log.end(), self.lines_sent());
+        let cursor = &mut self.cursors[member];
+        if cursor.state != MemberState::Joined {
+            return;
+        }
+        (cursor.line, cursor.at, cursor.base, cursor.unlocated) = (line, at, base, None);
+        self.outside_members -= 1;
     }
 }
 

@@ -113,6 +113,22 @@ fn line_from_before_the_return_is_a_duplicate() {
 }
 
 #[test]
+fn line_that_one_member_receives_before_and_others_after_a_return_is_misordered() {
+    let mut metrics = Metrics::default();
+    let mut room = room_without_last_member(&mut metrics);
+    let [b, c] = &send_lines(&mut room, 2)[..] else { panic!() };
+    come_back(&mut room, 2);
+    let notice = joined(&room, 2);
+    feed(&mut room, 0, &[&notice, b, c], &mut metrics);
+    feed(&mut room, 2, &[&notice, b, c], &mut metrics);
+    feed(&mut room, 1, &[b, &notice, c], &mut metrics);
+    assert!(room.is_complete(), "no line is missing");
+    let counters = final_counters(&mut room, metrics);
+    assert_faults(&counters, [0, 0, 1, 0]);
+    assert_eq!(counters.misordered_room, 1, "{counters:?}");
+}
+
+#[test]
 fn leaving_member_has_to_receive_what_others_received_before() {
     for (received, lost) in [(3, 0), (2, 0), (1, 1)] {
         let (mut room, mut metrics) = (room(3, ProtocolKind::Line), Metrics::default());
@@ -150,6 +166,28 @@ fn stay_that_ends_before_others_show_its_start_is_checked_then() {
         assert_faults(&counters, [lost, 0, 0, 0]);
         assert_eq!(counters.untrue_notices, 0, "{counters:?}");
     }
+}
+
+#[test]
+fn late_reader_of_an_earlier_leave_does_not_end_the_next_stay() {
+    let (mut room, mut metrics) = (room(3, ProtocolKind::Line), Metrics::default());
+    room.start_departures();
+    let (join, leave) = (joined(&room, 2), left(&room, 2));
+    room.start_departure(2);
+    feed(&mut room, 0, &[&leave], &mut metrics);
+    room.end_stay(2, &mut metrics);
+    let lines = send_lines(&mut room, 2);
+    come_back(&mut room, 2);
+    feed(&mut room, 2, &[&join, &lines[1]], &mut metrics);
+    room.start_departure(2);
+    room.end_stay(2, &mut metrics);
+    feed(&mut room, 1, &[&leave], &mut metrics);
+    assert!(!room.is_away(2), "no member has shown the second stay");
+    (0..2).for_each(|member| feed(&mut room, member, &[&lines[0], &join, &lines[1], &leave], &mut metrics));
+    assert!(room.is_away(2) && room.is_complete());
+    let counters = final_counters(&mut room, metrics);
+    assert_faults(&counters, [0; 4]);
+    assert_eq!((counters.delivered, counters.untrue_notices, counters.leave_notices_lost), (5, 0, 0), "{counters:?}");
 }
 
 #[test]
@@ -202,6 +240,98 @@ fn returns_into_an_empty_room_begin_with_one_member() {
     assert_eq!((counters.leave_notices_expected, counters.leave_notices_lost), (1, 0), "{counters:?}");
 }
 
+#[test]
+fn bytes_of_a_member_without_a_position_are_not_judged_after_an_early_end() {
+    let mut metrics = Metrics::default();
+    let mut room = room_without_last_member(&mut metrics);
+    come_back(&mut room, 2);
+    let line = send_lines(&mut room, 1).remove(0);
+    (0..2).for_each(|member| feed(&mut room, member, &[&line], &mut metrics));
+    let notice = joined(&room, 2);
+    feed(&mut room, 2, &[&notice], &mut metrics);
+    room.add_final_counts(true, &mut metrics);
+    feed(&mut room, 2, &[&line, &line, b"noise\n"], &mut metrics);
+    assert_faults(&metrics.counters, [0; 4]);
+}
+
+#[test]
+fn notices_and_lines_in_transit_at_an_early_end_are_no_fault() {
+    let mut metrics = Metrics::default();
+    let mut room = room_without_last_member(&mut metrics);
+    come_back(&mut room, 2);
+    let line = send_lines(&mut room, 1).remove(0);
+    room.add_final_counts(true, &mut metrics);
+    let (join, leave) = (joined(&room, 2), left(&room, 2));
+    (0..2).for_each(|member| feed(&mut room, member, &[&join, &line, &leave, &leave], &mut metrics));
+    feed(&mut room, 2, &[&join, &line], &mut metrics);
+    assert!(room.mark_left(0) && !room.mark_left(2));
+    assert_faults(&metrics.counters, [0; 4]);
+    assert_eq!(metrics.counters.untrue_notices, 0, "{:?}", metrics.counters);
+}
+
+#[test]
+fn member_whose_position_is_not_shown_is_told_of_leaves_after_the_planned_end() {
+    let mut metrics = Metrics::default();
+    let mut room = room_without_last_member(&mut metrics);
+    come_back(&mut room, 2);
+    let notice = joined(&room, 2);
+    feed(&mut room, 2, &[&notice], &mut metrics);
+    assert!(!room.is_complete(), "no other member was told of the return");
+    room.add_final_counts(false, &mut metrics);
+    let before = metrics.counters.leave_notices;
+    room.start_leave_step(super::super::LeaveStep::AllButOne, &mut metrics);
+    let leave = left(&room, 1);
+    feed(&mut room, 2, &[&leave], &mut metrics);
+    assert_eq!((metrics.counters.leave_notices, metrics.counters.untrue_notices), (before + 1, 0));
+    assert_faults(&metrics.counters, [0; 4]);
+}
+
+#[test]
+fn join_of_a_connection_that_closed_without_a_refusal_may_be_announced() {
+    for refused in [false, true] {
+        let mut metrics = Metrics::default();
+        let mut room = room_without_last_member(&mut metrics);
+        come_back(&mut room, 2);
+        if refused {
+            feed(&mut room, 2, &[b"ERROR\nthe server is full\n"], &mut metrics);
+        }
+        room.cancel_return(2);
+        let notices = [joined(&room, 2), left(&room, 2)].concat();
+        (0..2).for_each(|member| feed(&mut room, member, &[&notices], &mut metrics));
+        assert!(room.is_complete());
+        let counters = final_counters(&mut room, metrics);
+        assert_eq!((counters.untrue_notices, counters.leave_notices_lost), (4 * u64::from(refused), 0), "{counters:?}");
+    }
+}
+
+#[test]
+fn member_that_the_server_closes_delays_no_return_and_no_end() {
+    let mut metrics = Metrics::default();
+    let mut room = room_without_last_member(&mut metrics);
+    room.cut(1, &mut metrics);
+    room.cut(0, &mut metrics);
+    come_back(&mut room, 0);
+    let notices = [joined(&room, 0), left(&room, 1)].concat();
+    feed(&mut room, 0, &[&notices], &mut metrics);
+    // The room is empty again, and its former first member is away.
+    assert!(room.mark_left(0));
+    come_back(&mut room, 2);
+    room.prepare_return(1);
+    assert!(!room.request_join(1), "member 2 is joining an empty room");
+    let notices = [joined(&room, 2), left(&room, 0)].concat();
+    feed(&mut room, 2, &[&notices], &mut metrics);
+    assert_eq!(room.take_join_requests(), [1]);
+    let notice = joined(&room, 1);
+    feed(&mut room, 1, &[&notice], &mut metrics);
+    assert!(room.mark_left(1), "no other member has shown its position");
+    let notices = [joined(&room, 1), left(&room, 1)].concat();
+    feed(&mut room, 2, &[&notices], &mut metrics);
+    assert!(room.is_complete());
+    let counters = final_counters(&mut room, metrics);
+    assert_faults(&counters, [0; 4]);
+    assert_eq!((counters.untrue_notices, counters.leave_notices_lost), (0, 0), "{counters:?}");
+}
+
 /// A fault of the model server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ModelFault {
@@ -233,12 +363,18 @@ struct Model {
     fault: ModelFault,
 }
 
-/// The member that the faults of the model affect. It never leaves.
+/// The member that the faults of the model affect. It never leaves in a model with a fault.
 const VICTIM: usize = 1;
 
 impl Model {
     fn new(members: usize, seed: u64, fault: ModelFault) -> Self {
         let mut room = room(members, ProtocolKind::Line);
+        if fault == ModelFault::None {
+            // Senders stay, and this model has one member that stays.
+            room.sent.truncate(1);
+            room.send_times.truncate(1);
+            room.logged.truncate(1);
+        }
         room.start_departures();
         Self {
             room,
@@ -333,11 +469,12 @@ impl Model {
     /// Runs random steps, then lets all bytes arrive. Returns the final counters and the number of deliveries.
     fn run(mut self, steps: usize) -> (Counters, u64) {
         let members = self.queues.len();
+        let staying = self.room.sent.len();
         for _ in 0..steps {
             let member = self.random.usize(..members);
             match self.random.u32(..10) {
                 0..=2 => self.send_line(),
-                3 if member > VICTIM => self.move_member(member),
+                3 if member >= staying => self.move_member(member),
                 4 => self.process_request(),
                 _ => self.read(member),
             }
