@@ -45,6 +45,7 @@ fn plan(target: SocketAddr) -> Plan {
         arrivals: Arrivals::Fixed,
         seed: 1,
         departures: Departures::None,
+        slow_readers: None,
         stop: Stop::Lines(200),
         warmup: Duration::ZERO,
         read_every: Duration::ZERO,
