@@ -53,7 +53,8 @@ impl Recording {
             texts: sent.texts,
             visits: Vec::new(),
             answers: Vec::new(),
-            is_refused: lines.contains(&"ERROR"),
+            // A connection that is refused in the kernel's queue gets no welcome before its error.
+            is_refused: whole.lines().any(|line| line == "ERROR"),
             notices: lines.iter().filter(|line| **line == SHUTTING_DOWN).count(),
             ends_with_notice: lines.last() == Some(&SHUTTING_DOWN),
             stray: Vec::new(),

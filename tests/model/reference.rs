@@ -233,6 +233,11 @@ impl Model {
     }
 
     fn change_room(&mut self, client: ClientId, wanted: &str, name: &str) {
+        // A later line may have become a part of this one, where a lone CR ends no line any more.
+        if let Some(Err(error)) = (!name.is_empty()).then(|| check_user_name(name)) {
+            let usage = "write: /join ROOM [NAME], for example: /join lobby";
+            return self.show_local(client, &format!("*** /join: the name {error}; {usage}"));
+        }
         let own_name = self.clients[client].name.clone();
         let here = self.clients[client].room.clone().expect("a member");
         if wanted == here {
