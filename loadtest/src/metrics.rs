@@ -138,6 +138,12 @@ impl Counters {
         }
     }
 
+    /// Counts deliveries that are at another position than in the room's common order.
+    pub(crate) fn add_misplaced_in_room(&mut self, count: u64) {
+        self.misordered_room += count;
+        self.misordered += count;
+    }
+
     /// Returns a number that grows with each progress of the run: a delivery that was missing, a member that joined, or a
     /// first notice of a join or leave. A server that only repeats or makes up messages makes no progress.
     #[must_use]

@@ -3,6 +3,7 @@
 //! The JSON schema names all figures, so that a name is checked before the run.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
@@ -76,14 +77,14 @@ impl Figure {
         if let Some(quantile) = quantiles.iter().find(|quantile| quantile.to_string() == name) {
             return Ok(Self::Quantile(*quantile));
         }
-        let paths = figure_paths();
+        let paths = &*FIGURE_PATHS;
         if paths.iter().any(|path| path == name) {
             return Ok(Self::Path(name.into()));
         }
         let same_end: Vec<&str> = paths.iter().map(String::as_str).filter(|path| last_part(path) == name).collect();
         match same_end[..] {
             [path] => Ok(Self::Path(path.into())),
-            [] => Err(unknown_figure(name, &paths)),
+            [] => Err(unknown_figure(name, paths)),
             _ => Err(format!("`{name}` is the last part of {}: give one of these", same_end.join(", "))),
         }
     }
@@ -172,14 +173,14 @@ fn unknown_figure(name: &str, paths: &[String]) -> String {
     format!("`{name}` is no figure of a result; similar names are {}", similar.join(", "))
 }
 
-/// Returns the paths of all numbers of a result, except those in lists.
-fn figure_paths() -> Vec<String> {
+/// The paths of all numbers of a result, except those in lists.
+static FIGURE_PATHS: LazyLock<Vec<String>> = LazyLock::new(|| {
     // A test checks that the schema is JSON.
     let schema: Value = serde_json::from_str(RESULT_SCHEMA).unwrap_or_default();
     let mut paths = Vec::new();
     collect_paths(&schema, &schema, "", &mut paths);
     paths
-}
+});
 
 /// Adds the paths of all numbers that a part of the schema describes, where `path` is the path of that part.
 fn collect_paths(root: &Value, part: &Value, path: &str, paths: &mut Vec<String>) {

@@ -65,9 +65,7 @@ impl Room {
             let missing = expected.saturating_sub(cursor.delivered);
             *(if stopped_early { &mut metrics.counters.in_flight } else { &mut metrics.counters.lost }) += missing;
             // Lines from before the join, as the other members show it, stand at another place of the order.
-            let early = cursor.delivered.saturating_sub(expected);
-            metrics.counters.misordered_room += early;
-            metrics.counters.misordered += early;
+            metrics.counters.add_misplaced_in_room(cursor.delivered.saturating_sub(expected));
             if cursor.state == MemberState::Joined {
                 untrue_skips += cursor.skipped.saturating_sub(missing);
             }

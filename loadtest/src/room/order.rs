@@ -96,8 +96,7 @@ impl Room {
         let cursor = &self.cursors[member];
         if cursor.unlocated.is_some() {
             // The first message of a stay is the notice of the member's own join.
-            metrics.counters.misordered_room += 1;
-            metrics.counters.misordered += 1;
+            metrics.counters.add_misplaced_in_room(1);
             return;
         }
         let (at, expected, diverged) = (cursor.at, cursor.line, cursor.divergence.is_some());

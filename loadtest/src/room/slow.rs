@@ -10,7 +10,7 @@ use super::Room;
 use crate::cursor::MemberState;
 use crate::metrics::Metrics;
 
-/// What a slow member has missed, and what it was told of.
+/// The lines that a slow member has missed, and those that it was told of.
 #[derive(Debug, Default)]
 pub(super) struct SlowMember {
     /// Lines announced as skipped since the member's last line.

@@ -53,8 +53,8 @@ impl ChurnArgs {
     /// Returns the plan that these options describe.
     #[must_use]
     pub fn plan(&self, common: &CommonArgs, target: SocketAddr) -> Plan {
-        let plan = self.rate.apply(self.sending.apply(self.rooms.plan(common, target)), self.rooms.rooms);
-        let share = self.share.percent / 100.0;
-        Plan { departures: Departures::Churn { share, stay: self.stay, away: self.away }, ..plan }
+        let plan = self.rate.apply(self.sending.apply(self.rooms.plan(common, target)));
+        let departures = Departures::Churn { share: self.share.fraction(), stay: self.stay, away: self.away };
+        Plan { departures, ..plan }
     }
 }

@@ -92,6 +92,13 @@ impl WorseningArgs {
     }
 }
 
+impl Percentage {
+    /// Returns the percentage as a part of 1.
+    pub(super) fn fraction(self) -> f64 {
+        self.percent / 100.0
+    }
+}
+
 impl FromStr for Percentage {
     type Err = String;
 

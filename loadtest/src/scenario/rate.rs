@@ -27,8 +27,8 @@ impl RateArgs {
     }
 
     /// Returns a plan with this rate.
-    pub(super) fn apply(&self, plan: Plan, rooms: usize) -> Plan {
-        let millilines_per_second = self.per_room(rooms).millilines_per_second;
+    pub(super) fn apply(&self, plan: Plan) -> Plan {
+        let millilines_per_second = self.per_room(plan.rooms).millilines_per_second;
         Plan { pacing: Pacing::Open { millilines_per_second }, arrivals: self.arrivals, ..plan }
     }
 }

@@ -55,9 +55,9 @@ impl ReconnectArgs {
     /// Returns the plan that these options describe.
     #[must_use]
     pub fn plan(&self, common: &CommonArgs, target: SocketAddr) -> Plan {
-        let plan = self.rate.apply(self.sending.apply(self.rooms.plan(common, target)), self.rooms.rooms);
+        let plan = self.rate.apply(self.sending.apply(self.rooms.plan(common, target)));
         let departures = Departures::Cuts {
-            share: self.share.percent / 100.0,
+            share: self.share.fraction(),
             first: self.every.unwrap_or(self.sending.duration / 3),
             every: self.every,
             jitter: self.jitter,

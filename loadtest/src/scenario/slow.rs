@@ -54,7 +54,7 @@ impl SlowArgs {
     /// Returns the plan that these options describe.
     #[must_use]
     pub fn plan(&self, common: &CommonArgs, target: SocketAddr) -> Plan {
-        let plan = self.rate.apply(self.sending.apply(self.rooms.plan(common, target)), self.rooms.rooms);
-        Plan { slow_readers: Some(SlowReaders { share: self.share.percent / 100.0, rate: self.read_rate }), ..plan }
+        let plan = self.rate.apply(self.sending.apply(self.rooms.plan(common, target)));
+        Plan { slow_readers: Some(SlowReaders { share: self.share.fraction(), rate: self.read_rate }), ..plan }
     }
 }

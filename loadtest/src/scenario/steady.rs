@@ -41,7 +41,6 @@ impl SteadyArgs {
     /// Returns the plan that these options describe.
     #[must_use]
     pub fn plan(&self, common: &CommonArgs, target: SocketAddr) -> Plan {
-        let plan = self.line_count.apply(self.sending.apply(self.rooms.plan(common, target)));
-        self.rate.apply(plan, self.rooms.rooms)
+        self.rate.apply(self.line_count.apply(self.sending.apply(self.rooms.plan(common, target))))
     }
 }

@@ -66,6 +66,13 @@ impl Absence {
         self.own_lag += to.saturating_sub(from.max(self.own_lag_until));
         self.own_lag_until = self.own_lag_until.max(to);
     }
+
+    /// Ends the wait for the join request of another member, if there is one: the wait was the generator's own.
+    pub(super) fn end_wait(&mut self, now: Tick) {
+        if let Some(since) = self.waits_since.take() {
+            self.add_own_lag(since, now);
+        }
+    }
 }
 
 /// The members that are absent, and the steps that are due.
@@ -93,6 +100,11 @@ impl Absences {
     /// Returns whether no member is absent.
     pub(super) fn are_over(&self) -> bool {
         self.by_connection.is_empty()
+    }
+
+    /// Returns the connections of the members that leave and are not absent now.
+    pub(super) fn present_leavers(&self) -> Vec<usize> {
+        self.random.keys().copied().filter(|index| !self.by_connection.contains_key(index)).collect()
     }
 
     /// Returns whether a cut is due. No line is sent until it has happened.

@@ -141,6 +141,11 @@ pub(crate) fn run_worker(
     }
 }
 
+/// Returns whether a poll returned as many events as it can.
+fn is_full(events: &Events) -> bool {
+    events.iter().count() >= EVENTS
+}
+
 impl<'a> Worker<'a> {
     fn new(share: Share, send_event: &'a dyn Fn(Event)) -> io::Result<Self> {
         let poll = Poll::new()?;
@@ -210,7 +215,7 @@ impl<'a> Worker<'a> {
             let timeout = self.poll_timeout();
             self.poll_times.enter(now());
             let polled = self.poll.poll(&mut events, Some(timeout));
-            let is_full = events.iter().count() >= EVENTS;
+            let is_full = is_full(&events);
             let stop = self.poll_times.leave(now(), timeout, is_full);
             // The server cannot be blamed for what it did not do while this process was stopped.
             self.extend_patience(stop);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mio::Events;
 
-use super::{ALARM, EVENTS, Phase, WAKE, Worker};
+use super::{ALARM, EVENTS, Phase, WAKE, Worker, is_full};
 use crate::clock::{now, ticks};
 use crate::connection::{Connection, READ_BUFFER_BYTES, ReadOutcome};
 use crate::room::ServerFault;
@@ -40,7 +40,7 @@ impl Worker<'_> {
         for _ in 0..=self.connections.len() / EVENTS {
             let polled = self.deferred_poll.poll(events, Some(Duration::ZERO));
             self.handle_events(events, polled);
-            if events.iter().count() < EVENTS || self.phase == Phase::Done {
+            if !is_full(events) || self.phase == Phase::Done {
                 break;
             }
         }

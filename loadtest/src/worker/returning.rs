@@ -89,15 +89,10 @@ impl Worker<'_> {
     fn cut_when_quiet(&mut self, now: Tick) {
         let Departures::Cuts { every, jitter, reset, .. } = self.share.plan.departures else { return };
         let Some(cut) = self.absences.next_cut else { return };
-        let written = self.connections.iter().flatten().all(|connection| connection.pending.is_empty());
-        let is_quiet = written && self.absences.are_over() && self.rooms.iter().all(crate::room::Room::is_complete);
-        if !is_quiet && now < self.last_progress.max(cut).saturating_add(self.patience()) {
+        if !self.is_quiet() && now < self.last_progress.max(cut).saturating_add(self.patience()) {
             return;
         }
-        let leavers: Vec<usize> = self.absences.random.keys().copied().collect();
-        for index in
-            leavers.into_iter().filter(|index| !self.absences.by_connection.contains_key(index)).collect::<Vec<_>>()
-        {
+        for index in self.absences.present_leavers() {
             let Some(mut connection) = self.connections[index].take() else { continue };
             // A cut after the patience may come before all lines are written. No member waits for those.
             self.retract_lines(&mut connection);
@@ -149,9 +144,7 @@ impl Worker<'_> {
             let counters = &mut self.report.metrics.counters;
             *(if absence.name_taken { &mut counters.names_taken } else { &mut counters.connections_refused }) += 1;
             absence.stage = Stage::Away;
-            if let Some(since) = absence.waits_since.take() {
-                absence.add_own_lag(since, now());
-            }
+            absence.end_wait(now());
             self.absences.push(now() + RETRY_AFTER, index, Step::Connect);
         }
         self.send_waiting_joins(room);
@@ -181,10 +174,8 @@ impl Worker<'_> {
         let members = self.rooms[room].take_join_requests();
         let first = self.rooms[room].connections.start;
         for index in members.into_iter().map(|member| first + member) {
-            if let Some(absence) = self.absences.by_connection.get_mut(&index)
-                && let Some(since) = absence.waits_since.take()
-            {
-                absence.add_own_lag(since, now());
+            if let Some(absence) = self.absences.by_connection.get_mut(&index) {
+                absence.end_wait(now());
             }
             self.send_join(index);
         }

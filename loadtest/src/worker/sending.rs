@@ -12,6 +12,7 @@ use crate::clock::{SECOND, Tick, now, ticks};
 use crate::connection::{Connection, MAX_PENDING_BYTES};
 use crate::message::Event;
 use crate::plan::{Pacing, Stop};
+use crate::room::Room;
 use crate::thread_usage::UsageMeter;
 
 /// The state of sending.
@@ -141,7 +142,8 @@ impl Worker<'_> {
                 return false;
             }
             self.sending.schedule.advance();
-            match if cut_is_due { None } else { self.queue_line(room, planned, now()) } {
+            let sender = if cut_is_due { None } else { self.queue_line(room, planned, now()) };
+            match sender {
                 Some(sender) => self.flush_sender(sender, planned, 1),
                 None => self.report.metrics.counters.withheld += 1,
             }
@@ -220,9 +222,7 @@ impl Worker<'_> {
             return self.wake_at_drain_check(now);
         }
         self.sending.next_drain_check = now + SECOND / 100;
-        let written = self.connections.iter().flatten().all(|connection| connection.pending.is_empty());
-        let is_complete = written && self.absences.are_over() && self.rooms.iter().all(crate::room::Room::is_complete);
-        if is_complete || self.timed_out() {
+        if self.is_quiet() || self.timed_out() {
             if self.give_up_stays() {
                 return self.wake_at_drain_check(now);
             }
@@ -241,6 +241,13 @@ impl Worker<'_> {
         } else {
             self.wake_at_drain_check(now);
         }
+    }
+
+    /// Returns whether every line is written and has arrived, every notice has arrived, and no member is absent.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.connections.iter().flatten().all(|connection| connection.pending.is_empty())
+            && self.absences.are_over()
+            && self.rooms.iter().all(Room::is_complete)
     }
 
     /// Sets the alarm to the next check of the drain, or to an earlier return of a member.

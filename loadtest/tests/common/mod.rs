@@ -301,7 +301,7 @@ fn run_server(events: &Receiver<ServerEvent>, fault: Fault, victim: usize) {
     }
 }
 
-/// What the server knows of the past of its rooms.
+/// The past of the server's rooms.
 #[derive(Default)]
 struct RoomHistory {
     /// The join requests of members that have joined once.

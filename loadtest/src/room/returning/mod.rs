@@ -98,8 +98,7 @@ impl Room {
         counters.expected += expected;
         counters.lost += missing;
         // Lines from before the join, as the other members show it, stand at another place of the order.
-        counters.misordered_room += delivered.saturating_sub(expected);
-        counters.misordered += delivered.saturating_sub(expected);
+        counters.add_misplaced_in_room(delivered.saturating_sub(expected));
         counters.untrue_skips += skipped.saturating_sub(missing + lost.joins + lost.leaves);
         add_lost_notices(lost, metrics);
         self.discard_pending(member);

@@ -48,20 +48,32 @@ fn assert_faults(counters: &Counters, faults: [u64; 4]) {
     assert_eq!(found, faults, "{counters:?}");
 }
 
+/// Lets the last member come back while two lines are sent, and feeds the members. `b` and `c` stand for the lines, `J` for the
+/// notice of the join. Member `reads_first`, 0 or 2, is fed first, the other one of these second. Returns whether the room was
+/// complete, and the counters.
+fn run_return(reads_first: usize, others: &str, own: &str) -> (bool, Counters) {
+    let mut metrics = Metrics::default();
+    let mut room = room_without_last_member(&mut metrics);
+    let [b, c] = &send_lines(&mut room, 2)[..] else { panic!() };
+    come_back(&mut room, 2);
+    let notice = joined(&room, 2);
+    for member in [reads_first, 2 - reads_first, 1] {
+        let script = if member == 2 { own } else { others };
+        let parts = script.chars().map(|letter| match letter {
+            'b' => &b[..],
+            'c' => &c[..],
+            _ => &notice[..],
+        });
+        feed(&mut room, member, &parts.collect::<Vec<_>>(), &mut metrics);
+    }
+    (room.is_complete(), final_counters(&mut room, metrics))
+}
+
 #[test]
 fn member_that_comes_back_is_checked_from_its_own_join_on() {
     for reads_first in [0, 2] {
-        let mut metrics = Metrics::default();
-        let mut room = room_without_last_member(&mut metrics);
-        let [b, c] = &send_lines(&mut room, 2)[..] else { panic!() };
-        come_back(&mut room, 2);
-        let notice = joined(&room, 2);
-        for member in [reads_first, 2 - reads_first, 1] {
-            let all: &[&[u8]] = if member == 2 { &[&notice, c] } else { &[b, &notice, c] };
-            feed(&mut room, member, all, &mut metrics);
-        }
-        assert!(room.is_complete());
-        let counters = final_counters(&mut room, metrics);
+        let (is_complete, counters) = run_return(reads_first, "bJc", "Jc");
+        assert!(is_complete);
         assert_faults(&counters, [0; 4]);
         assert_eq!((counters.expected, counters.delivered), (3 + 3 + 2, 8), "{counters:?}");
         assert_eq!((counters.untrue_notices, counters.leave_notices, counters.leave_notices_lost), (0, 2, 0));
@@ -71,16 +83,7 @@ fn member_that_comes_back_is_checked_from_its_own_join_on() {
 #[test]
 fn first_line_after_the_return_is_missed() {
     for reads_first in [0, 2] {
-        let mut metrics = Metrics::default();
-        let mut room = room_without_last_member(&mut metrics);
-        let [b, c] = &send_lines(&mut room, 2)[..] else { panic!() };
-        come_back(&mut room, 2);
-        let notice = joined(&room, 2);
-        for member in [reads_first, 2 - reads_first, 1] {
-            let all: &[&[u8]] = if member == 2 { &[&notice, c] } else { &[&notice, b, c] };
-            feed(&mut room, member, all, &mut metrics);
-        }
-        assert_faults(&final_counters(&mut room, metrics), [1, 0, 0, 0]);
+        assert_faults(&run_return(reads_first, "Jbc", "Jc").1, [1, 0, 0, 0]);
     }
 }
 
@@ -101,15 +104,7 @@ fn line_that_a_return_shows_twice_is_counted() {
 
 #[test]
 fn line_from_before_the_return_is_a_duplicate() {
-    let mut metrics = Metrics::default();
-    let mut room = room_without_last_member(&mut metrics);
-    let [b, c] = &send_lines(&mut room, 2)[..] else { panic!() };
-    come_back(&mut room, 2);
-    let notice = joined(&room, 2);
-    feed(&mut room, 0, &[b, &notice, c], &mut metrics);
-    feed(&mut room, 2, &[&notice, b, c], &mut metrics);
-    feed(&mut room, 1, &[b, &notice, c], &mut metrics);
-    assert_faults(&final_counters(&mut room, metrics), [0, 1, 0, 0]);
+    assert_faults(&run_return(0, "bJc", "Jbc").1, [0, 1, 0, 0]);
 }
 
 #[test]
