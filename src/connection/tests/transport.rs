@@ -102,8 +102,8 @@ async fn welcome_follows_the_handshake_and_all_lines_are_sealed() {
 #[tokio::test]
 async fn handshake_waits_for_the_budget_of_the_server() {
     let mut pair = stub_pair();
-    let now = Instant::now().into_std();
-    while pair.context.handshakes.spend(now).is_some_and(|allowed_at| allowed_at < now + Duration::from_secs(5)) {}
+    let later = Instant::now().into_std() + Duration::from_secs(5);
+    while pair.context.handshakes.spend(later).is_some_and(|allowed_at| allowed_at <= later) {}
     pair.send("H");
     read(&mut pair).unwrap();
     assert!(pair.connection.deadlines.is_set(Deadline::RateLimit) && pair.connection.is_input_paused());
@@ -116,8 +116,9 @@ async fn handshake_waits_for_the_budget_of_the_server() {
 #[tokio::test]
 async fn handshake_whose_turn_comes_too_late_is_refused_with_an_alert() {
     let mut pair = stub_pair();
-    let now = Instant::now().into_std();
-    while pair.context.handshakes.spend(now).is_some() {}
+    // The budget of the next minute is spent too, so that none comes back before the connection asks for a handshake.
+    let later = Instant::now().into_std() + Duration::from_secs(60);
+    while pair.context.handshakes.spend(later).is_some() {}
     pair.send("H");
     assert_eq!(read(&mut pair), Err(CloseReason::TooManyHandshakes));
     pair.connection.send_close_reason(CloseReason::TooManyHandshakes, None, false);
