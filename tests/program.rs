@@ -196,7 +196,7 @@ fn wrong_message_of_the_day_is_one_line_and_exit_code_2() {
     expect_refusal(&["--motd", "/no/such/file"], 2, "--motd /no/such/file: No such file");
     expect_refusal(&["--motd", "/no/such/file"], 2, "name a file that can be read");
     expect_refusal(&["--motd", "/no/such\nfile"], 2, "--motd /no/such\\nfile: ");
-    expect_refusal(&["--motd", "/"], 2, "--motd /: Is a directory");
+    expect_refusal(&["--motd", "/"], 2, "--motd /: it is a directory");
     expect_refusal(&["--motd", "/dev/zero"], 2, "--motd /dev/zero: it is longer than 4KiB; shorten it");
     expect_refusal(&["--motd", "/dev/null"], 2, "--motd /dev/null: it is empty");
     let pipe = std::env::temp_dir().join(format!("roomcast-motd-pipe-{}", std::process::id()));
