@@ -197,11 +197,11 @@ fn wrong_message_of_the_day_is_one_line_and_exit_code_2() {
     expect_refusal(&["--motd", "/no/such/file"], 2, "name a file that can be read");
     expect_refusal(&["--motd", "/no/such\nfile"], 2, "--motd /no/such\\nfile: ");
     expect_refusal(&["--motd", "/"], 2, "--motd /: it is a directory");
-    expect_refusal(&["--motd", "/dev/zero"], 2, "--motd /dev/zero: it is longer than 4KiB; shorten it");
-    expect_refusal(&["--motd", "/dev/null"], 2, "--motd /dev/null: it is empty");
+    expect_refusal(&["--motd", "/dev/zero"], 2, "--motd /dev/zero: it is no regular file: name a file");
+    with_file("motd-empty", b"", |path| expect_refusal(&["--motd", path], 2, ": it is empty"));
     let pipe = std::env::temp_dir().join(format!("roomcast-motd-pipe-{}", std::process::id()));
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    expect_refusal(&["--motd", pipe.to_str().unwrap()], 2, ": it is a pipe: name a file");
+    expect_refusal(&["--motd", pipe.to_str().unwrap()], 2, ": it is no regular file: name a file");
     std::fs::remove_file(pipe).unwrap();
     with_file("motd-long", &[b'x'; 4097], |path| expect_refusal(&["--motd", path], 2, "longer than 4KiB"));
     with_file("motd-bytes", b"one\n\xFF\n", |path| expect_refusal(&["--motd", path], 2, "its line 2 is no UTF-8"));
