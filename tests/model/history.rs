@@ -46,7 +46,7 @@ const CHAT: [&str; 13] = [
 ];
 
 /// Commands without a name of the case in them.
-const COMMANDS: [&str; 30] = [
+const COMMANDS: [&str; 31] = [
     "/who",
     "/names",
     " /WHO",
@@ -73,6 +73,7 @@ const COMMANDS: [&str; 30] = [
     "/join",
     "/frobnicate",
     "/frobnicate bob secret",
+    "/anunknownwordofwhichareplyshowsthestart",
     "/quit",
     "/quit good night",
     "/exit",

@@ -418,7 +418,18 @@ fn mistake(word: &str, arguments: &str) -> String {
             "*** /msg: the text is missing; write: /msg NAME TEXT, for example: /msg bob hello".to_owned()
         }
         "reply" => "*** /reply: the text is missing; write: /reply TEXT, for example: /reply hello".to_owned(),
-        _ => format!("*** unknown command /{word}: /help lists them; //{word} says it"),
+        _ => {
+            let shown = shorten(word);
+            format!("*** unknown command /{shown}: /help lists them; //{shown} says it")
+        }
+    }
+}
+
+/// Returns the form in which a reply shows a typed word: at most its first 20 characters.
+fn shorten(word: &str) -> String {
+    match word.char_indices().nth(20) {
+        Some((end, _)) => format!("{}...", &word[..end]),
+        None => word.to_owned(),
     }
 }
 

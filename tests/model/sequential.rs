@@ -113,8 +113,7 @@ impl<'a> Case<'a> {
             }
             Step::Flood { slot, lines, length } if self.has_gaps => {
                 self.connect_if_free(*slot).await?;
-                let bytes = format!("{}\n", "f".repeat(*length)).repeat(*lines);
-                self.send(*slot, bytes.as_bytes(), &[]).await?;
+                self.send_flood(*slot, *lines, *length).await?;
             }
             Step::StopReading { slot } if self.has_gaps => {
                 if let Some(client) = &mut self.slots[*slot] {
@@ -217,6 +216,14 @@ impl<'a> Case<'a> {
             bytes.extend_from_slice(line_ends.choose(*line_end, false).bytes());
         }
         self.send(slot, &bytes, cuts).await
+    }
+
+    async fn send_flood(&mut self, slot: usize, lines: usize, length: usize) -> Result<(), String> {
+        let Some(client) = &self.slots[slot] else { return Ok(()) };
+        // A client that ends its lines with CR may never send LF: after it, a CR ends no line.
+        let line_end = client.kind.line_ends.choose(LineEnd::Lf, false);
+        let line = ["f".repeat(length).as_bytes(), line_end.bytes()].concat();
+        self.send(slot, &line.repeat(lines), &[]).await
     }
 
     async fn send_unfinished(&mut self, slot: usize, line: Option<&Line>) -> Result<(), String> {
