@@ -90,7 +90,7 @@
 //!
 //! ```text
 //! 6  server/  composition: acceptor, admission, metrics, shutdown    cli/  arguments, logging, signals, exit messages
-//! 5  admin/  operators' commands, sessions and replies    http/  a responder for metrics and health checks
+//! 5  admin/  operators' commands, sessions and replies    http/  a responder for metrics and health checks    handover/  the channel to a new process
 //! 4  connection/  event loop, state, input, commands, telnet, input line, output, close, timers
 //! 3  net/  sockets, listeners, PROXY header, TLS, lingering close    protocol/  telnet, lines, JOIN, commands    terminal/  line editor
 //! 2  room/  registry, membership, inbox, passes, batch, fan-out, roster, history, replay
@@ -137,6 +137,9 @@
 //!    in force before the directory of connections is searched, and a connection is in the directory before it asks for
 //!    bans once more (`src/server/acceptor.rs`), so one of the two finds the other. Tested by
 //!    `crash_at_any_byte_and_step_leaves_the_old_list_or_the_new_one` and by `tests/admin.rs`.
+//! 9. **An upgrade closes no connection but those inside TLS, and loses no byte.** The process copies connections and rooms
+//!    while nothing moves, and ends only when the new process has rebuilt them; after any error before that it goes on
+//!    (`src/server/handover.rs`, `src/connection/handover.rs`, `src/handover/mod.rs`). Tested by `tests/handover.rs`.
 //!
 //! # Accounting
 //!
@@ -191,7 +194,8 @@
 //! | timers | tokio's timer wheel, a mutex | a login, a backlog, a sender beyond its rate, a command or an encoding beyond the budget of its address, an idle timeout, an agreement on the input line and each redraw of it, Ctrl-C in telnet, a close |
 //! | memory | the allocator's own locks | an allocation: a few for a line, none for each delivery (`tests/allocations.rs` has the bound) |
 //! | the log | the queue of the log's writer, which drops and counts what exceeds its capacity; the writer's own thread takes the lock of stdout or stderr | at level `info` a connection opens or ends; at level `trace` each pass |
-//! | a reload | a `tokio::sync::Mutex` that only reloads take (`src/server/handle.rs`) | SIGHUP with a configuration file |
+//! | a reload | a `tokio::sync::Mutex` that only reloads and handovers take (`src/server/handle.rs`) | SIGHUP with a configuration file, an upgrade |
+//! | a handover to another process | a `tokio::sync::Mutex` that only handovers and the server's end take, and the lock of a `tokio::sync::watch` that acceptors read; the steps of connections are atomics | an upgrade, shutdown |
 //!
 //! Each of these locks is held for an instant: none across an `await`, and none during a write to a socket.
 //!
@@ -253,10 +257,15 @@
 //!     `batch_deferred_before_a_route_change_goes_out_on_the_old_route` in `src/peer/tests/mod.rs`,
 //!     `a_route_changes_between_two_lines` in `src/peer/output_buffer/tests.rs`, and
 //!     `input_line_switched_by_a_slow_reader_tears_no_line` in `tests/slow_reader.rs`.
+//! 12. *A line is sent while the server is copied for another process.* Each connection stops its input first, at a moment at
+//!     which no room owes it an answer; then the rooms finish their passes, and only then connections are copied. A
+//!     connection that ends meanwhile is counted until it has left its rooms (`src/server/handover.rs`). Tested by
+//!     `lines_of_all_senders_arrive_once_and_in_order_while_processes_follow_each_other` in `tests/handover.rs`.
 
 pub mod admin;
 pub mod config;
 mod connection;
+pub mod handover;
 mod http;
 pub mod limits;
 pub mod metrics;
@@ -277,4 +286,6 @@ pub use net::{
     ActivatedSockets, ActivatedSocketsError, BoundAddress, BoundListener, CertificateError, ListenError, TlsAcceptor,
     TlsCertificate,
 };
-pub use server::{NotReady, Reloaded, Server, ServerHandle, ServerProbe, ServerStats, StartError};
+pub use server::{
+    Freeze, FreezeError, HandoverTurn, NotReady, Reloaded, Server, ServerHandle, ServerProbe, ServerStats, StartError,
+};

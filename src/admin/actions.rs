@@ -31,7 +31,11 @@ impl AdminContext {
             Ok(command) => command,
             Err(error) => return (Outcome::Usage(error), true),
         };
-        let outcome = self.run_command(&command, operator).await;
+        let outcome = if self.server.handover.is_active() && !command.is_allowed_during_handover() {
+            Outcome::Refused("the server is being upgraded: try again".to_owned())
+        } else {
+            self.run_command(&command, operator).await
+        };
         log_action(&command, &outcome, operator);
         (outcome, command != Command::Quit)
     }

@@ -123,11 +123,19 @@ impl Command {
             "reload" => Self::Hook(HookKind::Reload, words.text(MAX_REASON)?),
             "log-level" => Self::Hook(HookKind::LogLevel, words.text(MAX_REASON)?),
             "config" => Self::Hook(HookKind::Config, words.text(MAX_REASON)?),
+            "upgrade" => Self::Hook(HookKind::Upgrade, words.text(MAX_REASON)?),
             "quit" => Self::Quit,
             _ => Self::Help,
         };
         words.expect_end()?;
         Ok(command)
+    }
+}
+
+impl Command {
+    /// Returns whether the command needs no answer of a connection or a room and changes nothing.
+    pub(super) fn is_allowed_during_handover(&self) -> bool {
+        matches!(self, Self::Help | Self::Stats | Self::Ready | Self::Quit)
     }
 }
 

@@ -25,7 +25,7 @@ const fn hooked(word: &'static str, arguments: &'static str, about: &'static str
 }
 
 /// All commands.
-pub(super) static COMMANDS: [CommandSpec; 17] = [
+pub(super) static COMMANDS: [CommandSpec; 18] = [
     command("help", "", "list the commands"),
     command("stats", "", "show the figures of the server"),
     command("ready", "", "refused while the server takes no new connections"),
@@ -47,6 +47,7 @@ pub(super) static COMMANDS: [CommandSpec; 17] = [
         "show the settings that flags, variables and the configuration file say now",
         HookKind::Config,
     ),
+    hooked("upgrade", "", "start the program anew, which goes on with all connections", HookKind::Upgrade),
     command("quit", "", "end the session"),
 ];
 

@@ -16,6 +16,8 @@ pub struct AdminHooks {
     pub log_level: Option<AdminHook>,
     /// `config`: shows the settings that the configuration says now.
     pub config: Option<AdminHook>,
+    /// `upgrade`: hands the server over to a new process.
+    pub upgrade: Option<AdminHook>,
 }
 
 /// One of the hooks.
@@ -24,6 +26,7 @@ pub(super) enum HookKind {
     Reload,
     LogLevel,
     Config,
+    Upgrade,
 }
 
 impl AdminHooks {
@@ -33,13 +36,14 @@ impl AdminHooks {
             HookKind::Reload => self.reload.as_ref(),
             HookKind::LogLevel => self.log_level.as_ref(),
             HookKind::Config => self.config.as_ref(),
+            HookKind::Upgrade => self.upgrade.as_ref(),
         }
     }
 }
 
 impl fmt::Debug for AdminHooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kinds = [HookKind::Reload, HookKind::LogLevel, HookKind::Config];
+        let kinds = [HookKind::Reload, HookKind::LogLevel, HookKind::Config, HookKind::Upgrade];
         f.debug_set().entries(kinds.iter().filter(|kind| self.get(**kind).is_some())).finish()
     }
 }

@@ -51,6 +51,9 @@ impl AdminContext {
         if self.server.draining.is_cancelled() {
             return Outcome::Refused("not ready: the server is draining".to_owned());
         }
+        if self.server.handover.is_active() {
+            return Outcome::Refused("not ready: the server is being upgraded".to_owned());
+        }
         if self.server.registry.memory().pressure() >= MemoryPressure::Critical {
             return Outcome::Refused("not ready: 90 % of the memory ceiling are in use".to_owned());
         }

@@ -6,8 +6,9 @@ use super::{AdminContext, session};
 use crate::limits::permits::Permits;
 use crate::net::{ListenError, LocalListener, LocalPeer};
 use socket2::SockRef;
+use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::time::sleep;
@@ -23,7 +24,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// The socket on which operators' commands come in.
 #[derive(Debug)]
 pub(crate) struct AdminServer {
-    listener: LocalListener,
+    listener: Arc<LocalListener>,
 }
 
 impl AdminServer {
@@ -32,13 +33,27 @@ impl AdminServer {
     /// # Errors
     /// [`ListenError`] if the path can't be listened on.
     pub(crate) fn bind(path: &Path) -> Result<Self, ListenError> {
-        Ok(Self { listener: LocalListener::bind(path)? })
+        Ok(Self { listener: Arc::new(LocalListener::bind(path)?) })
+    }
+
+    /// Goes on with a listener on `path` that another process has passed.
+    ///
+    /// # Errors
+    /// [`ListenError`] if the system can't watch it.
+    pub(crate) fn go_on(path: &Path, handed: OwnedFd) -> Result<Self, ListenError> {
+        Ok(Self { listener: Arc::new(LocalListener::from_handed(path, handed)?) })
+    }
+
+    /// Returns the listener, which closes with this.
+    pub(crate) fn listener(&self) -> Weak<LocalListener> {
+        Arc::downgrade(&self.listener)
     }
 
     /// Serves sessions, each in a task of `tasks`, until the server begins to end.
     pub(crate) async fn run(self, context: AdminContext, tasks: TaskTracker) {
         let (context, sessions) = (Arc::new(context), Permits::new(MAX_SESSIONS));
         let shutdown = context.server.shutdown.clone();
+        self.listener.own_file();
         while let Some(accepted) = shutdown.run_until_cancelled(self.listener.accept()).await {
             match accepted {
                 Ok((stream, peer)) => match self.refusal(peer, &sessions) {

@@ -1,6 +1,7 @@
 //! The operators' commands that concern the configuration and the log.
 
 use super::parse::shown_settings;
+use super::upgrade::Upgrader;
 use roomcast::ServerHandle;
 use roomcast::admin::{AdminHook, AdminHooks};
 use roomcast::config::LiveLog;
@@ -9,18 +10,25 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 /// Returns the calls for a server with this handle and this log, which was started with `arguments`. Needs a runtime.
-pub(super) fn admin_hooks(server: ServerHandle, log: Arc<LiveLog>, arguments: Vec<OsString>) -> AdminHooks {
+pub(super) fn admin_hooks(
+    server: ServerHandle,
+    log: Arc<LiveLog>,
+    arguments: Vec<OsString>,
+    upgrader: Arc<Upgrader>,
+) -> AdminHooks {
     let runtime = Handle::current();
     let reload: AdminHook = Arc::new(move |_| runtime.block_on(reload(&server)));
     let log_level: AdminHook = Arc::new(move |name| change_level(&log, name));
     let config: AdminHook = Arc::new(move |_| shown_settings(&arguments));
-    AdminHooks { reload: Some(reload), log_level: Some(log_level), config: Some(config) }
+    let upgrade: AdminHook = Arc::new(move |_| upgrader.upgrade_and_answer());
+    AdminHooks { reload: Some(reload), log_level: Some(log_level), config: Some(config), upgrade: Some(upgrade) }
 }
 
 /// Returns stand-ins for the calls of a server, for the list of its commands.
 pub(super) fn stand_ins() -> AdminHooks {
     let stand_in: AdminHook = Arc::new(|_| Err("this program serves no rooms".to_owned()));
-    AdminHooks { reload: Some(Arc::clone(&stand_in)), log_level: Some(Arc::clone(&stand_in)), config: Some(stand_in) }
+    let hook = || Some(Arc::clone(&stand_in));
+    AdminHooks { reload: hook(), log_level: hook(), config: hook(), upgrade: hook() }
 }
 
 /// Reloads the settings; returns the changed ones that need a restart.

@@ -25,6 +25,7 @@ use std::time::Duration;
 ///
 /// Users connect with `telnet HOST PORT`, send `JOIN <ROOMNAME> <USERNAME>`, and from then on every line goes to every
 /// member of the room. SIGINT, SIGTERM and, without --config, SIGHUP end the server gracefully, a second one at once.
+/// SIGUSR2, or roomcast ctl upgrade, starts the program anew, which goes on with all connections.
 ///
 /// For example, with a port for programs and nc, and one for people: telnet:// turns the input line on at once.
 ///

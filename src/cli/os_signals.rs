@@ -17,15 +17,19 @@ pub(super) struct ShutdownSignals {
 /// The signal that asks for a reload. From [`listen`] on it does not end the process.
 pub(super) struct ReloadSignal(Signal);
 
+/// The signal that asks for an upgrade. From [`listen`] on it does not end the process.
+pub(super) struct UpgradeSignal(Signal);
+
 /// Starts to listen for the signals; `reloads` says whether SIGHUP asks for a reload. Needs a runtime.
 ///
 /// # Errors
 /// When the system refuses a handler.
-pub(super) fn listen(reloads: bool) -> io::Result<(ShutdownSignals, Option<ReloadSignal>)> {
+pub(super) fn listen(reloads: bool) -> io::Result<(ShutdownSignals, Option<ReloadSignal>, UpgradeSignal)> {
     let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let hangup = signal(SignalKind::hangup())?;
     let (hangup, reload) = if reloads { (None, Some(ReloadSignal(hangup))) } else { (Some(hangup), None) };
-    Ok((ShutdownSignals { interrupt, terminate, hangup }, reload))
+    let upgrade = UpgradeSignal(signal(SignalKind::user_defined2())?);
+    Ok((ShutdownSignals { interrupt, terminate, hangup }, reload, upgrade))
 }
 
 impl ShutdownSignals {
@@ -50,6 +54,13 @@ impl ShutdownSignals {
             _ = self.terminate.recv() => SignalKind::terminate(),
             _ = hangup => SignalKind::hangup(),
         }
+    }
+}
+
+impl UpgradeSignal {
+    /// Waits for the signal; returns false if none can come any more.
+    pub(super) async fn next(&mut self) -> bool {
+        self.0.recv().await.is_some()
     }
 }
 

@@ -45,6 +45,18 @@ pub(super) enum ArgsError {
     Settings(String),
 }
 
+impl Serving {
+    /// Adds the sockets that the service manager has passed, by their names.
+    ///
+    /// # Errors
+    /// [`ArgsError::Settings`] if they do not fit the listeners.
+    pub(super) fn with_activated_sockets(mut self: Box<Self>, names: &[String]) -> Result<Box<Self>, ArgsError> {
+        self.settings =
+            self.settings.with_activated_sockets(names).map_err(|error| ArgsError::Settings(error.to_string()))?;
+        Ok(self)
+    }
+}
+
 /// Reads the arguments, whose first one is the program's name, the variables of the process, and the configuration file.
 ///
 /// # Errors

@@ -47,6 +47,11 @@ impl ServiceManager {
         self.notify(&format!("READY=1\nSTATUS={}", status(stats.connections(), stats.rooms())));
     }
 
+    /// Tells that another process is the server from now on.
+    pub(super) fn notify_main_process(&self, process: u32) {
+        self.notify(&format!("MAINPID={process}\nSTATUS=upgraded"));
+    }
+
     /// Tells that the server begins to end.
     pub(super) fn notify_stopping(&self) {
         self.notify("STOPPING=1\nSTATUS=shutting down");

@@ -5,6 +5,7 @@ use crate::config::{
     ActivationError, ListenAddress, ListenUrl, LogSettings, MetricsSettings, ModerationSettings, Motd, PeerNetworks,
     TlsFiles,
 };
+use serde::{Deserialize, Serialize};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
@@ -116,7 +117,7 @@ pub struct LiveSettings {
 }
 
 /// The treatment of lines for which a slow reader's backlog has no capacity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SlowReader {
     /// They are dropped and counted; the peer is told how many, where they are missing.
     Skip,

@@ -2,6 +2,7 @@
 
 use super::close_reason::CloseReason;
 use super::event_loop::Event;
+use super::handover::LeavingCount;
 use super::state::ConnectionState;
 use super::timers::Deadline;
 use super::{Connection, OutputStatus};
@@ -64,9 +65,10 @@ impl Connection {
         // Lines after `/quit` were not meant for the room.
         let lines_dropped = if reason == CloseReason::Quit { 0 } else { self.count_unprocessed_lines() };
         let abort = self.context.abort.clone();
+        let leaving = self.begin_leaving();
         // An operator's request may have come while the connection ended for another reason.
         let told = self.leave_directory().filter(|request| request.reason == reason).map(|request| request.told);
-        let closing = self.close_gracefully(reason, told);
+        let closing = self.close_gracefully(reason, told, leaving);
         let lines_out = if let Some(lines_out) = abort.run_until_cancelled(closing).await {
             lines_out
         } else {
@@ -95,7 +97,7 @@ impl Connection {
     }
 
     /// `told` is the line after `ERROR` if it is not that of the reason itself.
-    async fn close_gracefully(&mut self, reason: CloseReason, told: Option<String>) -> u64 {
+    async fn close_gracefully(&mut self, reason: CloseReason, told: Option<String>, leaving: LeavingCount) -> u64 {
         let has_joined = self.state.admitted_membership().is_some();
         let is_lost = matches!(reason, CloseReason::Lost(_));
         // The place of a connection that makes way is wanted at once.
@@ -119,6 +121,7 @@ impl Connection {
             self.close_output().await;
         }
         self.leave_rooms().await;
+        drop(leaving);
         self.close_input_line();
         self.send_close_reason(reason, told, has_joined);
         let start = Instant::now();

@@ -4,6 +4,7 @@ use super::Connection;
 use super::close_reason::CloseReason;
 use super::timers::Deadline;
 use crate::protocol::commands::{self, CommandError, CostScale, ParsedLine};
+use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
 /// How often a connection with a delayed line looks whether it still has a peer: a reset peer must not stay a member
@@ -20,7 +21,7 @@ pub(super) enum Payment {
 }
 
 /// A line that waits.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct DelayedLine {
     line: Box<[u8]>,
     /// The units that were spent for the line.
@@ -28,6 +29,7 @@ pub(super) struct DelayedLine {
     /// Whether the line changes a membership: it waits until all changes before it are paid for.
     changes_membership: bool,
     /// The instant from which the budget of the address allows the line.
+    #[serde(with = "super::handover::time_left")]
     allowed_at: Instant,
 }
 

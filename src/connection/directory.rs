@@ -119,6 +119,14 @@ impl ConnectionDirectory {
         true
     }
 
+    /// Makes every connection look at the handover. Locks one shard after the other for reading.
+    pub(crate) fn wake_all(&self) {
+        let mut metrics = MetricsDelta::default();
+        for peer in self.entries.iter().filter_map(|entry| entry.value().peer.upgrade()) {
+            peer.raise(PeerEvents::OPERATOR_REQUEST, &mut metrics);
+        }
+    }
+
     /// Takes what operators want of a connection. The request to close it stays until [`Connection::leave_directory`].
     fn take_requests(&self, id: PeerId) -> OperatorRequests {
         let Some(mut entry) = self.entries.get_mut(&id) else { return OperatorRequests::default() };

@@ -40,9 +40,18 @@ impl Connection {
     /// logged with its cause, and everything is released.
     ///
     /// Boxed: what an async function takes by value its future holds twice.
-    pub(crate) async fn serve(mut self: Box<Self>) {
+    pub(crate) async fn serve(self: Box<Self>) {
+        self.serve_from(|connection| {
+            connection.begin();
+            Ok(())
+        })
+        .await;
+    }
+
+    /// Serves the peer, as [`Connection::serve`] does, from a beginning that may end the connection.
+    pub(super) async fn serve_from(mut self: Box<Self>, begin: fn(&mut Self) -> Result<(), CloseReason>) {
         let outcome = {
-            let mut run = pin!(self.run());
+            let mut run = pin!(self.run(begin));
             poll_fn(|context| poll_catching_panic(run.as_mut(), context)).await
         };
         if let Err(cause) = outcome {
@@ -50,11 +59,12 @@ impl Connection {
         }
     }
 
-    async fn run(&mut self) {
-        self.begin();
+    async fn run(&mut self, begin: fn(&mut Self) -> Result<(), CloseReason>) {
+        let mut outcome = begin(self);
         let reason = loop {
-            if let Err(reason) = self.step().await {
-                break reason;
+            match outcome {
+                Ok(()) => outcome = self.step().await,
+                Err(reason) => break reason,
             }
         };
         // Boxed: it is larger than all the rest of the future, which is there for the whole life.
@@ -75,6 +85,7 @@ impl Connection {
             Event::Readable => self.read_input(),
         };
         self.charge_kept_input();
+        self.check_stopped();
         outcome
     }
 
@@ -98,8 +109,15 @@ impl Connection {
             return Poll::Pending;
         }
         let events = self.peer.take_events(context);
+        if self.is_copied() {
+            // Nothing else may have an effect: another process goes on with the copy, or this one tries again later.
+            return if events == PeerEvents::NONE { Poll::Pending } else { Poll::Ready(Event::Raised(events)) };
+        }
         if events != PeerEvents::NONE {
             return Poll::Ready(Event::Raised(events));
+        }
+        if self.is_stopped() {
+            return self.poll_output(context).unwrap_or(Poll::Pending);
         }
         if let Poll::Ready(deadline) = self.deadlines.poll(context) {
             return Poll::Ready(Event::Deadline(deadline));
@@ -109,22 +127,8 @@ impl Connection {
         {
             return Poll::Ready(Event::Shutdown);
         }
-        match self.output_status {
-            OutputStatus::Empty => {}
-            // The output goes on at the deadline.
-            OutputStatus::Waiting if self.deadlines.is_set(Deadline::Encoding) && self.pending_output.is_none() => {}
-            OutputStatus::Contended => {
-                self.output_status = OutputStatus::Waiting;
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            OutputStatus::Waiting => {
-                // Output that waited for the write lock alone does not wait for the socket.
-                let is_writable = self.peer.sink().poll_writable(context).is_ready();
-                if is_writable || self.pending_output.is_some() {
-                    return Poll::Ready(Event::Writable);
-                }
-            }
+        if let Some(poll) = self.poll_output(context) {
+            return poll;
         }
         if self.is_input_paused() {
             return Poll::Pending;
@@ -135,6 +139,25 @@ impl Connection {
         }
         ready!(self.peer.sink().poll_readable(context));
         Poll::Ready(Event::Readable)
+    }
+
+    /// Waits for the socket or the write lock where output waits for one of them; `None` where input may be looked at.
+    fn poll_output(&mut self, context: &mut Context<'_>) -> Option<Poll<Event>> {
+        match self.output_status {
+            OutputStatus::Empty => None,
+            // The output goes on at the deadline.
+            OutputStatus::Waiting if self.deadlines.is_set(Deadline::Encoding) && self.pending_output.is_none() => None,
+            OutputStatus::Contended => {
+                self.output_status = OutputStatus::Waiting;
+                context.waker().wake_by_ref();
+                Some(Poll::Pending)
+            }
+            OutputStatus::Waiting => {
+                // Output that waited for the write lock alone does not wait for the socket.
+                let is_writable = self.peer.sink().poll_writable(context).is_ready();
+                (is_writable || self.pending_output.is_some()).then_some(Poll::Ready(Event::Writable))
+            }
+        }
     }
 
     /// Charges a slice that is used up to the server. Beyond the server's budget the connection's input waits, so that the
@@ -158,6 +181,12 @@ impl Connection {
 
     /// Does what raised events ask for. All of them are handled before the connection ends for one of them.
     pub(super) fn handle_events(&mut self, events: PeerEvents) -> Result<(), CloseReason> {
+        if events.contains(PeerEvents::OPERATOR_REQUEST) {
+            self.follow_handover()?;
+        }
+        if self.is_copied() {
+            return Ok(());
+        }
         let (mut end, mut inbox_ready) = (None, false);
         for slot in MembershipSlot::ALL {
             let outcome = self.handle_room_events(slot, events.of_slot(slot));
@@ -181,7 +210,8 @@ impl Connection {
                 MembershipEnd::RoomFailed => return Err(CloseReason::RoomFailed),
             }
         }
-        if events.contains(PeerEvents::OPERATOR_REQUEST) {
+        // During a handover operators' requests wait for its end.
+        if events.contains(PeerEvents::OPERATOR_REQUEST) && !self.is_in_handover() {
             self.handle_operator_requests()?;
         }
         if events.contains(PeerEvents::WRITE_FAILED) {

@@ -12,6 +12,7 @@ use crate::terminal::{Editor, EditorEvent, EditorSettings};
 use crate::text::names::{RoomName, UserName};
 use crate::text::replies;
 use crate::text::time::Minute;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 /// How many keys are charged as one byte: a key costs less than a telnet command, and a paste has many.
@@ -35,11 +36,13 @@ const NAMES_PER_UNIT: u32 = 16;
 const NO_TERMINAL: &str = "ui is off: it needs a telnet client, such as telnet or PuTTY in telnet mode";
 
 /// One peer's input line.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct InputLine {
     editor: Box<Editor>,
     /// Bytes that the editor drew and the output buffer does not have yet.
     drawn: Vec<u8>,
     /// When the row was drawn last for a key.
+    #[serde(skip, default = "Instant::now")]
     drawn_at: Instant,
 }
 

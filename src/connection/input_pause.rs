@@ -21,10 +21,11 @@ impl Connection {
     }
 
     /// Returns whether input waits: for a room's answer, for capacity of the room's inbox, for the write lock, for the
-    /// peer to read what was encoded for it, for the rate limits, for the budget of the address, or for the next slice; and
+    /// peer to read what was encoded for it, for the rate limits, for the budget of the address, for the end of a handover, or for the next slice; and
     /// whether the flush at shutdown has taken all of it.
     pub(super) fn is_input_paused(&self) -> bool {
         self.state.awaits_room()
+            || self.is_in_handover()
             || self.blocked_input.is_some()
             || self.pending_output.is_some()
             || (self.unwritten as usize > MAX_UNWRITTEN && !self.is_flushing_input())

@@ -46,7 +46,17 @@ fn login_attempts(protocol: ListenerProtocol) -> NonZeroU8 {
 impl Login {
     /// Returns the login of a new connection.
     pub(super) fn new(ticket: Arc<LoginTicket>, protocol: ListenerProtocol) -> Self {
-        Self { end: Some(Box::pin(ticket.ended())), attempts: login_attempts(protocol), ticket }
+        Self::with_attempts(ticket, login_attempts(protocol))
+    }
+
+    /// Returns the login of a connection that has so many first lines left.
+    pub(super) fn with_attempts(ticket: Arc<LoginTicket>, attempts: NonZeroU8) -> Self {
+        Self { end: Some(Box::pin(ticket.ended())), attempts, ticket }
+    }
+
+    /// Returns how many first lines the connection may still send.
+    pub(super) fn attempts(&self) -> NonZeroU8 {
+        self.attempts
     }
 
     /// Returns whether the connection has to make way for another one.

@@ -12,6 +12,7 @@ mod delayed_line;
 mod directory;
 mod display;
 mod event_loop;
+pub(crate) mod handover;
 mod input;
 mod input_flush;
 mod input_line;
@@ -45,6 +46,8 @@ use bytes::Bytes;
 use delayed_line::DelayedLine;
 pub(crate) use directory::ConnectionDirectory;
 use display::LineDisplay;
+use handover::HandoverStep;
+pub(crate) use handover::{CopiedConnection, HandoverGate, MovedConnection};
 use input_flush::InputFlush;
 pub(crate) use input_flush::UnflushedInputs;
 use lines::BlockedInput;
@@ -81,6 +84,8 @@ pub(crate) struct ServerContext {
     pub(crate) unflushed_inputs: UnflushedInputs,
     /// The connections of each listener.
     pub(crate) listener_counts: ListenerCounts,
+    /// What a handover to another process asks of the connections.
+    pub(crate) handover: HandoverGate,
     /// The live connections; `None` where no operator can ask for them.
     pub(crate) directory: Option<Arc<ConnectionDirectory>>,
 }
@@ -141,6 +146,8 @@ pub(crate) struct Connection {
     input_closed: bool,
     /// How far the flush of the input at shutdown is.
     input_flush: InputFlush,
+    /// How far the handover of the connection to another process is.
+    handover: HandoverStep,
     /// Lines that the peer sent.
     lines_in: u64,
     /// Where the peer connects from, for the log.
@@ -186,6 +193,7 @@ impl Connection {
             unwritten: 0,
             input_closed: false,
             input_flush: InputFlush::default(),
+            handover: HandoverStep::default(),
             lines_in: 0,
             address,
             protocol,

@@ -7,6 +7,8 @@ use crate::net::ListenerProtocol;
 use crate::peer::OutputOp;
 use crate::protocol::telnet::{Decoder, TERMINAL_TYPE_REQUEST, TIMING_MARK, TelnetBudget, TelnetCommand, TelnetOption};
 use crate::text::replies::{self, InputLineRefusal};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 /// The columns of a window whose size the peer has not told: the editor's own default.
@@ -16,7 +18,7 @@ pub(super) const UNKNOWN_WIDTH: u16 = 0;
 const TIMING_MARK_WAIT: Duration = Duration::from_millis(200);
 
 /// The telnet state of a peer.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct TelnetState {
     pub(super) decoder: Decoder,
     budget: TelnetBudget,
@@ -31,7 +33,7 @@ pub(super) struct TelnetState {
     has_told_how_to_leave: bool,
     /// The notice about the peer's interrupt that is kept back. Linux telnet throws all output away until its timing mark, which
     /// follows the interrupt, is answered.
-    interrupt_notice: Option<&'static str>,
+    interrupt_notice: Option<Cow<'static, str>>,
 }
 
 impl TelnetState {
@@ -133,7 +135,7 @@ impl Connection {
     fn delay_interrupt_notice(&mut self, notice: &'static str) {
         if let Some(telnet) = &mut self.telnet {
             // A line that was lost is told of, whatever interrupts follow.
-            telnet.interrupt_notice.get_or_insert(notice);
+            telnet.interrupt_notice.get_or_insert(Cow::Borrowed(notice));
             self.deadlines.set(Deadline::InterruptNotice, tokio::time::Instant::now() + TIMING_MARK_WAIT);
         }
     }
@@ -142,7 +144,7 @@ impl Connection {
     pub(super) fn send_interrupt_notice(&mut self) {
         if let Some(notice) = self.telnet.as_mut().and_then(|telnet| telnet.interrupt_notice.take()) {
             self.deadlines.clear(Deadline::InterruptNotice);
-            self.reply(notice.into());
+            self.reply(notice.into_owned().into());
         }
     }
 

@@ -1,5 +1,6 @@
 //! Deadlines of a connection; without one they cost a pointer and no timer.
 
+use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -7,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// The events that have a deadline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Deadline {
     /// The JOIN line.
     Login,
@@ -35,21 +36,23 @@ pub(crate) enum Deadline {
     Mute,
 }
 
-/// Every deadline, in the order of its number.
-const KINDS: [Deadline; 12] = [
-    Deadline::Login,
-    Deadline::Stall,
-    Deadline::RateLimit,
-    Deadline::AddressBudget,
-    Deadline::Encoding,
-    Deadline::ReadGrace,
-    Deadline::Flush,
-    Deadline::Agreement,
-    Deadline::InterruptNotice,
-    Deadline::Redraw,
-    Deadline::Idle,
-    Deadline::Mute,
-];
+impl Deadline {
+    /// Every deadline, in the order of its number.
+    pub(super) const ALL: [Self; 12] = [
+        Self::Login,
+        Self::Stall,
+        Self::RateLimit,
+        Self::AddressBudget,
+        Self::Encoding,
+        Self::ReadGrace,
+        Self::Flush,
+        Self::Agreement,
+        Self::InterruptNotice,
+        Self::Redraw,
+        Self::Idle,
+        Self::Mute,
+    ];
+}
 
 /// The deadlines of one connection. Costs a pointer while none is set: most peers have none.
 #[derive(Debug, Default)]
@@ -60,15 +63,16 @@ pub(crate) struct Deadlines(Option<Box<Armed>>);
 struct Armed {
     /// Sleeps until the earliest deadline.
     sleep: Pin<Box<Sleep>>,
-    /// The times of the deadlines, in the order of [`KINDS`].
-    at: [Option<Instant>; KINDS.len()],
+    /// The times of the deadlines, in the order of [`Deadline::ALL`].
+    at: [Option<Instant>; Deadline::ALL.len()],
 }
 
 impl Deadlines {
     /// Sets a deadline, or moves it.
     pub(crate) fn set(&mut self, kind: Deadline, at: Instant) {
-        let armed =
-            self.0.get_or_insert_with(|| Box::new(Armed { sleep: Box::pin(sleep_until(at)), at: [None; KINDS.len()] }));
+        let armed = self.0.get_or_insert_with(|| {
+            Box::new(Armed { sleep: Box::pin(sleep_until(at)), at: [None; Deadline::ALL.len()] })
+        });
         armed.at[kind as usize] = Some(at);
         armed.rearm();
     }
@@ -123,7 +127,7 @@ impl Deadlines {
                 return Poll::Pending;
             }
             let now = Instant::now();
-            let due = KINDS.into_iter().find(|kind| armed.at[*kind as usize].is_some_and(|at| at <= now));
+            let due = Deadline::ALL.into_iter().find(|kind| armed.at[*kind as usize].is_some_and(|at| at <= now));
             if let Some(kind) = due {
                 self.clear(kind);
                 return Poll::Ready(kind);

@@ -6,7 +6,7 @@ use crate::limits::permits::{Permit, Permits};
 use socket2::SockRef;
 use std::io::{self, Read};
 use std::net::Shutdown;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_blocking;
@@ -47,7 +47,7 @@ pub(crate) trait Handler: Send + Sync + 'static {
 /// A listener whose clients get answers of a handler.
 #[derive(Debug)]
 pub(crate) struct Responder<H> {
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     handler: Arc<H>,
     places: Arc<Permits>,
 }
@@ -55,7 +55,13 @@ pub(crate) struct Responder<H> {
 impl<H: Handler> Responder<H> {
     /// Returns a responder that accepts nothing before it runs.
     pub(crate) fn new(listener: TcpListener, handler: H) -> Self {
+        let listener = Arc::new(listener);
         Self { listener, handler: Arc::new(handler), places: Permits::new(MAX_CONNECTIONS) }
+    }
+
+    /// Returns the listener, which closes with the responder.
+    pub(crate) fn listener(&self) -> Weak<TcpListener> {
+        Arc::downgrade(&self.listener)
     }
 
     /// Serves until `stop` is cancelled, which also cuts the connections that are open. None is left when this returns.

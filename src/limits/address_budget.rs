@@ -84,6 +84,17 @@ impl AddressBudget {
         self.discarding.refund(bytes, &DISCARDING, now);
     }
 
+    /// Returns how much is used, for another process.
+    pub(super) fn export(&self) -> [i64; 4] {
+        [&self.commands, &self.membership_changes, &self.encoding, &self.discarding].map(SharedRateLimiter::export)
+    }
+
+    /// Uses as much as in another process.
+    pub(super) fn import(&self, exported: [i64; 4]) {
+        let limiters = [&self.commands, &self.membership_changes, &self.encoding, &self.discarding];
+        limiters.into_iter().zip(exported).for_each(|(limiter, used)| limiter.import(used));
+    }
+
     /// Returns whether nothing is used at `now`, so that the budget need not be kept.
     pub(crate) fn is_unused(&self, now: Instant) -> bool {
         let limiters = [&self.commands, &self.membership_changes, &self.encoding, &self.discarding];

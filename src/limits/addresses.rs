@@ -8,6 +8,7 @@ use crate::limits::rate::RateLimit;
 use crate::limits::server_limits::ServerLimits;
 use crate::limits::shared_rate::SharedRateLimiter;
 use crossbeam_channel::{Receiver, Sender};
+use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
 use std::hash::RandomState;
 use std::net::IpAddr;
@@ -27,7 +28,7 @@ const MAX_KEPT: usize = 16_384;
 const SWEPT_AT_ONCE: usize = 4;
 
 /// The key of one address: peers with the same key share their bounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum AddressKey {
     /// One IPv4 address.
     V4(u32),
@@ -91,6 +92,14 @@ struct ConnectionCount(AtomicUsize);
 
 /// Set in a [`ConnectionCount`] while a queue holds the address. A connection counts 2.
 const QUEUED: usize = 1;
+
+/// What an address has used, as another process continues it.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct MovedAddress {
+    key: AddressKey,
+    connects: i64,
+    budget: [i64; 4],
+}
 
 /// A connection's slot in its address. As small as a pointer: each connection has one.
 #[derive(Debug)]
@@ -165,6 +174,30 @@ impl AddressBook {
         }
         entry.connections.add();
         Ok(AddressSlot(Arc::clone(entry)))
+    }
+
+    /// Returns the addresses of which something is used at `now`, for another process.
+    pub(crate) fn export(&self, now: Instant) -> Vec<MovedAddress> {
+        let used = self.entries.values().filter(|entry| !entry.is_unused(now));
+        let moved = |entry: &Arc<AddressEntry>| MovedAddress {
+            key: entry.key,
+            connects: entry.connects.export(),
+            budget: entry.budget.export(),
+        };
+        used.map(moved).collect()
+    }
+
+    /// Keeps addresses of another process, which have no connection here yet. Beyond the most that are kept the others are
+    /// left out.
+    pub(crate) fn import(&mut self, moved: &[MovedAddress], now: Instant) {
+        for MovedAddress { key, connects, budget } in moved.iter().take(MAX_KEPT) {
+            let entry = AddressEntry::new(*key, Arc::clone(&self.server), self.unused_sender.clone(), now);
+            entry.connects.import(*connects);
+            entry.budget.import(*budget);
+            entry.connections.0.store(QUEUED, Ordering::Relaxed);
+            self.entries.insert(*key, Arc::clone(&entry));
+            self.kept.push_back((now, entry));
+        }
     }
 
     /// Moves addresses whose last connection has ended to the kept ones, and drops those that were kept long enough.

@@ -2,6 +2,7 @@
 //!
 //! GCRA stores one instant per limiter. It needs no counter, no timer and no clock of its own.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::num::NonZeroU32;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -74,6 +75,31 @@ pub(crate) struct RateLimiter {
     /// The theoretical arrival time (I.371: TAT), in nanoseconds after [`ORIGIN`]: when the next unit would arrive if all
     /// units so far had arrived at exactly the rate.
     theoretical_arrival: u64,
+}
+
+impl Serialize for RateLimiter {
+    /// Writes how much is used as nanoseconds from now on: the origin of times is that of this process.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(nanos_from_now(self.theoretical_arrival))
+    }
+}
+
+impl<'de> Deserialize<'de> for RateLimiter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self { theoretical_arrival: nanos_of_now_and(i64::deserialize(deserializer)?) })
+    }
+}
+
+/// Returns how far a time of the limiters lies from now, for another process.
+pub(super) fn nanos_from_now(nanos: u64) -> i64 {
+    // Both are far below 292 years, which fit.
+    let signed = |nanos: u64| i64::try_from(nanos).unwrap_or(i64::MAX);
+    signed(nanos).saturating_sub(signed(to_nanos(Instant::now())))
+}
+
+/// Returns the time of the limiters that lies so far from now. What lies before the origin counts as the origin.
+pub(super) fn nanos_of_now_and(offset: i64) -> u64 {
+    to_nanos(Instant::now()).saturating_add_signed(offset)
 }
 
 impl RateLimiter {

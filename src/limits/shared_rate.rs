@@ -1,6 +1,6 @@
 //! A rate limiter that many connections share, without a lock: the generic cell rate algorithm on one atomic.
 
-use crate::limits::rate::{RateLimit, duration_to_nanos, from_nanos, to_nanos};
+use crate::limits::rate::{RateLimit, duration_to_nanos, from_nanos, nanos_from_now, nanos_of_now_and, to_nanos};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -55,6 +55,16 @@ impl SharedRateLimiter {
         let arrival = self.theoretical_arrival.load(Ordering::Relaxed);
         let allowed_at = arrival.saturating_sub(duration_to_nanos(limit.tolerance()));
         if limit.is_unlimited() || allowed_at <= to_nanos(now) { now } else { from_nanos(allowed_at) }
+    }
+
+    /// Returns how much is used, as nanoseconds from now on: for another process.
+    pub(crate) fn export(&self) -> i64 {
+        nanos_from_now(self.theoretical_arrival.load(Ordering::Relaxed))
+    }
+
+    /// Uses as much as a limiter of another process did.
+    pub(crate) fn import(&self, exported: i64) {
+        self.theoretical_arrival.store(nanos_of_now_and(exported), Ordering::Relaxed);
     }
 
     /// Returns whether nothing of the limit is used at `now`, so that a new limiter is as good.

@@ -1,13 +1,14 @@
 //! Addresses: where a listener is bound, and where a peer connects from.
 
 use crate::config::{ProxyVersions, write_parameters};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use tokio::net::UnixStream;
 
 /// Where a listener is bound. Shown as the URL that `--listen` takes, or for metrics as the one that a scrape takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BoundAddress {
     /// A TCP address; its port is never 0.
     Tcp(SocketAddr),
@@ -33,7 +34,7 @@ pub struct BoundListener {
 }
 
 /// Where a peer connects from, for the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum PeerAddress {
     /// A TCP address; an IPv4 peer of an IPv6 socket is shown as an IPv4 peer. For a proxied connection it is the
     /// address that the PROXY header names.
@@ -46,7 +47,7 @@ pub(crate) enum PeerAddress {
 }
 
 /// The process that has opened a Unix connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PeerCredentials {
     /// The number of the process; `None` where the system tells the user alone.
     pid: Option<i32>,

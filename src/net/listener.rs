@@ -2,10 +2,12 @@
 
 use crate::config::{ListenAddress, NetworkSettings, ProxyVersions};
 use crate::net::activation::{ActivatedListener, ActivatedSocket};
+use crate::net::handed::HandedListener;
 use crate::net::socket::from_unix;
 use crate::net::socket_file::{SocketFile, remove_stale_socket};
 use crate::net::socket_options::{set_buffer_sizes, set_tcp_options};
 use crate::net::{ActivatedSockets, BoundAddress, BoundListener, PeerAddress};
+use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use std::fs::{self, Permissions};
 use std::io;
@@ -23,15 +25,15 @@ pub(crate) const ACCEPT_QUEUE: u16 = 4096;
 pub(crate) struct Listener {
     /// Removes the socket's file at the end, and while the socket still listens: a server that starts meanwhile finds
     /// the path in use, or free.
-    _file: Option<SocketFile>,
-    io: Listening,
-    address: BoundAddress,
+    pub(super) file: Option<SocketFile>,
+    pub(super) io: Listening,
+    pub(super) address: BoundAddress,
     /// The versions of the PROXY header with which each connection begins; `None` for a listener without a proxy.
-    proxy: Option<ProxyVersions>,
+    pub(super) proxy: Option<ProxyVersions>,
 }
 
 /// The protocol in which a listener's connections begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ListenerProtocol {
     /// Lines. The server sends no telnet command before the peer has sent one (`tcp://`, `unix:`).
     Raw,
@@ -43,7 +45,7 @@ pub(crate) enum ListenerProtocol {
 
 /// A listening socket that the runtime watches.
 #[derive(Debug)]
-enum Listening {
+pub(super) enum Listening {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
@@ -59,33 +61,43 @@ pub struct ListenError {
 }
 
 impl Listener {
-    /// Listens on all addresses of `settings`, one listener each, and with the activated sockets that they name. Needs a
-    /// runtime.
+    /// Listens on all addresses of `settings`, one listener each, and with the activated sockets that they name; returns the
+    /// listeners, each with its URL. Listeners that another process has passed for the same URL go on. Needs a runtime.
     ///
     /// # Errors
     /// [`ListenError`] for the first address that can't be listened on; the others are closed again.
     pub(crate) fn bind_all(
         settings: &NetworkSettings,
         mut activated: ActivatedSockets,
-    ) -> Result<Vec<Self>, ListenError> {
+        mut handed: Vec<(String, HandedListener)>,
+    ) -> Result<Vec<(String, Self)>, ListenError> {
         let mut listeners = Vec::new();
         for url in &settings.listen {
-            let with_proxy = |listener| Self { proxy: url.proxy, ..listener };
+            let text = url.to_string();
+            let passed: Vec<_> = handed.extract_if(.., |(handed_url, _)| *handed_url == text).collect();
             let sockets = url.address.activated_name().map(|name| activated.take(name)).unwrap_or_default();
-            if sockets.is_empty() {
-                listeners.push(with_proxy(Self::bind(&url.address, settings.socket_mode)?));
-            }
-            for socket in sockets {
-                listeners.push(with_proxy(Self::activate(socket)?));
-            }
+            let opened = if !passed.is_empty() {
+                passed.into_iter().map(|(_, listener)| Self::take_over(listener)).collect::<Result<Vec<_>, _>>()?
+            } else if sockets.is_empty() {
+                vec![Self::bind(&url.address, settings.socket_mode)?]
+            } else {
+                sockets.into_iter().map(Self::activate).collect::<Result<_, _>>()?
+            };
+            listeners.extend(opened.into_iter().map(|opened| (text.clone(), Self { proxy: url.proxy, ..opened })));
         }
         Ok(listeners)
+    }
+
+    /// Serves a listener that another process has passed.
+    fn take_over(handed: HandedListener) -> Result<Self, ListenError> {
+        let address = handed.address.clone();
+        handed.watch().map_err(|error| ListenError { address, error })
     }
 
     /// Serves an activated socket, which listens already. Its accept queue and its file are the service manager's.
     fn activate(ActivatedSocket { listener, address, .. }: ActivatedSocket) -> Result<Self, ListenError> {
         match watch(listener) {
-            Ok(io) => Ok(Self { _file: None, io, address, proxy: None }),
+            Ok(io) => Ok(Self { file: None, io, address, proxy: None }),
             Err(error) => Err(ListenError { address, error }),
         }
     }
@@ -102,6 +114,18 @@ impl Listener {
                 Err(ListenError { address: BoundAddress::Activated(name.clone()), error })
             }
         }
+    }
+
+    /// Makes the socket's file this process's own, if another process has passed it.
+    pub(crate) fn own_file(&self) {
+        if let Some(file) = &self.file {
+            file.own();
+        }
+    }
+
+    /// Returns whether the listener's file is the server's own, which removes it.
+    pub(crate) fn owns_file(&self) -> bool {
+        self.file.is_some()
     }
 
     /// Returns where the listener is bound.
@@ -262,7 +286,7 @@ fn listen_on_port(
     let listen_on = |address, v6_only| {
         let (io, address) =
             listen_on_tcp(address, v6_only).map_err(|error| ListenError { address: bound(address), error })?;
-        Ok(Listener { _file: None, io: Listening::Tcp(io), address: bound(address), proxy: None })
+        Ok(Listener { file: None, io: Listening::Tcp(io), address: bound(address), proxy: None })
     };
     match ip {
         Some(ip) => listen_on(SocketAddr::new(ip, port), true),
@@ -288,7 +312,7 @@ fn listen_on_tcp(address: SocketAddr, v6_only: bool) -> io::Result<(TcpListener,
 fn listen_on_unix(path: &Path, mode: Option<u32>) -> io::Result<Listener> {
     let (socket, file) = bind_unix(path, mode)?;
     let io = Listening::Unix(UnixListener::from_std(socket.into())?);
-    Ok(Listener { io, address: BoundAddress::Unix(path.to_owned()), _file: Some(file), proxy: None })
+    Ok(Listener { io, address: BoundAddress::Unix(path.to_owned()), file: Some(file), proxy: None })
 }
 
 /// Returns a socket that listens on a path, and its file. A file that a dead server left there is replaced; one that a

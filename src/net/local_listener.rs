@@ -1,5 +1,6 @@
 //! The local listener: a Unix socket for processes of this machine whose user the system names.
 
+use crate::net::handed::watch_unix;
 use crate::net::listener::bind_unix;
 use crate::net::socket_file::SocketFile;
 use crate::net::socket_options::set_buffer_sizes;
@@ -7,6 +8,7 @@ use crate::net::{BoundAddress, ListenError};
 use socket2::SockRef;
 use std::fmt;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use tokio::net::{UnixListener, UnixStream};
 
@@ -17,7 +19,7 @@ const MODE: u32 = 0o600;
 #[derive(Debug)]
 pub(crate) struct LocalListener {
     /// Removes the socket's file at the end, and while the socket still listens.
-    _file: SocketFile,
+    file: SocketFile,
     io: UnixListener,
     /// The user of this process.
     own_uid: u32,
@@ -41,10 +43,23 @@ impl LocalListener {
         Self::try_bind(path).map_err(|error| ListenError { address: BoundAddress::Unix(path.to_owned()), error })
     }
 
+    /// Goes on with a listener on `path` that another process has passed.
+    ///
+    /// # Errors
+    /// [`ListenError`] if the system can't watch it.
+    pub(crate) fn from_handed(path: &Path, descriptor: OwnedFd) -> Result<Self, ListenError> {
+        let watch = || Ok(Self { file: SocketFile::handed(path), io: watch_unix(descriptor)?, own_uid: own_uid()? });
+        watch().map_err(|error| ListenError { address: BoundAddress::Unix(path.to_owned()), error })
+    }
+
     fn try_bind(path: &Path) -> io::Result<Self> {
         let (socket, file) = bind_unix(path, Some(MODE))?;
-        let own_uid = UnixStream::pair()?.0.peer_cred()?.uid();
-        Ok(Self { _file: file, io: UnixListener::from_std(socket.into())?, own_uid })
+        Ok(Self { file, io: UnixListener::from_std(socket.into())?, own_uid: own_uid()? })
+    }
+
+    /// Makes the socket's file this process's own, if another process has passed it.
+    pub(crate) fn own_file(&self) {
+        self.file.own();
     }
 
     /// Waits for a connection; returns it, and the process that connected.
@@ -63,6 +78,17 @@ impl LocalListener {
     pub(crate) fn is_trusted(&self, peer: LocalPeer) -> bool {
         peer.uid == self.own_uid || peer.uid == 0
     }
+}
+
+impl AsFd for LocalListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.io.as_fd()
+    }
+}
+
+/// Returns the user of this process.
+fn own_uid() -> io::Result<u32> {
+    Ok(UnixStream::pair()?.0.peer_cred()?.uid())
 }
 
 impl fmt::Display for LocalPeer {

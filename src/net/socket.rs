@@ -6,7 +6,7 @@ use crate::limits::memory::MemoryBudget;
 use crate::peer::byte_sink::ByteSink;
 use socket2::SockRef;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
@@ -82,6 +82,12 @@ impl Socket {
 pub(super) fn from_unix(stream: UnixStream) -> io::Result<TcpStream> {
     let descriptor = OwnedFd::from(stream.into_std()?);
     TcpStream::from_std(descriptor.into())
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
 }
 
 impl ByteSink for Socket {

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The file of a Unix listener.
 #[derive(Debug)]
@@ -12,12 +13,27 @@ pub(super) struct SocketFile {
     path: PathBuf,
     /// Device and inode: another server may have put its own file in the place.
     identity: Option<(u64, u64)>,
+    /// Whether the drop removes the file. Relaxed: it is set before the listener is served, by the thread that serves it.
+    is_own: AtomicBool,
 }
 
 impl SocketFile {
     /// Takes the file that a bind has made.
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), identity: identity(path) }
+        let file = Self::handed(path);
+        file.own();
+        file
+    }
+
+    /// Takes the file of a listener that another process has passed, which goes on with it if this one fails: its drop
+    /// leaves the file until [`SocketFile::own`].
+    pub(super) fn handed(path: &Path) -> Self {
+        Self { path: path.to_owned(), identity: identity(path), is_own: AtomicBool::new(false) }
+    }
+
+    /// Makes the file this process's own, which removes it at the end.
+    pub(super) fn own(&self) {
+        self.is_own.store(true, Ordering::Relaxed);
     }
 }
 
@@ -28,7 +44,8 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.identity.is_some() && identity(&self.path) == self.identity {
+        let is_own = *self.is_own.get_mut();
+        if is_own && self.identity.is_some() && identity(&self.path) == self.identity {
             // A file that is gone by now needs no removal.
             let _ = fs::remove_file(&self.path);
         }

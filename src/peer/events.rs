@@ -1,5 +1,6 @@
 //! Peer events: what rooms and passes tell a connection, without a queue and without a lock.
 
+use serde::{Deserialize, Serialize};
 use std::ops::BitOr;
 
 /// One of the two memberships that a connection has at most: while it moves from one room to another,
@@ -7,7 +8,7 @@ use std::ops::BitOr;
 ///
 /// A room raises its events in the slot that the connection joined with, so an event of the old room is
 /// never taken for an event of the new room.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MembershipSlot {
     /// The first slot. The constants of [`PeerEvents`] have its bits.
     #[default]

@@ -10,6 +10,7 @@ mod drain;
 mod event_mailbox;
 pub mod events;
 pub mod line_batch;
+mod moved;
 mod output;
 mod output_buffer;
 pub mod route;
@@ -18,7 +19,9 @@ pub(crate) mod sync;
 mod waiting_output;
 mod write_lock;
 
+pub(crate) use moved::MovedOutput;
 pub(crate) use output::{DrainStatus, OutputOp, Seal};
+use serde::{Deserialize, Serialize};
 
 use crate::config::SlowReader;
 use crate::limits::memory::UNBLOCKED_ALLOWANCE;
@@ -38,7 +41,7 @@ use std::task::Context;
 use write_lock::{LockState, WriteLock};
 
 /// One connection's number, never used twice in a server's life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PeerId(pub u64);
 
 impl PeerId {

@@ -1,9 +1,10 @@
 //! The route of a peer's lines: which task writes them, and in which encoding.
 
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// How lines reach a peer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Route {
     /// A delivery pass writes the batch as it is: each line ends in LF.

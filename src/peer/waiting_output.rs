@@ -5,6 +5,7 @@ use crate::peer::shared_lines::SharedSlice;
 use crate::text::time::Minute;
 use bytes::Buf;
 use memchr::{memchr, memrchr};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// The size to which a block of copied bytes grows before the next one is begun. A peer that catches up gives its memory
@@ -22,7 +23,7 @@ pub(super) struct WaitingOutput {
 }
 
 /// The kinds of segments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum SegmentKind {
     /// Whole lines that were said in this minute, each with its LF, to be encoded for the peer's route.
     Lines(Minute),
@@ -45,6 +46,14 @@ enum SegmentBytes {
     Copied { block: Vec<u8>, taken: usize },
     /// A part of a batch that other peers may keep, too.
     Shared(SharedSlice),
+}
+
+/// Successive bytes of one kind, as another process continues them.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct MovedSegment {
+    kind: SegmentKind,
+    told: u64,
+    bytes: Vec<u8>,
 }
 
 /// The lines that [`WaitingOutput::drop_lines`] dropped.
@@ -89,6 +98,25 @@ impl WaitingOutput {
         self.len += lines.bytes.len();
         let (kind, bytes) = (SegmentKind::Lines(minute), SegmentBytes::Shared(lines));
         self.segments.push_back(Segment { kind, told: 0, bytes });
+    }
+
+    /// Returns a copy for another process.
+    pub(super) fn export(&self) -> Vec<MovedSegment> {
+        let copy = |segment: &Segment| MovedSegment {
+            kind: segment.kind,
+            told: segment.told,
+            bytes: segment.bytes().to_vec(),
+        };
+        self.segments.iter().map(copy).collect()
+    }
+
+    /// Returns the output of another process.
+    pub(super) fn import(segments: &[MovedSegment]) -> Self {
+        let mut output = Self::default();
+        for MovedSegment { kind, told, bytes } in segments {
+            output.push_copied(*kind, *told, bytes);
+        }
+        output
     }
 
     fn push_copied(&mut self, kind: SegmentKind, told: u64, bytes: &[u8]) {

@@ -15,6 +15,7 @@ pub(crate) mod inbox;
 mod line_runs;
 pub mod membership;
 mod membership_charges;
+pub(crate) mod moved;
 pub(crate) mod operation;
 mod pass_clock;
 mod pass_counter;

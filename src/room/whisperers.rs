@@ -2,10 +2,11 @@
 
 use crate::peer::PeerId;
 use crate::text::names::UserName;
+use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 
 /// A member that whispered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Whisperer {
     pub(crate) id: PeerId,
     /// The member's last name in the room.
@@ -14,7 +15,7 @@ pub(crate) struct Whisperer {
 
 /// The last whisperer to each member. The pass alone accesses it. It has an entry for a member at most, and none for a
 /// peer that left.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Whisperers(HashMap<PeerId, Whisperer>);
 
 impl Whisperers {

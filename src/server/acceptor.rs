@@ -8,6 +8,7 @@ use crate::net::codec::Codec;
 use crate::net::{ACCEPT_QUEUE, Listener, ListenerProtocol, PeerAddress, Socket, TlsAcceptor};
 use crate::peer::PeerId;
 use crate::server::admission::{Admission, Admitted, Entrant, WaitingEntrant};
+use crate::server::handover::{AcceptGate, Inside};
 use crate::server::proxied::ProxyGate;
 use crate::server::refusal::{RefusalReason, refuse};
 use std::io;
@@ -30,7 +31,8 @@ const ACCEPTS_PER_TURN: u32 = 4;
 
 /// Accepts the connections of one listener.
 pub(super) struct Acceptor {
-    pub(super) listener: Listener,
+    /// Shared with a handover alone, which keeps it for a moment.
+    pub(super) listener: Arc<Listener>,
     pub(super) starter: Starter,
 }
 
@@ -51,6 +53,8 @@ pub(super) struct Starter {
     pub(super) proxy: Option<ProxyVersions>,
     /// Which proxies are trusted.
     pub(super) proxies: Arc<ProxyGate>,
+    /// Where acceptors pause during a handover.
+    pub(super) gate: Arc<AcceptGate>,
 }
 
 impl Acceptor {
@@ -61,7 +65,18 @@ impl Acceptor {
         let draining = starter.context.draining.clone();
         let (mut pause, mut accepted_in_turn) = (FIRST_PAUSE, 0);
         let dead_timeout = || starter.context.live.get().dead_timeout;
-        while let Some(accepted) = draining.run_until_cancelled(listener.accept(dead_timeout)).await {
+        let gate = Arc::clone(&starter.gate);
+        let mut inside = gate.enter().await;
+        loop {
+            let accepted = tokio::select! {
+                accepted = draining.run_until_cancelled(listener.accept(dead_timeout)) => accepted,
+                () = gate.paused() => {
+                    drop(inside);
+                    inside = gate.enter().await;
+                    continue;
+                }
+            };
+            let Some(accepted) = accepted else { break };
             match accepted {
                 Ok((stream, address)) => {
                     pause = FIRST_PAUSE;
@@ -121,7 +136,8 @@ impl Starter {
         match self.admission.admit(address.ip(), Instant::now()).await {
             Admitted::Serve(entrant) => self.serve(stream, address, entrant),
             Admitted::Wait(waiting) => {
-                self.tasks.spawn(self.clone().serve_when_place_is_free(stream, address, waiting));
+                let inside = self.gate.stay_inside();
+                self.tasks.spawn(self.clone().serve_when_place_is_free(stream, address, waiting, inside));
             }
             Admitted::Refuse(reason) => self.refuse(stream, address, &reason),
         }
@@ -156,7 +172,14 @@ impl Starter {
         }
     }
 
-    async fn serve_when_place_is_free(self, stream: TcpStream, address: PeerAddress, waiting: WaitingEntrant) {
+    /// A handover waits for the connection, as `inside` counts it.
+    async fn serve_when_place_is_free(
+        self,
+        stream: TcpStream,
+        address: PeerAddress,
+        waiting: WaitingEntrant,
+        _inside: Inside,
+    ) {
         match self.admission.wait(waiting).await {
             Ok(entrant) => self.serve(stream, address, entrant),
             Err(reason) => self.refuse(stream, address, &reason),
@@ -197,7 +220,8 @@ mod tests {
             (Arc::clone(&server.context), Arc::clone(&server.admission), server.tasks.clone());
         let listener = ListenerNumber::from_index(0);
         let (protocol, proxies) = (ListenerProtocol::Raw, Arc::clone(&server.proxies));
-        let starter = Starter { context, admission, tasks, protocol, listener, tls: None, proxy: None, proxies };
+        let gate = Arc::default();
+        let starter = Starter { context, admission, tasks, protocol, listener, tls: None, proxy: None, proxies, gate };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, address) = listener.accept().await.unwrap();

@@ -3,7 +3,7 @@
 use super::refusal::{RefusalPermit, RefusalReason};
 use crate::config::{NetworkSettings, PeerNetworks, RESERVED_FILES};
 use crate::limits::address_budget::AddressBudget;
-use crate::limits::addresses::{AddressBook, AddressLimits, AddressRefusal};
+use crate::limits::addresses::{AddressBook, AddressLimits, AddressRefusal, MovedAddress};
 use crate::limits::bans::{Ban, BanList};
 use crate::limits::connection_permit::{ConnectionPermit, PendingPermit};
 use crate::limits::login_queue::{LoginQueue, LoginTicket};
@@ -196,6 +196,30 @@ impl Admission {
     /// Takes a place for a connection whose address is not known yet; `None` when none is free.
     pub(super) fn hold_place(&self) -> Option<Place> {
         self.server.try_hold_place()
+    }
+
+    /// Returns what addresses have used, and the number of the next connection, for another process.
+    pub(super) async fn export(&self) -> (Vec<MovedAddress>, u64) {
+        (self.records.lock().await.addresses.export(Instant::now()), self.next_id.load(Ordering::Relaxed))
+    }
+
+    /// Goes on from what addresses have used in another process, and from its number of connections.
+    pub(super) fn import(&self, addresses: &[MovedAddress], next_id: u64) {
+        // No admission runs before the server does.
+        if let Ok(mut records) = self.records.try_lock() {
+            records.addresses.import(addresses, Instant::now());
+        }
+        self.next_id.store(next_id, Ordering::Relaxed);
+    }
+
+    /// Returns a place, and a login ticket, for a connection that another process has admitted; `None` if there are fewer
+    /// places than such connections. The bounds of its address do not apply to it.
+    pub(super) fn readmit(&self, ip: Option<IpAddr>) -> Option<(ConnectionPermit, Arc<LoginTicket>)> {
+        let mut records = self.records.try_lock().ok()?;
+        let Records { addresses, logins } = &mut *records;
+        let slot = addresses.enter(ip.into(), true, Instant::now()).ok()?;
+        let permit = ConnectionPermit::try_acquire(slot).ok()?;
+        Some((permit, logins.push(&self.shutdown)))
     }
 
     fn entrant(&self, records: &mut Records, permit: ConnectionPermit) -> Entrant {

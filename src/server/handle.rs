@@ -3,6 +3,7 @@
 //! A reload has two steps. `Shared::prepare` reads and checks everything, may fail and changes nothing;
 //! `Shared::install` puts what was prepared in force and can't fail. So a reload changes all or nothing.
 
+use super::handover::{FreezeError, HandoverParts, HandoverTurn};
 use crate::config::{LiveLog, LiveSettings, LogSettings, Motd, PeerNetworks, Settings, TrustedProxies};
 use crate::connection::ServerContext;
 use crate::connection::close_reason::CloseReason;
@@ -27,9 +28,10 @@ struct Shared {
     /// The settings of the start: those that need a restart are in force until then.
     started_with: Settings,
     parts: LiveParts,
+    handover: Arc<HandoverParts>,
     read_settings: ReadSettings,
-    /// Held during a reload, so that two reloads don't mix their settings.
-    reloading: Mutex<()>,
+    /// Held during a reload, so that two reloads don't mix their settings, and during a handover.
+    reloading: Arc<Mutex<()>>,
 }
 
 /// The parts of a server, beside its live settings, that a reload changes.
@@ -64,9 +66,20 @@ impl ServerHandle {
         context: Arc<ServerContext>,
         started_with: Settings,
         parts: LiveParts,
+        handover: Arc<HandoverParts>,
         read_settings: ReadSettings,
     ) -> Self {
-        Self(Arc::new(Shared { context, started_with, parts, read_settings, reloading: Mutex::new(()) }))
+        Self(Arc::new(Shared { context, started_with, parts, handover, read_settings, reloading: Arc::default() }))
+    }
+
+    /// Begins a handover of the server to another process.
+    ///
+    /// # Errors
+    /// [`FreezeError`], while another handover runs and while the server drains or ends.
+    pub async fn begin_handover(&self) -> Result<HandoverTurn, FreezeError> {
+        let turn = HandoverTurn::take(&self.0.handover)?;
+        let reloading = Arc::clone(&self.0.reloading).lock_owned().await;
+        Ok(turn.without_reloads(reloading))
     }
 
     /// Reads the settings anew and puts those in force that can be changed at run time, all or nothing. Logs the outcome:

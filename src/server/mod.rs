@@ -5,6 +5,7 @@
 mod acceptor;
 mod admission;
 mod handle;
+mod handover;
 mod memory_ceiling;
 mod metrics_text;
 mod monitor;
@@ -13,10 +14,11 @@ mod proxied;
 mod refusal;
 mod server_state;
 mod start_error;
+mod take_over;
 
 use crate::admin::{AdminContext, AdminHooks, AdminServer};
 use crate::config::{Live, LiveLog, Settings, TrustedProxies};
-use crate::connection::{ConnectionDirectory, ServerContext, UnflushedInputs};
+use crate::connection::{ConnectionDirectory, HandoverGate, ServerContext, UnflushedInputs};
 use crate::limits::bans::BanList;
 use crate::limits::handshake_budget::HandshakeBudget;
 use crate::limits::memory::{MemoryBudget, MemoryPressure};
@@ -29,6 +31,8 @@ use acceptor::{Acceptor, Starter};
 use admission::Admission;
 use handle::LiveParts;
 pub use handle::{Reloaded, ServerHandle};
+use handover::{AcceptGate, HandoverParts};
+pub use handover::{Freeze, FreezeError, HandoverTurn};
 use memory_ceiling::memory_ceiling;
 use monitor::Monitor;
 pub use probe::ServerProbe;
@@ -39,7 +43,9 @@ pub use start_error::StartError;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
+use take_over::{HandedListeners, TakenOver};
 use tokio::runtime::Handle;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -51,7 +57,9 @@ const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A server that listens, and serves when it is run.
 #[derive(Debug)]
 pub struct Server {
-    listeners: Vec<Listener>,
+    listeners: Vec<Arc<Listener>>,
+    /// The URL of each listener in the settings.
+    listener_urls: Vec<String>,
     context: Arc<ServerContext>,
     admission: Arc<Admission>,
     bans: Arc<BanList>,
@@ -63,6 +71,12 @@ pub struct Server {
     /// The certificate of the TLS listeners; `None` without one.
     tls: Option<TlsAcceptor>,
     proxies: Arc<ProxyGate>,
+    /// Where acceptors pause during a handover.
+    gate: Arc<AcceptGate>,
+    /// Held during a handover, and from the beginning of the end on.
+    running: Arc<Mutex<()>>,
+    /// What another process has handed over, until the server runs.
+    taken_over: TakenOver,
     /// Every task of the server but those of the monitor: listeners, connections, passes.
     tasks: TaskTracker,
     state: Arc<ServerState>,
@@ -97,9 +111,26 @@ impl Server {
         max_connections: usize,
         activated: ActivatedSockets,
     ) -> Result<Self, StartError> {
+        Self::build(settings, max_connections, activated, HandedListeners::default())
+    }
+
+    /// Builds a server, whose listeners are those that another process has passed as far as the settings name them.
+    fn build(
+        settings: &Settings,
+        max_connections: usize,
+        activated: ActivatedSockets,
+        mut handed: HandedListeners,
+    ) -> Result<Self, StartError> {
         let certificate = settings.network.tls.as_ref().map(TlsAcceptor::prepare).transpose()?;
-        let listeners = Listener::bind_all(&settings.network, activated)?;
-        let admin = settings.moderation.admin_socket.as_deref().map(AdminServer::bind).transpose()?;
+        let handed_peers = std::mem::take(&mut handed.peers);
+        let bound = Listener::bind_all(&settings.network, activated, handed_peers)?;
+        let (listener_urls, listeners): (Vec<String>, Vec<Arc<Listener>>) =
+            bound.into_iter().map(|(url, listener)| (url, Arc::new(listener))).unzip();
+        let admin = settings.moderation.admin_socket.as_deref().map(|path| match handed.take_admin(path) {
+            Some(descriptor) => AdminServer::go_on(path, descriptor),
+            None => AdminServer::bind(path),
+        });
+        let admin = admin.transpose()?;
         let tasks = TaskTracker::new();
         let memory = MemoryBudget::new(memory_ceiling(settings.network.memory));
         let shutdown = CancellationToken::new();
@@ -125,6 +156,7 @@ impl Server {
             handshakes: HandshakeBudget::new(workers, now),
             unflushed_inputs: UnflushedInputs::default(),
             listener_counts: ListenerCounts::new(listeners.len()),
+            handover: HandoverGate::default(),
             directory: has_directory.then(Arc::<ConnectionDirectory>::default),
         });
         let (admission, admin_hooks) = (Arc::new(admission), AdminHooks::default());
@@ -136,6 +168,7 @@ impl Server {
         let settings = settings.clone();
         let mut server = Self {
             listeners,
+            listener_urls,
             context,
             admission,
             bans,
@@ -144,11 +177,18 @@ impl Server {
             settings,
             tls,
             proxies,
+            gate: Arc::default(),
+            running: Arc::default(),
+            taken_over: TakenOver::default(),
             tasks,
             state,
             monitor: None,
         };
-        server.monitor = monitor_address.map(|address| Monitor::start(address, server.stats())).transpose()?;
+        let monitor = monitor_address.map(|address| match handed.take_metrics(address) {
+            Some(descriptor) => Monitor::go_on(address, descriptor, server.stats()),
+            None => Monitor::start(address, server.stats()),
+        });
+        server.monitor = monitor.transpose()?;
         Ok(server)
     }
 
@@ -190,7 +230,7 @@ impl Server {
     /// Returns where the server listens and what stands before each listener, in the order of the settings.
     #[must_use]
     pub fn listeners(&self) -> Vec<BoundListener> {
-        self.listeners.iter().map(Listener::bound).collect()
+        self.listeners.iter().map(|listener| listener.bound()).collect()
     }
 
     /// Returns the trusted proxies, which may be replaced while the server runs.
@@ -227,7 +267,23 @@ impl Server {
             tls: self.tls.clone(),
             trusted_proxies: self.trusted_proxies(),
         };
-        ServerHandle::new(Arc::clone(&self.context), self.settings.clone(), parts, Box::new(read_settings))
+        let handover = Arc::new(self.handover_parts());
+        ServerHandle::new(Arc::clone(&self.context), self.settings.clone(), parts, handover, Box::new(read_settings))
+    }
+
+    fn handover_parts(&self) -> HandoverParts {
+        let listeners = self.listener_urls.iter().cloned().zip(self.listeners.iter().map(Arc::downgrade));
+        let (metrics, admin) = (self.settings.metrics.listen, self.settings.moderation.admin_socket.clone());
+        HandoverParts {
+            context: Arc::clone(&self.context),
+            admission: Arc::clone(&self.admission),
+            gate: Arc::clone(&self.gate),
+            rooms: self.settings.rooms,
+            listeners: listeners.collect(),
+            metrics: metrics.zip(self.monitor.as_ref().map(Monitor::listener)),
+            admin: admin.zip(self.admin.as_ref().map(AdminServer::listener)),
+            running: Arc::clone(&self.running),
+        }
     }
 
     /// Serves until `shutdown` completes. Then connections in the kernel's queue are refused with a reason, every room is
@@ -235,10 +291,31 @@ impl Server {
     /// passes that take more than a second beyond that time.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self {
-            listeners, context, admission, bans, admin, admin_hooks, tls, proxies, tasks, state, monitor, ..
+            listeners,
+            context,
+            admission,
+            bans,
+            admin,
+            admin_hooks,
+            tls,
+            proxies,
+            gate,
+            running,
+            taken_over,
+            tasks,
+            state,
+            monitor,
+            ..
         } = self;
+        let TakenOver { connections, left } = taken_over;
+        for connection in connections {
+            tasks.spawn(connection.serve_on());
+        }
+        // Members whose connections could not be moved leave, after all others are served again.
+        drop(left);
         for (index, listener) in listeners.into_iter().enumerate() {
             let protocol = listener.protocol();
+            listener.own_file();
             let starter = Starter {
                 context: Arc::clone(&context),
                 admission: Arc::clone(&admission),
@@ -248,6 +325,7 @@ impl Server {
                 tls: tls.clone().filter(|_| protocol == ListenerProtocol::Tls),
                 proxy: listener.proxy(),
                 proxies: Arc::clone(&proxies),
+                gate: Arc::clone(&gate),
             };
             let accepting = tasks.spawn(Acceptor { listener, starter }.run());
             tasks.spawn(async move {
@@ -262,6 +340,8 @@ impl Server {
             tasks.spawn(admin.run(context, tasks.clone()));
         }
         shutdown.await;
+        // A handover that runs ends first: it ends this process, or lets the server go on until here.
+        let _running = running.lock_owned().await;
         info!(rooms = context.registry.len(), "shutting down");
         let drain = context.live.get().drain;
         let deadline = Instant::now() + drain;
@@ -320,6 +400,8 @@ impl ServerStats {
         let memory = self.memory();
         if self.is_draining() {
             Err(NotReady::Draining)
+        } else if self.context.handover.is_active() {
+            Err(NotReady::Upgrading)
         } else if !self.state.is_accepting() {
             Err(NotReady::Starting)
         } else if memory.pressure() >= MemoryPressure::Critical {

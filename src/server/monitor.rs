@@ -5,8 +5,11 @@ use super::metrics_text::metrics_text;
 use crate::http::{Handler, Responder, Response, Status};
 use crate::metrics::process::ProcessStart;
 use crate::metrics::text_format::CONTENT_TYPE;
-use crate::net::{BoundAddress, ListenError, listen_for_metrics};
+use crate::net::{BoundAddress, ListenError, listen_for_metrics, watch_tcp};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Weak;
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
@@ -17,6 +20,7 @@ pub(super) struct Monitor {
     address: BoundAddress,
     stop: CancellationToken,
     task: JoinHandle<()>,
+    listener: Weak<TcpListener>,
 }
 
 /// Answers with the figures of a server.
@@ -32,10 +36,35 @@ impl Monitor {
     /// [`ListenError`] if the address can't be listened on.
     pub(super) fn start(address: SocketAddr, stats: ServerStats) -> Result<Self, ListenError> {
         let (listener, address) = listen_for_metrics(address)?;
+        Ok(Self::serve(listener, address, stats))
+    }
+
+    /// Answers on a listener for `address` that another process has passed.
+    ///
+    /// # Errors
+    /// [`ListenError`] if the system can't watch it.
+    pub(super) fn go_on(address: SocketAddr, handed: OwnedFd, stats: ServerStats) -> Result<Self, ListenError> {
+        let watch = || {
+            let listener = watch_tcp(handed)?;
+            let bound = listener.local_addr()?;
+            Ok((listener, bound))
+        };
+        let (listener, bound) =
+            watch().map_err(|error| ListenError { address: BoundAddress::Metrics(address), error })?;
+        Ok(Self::serve(listener, bound, stats))
+    }
+
+    fn serve(listener: TcpListener, address: SocketAddr, stats: ServerStats) -> Self {
         let stop = CancellationToken::new();
         let responder = Responder::new(listener, MonitorPages { stats, start: ProcessStart::read() });
+        let listener = responder.listener();
         let task = tokio::spawn(responder.run(stop.clone()));
-        Ok(Self { address: BoundAddress::Metrics(address), stop, task })
+        Self { address: BoundAddress::Metrics(address), stop, task, listener }
+    }
+
+    /// Returns the listener, which closes with the monitor.
+    pub(super) fn listener(&self) -> Weak<TcpListener> {
+        Weak::clone(&self.listener)
     }
 
     /// Returns where the monitor listens.

@@ -43,7 +43,15 @@ impl Starter {
             return self.refuse(stream, peer, &RefusalReason::ProxyHeader(ProxyHeaderError::Untrusted));
         }
         match self.header_permit() {
-            Some(permit) => drop(self.tasks.spawn(self.clone().admit_proxied(stream, peer, versions, permit))),
+            Some(permit) => {
+                // A handover waits for the header.
+                let inside = self.gate.stay_inside();
+                let admitting = self.clone().admit_proxied(stream, peer, versions, permit);
+                self.tasks.spawn(async move {
+                    admitting.await;
+                    drop(inside);
+                });
+            }
             None => self.refuse(stream, peer, &RefusalReason::Full),
         }
     }

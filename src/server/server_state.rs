@@ -29,6 +29,9 @@ pub enum NotReady {
     #[error("draining: the server takes no new connection")]
     Draining,
     /// At least 90 % of the memory ceiling are in use; holds the percentage.
+    #[error("upgrading: a new process takes the server over")]
+    Upgrading,
+    /// So much of the memory ceiling is in use, in percent.
     #[error("memory: {0} % of the ceiling are in use, and no connection is admitted")]
     Memory(u64),
 }

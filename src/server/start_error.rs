@@ -11,4 +11,7 @@ pub enum StartError {
     /// An address can't be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// A server of another process can't be taken over.
+    #[error("{0}")]
+    Handover(String),
 }

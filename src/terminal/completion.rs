@@ -1,5 +1,6 @@
 //! Completion: the names that a word may become, and which of them the line shows.
 
+use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
@@ -7,7 +8,7 @@ use std::collections::BinaryHeap;
 const MAX_MATCHES: usize = 50;
 
 /// The names that begin with the completed word, while TAB follows TAB.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Completion {
     /// The byte index in the line at which the word starts.
     start: usize,

@@ -2,6 +2,7 @@
 
 use super::room_line::RoomLine;
 use crate::text::names::UserName;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The most names that a list holds.
@@ -11,7 +12,7 @@ const MAX_NAMES: usize = 32;
 ///
 /// A list hides what an ignored name says, as chat, action, whisper or recalled line. The list hides no join, leave or
 /// rename, so that a member always knows which names are in the room.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct IgnoreList {
     names: Vec<UserName>,
 }

@@ -1,5 +1,6 @@
 //! Input history: the lines that the user has entered, which the arrow keys show again.
 
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// The most lines that the history keeps.
@@ -10,7 +11,7 @@ const MAX_LINES: usize = 50;
 const MAX_LINE_LENGTH: usize = 1 << 10;
 
 /// The entered lines and the position that is shown.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct InputHistory {
     /// The entered lines, newest first.
     lines: VecDeque<String>,

@@ -6,6 +6,7 @@
 //! so Enter always enters the line.
 
 use crate::text::sanitize;
+use serde::{Deserialize, Serialize};
 
 /// A key, or a combination of keys, by its effect on the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub(super) enum Key {
 }
 
 /// Decodes keys from chunks of any size.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct KeyDecoder {
     /// Where in an escape sequence the next byte stands.
     state: State,
@@ -57,7 +58,7 @@ pub(super) struct KeyDecoder {
 }
 
 /// The position in an escape sequence (ECMA-48, section 5.4) at which the next byte stands.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 enum State {
     /// Outside a sequence.
     #[default]
@@ -75,7 +76,7 @@ enum State {
 }
 
 /// The parameters of a control sequence.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Parameters {
     /// The first two numbers; the decoder ignores others.
     numbers: [u16; 2],

@@ -4,6 +4,7 @@
 //! characters, and the emoji of a family five.
 
 use super::width::{MAX_CLUSTER, floor_char_boundary};
+use serde::{Deserialize, Serialize};
 use unicode_segmentation::UnicodeSegmentation;
 
 /// The most bytes that a move or an erasure by word passes, so that the cost of a key is bounded.
@@ -13,7 +14,7 @@ const MAX_WORD: usize = 1 << 10;
 const BLANKS: [char; 2] = [' ', '\t'];
 
 /// A text with a cursor.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct LineBuffer {
     /// The text, without a line end.
     text: String,

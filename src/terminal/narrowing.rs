@@ -9,12 +9,13 @@
 
 use super::viewport::RenderedRow;
 use super::width::character_width;
+use serde::{Deserialize, Serialize};
 
 /// Asks the terminal for the position of its cursor.
 const REQUEST_CURSOR_REPORT: &[u8] = b"\x1b[6n";
 
 /// Where the row is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum State {
     /// In the cursor's row.
     #[default]
@@ -30,7 +31,7 @@ enum State {
 }
 
 /// The state of a row in a terminal that may have become too narrow for it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Narrowing {
     state: State,
     /// How many reports the terminal still owes to requests that are out of date.

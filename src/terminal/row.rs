@@ -5,6 +5,7 @@
 use super::line_buffer::LineBuffer;
 use super::narrowing::Narrowing;
 use super::viewport::{Prompt, RenderedRow, Viewport};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// How long after a change the row is rendered: a fast typist makes a key every 50 ms, and a paste is rendered once.
@@ -17,7 +18,7 @@ pub(super) const REPORT_DELAY: Duration = Duration::from_millis(300);
 pub(super) const BELL: u8 = 0x07;
 
 /// The row of one terminal.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Row {
     /// The part of the line that the row shows.
     viewport: Viewport,
@@ -32,7 +33,7 @@ pub(super) struct Row {
 }
 
 /// How much the next render writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum PendingRender {
     /// Nothing, since the row shows the line.
     Nothing,

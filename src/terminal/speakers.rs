@@ -2,13 +2,14 @@
 
 use super::room_line::RoomLine;
 use crate::text::names::UserName;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// The most names that the list keeps.
 const MAX_SPEAKERS: usize = 64;
 
 /// The names that said something or joined last, latest first. The list needs about 1.4 KiB.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Speakers {
     names: VecDeque<UserName>,
 }

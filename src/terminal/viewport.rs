@@ -5,6 +5,7 @@
 
 use super::line_buffer::LineBuffer;
 use super::width::{MAX_BYTES_PER_COLUMN, character_width, floor_char_boundary, text_width};
+use serde::{Deserialize, Serialize};
 
 /// The most combining marks, such as accents, that one character shows.
 const MAX_COMBINING_MARKS: usize = 4;
@@ -28,7 +29,7 @@ const MAX_COLUMNS: usize = 500;
 const SHORT_PROMPT: &str = "> ";
 
 /// The content of the row.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct RenderedRow {
     /// The visible text, the prompt included.
     pub(super) text: String,
@@ -46,7 +47,7 @@ pub(super) struct Prompt<'a> {
 }
 
 /// A window onto the edited line that follows the cursor.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Viewport {
     /// The columns of the terminal, at most [`MAX_COLUMNS`].
     columns: usize,

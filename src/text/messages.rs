@@ -17,6 +17,9 @@ pub(crate) const WELCOME: &str = "Welcome! Use the command:\nJOIN <ROOMNAME> <US
 /// The last line of every room when the server shuts down.
 pub(crate) const SHUTTING_DOWN: &str = "*** server is shutting down\n";
 
+/// The last line of a peer inside TLS when another process takes the server over, which can't go on with its encryption.
+pub(crate) const UPGRADED: &str = "*** server is upgraded: connect again\n";
+
 /// The last line of a member that has sent nothing for the idle timeout.
 pub(crate) const IDLE: &str = "*** idle for too long\n";
 

@@ -1,9 +1,10 @@
 //! Time of day: the minute in which a line was said, as people read it.
 
+use serde::{Deserialize, Serialize};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A minute since the Unix epoch, in UTC. Four bytes, since each line of a room's history has one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Minute(pub u32);
 
 /// The minutes of a day.

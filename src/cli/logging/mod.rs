@@ -25,6 +25,7 @@ mod subscriber;
 
 pub(super) use drops::Drops;
 
+use crossbeam_utils::atomic::AtomicCell;
 use roomcast::config::{LiveLog, LogLevel, LogSettings};
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
@@ -45,8 +46,8 @@ const END_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) struct Log {
     live: Arc<LiveLog>,
     drops: Arc<Drops>,
-    /// Ends the writer's thread; `None` once it is dropped.
-    guard: Option<WorkerGuard>,
+    /// Ends the writer's thread; `None` once it has ended.
+    guard: AtomicCell<Option<WorkerGuard>>,
 }
 
 impl Log {
@@ -66,7 +67,7 @@ impl Log {
         let drops = Arc::new(Drops::new(writer.error_counter()));
         // Setting it fails if the process has a log already: then that one is used.
         let _ = tracing::subscriber::set_global_default(LogSubscriber::new(Arc::clone(&live), writer, is_terminal));
-        Self { live, drops, guard: Some(guard) }
+        Self { live, drops, guard: AtomicCell::new(Some(guard)) }
     }
 
     /// Returns the level and the form in force, which can be changed.
@@ -82,6 +83,13 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+impl Log {
+    /// Writes what is left. Records that come later are dropped.
+    pub(super) fn finish(&self) {
         self.drops.report();
         let guard = self.guard.take();
         // The guard prints to stdout if the queue is full. Where stdout is the pipe that is not read, that takes for ever.

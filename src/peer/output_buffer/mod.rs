@@ -4,6 +4,7 @@
 
 mod drain;
 mod keep;
+mod moved;
 mod sealed;
 
 use crate::limits::memory::{
@@ -17,6 +18,7 @@ use crate::peer::waiting_output::{DroppedLines, SegmentKind, WaitingOutput};
 use crate::peer::write_lock::LockState;
 use crate::text::time::Minute;
 use memchr::memchr;
+pub(crate) use moved::MovedBuffer;
 use sealed::SealedOutput;
 use std::collections::VecDeque;
 use std::io;

@@ -10,6 +10,7 @@ mod tests;
 
 use erase::length_without_last_character;
 use memchr::{memchr2, memchr3};
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
 /// BS, which erases a character: the Backspace key of some terminals sends it.
@@ -37,7 +38,7 @@ const DEL: u8 = 0x7F;
 /// erased ones. So a peer that types and erases forever still reaches the bound, and a CR counts whether an LF
 /// follows or not. The decoder reads each byte three times at most, in chunks of any size; an erase character
 /// reads a bounded number of bytes again.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LineDecoder {
     /// The bytes of the unfinished line that were not dropped or erased.
     unfinished: Vec<u8>,
@@ -56,7 +57,7 @@ pub struct LineDecoder {
 }
 
 /// The part of a line end that the bytes so far leave open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum LineEnd {
     /// Nothing is open.
     Settled,

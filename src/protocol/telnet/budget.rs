@@ -1,6 +1,7 @@
 //! The telnet budget: how many command bytes a peer may send, and how many replies it may get.
 
 use crate::limits::rate::{RateLimit, RateLimiter};
+use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 use std::time::Instant;
 
@@ -18,7 +19,7 @@ const ARE_YOU_THERE: RateLimit = RateLimit::new(1, NonZeroU32::MIN);
 /// The budget of one peer for telnet commands and for replies to them.
 ///
 /// Only a peer that has sent a telnet command needs a budget, so the connection allocates it then.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct TelnetBudget {
     /// Command bytes, against [`COMMAND_BYTES`].
     bytes: RateLimiter,

@@ -13,6 +13,7 @@ mod transcripts;
 
 pub(crate) use budget::TelnetBudget;
 pub use options::TelnetOption;
+use serde::{Deserialize, Serialize};
 pub use subnegotiation::SubnegotiationTooLong;
 pub(crate) use subnegotiation::{MAX_SUBNEGOTIATION, TERMINAL_TYPE_REQUEST};
 
@@ -48,7 +49,7 @@ const FIRST_COMMAND: u8 = 0xEC;
 /// order; at the end of the stream it calls `finish`. A caller that cannot use all of a data item may put the
 /// unused end back in front of its input, which decodes to the same data again. A data item that begins with
 /// the byte FF is a literal FF: the caller puts no byte back for it, and calls `unread_literal_iac`.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Decoder {
     /// Where in a command the next byte stands.
     state: State,
@@ -64,7 +65,7 @@ pub struct Decoder {
 }
 
 /// The position in a command at which the next byte stands.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 enum State {
     /// Outside a command.
     #[default]

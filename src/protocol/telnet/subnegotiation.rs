@@ -1,6 +1,7 @@
 //! Telnet subnegotiations: the parameters of an option that a peer sends (RFC 855).
 
 use super::{IAC, SB, SE, TelnetCommand, TelnetOption};
+use serde::{Deserialize, Serialize};
 
 /// The longest subnegotiation in bytes, with its option byte: far more than any option needs.
 pub(crate) const MAX_SUBNEGOTIATION: u16 = 4096;
@@ -33,7 +34,7 @@ const HEAD_LENGTH: usize = NAME_START + 7;
 pub struct SubnegotiationTooLong;
 
 /// The content of a subnegotiation.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Subnegotiation {
     /// The number of bytes, with the option byte.
     length: u16,

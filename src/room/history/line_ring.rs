@@ -2,6 +2,7 @@
 
 use crate::text::time::Minute;
 use memchr::memchr_iter;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// The most bytes that a history's lines of one kind have, line ends counted.
@@ -17,7 +18,7 @@ pub(super) const SPARE_BYTES: usize = 4 << 10;
 /// The lines are copied once into the ring. Slices of the passes' buffers would save that copy, but a kept line of
 /// 20 bytes would keep its whole batch in memory, up to 1 MiB; and one copy costs little beside the writes of the
 /// line to every member's socket.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct LineRing<T> {
     /// The lines, end to end, each with its LF.
     text: VecDeque<u8>,
@@ -29,7 +30,7 @@ pub(super) struct LineRing<T> {
 }
 
 /// The data of a line beside its text.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct LineRecord<T> {
     /// The offset at which the line ends, its LF included. Kept in place of a length, so that any line is found at
     /// once; a ring holds less than 4 GiB, so an offset may wrap.

@@ -16,6 +16,7 @@ use crate::text::replies;
 use crate::text::time::Minute;
 use line_ring::LineRing;
 use memchr::{memchr_iter, memrchr_iter};
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -38,6 +39,13 @@ pub struct History {
     charge: MemoryCharge,
 }
 
+/// The lines of a history, as another process continues it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct MovedHistory {
+    talk: LineRing<()>,
+    notices: LineRing<u64>,
+}
+
 /// A place in a history: the number of talk lines and of notices that were pushed before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HistoryOffset {
@@ -56,6 +64,20 @@ impl History {
     /// Creates an empty history, as [`History::new`] does, whose memory is charged to `memory`.
     pub(crate) fn with_memory(max_lines: usize, memory: &Arc<MemoryBudget>) -> Self {
         Self::with_charge(max_lines, MemoryCharge::new(Some(memory)))
+    }
+
+    /// Returns a copy of the lines for another process.
+    pub(super) fn export(&self) -> MovedHistory {
+        MovedHistory { talk: self.talk.clone(), notices: self.notices.clone() }
+    }
+
+    /// Goes on with the lines of another process, as far as this one keeps so many.
+    pub(super) fn import(&mut self, MovedHistory { talk, notices }: MovedHistory) {
+        (self.talk, self.notices) = (talk, notices);
+        self.talk.evict_for(0, 0, self.max_lines);
+        self.notices.evict_for(0, 0, self.max_lines.min(MAX_NOTICES));
+        self.evict_notices();
+        self.charge.set(self.talk.memory() + self.notices.memory());
     }
 
     fn with_charge(max_lines: usize, charge: MemoryCharge) -> Self {

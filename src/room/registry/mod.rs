@@ -5,9 +5,9 @@
 use crate::config::RoomSettings;
 use crate::limits::memory::MemoryBudget;
 use crate::metrics::counters::Counters;
-use crate::peer::Peer;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::MembershipSlot;
+use crate::peer::{Peer, PeerId};
 use crate::room::Room;
 use crate::room::inbox::PassDue;
 use crate::room::membership::Membership;
@@ -17,6 +17,7 @@ use crate::room::roster::{MemberKey, Members};
 use crate::text::names::{RoomName, UserName};
 use dashmap::DashMap;
 use std::hash::RandomState;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio_util::task::TaskTracker;
@@ -104,8 +105,8 @@ impl Registry {
     /// lines. Returns the number of rooms, and of the members that they had.
     pub(crate) fn announce(self: &Arc<Self>, room: Option<&RoomName>, line: &Arc<[u8]>) -> (usize, usize) {
         let rooms: Vec<Arc<Room>> = match room {
-            Some(room) => self.rooms.get(room).map(|entry| Arc::clone(entry.value())).into_iter().collect(),
-            None => self.rooms.iter().map(|entry| Arc::clone(entry.value())).collect(),
+            Some(room) => self.find(*room).into_iter().collect(),
+            None => self.all_rooms(),
         };
         let mut members = 0;
         for room in &rooms {
@@ -146,8 +147,7 @@ impl Registry {
         peer: Arc<Peer<dyn ByteSink>>,
         slot: MembershipSlot,
     ) -> Result<Membership, JoinRefused> {
-        let disambiguator = if self.settings.allow_duplicate_names { peer.id().non_zero() } else { None };
-        let key = MemberKey { name: user, disambiguator, slot };
+        let key = MemberKey { name: user, disambiguator: self.disambiguator(peer.id()), slot };
         let joiner = Box::new(MemberRef { key, peer: Arc::clone(&peer) });
         let entry = self.rooms.entry(room);
         // Acquire: pairs with the Release in `refuse_joins_and_send`, which stores first and then locks each shard. This
@@ -166,12 +166,32 @@ impl Registry {
     }
 
     /// Returns a new room that is counted.
-    fn open_room(&self, name: RoomName) -> Result<Arc<Room>, JoinRefused> {
+    pub(super) fn open_room(&self, name: RoomName) -> Result<Arc<Room>, JoinRefused> {
         let max = self.settings.max_rooms;
         let more = |open| (max == 0 || open < max).then_some(open + 1);
         let counted = self.open_rooms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         counted.map_err(|_| JoinRefused::TooManyRooms(max))?;
         Ok(Arc::new(Room::new(name, &self.settings, &self.memory)))
+    }
+
+    /// Returns all rooms. Locks one shard after the other for reading, and none once it has returned.
+    pub(super) fn all_rooms(&self) -> Vec<Arc<Room>> {
+        self.rooms.iter().map(|entry| Arc::clone(entry.value())).collect()
+    }
+
+    /// Returns the room of a name. Locks one shard for an instant.
+    pub(super) fn find(&self, name: RoomName) -> Option<Arc<Room>> {
+        self.rooms.get(&name).map(|entry| Arc::clone(entry.value()))
+    }
+
+    /// Puts a room that is counted into the map.
+    pub(super) fn insert(&self, room: Arc<Room>) {
+        self.rooms.insert(room.name(), room);
+    }
+
+    /// Returns what distinguishes a peer from others of its name in one room, if several may have one.
+    pub(super) fn disambiguator(&self, id: PeerId) -> Option<NonZeroU64> {
+        if self.settings.allow_duplicate_names { id.non_zero() } else { None }
     }
 
     /// Uncounts a room that the map held.
@@ -196,8 +216,7 @@ impl Registry {
     fn refuse_joins_and_send(self: &Arc<Self>, operation: fn() -> Operation) {
         // Release: pairs with the Acquire in `join`.
         self.shutting_down.store(true, Ordering::Release);
-        let rooms: Vec<Arc<Room>> = self.rooms.iter().map(|entry| Arc::clone(entry.value())).collect();
-        for room in rooms {
+        for room in self.all_rooms() {
             let due = room.inbox.send(operation());
             self.spawn_pass(due, &room);
         }

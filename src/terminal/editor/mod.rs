@@ -15,13 +15,14 @@ use crate::terminal::row::Row;
 use crate::terminal::speakers::Speakers;
 use crate::terminal::viewport::Prompt;
 use crate::text::time::Minute;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The most bytes of keys that one call of [`Editor::feed`] takes.
 const FEED_BYTES: usize = 1 << 10;
 
 /// The properties of the terminal and the connection that an editor depends on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct EditorSettings {
     /// The width of the terminal in columns; 0 if unknown, which counts as 80 for the row and wraps no lines.
     pub(crate) columns: u16,
@@ -47,7 +48,7 @@ pub(crate) enum EditorEvent {
 }
 
 /// The line editor of one terminal.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Editor {
     settings: EditorSettings,
     /// Decodes the terminal's bytes.

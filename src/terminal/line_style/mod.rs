@@ -8,6 +8,7 @@ use super::room_line::RoomLine;
 use super::wrap::{self, INDENTATION};
 use crate::text::names::UserName;
 use crate::text::time::Minute;
+use serde::{Deserialize, Serialize};
 
 /// The colors of names, from the 256-color palette of terminals. Each has a contrast of at least 3.5 to
 /// black and to white, so it is readable on both.
@@ -17,7 +18,7 @@ const COLORS: [u8; 12] = [28, 30, 32, 63, 64, 100, 130, 135, 160, 162, 164, 166]
 const RESET_STYLE: &[u8] = b"\x1b[0m";
 
 /// The additions to each line; none by default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LineStyle {
     /// Whether the time at which the line was said comes first, as `12:34 `.
     pub(crate) time: bool,
@@ -30,7 +31,7 @@ pub(crate) struct LineStyle {
 /// Formats lines for one member, the owner.
 ///
 /// The formatter belongs to the connection, so that the settings outlive the editor and apply in line mode, too.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct LineFormatter {
     /// The additions to each line.
     pub(crate) style: LineStyle,

@@ -4,6 +4,7 @@
 //! bytes or sends them: verbs come in, and commands and bytes go out.
 
 use super::{IAC, TelnetCommand};
+use serde::{Deserialize, Serialize};
 
 /// A telnet option of which the server makes use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub enum TelnetOption {
 
 /// A negotiation verb (RFC 854, page 14). WILL and WONT speak of the sender's option, DO and DONT of the
 /// receiver's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Verb {
     Will = 0xFB,
     Wont = 0xFC,
@@ -43,7 +44,7 @@ pub(super) enum Verb {
 /// peer answers in order: the first refusal after that acknowledges the WONT or DONT, and is no answer to
 /// the request. A positive answer comes from a peer that sends no acknowledgement, so none is due any more.
 /// Therefore at most one acknowledgement is due, and one bit in the state counts it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum QState {
     /// Disabled.
     #[default]
@@ -68,7 +69,7 @@ enum QState {
 const MAX_ACCEPTANCES: u8 = 16;
 
 /// The states of all options that the server may use.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct OptionStates {
     /// The states, indexed by [`TelnetOption`].
     states: [QState; TelnetOption::ALL.len()],
