@@ -1,4 +1,5 @@
-//! The operators' guide, `packaging/OPERATIONS.md`: its configurations, commands, alerts and links are those of the program.
+//! The operators' guide, `packaging/OPERATIONS.md`: its configurations, commands, alerts, metrics, messages and links are
+//! those of the program and of the programs before it.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -6,10 +7,14 @@ mod common;
 
 use common::ctl::ctl_done;
 use common::folder::Folder;
-use common::{Client, ServerProcess, find_or_skip, wait_until};
+use common::proxy::{Proxy, connect_from};
+use common::tls::{TestCertificate, TlsClient, client_config};
+use common::{Client, ServerProcess, WELCOME, find_or_skip, http, skip, wait_until};
 use roomcast::admin::check_command;
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -35,6 +40,12 @@ fn blocks(guide: &str, info: &str) -> Vec<String> {
     texts
 }
 
+/// Returns the text between two backquotes on one line, for each such pair outside of the fenced blocks.
+fn codes(guide: &str) -> impl Iterator<Item = &str> {
+    let prose = guide.split("```").step_by(2).flat_map(str::lines);
+    prose.flat_map(|line| line.split('`').skip(1).step_by(2))
+}
+
 /// Returns the output of a command that has to succeed.
 #[track_caller]
 fn run(command: &mut Command) -> Output {
@@ -44,13 +55,20 @@ fn run(command: &mut Command) -> Output {
     output
 }
 
-/// Makes the guide's own certificate in a folder, which takes the place of the folder of the configuration.
+/// Runs a script of the guide; a stand-in named `true` takes the place of each of these programs.
+#[track_caller]
+fn run_script(script: &str, replaced: &[&str]) {
+    let without = replaced.iter().fold(script.to_owned(), |text, program| text.replace(program, "true"));
+    run(Command::new("sh").args(["-ec", &without]));
+}
+
+/// Makes the guide's own certificate in a folder, which takes the place of the folder of the configuration. `None` without
+/// openssl.
 fn make_certificate(guide: &str, folder: &Folder) -> Option<()> {
     find_or_skip("openssl")?;
     let [script] = &blocks(guide, "sh certificate")[..] else { panic!("one certificate") };
-    // The group of the service's user is that of an installed package.
-    let script = script.replace(CONFIGURATION, &folder.text("")).replace("chgrp roomcast", "true");
-    run(Command::new("sh").args(["-ec", &script]));
+    // An installed package makes the group.
+    run_script(&script.replace(CONFIGURATION, &folder.text("")), &["chgrp roomcast"]);
     Some(())
 }
 
@@ -62,9 +80,23 @@ fn for_test(configuration: &str, folder: &Folder) -> String {
     }
     for port in ["//:2323", "//:6697", "127.0.0.1:9464", "127.0.0.1:4000"] {
         let (address, _) = port.rsplit_once(':').unwrap();
+        let address = if address == "//" { "//127.0.0.1" } else { address };
         text = text.replace(port, &format!("{address}:0"));
     }
     text
+}
+
+/// Starts the program with the configuration of this number in the guide.
+fn start(guide: &str, number: usize, folder: &Folder) -> ServerProcess {
+    let configuration = for_test(&blocks(guide, "toml config")[number], folder);
+    let path = folder.write("roomcast.toml", &configuration);
+    ServerProcess::start_command(Command::new(PROGRAM).args(["--config", &path]).stderr(Stdio::null()))
+}
+
+/// Returns what a startup line says after this.
+fn listening_after<'a>(server: &'a ServerProcess, scheme: &str) -> &'a str {
+    let mut lines = server.startup_lines.iter();
+    lines.find_map(|line| line.split_once(&format!(" listening on {scheme}://"))).expect("no such listener").1
 }
 
 #[test]
@@ -85,11 +117,7 @@ fn server_of_the_guide_serves_telnet_and_obeys_each_command_of_the_guide() {
     if make_certificate(&guide, &folder).is_none() {
         return;
     }
-    let configuration = for_test(&blocks(&guide, "toml config")[0], &folder);
-    let path = folder.write("roomcast.toml", &configuration);
-    let mut command = Command::new(PROGRAM);
-    let mut server = ServerProcess::start_command(command.args(["--config", &path]).stderr(Stdio::null()));
-    assert!(server.startup_lines.iter().any(|line| line.contains(" listening on tls://")), "{:?}", server.startup_lines);
+    let mut server = start(&guide, 0, &folder);
     let socket = folder.join("admin");
     assert_eq!(ctl_done(&socket, &["ready"]), "ready\n");
     let mut clients = Vec::new();
@@ -107,33 +135,110 @@ fn server_of_the_guide_serves_telnet_and_obeys_each_command_of_the_guide() {
 }
 
 #[test]
+fn friend_with_the_certificate_joins_by_the_openssl_of_the_guide() {
+    let (guide, folder) = (guide(), Folder::new("guide-friend"));
+    if make_certificate(&guide, &folder).is_none() {
+        return;
+    }
+    let server = start(&guide, 0, &folder);
+    let connect = format!("-connect {}", listening_after(&server, "tls"));
+    let script = blocks(&guide, "sh client")[0].replace("-connect chat.example:6697", &connect);
+    assert!(script.contains(&connect), "{script}");
+    let mut command = Command::new("sh");
+    command.args(["-ec", &script.replace("fullchain.pem", &folder.text("fullchain.pem"))]);
+    let mut friend =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("sh exists");
+    // The server closes the connection after this, and openssl ends with it.
+    friend.stdin.as_mut().unwrap().write_all(b"JOIN lobby carol\nhello\n/quit\n").unwrap();
+    let told = String::from_utf8(friend.wait_with_output().unwrap().stdout).unwrap();
+    assert_eq!(told.replace('\r', ""), format!("{WELCOME}carol has joined\ncarol: hello\n"));
+}
+
+#[test]
+fn metrics_of_the_text_exist() {
+    let (guide, folder) = (guide(), Folder::new("guide-metrics"));
+    if make_certificate(&guide, &folder).is_none() {
+        return;
+    }
+    let server = start(&guide, 0, &folder);
+    let address = listening_after(&server, "http").strip_suffix("/metrics").unwrap();
+    let metrics = http::get(address.parse().unwrap(), "/metrics").body;
+    let is_name = |char: char| char.is_ascii_alphanumeric() || char == '_';
+    let words: BTreeSet<&str> = guide.split(|char| !is_name(char)).collect();
+    let mut names = words.into_iter().filter(|word| word.starts_with("roomcast_") || word.starts_with("process_"));
+    // The name of the Debian package begins in the same way.
+    let missing: Vec<&str> = names
+        .by_ref()
+        .filter(|name| !name.starts_with("roomcast_0") && !metrics.contains(&format!("# TYPE {name} ")))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
 fn commands_of_ctl_in_the_text_exist() {
     let guide = guide();
-    let commands = guide.split("roomcast ctl ").skip(1).filter_map(|after| after.split('`').next());
-    for command in commands.filter(|command| !command.starts_with('…')) {
-        let command = command.lines().next().unwrap().trim_start_matches("--socket /run/roomcast/admin ");
+    let commands = guide.split("roomcast ctl ").skip(1).filter_map(|after| after.split(['`', '\n']).next());
+    for command in commands.filter(|command| !command.starts_with('-')) {
         check_command(command).unwrap_or_else(|error| panic!("{command}: {error}"));
     }
 }
 
+/// Sends a line through a proxy that is configured as the guide says, and expects the client's address in the list.
+fn check_proxy(server: &ServerProcess, folder: &Folder, proxy: &Proxy, certificate: &TestCertificate) {
+    let (socket, port) = connect_from(5, proxy.address);
+    let mut alice = TlsClient::over(socket, &client_config(&[certificate]));
+    alice.expect_text(WELCOME);
+    alice.send("JOIN lobby alice\nhi\n");
+    alice.expect_line("alice has joined");
+    alice.expect_line("alice: hi");
+    let peers = ctl_done(&folder.join("admin"), &["peers"]);
+    assert!(peers.contains(&format!(" 127.0.0.5:{port} ")), "{peers}: {:?}", server.startup_lines);
+}
+
+/// Replaces the port of clients and that of the server in the configuration of a proxy.
+fn with_ports(configuration: &str, (clients, client_port): (SocketAddr, &str), server: SocketAddr) -> String {
+    let text = configuration.replace(client_port, &clients.to_string()).replace("127.0.0.1:4000", &server.to_string());
+    assert!(text.contains(&clients.to_string()) && text.contains(&server.to_string()), "{text}");
+    text
+}
+
 #[test]
-fn proxies_accept_their_configurations() {
-    let (guide, folder) = (guide(), Folder::new("guide-proxies"));
-    if make_certificate(&guide, &folder).is_none() {
-        return;
-    }
-    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
-    folder.write("chat.pem", &(read("fullchain.pem") + &read("privkey.pem")));
-    if let Some(haproxy) = find_or_skip("haproxy") {
-        let text = blocks(&guide, "haproxy").concat().replace("/etc/haproxy/", &folder.text(""));
-        run(Command::new(haproxy).args(["-c", "-f", &folder.write("haproxy.cfg", &text)]));
-    }
-    if let Some(nginx) = find_or_skip("nginx") {
-        let text = blocks(&guide, "nginx").concat().replace("/etc/nginx/", &folder.text(""));
-        let modules = "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n";
-        let text = format!("{modules}pid {};\nerror_log stderr;\nevents {{}}\n{text}", folder.text("pid"));
-        run(Command::new(nginx).args(["-t", "-c", &folder.write("nginx.conf", &text)]));
-    }
+fn haproxy_of_the_guide_names_its_clients() {
+    let (guide, folder, certificate) = (guide(), Folder::new("guide-haproxy"), TestCertificate::new());
+    let Some(haproxy) = find_or_skip("haproxy") else { return };
+    let read = |path: &str| fs::read_to_string(path).unwrap();
+    let pem = folder.write("chat.pem", &(read(certificate.certificate()) + &read(certificate.key())));
+    let text = blocks(&guide, "haproxy").concat().replace("/etc/haproxy/chat.pem", &pem);
+    run(Command::new(haproxy).args(["-c", "-f", &folder.write("haproxy.cfg", &text)]));
+    let server = start(&guide, 1, &folder);
+    let configuration = |address| with_ports(&text, (address, ":6697"), server.address);
+    let arguments = |file: &Path| vec!["-db".to_owned(), "-f".to_owned(), file.display().to_string()];
+    let proxy = Proxy::start("haproxy", configuration, arguments).unwrap();
+    check_proxy(&server, &folder, &proxy, &certificate);
+}
+
+#[test]
+fn nginx_of_the_guide_names_its_clients() {
+    let (guide, folder, certificate) = (guide(), Folder::new("guide-nginx"), TestCertificate::new());
+    let Some(nginx) = find_or_skip("nginx") else { return };
+    let folders = ["/usr/lib/nginx/modules/", "/usr/share/nginx/modules/"].into_iter();
+    let Some(module) =
+        folders.map(|path| path.to_owned() + "ngx_stream_module.so").find(|path| Path::new(path).exists())
+    else {
+        return skip("the stream module of nginx is missing (.ci/setup installs it)");
+    };
+    let block = blocks(&guide, "nginx").concat();
+    let block = block.replace("/etc/nginx/fullchain.pem", certificate.certificate());
+    let block = block.replace("/etc/nginx/privkey.pem", certificate.key());
+    let head = format!("load_module {module};\npid {};\nerror_log stderr;\nevents {{}}\n", folder.text("pid"));
+    let checked = folder.write("nginx.conf", &(head.clone() + &block));
+    run(Command::new(nginx).args(["-t", "-e", "stderr", "-c", &checked]));
+    let server = start(&guide, 1, &folder);
+    let in_front = "daemon off;\nmaster_process off;\n";
+    let configuration = |address| head.clone() + in_front + &with_ports(&block, (address, "6697"), server.address);
+    let arguments = |file: &Path| ["-e", "stderr", "-c", file.to_str().unwrap()].map(str::to_owned).to_vec();
+    let proxy = Proxy::start("nginx", configuration, arguments).unwrap();
+    check_proxy(&server, &folder, &proxy, &certificate);
 }
 
 #[test]
@@ -153,10 +258,65 @@ fn deploy_hook_of_certbot_copies_the_certificate() {
         .replace("/etc/letsencrypt/renewal-hooks/deploy", hooks.to_str().unwrap())
         .replace("/etc/letsencrypt/live/chat.example", live.to_str().unwrap())
         .replace(CONFIGURATION, &format!("{}/", target.display()))
-        .replace(" -g roomcast", "")
-        .replace("systemctl", "true");
-    run(Command::new("sh").args(["-ec", &script]));
-    assert_eq!(fs::read(target.join("privkey.pem")).unwrap(), fs::read(folder.join("privkey.pem")).unwrap());
+        .replace(" -g roomcast", "");
+    run_script(&script, &["systemctl"]);
+    for name in ["fullchain.pem", "privkey.pem"] {
+        assert_eq!(fs::read(target.join(name)).unwrap(), fs::read(folder.join(name)).unwrap());
+    }
+}
+
+#[test]
+fn install_from_the_source_makes_a_unit_that_reads_the_configuration_and_reloads() {
+    let (guide, folder) = (guide(), Folder::new("guide-install"));
+    let script = blocks(&guide, "sh install")[0]
+        .replace("target/release/roomcast", PROGRAM)
+        .replace("/usr/bin/roomcast", &folder.text("roomcast"))
+        .replace("/etc/roomcast", &folder.text("etc"))
+        .replace("/etc/systemd/system/", &folder.text(""));
+    run_script(&script, &["cargo", "getent", "adduser", "systemctl"]);
+    run(Command::new(folder.join("roomcast")).arg("--version"));
+    assert!(folder.join("etc").is_dir());
+    let unit = fs::read_to_string(folder.join("roomcast.service")).unwrap();
+    for line in [
+        "User=roomcast",
+        "Environment=ROOMCAST_CONFIG=/etc/roomcast/roomcast.toml",
+        "ExecReload=/bin/kill -HUP $MAINPID",
+    ] {
+        assert!(unit.lines().any(|own| own == line), "{line}");
+    }
+}
+
+#[test]
+fn backup_is_restored_with_configuration_certificate_and_bans() {
+    let (guide, folder) = (guide(), Folder::new("guide-backup"));
+    let etc = folder.join("etc/roomcast");
+    let state = folder.join("var/lib/private/roomcast");
+    fs::create_dir_all(&etc).unwrap();
+    fs::create_dir_all(&state).unwrap();
+    // systemd keeps the state of a service with DynamicUser= there.
+    std::os::unix::fs::symlink(&state, folder.join("var/lib/roomcast")).unwrap();
+    let files = [etc.join("roomcast.toml"), etc.join("privkey.pem"), state.join("bans")];
+    for file in &files {
+        fs::write(file, file.to_str().unwrap()).unwrap();
+    }
+    let here = |info: &str| {
+        let script = blocks(&guide, info)[0].replace("tar -C /", &format!("tar -C {}", folder.text("")));
+        let script = script.replace("roomcast-backup", &folder.text("backup"));
+        script.replace(
+            "/var/lib/roomcast | cut -c2-",
+            &format!("{} | sed s,^.*/var,var,", folder.text("var/lib/roomcast")),
+        )
+    };
+    run_script(&here("sh backup"), &[]);
+    for file in &files {
+        fs::remove_file(file).unwrap();
+    }
+    let (restore, _) =
+        here("sh restore").split_once('\n').map(|(tar, rest)| (tar.to_owned(), rest.to_owned())).unwrap();
+    run_script(&restore, &[]);
+    for file in &files {
+        assert_eq!(fs::read_to_string(file).unwrap(), file.to_str().unwrap());
+    }
 }
 
 #[test]
@@ -166,32 +326,66 @@ fn each_alert_is_explained_and_each_explained_alert_exists() {
         after.map(|after| after.chars().take_while(char::is_ascii_alphanumeric).collect()).collect()
     };
     let rules = fs::read_to_string(packaged("prometheus/roomcast.rules.yml")).unwrap();
-    assert_eq!(words(&guide(), "\n| `Roomcast"), words(&rules, "alert: Roomcast"));
+    let guide = guide();
+    assert_eq!(words(&guide, "\n| `Roomcast"), words(&rules, "alert: Roomcast"));
+    assert!(words(&guide, "`Roomcast").is_subset(&words(&rules, "alert: Roomcast")));
+}
+
+/// Adds the text of all Rust files below a folder.
+fn read_sources(folder: &Path, text: &mut String) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        if entry.path().is_dir() {
+            read_sources(&entry.path(), text);
+        } else {
+            text.push_str(&fs::read_to_string(entry.path()).unwrap());
+        }
+    }
+}
+
+#[test]
+fn error_messages_of_the_guide_are_those_of_the_program() {
+    let mut source = String::new();
+    read_sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut source);
+    // A string that goes on in the next line of the source has a backslash at the end of the line.
+    let mut parts = source.split("\\\n");
+    let first = parts.next().unwrap().to_owned();
+    let source = parts.fold(first, |text, part| text + part.trim_start());
+    let guide = guide();
+    let table = guide.split("## Error messages").nth(1).unwrap().lines().skip_while(|line| !line.starts_with("|---"));
+    let messages: Vec<&str> = table.skip(1).filter_map(|line| line.split('`').nth(1)).collect();
+    assert!(messages.len() > 10, "{messages:?}");
+    for message in messages {
+        // What stands in quotes or in capitals differs, too.
+        let fragments = message.split(['…', '\'', ':']).map(str::trim).filter(|fragment| fragment.len() > 5);
+        for fragment in fragments {
+            assert!(source.contains(fragment), "{message}: the program never says '{fragment}'");
+        }
+    }
 }
 
 #[test]
 fn each_flag_and_key_in_the_text_exists() {
     let example = fs::read_to_string(packaged("roomcast.toml")).unwrap();
     let guide = guide();
-    let codes = guide.split('`').skip(1).step_by(2);
-    let flags = codes.filter_map(|code| code.strip_prefix("--")).map(|flag| {
-        flag.split(|char: char| !char.is_ascii_alphanumeric() && char != '-').next().unwrap_or_default()
-    });
+    let flags = codes(&guide)
+        .filter_map(|code| code.strip_prefix("--"))
+        .map(|flag| flag.split(|char: char| !char.is_ascii_alphanumeric() && char != '-').next().unwrap_or_default());
     // These are no keys of the file: they are for one command.
     for flag in flags.filter(|flag| !["socket", "check-config"].contains(flag)) {
         assert!(example.contains(&format!("\n#{flag} = ")), "--{flag}");
+    }
+    let keys = codes(&guide).filter_map(|code| code.split_once(" = ")).map(|(key, _)| key);
+    for key in keys {
+        assert!(example.contains(&format!("\n#{key} = ")), "{key}");
     }
 }
 
 #[test]
 fn links_within_the_guide_have_their_headings() {
     let guide = guide();
-    let headings: BTreeSet<String> = guide
-        .lines()
-        .filter_map(|line| line.strip_prefix("## "))
-        .map(|title| title.to_lowercase().replace(',', "").replace(' ', "-"))
-        .collect();
+    let anchor = |title: &str| title.to_lowercase().replace(',', "").replace(' ', "-");
+    let sections: BTreeSet<String> = guide.lines().filter_map(|line| line.strip_prefix("## ")).map(anchor).collect();
     let links: BTreeSet<String> =
         guide.split("](#").skip(1).map(|after| after.split(')').next().unwrap().to_owned()).collect();
-    assert_eq!(links, headings);
+    assert_eq!(links, sections, "each section is in the list, and each link has its section");
 }
