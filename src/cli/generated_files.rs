@@ -46,9 +46,7 @@ fn manual_pages_have_every_flag_and_command() {
 
 #[test]
 fn completions_know_every_flag() {
-    for (shell, name) in
-        [(Shell::Bash, "roomcast.bash"), (Shell::Zsh, "_roomcast"), (Shell::Fish, "roomcast.fish")]
-    {
+    for (shell, name) in [(Shell::Bash, "roomcast.bash"), (Shell::Zsh, "_roomcast"), (Shell::Fish, "roomcast.fish")] {
         let mut text = Vec::new();
         clap_complete::generate(shell, &mut parse::command(), "roomcast", &mut text);
         let text = String::from_utf8(text).unwrap();
