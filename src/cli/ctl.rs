@@ -52,7 +52,7 @@ pub(super) fn add_to(program: clap::Command) -> clap::Command {
 }
 
 /// Returns the subcommand, with the operators' commands in its help.
-fn command() -> clap::Command {
+pub(super) fn command() -> clap::Command {
     CtlArgs::command().after_help(format!("Commands:\n{}", usage(&admin_hooks::stand_ins())))
 }
 

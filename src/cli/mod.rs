@@ -12,6 +12,8 @@ mod ctl;
 mod ctl_tables;
 #[cfg(test)]
 mod example_config;
+#[cfg(test)]
+mod generated_files;
 mod log_args;
 mod logging;
 mod metrics_args;
