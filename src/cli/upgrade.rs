@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{self, Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,8 +33,9 @@ const ON_STDIN: &str = "stdin";
 /// How long an operator's client may take to read its answer, before this process ends.
 const ANSWER_TIME: Duration = Duration::from_millis(200);
 
-/// How long the new process may take for its configuration, and how long the server may take to stop.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the new process may take for its configuration, for the state and for its answers, and how long the server may take
+/// to stop: each less than a service manager waits for the end of the server, which waits for an upgrade.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long the new process waits for the state: the old one stops the server meanwhile.
 const STATE_PATIENCE: Duration = Duration::from_secs(30);
@@ -45,7 +46,8 @@ const FIRST_PROCESS: u32 = 1;
 /// Hands the server over to a new process of the program.
 pub(super) struct Upgrader {
     server: ServerHandle,
-    /// The program's file at the start of this process. Its path, and not the file that runs: a new version has replaced it.
+    /// The path of the program's file, as this process was started with it. Not the file that runs: a new version has replaced
+    /// it, or a link to it.
     program: io::Result<PathBuf>,
     arguments: Vec<OsString>,
     /// The names of the sockets that the service manager has passed.
@@ -70,7 +72,7 @@ impl Upgrader {
         manager: Option<Arc<ServiceManager>>,
         handed_over: Arc<Notify>,
     ) -> Self {
-        let (program, runtime) = (env::current_exe(), Handle::current());
+        let (program, runtime) = (program_path(arguments.first()), Handle::current());
         Self { server, program, arguments, socket_names, manager, handed_over, runtime }
     }
 
@@ -119,7 +121,7 @@ impl Upgrader {
         if std::process::id() == FIRST_PROCESS {
             return Err("process 1 can't be replaced, its end is that of the container: start a new one".to_owned());
         }
-        let turn = self.runtime.block_on(self.server.begin_handover()).map_err(|error| error.to_string())?;
+        let turn = self.server.begin_handover().map_err(|error| error.to_string())?;
         let mut new = self.start_program()?;
         new.channel.expect_hello().map_err(|error| error.to_string())?;
         let freeze = self.runtime.block_on(turn.freeze(PATIENCE)).map_err(|error| error.to_string())?;
@@ -221,6 +223,14 @@ impl Offer {
         self.channel.report_committed();
         info!(connections, rooms, milliseconds = self.start.elapsed().as_millis(), "taken over from another process");
         Ok(())
+    }
+}
+
+/// Returns the path of the program's file: the first argument where that is a path, or else what the system says.
+fn program_path(first: Option<&OsString>) -> io::Result<PathBuf> {
+    match first.map(Path::new).filter(|first| first.components().count() > 1) {
+        Some(path) => path::absolute(path),
+        None => env::current_exe(),
     }
 }
 

@@ -284,6 +284,12 @@ impl Connection {
 
     /// Returns the connection as another process continues it; `None` while another thread holds the write lock.
     fn export(&mut self) -> Option<MovedConnection> {
+        if self.pending_output.is_some() {
+            self.drain_output();
+        }
+        if self.pending_output.is_some() {
+            return None;
+        }
         let mut metrics = MetricsDelta::default();
         let output = self.peer.export_output(&mut metrics)?;
         self.context.registry.counters().add(&metrics);

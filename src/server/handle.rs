@@ -75,10 +75,10 @@ impl ServerHandle {
     /// Begins a handover of the server to another process.
     ///
     /// # Errors
-    /// [`FreezeError`], while another handover runs and while the server drains or ends.
-    pub async fn begin_handover(&self) -> Result<HandoverTurn, FreezeError> {
+    /// [`FreezeError`], while another handover or a reload runs and while the server drains or ends.
+    pub fn begin_handover(&self) -> Result<HandoverTurn, FreezeError> {
         let turn = HandoverTurn::take(&self.0.handover)?;
-        let reloading = Arc::clone(&self.0.reloading).lock_owned().await;
+        let reloading = Arc::clone(&self.0.reloading).try_lock_owned().map_err(|_| FreezeError::Busy)?;
         Ok(turn.without_reloads(reloading))
     }
 

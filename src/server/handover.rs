@@ -146,8 +146,8 @@ pub(super) struct MovedListener {
 /// Why a server can't be stopped for a handover.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FreezeError {
-    /// Another handover runs, or the server ends.
-    #[error("another upgrade is running, or the server is shutting down")]
+    /// Another handover or a reload runs, or the server ends.
+    #[error("another upgrade or a reload is running, or the server is shutting down: try again")]
     Busy,
     /// The server drains.
     #[error("the server is draining, and an upgrade would let new connections in: restart it")]
