@@ -125,7 +125,14 @@ impl Upgrader {
         let mut new = self.start_program()?;
         new.channel.expect_hello().map_err(|error| error.to_string())?;
         let freeze = self.runtime.block_on(turn.freeze(PATIENCE)).map_err(|error| error.to_string())?;
-        let taken = new.take_over(&freeze).map_err(|error| error.to_string())?;
+        let taken = match new.take_over(&freeze) {
+            Ok(taken) => taken,
+            Err(error) => {
+                // The new process has ended before this one goes on: both must not serve.
+                drop(new);
+                return Err(error.to_string());
+            }
+        };
         // From here on the new process serves. It is not waited for: it outlives this one.
         std::mem::forget(new);
         if let Some(manager) = &self.manager {
