@@ -101,7 +101,9 @@ fn run(serving: &Serving, activated: ActivatedSockets, arguments: Vec<OsString>,
         server.count_log_drops(move || drops.count() as u64);
         let memory =
             (server.stats().memory().ceiling(), memory_of_one_peer(settings.live.backlog, settings.live.max_line));
-        report::greet(&server.listeners(), server.metrics_address(), bounds.as_deref(), memory);
+        let trust = settings.network.takes_proxy_headers().then(|| settings.network.trust.to_string());
+        let bounds = bounds.as_deref();
+        report::greet(&server.listeners(), server.metrics_address(), (bounds, trust.as_deref()), memory);
         let arguments_of_hooks = arguments.clone();
         let handle = server.handle(log.live(), move || {
             let settings = parse::read_settings(&arguments)?;

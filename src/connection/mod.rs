@@ -22,6 +22,7 @@ mod login;
 mod operator_requests;
 mod output;
 mod poll_slice;
+pub(crate) mod readiness;
 mod state;
 mod telnet;
 #[cfg(test)]
@@ -51,6 +52,7 @@ use lines::BlockedInput;
 use login::Login;
 pub(crate) use operator_requests::ConnectionReport;
 use poll_slice::PollSlice;
+use readiness::AcceptLoops;
 use state::ConnectionState;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -79,6 +81,8 @@ pub(crate) struct ServerContext {
     pub(crate) handshakes: HandshakeBudget,
     /// The connections whose input the rooms' shutdown notices wait for.
     pub(crate) unflushed_inputs: UnflushedInputs,
+    /// The accept loops of the listeners.
+    pub(crate) accept_loops: AcceptLoops,
     /// The connections of each listener.
     pub(crate) listener_counts: ListenerCounts,
     /// The live connections; `None` where no operator can ask for them.

@@ -17,7 +17,8 @@ impl ListenerNumber {
         Self(NonZeroU16::MIN.saturating_add(u16::try_from(index).unwrap_or(u16::MAX)))
     }
 
-    fn index(self) -> usize {
+    /// Returns the index of the listener.
+    pub(crate) fn index(self) -> usize {
         usize::from(self.0.get() - 1)
     }
 }

@@ -12,14 +12,17 @@ mod probe;
 mod proxied;
 mod refusal;
 mod server_state;
+mod stall_check;
 mod start_error;
 
 use crate::admin::{AdminContext, AdminHooks, AdminServer};
 use crate::config::{Live, LiveLog, Settings, TrustedProxies};
+pub use crate::connection::readiness::NotReady;
+use crate::connection::readiness::{AcceptLoops, RunningLoop};
 use crate::connection::{ConnectionDirectory, ServerContext, UnflushedInputs};
 use crate::limits::bans::BanList;
 use crate::limits::handshake_budget::HandshakeBudget;
-use crate::limits::memory::{MemoryBudget, MemoryPressure};
+use crate::limits::memory::MemoryBudget;
 use crate::limits::slice_budget::SliceBudget;
 use crate::metrics::counters::MetricsDelta;
 use crate::metrics::listener_counts::{ListenerCounts, ListenerNumber};
@@ -33,8 +36,8 @@ use memory_ceiling::memory_ceiling;
 use monitor::Monitor;
 pub use probe::ServerProbe;
 use proxied::ProxyGate;
-pub use server_state::NotReady;
 use server_state::ServerState;
+pub use stall_check::Stall;
 pub use start_error::StartError;
 use std::future::Future;
 use std::sync::Arc;
@@ -124,6 +127,7 @@ impl Server {
             slices: SliceBudget::new(workers, now),
             handshakes: HandshakeBudget::new(workers, now),
             unflushed_inputs: UnflushedInputs::default(),
+            accept_loops: AcceptLoops::new(listeners.len()),
             listener_counts: ListenerCounts::new(listeners.len()),
             directory: has_directory.then(Arc::<ConnectionDirectory>::default),
         });
@@ -199,11 +203,11 @@ impl Server {
         Arc::clone(&self.proxies.trusted)
     }
 
-    /// Returns a probe of the runtime and of the passes of rooms; `None` where no room opens, which is a bug. Needs the
-    /// server's runtime.
+    /// Returns a probe of the runtime, the passes of rooms and the listeners; `None` where no room opens, which is a bug. Needs
+    /// the server's runtime.
     #[must_use]
     pub fn probe(&self) -> Option<ServerProbe> {
-        ServerProbe::new()
+        ServerProbe::new(self.stats())
     }
 
     /// Returns figures that stay readable while the server runs.
@@ -230,13 +234,11 @@ impl Server {
         ServerHandle::new(Arc::clone(&self.context), self.settings.clone(), parts, Box::new(read_settings))
     }
 
-    /// Serves until `shutdown` completes. Then connections in the kernel's queue are refused with a reason, every room is
-    /// told, and peers have the drain time to take their output. No task of the server is left when this returns, but for
+    /// Serves until `shutdown` completes. Then connections in the kernel's queue are refused with a reason, but for those of
+    /// activated sockets, which the next process serves; every room is told, and peers have the drain time to take their output. No task of the server is left when this returns, but for
     /// passes that take more than a second beyond that time.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self {
-            listeners, context, admission, bans, admin, admin_hooks, tls, proxies, tasks, state, monitor, ..
-        } = self;
+        let Self { listeners, context, admission, bans, admin, admin_hooks, tls, proxies, tasks, monitor, .. } = self;
         for (index, listener) in listeners.into_iter().enumerate() {
             let protocol = listener.protocol();
             let starter = Starter {
@@ -249,14 +251,10 @@ impl Server {
                 proxy: listener.proxy(),
                 proxies: Arc::clone(&proxies),
             };
-            let accepting = tasks.spawn(Acceptor { listener, starter }.run());
-            tasks.spawn(async move {
-                if let Err(error) = accepting.await {
-                    error!(%error, "a listener panicked: it accepts no connection any more");
-                }
-            });
+            let running = RunningLoop::new(Arc::clone(&context), starter.listener);
+            tasks.spawn(Acceptor { listener, starter, running }.run());
         }
-        state.set_accepting();
+        context.accept_loops.set_accepting();
         if let Some((admin, directory)) = admin.zip(context.directory.clone()) {
             let context = AdminContext::new(Arc::clone(&context), directory, bans, admin_hooks);
             tasks.spawn(admin.run(context, tasks.clone()));
@@ -317,16 +315,7 @@ impl ServerStats {
     /// # Errors
     /// [`NotReady`] with the reason if it does not.
     pub fn readiness(&self) -> Result<(), NotReady> {
-        let memory = self.memory();
-        if self.is_draining() {
-            Err(NotReady::Draining)
-        } else if !self.state.is_accepting() {
-            Err(NotReady::Starting)
-        } else if memory.pressure() >= MemoryPressure::Critical {
-            Err(NotReady::Memory(memory.used_percent()))
-        } else {
-            Ok(())
-        }
+        self.context.readiness()
     }
 
     /// Returns what was done so far.
