@@ -60,7 +60,7 @@
 //! ```
 //!
 //! - The **acceptor** (`src/server/acceptor.rs`) accepts connections, and the **admission** (`src/server/admission.rs`)
-//!   refuses those beyond the maximum. On a listener with a proxy a task of its own reads the PROXY header before that
+//!   refuses those beyond the maximum. An accept loop that panics starts again. On a listener with a proxy a task of its own reads the PROXY header before that
 //!   (`src/server/proxied.rs`, `src/net/proxy_header.rs`), and the admission decides by the client's address.
 //! - A **connection** (`src/connection/`) is one task. It reads into a buffer of its worker thread, keeps memory only
 //!   for an unfinished line, and ends for one named reason (`src/connection/close_reason.rs`). Its state is one enum
@@ -76,7 +76,8 @@
 //!   form the next batch, so under load each write carries many lines. The next batch is gathered between deliveries,
 //!   and its joiners get their first lines at once: a join into a room of 10,000 does not wait for a pass to end.
 //!   Requests such as `/who` and `/msg` are operations in the inbox, too: the pass replies to them after it has
-//!   delivered the batch that holds them (`src/room/replies.rs`).
+//!   delivered the batch that holds them (`src/room/replies.rs`). A worker, a pass or an accept loop that
+//!   stands still is found by a check on behalf of the service manager's watchdog (`src/server/stall_check.rs`).
 //! - A **peer** ([`peer`]) is a connection's output. A batch has at most two shared encodings, LF and CR LF
 //!   ([`peer::line_batch`]), and a pass writes the one that the peer's [route](peer::route::Route) names. For a peer
 //!   with the input line, times, colors or hidden names a pass appends the lines to the output buffer, each with the
@@ -287,5 +288,6 @@ pub use net::{
     TlsCertificate,
 };
 pub use server::{
-    Freeze, FreezeError, HandoverTurn, NotReady, Reloaded, Server, ServerHandle, ServerProbe, ServerStats, StartError,
+    Freeze, FreezeError, HandoverTurn, NotReady, Reloaded, Server, ServerHandle, ServerProbe, ServerStats, Stall,
+    StartError,
 };

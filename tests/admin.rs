@@ -325,7 +325,7 @@ fn draining_server_serves_its_members_and_takes_no_new_connections() {
     let (mut bob, mut alice) = moderated.server.join_pair("lobby", "bob", "alice");
     assert_eq!(moderated.done(&["ready"]), "ready\n");
     assert_eq!(moderated.done(&["drain"]), "no new connections are accepted, 2 connections served\n");
-    assert_eq!(moderated.refused(1, &["ready"]), "not ready: the server is draining");
+    assert_eq!(moderated.refused(1, &["ready"]), "not ready: draining: the server takes no new connection");
     wait_until("the listener is closed", || match TcpStream::connect(moderated.server.address) {
         Err(_) => true,
         Ok(mut queued) => {

@@ -23,9 +23,10 @@ use scrape::Scrape;
 use std::net::SocketAddr;
 
 /// The families of `/metrics` with their types, in their order.
-const FAMILIES: [(&str, &str); 25] = [
+const FAMILIES: [(&str, &str); 26] = [
     ("roomcast_build_info", "gauge"),
     ("roomcast_connections", "gauge"),
+    ("roomcast_listener_failures_total", "counter"),
     ("roomcast_connections_limit", "gauge"),
     ("roomcast_rooms", "gauge"),
     ("roomcast_lines_total", "counter"),

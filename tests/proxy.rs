@@ -345,7 +345,10 @@ fn read_log_until(server: &mut ServerProcess, part: &str, count: usize) {
         let mut line = String::new();
         assert!(stdout.read_line(&mut line).unwrap() > 0, "the server has ended");
         assert!(!line.contains(" INFO "), "a health check is logged: {line}");
-        seen += usize::from(line.contains(part));
+        if line.contains(part) {
+            assert!(line.contains(" connection="), "a record without the number of its connection: {line}");
+            seen += 1;
+        }
     }
 }
 

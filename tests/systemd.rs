@@ -7,6 +7,7 @@ mod common;
 use common::folder::Folder;
 use common::systemd::{Manager, activated, tcp_socket};
 use common::{Client, ServerProcess, find_or_skip, wait_until};
+use roomcast::limits::memory::{KERNEL_RECEIVE_BUFFER, KERNEL_SEND_BUFFER};
 use std::fs;
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
@@ -56,6 +57,8 @@ fn activated_socket_may_be_a_unix_socket_or_stand_behind_a_proxy() {
     let mut server = ServerProcess::start_with_stdin(&mut activated([listener.into(), tcp], "unix:tcp", &args));
     assert!(server.startup_lines[0].ends_with(&format!("tcp://{address}?proxy=v1")), "{:?}", server.startup_lines);
     assert!(server.startup_lines[1].ends_with(&format!("unix:{}", path.display())), "{:?}", server.startup_lines);
+    let trusted = "PROXY headers are taken from: 127.0.0.0/8,::1/128,unix (--trust)";
+    assert!(server.startup_lines.iter().any(|line| line == trusted), "{:?}", server.startup_lines);
     let mut client = Client::connect_raw(address);
     client.send("PROXY TCP4 203.0.113.9 192.0.2.1 56324 1234\r\nJOIN room alice\n");
     client.expect_text(common::WELCOME);
@@ -74,6 +77,10 @@ fn activation_that_does_not_fit_is_one_line() {
     );
     let told = refusal(&mut activated([tcp_socket().0], "tcp", &["--listen", "tcp://127.0.0.1:0"]), 2);
     assert!(told.contains("passed a socket \"tcp\" that no listener takes: add --listen fd:tcp"), "{told}");
+    for default in [&["--listen", "tcp://:1234"][..], &["1234"]] {
+        let told = refusal(&mut activated([tcp_socket().0], "tcp", default), 2);
+        assert!(told.contains("passed a socket \"tcp\" that no listener takes"), "{default:?}: {told}");
+    }
     let told = refusal(Command::new(PROGRAM).args(["--listen", "fd:tcp"]), 2);
     assert!(told.contains("--listen fd:tcp: the service manager passed no socket of this name"), "{told}");
     let file = fs::File::open("/dev/null").unwrap();
@@ -192,6 +199,17 @@ fn units_are_correct() {
         .unwrap();
     let told = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && !told.contains("roomcast"), "{told}");
+}
+
+/// Connections that wait for the service have the buffers that the service gives, of which the system doubles each.
+#[test]
+fn socket_unit_has_the_buffers_of_the_service() {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/systemd/roomcast.socket");
+    let text = fs::read_to_string(unit).unwrap();
+    for (key, size) in [("ReceiveBuffer", KERNEL_RECEIVE_BUFFER), ("SendBuffer", KERNEL_SEND_BUFFER)] {
+        let line = format!("{key}={}K", size / 2 / 1024);
+        assert!(text.lines().any(|other| other == line), "no line {line} in\n{text}");
+    }
 }
 
 /// The exposure that `systemd-analyze security` gives is at most 1.3 of 10.

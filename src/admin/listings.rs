@@ -4,7 +4,6 @@ use super::AdminContext;
 use super::actions::no_room;
 use super::outcome::Outcome;
 use crate::connection::ConnectionReport;
-use crate::limits::memory::MemoryPressure;
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::PeerId;
 use crate::room::registry::Registry;
@@ -48,16 +47,10 @@ impl AdminContext {
 
     /// Returns whether the server takes new connections; refused if it does not.
     pub(super) fn readiness(&self) -> Outcome {
-        if self.server.draining.is_cancelled() {
-            return Outcome::Refused("not ready: the server is draining".to_owned());
+        match self.server.readiness() {
+            Ok(()) => Outcome::message("ready"),
+            Err(reason) => Outcome::Refused(format!("not ready: {reason}")),
         }
-        if self.server.handover.is_active() {
-            return Outcome::Refused("not ready: the server is being upgraded".to_owned());
-        }
-        if self.server.registry.memory().pressure() >= MemoryPressure::Critical {
-            return Outcome::Refused("not ready: 90 % of the memory ceiling are in use".to_owned());
-        }
-        Outcome::message("ready")
     }
 
     /// Returns the rooms after `after`, by name.

@@ -216,6 +216,7 @@ impl Args {
 
 impl NetworkArgs {
     fn into_settings(self) -> Result<NetworkSettings, SettingsError> {
+        let is_listen_given = !self.listen.is_empty() || self.port.is_some() || !self.bind.is_empty();
         let listen = match (self.listen.is_empty(), self.port, self.bind.is_empty()) {
             (false, Some(_), _) => return Err(SettingsError::Listen("a port (an argument or ROOMCAST_PORT)")),
             (false, None, false) => return Err(SettingsError::Listen("--bind (or ROOMCAST_BIND)")),
@@ -227,7 +228,7 @@ impl NetworkArgs {
             }
         };
         let Self { socket_mode, workers, .. } = self;
-        Ok(NetworkSettings { listen, socket_mode, workers, ..NetworkSettings::default() })
+        Ok(NetworkSettings { listen, is_listen_given, socket_mode, workers, ..NetworkSettings::default() })
     }
 }
 

@@ -138,7 +138,9 @@ fn run(
         if offer.is_none() {
             let memory =
                 (server.stats().memory().ceiling(), memory_of_one_peer(settings.live.backlog, settings.live.max_line));
-            report::greet(&server.listeners(), server.metrics_address(), bounds.as_deref(), memory);
+            let trust = settings.network.takes_proxy_headers().then(|| settings.network.trust.to_string());
+            let bounds = bounds.as_deref();
+            report::greet(&server.listeners(), server.metrics_address(), (bounds, trust.as_deref()), memory);
         }
         let handle = server.handle(log.live(), read_settings);
         if let Some(offer) = offer.take() {

@@ -10,13 +10,14 @@ use std::process::ExitCode;
 /// The exit code of a mistake in the arguments or in a file that they name.
 pub(super) const MISTAKE: u8 = 2;
 
-/// Prints where the server listens, for clients and for metrics, its bounds if they are given, its memory ceiling and the
+/// Prints where the server listens, for clients and for metrics, its bounds and its trusted
+/// proxies if they are given, its memory ceiling and the
 /// most that one peer takes of it in bytes, how to join, and how to stop it. People join at a telnet listener, if there is
 /// one, and not at a listener that only its proxy may connect to.
 pub(super) fn greet(
     listeners: &[BoundListener],
     metrics: Option<&BoundAddress>,
-    bounds: Option<&str>,
+    (bounds, trust): (Option<&str>, Option<&str>),
     (ceiling, of_one_peer): (u64, u64),
 ) {
     let version = env!("CARGO_PKG_VERSION");
@@ -27,7 +28,14 @@ pub(super) fn greet(
     let peer =
         if of_one_peer < ceiling { format!(", at most {} a peer", show_memory(of_one_peer)) } else { String::new() };
     let memory = format!("memory ceiling: {}{peer}", show_memory(ceiling));
-    let rest = bounds.map(str::to_owned).into_iter().chain([memory]).chain(join).chain(["Ctrl-C stops it".to_owned()]);
+    let trust = trust.map(|trust| format!("PROXY headers are taken from: {trust} (--trust)"));
+    let rest = bounds
+        .map(str::to_owned)
+        .into_iter()
+        .chain(trust)
+        .chain([memory])
+        .chain(join)
+        .chain(["Ctrl-C stops it".to_owned()]);
     let lines: Vec<String> = listening.chain(rest).collect();
     // A closed stdout is no reason not to serve.
     let _ = io::stdout().write_all((lines.join("\n") + "\n").as_bytes());

@@ -5,7 +5,6 @@
 use roomcast::{ServerProbe, ServerStats};
 use std::env;
 use std::ffi::OsStr;
-use std::future::Future;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
@@ -57,29 +56,32 @@ impl ServiceManager {
         self.notify("STOPPING=1\nSTATUS=shutting down");
     }
 
-    /// Tells the counts when they have changed and, where there is a watchdog, that the server works, as long as a pass of
-    /// a room answers. Never ends.
+    /// Tells the counts when they have changed and, where there is a watchdog, that the server works, as long as the probe finds
+    /// that it does. Never ends.
     pub(super) async fn report(&self, stats: ServerStats, mut probe: Option<ServerProbe>) {
-        let length = self.watchdog_interval.unwrap_or(STATUS_INTERVAL);
-        let mut ticks = interval(length);
+        let mut ticks = interval(self.watchdog_interval.unwrap_or(STATUS_INTERVAL));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut counts = (0, 0);
         loop {
             ticks.tick().await;
-            if let (Some(_), Some(probe)) = (self.watchdog_interval, &mut probe) {
-                if answers(probe.answered(), length).await {
-                    self.notify("WATCHDOG=1");
-                } else {
-                    warn!(
-                        ?length,
-                        "no delivery pass of a room answers: the watchdog is not told that the server works"
-                    );
-                }
+            if let Some((within, probe)) = self.watchdog_interval.zip(probe.as_mut()) {
+                self.report_work(within, probe).await;
             }
             let now = (stats.connections(), stats.rooms());
             if now != counts {
                 counts = now;
                 self.notify(&format!("STATUS={}", status(now.0, now.1)));
+            }
+        }
+    }
+
+    /// Tells the watchdog that the server works, if the probe finds so within this time.
+    async fn report_work(&self, within: Duration, probe: &mut ServerProbe) {
+        match timeout(within, probe.check()).await {
+            Ok(Ok(())) => self.notify("WATCHDOG=1"),
+            Ok(Err(stall)) => warn!(%stall, "the watchdog is not told that the server works"),
+            Err(_) => {
+                warn!(?within, stall = "no delivery pass answers", "the watchdog is not told that the server works");
             }
         }
     }
@@ -110,11 +112,6 @@ fn watchdog_interval(time: Option<&str>, pid: Option<&str>, own_pid: u32) -> Opt
     (!half.is_zero()).then_some(half)
 }
 
-/// Returns whether an answer comes within this time.
-async fn answers(answer: impl Future<Output = ()>, within: Duration) -> bool {
-    timeout(within, answer).await.is_ok()
-}
-
 /// Returns the counts as `systemctl status` shows them.
 fn status(connections: usize, rooms: usize) -> String {
     let count = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
@@ -124,12 +121,47 @@ fn status(connections: usize, rooms: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::future::{pending, ready};
+    use roomcast::{Server, Settings};
+    use std::sync::mpsc::channel;
+    use tokio::runtime;
 
-    #[tokio::test(start_paused = true)]
-    async fn watchdog_is_told_only_after_an_answer() {
-        assert!(answers(ready(()), Duration::from_secs(15)).await);
-        assert!(!answers(pending(), Duration::from_secs(15)).await);
+    /// One of two workers stays in a task, and the other one runs all passes.
+    #[test]
+    fn watchdog_is_told_nothing_while_a_worker_is_blocked() {
+        const WITHIN: Duration = Duration::from_secs(60);
+        let (socket, manager) = UnixDatagram::pair().unwrap();
+        manager.set_nonblocking(true).unwrap();
+        let told = || {
+            let mut buffer = [0; 100];
+            manager.recv(&mut buffer).ok().map(|count| String::from_utf8_lossy(&buffer[..count]).into_owned())
+        };
+        let service = ServiceManager { socket, watchdog_interval: Some(WITHIN) };
+        let mut settings = Settings::default();
+        settings.network.listen = vec!["tcp://127.0.0.1:0".parse().unwrap()];
+        let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let server = runtime.block_on(async { Server::bind(&settings, 10) }).unwrap();
+        let mut probe = runtime.block_on(async { server.probe() }).unwrap();
+        // Before a worker is blocked, so that no pass waits for that worker.
+        runtime.block_on(service.report_work(WITHIN, &mut probe));
+        assert_eq!(told().as_deref(), Some("WATCHDOG=1"));
+        let (release, released) = channel::<()>();
+        let (begin, beginning) = channel();
+        runtime.spawn(async move {
+            begin.send(()).unwrap();
+            released.recv()
+        });
+        beginning.recv().unwrap();
+        // This probe sees the worker in the task for the first time.
+        runtime.block_on(service.report_work(WITHIN, &mut probe));
+        let _ = told();
+        for _ in 0..3 {
+            runtime.block_on(service.report_work(WITHIN, &mut probe));
+            assert_eq!(told(), None, "the worker has not come back");
+        }
+        release.send(()).unwrap();
+        while told().is_none() {
+            runtime.block_on(service.report_work(WITHIN, &mut probe));
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::values::default_of;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use roomcast::Settings;
+use roomcast::config::DEFAULT_PORT;
 use roomcast::config::units::show_duration;
 use std::fmt::Write;
 
@@ -65,12 +66,16 @@ impl Shown<'_> {
         let id = arg.get_id().as_str();
         // The port is served where no listener is given. Proxies are trusted where a listener takes their headers.
         let unused = match id {
-            "port" if self.matches.value_source("listen").is_some() => Some("not served"),
-            "trust" if !settings.network.takes_proxy_headers() => Some("no listener with ?proxy"),
+            "port" if self.matches.value_source("listen").is_some() => Some("not served".to_owned()),
+            // A port that is set takes the place of the sockets that a service manager passes, and the default does not.
+            "port" if !settings.network.is_listen_given => {
+                Some(format!("default: {DEFAULT_PORT}, unless sockets are passed"))
+            }
+            "trust" if !settings.network.takes_proxy_headers() => Some("no listener with ?proxy".to_owned()),
             _ => None,
         };
         match (in_force(id, settings), unused) {
-            (_, Some(unused)) => (None, unused.to_owned()),
+            (_, Some(unused)) => (None, unused),
             (Some(value), None) => (Some(toml_values(arg, &[&value])), "default".to_owned()),
             (None, None) => (None, described_default(arg).unwrap_or_else(|| "not set".to_owned())),
         }

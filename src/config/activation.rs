@@ -61,14 +61,14 @@ impl ActivatedProtocol {
 }
 
 impl Settings {
-    /// Returns the settings for a server to which the service manager passes sockets of these names. Where the settings
-    /// have the default listener alone, the activated sockets take its place.
+    /// Returns the settings for a server to which the service manager passes sockets of these names. Where no listener is
+    /// given, the activated sockets take the place of the default one.
     ///
     /// # Errors
     /// [`ActivationError`] for a listener without its socket, and for a socket without a listener or with an unknown name.
     pub fn with_activated_sockets(mut self, names: &[String]) -> Result<Self, ActivationError> {
-        let listen = &mut self.network.listen;
-        if !names.is_empty() && *listen == NetworkSettings::default().listen {
+        let NetworkSettings { listen, is_listen_given, .. } = &mut self.network;
+        if !names.is_empty() && !*is_listen_given && *listen == NetworkSettings::default().listen {
             listen.clear();
             for name in names {
                 let address = ListenAddress::Activated(name.clone());
@@ -102,6 +102,7 @@ mod tests {
     fn activated(urls: &[&str], names: &[&str]) -> Result<Vec<String>, String> {
         let mut settings = Settings::default();
         if !urls.is_empty() {
+            settings.network.is_listen_given = true;
             settings.network.listen = urls.iter().map(|url| url.parse().unwrap()).collect();
         }
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -145,6 +146,13 @@ mod tests {
                 &[],
                 &["tcp", "tls"],
                 "the service manager passed a socket \"tls\", which speaks TLS: add --tls-cert FILE and --tls-key FILE",
+            ),
+            // The default, which is given nevertheless.
+            (
+                &["tcp://:1234"],
+                &["tcp"],
+                "the service manager passed a socket \"tcp\" that no listener takes: add --listen fd:tcp, or leave the \
+                 port, --bind and --listen out",
             ),
             (
                 &["tcp://:4000"],

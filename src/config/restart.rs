@@ -10,6 +10,7 @@ impl Settings {
         let Self { network, rooms, live: _, motd: _, moderation, log: _, metrics } = self;
         let NetworkSettings {
             listen,
+            is_listen_given: _,
             socket_mode,
             workers,
             max_connections,

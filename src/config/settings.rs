@@ -44,6 +44,9 @@ pub struct Settings {
 pub struct NetworkSettings {
     /// One listener each.
     pub listen: Vec<ListenUrl>,
+    /// Whether the listeners, the port or an interface were given. False: sockets that the service manager passes take the
+    /// place of the default listener.
+    pub is_listen_given: bool,
     /// The permission bits of the files of Unix listeners; `None` leaves what the umask gives.
     pub socket_mode: Option<u32>,
     /// The certificate and the key of `tls://` listeners; `None` without such a listener.
@@ -207,6 +210,7 @@ impl Default for NetworkSettings {
     fn default() -> Self {
         Self {
             listen: vec![ListenAddress::Tcp { ip: None, port: DEFAULT_PORT }.into()],
+            is_listen_given: false,
             socket_mode: None,
             tls: None,
             workers: None,

@@ -23,6 +23,7 @@ mod login;
 mod operator_requests;
 mod output;
 mod poll_slice;
+pub(crate) mod readiness;
 mod state;
 mod telnet;
 #[cfg(test)]
@@ -54,6 +55,7 @@ use lines::BlockedInput;
 use login::Login;
 pub(crate) use operator_requests::ConnectionReport;
 use poll_slice::PollSlice;
+use readiness::AcceptLoops;
 use state::ConnectionState;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -82,6 +84,8 @@ pub(crate) struct ServerContext {
     pub(crate) handshakes: HandshakeBudget,
     /// The connections whose input the rooms' shutdown notices wait for.
     pub(crate) unflushed_inputs: UnflushedInputs,
+    /// The accept loops of the listeners.
+    pub(crate) accept_loops: AcceptLoops,
     /// The connections of each listener.
     pub(crate) listener_counts: ListenerCounts,
     /// What a handover to another process asks of the connections.

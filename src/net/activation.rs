@@ -83,6 +83,16 @@ impl ActivatedSockets {
         self.0.iter().map(|socket| socket.name.clone()).collect()
     }
 
+    /// Returns sockets as a service manager passes them, for tests.
+    #[cfg(test)]
+    pub(crate) fn from_tcp(sockets: Vec<(&str, TcpListener)>) -> Self {
+        let activated = |(name, listener): (&str, TcpListener)| {
+            let listener = ActivatedListener::Tcp(listener);
+            ActivatedSocket { name: name.to_owned(), address: listener.address(name).unwrap(), listener }
+        };
+        Self(sockets.into_iter().map(activated).collect())
+    }
+
     /// Removes the sockets of a name and returns them.
     pub(super) fn take(&mut self, name: &str) -> Vec<ActivatedSocket> {
         self.0.extract_if(.., |socket| socket.name == name).collect()

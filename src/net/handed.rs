@@ -12,8 +12,8 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 pub(crate) struct HandedListener {
     /// Where it is bound.
     pub(crate) address: BoundAddress,
-    /// Whether the socket's file is the server's own, and not that of a service manager.
-    pub(crate) owns_file: bool,
+    /// Whether a service manager has opened the socket, and removes its file.
+    pub(crate) is_activated: bool,
     pub(crate) descriptor: OwnedFd,
 }
 
@@ -23,16 +23,16 @@ impl HandedListener {
     /// # Errors
     /// The system's error.
     pub(super) fn watch(self) -> io::Result<Listener> {
-        let Self { address, owns_file, descriptor } = self;
+        let Self { address, is_activated, descriptor } = self;
         let (io, file) = match &address {
             BoundAddress::Unix(_) | BoundAddress::Activated(_) => (Listening::Unix(watch_unix(descriptor)?), true),
             _ => (Listening::Tcp(watch_tcp(descriptor)?), false),
         };
         let file = match &address {
-            BoundAddress::Unix(path) if file && owns_file => Some(SocketFile::handed(path)),
+            BoundAddress::Unix(path) if file && !is_activated => Some(SocketFile::handed(path)),
             _ => None,
         };
-        Ok(Listener { file, io, address, proxy: None })
+        Ok(Listener { file, io, address, proxy: None, is_activated })
     }
 }
 

@@ -16,6 +16,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tracing::debug;
 
 /// Connections that the kernel may queue until they are accepted; it cuts this to `somaxconn`.
 pub(crate) const ACCEPT_QUEUE: u16 = 4096;
@@ -30,6 +31,8 @@ pub(crate) struct Listener {
     pub(super) address: BoundAddress,
     /// The versions of the PROXY header with which each connection begins; `None` for a listener without a proxy.
     pub(super) proxy: Option<ProxyVersions>,
+    /// Whether the service manager has opened the socket, and keeps it open after this process.
+    pub(super) is_activated: bool,
 }
 
 /// The protocol in which a listener's connections begin.
@@ -97,7 +100,7 @@ impl Listener {
     /// Serves an activated socket, which listens already. Its accept queue and its file are the service manager's.
     fn activate(ActivatedSocket { listener, address, .. }: ActivatedSocket) -> Result<Self, ListenError> {
         match watch(listener) {
-            Ok(io) => Ok(Self { file: None, io, address, proxy: None }),
+            Ok(io) => Ok(Self { file: None, io, address, proxy: None, is_activated: true }),
             Err(error) => Err(ListenError { address, error }),
         }
     }
@@ -123,11 +126,6 @@ impl Listener {
         }
     }
 
-    /// Returns whether the listener's file is the server's own, which removes it.
-    pub(crate) fn owns_file(&self) -> bool {
-        self.file.is_some()
-    }
-
     /// Returns where the listener is bound.
     pub(crate) fn address(&self) -> &BoundAddress {
         &self.address
@@ -141,6 +139,12 @@ impl Listener {
     /// Returns the versions of the PROXY header with which the listener's connections begin, if a proxy stands before it.
     pub(crate) fn proxy(&self) -> Option<ProxyVersions> {
         self.proxy
+    }
+
+    /// Returns whether the service manager has opened the socket. It keeps the socket, and the connections in the accept
+    /// queue, for the next process.
+    pub(crate) fn is_activated(&self) -> bool {
+        self.is_activated
     }
 
     /// Returns the protocol in which the listener's connections begin.
@@ -164,7 +168,15 @@ impl Listener {
             Listening::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 let address = PeerAddress::from_tcp(address);
-                set_tcp_options(&SockRef::from(&stream), address, dead_timeout());
+                let socket = SockRef::from(&stream);
+                if self.is_activated {
+                    // A connection that was queued before this process set the listener's buffers has the system's. A
+                    // socket that takes no size keeps them, as one that takes no other option.
+                    if let Err(error) = set_buffer_sizes(&socket) {
+                        debug!(%address, %error, "can't set the buffers of a socket");
+                    }
+                }
+                set_tcp_options(&socket, address, dead_timeout());
                 Ok((stream, address))
             }
             Listening::Unix(listener) => accept_unix(listener.accept().await?.0),
@@ -197,8 +209,8 @@ fn accept_unix(stream: UnixStream) -> io::Result<(TcpStream, PeerAddress)> {
     Ok((from_unix(stream)?, address))
 }
 
-/// Registers an activated socket with the runtime. Connections that it accepts from now on have the buffers of a
-/// listener that the server has opened.
+/// Registers an activated socket with the runtime. Connections that clients open from now on have the buffers of a
+/// listener that the server has opened, and their window scale.
 fn watch(listener: ActivatedListener) -> io::Result<Listening> {
     match listener {
         ActivatedListener::Tcp(listener) => {
@@ -286,7 +298,7 @@ fn listen_on_port(
     let listen_on = |address, v6_only| {
         let (io, address) =
             listen_on_tcp(address, v6_only).map_err(|error| ListenError { address: bound(address), error })?;
-        Ok(Listener { file: None, io: Listening::Tcp(io), address: bound(address), proxy: None })
+        Ok(Listener { file: None, io: Listening::Tcp(io), address: bound(address), proxy: None, is_activated: false })
     };
     match ip {
         Some(ip) => listen_on(SocketAddr::new(ip, port), true),
@@ -312,7 +324,13 @@ fn listen_on_tcp(address: SocketAddr, v6_only: bool) -> io::Result<(TcpListener,
 fn listen_on_unix(path: &Path, mode: Option<u32>) -> io::Result<Listener> {
     let (socket, file) = bind_unix(path, mode)?;
     let io = Listening::Unix(UnixListener::from_std(socket.into())?);
-    Ok(Listener { io, address: BoundAddress::Unix(path.to_owned()), file: Some(file), proxy: None })
+    Ok(Listener {
+        io,
+        address: BoundAddress::Unix(path.to_owned()),
+        file: Some(file),
+        proxy: None,
+        is_activated: false,
+    })
 }
 
 /// Returns a socket that listens on a path, and its file. A file that a dead server left there is replaced; one that a
@@ -339,6 +357,7 @@ fn start_listening(socket: &Socket) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::memory::{KERNEL_RECEIVE_BUFFER, KERNEL_SEND_BUFFER};
     use std::os::unix::net::{UnixListener, UnixStream};
     use std::path::PathBuf;
 
@@ -376,6 +395,23 @@ mod tests {
             let shown = listener.address().to_string();
             assert!(shown.starts_with(url.split_once(':').unwrap().0) && !shown.ends_with(":0"), "{url}: {shown}");
         }
+    }
+
+    /// The connection is complete before the server has the socket, as during a restart.
+    #[tokio::test]
+    async fn connection_that_was_queued_on_an_activated_socket_gets_the_fixed_buffers() {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let bound = socket.local_addr().unwrap();
+        let _client = std::net::TcpStream::connect(bound).unwrap();
+        let activated = ActivatedSockets::from_tcp(vec![("tcp", socket)]);
+        let listen = vec![ListenAddress::Activated("tcp".to_owned()).into()];
+        let settings = NetworkSettings { listen, ..NetworkSettings::default() };
+        let (_, listener) = Listener::bind_all(&settings, activated, Vec::new()).unwrap().remove(0);
+        assert!(listener.is_activated());
+        let (stream, _) = listener.accept(|| Duration::from_secs(60)).await.unwrap();
+        let socket = SockRef::from(&stream);
+        let sizes = (socket.send_buffer_size().unwrap(), socket.recv_buffer_size().unwrap());
+        assert_eq!(sizes, (KERNEL_SEND_BUFFER, KERNEL_RECEIVE_BUFFER));
     }
 
     #[tokio::test]

@@ -8,8 +8,9 @@ use std::time::Duration;
 use tracing::debug;
 
 /// Fixes the kernel's buffers of a socket, which bound the kernel memory of a peer that reads nothing and the input that
-/// the server has received and not read. A TCP socket that a listener accepts has the listener's buffers; they have to
-/// be set before `listen`, because the window scale of a connection follows from them. The system doubles what is asked
+/// the server has received and not read. A TCP socket that a listener accepts has the listener's buffers of the moment at
+/// which the connection came; they have to be set before `listen`, because the window scale of a connection follows from
+/// them. The system doubles what is asked
 /// for (socket(7)).
 ///
 /// # Errors

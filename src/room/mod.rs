@@ -37,7 +37,7 @@ use crate::text::names::RoomName;
 use crossbeam_utils::atomic::AtomicCell;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// One room. The registry's map holds it from its first member to its last.
 pub struct Room {
@@ -49,6 +49,9 @@ pub struct Room {
     /// True once the room is shut down. The pass alone reads and writes it. An atomic, because passes run
     /// on different threads; relaxed, because `Inbox::complete` and `Inbox::mark_sent` order passes.
     closed: AtomicBool,
+    /// The number of times that passes have gathered operations, which shows that they go on. The pass alone writes it.
+    /// Relaxed: it publishes no other memory.
+    gathers: AtomicU64,
     /// The state of passes. A pass takes it out and puts it back when the room is quiet.
     pass_state: AtomicCell<Option<Box<PassState>>>,
     /// The budget of the lines in the inbox and in batches.
@@ -60,12 +63,18 @@ impl Room {
     pub(crate) fn new(name: RoomName, settings: &RoomSettings, memory: &Arc<MemoryBudget>) -> Self {
         let (inbox, roster) = (Inbox::new(settings.inbox_bytes), Roster::new());
         let pass_state = AtomicCell::new(Some(Box::new(PassState::new(settings, memory))));
-        Self { name, inbox, roster, closed: AtomicBool::new(false), pass_state, memory: Arc::clone(memory) }
+        let (closed, gathers) = (AtomicBool::new(false), AtomicU64::new(0));
+        Self { name, inbox, roster, closed, gathers, pass_state, memory: Arc::clone(memory) }
     }
 
     /// Returns the room's name.
     pub fn name(&self) -> RoomName {
         self.name
+    }
+
+    /// Returns the number of times that passes have gathered operations.
+    pub(crate) fn gathers(&self) -> u64 {
+        self.gathers.load(Ordering::Relaxed)
     }
 
     /// Charges `bytes` to the server's memory, until the return value is dropped.
@@ -83,7 +92,7 @@ impl Room {
 
 impl fmt::Debug for Room {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, inbox, roster, closed, pass_state: _, memory: _ } = self;
+        let Self { name, inbox, roster, closed, gathers: _, pass_state: _, memory: _ } = self;
         let mut room = f.debug_struct("Room");
         room.field("name", name).field("inbox", inbox).field("roster", roster).field("closed", closed);
         room.finish_non_exhaustive()

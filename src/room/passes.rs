@@ -177,6 +177,8 @@ impl Room {
 
     /// Applies at most `count` of the operations that wait, until their cost has come to `most`.
     async fn gather(&self, next: &mut Batch, slice: &mut Slice, (count, most): (usize, usize)) {
+        // Relaxed: a check for passes that stand still reads it, and it publishes no other memory.
+        self.gathers.fetch_add(1, Ordering::Relaxed);
         let mut spent = 0;
         for operation in self.inbox.take(count) {
             let cost = next.operation_cost(&operation);

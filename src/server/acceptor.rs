@@ -2,17 +2,23 @@
 
 use crate::config::ProxyVersions;
 use crate::connection::close_reason::CloseReason;
+use crate::connection::readiness::RunningLoop;
 use crate::connection::{Connection, ServerContext};
 use crate::metrics::listener_counts::ListenerNumber;
 use crate::net::codec::Codec;
-use crate::net::{ACCEPT_QUEUE, Listener, ListenerProtocol, PeerAddress, Socket, TlsAcceptor};
+use crate::net::{ACCEPT_QUEUE, BoundAddress, Listener, ListenerProtocol, PeerAddress, Socket, TlsAcceptor};
 use crate::peer::PeerId;
 use crate::server::admission::{Admission, Admitted, Entrant, WaitingEntrant};
 use crate::server::handover::{AcceptGate, Inside};
 use crate::server::proxied::ProxyGate;
 use crate::server::refusal::{RefusalReason, refuse};
+use crate::text::panics::panic_message;
+use std::future::poll_fn;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
@@ -26,6 +32,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// The longest pause after a failed accept.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// The pause after a panic of an accept loop: a panic that each connection causes must not fill the log.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+
 /// Connections that are accepted before the other tasks of the worker get their turn: about 150 µs of work.
 const ACCEPTS_PER_TURN: u32 = 4;
 
@@ -34,6 +43,8 @@ pub(super) struct Acceptor {
     /// Shared with a handover alone, which keeps it for a moment.
     pub(super) listener: Arc<Listener>,
     pub(super) starter: Starter,
+    /// What readiness and the watchdog know of the accept loop.
+    pub(super) running: RunningLoop,
 }
 
 /// Starts the connections of one listener.
@@ -58,47 +69,78 @@ pub(super) struct Starter {
 }
 
 impl Acceptor {
-    /// Accepts until the server drains or begins to end, and then refuses the connections that are queued and closes the
-    /// listener.
+    /// Accepts until the server drains or begins to end, and then closes the listener. Refuses the connections that are
+    /// queued before that, unless the service manager keeps the socket and its queue.
     pub(super) async fn run(self) {
-        let Self { listener, starter } = self;
-        let draining = starter.context.draining.clone();
-        let (mut pause, mut accepted_in_turn) = (FIRST_PAUSE, 0);
-        let dead_timeout = || starter.context.live.get().dead_timeout;
-        let gate = Arc::clone(&starter.gate);
-        let mut inside = gate.enter().await;
-        loop {
-            let accepted = tokio::select! {
-                accepted = draining.run_until_cancelled(listener.accept(dead_timeout)) => accepted,
-                () = gate.paused() => {
-                    drop(inside);
-                    inside = gate.enter().await;
-                    continue;
-                }
-            };
-            let Some(accepted) = accepted else { break };
-            match accepted {
-                Ok((stream, address)) => {
-                    pause = FIRST_PAUSE;
-                    starter.start(stream, address).await;
-                    accepted_in_turn += 1;
-                    if accepted_in_turn == ACCEPTS_PER_TURN {
-                        accepted_in_turn = 0;
-                        yield_now().await;
-                    }
-                }
-                // The client was faster: it is gone, and out of the queue.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(error) => {
-                    // Most likely no descriptor is left. The connection stays in the kernel's queue, and would be
-                    // reported at once again.
-                    warn!(%error, ?pause, "can't accept");
-                    draining.run_until_cancelled(sleep(pause)).await;
-                    pause = LONGEST_PAUSE.min(pause * 2);
+        let Self { listener, starter, running } = self;
+        restart_after_panics(&starter.context, listener.address(), &running, || accept(&listener, &starter, &running))
+            .await;
+        // The queue of an activated socket stays with the service manager: the next process serves it.
+        if !listener.is_activated() {
+            refuse_queued(&listener, &starter).await;
+        }
+    }
+}
+
+/// Runs an accept loop until the server drains or begins to end. Starts it again after a panic: the loop only reads its listener,
+/// and the connection that it was starting is closed and out of the queue.
+async fn restart_after_panics<F: Future<Output = ()>>(
+    context: &ServerContext,
+    address: &BoundAddress,
+    running: &RunningLoop,
+    mut accept: impl FnMut() -> F,
+) {
+    while !context.draining.is_cancelled() {
+        let mut accepting = pin!(accept());
+        let outcome = poll_fn(|task| match catch_unwind(AssertUnwindSafe(|| accepting.as_mut().poll(task))) {
+            Ok(progress) => progress.map(Ok),
+            Err(cause) => Poll::Ready(Err(cause)),
+        });
+        let Err(cause) = outcome.await else { return };
+        running.fail();
+        let cause = panic_message(&*cause);
+        error!(listener = %address, cause, pause = ?RESTART_PAUSE, "an accept loop panicked: it starts again after a pause");
+        context.draining.run_until_cancelled(sleep(RESTART_PAUSE)).await;
+        running.resume();
+    }
+}
+
+/// Accepts until the server drains or begins to end.
+async fn accept(listener: &Listener, starter: &Starter, running: &RunningLoop) {
+    let draining = &starter.context.draining;
+    let (mut pause, mut accepted_in_turn) = (FIRST_PAUSE, 0);
+    let dead_timeout = || starter.context.live.get().dead_timeout;
+    let mut inside = starter.gate.enter().await;
+    loop {
+        let accepted = tokio::select! {
+            accepted = draining.run_until_cancelled(listener.accept(dead_timeout)) => accepted,
+            () = starter.gate.paused() => {
+                drop(inside);
+                inside = starter.gate.enter().await;
+                continue;
+            }
+        };
+        let Some(accepted) = accepted else { return };
+        match accepted {
+            Ok((stream, address)) => {
+                pause = FIRST_PAUSE;
+                running.start_connection(starter.start(stream, address)).await;
+                accepted_in_turn += 1;
+                if accepted_in_turn == ACCEPTS_PER_TURN {
+                    accepted_in_turn = 0;
+                    yield_now().await;
                 }
             }
+            // The client was faster: it is gone, and out of the queue.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                // Most likely no descriptor is left. The connection stays in the kernel's queue, and would be
+                // reported at once again.
+                warn!(%error, ?pause, "can't accept");
+                draining.run_until_cancelled(sleep(pause)).await;
+                pause = LONGEST_PAUSE.min(pause * 2);
+            }
         }
-        refuse_queued(&listener, &starter).await;
     }
 }
 
@@ -126,7 +168,7 @@ impl Starter {
     /// Starts an accepted connection, after the PROXY header on a listener that takes one.
     async fn start(&self, stream: TcpStream, address: PeerAddress) {
         match self.proxy {
-            Some(versions) => self.start_proxied(stream, address, versions),
+            Some(versions) => self.start_proxied(stream, address, versions).await,
             None => self.admit(stream, address).await,
         }
     }
@@ -203,10 +245,85 @@ mod tests {
     use super::*;
     use crate::config::Settings;
     use crate::limits::bans::{Ban, parse_network};
-    use crate::server::Server;
+    use crate::net::ActivatedSockets;
+    use crate::server::{NotReady, Server};
+    use futures::FutureExt;
     use std::io::Read;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::SystemTime;
     use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    /// Returns the starter of a server's first listener.
+    fn starter(server: &Server) -> Starter {
+        let (context, admission, tasks) =
+            (Arc::clone(&server.context), Arc::clone(&server.admission), server.tasks.clone());
+        let listener = ListenerNumber::from_index(0);
+        let (protocol, proxies) = (ListenerProtocol::Raw, Arc::clone(&server.proxies));
+        let gate = Arc::clone(&server.gate);
+        Starter { context, admission, tasks, protocol, listener, tls: None, proxy: None, proxies, gate }
+    }
+
+    /// A client connects while the server drains, before the service manager starts the next one.
+    #[tokio::test]
+    async fn queue_of_an_activated_socket_is_left_to_the_next_process() {
+        for is_activated in [true, false] {
+            let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let (kept, address) = (socket.try_clone().unwrap(), socket.local_addr().unwrap());
+            let mut settings = Settings::default();
+            let mut server = if is_activated {
+                settings.network.listen = vec!["fd:tcp".parse().unwrap()];
+                let activated = ActivatedSockets::from_tcp(vec![("tcp", socket)]);
+                Server::bind_with(&settings, 10, activated).unwrap()
+            } else {
+                drop(socket);
+                settings.network.listen = vec!["tcp://127.0.0.1:0".parse().unwrap()];
+                Server::bind(&settings, 10).unwrap()
+            };
+            let BoundAddress::Tcp(bound) = server.addresses().remove(0) else { panic!("no TCP") };
+            assert_eq!(bound == address, is_activated);
+            let mut client = std::net::TcpStream::connect(bound).unwrap();
+            let (listener, starter) = (server.listeners.remove(0), starter(&server));
+            let running = RunningLoop::new(Arc::clone(&server.context), starter.listener);
+            server.context.draining.cancel();
+            Acceptor { listener, starter, running }.run().await;
+            if is_activated {
+                kept.set_nonblocking(true).unwrap();
+                let (_served_next, peer) = kept.accept().unwrap();
+                assert_eq!(peer, client.local_addr().unwrap());
+                client.set_nonblocking(true).unwrap();
+                let error = client.read(&mut [0]).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "the client has been told nothing");
+            } else {
+                let mut told = [0; 6];
+                client.read_exact(&mut told).unwrap();
+                assert_eq!(told, *b"ERROR\n");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn accept_loop_that_panics_is_seen_and_starts_again() {
+        let mut settings = Settings::default();
+        settings.network.listen = vec!["tcp://127.0.0.1:0".parse().unwrap()];
+        let server = Server::bind(&settings, 10).unwrap();
+        let (context, stats) = (Arc::clone(&server.context), server.stats());
+        let running = RunningLoop::new(Arc::clone(&context), ListenerNumber::from_index(0));
+        context.accept_loops.set_accepting();
+        let (runs, draining) = (AtomicUsize::new(0), context.draining.clone());
+        let address = server.addresses().remove(0);
+        let mut accepting = Box::pin(restart_after_panics(&context, &address, &running, || async {
+            assert!(runs.fetch_add(1, Ordering::Relaxed) > 0, "the first run fails");
+            draining.cancelled().await;
+        }));
+        assert!((&mut accepting).now_or_never().is_none());
+        assert_eq!((stats.readiness(), context.accept_loops.failures()), (Err(NotReady::Listeners(1)), 1));
+        assert!(timeout(RESTART_PAUSE * 2, &mut accepting).await.is_err());
+        assert_eq!((stats.readiness(), runs.load(Ordering::Relaxed)), (Ok(()), 2));
+        draining.cancel();
+        accepting.await;
+        assert_eq!(runs.load(Ordering::Relaxed), 2);
+    }
 
     /// The operator's search for connections from the network finds none: the connection is not in the directory yet.
     #[tokio::test]
@@ -216,12 +333,7 @@ mod tests {
         settings.network.listen = vec!["tcp://127.0.0.1:0".parse().unwrap()];
         settings.moderation.admin_socket = Some(socket);
         let server = Server::bind(&settings, 10).unwrap();
-        let (context, admission, tasks) =
-            (Arc::clone(&server.context), Arc::clone(&server.admission), server.tasks.clone());
-        let listener = ListenerNumber::from_index(0);
-        let (protocol, proxies) = (ListenerProtocol::Raw, Arc::clone(&server.proxies));
-        let gate = Arc::default();
-        let starter = Starter { context, admission, tasks, protocol, listener, tls: None, proxy: None, proxies, gate };
+        let starter = starter(&server);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, address) = listener.accept().await.unwrap();

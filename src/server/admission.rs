@@ -86,6 +86,14 @@ pub(super) struct Entrant {
     pub(super) ticket: Arc<LoginTicket>,
 }
 
+/// The place of a connection whose address is not known yet. The ticket is dropped first: a connection whose place is free
+/// already can't make way.
+#[derive(Debug)]
+pub(super) struct HeldPlace {
+    pub(super) ticket: Arc<LoginTicket>,
+    _place: Place,
+}
+
 /// A connection that waits for a place.
 pub(super) struct WaitingEntrant {
     place: PendingPermit,
@@ -152,7 +160,7 @@ impl Admission {
             AddressRefusal::TooMany => RefusalReason::TooManyOfAddress(self.max_per_address),
             AddressRefusal::TooFast => RefusalReason::TooFast(self.connect_rate),
         })?;
-        let reserved = self.server.max_connections() / RESERVED_PART;
+        let reserved = self.reserved_places();
         let may_use_reserve = is_exempt || slot.connections() == 1 || reserved == 0;
         match ConnectionPermit::try_acquire(slot) {
             // The place is taken first: two admissions can't both see the last place that is not reserved.
@@ -193,9 +201,21 @@ impl Admission {
         PeerId(self.next_id.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Takes a place for a connection whose address is not known yet; `None` when none is free.
-    pub(super) fn hold_place(&self) -> Option<Place> {
-        self.server.try_hold_place()
+    /// Takes a place for a connection whose address is not known yet, and which makes way as one that has not joined. `None`
+    /// when no place is free but those for addresses without a connection.
+    pub(super) async fn hold_place(&self) -> Option<HeldPlace> {
+        // The place is taken first, as in `try_admit`.
+        let place = self.server.try_hold_place()?;
+        if self.server.free_places() < self.reserved_places() {
+            return None;
+        }
+        let ticket = self.records.lock().await.logins.push(&self.shutdown);
+        Some(HeldPlace { ticket, _place: place })
+    }
+
+    /// Returns the number of places that are kept for addresses without a connection.
+    fn reserved_places(&self) -> usize {
+        self.server.max_connections() / RESERVED_PART
     }
 
     /// Returns what addresses have used, and the number of the next connection, for another process.
@@ -334,6 +354,24 @@ mod tests {
         assert_eq!((admission.connections(), refuse(&admission, 1).await), (20, RefusalReason::Reserved));
         served.swap_remove(0);
         assert_eq!(refuse(&admission, 1).await, RefusalReason::Reserved, "a reserved place is free, and no other");
+    }
+
+    #[tokio::test]
+    async fn connection_of_an_unknown_address_leaves_the_last_tenth_and_makes_way() {
+        let admission = admission(20, |_| {});
+        let mut held = Vec::new();
+        while let Some(place) = admission.hold_place().await {
+            held.push(place);
+        }
+        assert_eq!((held.len(), admission.connections()), (18, 18), "the place that was tried is free again");
+        let served = [serve(&admission, 1).await, serve(&admission, 2).await];
+        let Admitted::Wait(waiting) = admission.admit(Some(ip(3)), Instant::now()).await else {
+            panic!("no connection makes way")
+        };
+        assert!(held[0].ticket.makes_way() && !held[1].ticket.makes_way());
+        drop(held.remove(0));
+        assert!(admission.wait(waiting).await.is_ok());
+        drop(served);
     }
 
     #[tokio::test]

@@ -140,7 +140,7 @@ pub(super) struct MovedListener {
     /// The URL of the settings.
     pub(super) url: String,
     pub(super) address: BoundAddress,
-    pub(super) owns_file: bool,
+    pub(super) is_activated: bool,
 }
 
 /// Why a server can't be stopped for a handover.
@@ -356,8 +356,8 @@ impl Freeze {
         for (url, listener) in &parts.listeners {
             // One that is closed already, since the server drains, is not passed on.
             if let Some(listener) = listener.upgrade() {
-                let (address, owns_file) = (listener.address().clone(), listener.owns_file());
-                listeners.push(MovedListener { url: url.clone(), address, owns_file });
+                let (address, is_activated) = (listener.address().clone(), listener.is_activated());
+                listeners.push(MovedListener { url: url.clone(), address, is_activated });
                 self.sockets.push(HandedSocket::Listener(listener));
             }
         }

@@ -25,12 +25,16 @@ pub(super) fn metrics_text(stats: &ServerStats, start: &ProcessStart) -> String 
 fn write_server(text: &mut MetricsText, stats: &ServerStats) {
     text.gauges("roomcast_build_info", "The version of the program; the value is always 1.")
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
-    let listeners: Vec<String> = stats.state.listeners.iter().map(ToString::to_string).collect();
     let mut connections =
         text.gauges("roomcast_connections", "Connections that are served now, those that have not joined among them.");
-    for (listener, count) in listeners.iter().zip(stats.context.listener_counts.read()) {
+    for (listener, count) in stats.state.labels.iter().zip(stats.context.listener_counts.read()) {
         connections.sample(&[("listener", listener)], count);
     }
+    text.counter(
+        "roomcast_listener_failures_total",
+        "Accept loops of listeners that failed and were started again.",
+        stats.context.accept_loops.failures(),
+    );
     let limit = stats.state.max_connections;
     text.gauge("roomcast_connections_limit", "The most connections at a time.", limit);
     text.gauge("roomcast_rooms", "Rooms that are open now.", stats.rooms());

@@ -13,15 +13,18 @@ mod probe;
 mod proxied;
 mod refusal;
 mod server_state;
+mod stall_check;
 mod start_error;
 mod take_over;
 
 use crate::admin::{AdminContext, AdminHooks, AdminServer};
 use crate::config::{Live, LiveLog, Settings, TrustedProxies};
+pub use crate::connection::readiness::NotReady;
+use crate::connection::readiness::{AcceptLoops, RunningLoop};
 use crate::connection::{ConnectionDirectory, HandoverGate, ServerContext, UnflushedInputs};
 use crate::limits::bans::BanList;
 use crate::limits::handshake_budget::HandshakeBudget;
-use crate::limits::memory::{MemoryBudget, MemoryPressure};
+use crate::limits::memory::MemoryBudget;
 use crate::limits::slice_budget::SliceBudget;
 use crate::metrics::counters::MetricsDelta;
 use crate::metrics::listener_counts::{ListenerCounts, ListenerNumber};
@@ -37,8 +40,8 @@ use memory_ceiling::memory_ceiling;
 use monitor::Monitor;
 pub use probe::ServerProbe;
 use proxied::ProxyGate;
-pub use server_state::NotReady;
 use server_state::ServerState;
+pub use stall_check::Stall;
 pub use start_error::StartError;
 use std::future::Future;
 use std::sync::Arc;
@@ -155,6 +158,7 @@ impl Server {
             slices: SliceBudget::new(workers, now),
             handshakes: HandshakeBudget::new(workers, now),
             unflushed_inputs: UnflushedInputs::default(),
+            accept_loops: AcceptLoops::new(listeners.len()),
             listener_counts: ListenerCounts::new(listeners.len()),
             handover: HandoverGate::default(),
             directory: has_directory.then(Arc::<ConnectionDirectory>::default),
@@ -239,11 +243,11 @@ impl Server {
         Arc::clone(&self.proxies.trusted)
     }
 
-    /// Returns a probe of the runtime and of the passes of rooms; `None` where no room opens, which is a bug. Needs the
-    /// server's runtime.
+    /// Returns a probe of the runtime, the passes of rooms and the listeners; `None` where no room opens, which is a bug. Needs
+    /// the server's runtime.
     #[must_use]
     pub fn probe(&self) -> Option<ServerProbe> {
-        ServerProbe::new()
+        ServerProbe::new(self.stats())
     }
 
     /// Returns figures that stay readable while the server runs.
@@ -286,8 +290,8 @@ impl Server {
         }
     }
 
-    /// Serves until `shutdown` completes. Then connections in the kernel's queue are refused with a reason, every room is
-    /// told, and peers have the drain time to take their output. No task of the server is left when this returns, but for
+    /// Serves until `shutdown` completes. Then connections in the kernel's queue are refused with a reason, but for those of
+    /// activated sockets, which the next process serves; every room is told, and peers have the drain time to take their output. No task of the server is left when this returns, but for
     /// passes that take more than a second beyond that time.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self {
@@ -303,7 +307,6 @@ impl Server {
             running,
             taken_over,
             tasks,
-            state,
             monitor,
             ..
         } = self;
@@ -327,14 +330,10 @@ impl Server {
                 proxies: Arc::clone(&proxies),
                 gate: Arc::clone(&gate),
             };
-            let accepting = tasks.spawn(Acceptor { listener, starter }.run());
-            tasks.spawn(async move {
-                if let Err(error) = accepting.await {
-                    error!(%error, "a listener panicked: it accepts no connection any more");
-                }
-            });
+            let running = RunningLoop::new(Arc::clone(&context), starter.listener);
+            tasks.spawn(Acceptor { listener, starter, running }.run());
         }
-        state.set_accepting();
+        context.accept_loops.set_accepting();
         if let Some((admin, directory)) = admin.zip(context.directory.clone()) {
             let context = AdminContext::new(Arc::clone(&context), directory, bans, admin_hooks);
             tasks.spawn(admin.run(context, tasks.clone()));
@@ -397,18 +396,7 @@ impl ServerStats {
     /// # Errors
     /// [`NotReady`] with the reason if it does not.
     pub fn readiness(&self) -> Result<(), NotReady> {
-        let memory = self.memory();
-        if self.is_draining() {
-            Err(NotReady::Draining)
-        } else if self.context.handover.is_active() {
-            Err(NotReady::Upgrading)
-        } else if !self.state.is_accepting() {
-            Err(NotReady::Starting)
-        } else if memory.pressure() >= MemoryPressure::Critical {
-            Err(NotReady::Memory(memory.used_percent()))
-        } else {
-            Ok(())
-        }
+        self.context.readiness()
     }
 
     /// Returns what was done so far.

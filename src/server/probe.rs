@@ -1,5 +1,9 @@
-//! The probe: shows that the runtime runs tasks and that a room's delivery pass reaches its members.
+//! The probe: shows that the runtime runs tasks, that delivery passes go on and reach members, and that listeners accept.
+//!
+//! A room of the probe's own shows that a pass goes all the way, and the stall check looks at the server's own passes.
 
+use super::ServerStats;
+use super::stall_check::{Stall, StallCheck};
 use crate::config::{RoomSettings, SlowReader};
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::MembershipSlot;
@@ -19,9 +23,17 @@ const LINE: &[u8] = b"probe";
 /// A bound on the lines that wait for the probe's member, in bytes. It takes every line at once.
 const BACKLOG: usize = 4 << 10;
 
-/// A room of its own, which no listing of rooms shows, with one member that takes every line at once.
+/// The check of the server's own work, and a room of its own, which no listing of rooms shows, with one member that takes
+/// every line at once.
 #[derive(Debug)]
 pub struct ServerProbe {
+    stalls: StallCheck,
+    room: ProbeRoom,
+}
+
+/// The room of a probe.
+#[derive(Debug)]
+struct ProbeRoom {
     membership: Membership,
     delivered: Arc<DeliveredLines>,
     /// The lines that were sent.
@@ -50,7 +62,25 @@ impl ByteSink for ProbeSink {
 
 impl ServerProbe {
     /// Opens the room. Needs a runtime, the one that is probed.
-    pub(super) fn new() -> Option<Self> {
+    pub(super) fn new(stats: ServerStats) -> Option<Self> {
+        Some(Self { stalls: StallCheck::new(stats), room: ProbeRoom::new()? })
+    }
+
+    /// Looks for work of the server that has stood still since the last call, and then waits until a pass has delivered a
+    /// line. A caller bounds the wait.
+    ///
+    /// # Errors
+    /// The [`Stall`] that was found. The first call finds none.
+    pub async fn check(&mut self) -> Result<(), Stall> {
+        self.stalls.check().await?;
+        self.room.deliver_line().await;
+        Ok(())
+    }
+}
+
+impl ProbeRoom {
+    /// Opens the room. Needs a runtime, the one that is probed.
+    fn new() -> Option<Self> {
         let settings = RoomSettings { history_lines: 0, ..RoomSettings::default() };
         // A registry of its own: the server's counters, listings and shutdown do not see the room.
         Self::in_registry(&Arc::new(Registry::new(settings, TaskTracker::new())))
@@ -67,7 +97,7 @@ impl ServerProbe {
 
     /// Sends a line to the room, and waits until a pass has delivered it. While an earlier line is not delivered, it waits
     /// for that one and sends none, so a room whose passes fail gets one line at most.
-    pub async fn answered(&mut self) {
+    async fn deliver_line(&mut self) {
         if self.delivered.count() >= self.sent {
             self.sent += 1;
             // An empty inbox takes any line.
@@ -95,10 +125,10 @@ mod tests {
 
     #[tokio::test]
     async fn each_probe_is_answered_by_a_delivery() {
-        let mut probe = ServerProbe::new().unwrap();
+        let mut probe = ProbeRoom::new().unwrap();
         for number in 1..=3 {
-            assert!(probe.answered().now_or_never().is_none(), "an answer without a pass");
-            probe.answered().await;
+            assert!(probe.deliver_line().now_or_never().is_none(), "an answer without a pass");
+            probe.deliver_line().await;
             assert_eq!((probe.delivered.count(), probe.sent), (number, number));
         }
     }
@@ -106,14 +136,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn room_that_delivers_no_line_gives_no_answer() {
         let registry = Arc::new(Registry::new(RoomSettings::default(), TaskTracker::new()));
-        let mut probe = ServerProbe::in_registry(&registry).unwrap();
-        probe.answered().await;
+        let mut probe = ProbeRoom::in_registry(&registry).unwrap();
+        probe.deliver_line().await;
         registry.shut_down();
         while probe.membership.member_count() > 0 {
             yield_now().await;
         }
         for _ in 0..3 {
-            assert!(timeout(Duration::from_secs(15), probe.answered()).await.is_err());
+            assert!(timeout(Duration::from_secs(15), probe.deliver_line()).await.is_err());
         }
         assert_eq!((probe.delivered.count(), probe.sent), (1, 2), "one line waits at most");
     }

@@ -3,53 +3,26 @@
 use crate::net::BoundAddress;
 use std::fmt;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Returns how many log records were dropped since the start.
 type LogDrops = Box<dyn Fn() -> u64 + Send + Sync>;
 
-/// The listeners, and how far the start of the server is.
+/// The listeners of the server, and the source of a figure that the program has.
 pub(super) struct ServerState {
     /// The addresses of the listeners, by the index under which their connections are counted.
     pub(super) listeners: Box<[BoundAddress]>,
+    /// The listeners as metrics name them, each differently.
+    pub(super) labels: Box<[String]>,
     /// The most connections at a time.
     pub(super) max_connections: usize,
-    /// True once all listeners accept connections. Relaxed: it publishes no other memory.
-    is_accepting: AtomicBool,
     log_drops: OnceLock<LogDrops>,
 }
 
-/// Why a server takes no new clients now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotReady {
-    /// The listeners do not accept connections yet.
-    #[error("starting: the listeners do not accept connections yet")]
-    Starting,
-    /// An operator drains the server, or it is shutting down.
-    #[error("draining: the server takes no new connection")]
-    Draining,
-    /// At least 90 % of the memory ceiling are in use; holds the percentage.
-    #[error("upgrading: a new process takes the server over")]
-    Upgrading,
-    /// So much of the memory ceiling is in use, in percent.
-    #[error("memory: {0} % of the ceiling are in use, and no connection is admitted")]
-    Memory(u64),
-}
-
 impl ServerState {
-    /// Returns the state of a server that accepts no connection yet.
+    /// Returns the state of a server with these listeners.
     pub(super) fn new(listeners: Box<[BoundAddress]>, max_connections: usize) -> Self {
-        Self { listeners, max_connections, is_accepting: AtomicBool::new(false), log_drops: OnceLock::new() }
-    }
-
-    /// Notes that all listeners accept connections.
-    pub(super) fn set_accepting(&self) {
-        self.is_accepting.store(true, Ordering::Relaxed);
-    }
-
-    /// Returns whether all listeners accept connections.
-    pub(super) fn is_accepting(&self) -> bool {
-        self.is_accepting.load(Ordering::Relaxed)
+        let labels = unique_labels(listeners.iter().map(ToString::to_string));
+        Self { listeners, labels, max_connections, log_drops: OnceLock::new() }
     }
 
     /// Sets the source of the number of dropped log records. Only the first call has an effect.
@@ -66,13 +39,33 @@ impl ServerState {
 impl fmt::Debug for ServerState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut state = f.debug_struct("ServerState");
-        state.field("listeners", &self.listeners).field("is_accepting", &self.is_accepting).finish_non_exhaustive()
+        state.field("listeners", &self.labels).finish_non_exhaustive()
     }
+}
+
+/// Returns the labels, with a number after each one that an earlier listener has: systemd may pass several sockets of one name
+/// or address, and a series that comes twice makes Prometheus refuse all.
+fn unique_labels(labels: impl Iterator<Item = String>) -> Box<[String]> {
+    let mut unique: Vec<String> = Vec::new();
+    for label in labels {
+        let numbered = (2..).map(|number| format!("{label}#{number}"));
+        let candidates = std::iter::once(label.clone()).chain(numbered);
+        unique.extend(candidates.into_iter().find(|candidate| !unique.contains(candidate)));
+    }
+    unique.into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn listeners_of_one_name_have_labels_of_their_own() {
+        let labels = |labels: &[&str]| unique_labels(labels.iter().map(|label| (*label).to_owned()));
+        let (a, b) = ("fd:unix", "tcp://127.0.0.1:1");
+        assert_eq!(*labels(&[a, b, a, b, a]), [a, b, "fd:unix#2", "tcp://127.0.0.1:1#2", "fd:unix#3"]);
+        assert_eq!(*labels(&["fd:a", "fd:a#2", "fd:a"]), ["fd:a", "fd:a#2", "fd:a#3"]);
+    }
 
     #[test]
     fn dropped_log_records_are_zero_until_their_source_is_set() {

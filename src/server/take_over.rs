@@ -66,7 +66,7 @@ impl HandedListeners {
         let mut handed = Self::default();
         for listener in &server.listeners {
             let (address, descriptor) = (listener.address.clone(), descriptors.next()?);
-            let passed = HandedListener { address, owns_file: listener.owns_file, descriptor };
+            let passed = HandedListener { address, is_activated: listener.is_activated, descriptor };
             handed.peers.push((listener.url.clone(), passed));
         }
         if let Some(address) = server.metrics {

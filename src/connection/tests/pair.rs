@@ -4,6 +4,7 @@ use super::super::close_reason::CloseReason;
 use super::super::event_loop::Event;
 use super::super::timers::Deadline;
 use super::*;
+use crate::connection::readiness::AcceptLoops;
 use crate::limits::connection_permit::ConnectionPermit;
 use crate::limits::connection_permit::tests::slots_within;
 use crate::limits::handshake_budget::HandshakeBudget;
@@ -69,6 +70,7 @@ pub(super) fn context_of(settings: Settings) -> Arc<ServerContext> {
         slices: SliceBudget::new(1, Instant::now().into_std()),
         handshakes: HandshakeBudget::new(1, Instant::now().into_std()),
         unflushed_inputs: UnflushedInputs::default(),
+        accept_loops: AcceptLoops::new(0),
         listener_counts: ListenerCounts::new(1),
         directory: Some(Arc::default()),
     })

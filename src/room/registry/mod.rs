@@ -2,6 +2,10 @@
 //!
 //! Rooms are made, found, listed, shut down and removed here. Nothing here delivers a line.
 
+mod pass_progress;
+
+pub(crate) use pass_progress::PassSample;
+
 use crate::config::RoomSettings;
 use crate::limits::memory::MemoryBudget;
 use crate::metrics::counters::Counters;

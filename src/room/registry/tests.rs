@@ -294,6 +294,28 @@ fn pass_that_is_dropped_between_two_slices_goes_on_where_it_was() {
     assert!(registry.is_empty());
 }
 
+/// A pass through 400 members takes several slices, and each of them shows that it goes on.
+#[tokio::test]
+async fn pass_that_goes_on_is_no_stall() {
+    let registry = registry_with(RoomSettings::default());
+    let peers: Vec<_> = (0..400).map(|id| peer(id, false)).collect();
+    let members: Vec<_> = peers.iter().map(|peer| join(&registry, peer)).collect();
+    settle().await;
+    assert!(registry.due_passes().is_empty(), "a quiet room");
+    assert_eq!(members[0].send_lines(Box::from(&b"u0: a\n"[..]), 1), SendStatus::Accepted);
+    let mut samples = 0;
+    while let [sample] = &registry.due_passes()[..] {
+        samples += 1;
+        assert_eq!(registry.find_stall(sample), Some(members[0].room.name()), "nothing ran since the sample");
+        // The pass waits for the runtime once before its first slice.
+        for _ in 0..2 {
+            yield_now().await;
+        }
+        assert_eq!(registry.find_stall(sample), None);
+    }
+    assert!(samples > 1, "the pass took one slice");
+}
+
 #[tokio::test]
 async fn room_beyond_the_limit_is_refused_until_another_room_is_removed() {
     let registry = registry_with(RoomSettings { max_rooms: 2, ..RoomSettings::default() });
