@@ -148,11 +148,11 @@
 //!
 //! | charged to | what | how |
 //! |---|---|---|
-//! | one poll | lines, commands, keys, telnet commands, redraws, writes; in a pass deliveries, operations, replies, copies | one counter for all kinds of work; about a quarter of a millisecond in a connection and half a millisecond in a pass, then the task yields until the runtime has asked the system for events (`src/connection/poll_slice.rs`, `src/room/passes.rs`) |
-//! | a connection | lines, bytes, reads without a line's end, telnet commands, keys, completions, redraws | rate limits: input is read more slowly, and nothing is lost (`src/connection/decoding.rs`, `src/protocol/telnet/budget.rs`) |
+//! | one poll | lines, commands, keys, telnet commands, redraws, writes, TLS records and handshakes; in a pass deliveries, operations, replies, copies | one counter for all kinds of work; about a quarter of a millisecond in a connection and half a millisecond in a pass, then the task yields until the runtime has asked the system for events (`src/connection/poll_slice.rs`, `src/room/passes.rs`) |
+//! | a connection | lines, bytes, short reads without a line's end, TLS records without content, telnet commands, keys, completions, redraws | rate limits: input is read more slowly, and nothing is lost (`src/connection/decoding.rs`, `src/protocol/telnet/budget.rs`) |
 //! | an address | connections and attempts; the units of commands (`src/protocol/commands/cost.rs`); the deliveries of joins, leaves and renames; the bytes that are encoded for input lines, times and colors, and those that are discarded when it is closed | a budget that all connections of the address share and that outlives them: commands and JOIN lines wait (`src/connection/delayed_line.rs`, `src/limits/addresses.rs`) |
 //! | a room | bytes in its inbox | blocked senders are admitted in the order of their shares, by bytes (`src/room/fair_queue.rs`) |
-//! | the server, and an address | TLS handshakes | a handshake waits for its turn: about 800 a second for each worker, 66 for one address (`src/limits/handshake_budget.rs`, `src/connection/transport.rs`) |
+//! | the server, and an address | TLS handshakes | a handshake waits for its turn: about 800 a second for each worker, 66 for one address, and fewer with an RSA certificate; the address pays first, and takes no turn of the server while it is in debt (`src/net/tls_crypto.rs`, `src/limits/handshake_budget.rs`, `src/connection/transport.rs`) |
 //! | the server | slices that connections use up | about a quarter of each worker's time; the input of the others waits for its turn, unless the rates are off (`src/limits/slice_budget.rs`) |
 //! | the server | bytes in output buffers, inboxes, histories, unfinished lines and kernel buffers | one counter with a ceiling, which only peers that fall behind change ([`limits::memory`]) |
 //!

@@ -5,13 +5,17 @@
 mod common;
 
 use assert_cmd::Command as AssertCommand;
+use common::folder::Folder;
 use common::pty::is_installed;
 use common::telnet::{AGREEMENT, INPUT_LINE_REQUEST};
+#[cfg(feature = "aws-lc-rs")]
+use common::tls::client_config_with;
 use common::tls::{TLS_LOOPBACK, TestCertificate, TlsClient, client_config, connect_socket};
 use common::{Client, TestServer, check_lines_and_skip_notices, test_settings};
-use roomcast::config::LiveLog;
-use roomcast::{BoundAddress, Server, TlsAcceptor};
-use rustls::{ClientConfig, ProtocolVersion};
+use roomcast::config::{LiveLog, ProxyVersions};
+use roomcast::limits::bans::BansFile;
+use roomcast::{BoundAddress, Server, SlowReader, TlsAcceptor};
+use rustls::{ClientConfig, ClientConnection, ProtocolVersion};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::num::NonZeroUsize;
 use std::process::{Child, Command, Stdio};
@@ -70,16 +74,17 @@ fn end_of_tls_output_is_an_end_of_input_and_is_answered_with_close_notify() {
     bob.expect_line("alice has left");
 }
 
+/// An attacker on the network may have cut the line.
 #[test]
-fn end_of_the_socket_without_close_notify_is_an_end_of_input_too() {
+fn unfinished_line_at_an_end_without_close_notify_is_dropped() {
     let (server, _certificate, config) = start();
     let mut bob = server.join("lobby", "bob");
     let mut alice = TlsClient::join(server.tls_address(), &config, "lobby", "alice");
     bob.expect_line("alice has joined");
-    alice.send("bye");
+    alice.send("one\npay bob 1");
     alice.socket().shutdown(std::net::Shutdown::Write).unwrap();
-    assert_eq!(alice.read_to_end(), ["alice: bye"]);
-    bob.expect_line("alice: bye");
+    assert_eq!(alice.read_to_end(), ["alice: one"]);
+    bob.expect_line("alice: one");
     bob.expect_line("alice has left");
 }
 
@@ -169,6 +174,126 @@ fn slow_tls_reader_is_told_how_many_lines_it_missed() {
     talker.expect_line("slow: I read again");
 }
 
+/// The output waits in the kernel's buffers and in the server, and its end is authentic.
+#[test]
+fn slow_tls_reader_that_is_kicked_gets_whole_lines_the_reason_and_close_notify() {
+    let certificate = TestCertificate::new();
+    let server = TestServer::start_tls(&certificate, |settings| {
+        (settings.live.rate, settings.live.byte_rate) = (0, 0);
+        (settings.live.backlog, settings.live.slow_reader) = (64 << 10, SlowReader::Kick);
+    });
+    let mut talker = server.join("room", "talker");
+    let mut slow = TlsClient::join(server.tls_address(), &client_config(&[&certificate]), "room", "slow");
+    talker.expect_line("slow has joined");
+    let line = |number: usize| format!("{number:0>6} {}", "x".repeat(2_000));
+    let mut sent = 0;
+    loop {
+        talker.send(format!("{}\n", line(sent)));
+        sent += 1;
+        assert!(sent < 5_000, "the slow reader is not kicked");
+        // The leave comes with its own line, before or after the talker's.
+        let seen = talker.read_line();
+        if seen == "slow has left" {
+            break;
+        }
+        assert_eq!(seen, format!("talker: {}", line(sent - 1)));
+    }
+    let mut seen = slow.read_to_end();
+    let reason = seen.pop().unwrap();
+    assert_eq!(reason, "more than 65536 bytes waited for you to read them: connect again and read faster");
+    assert_eq!(seen.pop().unwrap(), "ERROR");
+    // The line that was beyond the bound is counted.
+    seen.pop_if(|line| line.starts_with("*** ") && line.ends_with(" skipped"));
+    assert!(seen.len() > 20, "only {} lines", seen.len());
+    for (number, seen) in seen.iter().enumerate() {
+        assert_eq!(*seen, format!("talker: {}", line(number)));
+    }
+}
+
+/// The client offers the hybrid key exchange alone.
+#[cfg(feature = "aws-lc-rs")]
+#[test]
+fn hybrid_key_exchange_is_negotiated() {
+    use rustls::NamedGroup;
+    use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
+
+    let (server, certificate, _) = start();
+    let kx_groups = vec![aws_lc_rs::kx_group::X25519MLKEM768];
+    let provider = CryptoProvider { kx_groups, ..aws_lc_rs::default_provider() };
+    let config = client_config_with(provider, &[&certificate]);
+    let mut alice = TlsClient::join(server.tls_address(), &config, "lobby", "alice");
+    let group = alice.tls().negotiated_key_exchange_group().map(SupportedKxGroup::name);
+    assert_eq!(group, Some(NamedGroup::X25519MLKEM768));
+    let mut bob = TlsClient::join(server.tls_address(), &client_config(&[&certificate]), "lobby", "bob");
+    assert_eq!(bob.tls().negotiated_key_exchange_group().map(SupportedKxGroup::name), Some(NamedGroup::X25519));
+}
+
+/// The end of the connection comes while records wait for their reader.
+#[test]
+fn close_notify_follows_a_backlog_of_several_records() {
+    const LINES: usize = 200;
+    let certificate = TestCertificate::new();
+    let mut server = TestServer::start_tls(&certificate, |settings| {
+        (settings.live.rate, settings.live.byte_rate) = (0, 0);
+    });
+    let mut talker = server.join("room", "talker");
+    let mut slow = TlsClient::join(server.tls_address(), &client_config(&[&certificate]), "room", "slow");
+    talker.expect_line("slow has joined");
+    let line = |number: usize| format!("{number:0>6} {}", "x".repeat(4_000));
+    for number in 0..LINES {
+        talker.send(format!("{}\n", line(number)));
+        talker.expect_line(&format!("talker: {}", line(number)));
+    }
+    server.begin_shutdown();
+    let seen = slow.read_to_end();
+    assert_eq!(seen.len(), LINES + 1);
+    for (number, seen) in seen[..LINES].iter().enumerate() {
+        assert_eq!(*seen, format!("talker: {}", line(number)));
+    }
+    assert_eq!(seen[LINES], "*** server is shutting down");
+}
+
+/// Returns what a client sends first to a TLS listener behind a proxy: the PROXY header, and the first message of TLS.
+fn header_and_hello(config: &Arc<ClientConfig>) -> (Vec<u8>, ClientConnection) {
+    let mut wire = b"PROXY TCP4 192.0.2.7 192.0.2.1 50000 6697\r\n".to_vec();
+    let mut tls = ClientConnection::new(Arc::clone(config), "localhost".try_into().unwrap()).unwrap();
+    while tls.wants_write() {
+        tls.write_tls(&mut wire).unwrap();
+    }
+    (wire, tls)
+}
+
+#[test]
+fn tls_follows_a_proxy_header_in_one_segment_and_at_every_cut() {
+    let certificate = TestCertificate::new();
+    let server = TestServer::start_tls(&certificate, |settings| {
+        settings.live.rate = 0;
+        settings.network.listen[1].proxy = Some(ProxyVersions::Both);
+        settings.network.connect_rate = 0;
+    });
+    let config = client_config(&[&certificate]);
+    let mut bob = server.join("lobby", "bob");
+    let longest = header_and_hello(&config).0.len();
+    for cut in 0..=longest {
+        let (wire, tls) = header_and_hello(&config);
+        let cut = cut.min(wire.len());
+        let mut socket = connect_socket(server.tls_address());
+        socket.write_all(&wire[..cut]).unwrap();
+        // The server reads the first part alone, or both: each is right.
+        thread::yield_now();
+        socket.write_all(&wire[cut..]).unwrap();
+        let mut alice = TlsClient::resume(socket, tls);
+        alice.expect_text(common::WELCOME);
+        if cut % 50 == 0 {
+            alice.send("JOIN lobby alice\n");
+            alice.expect_line("alice has joined");
+            bob.expect_line("alice has joined");
+            drop(alice);
+            bob.expect_line("alice has left");
+        }
+    }
+}
+
 #[test]
 fn shutdown_notice_is_the_last_line_before_close_notify() {
     let (mut server, _certificate, config) = start();
@@ -246,6 +371,20 @@ fn refused_tls_client_gets_an_alert() {
     let mut alert = Vec::new();
     socket.read_to_end(&mut alert).unwrap();
     assert_eq!(alert, [21, 3, 3, 0, 2, 2, 80]);
+    let mut client = TlsClient::connect_raw(server.tls_address(), &client_config(&[&certificate]));
+    assert_eq!(client.handshake_error(), "received fatal alert: InternalError");
+}
+
+#[test]
+fn banned_tls_client_gets_an_alert() {
+    let certificate = TestCertificate::new();
+    let folder = Folder::new("tls-ban");
+    folder.write("bans", "roomcast-bans 1\n127.0.0.1\t-\tflooding\tuid 0\nend\n");
+    let server = TestServer::start_tls(&certificate, |settings| {
+        settings.moderation.bans = Some(BansFile::read(folder.join("bans")).unwrap());
+    });
+    let mut client = TlsClient::connect_raw(server.tls_address(), &client_config(&[&certificate]));
+    assert_eq!(client.handshake_error(), "received fatal alert: InternalError");
 }
 
 /// A flood of handshakes is done one after the other, and none of them is lost.

@@ -133,7 +133,7 @@ impl Connection {
         if self.is_input_paused() {
             return Poll::Pending;
         }
-        if self.held_input.is_some() || self.input_closed || self.is_flushing_input() {
+        if self.has_input_to_resume() {
             // The pause ended at an event that does not resume input itself, or with the slice.
             return Poll::Ready(Event::Readable);
         }
@@ -327,7 +327,7 @@ impl Connection {
 
     /// Returns whether the connection has received input that it has not processed, or its input is paused.
     fn has_unprocessed_input(&self) -> bool {
-        self.held_input.is_some() || self.is_input_paused()
+        self.has_received_input() || self.is_input_paused()
     }
 
     /// Returns whether a JOIN line of the peer waits for its room, or for the budget of its address.

@@ -20,7 +20,11 @@ const READ_BYTES: usize = 16 << 10;
 /// memory, and holds the peer's end up.
 const DELAYED_READ_BYTES: usize = 2 << 10;
 
-/// Reads without a line's end, per second and at once. More are delayed: what arrives in between comes with the next read,
+/// Reads of fewer bytes are short. A longer one that ends no line is a part of a long line, or of a record of TLS, in a
+/// segment of the network; the rate of bytes bounds how many of them come.
+const SHORT_READ: usize = 1 << 10;
+
+/// Short reads without a line's end, per second and at once. More are delayed: what arrives in between comes with the next read,
 /// so keys, telnet commands and parts of lines in segments of a few bytes cost the server no read and no event each. A key
 /// that is held down repeats 30 times a second. It does not apply where the rate of lines is off.
 const PARTIAL_READS: RateLimit = RateLimit::new(50, NonZeroU32::MIN.saturating_add(249));
@@ -43,7 +47,7 @@ struct Scratch {
 impl Connection {
     /// Reads once and processes what came, after the input that was held back.
     pub(super) fn read_input(&mut self) -> Result<(), CloseReason> {
-        if self.held_input.is_some() || self.input_closed || self.is_flushing_input() {
+        if self.has_input_to_resume() {
             return self.resume_input();
         }
         if self.delay_handshake()? {
@@ -66,25 +70,38 @@ impl Connection {
         self.transport.as_ref().map_or(most, |transport| most.min(transport.read_capacity()))
     }
 
-    /// Reads once what the system has received, whether or not the runtime knows of it; returns false if that is
-    /// nothing.
-    pub(super) fn read_received_input(&mut self) -> Result<bool, CloseReason> {
+    /// Reads once what the system has received, whether or not the runtime knows of it; returns the number of bytes, and
+    /// `None` if that is nothing.
+    pub(super) fn read_received_input(&mut self) -> Result<Option<usize>, CloseReason> {
         let most = self.transport.as_ref().map_or(READ_BYTES, |transport| READ_BYTES.min(transport.read_capacity()));
         self.slice.charge(SYSTEM_CALL_WORK);
         with_scratch(|scratch| match self.peer.sink().read_received(&mut scratch.input[..most]) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            read => self.process_read(read, scratch).map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            read => {
+                let count = *read.as_ref().unwrap_or(&0);
+                self.process_read(read, scratch).map(|()| Some(count))
+            }
         })
     }
 
     /// Reads once what the system has received when a deadline is over; returns false if that is nothing, or if earlier input
     /// waits.
     pub(super) fn read_late_input(&mut self) -> Result<bool, CloseReason> {
-        if self.held_input.is_some() || self.is_input_paused() || self.has_unpaid_handshake() {
+        if self.has_received_input() || self.is_input_paused() || self.has_unpaid_handshake() {
             Ok(false)
         } else {
-            self.read_received_input()
+            Ok(self.read_received_input()?.is_some())
         }
+    }
+
+    /// Returns whether the connection has input that it has received and not processed.
+    pub(super) fn has_received_input(&self) -> bool {
+        self.held_input.is_some() || self.has_waiting_records()
+    }
+
+    /// Returns whether input goes on without a read.
+    pub(super) fn has_input_to_resume(&self) -> bool {
+        self.has_received_input() || self.input_closed || self.is_flushing_input()
     }
 
     /// Processes the bytes of a read, its end of input, or its error.
@@ -97,6 +114,7 @@ impl Connection {
             Ok(0) => {
                 self.input_closed = true;
                 self.check_connected()?;
+                self.drop_truncated_line();
                 self.end_of_input(lines)
             }
             Ok(count) => {
@@ -108,8 +126,8 @@ impl Connection {
                 } else {
                     self.process_plain(&input[..count], lines)
                 };
-                if self.lines_in == lines_before {
-                    self.charge_partial_read();
+                if self.lines_in == lines_before && count < SHORT_READ {
+                    self.charge_partial_reads(1);
                 }
                 outcome
             }
@@ -137,13 +155,14 @@ impl Connection {
         }
     }
 
-    /// Charges a read without a line's end to the rate of those. Beyond the rate the next read waits.
-    fn charge_partial_read(&mut self) {
+    /// Charges short reads without a line's end, or records without content, to the rate of those. Beyond the rate the next
+    /// one waits.
+    pub(super) fn charge_partial_reads(&mut self, count: u32) {
         if self.line_limit().is_unlimited() {
             return;
         }
         let now = Instant::now();
-        self.partial_read_rate.spend(&PARTIAL_READS, now);
+        self.partial_read_rate.spend_many(count, &PARTIAL_READS, now);
         if let Err(later) = self.partial_read_rate.check(&PARTIAL_READS, now)
             && self.check_connected().is_ok()
         {
@@ -163,7 +182,7 @@ impl Connection {
         if self.is_input_paused() {
             return Ok(());
         }
-        with_scratch(|Scratch { lines, .. }| {
+        with_scratch(|Scratch { plain, lines, .. }| {
             if let Some(mut held) = self.held_input.take() {
                 let input = Bytes::clone(&held);
                 self.slice.charge(SYSTEM_CALL_WORK);
@@ -173,9 +192,17 @@ impl Connection {
                 self.held_input = Some(held).filter(|held| !held.is_empty());
                 outcome?;
             }
-            if self.held_input.is_none() && self.input_closed { self.end_of_input(lines) } else { Ok(()) }
+            if self.held_input.is_none() && self.has_waiting_records() && !self.is_input_paused() {
+                self.process_sealed(&mut [], plain, lines)?;
+            }
+            if self.input_closed && !self.has_received_input() { self.end_of_input(lines) } else { Ok(()) }
         })?;
         self.continue_input_flush()
+    }
+
+    /// Decodes some of the records that wait, and processes what they hold.
+    pub(super) fn decode_waiting_records(&mut self) -> Result<(), CloseReason> {
+        with_scratch(|Scratch { plain, lines, .. }| self.process_sealed(&mut [], plain, lines))
     }
 
     /// Runs the command that waited until the room has taken the lines before it.

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Notify;
 use tracing::warn;
 
-/// The most reads of a flush, of 16 KiB each: four times what a receive buffer holds. A peer that sends on and on must not
-/// delay the server's end.
-const FLUSH_READS: u8 = 8;
+/// The most kibibytes of a flush: four times what a receive buffer holds. A peer that sends on and on must not delay the
+/// server's end. A read of fewer bytes counts as a kibibyte.
+const FLUSH_KIB: u8 = 128;
 
 /// The connections of a server that have not flushed their input yet.
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ pub(super) enum InputFlush {
     /// The server is not shutting down.
     #[default]
     NotRequested,
-    /// The connection sends all that it has received, at once. Holds the number of reads that are left.
+    /// The connection sends all that it has received, at once. Holds the kibibytes that are left.
     Running(u8),
     /// The connection takes no input any more.
     Done,
@@ -64,7 +64,7 @@ impl Connection {
     /// budget of its address.
     pub(super) fn begin_input_flush(&mut self) -> Result<(), CloseReason> {
         if self.input_flush == InputFlush::NotRequested {
-            self.input_flush = InputFlush::Running(FLUSH_READS);
+            self.input_flush = InputFlush::Running(FLUSH_KIB);
             self.deadlines.clear(Deadline::RateLimit);
             self.end_encoding_delay();
             self.handle_delayed_line()?;
@@ -74,18 +74,23 @@ impl Connection {
 
     /// Reads and sends received input until the socket has none. Stops while a cause other than the rate pauses input.
     pub(super) fn continue_input_flush(&mut self) -> Result<(), CloseReason> {
-        while let InputFlush::Running(reads) = self.input_flush
+        while let InputFlush::Running(left) = self.input_flush
             && !self.is_input_paused()
             && self.held_input.is_none()
         {
-            if reads == 0 {
+            if self.has_waiting_records() {
+                self.decode_waiting_records()?;
+            } else if left == 0 {
                 let connection = self.peer.id().0;
                 warn!(connection, address = %self.address, "input was not read to its end: the server is shutting down");
                 self.end_input_flush();
-            } else if self.input_closed || !self.read_received_input()? {
-                self.end_input_flush();
+            } else if !self.input_closed
+                && let Some(count) = self.read_received_input()?
+            {
+                let read = u8::try_from(count.div_ceil(1 << 10).max(1)).unwrap_or(u8::MAX);
+                self.input_flush = InputFlush::Running(left.saturating_sub(read));
             } else {
-                self.input_flush = InputFlush::Running(reads - 1);
+                self.end_input_flush();
             }
         }
         Ok(())

@@ -19,14 +19,26 @@ const BYTES_PER_UNIT: usize = 128;
 /// The bytes of lines that are wrapped and styled for one unit: 10 to 20 ns each.
 const ENCODED_BYTES_PER_UNIT: usize = 16;
 
-/// The work of the current poll. One counter for all kinds of work.
+/// The bit of a slice that was used up by work that another budget of the server has paid for.
+const PREPAID: u32 = 1 << 31;
+
+/// The work of the current poll: the units of all kinds of work, and [`PREPAID`].
 #[derive(Debug, Default)]
 pub(super) struct PollSlice(u32);
 
 impl PollSlice {
     /// Charges work that is about to be done.
     pub(super) fn charge(&mut self, units: u32) {
-        self.0 = self.0.saturating_add(units);
+        let used = self.used().saturating_add(units).min(PREPAID - 1);
+        self.0 = (self.0 & PREPAID) | used;
+    }
+
+    /// Charges work that another budget of the server has paid for. It ends the poll if it is a slice or more, and is not
+    /// paid for again.
+    pub(super) fn charge_prepaid(&mut self, units: u32) {
+        if units >= SLICE {
+            self.0 |= PREPAID;
+        }
     }
 
     /// Charges the work on `count` bytes.
@@ -44,9 +56,9 @@ impl PollSlice {
         self.0 >= SLICE
     }
 
-    /// Returns the units that are used.
+    /// Returns the units that are used and not paid for.
     pub(super) fn used(&self) -> u32 {
-        self.0
+        self.0 & !PREPAID
     }
 
     /// Begins the slice of the next poll.
@@ -69,6 +81,18 @@ mod tests {
         assert!(slice.is_used_up());
         slice.restart();
         assert!(!slice.is_used_up());
+    }
+
+    #[test]
+    fn prepaid_work_uses_up_the_slice_and_is_not_paid_for_again() {
+        let mut slice = PollSlice::default();
+        slice.charge(1);
+        slice.charge_prepaid(SLICE);
+        assert!(slice.is_used_up());
+        slice.charge(2);
+        assert_eq!(slice.used(), 3);
+        slice.charge(u32::MAX);
+        assert_eq!(slice.used(), PREPAID - 1);
     }
 
     #[test]

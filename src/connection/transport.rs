@@ -5,30 +5,43 @@
 use super::Connection;
 use super::close_reason::CloseReason;
 use super::lines::LineEncoder;
+use super::poll_slice::SYSTEM_CALL_WORK;
 use super::timers::Deadline;
-use crate::net::codec::{Codec, CodecError, Inbound, REFUSAL};
+use crate::net::codec::{Codec, CodecError, Decoded, Inbound, REFUSAL, may_be_tls};
 use crate::peer::OutputOp;
 use crate::peer::route::Route;
 use crate::text::messages;
+use std::io;
 use std::time::Instant;
 use tracing::debug;
 
-/// The units of a handshake in the budget of its address: 250 to 330 µs, and about 5 µs a unit.
-const HANDSHAKE_UNITS: u32 = 60;
+/// The units of a poll's slice for a unit of a handshake: 5 µs and a quarter of a microsecond.
+const SLICE_UNITS: u32 = 20;
+
+/// The units of a poll's slice for a record, beside those of its bytes: about 1 µs.
+const RECORD_WORK: u32 = 4;
+
+/// The further units for a record without content: a key update derives keys, and may have to be answered.
+const EMPTY_RECORD_WORK: u32 = 28;
 
 /// The codec of a connection, and whether its handshake is paid for.
 pub(super) struct Transport {
     codec: Box<dyn Codec>,
     payment: HandshakePayment,
+    /// Whether received records wait in the codec.
+    is_waiting: bool,
 }
 
-/// Whether the server's budget and the address have paid for a handshake.
+/// Who has paid for a handshake: first its address, and then the server. An address in debt takes no turn of the server's,
+/// which others use meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HandshakePayment {
     /// Nothing was received.
     Due,
-    /// The handshake is charged and waits for its turn. Holds the units that the address has paid.
-    Delayed(u32),
+    /// The address has paid these units, and may have to wait for the time from which they are allowed.
+    ByAddress(u32),
+    /// The server has paid, too, and the handshake waits for its turn. Holds the units that the address has paid.
+    ByServer(u32),
     /// The handshake has begun.
     Done,
 }
@@ -36,7 +49,7 @@ enum HandshakePayment {
 impl Transport {
     /// Returns the transport of a new connection.
     pub(super) fn new(codec: Box<dyn Codec>) -> Self {
-        Self { codec, payment: HandshakePayment::Due }
+        Self { codec, payment: HandshakePayment::Due, is_waiting: false }
     }
 
     /// Seals bytes for the wire; returns false if the transport takes nothing any more.
@@ -44,7 +57,7 @@ impl Transport {
         self.codec.encode(bytes, wire).is_ok()
     }
 
-    /// Returns the bytes of memory that hold received input which is not complete.
+    /// Returns the bytes of memory that hold received input which is not decoded.
     pub(super) fn held_bytes(&self) -> usize {
         self.codec.held_bytes()
     }
@@ -72,34 +85,56 @@ impl Connection {
     }
 
     /// Charges the handshake before the first byte of it is read. Returns true if it has to wait for its turn: input is
-    /// paused then.
+    /// paused then, or nothing was received. A client that does not begin one is not charged, and does not wait.
     ///
     /// # Errors
     /// [`CloseReason::TooManyHandshakes`] if its turn would come too late.
     pub(super) fn delay_handshake(&mut self) -> Result<bool, CloseReason> {
-        match self.transport.as_ref().map(|transport| transport.payment) {
-            None | Some(HandshakePayment::Done) => return Ok(false),
-            Some(HandshakePayment::Delayed(_)) => {
+        let Some((payment, units)) = self.transport.as_ref().map(|to| (to.payment, to.codec.handshake_units())) else {
+            return Ok(false);
+        };
+        let now = Instant::now();
+        let (address_units, address_allows_at) = match payment {
+            HandshakePayment::Done => return Ok(false),
+            HandshakePayment::ByServer(_) => {
                 self.set_payment(HandshakePayment::Done);
                 return Ok(false);
             }
-            Some(HandshakePayment::Due) => {}
-        }
-        let now = Instant::now();
-        let server_allows_at = self.context.handshakes.spend(now).ok_or(CloseReason::TooManyHandshakes)?;
-        let units = if self.has_no_line_limit() { 0 } else { HANDSHAKE_UNITS };
-        let address_allows_at = match units {
-            0 => now,
-            units => self.peer.sink().address_budget().spend_command(units, now),
+            HandshakePayment::ByAddress(units) => (units, now),
+            HandshakePayment::Due => match self.peek_input() {
+                Ok(Some(first)) if may_be_tls(first) => self.charge_handshake_to_address(units, now),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                // The read finds the end, the error or the other protocol.
+                _ => return Ok(false),
+            },
         };
-        let allowed_at = server_allows_at.max(address_allows_at);
-        if allowed_at <= now {
-            self.set_payment(HandshakePayment::Done);
-            return Ok(false);
+        self.set_payment(HandshakePayment::ByAddress(address_units));
+        if address_allows_at > now {
+            self.deadlines.extend(Deadline::RateLimit, address_allows_at.into());
+            return Ok(true);
         }
-        self.set_payment(HandshakePayment::Delayed(units));
-        self.deadlines.extend(Deadline::RateLimit, allowed_at.into());
-        Ok(true)
+        let server_allows_at = self.context.handshakes.spend(units, now).ok_or(CloseReason::TooManyHandshakes)?;
+        if server_allows_at > now {
+            self.set_payment(HandshakePayment::ByServer(address_units));
+            self.deadlines.extend(Deadline::RateLimit, server_allows_at.into());
+            return Ok(true);
+        }
+        self.set_payment(HandshakePayment::Done);
+        Ok(false)
+    }
+
+    /// Returns the first byte of the input, which the next read finds again.
+    fn peek_input(&mut self) -> io::Result<Option<u8>> {
+        self.slice.charge(SYSTEM_CALL_WORK);
+        self.peer.sink().peek_received()
+    }
+
+    /// Charges a handshake to the address; returns the units that it has paid, and the time from which they are allowed.
+    fn charge_handshake_to_address(&self, units: u32, now: Instant) -> (u32, Instant) {
+        if self.has_no_line_limit() {
+            return (0, now);
+        }
+        (units, self.peer.sink().address_budget().spend_command(units, now))
     }
 
     /// Returns whether a handshake has not been paid for, so that no byte of it may be read.
@@ -109,11 +144,17 @@ impl Connection {
 
     /// Gives back what was paid for a handshake that has not begun: a connection that ends must not leave a debt.
     pub(super) fn cancel_handshake(&mut self) {
-        if let Some(Transport { payment: HandshakePayment::Delayed(units), .. }) = self.transport.as_deref() {
-            let now = Instant::now();
-            self.context.handshakes.refund(now);
-            self.peer.sink().address_budget().refund_command(*units, now);
-            self.set_payment(HandshakePayment::Done);
+        let Some(transport) = &mut self.transport else {
+            return;
+        };
+        let (now, units) = (Instant::now(), transport.codec.handshake_units());
+        match std::mem::replace(&mut transport.payment, HandshakePayment::Done) {
+            HandshakePayment::ByAddress(paid) => self.peer.sink().address_budget().refund_command(paid, now),
+            HandshakePayment::ByServer(paid) => {
+                self.context.handshakes.refund(units, now);
+                self.peer.sink().address_budget().refund_command(paid, now);
+            }
+            HandshakePayment::Due | HandshakePayment::Done => {}
         }
     }
 
@@ -121,6 +162,11 @@ impl Connection {
         if let Some(transport) = &mut self.transport {
             transport.payment = payment;
         }
+    }
+
+    /// Returns whether received records wait in the codec: no more is read before they are decoded.
+    pub(super) fn has_waiting_records(&self) -> bool {
+        self.transport.as_ref().is_some_and(|transport| transport.is_waiting)
     }
 
     /// Decodes received bytes into `plain`, sends the reply of the transport, and processes what was decoded.
@@ -137,7 +183,15 @@ impl Connection {
         let (was_open, mut reply) = (transport.codec.is_open(), Vec::new());
         let decoded = transport.codec.decode(wire, plain, &mut reply);
         let is_open = transport.codec.is_open();
+        transport.is_waiting = decoded.is_ok_and(|decoded| decoded.inbound == Inbound::Waiting);
+        if !was_open && !reply.is_empty() {
+            // What costs time in a handshake is followed by a reply.
+            self.slice.charge_prepaid(transport.codec.handshake_units().saturating_mul(SLICE_UNITS));
+        }
         self.slice.charge_bytes(wire.len());
+        if let Ok(decoded) = decoded {
+            self.charge_records(decoded, was_open);
+        }
         if !reply.is_empty() {
             self.add_output([OutputOp::Sealed(reply)]);
         }
@@ -148,13 +202,35 @@ impl Connection {
         if !plain.is_empty() {
             self.process_plain(plain, lines)?;
         }
-        match decoded {
-            Ok(Inbound::Open) => Ok(()),
+        match decoded.map(|decoded| decoded.inbound) {
+            Ok(Inbound::Open | Inbound::Waiting) => Ok(()),
             Ok(Inbound::Ended) => {
                 self.input_closed = true;
                 if self.held_input.is_none() { self.end_of_input(lines) } else { Ok(()) }
             }
             Err(error) => Err(CloseReason::Transport(error)),
+        }
+    }
+
+    /// Charges decoded records to the slice of the poll, and those without content to the rate of reads without a line's
+    /// end: their bytes are few, and their lines none. The records of the handshake are part of its units.
+    fn charge_records(&mut self, Decoded { records, empty_records, .. }: Decoded, was_open: bool) {
+        self.slice.charge(records.saturating_mul(RECORD_WORK));
+        if was_open && empty_records > 0 {
+            self.slice.charge(empty_records.saturating_mul(EMPTY_RECORD_WORK));
+            self.charge_partial_reads(empty_records);
+        }
+    }
+
+    /// Drops an unfinished line at an end of the socket that the transport has not announced: an attacker on the network may
+    /// have cut it (RFC 8446, section 6.1).
+    pub(super) fn drop_truncated_line(&mut self) {
+        if self.transport.is_none() {
+            return;
+        }
+        let telnet_rest = self.telnet.as_mut().and_then(|telnet| telnet.decoder.finish());
+        if self.line_decoder.finish().is_some() || telnet_rest.is_some() {
+            debug!(address = %self.address, "TLS ended without close_notify: the unfinished line is dropped");
         }
     }
 

@@ -1,12 +1,13 @@
 //! Certificates: reads a certificate chain and its key from PEM files, and refuses what no client would accept.
 
 use crate::config::TlsFiles;
+use crate::net::tls_crypto::{configure, provider};
 use crate::text::text_file::open_text_file;
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use rustls::server::{NoServerSessionStorage, ParsedCertificate};
+use rustls::server::ParsedCertificate;
 use rustls::{Error, RootCertStore, ServerConfig};
 use std::fmt;
 use std::io::{self, Read};
@@ -19,7 +20,11 @@ const MAX_FILE: u64 = 1 << 20;
 
 /// A certificate chain with its key, ready to be used.
 #[derive(Clone)]
-pub struct TlsCertificate(Arc<ServerConfig>);
+pub struct TlsCertificate {
+    config: Arc<ServerConfig>,
+    /// The units of a handshake in [`HandshakeBudget`](crate::limits::handshake_budget::HandshakeBudget).
+    handshake_units: u32,
+}
 
 /// A certificate or a key that can't be used. Shown, it names the flag, the file and what is wanted.
 #[derive(Debug)]
@@ -84,19 +89,25 @@ impl TlsCertificate {
         let chain = read_chain(&files.certificate).map_err(of_certificate)?;
         check_validity(&chain, &provider, now).map_err(of_certificate)?;
         let key = read_key(&files.key).map_err(|problem| CertificateError::new(PemFile::Key, files, problem))?;
-        let config = configure(chain, key, provider).map_err(|error| match error {
+        let configured = configure(chain, key, provider).map_err(|error| match error {
             Error::InconsistentKeys(_) => {
                 CertificateError::new(PemFile::Key, files, Problem::Mismatch(files.certificate.clone()))
             }
             Error::InvalidCertificate(_) => of_certificate(Problem::BadCertificate),
             _ => CertificateError::new(PemFile::Key, files, Problem::BadKey),
         })?;
-        Ok(Self(Arc::new(config)))
+        let (config, handshake_units) = configured;
+        Ok(Self { config: Arc::new(config), handshake_units })
     }
 
     /// Returns the configuration of the connections that use the certificate.
-    pub(super) fn into_config(self) -> Arc<ServerConfig> {
-        self.0
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+
+    /// Returns the units of a handshake with the certificate, which depend on its kind of key.
+    pub(super) fn handshake_units(&self) -> u32 {
+        self.handshake_units
     }
 }
 
@@ -192,27 +203,6 @@ fn check_validity(chain: &[CertificateDer<'_>], provider: &CryptoProvider, now: 
         Err(Error::InvalidCertificate(rustls::CertificateError::BadEncoding)) => Err(Problem::BadCertificate),
         _ => Ok(()),
     }
-}
-
-/// Returns the ciphers and key exchanges that are offered. The client chooses among the key exchanges, and P-384 costs the
-/// server several times what a handshake is charged.
-fn provider() -> CryptoProvider {
-    let kx_groups = vec![ring::kx_group::X25519, ring::kx_group::SECP256R1];
-    CryptoProvider { kx_groups, ..ring::default_provider() }
-}
-
-/// Returns the configuration of connections with this certificate: TLS 1.2 and 1.3, without session tickets, which save
-/// nothing here and take memory.
-fn configure(
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-    provider: Arc<CryptoProvider>,
-) -> Result<ServerConfig, Error> {
-    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let mut config = builder.with_no_client_auth().with_single_cert(chain, key)?;
-    config.send_tls13_tickets = 0;
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    Ok(config)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod socket;
 mod socket_file;
 mod socket_options;
 mod tls_acceptor;
+mod tls_crypto;
 
 pub use activation::{ActivatedSockets, ActivatedSocketsError};
 pub(crate) use address::PeerAddress;

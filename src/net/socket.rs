@@ -4,12 +4,14 @@ use crate::limits::address_budget::AddressBudget;
 use crate::limits::connection_permit::ConnectionPermit;
 use crate::limits::memory::MemoryBudget;
 use crate::peer::byte_sink::ByteSink;
+use rustix::net::{RecvFlags, recv};
 use socket2::SockRef;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
+use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 
 /// A connected stream socket.
@@ -67,6 +69,22 @@ impl Socket {
     /// `WouldBlock` when there are none; anything else ends the connection.
     pub(crate) fn read_received(&self, buffer: &mut [u8]) -> io::Result<usize> {
         (&*SockRef::from(&self.stream)).read(buffer)
+    }
+
+    /// Returns the first byte that the system has received, which the next read finds again; `None` at the end of the input.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is none: the runtime reports when one comes. Anything else ends the connection.
+    pub(crate) fn peek_received(&self) -> io::Result<Option<u8>> {
+        let peek = || -> io::Result<Option<u8>> {
+            let mut first = [0];
+            let (count, _) = recv(&self.stream, &mut first[..], RecvFlags::PEEK)?;
+            Ok((count > 0).then_some(first[0]))
+        };
+        match peek() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.try_io(Interest::READABLE, peek),
+            done => done,
+        }
     }
 
     /// Returns whether the socket has a peer; one that was reset has none.

@@ -4,7 +4,6 @@ use crate::config::TlsFiles;
 use crate::net::certificate::{CertificateError, TlsCertificate};
 use crate::net::codec::TlsCodec;
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,13 +12,13 @@ use std::sync::Arc;
 /// A reload is two steps: [`TlsAcceptor::prepare`] may fail and changes nothing, and [`TlsAcceptor::install`] can't fail. A
 /// handshake that has begun keeps the certificate with which it began.
 #[derive(Clone)]
-pub struct TlsAcceptor(Arc<ArcSwap<ServerConfig>>);
+pub struct TlsAcceptor(Arc<ArcSwap<TlsCertificate>>);
 
 impl TlsAcceptor {
     /// Returns an acceptor with this certificate.
     #[must_use]
     pub fn new(certificate: TlsCertificate) -> Self {
-        Self(Arc::new(ArcSwap::new(certificate.into_config())))
+        Self(Arc::new(ArcSwap::from_pointee(certificate)))
     }
 
     /// Reads the files of a certificate and of its key, and checks that they can be installed.
@@ -32,7 +31,7 @@ impl TlsAcceptor {
 
     /// Uses the certificate for all connections that are accepted from now on.
     pub fn install(&self, certificate: TlsCertificate) {
-        self.0.store(certificate.into_config());
+        self.0.store(Arc::new(certificate));
     }
 
     /// Returns the codec of a new connection.
@@ -40,7 +39,8 @@ impl TlsAcceptor {
     /// # Errors
     /// The error of rustls, for a configuration that no connection can have.
     pub(crate) fn begin(&self) -> Result<TlsCodec, rustls::Error> {
-        TlsCodec::new(self.0.load_full())
+        let certificate = self.0.load();
+        TlsCodec::new(certificate.config(), certificate.handshake_units())
     }
 }
 

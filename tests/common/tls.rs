@@ -5,7 +5,7 @@ use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use roomcast::Settings;
 use roomcast::config::{ListenAddress, TlsFiles};
 use rustls::client::Resumption;
-use rustls::crypto::ring;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use std::fs;
@@ -66,11 +66,16 @@ impl Drop for TestCertificate {
 
 /// Returns the configuration of a client that trusts these certificates.
 pub fn client_config(trusted: &[&TestCertificate]) -> Arc<ClientConfig> {
+    client_config_with(ring::default_provider(), trusted)
+}
+
+/// Returns the configuration of a client with this cryptography that trusts these certificates.
+pub fn client_config_with(provider: CryptoProvider, trusted: &[&TestCertificate]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in trusted {
         roots.add(certificate.der.clone()).unwrap();
     }
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider));
     let builder = builder.with_safe_default_protocol_versions().unwrap();
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
     config.resumption = Resumption::disabled();
@@ -117,6 +122,17 @@ impl TlsClient {
     pub fn over(socket: TcpStream, config: &Arc<ClientConfig>) -> Self {
         let connection = ClientConnection::new(Arc::clone(config), "localhost".try_into().unwrap()).unwrap();
         Self { reader: BufReader::new(StreamOwned::new(connection, socket)) }
+    }
+
+    /// Returns a client over a connected socket on which the first bytes of this TLS were sent.
+    pub fn resume(socket: TcpStream, tls: ClientConnection) -> Self {
+        Self { reader: BufReader::new(StreamOwned::new(tls, socket)) }
+    }
+
+    /// Returns the error with which the handshake fails.
+    pub fn handshake_error(&mut self) -> String {
+        let stream = self.reader.get_mut();
+        stream.conn.complete_io(&mut stream.sock).unwrap_err().to_string()
     }
 
     /// Connects and reads the welcome.

@@ -54,12 +54,26 @@ fn made(from: i32, until: i32) -> (String, String) {
 #[test]
 fn certificate_and_its_key_are_read_and_no_ticket_is_offered() {
     let (folder, (certificate, key)) = (Folder::new(), made(2000, 4000));
-    let config = TlsCertificate::read(&folder.write(&certificate, &key)).unwrap().into_config();
+    let config = TlsCertificate::read(&folder.write(&certificate, &key)).unwrap().config();
     assert_eq!(config.send_tls13_tickets, 0);
     assert!(!config.session_storage.can_cache());
     // Text around the blocks, both in one file, and a chain.
     let both = format!("A chain\n{certificate}and its key\n{key}{certificate}");
     TlsCertificate::read(&folder.write(&both, &both)).unwrap();
+}
+
+#[test]
+fn handshake_with_an_rsa_certificate_is_charged_for_its_signature() {
+    let folder = Folder::new();
+    let units = |key: KeyPair| {
+        let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let files = folder.write(certificate.pem(), key.serialize_pem());
+        TlsCertificate::read(&files).unwrap().handshake_units()
+    };
+    assert_eq!(units(KeyPair::generate().unwrap()), 60);
+    assert_eq!(units(KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap()), 150);
+    assert_eq!(units(KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap()), 60);
+    assert_eq!(units(KeyPair::from_pem(include_str!("rsa-2048.pem")).unwrap()), 188);
 }
 
 #[test]

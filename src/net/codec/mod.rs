@@ -5,16 +5,17 @@
 
 mod tls;
 
-pub(crate) use tls::{REFUSAL, TlsCodec};
+pub(crate) use tls::{REFUSAL, TlsCodec, may_be_tls};
 
 /// Transforms between the bytes on the wire and the plain bytes of one peer. It does no I/O.
 pub(crate) trait Codec: Send {
     /// Decodes received bytes, which it may overwrite. Appends the peer's plain bytes to `plain`, and bytes that the peer
-    /// has to get, such as a handshake's or an alert's, to `reply`; both are valid also in the case of an error.
+    /// has to get, such as a handshake's or an alert's, to `reply`; both are valid also in the case of an error. One call
+    /// decodes a bounded number of records and keeps the others.
     ///
     /// # Errors
     /// [`CodecError`] if the peer breaks the protocol; the codec decodes nothing more then.
-    fn decode(&mut self, wire: &mut [u8], plain: &mut Vec<u8>, reply: &mut Vec<u8>) -> Result<Inbound, CodecError>;
+    fn decode(&mut self, wire: &mut [u8], plain: &mut Vec<u8>, reply: &mut Vec<u8>) -> Result<Decoded, CodecError>;
 
     /// Encodes plain bytes and appends them to `wire`.
     ///
@@ -28,11 +29,25 @@ pub(crate) trait Codec: Send {
     /// Returns whether the handshake is complete, so that plain bytes can be encoded.
     fn is_open(&self) -> bool;
 
-    /// Returns the bytes of memory that hold received input which is not complete.
+    /// Returns the units of the handshake in the budgets of the server and of the address.
+    fn handshake_units(&self) -> u32;
+
+    /// Returns the bytes of memory that hold received input which is not decoded.
     fn held_bytes(&self) -> usize;
 
     /// Returns how many more bytes a read may take, so that the input which is not complete stays bounded; never 0.
     fn read_capacity(&self) -> usize;
+}
+
+/// What one call has decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Decoded {
+    /// What follows.
+    pub(crate) inbound: Inbound,
+    /// The records that were decoded.
+    pub(crate) records: u32,
+    /// Those of them that held no plain byte, such as key updates, warnings and empty fragments.
+    pub(crate) empty_records: u32,
 }
 
 /// What decoded bytes say about the input that follows them.
@@ -40,6 +55,8 @@ pub(crate) trait Codec: Send {
 pub(crate) enum Inbound {
     /// More may come.
     Open,
+    /// Received records wait in the codec: the next call decodes them, without new bytes.
+    Waiting,
     /// The peer has ended its output, and nothing of it is missing.
     Ended,
 }

@@ -3,7 +3,7 @@
 //! The unbuffered interface of rustls is used here and in no other file. A quiet peer keeps the state of its connection
 //! and no buffer: received bytes are decrypted where they were read, and only those of an unfinished record are kept.
 
-use super::{Codec, CodecError, Inbound};
+use super::{Codec, CodecError, Decoded, Inbound};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic};
 use rustls::{Error, ServerConfig};
@@ -26,11 +26,24 @@ const HANDSHAKE: u8 = 22;
 /// The bytes that a record adds to its content at the most, rounded up.
 const RECORD_OVERHEAD: usize = 64;
 
+/// The most records that one call decodes. A key update takes some microseconds and 22 bytes, so a read may hold 700.
+const RECORDS_PER_CALL: u32 = 32;
+
+/// The bytes before the content of a record: type, version and length (RFC 8446, section 5.1).
+const RECORD_HEADER: usize = 5;
+
 /// The server's side of one TLS connection.
 pub(crate) struct TlsCodec {
     connection: UnbufferedServerConnection,
-    /// Received bytes of a record, or of a handshake message, that is not complete. Without capacity while there are none.
+    /// The units of the handshake in the budgets of the server and of the address.
+    handshake_units: u32,
+    /// Received bytes of records, or of a handshake message, that are not complete or not decoded yet. Without capacity
+    /// while there are none.
     partial: Vec<u8>,
+    /// How many bytes of `partial` are whole records that rustls has seen, and keeps until their message is complete.
+    seen: usize,
+    /// Whether `partial` has records that rustls has not seen.
+    is_waiting: bool,
     /// Whether a byte was received.
     has_begun: bool,
     /// Whether the peer has broken the protocol: rustls is asked for nothing any more.
@@ -45,24 +58,62 @@ enum Step {
     Done(Inbound),
 }
 
+/// The part of received bytes that one call decodes.
+struct Section {
+    /// Where it ends: after the most records that a call decodes, or with the bytes.
+    end: usize,
+    /// Where its last whole record ends.
+    whole_end: usize,
+    /// The whole records in it.
+    records: u32,
+}
+
+impl Section {
+    /// Returns the section of `bytes` whose records begin at `start`.
+    fn after(start: usize, bytes: &[u8]) -> Self {
+        let (mut whole_end, mut records) = (start, 0);
+        while let Some(&[_, _, _, high, low]) = bytes.get(whole_end..whole_end + RECORD_HEADER) {
+            let end = whole_end + RECORD_HEADER + usize::from(u16::from_be_bytes([high, low]));
+            if end > bytes.len() {
+                break;
+            }
+            (whole_end, records) = (end, records + 1);
+            if records == RECORDS_PER_CALL {
+                return Self { end, whole_end, records };
+            }
+        }
+        // rustls refuses a bad header before its record is complete.
+        Self { end: bytes.len(), whole_end, records }
+    }
+}
+
 impl TlsCodec {
     /// Returns the codec of a new connection.
     ///
     /// # Errors
     /// The error of rustls, for a configuration that no connection can have.
-    pub(crate) fn new(config: Arc<ServerConfig>) -> Result<Self, Error> {
+    pub(crate) fn new(config: Arc<ServerConfig>, handshake_units: u32) -> Result<Self, Error> {
         let connection = UnbufferedServerConnection::new(config)?;
-        Ok(Self { connection, partial: Vec::new(), has_begun: false, has_failed: false })
+        Ok(Self {
+            connection,
+            handshake_units,
+            partial: Vec::new(),
+            seen: 0,
+            is_waiting: false,
+            has_begun: false,
+            has_failed: false,
+        })
     }
 
-    /// Decodes the complete records of `wire`; returns how many bytes they take.
+    /// Decodes the complete records of `wire`, of which there are `records`; returns how many bytes they take.
     fn decode_records(
         &mut self,
         wire: &mut [u8],
+        records: u32,
         plain: &mut Vec<u8>,
         reply: &mut Vec<u8>,
-    ) -> (usize, Result<Inbound, CodecError>) {
-        let mut used = 0;
+    ) -> (usize, Result<Decoded, CodecError>) {
+        let (mut used, mut empty_records) = (0, records);
         loop {
             let UnbufferedStatus { mut discard, state, .. } = self.connection.process_tls_records(&mut wire[used..]);
             let step = state.map_err(|error| classify(&error)).and_then(|state| match state {
@@ -71,6 +122,9 @@ impl TlsCodec {
                         let record = record.map_err(|error| classify(&error))?;
                         discard += record.discard;
                         plain.extend_from_slice(record.payload);
+                        if !record.payload.is_empty() {
+                            empty_records = empty_records.saturating_sub(1);
+                        }
                     }
                     Ok(Step::Continue)
                 }
@@ -91,7 +145,7 @@ impl TlsCodec {
             used += discard;
             match step {
                 Ok(Step::Continue) => {}
-                Ok(Step::Done(inbound)) => return (used, Ok(inbound)),
+                Ok(Step::Done(inbound)) => return (used, Ok(Decoded { inbound, records, empty_records })),
                 Err(error) => return (used, Err(error)),
             }
         }
@@ -121,8 +175,10 @@ impl TlsCodec {
         len: usize,
         mut write: impl FnMut(&mut WriteTraffic<'_, ServerConnectionData>, &mut [u8]) -> Result<usize, EncryptError>,
     ) -> Result<(), CodecError> {
+        // Records that wait are decoded by the next call of `decode` alone.
+        let seen = if self.is_waiting { self.seen } else { self.partial.len() };
         while !self.has_failed {
-            match self.connection.process_tls_records(&mut self.partial).state {
+            match self.connection.process_tls_records(&mut self.partial[..seen]).state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
                     append(wire, 0, |out| data.encode(out).map_err(Missing::from))?;
                 }
@@ -140,39 +196,49 @@ impl TlsCodec {
 }
 
 impl Codec for TlsCodec {
-    fn decode(&mut self, wire: &mut [u8], plain: &mut Vec<u8>, reply: &mut Vec<u8>) -> Result<Inbound, CodecError> {
-        if !mem::replace(&mut self.has_begun, true) && wire.first().is_some_and(|first| *first != HANDSHAKE) {
+    fn decode(&mut self, wire: &mut [u8], plain: &mut Vec<u8>, reply: &mut Vec<u8>) -> Result<Decoded, CodecError> {
+        if !mem::replace(&mut self.has_begun, true) && wire.first().is_some_and(|first| !may_be_tls(*first)) {
             self.has_failed = true;
             return Err(CodecError::NotTls);
         }
-        let mut partial = mem::take(&mut self.partial);
-        let (rest, decoded) = if partial.is_empty() {
-            let (used, decoded) = self.decode_records(wire, plain, reply);
-            partial.reserve_exact(wire.len() - used);
-            partial.extend_from_slice(&wire[used..]);
-            (partial, decoded)
+        let mut rest = mem::take(&mut self.partial);
+        let (section, used, decoded, received) = if rest.is_empty() {
+            let section = Section::after(0, wire);
+            let (used, decoded) = self.decode_records(&mut wire[..section.end], section.records, plain, reply);
+            rest.reserve_exact(wire.len() - used);
+            rest.extend_from_slice(&wire[used..]);
+            (section, used, decoded, wire.len())
         } else {
-            partial.reserve_exact(wire.len());
-            partial.extend_from_slice(wire);
-            let (used, decoded) = self.decode_records(&mut partial, plain, reply);
-            partial.drain(..used);
-            (partial, decoded)
+            rest.reserve_exact(wire.len());
+            rest.extend_from_slice(wire);
+            let (section, received) = (Section::after(self.seen, &rest), rest.len());
+            let (used, decoded) = self.decode_records(&mut rest[..section.end], section.records, plain, reply);
+            rest.drain(..used);
+            (section, used, decoded, received)
         };
-        let decoded = match decoded {
-            Ok(Inbound::Open) if rest.len() >= MAX_RECORD => Err(CodecError::BadRecord),
-            Ok(Inbound::Open) => {
+        let is_waiting = section.end < received;
+        let error = match decoded {
+            Ok(Decoded { inbound: Inbound::Open, .. }) if !is_waiting && rest.len() >= MAX_RECORD => {
+                CodecError::BadRecord
+            }
+            Ok(decoded @ Decoded { inbound: Inbound::Open, .. }) => {
                 self.partial = if rest.is_empty() { Vec::new() } else { rest };
-                return Ok(Inbound::Open);
+                (self.seen, self.is_waiting) = (section.whole_end.saturating_sub(used), is_waiting);
+                let inbound = if is_waiting { Inbound::Waiting } else { Inbound::Open };
+                return Ok(Decoded { inbound, ..decoded });
             }
             // What follows the end is no input.
-            Ok(Inbound::Ended) => return Ok(Inbound::Ended),
+            Ok(decoded) => {
+                (self.seen, self.is_waiting) = (0, false);
+                return Ok(decoded);
+            }
             Err(error) => {
                 self.append_alert(reply);
-                Err(error)
+                error
             }
         };
         self.has_failed = true;
-        decoded
+        Err(error)
     }
 
     fn encode(&mut self, plain: &[u8], wire: &mut Vec<u8>) -> Result<(), CodecError> {
@@ -186,6 +252,10 @@ impl Codec for TlsCodec {
 
     fn is_open(&self) -> bool {
         !self.connection.is_handshaking()
+    }
+
+    fn handshake_units(&self) -> u32 {
+        self.handshake_units
     }
 
     fn held_bytes(&self) -> usize {
@@ -203,6 +273,11 @@ enum Missing {
     Space(usize),
     /// Nothing can be written any more.
     Closed,
+}
+
+/// Returns whether a connection that begins with this byte may be TLS, and not plain text.
+pub(crate) fn may_be_tls(first: u8) -> bool {
+    first == HANDSHAKE
 }
 
 impl From<EncodeError> for Missing {

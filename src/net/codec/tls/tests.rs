@@ -46,7 +46,7 @@ impl Pair {
         let builder = builder.with_protocol_versions(&[version]).unwrap();
         let config = builder.with_root_certificates(roots).with_no_client_auth();
         let client = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
-        let codec = TlsCodec::new(Arc::clone(&CONFIG)).unwrap();
+        let codec = TlsCodec::new(Arc::clone(&CONFIG), 60).unwrap();
         Self { codec, client, plain: Vec::new(), seen: Vec::new() }
     }
 
@@ -75,8 +75,19 @@ impl Pair {
 
     /// Decodes bytes; returns what the codec says of them, and gives its reply to the client.
     fn decode(&mut self, mut wire: Vec<u8>) -> Result<Inbound, CodecError> {
+        loop {
+            let decoded = self.decode_once(&mut wire)?;
+            if decoded.inbound != Inbound::Waiting {
+                return Ok(decoded.inbound);
+            }
+            wire.clear();
+        }
+    }
+
+    /// Decodes bytes by one call, and gives the codec's reply to the client.
+    fn decode_once(&mut self, wire: &mut [u8]) -> Result<Decoded, CodecError> {
         let mut reply = Vec::new();
-        let decoded = self.codec.decode(&mut wire, &mut self.plain, &mut reply);
+        let decoded = self.codec.decode(wire, &mut self.plain, &mut reply);
         let _ = self.give(&reply, usize::MAX);
         decoded
     }
@@ -190,7 +201,7 @@ fn long_lines_pass_both_ways_in_several_records() {
 #[test]
 fn plain_text_is_no_tls_and_gets_no_alert() {
     for text in ["JOIN lobby alice\n", "GET / HTTP/1.1\r\n", "\r\n", "\u{FF}", "S"] {
-        let (mut codec, mut reply) = (TlsCodec::new(Arc::clone(&CONFIG)).unwrap(), Vec::new());
+        let (mut codec, mut reply) = (TlsCodec::new(Arc::clone(&CONFIG), 60).unwrap(), Vec::new());
         let decoded = codec.decode(&mut text.as_bytes().to_vec(), &mut Vec::new(), &mut reply);
         assert_eq!((decoded, reply.len()), (Err(CodecError::NotTls), 0), "{text}");
     }
@@ -262,7 +273,7 @@ fn refusal_is_an_alert_that_a_client_understands() {
 #[test]
 fn first_record_that_holds_no_hello_is_refused_with_an_alert() {
     for record in [&b"\x16\x03\x01\0\x05hello"[..], b"\x16\x03\x01\0\x04\x02\0\0\0", b"\x16\x03\x01\xFF\xFF"] {
-        let (mut codec, mut reply) = (TlsCodec::new(Arc::clone(&CONFIG)).unwrap(), Vec::new());
+        let (mut codec, mut reply) = (TlsCodec::new(Arc::clone(&CONFIG), 60).unwrap(), Vec::new());
         codec.decode(&mut record.to_vec(), &mut Vec::new(), &mut reply).unwrap_err();
         assert_eq!((reply.len(), &reply[..6]), (7, &[21, 3, 3, 0, 2, 2][..]), "{}", record.escape_ascii());
     }
@@ -272,7 +283,7 @@ fn first_record_that_holds_no_hello_is_refused_with_an_alert() {
 fn handshake_message_without_an_end_is_cut_off() {
     // A handshake record of 16 KiB that begins a ClientHello of 60,000 bytes, again and again.
     let record = |first: &[u8]| [&[HANDSHAKE, 3, 1, 0x40, 0][..], first, &vec![0; (16 << 10) - first.len()]].concat();
-    let (mut codec, mut reply) = (TlsCodec::new(Arc::clone(&CONFIG)).unwrap(), Vec::new());
+    let (mut codec, mut reply) = (TlsCodec::new(Arc::clone(&CONFIG), 60).unwrap(), Vec::new());
     let mut wire = record(&[1, 0, 0xEA, 0x60]);
     for _ in 0..8 {
         let part = codec.read_capacity().min(wire.len());
@@ -298,6 +309,67 @@ fn key_update_of_the_client_is_followed() {
     assert_eq!(pair.seen, b"two\n");
 }
 
+/// Returns `count` records of one byte each.
+fn short_records(pair: &mut Pair, count: u32) -> Vec<u8> {
+    (0..count)
+        .flat_map(|_| {
+            pair.client.writer().write_all(b"x").unwrap();
+            pair.client_bytes()
+        })
+        .collect()
+}
+
+#[test]
+fn one_call_decodes_a_bounded_number_of_records_and_keeps_the_others() {
+    for version in VERSIONS {
+        let mut pair = Pair::open(version);
+        let mut wire = short_records(&mut pair, 2 * RECORDS_PER_CALL + 1);
+        let last = wire.pop().unwrap();
+        let of_call = |inbound| Decoded { inbound, records: RECORDS_PER_CALL, empty_records: 0 };
+        assert_eq!(pair.decode_once(&mut wire), Ok(of_call(Inbound::Waiting)));
+        // Lines are encoded while records wait, and decode none of them.
+        let sealed = pair.encode(b"bob: hi\n");
+        pair.give(&sealed, 0).unwrap();
+        assert_eq!((pair.seen.as_slice(), pair.plain.len()), (&b"bob: hi\n"[..], RECORDS_PER_CALL as usize));
+        assert!(pair.codec.held_bytes() > 0);
+        assert_eq!(pair.decode_once(&mut []), Ok(of_call(Inbound::Waiting)), "a part of a record is left");
+        let nothing = Decoded { inbound: Inbound::Open, records: 0, empty_records: 0 };
+        assert_eq!(pair.decode_once(&mut []), Ok(nothing));
+        let one = Decoded { records: 1, ..nothing };
+        assert_eq!(pair.decode_once(&mut [last]), Ok(one));
+        assert_eq!(pair.plain, vec![b'x'; 2 * RECORDS_PER_CALL as usize + 1]);
+        assert_eq!(pair.codec.held_bytes(), 0);
+    }
+}
+
+#[test]
+fn records_without_content_are_counted() {
+    let mut pair = Pair::open(&TLS13);
+    let mut wire = Vec::new();
+    for _ in 0..3 {
+        pair.client.refresh_traffic_keys().unwrap();
+        pair.client.writer().write_all(b"x").unwrap();
+        wire.extend(pair.client_bytes());
+    }
+    let decoded = pair.decode_once(&mut wire);
+    assert_eq!(decoded, Ok(Decoded { inbound: Inbound::Open, records: 6, empty_records: 3 }));
+}
+
+/// A client may send its first message in records of one byte, which rustls keeps until the message is complete.
+#[test]
+fn handshake_message_in_many_records_is_decoded() {
+    for version in VERSIONS {
+        let mut pair = Pair::new(version);
+        let hello = pair.client_bytes();
+        let wire: Vec<u8> = hello[RECORD_HEADER..].iter().flat_map(|byte| [HANDSHAKE, 3, 1, 0, 1, *byte]).collect();
+        for part in wire.chunks(500) {
+            pair.decode(part.to_vec()).unwrap();
+        }
+        pair.exchange(usize::MAX).unwrap();
+        assert!(pair.codec.is_open());
+    }
+}
+
 #[test]
 fn no_session_ticket_is_sent() {
     let mut pair = Pair::open(&TLS13);
@@ -317,7 +389,7 @@ proptest! {
     ) {
         let header: &[u8] = if is_handshake { &[HANDSHAKE, 3, 1, 0, 200] } else { &[] };
         let wire = [header, &bytes].concat();
-        let mut codec = TlsCodec::new(Arc::clone(&CONFIG)).unwrap();
+        let mut codec = TlsCodec::new(Arc::clone(&CONFIG), 60).unwrap();
         let (mut plain, mut reply) = (Vec::new(), Vec::new());
         let (first, second) = wire.split_at(cut.min(wire.len()));
         if codec.decode(&mut first.to_vec(), &mut plain, &mut reply).is_ok() {
