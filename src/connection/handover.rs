@@ -40,6 +40,9 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// The longest time until a deadline: longer than a connection lasts, and short enough for every clock.
+const FAR: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
+
 /// How far the handover of a connection is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -202,7 +205,7 @@ impl Connection {
     }
 
     /// Takes no further part in a handover.
-    fn leave_handover(&mut self) {
+    pub(super) fn leave_handover(&mut self) {
         if std::mem::take(&mut self.handover) >= HandoverStep::Stopped {
             self.context.handover.stopped.fetch_sub(1, Ordering::Relaxed);
         }
@@ -408,7 +411,7 @@ pub(super) mod time_left {
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Instant, D::Error> {
-        Ok(Instant::now() + Duration::deserialize(deserializer)?)
+        Ok(Instant::now() + Duration::deserialize(deserializer)?.min(super::FAR))
     }
 }
 
@@ -422,7 +425,7 @@ impl Deadlines {
     fn import(moved: &[(Deadline, Duration)]) -> Self {
         let (mut deadlines, now) = (Self::default(), Instant::now());
         for (kind, left) in moved {
-            deadlines.set(*kind, now + *left);
+            deadlines.set(*kind, now + (*left).min(FAR));
         }
         deadlines
     }

@@ -111,9 +111,10 @@ impl Connection {
 }
 
 impl Drop for Connection {
-    /// Counts a connection that ended by a panic as flushed, and takes it out of the directory.
+    /// Counts a connection that ended by a panic as flushed, and takes it out of the directory and of a handover.
     fn drop(&mut self) {
         self.leave_directory();
+        self.leave_handover();
         self.end_input_flush();
     }
 }

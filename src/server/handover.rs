@@ -292,6 +292,10 @@ impl Freeze {
     /// Takes the steps 1 to 3 of the module's list; the error names the step that took too long.
     async fn stop(&self, deadline: Instant) -> Result<(), &'static str> {
         let HandoverParts { gate, context, .. } = &*self.turn.parts;
+        // A handover that has failed a moment ago may not have reached all connections yet.
+        by(deadline, || self.gate().stopped() == 0)
+            .await
+            .ok_or("a connection has not gone on after another upgrade")?;
         gate.paused.send_replace(true);
         let is_empty = || gate.is_empty();
         by(deadline, is_empty).await.ok_or("a connection waits for a place or for its PROXY header")?;

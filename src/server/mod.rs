@@ -310,12 +310,12 @@ impl Server {
             monitor,
             ..
         } = self;
-        let TakenOver { connections, left } = taken_over;
-        for connection in connections {
+        let mut taken_over = taken_over;
+        for connection in taken_over.connections.drain(..) {
             tasks.spawn(connection.serve_on());
         }
         // Members whose connections could not be moved leave, after all others are served again.
-        drop(left);
+        taken_over.left.clear();
         for (index, listener) in listeners.into_iter().enumerate() {
             let protocol = listener.protocol();
             listener.own_file();

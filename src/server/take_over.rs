@@ -14,6 +14,7 @@ use crate::room::moved::MovedMembership;
 use crate::text::names::{RoomName, UserName};
 use std::collections::HashMap;
 use std::fmt;
+use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -37,6 +38,15 @@ pub(super) struct TakenOver {
     pub(super) connections: Vec<Box<Connection>>,
     /// The places of the members that could not be moved: their drop lets them leave.
     pub(super) left: Vec<Membership>,
+}
+
+impl Drop for TakenOver {
+    /// Forgets what was never served, with its sockets: the other process goes on with the same connections, and a
+    /// membership that is dropped would tell them that their members have left.
+    fn drop(&mut self) {
+        self.connections.drain(..).for_each(mem::forget);
+        self.left.drain(..).for_each(mem::forget);
+    }
 }
 
 impl fmt::Debug for TakenOver {
