@@ -77,6 +77,11 @@ impl Model {
         &self.clients[client].output
     }
 
+    /// Returns whether a client is in a room.
+    pub fn is_member(&self, client: ClientId) -> bool {
+        self.clients[client].room.is_some()
+    }
+
     /// Returns whether the server closes the client's connection after its output.
     pub fn has_ended(&self, client: ClientId) -> bool {
         self.clients[client].has_ended

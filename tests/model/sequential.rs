@@ -223,7 +223,19 @@ impl<'a> Case<'a> {
         // A client that ends its lines with CR may never send LF: after it, a CR ends no line.
         let line_end = client.kind.line_ends.choose(LineEnd::Lf, false);
         let line = ["f".repeat(length).as_bytes(), line_end.bytes()].concat();
-        self.send(slot, &line.repeat(lines), &[]).await
+        let is_member = self.model.is_member(client.id);
+        let said_before = self.server.stats.counters().lines;
+        self.send(slot, &line.repeat(lines), &[]).await?;
+        // The socket holds lines that the server has not read yet, and members that do not read can't show when it has: the
+        // next client's line must not come before them.
+        let start = Instant::now();
+        while is_member && self.server.stats.counters().lines < said_before + lines as u64 {
+            if start.elapsed() > self.deadline {
+                return Err("the lines of a flood were not said within the deadline".to_owned());
+            }
+            yield_now().await;
+        }
+        Ok(())
     }
 
     async fn send_unfinished(&mut self, slot: usize, line: Option<&Line>) -> Result<(), String> {
