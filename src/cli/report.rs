@@ -101,6 +101,11 @@ pub(super) fn one_line(message: &str) -> String {
     line.strip_prefix("error: ").unwrap_or(&line).to_owned()
 }
 
+/// Returns a count with its noun.
+pub(super) fn format_count(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Prints a text on stdout. A closed stdout is no failure.
 pub(super) fn print(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes());

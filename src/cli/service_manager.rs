@@ -2,6 +2,7 @@
 //!
 //! Each message is one datagram that is sent or dropped at once: a service manager that hangs must not stop the server.
 
+use super::report::format_count;
 use roomcast::{ServerProbe, ServerStats};
 use std::env;
 use std::ffi::OsStr;
@@ -114,8 +115,7 @@ fn watchdog_interval(time: Option<&str>, pid: Option<&str>, own_pid: u32) -> Opt
 
 /// Returns the counts as `systemctl status` shows them.
 fn status(connections: usize, rooms: usize) -> String {
-    let count = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
-    format!("{}, {}", count(connections, "connection"), count(rooms, "room"))
+    format!("{}, {}", format_count(connections, "connection"), format_count(rooms, "room"))
 }
 
 #[cfg(test)]
@@ -151,7 +151,7 @@ mod tests {
             released.recv()
         });
         beginning.recv().unwrap();
-        // This probe sees the worker in the task for the first time.
+        // The first report sees the worker in the task for the first time.
         runtime.block_on(service.report_work(WITHIN, &mut probe));
         let _ = told();
         for _ in 0..3 {

@@ -2,7 +2,7 @@
 //! this one.
 
 use super::os_signals::UpgradeSignal;
-use super::report;
+use super::report::{self, format_count};
 use super::service_manager::ServiceManager;
 use roomcast::handover::{HandoverError, NewProcess, OldProcess, Taken};
 use roomcast::{Freeze, Server, ServerHandle};
@@ -239,9 +239,4 @@ fn program_path(first: Option<&OsString>) -> io::Result<PathBuf> {
         Some(path) => path::absolute(path),
         None => env::current_exe(),
     }
-}
-
-/// Returns a count with its noun.
-fn format_count(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

@@ -9,11 +9,12 @@ use crate::terminal::line_style::LineFormatter;
 use crate::text::names::UserName;
 use crate::text::replies;
 use crate::text::time::Minute;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// The display of one peer. Only a peer that asked for an input line, times, colors or hidden names has one; the peer
 /// keeps its settings when the input line is switched off and on.
-#[derive(Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct LineDisplay {
     /// Formats arriving lines.
     pub(super) formatter: LineFormatter,

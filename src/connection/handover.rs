@@ -12,7 +12,6 @@ use super::Connection;
 use super::close_reason::CloseReason;
 use super::delayed_line::DelayedLine;
 use super::display::LineDisplay;
-use super::input_line::InputLine;
 use super::login::Login;
 use super::state::ConnectionState;
 use super::telnet::TelnetState;
@@ -28,7 +27,6 @@ use crate::peer::{MovedOutput, Peer, PeerId};
 use crate::protocol::line_decoder::LineDecoder;
 use crate::room::membership::Membership;
 use crate::room::moved::MovedMembership;
-use crate::terminal::line_style::LineFormatter;
 use crate::text::messages;
 use crate::text::names::{RoomName, UserName};
 use bytes::Bytes;
@@ -60,7 +58,7 @@ pub(crate) enum HandoverStep {
     HandedOver,
 }
 
-/// What the handover asks of all connections, and what has come of it. Nothing but a handover touches it.
+/// The step that a handover asks of all connections, and the outcome. Nothing but a handover touches the gate.
 #[derive(Debug)]
 pub(crate) struct HandoverGate {
     /// The step that connections take when they look: a [`HandoverStep`]. Relaxed: the event that makes them look is
@@ -115,22 +113,15 @@ pub(crate) struct MovedConnection {
     login_attempts: Option<NonZeroU8>,
     line_decoder: LineDecoder,
     telnet: Option<Box<TelnetState>>,
-    display: Option<MovedDisplay>,
+    display: Option<Box<LineDisplay>>,
     held_input: Vec<u8>,
-    delayed_line: Option<DelayedLine>,
+    delayed_line: Option<Box<DelayedLine>>,
     line_rate: RateLimiter,
     byte_rate: RateLimiter,
     partial_read_rate: RateLimiter,
     deadlines: Vec<(Deadline, Duration)>,
     input_closed: bool,
     lines_in: u64,
-}
-
-/// The display of a peer.
-#[derive(Debug, Serialize, Deserialize)]
-struct MovedDisplay {
-    formatter: LineFormatter,
-    input_line: Option<InputLine>,
 }
 
 /// Counts a connection that is ending, until it has left its rooms.
@@ -229,7 +220,7 @@ impl Connection {
     /// Looks at the handover, and takes the step that it asks for.
     ///
     /// # Errors
-    /// What the connection ends for when it goes on after a handover that failed.
+    /// The reason for which the connection ends when it goes on after a handover that failed.
     pub(super) fn follow_handover(&mut self) -> Result<(), CloseReason> {
         match (self.context.handover.wanted(), self.handover) {
             (HandoverStep::Running, HandoverStep::Running) => {}
@@ -301,11 +292,6 @@ impl Connection {
             user: membership.user(),
             slot: membership.slot(),
         });
-        let copy = |state: &TelnetState| Box::new(state.clone());
-        let display = self.display.as_ref().map(|display| MovedDisplay {
-            formatter: display.formatter.clone(),
-            input_line: display.input_line.clone(),
-        });
         Some(MovedConnection {
             id: self.peer.id(),
             address: self.address,
@@ -315,10 +301,10 @@ impl Connection {
             membership,
             login_attempts: self.login.as_ref().map(|login| login.attempts()),
             line_decoder: self.line_decoder.clone(),
-            telnet: self.telnet.as_deref().map(copy),
-            display,
+            telnet: self.telnet.clone(),
+            display: self.display.clone(),
             held_input: self.held_input.as_deref().map_or_else(Vec::new, |held| held.to_vec()),
-            delayed_line: self.delayed_line.as_deref().cloned(),
+            delayed_line: self.delayed_line.clone(),
             line_rate: self.line_rate,
             byte_rate: self.byte_rate,
             partial_read_rate: self.partial_read_rate,
@@ -345,8 +331,7 @@ impl Connection {
         ticket: Arc<LoginTicket>,
     ) -> Box<Self> {
         context.unflushed_inputs.add();
-        let MovedConnection { display, held_input, login_attempts, protocol, .. } = moved;
-        let display = display.map(|MovedDisplay { formatter, input_line }| LineDisplay { formatter, input_line });
+        let MovedConnection { held_input, login_attempts, protocol, .. } = moved;
         let login = login_attempts.map(|attempts| Box::new(Login::with_attempts(ticket, attempts)));
         let connection = Box::new(Self {
             peer: Arc::new(Peer::import(moved.id, moved.output, socket)),
@@ -354,11 +339,11 @@ impl Connection {
             state: ConnectionState::NotJoined,
             line_decoder: moved.line_decoder,
             telnet: moved.telnet,
-            display: display.map(Box::new),
+            display: moved.display,
             held_input: (!held_input.is_empty()).then(|| Box::new(Bytes::from(held_input))),
             blocked_input: None,
             pending_output: None,
-            delayed_line: moved.delayed_line.map(Box::new),
+            delayed_line: moved.delayed_line,
             line_rate: moved.line_rate,
             byte_rate: moved.byte_rate,
             partial_read_rate: moved.partial_read_rate,

@@ -24,12 +24,12 @@ impl HandedListener {
     /// The system's error.
     pub(super) fn watch(self) -> io::Result<Listener> {
         let Self { address, is_activated, descriptor } = self;
-        let (io, file) = match &address {
-            BoundAddress::Unix(_) | BoundAddress::Activated(_) => (Listening::Unix(watch_unix(descriptor)?), true),
-            _ => (Listening::Tcp(watch_tcp(descriptor)?), false),
+        let io = match &address {
+            BoundAddress::Unix(_) | BoundAddress::Activated(_) => Listening::Unix(watch_unix(descriptor)?),
+            _ => Listening::Tcp(watch_tcp(descriptor)?),
         };
         let file = match &address {
-            BoundAddress::Unix(path) if file && !is_activated => Some(SocketFile::handed(path)),
+            BoundAddress::Unix(path) if !is_activated => Some(SocketFile::handed(path)),
             _ => None,
         };
         Ok(Listener { file, io, address, proxy: None, is_activated })

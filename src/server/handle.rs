@@ -77,9 +77,7 @@ impl ServerHandle {
     /// # Errors
     /// [`FreezeError`], while another handover or a reload runs and while the server drains or ends.
     pub fn begin_handover(&self) -> Result<HandoverTurn, FreezeError> {
-        let turn = HandoverTurn::take(&self.0.handover)?;
-        let reloading = Arc::clone(&self.0.reloading).try_lock_owned().map_err(|_| FreezeError::Busy)?;
-        Ok(turn.without_reloads(reloading))
+        HandoverTurn::take(&self.0.handover, &self.0.reloading)
     }
 
     /// Reads the settings anew and puts those in force that can be changed at run time, all or nothing. Logs the outcome:

@@ -45,8 +45,9 @@ const NOTICE_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct AcceptGate {
     paused: watch::Sender<bool>,
-    /// The acceptors that are not paused, and the connections that wait for a place or a header. Relaxed: its reader looks again
-    /// and again.
+    /// The acceptors that are not paused, and the connections that wait for a place or a header. Relaxed: an acceptor counts
+    /// itself before it locks `paused`, and the count is read after the lock that has set `paused`; so an acceptor that saw no
+    /// pause is counted in time.
     inside: Arc<AtomicUsize>,
 }
 
@@ -170,7 +171,7 @@ pub struct HandoverTurn {
     parts: Arc<HandoverParts>,
     _running: OwnedMutexGuard<()>,
     /// Held so that no reload runs meanwhile.
-    reloading: Option<OwnedMutexGuard<()>>,
+    _reloading: OwnedMutexGuard<()>,
 }
 
 /// A server that is stopped and copied. Its drop lets the server go on, unless another process has taken over.
@@ -202,27 +203,22 @@ impl AsFd for HandedSocket {
 }
 
 impl HandoverTurn {
-    /// Takes the turn.
+    /// Takes the turn. A reload holds `reloading` while it runs.
     ///
     /// # Errors
     /// [`FreezeError::Busy`], [`FreezeError::Draining`] or [`FreezeError::NoDirectory`].
-    pub(super) fn take(parts: &Arc<HandoverParts>) -> Result<Self, FreezeError> {
-        let running = Arc::clone(&parts.running).try_lock_owned().map_err(|_| FreezeError::Busy)?;
+    pub(super) fn take(parts: &Arc<HandoverParts>, reloading: &Arc<Mutex<()>>) -> Result<Self, FreezeError> {
+        let lock = |mutex: &Arc<Mutex<()>>| Arc::clone(mutex).try_lock_owned().map_err(|_| FreezeError::Busy);
+        let running = lock(&parts.running)?;
         if parts.context.directory.is_none() {
             return Err(FreezeError::NoDirectory);
         }
         if parts.context.draining.is_cancelled() {
             return Err(FreezeError::Draining);
         }
+        let reloading = lock(reloading)?;
         parts.context.handover.set_active(true);
-        Ok(Self { parts: Arc::clone(parts), _running: running, reloading: None })
-    }
-
-    /// Keeps reloads from running meanwhile.
-    pub(super) fn without_reloads(self, reloading: OwnedMutexGuard<()>) -> Self {
-        let mut turn = self;
-        turn.reloading = Some(reloading);
-        turn
+        Ok(Self { parts: Arc::clone(parts), _running: running, _reloading: reloading })
     }
 
     /// Stops the server and copies it. If that fails, or is dropped, the server goes on.

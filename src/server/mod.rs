@@ -78,7 +78,7 @@ pub struct Server {
     gate: Arc<AcceptGate>,
     /// Held during a handover, and from the beginning of the end on.
     running: Arc<Mutex<()>>,
-    /// What another process has handed over, until the server runs.
+    /// The connections and rooms that another process has handed over, until the server runs.
     taken_over: TakenOver,
     /// Every task of the server but those of the monitor: listeners, connections, passes.
     tasks: TaskTracker,
