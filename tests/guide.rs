@@ -355,7 +355,7 @@ fn error_messages_of_the_guide_are_those_of_the_program() {
     let messages: Vec<&str> = table.skip(1).filter_map(|line| line.split('`').nth(1)).collect();
     assert!(messages.len() > 10, "{messages:?}");
     for message in messages {
-        // What stands in quotes or in capitals differs, too.
+        // Parts in quotes or in capitals differ, too.
         let fragments = message.split(['…', '\'', ':']).map(str::trim).filter(|fragment| fragment.len() > 5);
         for fragment in fragments {
             assert!(source.contains(fragment), "{message}: the program never says '{fragment}'");
@@ -370,7 +370,7 @@ fn each_flag_and_key_in_the_text_exists() {
     let flags = codes(&guide)
         .filter_map(|code| code.strip_prefix("--"))
         .map(|flag| flag.split(|char: char| !char.is_ascii_alphanumeric() && char != '-').next().unwrap_or_default());
-    // These are no keys of the file: they are for one command.
+    // Flags for one command are no keys of the file.
     for flag in flags.filter(|flag| !["socket", "check-config"].contains(flag)) {
         assert!(example.contains(&format!("\n#{flag} = ")), "--{flag}");
     }

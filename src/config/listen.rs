@@ -67,7 +67,7 @@ pub enum ListenAddressError {
     /// No name follows `fd:`.
     #[error("the socket's name is missing; write fd:NAME, with the FileDescriptorName= of its systemd unit")]
     SocketName,
-    /// What follows a `?` is no parameter; holds it.
+    /// The text after a `?` is no parameter; holds that text.
     #[error("no listener parameter is {0:?}; write ?proxy=v1v2, ?proxy=v1 or ?proxy=v2")]
     Parameter(String),
 }

@@ -39,7 +39,7 @@ thread_local! {
 #[derive(Debug)]
 struct Scratch {
     input: Vec<u8>,
-    /// What a transport that is not plain decodes from the input.
+    /// The bytes that a transport which is not plain decodes from the input.
     plain: Vec<u8>,
     lines: LineEncoder,
 }

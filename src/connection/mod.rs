@@ -88,7 +88,7 @@ pub(crate) struct ServerContext {
     pub(crate) accept_loops: AcceptLoops,
     /// The connections of each listener.
     pub(crate) listener_counts: ListenerCounts,
-    /// What a handover to another process asks of the connections.
+    /// The step that a handover to another process asks of the connections.
     pub(crate) handover: HandoverGate,
     /// The live connections; `None` where no operator can ask for them.
     pub(crate) directory: Option<Arc<ConnectionDirectory>>,

@@ -32,7 +32,7 @@ pub(super) struct Transport {
     is_waiting: bool,
 }
 
-/// Who has paid for a handshake: first its address, and then the server. An address in debt takes no turn of the server's,
+/// The payment for a handshake: its address pays first, and then the server. An address in debt takes no turn of the server's,
 /// which others use meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HandshakePayment {
@@ -185,7 +185,7 @@ impl Connection {
         let is_open = transport.codec.is_open();
         transport.is_waiting = decoded.is_ok_and(|decoded| decoded.inbound == Inbound::Waiting);
         if !was_open && !reply.is_empty() {
-            // What costs time in a handshake is followed by a reply.
+            // Each part of a handshake that costs time is followed by a reply.
             self.slice.charge_prepaid(transport.codec.handshake_units().saturating_mul(SLICE_UNITS));
         }
         self.slice.charge_bytes(wire.len());

@@ -47,7 +47,7 @@ pub enum HandoverError {
     Refused(String),
 }
 
-/// What the new process has taken over.
+/// The report of a new process that has taken over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taken {
     /// The version of the new process.
@@ -60,7 +60,7 @@ pub struct Taken {
     pub rooms: usize,
 }
 
-/// What the new process says first.
+/// The first message of a new process.
 #[derive(Debug, Serialize, Deserialize)]
 struct Hello {
     format: u32,
@@ -126,7 +126,7 @@ impl OldProcess {
     pub fn commit(&mut self) -> Result<(), HandoverError> {
         send(&mut self.0, Kind::Commit, &())?;
         match expect(&mut self.0, Kind::Committed) {
-            // It was told to serve, and its answer is late: it must be taken at its word.
+            // The new process was told to serve, and its answer is late: its word that it is ready counts.
             Err(HandoverError::Io(error)) if is_timeout(&error) => Ok(()),
             answered => answered,
         }

@@ -93,7 +93,7 @@ struct ConnectionCount(AtomicUsize);
 /// Set in a [`ConnectionCount`] while a queue holds the address. A connection counts 2.
 const QUEUED: usize = 1;
 
-/// What an address has used, as another process continues it.
+/// The use that an address has made of its limits, as another process continues it.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct MovedAddress {
     key: AddressKey,

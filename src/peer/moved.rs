@@ -16,7 +16,7 @@ pub(crate) struct MovedOutput {
     slow_reader: SlowReader,
     route: Route,
     lines_out: u64,
-    /// What waits to be written.
+    /// The output that waits to be written.
     buffer: Option<MovedBuffer>,
 }
 

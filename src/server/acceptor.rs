@@ -43,7 +43,7 @@ pub(super) struct Acceptor {
     /// Shared with a handover alone, which keeps it for a moment.
     pub(super) listener: Arc<Listener>,
     pub(super) starter: Starter,
-    /// What readiness and the watchdog know of the accept loop.
+    /// The state of the accept loop, as readiness and the watchdog see it.
     pub(super) running: RunningLoop,
 }
 

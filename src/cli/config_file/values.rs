@@ -73,7 +73,7 @@ fn wanted_type(arg: &Arg) -> &'static str {
 /// Checks a value as if its flag stood on the command line.
 ///
 /// # Errors
-/// What is wanted.
+/// The value that is wanted.
 fn check(command: &Command, arg: &Arg, text: &str) -> Result<(), String> {
     let name = command.get_name().to_owned();
     let arguments = match arg.get_long() {

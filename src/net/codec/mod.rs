@@ -39,18 +39,18 @@ pub(crate) trait Codec: Send {
     fn read_capacity(&self) -> usize;
 }
 
-/// What one call has decoded.
+/// The outcome of one decoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Decoded {
-    /// What follows.
+    /// The input that follows.
     pub(crate) inbound: Inbound,
     /// The records that were decoded.
     pub(crate) records: u32,
-    /// Those of them that held no plain byte, such as key updates, warnings and empty fragments.
+    /// The decoded records that held no plain byte, such as key updates, warnings and empty fragments.
     pub(crate) empty_records: u32,
 }
 
-/// What decoded bytes say about the input that follows them.
+/// The input that follows the decoded bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Inbound {
     /// More may come.
