@@ -264,6 +264,7 @@
 //!     `lines_of_all_senders_arrive_once_and_in_order_while_processes_follow_each_other` in `tests/handover.rs`.
 
 pub mod admin;
+mod cluster;
 pub mod config;
 mod connection;
 pub mod handover;

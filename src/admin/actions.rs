@@ -1,10 +1,10 @@
 //! Actions: the effects of operators' commands, each with its record in the log.
 
-use super::AdminContext;
 use super::command::{Command, KickTarget, MemberTarget};
 use super::command_table::usage;
 use super::hooks::HookKind;
 use super::outcome::Outcome;
+use super::{AdminContext, Operator};
 use crate::config::units::show_duration;
 use crate::connection::close_reason::CloseReason;
 use crate::limits::bans::Ban;
@@ -12,7 +12,7 @@ use crate::net::LocalPeer;
 use crate::peer::PeerId;
 use crate::room::roster::{NameMatch, find_by_name};
 use crate::text::messages::KICKED;
-use crate::text::names::RoomName;
+use crate::text::names::{NodeName, RoomName};
 use crate::text::replies::format_count;
 use ipnet::IpNet;
 use serde_json::json;
@@ -27,6 +27,7 @@ const MAX_HOOK_TEXT: usize = 32 << 10;
 impl AdminContext {
     /// Runs an operator's line, and logs what it did; returns the outcome, and whether the session goes on.
     pub(super) async fn run(&self, line: &str, operator: LocalPeer) -> (Outcome, bool) {
+        let operator = Operator::Local(operator);
         let command = match Command::parse(line) {
             Ok(command) => command,
             Err(error) => return (Outcome::Usage(error), true),
@@ -34,13 +35,40 @@ impl AdminContext {
         let outcome = if self.server.handover.is_active() && !command.is_allowed_during_handover() {
             Outcome::Refused("the server is being upgraded: try again".to_owned())
         } else {
-            self.run_command(&command, operator).await
+            let outcome = self.run_command(&command, operator).await;
+            self.forward((&command, line), outcome)
         };
         log_action(&command, &outcome, operator);
         (outcome, command != Command::Quit)
     }
 
-    async fn run_command(&self, command: &Command, operator: LocalPeer) -> Outcome {
+    /// Runs a line of another server's operator, if it is a command for all servers.
+    pub(super) async fn run_for_node(&self, line: &str, node: NodeName) {
+        match Command::parse(line) {
+            Ok(command) if command.is_for_all_nodes() => {
+                let operator = Operator::Node(node);
+                let outcome = self.run_command(&command, operator).await;
+                log_action(&command, &outcome, operator);
+            }
+            _ => {
+                warn!(node = node.as_str(), "a line of another server's operator is dropped: it is no command for all");
+            }
+        }
+    }
+
+    /// Has other servers run a command for all. What this server refused may succeed there.
+    fn forward(&self, (command, line): (&Command, &str), outcome: Outcome) -> Outcome {
+        let Some(cluster) = self.cluster.as_ref().filter(|_| command.is_for_all_nodes()) else { return outcome };
+        cluster.send(line);
+        match outcome {
+            Outcome::Refused(reason) => {
+                Outcome::message(format!("{reason}; the other servers of the cluster are asked"))
+            }
+            other => other,
+        }
+    }
+
+    async fn run_command(&self, command: &Command, operator: Operator) -> Outcome {
         match command {
             Command::Help => Outcome::message(usage(&self.hooks).trim_end()),
             Command::Stats => self.stats(),
@@ -76,10 +104,10 @@ impl AdminContext {
         self.change(member, |id| self.directory.request_close(id, CloseReason::Kicked, told), "is closed")
     }
 
-    async fn ban(&self, (network, time): (IpNet, Option<Duration>), reason: &str, operator: LocalPeer) -> Outcome {
+    async fn ban(&self, (network, time): (IpNet, Option<Duration>), reason: &str, operator: Operator) -> Outcome {
         let now = SystemTime::now();
         let expires = time.map(|time| whole_seconds(now + time));
-        let by = format!("uid {}", operator.uid);
+        let by = operator.ban_author();
         let ban = Ban { network, expires, reason: reason.to_owned(), by };
         let (told, until) = (ban.to_string(), ban.expires_text());
         if let Err(error) = self.bans.add(ban, now).await {
@@ -210,7 +238,7 @@ fn whole_seconds(time: SystemTime) -> SystemTime {
 }
 
 /// Writes the record of a command that changes something, or was refused to do so.
-fn log_action(command: &Command, outcome: &Outcome, operator: LocalPeer) {
+fn log_action(command: &Command, outcome: &Outcome, operator: Operator) {
     let time = match command {
         Command::Ban { time, .. } | Command::Mute { time, .. } => *time,
         _ => None,

@@ -133,6 +133,20 @@ impl Command {
 }
 
 impl Command {
+    /// Returns whether the command is for all servers of a cluster. The number of a connection means something on its own
+    /// server alone.
+    pub(super) fn is_for_all_nodes(&self) -> bool {
+        match self {
+            Self::Kick { target: KickTarget::Member(member), .. }
+            | Self::Mute { member, .. }
+            | Self::Unmute(member) => {
+                matches!(member, MemberTarget::Named(..))
+            }
+            Self::Kick { .. } | Self::Ban { .. } | Self::Unban(_) | Self::Announce { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Returns whether the command needs no answer of a connection or a room and changes nothing.
     pub(super) fn is_allowed_during_handover(&self) -> bool {
         matches!(self, Self::Help | Self::Stats | Self::Ready | Self::Quit)

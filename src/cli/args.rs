@@ -2,6 +2,7 @@
 
 use super::admin_args::AdminArgs;
 use super::admission_args::AdmissionArgs;
+use super::cluster_args::ClusterArgs;
 use super::config_args::ConfigArgs;
 use super::log_args::LogArgs;
 use super::metrics_args::MetricsArgs;
@@ -62,6 +63,8 @@ pub(super) struct Args {
     rooms: RoomArgs,
     #[command(flatten)]
     members: MemberArgs,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     #[command(flatten)]
     metrics: MetricsArgs,
     #[command(flatten)]
@@ -210,7 +213,8 @@ impl Args {
         live.bell = self.members.bell.unwrap_or(live.bell);
         let (rooms, metrics) = (self.rooms.into_settings(), self.metrics.into_settings());
         let log = self.log.into_settings(level_is_flag);
-        Ok(Settings { network, rooms, live, metrics, log, ..Settings::default() })
+        let cluster = self.cluster.into_settings()?;
+        Ok(Settings { network, rooms, live, metrics, log, cluster, ..Settings::default() })
     }
 }
 

@@ -6,6 +6,7 @@ mod admin_args;
 mod admin_hooks;
 mod admission_args;
 mod args;
+mod cluster_args;
 mod config_args;
 mod config_file;
 mod ctl;
@@ -133,6 +134,9 @@ fn run(
             Some(offer) => take_over(offer, &read_settings, connections)?,
             None => Server::bind_with(settings, connections, activated)?,
         };
+        if settings.cluster.required {
+            server.wait_for_cluster().await?;
+        }
         let drops = log.drops();
         server.count_log_drops(move || drops.count() as u64);
         if offer.is_none() {

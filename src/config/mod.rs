@@ -5,6 +5,7 @@
 
 mod activation;
 mod bounds;
+mod cluster;
 mod listen;
 mod listen_url;
 mod live;
@@ -20,6 +21,7 @@ mod trusted_proxies;
 pub mod units;
 
 pub use activation::{ActivatedProtocol, ActivationError};
+pub use cluster::ClusterSettings;
 pub use listen::{ListenAddress, ListenAddressError};
 pub(crate) use listen_url::write_parameters;
 pub use listen_url::{ListenUrl, ProxyVersions};

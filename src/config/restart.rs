@@ -7,7 +7,7 @@ impl Settings {
     #[must_use]
     pub fn restart_differences(&self, other: &Self) -> Vec<&'static str> {
         // Each field is named here, so that a new one is a decision: at run time, or by a restart.
-        let Self { network, rooms, live: _, motd: _, moderation, log: _, metrics } = self;
+        let Self { network, rooms, live: _, motd: _, moderation, log: _, metrics, cluster } = self;
         let NetworkSettings {
             listen,
             is_listen_given: _,
@@ -45,6 +45,7 @@ impl Settings {
             ("--replay", *replay_lines != new_rooms.replay_lines),
             ("--allow-duplicate-names", *allow_duplicate_names != new_rooms.allow_duplicate_names),
             ("--max-rooms", *max_rooms != new_rooms.max_rooms),
+            ("--cluster (or a setting of it)", *cluster != other.cluster),
             ("--metrics", *metrics_listen != other.metrics.listen),
             ("--admin", *admin_socket != new_moderation.admin_socket),
             ("--bans", bans.as_ref().map(|file| &file.path) != new_bans),

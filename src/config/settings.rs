@@ -2,8 +2,8 @@
 
 use crate::config::units::{show_duration, show_memory, show_size};
 use crate::config::{
-    ActivationError, ListenAddress, ListenUrl, LogSettings, MetricsSettings, ModerationSettings, Motd, PeerNetworks,
-    TlsFiles,
+    ActivationError, ClusterSettings, ListenAddress, ListenUrl, LogSettings, MetricsSettings, ModerationSettings, Motd,
+    PeerNetworks, TlsFiles,
 };
 use serde::{Deserialize, Serialize};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
@@ -37,6 +37,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// The listener for metrics and health checks.
     pub metrics: MetricsSettings,
+    /// The servers that share their rooms with this one.
+    pub cluster: ClusterSettings,
 }
 
 /// Listeners, threads and the bound on connections.
@@ -198,6 +200,17 @@ pub enum SettingsError {
     /// A certificate without its key, or a key without its certificate: the flag that is given, and the one that is missing.
     #[error("{0} goes with {1}: add {1} FILE, or leave {0} out")]
     TlsFile(&'static str, &'static str),
+    /// A setting of a cluster without one: the flag that is given.
+    #[error("{0} goes with --cluster: add --cluster nats://HOST:PORT, or leave {0} out")]
+    NoCluster(&'static str),
+    /// A server of a cluster without a name.
+    #[error("--cluster wants a name of this server that no other one has: add --node NAME")]
+    NoNode,
+    /// Members of one name, in a cluster.
+    #[error(
+        "--allow-duplicate-names and --cluster contradict each other: names are unique in a cluster; leave one out"
+    )]
+    DuplicateNamesInCluster,
     /// A TLS listener without a certificate.
     #[error("--listen {0} wants a certificate and its key: add --tls-cert FILE and --tls-key FILE")]
     NoCertificate(ListenAddress),
@@ -284,6 +297,12 @@ impl Settings {
         let has_unix_listener = self.network.listen.iter().any(|url| matches!(url.address, ListenAddress::Unix(_)));
         if self.network.socket_mode.is_some() && !has_unix_listener {
             return Err(SettingsError::SocketMode);
+        }
+        if self.cluster.is_on() && self.cluster.node.is_none() {
+            return Err(SettingsError::NoNode);
+        }
+        if self.cluster.is_on() && self.rooms.allow_duplicate_names {
+            return Err(SettingsError::DuplicateNamesInCluster);
         }
         let tls_listener = self.network.listen.iter().find(|url| url.address.is_tls());
         match (tls_listener, &self.network.tls) {

@@ -91,6 +91,19 @@ impl Connection {
         self.reply_with(|out| replies::push_reply(out, text));
     }
 
+    /// Takes another name, since an older member of another server has the peer's.
+    pub(super) fn give_name_up(&mut self) {
+        let Some((name, free)) = self
+            .state
+            .admitted_membership()
+            .and_then(|membership| Some((membership.user(), membership.similar_free_name()?)))
+        else {
+            return;
+        };
+        self.reply_with(|out| replies::push_name_given_up(out, &name, &free));
+        self.request(|membership| membership.request_rename(free));
+    }
+
     /// Asks another room for admission.
     fn switch_rooms(&mut self, room: RoomName, user: UserName) {
         let Some(slot) = self.state.admitted_membership().map(|membership| membership.slot().other()) else {

@@ -242,6 +242,9 @@ impl Connection {
             debug!(connection, %address, room, name, "admitted");
             self.complete_login();
         }
+        if outcome.name_conflict {
+            self.give_name_up();
+        }
         if let Some((refusal, (here, _))) = outcome.refused.take().zip(self.identity()) {
             self.reply_with(|out| match refusal {
                 Refusal::NameTakenThere(room, name) => replies::push_name_taken_in(out, &room, &name),

@@ -95,6 +95,8 @@ impl PeerEvents {
     pub const REQUEST_DONE: Self = Self(1 << (FIRST_ROOM_BIT + 7));
     /// The server is shutting down, and the room that the peer asked to join admits no member.
     pub const ROOM_CLOSED: Self = Self(1 << (FIRST_ROOM_BIT + 8));
+    /// An older member of another server has the peer's name: the connection asks for another one.
+    pub const NAME_CONFLICT: Self = Self(1 << (FIRST_ROOM_BIT + 9));
 
     /// Returns the bits of the set.
     pub(super) const fn bits(self) -> u32 {
@@ -157,7 +159,7 @@ mod tests {
         PeerEvents::RECLAIM,
         PeerEvents::OPERATOR_REQUEST,
     ];
-    const ROOM: [PeerEvents; 9] = [
+    const ROOM: [PeerEvents; 10] = [
         PeerEvents::JOINED,
         PeerEvents::NAME_TAKEN,
         PeerEvents::LEFT_ROOM,
@@ -167,6 +169,7 @@ mod tests {
         PeerEvents::RENAMED,
         PeerEvents::REQUEST_DONE,
         PeerEvents::ROOM_CLOSED,
+        PeerEvents::NAME_CONFLICT,
     ];
 
     fn union(events: &[PeerEvents]) -> PeerEvents {

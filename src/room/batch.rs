@@ -6,6 +6,7 @@ use crate::peer::PeerId;
 use crate::peer::events::PeerEvents;
 use crate::peer::line_batch::{BatchOffset, EncodedBatch};
 use crate::room::Room;
+use crate::room::batch_cluster::BatchCluster;
 use crate::room::fair_queue::FairQueue;
 use crate::room::fanout::{Fanout, PartialDeliveries};
 use crate::room::history::HistoryOffset;
@@ -21,6 +22,7 @@ use crate::text::names::UserName;
 use crate::text::time::Minute;
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
+use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
@@ -81,6 +83,8 @@ pub(crate) struct Batch {
     pub(super) awaits_shutdown: bool,
     /// The joins, leaves and renames that pay for the batch's deliveries.
     pub(super) charges: MembershipCharges,
+    /// The exchange with other servers; `None` on a server of its own.
+    pub(super) cluster: Option<Box<BatchCluster>>,
     /// The memory of the lines.
     memory: MemoryCharge,
     pub(super) metrics: MetricsDelta,
@@ -149,6 +153,7 @@ impl Batch {
             dropped_lines: 0,
             awaits_shutdown: shutdown_requested,
             charges: MembershipCharges::default(),
+            cluster: room.link.as_ref().map(|link| Box::new(BatchCluster::new(room.name(), link))),
             memory: room.charge_memory(0),
             metrics: MetricsDelta { passes: 1, ..MetricsDelta::default() },
         }
@@ -235,8 +240,10 @@ impl Batch {
         }
         self.raise_inbox_ready();
         self.charge_memory();
+        let bytes = Bytes::from(mem::take(&mut self.bytes));
+        self.commit_to_cluster(&bytes, roster.is_empty());
         let members = (self.members_before, self.left);
-        let lines = EncodedBatch::said_in(self.minute, Bytes::from(self.bytes), self.end.lines);
+        let lines = EncodedBatch::said_in(self.minute, bytes, self.end.lines);
         let lines = lines.with_high_precedence(&self.heavy);
         // A closed room has one line, the notice.
         let lines = if self.closed { lines.into_last() } else { lines };

@@ -21,6 +21,10 @@ impl Batch {
             Operation::Join(_) if self.replay.is_none() => 1 + copy + Self::lines_cost(history::MAX_BYTES),
             Operation::Join(_) | Operation::Leave(_) | Operation::Rename(..) => 1 + copy,
             Operation::FlushInput => 1 + self.members_now().len(),
+            Operation::Update(update) => {
+                let remote = self.cluster.as_ref().map_or(0, |cluster| cluster.members_now().len());
+                1 + update.0.len() + Self::lines_cost(update.bytes()) + remote / ENTRIES_PER_OPERATION
+            }
             _ => 1,
         }
     }

@@ -6,6 +6,7 @@ use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::peer::line_batch::BatchOffset;
 use crate::room::batch::Batch;
+use crate::room::batch_cluster::LocalRecord;
 use crate::room::fanout::PartialDelivery;
 use crate::room::heavy_senders::SenderNumber;
 use crate::room::line_runs::LineKind;
@@ -42,6 +43,12 @@ impl Batch {
             }
             Operation::Announce(line) => self.apply_announcement(&line),
             Operation::FlushInput => self.apply_flush_input(),
+            Operation::Update(update) => self.apply_update(*update),
+            Operation::DeliverWhisper(whisper) => self.add_incoming_whisper(whisper),
+            Operation::WhisperOutcome(outcome) => {
+                let (requester, lines) = *outcome;
+                self.add_request(requester, DeferredReply::WhisperOutcome(lines));
+            }
             // The next batch applies it, after the replies to this one. A closed room needs no second shutdown.
             Operation::Shutdown => self.request_shutdown(),
         }
@@ -49,8 +56,9 @@ impl Batch {
 
     /// Appends a member's lines.
     pub(super) fn append_lines(&mut self, (bytes, lines): (Box<[u8]>, u32), sender: SenderNumber) {
-        self.inbox_bytes += bytes.len();
-        self.mark_if_heavy(sender, bytes.len());
+        let len = bytes.len();
+        self.inbox_bytes += len;
+        self.mark_if_heavy(sender, len);
         if self.bytes.is_empty() {
             // The operation is often the only one: its bytes become the batch's without a copy.
             self.bytes = bytes.into_vec();
@@ -59,6 +67,7 @@ impl Batch {
         }
         self.charges.record_lines();
         self.advance_end(LineKind::Talk, lines.into());
+        self.record_lines(lines, len);
     }
 
     /// Marks the next `len` bytes of lines if their sender is heavy.
@@ -110,6 +119,13 @@ impl Batch {
         if self.members_now().contains_key(&joiner.key) {
             return joiner.raise(PeerEvents::NAME_TAKEN, &mut self.metrics);
         }
+        if let Some(joiner) = self.ask_cluster(joiner) {
+            self.admit(joiner);
+        }
+    }
+
+    /// Admits a peer whose name is free.
+    pub(super) fn admit(&mut self, joiner: MemberRef) {
         let MemberRef { key, peer } = joiner;
         self.members_mut().insert(key, Arc::clone(&peer));
         let from = self.end;
@@ -121,12 +137,13 @@ impl Batch {
         let then_raise = PeerEvents::JOINED;
         self.partials.0.push(PartialDelivery { peer, slot: key.slot, replay_end, from, to: None, then_raise });
         self.metrics.joins += 1;
+        self.record_change(LocalRecord::Joined(key.name));
     }
 
     /// Removes a member if the peer is the one that holds the key. The peer gets the lines up to here.
     fn apply_leave(&mut self, MemberRef { key, peer }: &MemberRef) {
         if !holds_key(self.members_now(), key, peer.id()) {
-            return;
+            return self.cancel_waiting_join(key, peer);
         }
         // The roster's spelling of the name is used: a rename may just have changed the letters' case.
         let name = self.members_mut().remove_entry(key).map_or(key.name, |(key, _)| key.name);
@@ -142,6 +159,7 @@ impl Batch {
         self.charges.record_notice(Arc::clone(peer));
         self.advance_end(LineKind::Notice, 1);
         self.metrics.leaves += 1;
+        self.record_change(LocalRecord::Left(name));
         if self.members_now().is_empty() {
             self.reset_history();
         }
@@ -155,7 +173,8 @@ impl Batch {
             return;
         }
         let new_key = MemberKey { name, ..member.key };
-        let is_taken = new_key != member.key && self.members_now().contains_key(&new_key);
+        let is_taken =
+            new_key != member.key && (self.members_now().contains_key(&new_key) || self.is_taken_elsewhere(&name));
         if is_taken || !holds_key(self.members_now(), &member.key, member.peer.id()) {
             return member.raise(PeerEvents::NAME_TAKEN, &mut self.metrics);
         }
@@ -169,6 +188,7 @@ impl Batch {
         messages::push_renamed(&mut self.bytes, &key.name, &name);
         self.charges.record_notice(Arc::clone(&peer));
         self.advance_end(LineKind::Notice, 1);
+        self.record_change(LocalRecord::Renamed(key.name, name));
         self.replies.push((Requester { peer, slot: key.slot }, DeferredReply::Renamed));
     }
 
@@ -198,6 +218,7 @@ impl Batch {
         self.shutdown_requested = false;
         self.bytes.extend_from_slice(messages::SHUTTING_DOWN.as_bytes());
         self.advance_end(LineKind::Notice, 1);
+        self.refuse_waiting_joins();
         for (key, peer) in self.remove_all_members().iter() {
             self.add_leaver(Arc::clone(peer), key.slot, PeerEvents::SHUTDOWN);
         }
@@ -211,7 +232,7 @@ impl Batch {
     }
 
     /// Moves the end past `lines` lines of one kind that were appended.
-    fn advance_end(&mut self, kind: LineKind, lines: u64) {
+    pub(super) fn advance_end(&mut self, kind: LineKind, lines: u64) {
         self.end = BatchOffset { bytes: self.bytes.len(), lines: self.end.lines + lines };
         self.line_runs.extend(kind, self.end.bytes, lines);
     }

@@ -9,8 +9,8 @@ pub use crate::room::inbox::SendStatus;
 use crate::room::inbox::{Inbox, PassDue};
 use crate::room::operation::{Addressee, BlockedLines, MemberListing, MemberRef, Operation, Requester, Whisper};
 use crate::room::registry::Registry;
-use crate::room::roster::MemberKey;
-use crate::text::names::{RoomName, UserName};
+use crate::room::roster::{MemberKey, NameMatch, find_by_name};
+use crate::text::names::{RoomName, UserName, numbered_names};
 use std::sync::Arc;
 
 /// A place in a room, requested or given. Its drop sends a leave: the other members see `has left`.
@@ -51,7 +51,7 @@ impl Membership {
     /// Returns the number of the room's members, as the last pass has left them.
     #[must_use]
     pub fn member_count(&self) -> usize {
-        self.room.roster().len()
+        self.room.roster().len() + self.room.remote_members().map_or(0, |remote| remote.len())
     }
 
     /// Sends `lines` lines, encoded with their line ends, to all members of the room. The room takes them in any case.
@@ -121,6 +121,17 @@ impl Membership {
         self.spawn_pass(self.inbox().send(Operation::ShowMembers(Box::new(member), listing)));
     }
 
+    /// Returns a name like the member's own that no member of the room has, on any server, as far as this one knows: `bob~2`
+    /// for `bob` and for `bob~3`.
+    pub(crate) fn similar_free_name(&self) -> Option<UserName> {
+        let (members, remote) = (self.room.roster().snapshot(), self.room.remote_members());
+        let is_free = |name: &UserName| {
+            matches!(find_by_name(&members, *name), NameMatch::None)
+                && remote.as_ref().is_none_or(|remote| remote.find(name).is_none())
+        };
+        numbered_names(self.user()).find(is_free)
+    }
+
     /// Returns the number of rooms of the server.
     pub(crate) fn room_count(&self) -> usize {
         self.registry.len()
@@ -128,8 +139,10 @@ impl Membership {
 
     /// Passes the number of the room's members and their names to `visit`, as the last pass has left them.
     pub(crate) fn visit_members(&self, visit: impl FnOnce(usize, &mut dyn Iterator<Item = &UserName>)) {
-        let members = self.room.roster().snapshot();
-        visit(members.len(), &mut members.keys().map(|key| &key.name));
+        let (members, remote) = (self.room.roster().snapshot(), self.room.remote_members());
+        let (remote_len, remote_names) =
+            (remote.as_ref().map_or(0, |remote| remote.len()), remote.iter().flat_map(|remote| remote.names()));
+        visit(members.len() + remote_len, &mut members.keys().map(|key| &key.name).chain(remote_names));
     }
 
     /// Requests the rooms of the server and their numbers of members, in the order of the room's lines. The room sends

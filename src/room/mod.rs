@@ -4,6 +4,7 @@
 //! modules turn the operations of an inbox into batches of lines that every member gets.
 
 mod batch;
+mod batch_cluster;
 mod batch_costs;
 mod batch_operations;
 mod blocked_lines;
@@ -23,6 +24,7 @@ mod pass_state;
 mod pass_token;
 mod passes;
 pub mod registry;
+pub(crate) mod remote;
 mod replay;
 mod replies;
 pub mod roster;
@@ -32,6 +34,7 @@ use crate::config::RoomSettings;
 use crate::limits::memory::{MemoryBudget, MemoryCharge};
 use crate::room::inbox::Inbox;
 use crate::room::pass_state::PassState;
+use crate::room::remote::{RemoteMembers, RoomLink};
 use crate::room::roster::Roster;
 use crate::text::names::RoomName;
 use crossbeam_utils::atomic::AtomicCell;
@@ -56,15 +59,29 @@ pub struct Room {
     pass_state: AtomicCell<Option<Box<PassState>>>,
     /// The budget of the lines in the inbox and in batches.
     memory: Arc<MemoryBudget>,
+    /// The exchange with other servers; `None` on a server of its own.
+    link: Option<Arc<RoomLink>>,
 }
 
 impl Room {
     /// Creates a room without members, whose lines are charged to `memory`.
+    #[cfg(test)]
     pub(crate) fn new(name: RoomName, settings: &RoomSettings, memory: &Arc<MemoryBudget>) -> Self {
+        Self::with_link(name, settings, memory, None)
+    }
+
+    /// Creates a room without members, whose lines are charged to `memory`, and which has members on other servers, too, if
+    /// there is a link.
+    pub(crate) fn with_link(
+        name: RoomName,
+        settings: &RoomSettings,
+        memory: &Arc<MemoryBudget>,
+        link: Option<Arc<RoomLink>>,
+    ) -> Self {
         let (inbox, roster) = (Inbox::new(settings.inbox_bytes), Roster::new());
         let pass_state = AtomicCell::new(Some(Box::new(PassState::new(settings, memory))));
         let (closed, gathers) = (AtomicBool::new(false), AtomicU64::new(0));
-        Self { name, inbox, roster, closed, gathers, pass_state, memory: Arc::clone(memory) }
+        Self { name, inbox, roster, closed, gathers, pass_state, memory: Arc::clone(memory), link }
     }
 
     /// Returns the room's name.
@@ -84,6 +101,11 @@ impl Room {
         charge
     }
 
+    /// Returns the members on other servers.
+    pub(crate) fn remote_members(&self) -> Option<Arc<RemoteMembers>> {
+        self.link.as_ref().map(|link| link.members.load_full())
+    }
+
     /// Returns the members.
     pub fn roster(&self) -> &Roster {
         &self.roster
@@ -92,7 +114,7 @@ impl Room {
 
 impl fmt::Debug for Room {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, inbox, roster, closed, gathers: _, pass_state: _, memory: _ } = self;
+        let Self { name, inbox, roster, closed, gathers: _, pass_state: _, memory: _, link: _ } = self;
         let mut room = f.debug_struct("Room");
         room.field("name", name).field("inbox", inbox).field("roster", roster).field("closed", closed);
         room.finish_non_exhaustive()

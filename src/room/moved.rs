@@ -35,7 +35,7 @@ pub(crate) struct MovedMembership {
 impl Room {
     /// Returns whether no operation waits and no pass runs.
     pub(super) fn is_quiet(&self) -> bool {
-        self.inbox.pending() == 0
+        self.inbox.pending() == 0 && !self.link.as_ref().is_some_and(|link| link.has_waiting_joins())
     }
 
     /// Returns the room without its members; `None` while a pass runs.

@@ -6,6 +6,7 @@ use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::{MembershipSlot, PeerEvents};
 use crate::peer::{Peer, PeerId};
 use crate::room::heavy_senders::SenderNumber;
+use crate::room::remote::{IncomingWhisper, RemoteUpdate};
 use crate::room::roster::MemberKey;
 use crate::text::names::UserName;
 use std::sync::Arc;
@@ -42,6 +43,12 @@ pub(crate) enum Operation {
     Announce(Arc<[u8]>),
     /// Raises `FLUSH_INPUT` for all members.
     FlushInput,
+    /// Applies changes that come from other servers.
+    Update(Box<RemoteUpdate>),
+    /// Delivers a whisper from another server, and returns the outcome to that.
+    DeliverWhisper(Box<IncomingWhisper>),
+    /// Gives the sender of a whisper to another server the outcome: lines with their line ends.
+    WhisperOutcome(Box<(Requester, Vec<u8>)>),
     /// Sends the shutdown notice after all replies that are due, removes all members and closes the room to joins.
     Shutdown,
 }
@@ -51,13 +58,19 @@ impl Operation {
     /// lines sends no [`Operation::SendLines`] before the room has taken them.
     pub(crate) fn sender(&self) -> Option<PeerId> {
         match self {
-            Self::SendLines { .. } | Self::Announce(_) | Self::FlushInput | Self::Shutdown => None,
+            Self::SendLines { .. }
+            | Self::Announce(_)
+            | Self::FlushInput
+            | Self::Update(_)
+            | Self::DeliverWhisper(_)
+            | Self::Shutdown => None,
             Self::SendBlockedLines(lines) => Some(lines.sender.peer.id()),
             Self::Join(member) | Self::Leave(member) | Self::Rename(member, _) | Self::ShowMembers(member, _) => {
                 Some(member.peer.id())
             }
             Self::ShowRooms { peer, .. } | Self::ShowHistory { peer, .. } => Some(peer.id()),
             Self::Whisper(whisper) => Some(whisper.sender.peer.id()),
+            Self::WhisperOutcome(outcome) => Some(outcome.0.peer.id()),
         }
     }
 }

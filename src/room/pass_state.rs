@@ -2,6 +2,7 @@
 
 use crate::config::RoomSettings;
 use crate::limits::memory::MemoryBudget;
+use crate::room::batch_cluster::WaitingJoins;
 use crate::room::heavy_senders::HeavySenders;
 use crate::room::history::History;
 use crate::room::whisperers::Whisperers;
@@ -18,6 +19,8 @@ pub(crate) struct PassState {
     pub(crate) whisperers: Whisperers,
     /// The recent bytes of senders.
     pub(crate) heavy_senders: HeavySenders,
+    /// The joins that wait for other servers; `None` on a server of its own, and where none waited yet.
+    pub(crate) joins: Option<Box<WaitingJoins>>,
 }
 
 impl PassState {
@@ -29,6 +32,7 @@ impl PassState {
             replay: settings.replay_lines,
             whisperers: Whisperers::default(),
             heavy_senders: HeavySenders::default(),
+            joins: None,
         }
     }
 }

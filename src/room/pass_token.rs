@@ -125,6 +125,9 @@ async fn run(registry: Arc<Registry>, room: Arc<Room>, first_sent_at: Instant) {
 /// joins, leaves and blocked lines wait in its inbox. `Inbox::complete` is not called, so that no pass starts any more.
 fn close_failed_room(registry: &Registry, room: &Arc<Room>) {
     registry.remove(room);
+    if let Some(link) = &room.link {
+        link.tap.close(room.name(), link.instance());
+    }
     let mut metrics = MetricsDelta::default();
     for operation in room.inbox.take(usize::MAX) {
         match operation {

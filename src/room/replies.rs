@@ -8,6 +8,7 @@ use crate::peer::line_batch::EncodedBatch;
 use crate::room::batch::Batch;
 use crate::room::operation::{Addressee, MemberListing, Requester, Whisper};
 use crate::room::passes::{PassHost, REPLY_COST};
+use crate::room::remote::IncomingWhisper;
 use crate::room::roster::{MemberKey, NameMatch, allows_duplicate_names, find_by_name, find_member, holds_key};
 use crate::room::whisperers::Whisperer;
 use crate::text::names::{RoomName, UserName};
@@ -36,6 +37,10 @@ pub(crate) enum DeferredReply {
     History(u16),
     /// The whisper is delivered, or the requester is told why not.
     Whisper(Box<Whisper>),
+    /// The whisper of another server's member is delivered to the requester.
+    IncomingWhisper(Box<IncomingWhisper>),
+    /// The requester is told the outcome of its whisper to another server, in lines with their line ends.
+    WhisperOutcome(Vec<u8>),
 }
 
 /// The replies of a batch, in the order of the requests.
@@ -72,10 +77,18 @@ impl Batch {
                 self.deliver_members((room, *listing), key, requester, metrics);
             }
             DeferredReply::Rooms => {
-                let rooms = host.rooms();
+                let rooms = self.merge_rooms(host.rooms());
                 deliver_line(&requester.peer, metrics, |out| replies::push_rooms(out, room, rooms.into_iter()));
             }
-            DeferredReply::Whisper(whisper) => self.deliver_whisper(whisper, metrics),
+            DeferredReply::Whisper(whisper) => {
+                if !self.deliver_whisper(whisper, metrics) {
+                    return;
+                }
+            }
+            DeferredReply::IncomingWhisper(whisper) => return self.deliver_incoming(requester, whisper, metrics),
+            DeferredReply::WhisperOutcome(lines) => {
+                deliver_line(&requester.peer, metrics, |out| out.extend_from_slice(lines));
+            }
             DeferredReply::History(count) => self.deliver_history(requester, *count, metrics),
         }
         requester.raise(PeerEvents::REQUEST_DONE, metrics);
@@ -93,10 +106,13 @@ impl Batch {
         let (members, id) = (self.members_before(), requester.peer.id());
         if holds_key(members, key, id) {
             let others = members.iter().filter(|(_, peer)| peer.id() != id).map(|(other, _)| &other.name);
-            let names = std::iter::once(&key.name).chain(others);
+            let remote = self.cluster.as_ref().map(|cluster| cluster.members_before());
+            let remote_names = remote.iter().flat_map(|remote| remote.names());
+            let names = std::iter::once(&key.name).chain(others).chain(remote_names);
+            let total = members.len() + remote.as_ref().map_or(0, |remote| remote.len());
             deliver_line(&requester.peer, metrics, |out| match listing {
-                MemberListing::Who => replies::push_who(out, room, members.len(), names),
-                MemberListing::JoinHint => replies::push_join_hint(out, room, members.len(), names),
+                MemberListing::Who => replies::push_who(out, room, total, names),
+                MemberListing::JoinHint => replies::push_join_hint(out, room, total, names),
             });
         }
     }
@@ -112,18 +128,24 @@ impl Batch {
         requester.peer.deliver_batch(&reply, metrics);
     }
 
-    /// Delivers a whisper to its addressee, and the outcome to the sender.
-    fn deliver_whisper(&mut self, whisper: &Whisper, metrics: &mut MetricsDelta) {
+    /// Delivers a whisper to its addressee, and the outcome to the sender. Returns false if the whisper goes to another
+    /// server, whose answer is the outcome.
+    fn deliver_whisper(&mut self, whisper: &Whisper, metrics: &mut MetricsDelta) -> bool {
         let Whisper { sender, from, to, text, _charge: _ } = whisper;
+        if let Some(whisper) = self.remote_whisper(whisper) {
+            self.send_remote_whisper(whisper, sender.clone());
+            return false;
+        }
         let mut outcome = Vec::new();
         if let Some((key, member)) = self.find_addressee(sender, *to, &mut outcome) {
             replies::push_whisper_sent(&mut outcome, &key.name, text);
             deliver_line(&member, metrics, |out| replies::push_whisper_received(out, from, text));
             if let Some(state) = self.pass_state() {
-                state.whisperers.record(member.id(), Whisperer { id: sender.peer.id(), name: *from });
+                state.whisperers.record(member.id(), Whisperer { id: sender.peer.id(), name: *from, node: None });
             }
         }
         deliver_line(&sender.peer, metrics, |out| out.append(&mut outcome));
+        true
     }
 
     /// Returns the member to which a whisper of `sender` goes. Where there is none, appends the reason to `reply`.
@@ -137,7 +159,7 @@ impl Batch {
             Addressee::Named(name) => name,
             Addressee::LastWhisperer => {
                 let last = self.pass_state().as_ref().and_then(|state| state.whisperers.last(sender.peer.id()));
-                let Some(Whisperer { id, name }) = last else {
+                let Some(Whisperer { id, name, .. }) = last else {
                     reply.extend_from_slice(replies::NO_WHISPER.as_bytes());
                     return None;
                 };
@@ -161,7 +183,7 @@ impl Batch {
 }
 
 /// Delivers the line that `push` appends.
-fn deliver_line(peer: &Peer<dyn ByteSink>, metrics: &mut MetricsDelta, push: impl FnOnce(&mut Vec<u8>)) {
+pub(super) fn deliver_line(peer: &Peer<dyn ByteSink>, metrics: &mut MetricsDelta, push: impl FnOnce(&mut Vec<u8>)) {
     let mut line = Vec::new();
     push(&mut line);
     peer.deliver_batch(&EncodedBatch::new(Bytes::from(line), 1), metrics);

@@ -1,7 +1,7 @@
 //! Whisperers: which member whispered last to each member of a room, so that `/reply` finds it.
 
 use crate::peer::PeerId;
-use crate::text::names::UserName;
+use crate::text::names::{NodeName, UserName};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 
@@ -11,6 +11,8 @@ pub(crate) struct Whisperer {
     pub(crate) id: PeerId,
     /// The member's last name in the room.
     pub(crate) name: UserName,
+    /// The member's server; `None` for this one.
+    pub(crate) node: Option<NodeName>,
 }
 
 /// The last whisperer to each member. The pass alone accesses it. It has an entry for a member at most, and none for a
@@ -57,7 +59,7 @@ mod tests {
     use super::*;
 
     fn whisperer(id: u64, name: &str) -> Whisperer {
-        Whisperer { id: PeerId(id), name: UserName::parse(name).unwrap() }
+        Whisperer { id: PeerId(id), name: UserName::parse(name).unwrap(), node: None }
     }
 
     #[test]

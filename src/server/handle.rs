@@ -119,8 +119,8 @@ impl Shared {
 
     /// Reads the settings and checks them, also with those that stay until a restart. Changes nothing.
     fn prepare(&self) -> Result<Prepared, String> {
-        let Settings { network, rooms, live, motd, moderation, log, metrics } = (self.read_settings)()?;
-        let read = Settings { network, rooms, live, motd: None, moderation, log, metrics };
+        let Settings { network, rooms, live, motd, moderation, log, metrics, cluster } = (self.read_settings)()?;
+        let read = Settings { network, rooms, live, motd: None, moderation, log, metrics, cluster };
         let needs_restart = self.started_with.restart_differences(&read);
         let (certificate_files, trust) =
             (read.network.tls.clone(), read.network.takes_proxy_headers().then(|| read.network.trust.clone()));

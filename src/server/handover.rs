@@ -109,6 +109,8 @@ pub(super) struct HandoverParts {
     pub(super) admission: Arc<Admission>,
     pub(super) gate: Arc<AcceptGate>,
     pub(super) rooms: RoomSettings,
+    /// Whether other servers share the rooms.
+    pub(super) is_in_cluster: bool,
     /// The listeners, each with the URL of the settings. Weak, so that they close with their acceptors.
     pub(super) listeners: Vec<(String, Weak<Listener>)>,
     /// The listener for metrics, with the address of the settings.
@@ -153,6 +155,9 @@ pub enum FreezeError {
     /// The server drains.
     #[error("the server is draining, and an upgrade would let new connections in: restart it")]
     Draining,
+    /// The server shares its rooms.
+    #[error("a server of a cluster can't be upgraded in place: stop it and start it again, one server after the other")]
+    Cluster,
     /// The connections can't be found without the operators' listing.
     #[error("an upgrade needs --admin PATH, or --bans FILE: start the server with one of them")]
     NoDirectory,
@@ -206,10 +211,14 @@ impl HandoverTurn {
     /// Takes the turn. A reload holds `reloading` while it runs.
     ///
     /// # Errors
-    /// [`FreezeError::Busy`], [`FreezeError::Draining`] or [`FreezeError::NoDirectory`].
+    /// [`FreezeError::Busy`], [`FreezeError::Draining`], [`FreezeError::Cluster`] or
+    /// [`FreezeError::NoDirectory`].
     pub(super) fn take(parts: &Arc<HandoverParts>, reloading: &Arc<Mutex<()>>) -> Result<Self, FreezeError> {
         let lock = |mutex: &Arc<Mutex<()>>| Arc::clone(mutex).try_lock_owned().map_err(|_| FreezeError::Busy);
         let running = lock(&parts.running)?;
+        if parts.is_in_cluster {
+            return Err(FreezeError::Cluster);
+        }
         if parts.context.directory.is_none() {
             return Err(FreezeError::NoDirectory);
         }

@@ -1,6 +1,7 @@
 //! The text of `/metrics`: every figure of the server under its name, read at the moment of the request.
 
 use super::ServerStats;
+use crate::cluster::Shared;
 use crate::limits::memory::KERNEL_SEND_BUFFER;
 use crate::metrics::counters::{Counters, MetricsDelta};
 use crate::metrics::pass_histograms::{DELIVERY_LATENCY, LINES_PER_WRITE, MEMBERS, PASS_DURATION};
@@ -17,6 +18,9 @@ pub(super) fn metrics_text(stats: &ServerStats, start: &ProcessStart) -> String 
     write_reasons(&mut text, counters);
     write_memory(&mut text, stats);
     write_passes(&mut text, counters);
+    if let Some(cluster) = &stats.state.cluster {
+        write_cluster(&mut text, cluster);
+    }
     write_process(&mut text, start, &ProcessFigures::read());
     text.into_string()
 }
@@ -100,6 +104,30 @@ fn write_memory(text: &mut MetricsText, stats: &ServerStats) {
         "Log records dropped because their reader was too slow.",
         stats.state.log_lines_dropped(),
     );
+}
+
+/// Writes the exchange with other servers.
+fn write_cluster(text: &mut MetricsText, cluster: &Shared) {
+    let counts = cluster.counts();
+    let connected = u64::from(cluster.is_connected());
+    text.gauge("roomcast_cluster_connected", "1 while the server is connected to NATS, else 0.", connected);
+    text.gauge("roomcast_cluster_nodes", "Other servers of the cluster that are alive.", counts.nodes);
+    text.gauge("roomcast_cluster_waiting_bytes", "Bytes of frames that wait for NATS.", counts.waiting_bytes);
+    text.counters("roomcast_cluster_frames_total", "Frames that were exchanged with other servers.")
+        .sample(&[("direction", "in")], counts.frames_in)
+        .sample(&[("direction", "out")], counts.frames_out);
+    text.counters("roomcast_cluster_frames_dropped_total", "Frames that were dropped, by reason.")
+        .sample(&[("reason", "version")], counts.unknown_version)
+        .sample(&[("reason", "malformed")], counts.malformed)
+        .sample(&[("reason", "stale")], counts.stale)
+        .sample(&[("reason", "queue_full")], counts.dropped_frames);
+    text.counters(
+        "roomcast_cluster_lines_lost_total",
+        "Lines that did not reach the members of all servers, by reason.",
+    )
+    .sample(&[("reason", "missing")], counts.missing_lines)
+    .sample(&[("reason", "rejected")], counts.rejected_lines)
+    .sample(&[("reason", "queue_full")], counts.dropped_lines);
 }
 
 /// Writes the histograms of passes.

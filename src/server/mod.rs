@@ -17,7 +17,8 @@ mod stall_check;
 mod start_error;
 mod take_over;
 
-use crate::admin::{AdminContext, AdminHooks, AdminServer};
+use crate::admin::{AdminContext, AdminHooks, AdminServer, run_cluster_lines};
+use crate::cluster::{Cluster, ClusterError};
 use crate::config::{Live, LiveLog, Settings, TrustedProxies};
 pub use crate::connection::readiness::NotReady;
 use crate::connection::readiness::{AcceptLoops, RunningLoop};
@@ -49,13 +50,16 @@ use std::time::Duration;
 use take_over::{HandedListeners, TakenOver};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 /// How long the end may take after all waits were cut. Only a bug takes so long.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long the last lines of rooms may take until other servers are told that this one stops.
+const QUIET_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// A server that listens, and serves when it is run.
 #[derive(Debug)]
@@ -85,6 +89,8 @@ pub struct Server {
     state: Arc<ServerState>,
     /// Answers to metrics and health checks, if the settings ask for it.
     monitor: Option<Monitor>,
+    /// The exchange with other servers, if there are some.
+    cluster: Option<Cluster>,
 }
 
 /// Figures of a server, for tests and metrics.
@@ -147,8 +153,8 @@ impl Server {
             shutdown.clone(),
         );
         let (workers, now) = (Handle::current().metrics().num_workers(), Instant::now().into_std());
-        // Operators find connections in it, and a reload those that are banned.
-        let has_directory = admin.is_some() || settings.moderation.bans.is_some();
+        // Operators find connections in it, those of other servers, too, and a reload those that are banned.
+        let has_directory = admin.is_some() || settings.moderation.bans.is_some() || settings.cluster.is_on();
         let context = Arc::new(ServerContext {
             live: Live::new(settings.live, settings.motd.clone()),
             registry: Arc::new(Registry::with_memory(settings.rooms, memory, tasks.clone())),
@@ -163,9 +169,11 @@ impl Server {
             handover: HandoverGate::default(),
             directory: has_directory.then(Arc::<ConnectionDirectory>::default),
         });
+        let cluster = Cluster::start(&settings.cluster, &context.registry, settings.live.max_line)?;
         let (admission, admin_hooks) = (Arc::new(admission), AdminHooks::default());
         let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
-        let state = Arc::new(ServerState::new(addresses, max_connections));
+        let shared = cluster.as_ref().map(Cluster::shared);
+        let state = Arc::new(ServerState::new(addresses, max_connections, shared));
         let tls = certificate.map(TlsAcceptor::new);
         let proxies = Arc::new(ProxyGate::new(TrustedProxies::new(settings.network.trust.clone())));
         let monitor_address = settings.metrics.listen;
@@ -187,6 +195,7 @@ impl Server {
             tasks,
             state,
             monitor: None,
+            cluster,
         };
         let monitor = monitor_address.map(|address| match handed.take_metrics(address) {
             Some(descriptor) => Monitor::go_on(address, descriptor, server.stats()),
@@ -237,6 +246,17 @@ impl Server {
         self.listeners.iter().map(|listener| listener.bound()).collect()
     }
 
+    /// Waits until the server is in its cluster, if it has one.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoAnswer`] after 5 seconds.
+    pub async fn wait_for_cluster(&self) -> Result<(), ClusterError> {
+        match &self.cluster {
+            Some(cluster) => cluster.wait_until_connected().await,
+            None => Ok(()),
+        }
+    }
+
     /// Returns the trusted proxies, which may be replaced while the server runs.
     #[must_use]
     pub fn trusted_proxies(&self) -> Arc<TrustedProxies> {
@@ -283,6 +303,7 @@ impl Server {
             admission: Arc::clone(&self.admission),
             gate: Arc::clone(&self.gate),
             rooms: self.settings.rooms,
+            is_in_cluster: self.cluster.is_some(),
             listeners: listeners.collect(),
             metrics: metrics.zip(self.monitor.as_ref().map(Monitor::listener)),
             admin: admin.zip(self.admin.as_ref().map(AdminServer::listener)),
@@ -308,6 +329,7 @@ impl Server {
             taken_over,
             tasks,
             monitor,
+            mut cluster,
             ..
         } = self;
         let mut taken_over = taken_over;
@@ -334,9 +356,18 @@ impl Server {
             tasks.spawn(Acceptor { listener, starter, running }.run());
         }
         context.accept_loops.set_accepting();
-        if let Some((admin, directory)) = admin.zip(context.directory.clone()) {
-            let context = AdminContext::new(Arc::clone(&context), directory, bans, admin_hooks);
-            tasks.spawn(admin.run(context, tasks.clone()));
+        if let Some(directory) = context.directory.clone() {
+            let (operators, lines) = cluster.as_mut().map(Cluster::operators).unzip();
+            let admin_context = || {
+                let (directory, bans, hooks) = (Arc::clone(&directory), Arc::clone(&bans), admin_hooks.clone());
+                AdminContext::new(Arc::clone(&context), directory, bans, hooks, operators.clone())
+            };
+            if let Some(lines) = lines.flatten() {
+                tasks.spawn(run_cluster_lines(admin_context(), lines, context.shutdown.clone()));
+            }
+            if let Some(admin) = admin {
+                tasks.spawn(admin.run(admin_context(), tasks.clone()));
+            }
         }
         shutdown.await;
         // A handover that runs ends first: it ends this process, or lets the server go on until here.
@@ -351,6 +382,10 @@ impl Server {
             warn!("the time for lines that were received but not sent to their rooms is over");
         }
         context.registry.shut_down();
+        if let Some(cluster) = cluster {
+            wait_until_quiet(&context.registry).await;
+            cluster.stop().await;
+        }
         tasks.close();
         if timeout_at(deadline, tasks.wait()).await.is_err() {
             warn!(connections = admission.connections(), "closed before they had read everything");
@@ -362,6 +397,14 @@ impl Server {
         if let Some(monitor) = monitor {
             monitor.stop().await;
         }
+    }
+}
+
+/// Waits until no room has an operation, but not for long.
+async fn wait_until_quiet(registry: &Registry) {
+    let deadline = Instant::now() + QUIET_TIMEOUT;
+    while !registry.is_quiet() && Instant::now() < deadline {
+        sleep(Duration::from_millis(5)).await;
     }
 }
 

@@ -1,8 +1,9 @@
 //! Server state: what the whole server tells its operator, beside the counters.
 
+use crate::cluster::Shared;
 use crate::net::BoundAddress;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// Returns how many log records were dropped since the start.
 type LogDrops = Box<dyn Fn() -> u64 + Send + Sync>;
@@ -15,14 +16,16 @@ pub(super) struct ServerState {
     pub(super) labels: Box<[String]>,
     /// The most connections at a time.
     pub(super) max_connections: usize,
+    /// The state of the cluster, if the server is part of one.
+    pub(super) cluster: Option<Arc<Shared>>,
     log_drops: OnceLock<LogDrops>,
 }
 
 impl ServerState {
     /// Returns the state of a server with these listeners.
-    pub(super) fn new(listeners: Box<[BoundAddress]>, max_connections: usize) -> Self {
+    pub(super) fn new(listeners: Box<[BoundAddress]>, max_connections: usize, cluster: Option<Arc<Shared>>) -> Self {
         let labels = unique_labels(listeners.iter().map(ToString::to_string));
-        Self { listeners, labels, max_connections, log_drops: OnceLock::new() }
+        Self { listeners, labels, max_connections, cluster, log_drops: OnceLock::new() }
     }
 
     /// Sets the source of the number of dropped log records. Only the first call has an effect.
@@ -69,7 +72,7 @@ mod tests {
 
     #[test]
     fn dropped_log_records_are_zero_until_their_source_is_set() {
-        let state = ServerState::new(Box::default(), 1);
+        let state = ServerState::new(Box::default(), 1, None);
         assert_eq!(state.log_lines_dropped(), 0);
         state.set_log_drops(Box::new(|| 7));
         state.set_log_drops(Box::new(|| 8));

@@ -7,7 +7,7 @@
 //! Each `push_…` function appends one line with its LF to a buffer. `text` arguments are
 //! [sanitized](crate::text::sanitize::sanitize), so they hold no line end.
 
-use crate::text::names::UserName;
+use crate::text::names::{NodeName, UserName};
 use crate::text::replies::format_count;
 use std::fmt::Display;
 
@@ -87,6 +87,13 @@ pub(crate) fn too_many_rooms(max: usize) -> String {
 #[must_use]
 pub(crate) fn skipped_notice(lines: u64) -> String {
     format!("*** {} skipped\n", format_count(lines, "line"))
+}
+
+/// Returns the line that takes the place of `lines` lines that another server has said and this one has not got.
+#[must_use]
+pub(crate) fn missing_notice(lines: u64, node: &NodeName) -> String {
+    let verb = if lines == 1 { "is" } else { "are" };
+    format!("*** {} from node {node} {verb} missing\n", format_count(lines, "line"))
 }
 
 #[cfg(test)]

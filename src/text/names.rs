@@ -4,6 +4,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::str::FromStr;
 
 /// The longest room or user name, in bytes.
 pub(crate) const MAX_NAME_LENGTH: usize = 20;
@@ -27,6 +28,11 @@ pub struct RoomName(NameBytes);
 #[derive(Clone, Copy)]
 pub struct UserName(NameBytes);
 
+/// The name of a server among those that share their rooms, and of such a group: 1 to 20 ASCII letters, digits, `_` and
+/// `-`, so that it is one token of a subject.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeName(NameBytes);
+
 /// Why a word cannot be a name. The text follows a subject, `the room name {error}`, and says which names
 /// are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +52,9 @@ pub enum NameError {
     /// A user name begins with a star.
     #[error("begins with *, as lines of the server do: leave the star out")]
     LeadingStar,
+    /// A node's name holds this character, which is no letter, digit, `_` or `-`.
+    #[error("holds {0:?}, and has letters, digits, _ and - only")]
+    NoToken(char),
     /// A user name ends in a colon.
     #[error("ends in a colon, which separates a name from its text: leave the colon out")]
     TrailingColon,
@@ -131,6 +140,73 @@ impl UserName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
+    }
+}
+
+impl NodeName {
+    /// Parses `word` as a node's or a cluster's name.
+    ///
+    /// # Errors
+    /// [`NameError::Length`], [`NameError::Character`], [`NameError::Brackets`] or [`NameError::NoToken`].
+    pub fn parse(word: &str) -> Result<Self, NameError> {
+        let name = NameBytes::parse(word)?;
+        let is_token = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
+        match word.chars().find(|character| !is_token(*character)) {
+            Some(character) => Err(NameError::NoToken(character)),
+            None => Ok(Self(name)),
+        }
+    }
+
+    /// Returns the name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+/// Returns the names `bob~2` to `bob~999` for `bob` and for `bob~7`, cut to the length of a name.
+pub(crate) fn numbered_names(name: UserName) -> impl Iterator<Item = UserName> {
+    let text = name.as_str().to_owned();
+    (2..1_000).filter_map(move |number: u32| {
+        let suffix = format!("~{number}");
+        let base = match text.rsplit_once('~') {
+            Some((base, old)) if !base.is_empty() && old.bytes().all(|byte| byte.is_ascii_digit()) => base,
+            _ => &text,
+        };
+        let base = &base[..base.len().min(MAX_NAME_LENGTH - suffix.len())];
+        UserName::parse(&format!("{base}{suffix}")).ok()
+    })
+}
+
+impl FromStr for NodeName {
+    type Err = NameError;
+
+    fn from_str(word: &str) -> Result<Self, NameError> {
+        Self::parse(word)
+    }
+}
+
+impl Serialize for NodeName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for NodeName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+impl fmt::Display for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 

@@ -8,7 +8,7 @@
 //! Each `push_…` function appends whole lines with their LF to a buffer.
 
 use super::messages::push_line;
-use crate::text::names::{MAX_NAME_LENGTH, RoomName, UserName};
+use crate::text::names::{MAX_NAME_LENGTH, NodeName, RoomName, UserName};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt::Display;
@@ -121,6 +121,27 @@ pub(crate) fn push_whisperer_left(out: &mut Vec<u8>, name: &UserName) {
 /// Appends the reply to a `/nick` to the name that the member has.
 pub(crate) fn push_name_kept(out: &mut Vec<u8>, name: &UserName) {
     push_line(out, &["*** you are called ", name.as_str(), " already"]);
+}
+
+/// Appends that a member is called `free` from now on, since an older member of another server has its `name`.
+pub(crate) fn push_name_given_up(out: &mut Vec<u8>, name: &UserName, free: &UserName) {
+    let (name, free) = (name.as_str(), free.as_str());
+    push_line(
+        out,
+        &[
+            "*** the name ",
+            name,
+            " belongs to a member on another server: you are called ",
+            free,
+            " now; write: /nick NAME",
+        ],
+    );
+}
+
+/// Appends the line of a whisper whose addressee's server does not answer.
+pub(crate) fn push_whisper_unanswered(out: &mut Vec<u8>, to: &UserName, node: &NodeName) {
+    let (to, node) = (to.as_str(), node.as_str());
+    push_line(out, &["*** no answer from node ", node, ": ", to, " may not have got that; /who lists the members"]);
 }
 
 /// Appends the reply to a `/join` into `room` as `name` when a member of `room` has that name.

@@ -9,6 +9,8 @@ pub(in crate::connection) struct RoomOutcome {
     pub(in crate::connection) refused: Option<Refusal>,
     /// Whether the room admitted the peer.
     pub(in crate::connection) admitted: bool,
+    /// Whether the peer has to take another name.
+    pub(in crate::connection) name_conflict: bool,
     /// Whether the room's inbox takes lines again.
     pub(in crate::connection) inbox_ready: bool,
     /// Why the connection has to end.

@@ -43,6 +43,8 @@ impl ConnectionState {
         if events.intersects(PeerEvents::LEFT_ROOM | PeerEvents::SHUTDOWN | PeerEvents::ROOM_FAILED) {
             self.on_membership_end(slot, events, &mut outcome);
         }
+        // While the peer waits for an answer of its room, the conflict is raised again later.
+        outcome.name_conflict = events.contains(PeerEvents::NAME_CONFLICT) && matches!(self, Self::Joined(_));
         outcome.inbox_ready = events.contains(PeerEvents::INBOX_READY);
         outcome
     }

@@ -15,15 +15,16 @@ use crate::peer::{Peer, PeerId};
 use crate::room::Room;
 use crate::room::inbox::PassDue;
 use crate::room::membership::Membership;
-use crate::room::operation::{MemberRef, Operation};
+use crate::room::operation::{MemberRef, Operation, Requester};
 use crate::room::pass_token::pass_token;
+use crate::room::remote::{IncomingWhisper, RemoteUpdate, RoomLink, Tap};
 use crate::room::roster::{MemberKey, Members};
 use crate::text::names::{RoomName, UserName};
 use dashmap::DashMap;
 use std::hash::RandomState;
 use std::num::NonZeroU64;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio_util::task::TaskTracker;
 
 /// All rooms, in a map of independently locked shards.
@@ -45,6 +46,10 @@ pub struct Registry {
     counters: Counters,
     /// Tracks the tasks that run passes.
     tracker: TaskTracker,
+    /// The exchange with other servers, set before the first room opens; empty on a server of its own.
+    tap: OnceLock<Arc<dyn Tap>>,
+    /// The last instance of a room that was given: see [`RoomLink`].
+    last_instance: Arc<AtomicU64>,
 }
 
 /// Why a join is refused at once.
@@ -76,6 +81,41 @@ impl Registry {
             shutting_down: AtomicBool::new(false),
             counters: Counters::default(),
             tracker,
+            tap: OnceLock::new(),
+            last_instance: Arc::default(),
+        }
+    }
+
+    /// Connects the rooms that open from now on with other servers. Only the first call has an effect.
+    pub(crate) fn set_tap(&self, tap: Arc<dyn Tap>) {
+        let _ = self.tap.set(tap);
+    }
+
+    /// Sends changes that come from other servers to a room, if that instance of it is open. Returns the number of lines
+    /// that were dropped, since the room's inbox had no capacity for them.
+    pub(crate) fn send_update(self: &Arc<Self>, room: RoomName, instance: u64, mut update: RemoteUpdate) -> u64 {
+        let Some(room) = self.find(room) else { return 0 };
+        let Some(link) = room.link.as_ref().filter(|link| link.instance() == instance) else { return 0 };
+        let dropped = link.admit_update(&mut update);
+        self.spawn_pass(room.inbox.send(Operation::Update(Box::new(update))), &room);
+        dropped
+    }
+
+    /// Sends a whisper of another server's member to a room. Returns the whisper if the room is not open.
+    pub(crate) fn send_incoming_whisper(
+        self: &Arc<Self>,
+        room: RoomName,
+        whisper: IncomingWhisper,
+    ) -> Result<(), IncomingWhisper> {
+        let Some(room) = self.find(room) else { return Err(whisper) };
+        self.spawn_pass(room.inbox.send(Operation::DeliverWhisper(Box::new(whisper))), &room);
+        Ok(())
+    }
+
+    /// Gives a member the outcome of its whisper to another server, in lines with their line ends.
+    pub(crate) fn send_whisper_outcome(self: &Arc<Self>, room: RoomName, requester: Requester, lines: Vec<u8>) {
+        if let Some(room) = self.find(room) {
+            self.spawn_pass(room.inbox.send(Operation::WhisperOutcome(Box::new((requester, lines)))), &room);
         }
     }
 
@@ -175,7 +215,8 @@ impl Registry {
         let more = |open| (max == 0 || open < max).then_some(open + 1);
         let counted = self.open_rooms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         counted.map_err(|_| JoinRefused::TooManyRooms(max))?;
-        Ok(Arc::new(Room::new(name, &self.settings, &self.memory)))
+        let link = self.tap.get().map(|tap| Arc::new(RoomLink::new(Arc::clone(tap), &self.last_instance)));
+        Ok(Arc::new(Room::with_link(name, &self.settings, &self.memory, link)))
     }
 
     /// Returns all rooms. Locks one shard after the other for reading, and none once it has returned.
@@ -239,7 +280,7 @@ impl Registry {
     /// that is not counted yet in place of a counted one. A join is sent under the shard's lock, so the
     /// condition finds it in the queue, or its peer is in the roster, or it is not sent yet.
     pub(super) fn remove_if_empty(&self, room: &Arc<Room>) {
-        if room.roster().is_empty() {
+        if room.roster().is_empty() && !room.link.as_ref().is_some_and(|link| link.has_waiting_joins()) {
             let is_empty = |found: &Arc<Room>| Arc::ptr_eq(found, room) && room.inbox.is_empty();
             self.count_removal(self.rooms.remove_if(&room.name(), |_, found| is_empty(found)).is_some());
         }

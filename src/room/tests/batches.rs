@@ -106,7 +106,7 @@ async fn commit_costs_as_much_as_the_kept_bytes_the_members_and_the_senders_that
     let (room, peers) = room_of(100, 100, 0).await;
     let mut batch = batch_of(&room);
     for id in 0..9 {
-        let whisperer = Whisperer { id: PeerId(99), name: name("u99") };
+        let whisperer = Whisperer { id: PeerId(99), name: name("u99"), node: None };
         batch.pass_state().as_mut().unwrap().whisperers.record(PeerId(id), whisperer);
     }
     assert_eq!(batch.commit_cost(), 1, "a batch without lines and changes");

@@ -1,0 +1,106 @@
+//! Arguments of a cluster.
+
+use clap::builder::BoolishValueParser;
+use roomcast::config::{ClusterSettings, SettingsError};
+use roomcast::text::names::NodeName;
+use std::path::PathBuf;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ClusterArgs {
+    /// Share the rooms with other servers over NATS, repeatable: nats://HOST:PORT, tls://HOST:PORT, with
+    /// nats://USER:PASSWORD@HOST:PORT for a user [default: a server of its own]
+    #[arg(long, value_name = "URL", env = "ROOMCAST_CLUSTER", value_delimiter = ',', value_parser = parse_url)]
+    cluster: Vec<String>,
+
+    /// The name of the cluster: servers of one name share their rooms; letters, digits, _ and -
+    #[arg(long, value_name = "NAME", env = "ROOMCAST_CLUSTER_NAME")]
+    cluster_name: Option<NodeName>,
+
+    /// The name of this server in the cluster, which no other server has; letters, digits, _ and -
+    #[arg(long, value_name = "NAME", env = "ROOMCAST_NODE")]
+    node: Option<NodeName>,
+
+    /// A file of credentials for NATS (.creds)
+    #[arg(long, value_name = "FILE", env = "ROOMCAST_CLUSTER_CREDENTIALS")]
+    cluster_credentials: Option<PathBuf>,
+
+    /// A file with the certificates (PEM) of the authorities that NATS servers are checked with [default: those of the
+    /// system]
+    #[arg(long, value_name = "FILE", env = "ROOMCAST_CLUSTER_CA")]
+    cluster_ca: Option<PathBuf>,
+
+    /// End with exit code 1 if no NATS server answers at the start; without it the server serves its own members meanwhile
+    #[arg(long, env = "ROOMCAST_CLUSTER_REQUIRED", value_name = "on|off", value_parser = BoolishValueParser::new(),
+          hide_possible_values = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    cluster_required: Option<bool>,
+}
+
+impl ClusterArgs {
+    /// Returns the settings.
+    pub(super) fn into_settings(self) -> Result<ClusterSettings, SettingsError> {
+        let default = ClusterSettings::default();
+        let others = [
+            ("--cluster-name", self.cluster_name.is_some()),
+            ("--node", self.node.is_some()),
+            ("--cluster-credentials", self.cluster_credentials.is_some()),
+            ("--cluster-ca", self.cluster_ca.is_some()),
+            ("--cluster-required", self.cluster_required == Some(true)),
+        ];
+        if let Some((flag, _)) = others.into_iter().find(|(_, is_given)| self.cluster.is_empty() && *is_given) {
+            return Err(SettingsError::NoCluster(flag));
+        }
+        Ok(ClusterSettings {
+            servers: self.cluster,
+            name: self.cluster_name.unwrap_or(default.name),
+            node: self.node,
+            required: self.cluster_required.unwrap_or(false),
+            credentials: self.cluster_credentials,
+            ca: self.cluster_ca,
+        })
+    }
+}
+
+/// Reads the URL of a NATS server.
+fn parse_url(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("nats://").or_else(|| text.strip_prefix("tls://"));
+    let host = rest.map(|rest| rest.rsplit_once('@').map_or(rest, |(_, host)| host));
+    let is_host = |host: &str| !host.is_empty() && !host.contains(['/', ' ', '?', '#']);
+    match host {
+        Some(host) if is_host(host) && has_port(host) => Ok(text.to_owned()),
+        _ => {
+            Err("the URL of a NATS server is wanted, as nats://127.0.0.1:4222 or tls://nats.example.com:4222"
+                .to_owned())
+        }
+    }
+}
+
+/// Returns whether the part of `host` after its last colon, if it is a port at all, is one.
+fn has_port(host: &str) -> bool {
+    match host.rsplit_once(':') {
+        Some((_, port)) if !host.ends_with(']') => port.parse::<u16>().is_ok_and(|port| port != 0),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn url_names_a_scheme_and_a_host() {
+        for url in ["nats://127.0.0.1:4222", "tls://n.example.com", "nats://u:p@[::1]:4222", "nats://[::1]"] {
+            assert_eq!(parse_url(url).unwrap(), url);
+        }
+        for url in [
+            "127.0.0.1:4222",
+            "http://host",
+            "nats://",
+            "nats://host:0",
+            "nats://host:99999",
+            "nats://a b",
+            "nats://u@",
+        ] {
+            assert!(parse_url(url).unwrap_err().contains("nats://127.0.0.1:4222"), "{url}");
+        }
+    }
+}

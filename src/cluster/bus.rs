@@ -1,0 +1,53 @@
+//! The bus: what a cluster needs of the engine that carries its frames.
+
+use crate::cluster::core::Channel;
+use crate::text::names::{NodeName, RoomName};
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+/// Something that the bus reports.
+#[derive(Debug)]
+pub(crate) enum BusEvent {
+    /// The bus is connected, for the first time or again.
+    Connected,
+    /// The bus is connected no more, and tries to be.
+    Disconnected,
+    /// A frame has come. `reply` is where an answer is expected.
+    Frame { channel: Channel, bytes: Bytes, reply: Option<Reply> },
+    /// Nobody receives what is sent to a server.
+    NobodyAt(NodeName),
+}
+
+/// Where an answer is expected, in the engine's own words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reply(pub(crate) String);
+
+/// A request to the bus. Requests of one queue are carried out in their order.
+#[derive(Debug)]
+pub(crate) enum BusRequest {
+    /// Receive the frames of a room.
+    Subscribe(RoomName),
+    /// Receive them no more.
+    Unsubscribe(RoomName),
+    /// Send a frame.
+    Publish(Channel, Vec<u8>),
+    /// Send a frame to where an answer is expected.
+    Answer(Reply, Vec<u8>),
+    /// Send a frame to a server that has to answer.
+    Ask(NodeName, Vec<u8>),
+}
+
+/// An engine that runs: two queues of requests, and the events. What the queues hold when they are dropped is lost.
+pub(crate) struct Bus {
+    /// Rooms: their frames, and the frames that ask for them. The engine loses none to another queue.
+    pub(crate) data: mpsc::Sender<BusRequest>,
+    /// All else. A flood of rooms delays none of it.
+    pub(crate) control: mpsc::Sender<BusRequest>,
+    pub(crate) events: mpsc::Receiver<BusEvent>,
+}
+
+/// The requests that a queue holds. The state machine keeps the rest, and bounds it.
+pub(crate) const QUEUE: usize = 16;
+
+/// The events that wait for the cluster's task.
+pub(crate) const EVENTS: usize = 1_024;

@@ -1,0 +1,294 @@
+//! The state machine of one server of a cluster, without I/O and without a clock.
+//!
+//! Events go in: changes of this server's rooms, frames of other servers, the time. Updates for rooms and frames for the
+//! bus come out. The machine believes no frame: a frame is lost, cut, late, doubled or forged, and rooms agree again once
+//! the bus works.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `nodes.rs` | the other servers: alive, suspect or dead, and their epochs |
+//! | `rooms.rs` | the rooms that are open here: what they publish, and opening them |
+//! | `origin_room.rs` | the stream of one other server in one room |
+//! | `receive.rs` | frames |
+//! | `counts.rs` | the numbers of members of all rooms |
+//! | `outgoing.rs` | the frames that wait |
+
+mod counts;
+mod lines;
+mod nodes;
+mod origin_room;
+mod outgoing;
+mod receive;
+mod rooms;
+#[cfg(test)]
+mod simulation;
+
+pub(crate) use outgoing::Channel;
+
+use crate::cluster::frame::{Head, Origin, encode};
+use crate::room::remote::{RemoteUpdate, RemoteWhisper};
+use crate::text::names::{NodeName, RoomName, UserName};
+use bytes::Bytes;
+use counts::Counts;
+use nodes::{Hearing, Node};
+use outgoing::Outgoing;
+use rooms::OpenRoom;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The most bytes of frames that wait for a bus which takes none.
+const MAX_WAITING: usize = 8 << 20;
+
+/// How long a frame may wait, in milliseconds: what is older is a hole that others are told of.
+const MAX_AGE: u64 = 5_000;
+
+/// How long a whisper to another server may take, in milliseconds.
+const WHISPER_TIMEOUT: u64 = 3_000;
+
+/// What the machine asks of the program around it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Receive the frames of a room from now on.
+    Subscribe(RoomName),
+    /// Receive them no more.
+    Unsubscribe(RoomName),
+    /// Apply changes in a room, if this instance of it is open.
+    Update(RoomName, u64, RemoteUpdate),
+    /// Deliver a whisper, and return its outcome with the id.
+    Deliver { room: RoomName, node: NodeName, id: u64, from: UserName, to: UserName, text: Box<str> },
+    /// A whisper that was sent has an outcome.
+    Whispered { id: u64, outcome: WhisperOutcome },
+    /// Ask a server for an answer, and report when none listens there.
+    Ping(NodeName),
+    /// Answer a ping on the subject that it names.
+    Pong,
+    /// Run the line of another server's operator.
+    Operator(NodeName, String),
+    /// Something that an operator should know.
+    Log(Event),
+}
+
+/// The outcome of a whisper to another server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WhisperOutcome {
+    /// It was delivered to the member, whose own spelling of its name this is.
+    Delivered(UserName),
+    /// No such member is there.
+    NoSuchMember,
+    /// No answer came in time.
+    NoAnswer,
+}
+
+/// An event for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// A server was heard for the first time, or again.
+    NodeUp(NodeName),
+    /// A server was heard no more.
+    NodeDead(NodeName),
+    /// A server has stopped.
+    NodeLeft(NodeName),
+    /// Another process has this server's name.
+    NameShared(NodeName),
+    /// This server hears itself no more.
+    Deaf,
+    /// This server hears itself again.
+    Hears,
+    /// No server can be reached: rooms are this server's alone.
+    Alone,
+}
+
+/// What a machine has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ClusterCounts {
+    /// Other servers that are alive.
+    pub(crate) nodes: u64,
+    pub(crate) frames_in: u64,
+    pub(crate) frames_out: u64,
+    /// Frames of another version.
+    pub(crate) unknown_version: u64,
+    /// Frames that can't be decoded, or that came where they do not belong.
+    pub(crate) malformed: u64,
+    /// Frames of an epoch that is over.
+    pub(crate) stale: u64,
+    /// Lines that other servers said and this one has not got.
+    pub(crate) missing_lines: u64,
+    /// Lines of other servers that no member could have said.
+    pub(crate) rejected_lines: u64,
+    /// Frames and lines of this server that were dropped before the bus had them.
+    pub(crate) dropped_frames: u64,
+    pub(crate) dropped_lines: u64,
+    /// Bytes that wait for the bus.
+    pub(crate) waiting_bytes: u64,
+}
+
+/// The state machine.
+pub(crate) struct Core {
+    origin: Origin,
+    /// The time of the current event, in milliseconds of Unix time that never go back.
+    now: u64,
+    max_line: usize,
+    nodes: BTreeMap<NodeName, Node>,
+    rooms: BTreeMap<RoomName, OpenRoom>,
+    /// When each room is looked at next.
+    timers: BTreeSet<(u64, RoomName)>,
+    /// Whether this server hears itself.
+    hearing: Hearing,
+    counts_of_rooms: Counts,
+    /// Changes of rooms, hellos and snapshots: one connection carries them in this order.
+    data: Outgoing,
+    /// All else.
+    control: Outgoing,
+    next_heartbeat: u64,
+    last_tick: u64,
+    /// The whispers that have no outcome, with their deadlines.
+    whispers: BTreeMap<u64, (NodeName, u64)>,
+    next_whisper: u64,
+    counts: ClusterCounts,
+    effects: Vec<Effect>,
+}
+
+impl Core {
+    /// Creates the machine of a server that starts `now`. Lines of other servers are `max_line` bytes long at most.
+    pub(crate) fn new(node: NodeName, now: u64, max_line: usize) -> Self {
+        Self {
+            origin: Origin { node, boot: now, epoch: 0 },
+            now,
+            max_line,
+            nodes: BTreeMap::new(),
+            rooms: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            hearing: Hearing::new(now),
+            counts_of_rooms: Counts::default(),
+            data: Outgoing::new(MAX_WAITING, MAX_AGE),
+            control: Outgoing::new(MAX_WAITING, MAX_AGE),
+            next_heartbeat: now,
+            last_tick: now,
+            whispers: BTreeMap::new(),
+            next_whisper: now,
+            counts: ClusterCounts::default(),
+            effects: Vec::new(),
+        }
+    }
+
+    /// Sets the time of the events that follow. Time never goes back.
+    pub(crate) fn set_time(&mut self, now: u64) {
+        self.now = self.now.max(now);
+    }
+
+    /// Does what is due. To be called several times a second.
+    pub(crate) fn on_tick(&mut self) {
+        self.skip_pause();
+        if self.now >= self.next_heartbeat {
+            self.next_heartbeat = self.now + nodes::HEARTBEAT;
+            self.send_counts();
+            self.send_heartbeat();
+        }
+        self.check_hearing();
+        self.check_nodes();
+        self.run_timers();
+        self.expire_whispers();
+        self.data.drop_oldest(self.now);
+        self.control.drop_oldest(self.now);
+    }
+
+    /// Takes what the machine asks for.
+    pub(crate) fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Takes the next frame for the connection that carries rooms.
+    pub(crate) fn take_data_frame(&mut self) -> Option<(Channel, Vec<u8>)> {
+        let frame = self.data.pop(&self.origin);
+        self.counts.frames_out += u64::from(frame.is_some());
+        frame
+    }
+
+    /// Takes the next frame for the connection that carries all else.
+    pub(crate) fn take_control_frame(&mut self) -> Option<(Channel, Vec<u8>)> {
+        let frame = self.control.pop(&self.origin);
+        self.counts.frames_out += u64::from(frame.is_some());
+        frame
+    }
+
+    /// Returns whether frames wait, for either connection.
+    pub(crate) fn has_frames(&self) -> (bool, bool) {
+        (!self.data.is_empty(), !self.control.is_empty())
+    }
+
+    /// Returns what was counted.
+    pub(crate) fn counts(&self) -> ClusterCounts {
+        let (data, control) = (self.data.dropped(), self.control.dropped());
+        ClusterCounts {
+            nodes: self.nodes.values().filter(|node| node.is_alive()).count() as u64,
+            dropped_frames: data.0 + control.0,
+            dropped_lines: self.counts.dropped_lines + data.1 + control.1,
+            waiting_bytes: (self.data.bytes() + self.control.bytes()) as u64,
+            ..self.counts
+        }
+    }
+
+    /// Sends a whisper, and returns its id.
+    pub(crate) fn send_whisper(&mut self, whisper: RemoteWhisper) -> u64 {
+        let RemoteWhisper { node, room, from, to, text } = whisper;
+        self.next_whisper += 1;
+        let id = self.next_whisper;
+        self.whispers.insert(id, (node, self.now + WHISPER_TIMEOUT));
+        let head = Head::Whisper { id, room, from, to };
+        self.control.push(Channel::Node(node), head, Bytes::from(text.into_string().into_bytes()), self.now);
+        id
+    }
+
+    /// Returns the outcome of a whisper to the server that sent it.
+    pub(crate) fn return_whisper(&mut self, node: NodeName, id: u64, to: Option<UserName>) {
+        self.send_control(Channel::Node(node), Head::Whispered { id, to });
+    }
+
+    /// Tells all servers that this one stops. No frame follows.
+    pub(crate) fn stop(&mut self) {
+        self.data.clear();
+        self.send_control(Channel::All, Head::Bye);
+    }
+
+    /// Returns the answer to a ping.
+    pub(crate) fn pong(&self) -> Vec<u8> {
+        encode(&self.origin, &Head::Pong, &[])
+    }
+
+    /// Returns a frame that asks for an answer.
+    pub(crate) fn ping(&self) -> Vec<u8> {
+        encode(&self.origin, &Head::Ping, &[])
+    }
+
+    /// Counts lines that a room had no capacity for.
+    pub(crate) fn count_missing(&mut self, lines: u64) {
+        self.counts.missing_lines += lines;
+    }
+
+    /// Has other servers run an operator's line.
+    pub(crate) fn send_operator_line(&mut self, line: String) {
+        self.send_control(Channel::All, Head::Operator { line });
+    }
+
+    fn expire_whispers(&mut self) {
+        let (now, nodes) = (self.now, &self.nodes);
+        let is_over =
+            |(node, deadline): &(NodeName, u64)| *deadline <= now || !nodes.get(node).is_some_and(Node::is_alive);
+        let over: Vec<u64> = self.whispers.iter().filter(|(_, whisper)| is_over(whisper)).map(|(id, _)| *id).collect();
+        for id in over {
+            self.whispers.remove(&id);
+            self.effects.push(Effect::Whispered { id, outcome: WhisperOutcome::NoAnswer });
+        }
+    }
+
+    fn send_control(&mut self, channel: Channel, head: Head) {
+        self.control.push(channel, head, Bytes::new(), self.now);
+    }
+
+    fn send_data(&mut self, channel: Channel, head: Head) {
+        self.data.push(channel, head, Bytes::new(), self.now);
+    }
+
+    fn log(&mut self, event: Event) {
+        self.effects.push(Effect::Log(event));
+    }
+}

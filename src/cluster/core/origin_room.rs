@@ -1,0 +1,386 @@
+//! One server's stream of changes of one room, as another server follows it.
+//!
+//! A stream is followed from a position on: what lies before is a duplicate, and a hole is told with its exact number of
+//! lines. Where joins and leaves are missing, frames are held until a snapshot has come.
+
+use crate::cluster::core::lines::{CheckedLines, check_lines};
+use crate::cluster::frame::{Item, Member, Position};
+use crate::room::remote::RemoteChange;
+use crate::text::messages::missing_notice;
+use crate::text::names::{NodeName, UserName};
+use bytes::Bytes;
+use std::collections::{HashMap, VecDeque};
+
+/// The most bytes of frames that are held until a snapshot comes.
+const MAX_HELD: usize = 256 << 10;
+
+/// The most members of one server in one room that are believed.
+const MAX_MEMBERS: usize = 200_000;
+
+/// A frame's changes.
+#[derive(Clone, Debug)]
+pub(super) struct Changes {
+    pub(super) stream: u64,
+    pub(super) from: Position,
+    pub(super) items: Vec<Item>,
+    pub(super) raw: Bytes,
+}
+
+/// A snapshot that has come as a whole.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Snapshot {
+    pub(super) stream: u64,
+    pub(super) at: Position,
+    pub(super) members: Vec<Member>,
+}
+
+/// Whether the members of the stream are known.
+#[derive(Debug)]
+enum Sync {
+    /// They are, at the position.
+    Known,
+    /// They are not: a snapshot is wanted.
+    Wanted { held: VecDeque<Changes>, held_bytes: usize, asked_at: u64, tries: u32 },
+}
+
+/// What one server has said of one room.
+#[derive(Debug)]
+pub(super) struct OriginRoom {
+    node: NodeName,
+    boot: u64,
+    /// 0: the room is not open there.
+    stream: u64,
+    /// Frames of streams before this one are late.
+    oldest_stream: u64,
+    at: Position,
+    members: HashMap<UserName, u64>,
+    sync: Sync,
+    /// When a frame of the stream was heard last.
+    pub(super) heard: u64,
+    /// True until the members are known for the first time: those that were there before are no news.
+    is_first: bool,
+    /// True while the room of this server has none of the members, because no server can be reached.
+    is_withdrawn: bool,
+    /// The parts of a snapshot that have come.
+    partial: Option<Snapshot>,
+}
+
+/// The lines that were counted while changes were followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FollowCounts {
+    pub(crate) missing: u64,
+    pub(crate) rejected: u64,
+}
+
+/// Where the changes for the room go, and what was counted.
+pub(super) struct Output<'a> {
+    pub(super) changes: &'a mut Vec<RemoteChange>,
+    pub(super) counts: &'a mut FollowCounts,
+    pub(super) max_line: usize,
+}
+
+impl OriginRoom {
+    pub(super) fn new(node: NodeName, boot: u64, now: u64) -> Self {
+        Self {
+            node,
+            boot,
+            stream: 0,
+            oldest_stream: 0,
+            at: Position::default(),
+            members: HashMap::new(),
+            sync: Sync::Wanted { held: VecDeque::new(), held_bytes: 0, asked_at: now, tries: 0 },
+            heard: now,
+            is_first: true,
+            is_withdrawn: false,
+            partial: None,
+        }
+    }
+
+    /// Returns the members and since when each has its name.
+    pub(super) fn members(&self) -> &HashMap<UserName, u64> {
+        &self.members
+    }
+
+    /// Returns true if the members are known.
+    pub(super) fn is_known(&self) -> bool {
+        matches!(self.sync, Sync::Known)
+    }
+
+    /// Returns true if a snapshot should be asked for now, and counts the try: at once, and then less and less often.
+    pub(super) fn wants_to_ask(&mut self, now: u64) -> bool {
+        let Sync::Wanted { asked_at, tries, .. } = &mut self.sync else { return false };
+        let pause = if *tries == 0 { 0 } else { (200_u64 << (*tries).min(5)).min(5_000) };
+        let is_due = now.saturating_sub(*asked_at) >= pause;
+        if is_due {
+            *asked_at = now;
+            *tries = tries.saturating_add(1);
+        }
+        is_due
+    }
+
+    /// Wants a snapshot from now on, unless it does.
+    pub(super) fn want_snapshot(&mut self, now: u64) {
+        if self.is_known() {
+            self.sync = Sync::Wanted { held: VecDeque::new(), held_bytes: 0, asked_at: now, tries: 0 };
+        }
+        self.partial = None;
+    }
+
+    /// Follows changes of a stream.
+    pub(super) fn on_changes(&mut self, boot: u64, changes: Changes, output: &mut Output<'_>, now: u64) {
+        let stream = changes.stream;
+        self.heard = now;
+        if boot == self.boot && stream < self.oldest_stream {
+            return;
+        }
+        if (boot, stream) != (self.boot, self.stream) {
+            if changes.from != Position::default() {
+                self.want_snapshot(now);
+                return self.hold(changes);
+            }
+            self.begin_stream(boot, stream, output);
+        }
+        match self.sync {
+            Sync::Known => self.apply(changes, output, now),
+            Sync::Wanted { .. } => self.hold(changes),
+        }
+    }
+
+    /// Begins a stream of which nothing is missing: the members of the one before are gone.
+    fn begin_stream(&mut self, boot: u64, stream: u64, output: &mut Output<'_>) {
+        self.replace_members(HashMap::new(), output, true);
+        (self.boot, self.stream, self.at) = (boot, stream, Position::default());
+        self.oldest_stream = stream;
+        (self.sync, self.partial) = (Sync::Known, None);
+    }
+
+    /// Holds changes until the snapshot comes. Beyond the bound the oldest ones are dropped, and told when it comes.
+    fn hold(&mut self, changes: Changes) {
+        if let Sync::Wanted { held, held_bytes, .. } = &mut self.sync {
+            *held_bytes += held_cost(&changes);
+            held.push_back(changes);
+            while *held_bytes > MAX_HELD
+                && let Some(dropped) = held.pop_front()
+            {
+                *held_bytes -= held_cost(&dropped);
+            }
+        }
+    }
+
+    /// Applies changes of which the members before are known.
+    fn apply(&mut self, changes: Changes, output: &mut Output<'_>, now: u64) {
+        if changes.from.total() < self.at.total() {
+            return;
+        }
+        self.tell_missing(changes.from.lines, output);
+        if changes.from.changes != self.at.changes {
+            self.at.lines = changes.from.lines;
+            self.want_snapshot(now);
+            return self.hold(changes);
+        }
+        self.at = changes.from;
+        let mut rest = changes.raw;
+        for item in &changes.items {
+            self.at = self.at.after(item);
+            self.apply_item(item, &mut rest, output);
+        }
+    }
+
+    fn apply_item(&mut self, item: &Item, rest: &mut Bytes, output: &mut Output<'_>) {
+        match *item {
+            Item::Lines { bytes, lines } => {
+                let raw = rest.split_to((bytes as usize).min(rest.len()));
+                let members = &self.members;
+                deliver(self.node, (&raw, lines), output, |name| members.contains_key(name));
+            }
+            Item::Joined(Member { name, since }) => {
+                if self.members.len() < MAX_MEMBERS && self.members.insert(name, since).is_none() {
+                    output.changes.push(RemoteChange::Joined(self.node, name));
+                }
+            }
+            Item::Left(name) => {
+                if let Some((own, _)) = self.members.remove_entry(&name) {
+                    output.changes.push(RemoteChange::Left(self.node, own));
+                }
+            }
+            Item::Renamed(from, Member { name, since }) => {
+                if let Some((own, _)) = self.members.remove_entry(&from) {
+                    self.members.insert(name, since);
+                    output.changes.push(RemoteChange::Renamed(self.node, own, name));
+                }
+            }
+        }
+    }
+
+    /// Follows a place after which the sender has said nothing.
+    pub(super) fn on_tail(&mut self, (boot, stream): (u64, u64), at: Position, output: &mut Output<'_>, now: u64) {
+        self.heard = now;
+        if boot == self.boot && stream < self.oldest_stream {
+            return;
+        }
+        if (boot, stream) != (self.boot, self.stream) || (self.is_known() && at.changes != self.at.changes) {
+            self.want_snapshot(now);
+        } else if self.is_known() {
+            self.tell_missing(at.lines, output);
+            self.at.lines = at.lines.max(self.at.lines);
+        }
+    }
+
+    /// Takes a part of a snapshot, and the whole when the last part comes. Returns true if the members are known then.
+    pub(super) fn on_snapshot(
+        &mut self,
+        boot: u64,
+        (part, is_first, is_last): (Snapshot, bool, bool),
+        output: &mut Output<'_>,
+        now: u64,
+    ) -> bool {
+        self.heard = now;
+        if is_first {
+            self.partial = Some(part);
+        } else if let Some(partial) = &mut self.partial
+            && (partial.stream, partial.at) == (part.stream, part.at)
+            && partial.members.len() < MAX_MEMBERS
+        {
+            partial.members.extend(part.members);
+        }
+        if let Some(whole) = self.partial.take_if(|_| is_last) {
+            self.apply_snapshot(boot, whole, output, now);
+        }
+        self.is_known()
+    }
+
+    fn apply_snapshot(&mut self, boot: u64, snapshot: Snapshot, output: &mut Output<'_>, now: u64) {
+        let Snapshot { stream, at, members } = snapshot;
+        let is_same_stream = (boot, stream) == (self.boot, self.stream);
+        let is_late = boot == self.boot && stream != 0 && stream < self.oldest_stream;
+        if is_late || (is_same_stream && at.total() < self.at.total()) {
+            return;
+        }
+        let held = match std::mem::replace(&mut self.sync, Sync::Known) {
+            Sync::Known => VecDeque::new(),
+            Sync::Wanted { held, .. } => held,
+        };
+        let (before, after): (VecDeque<Changes>, VecDeque<Changes>) =
+            held.into_iter().partition(|held| held.stream != stream || held.from.total() < at.total());
+        let members: HashMap<UserName, u64> = members.into_iter().map(|member| (member.name, member.since)).collect();
+        self.deliver_held(before, &members, output);
+        if self.stream == stream {
+            self.tell_missing(at.lines, output);
+        }
+        // A stream that is closed does not go on.
+        self.oldest_stream = if stream == 0 { self.oldest_stream.max(self.stream + 1) } else { stream };
+        (self.boot, self.stream, self.at) = (boot, stream, at);
+        self.replace_members(members, output, !self.is_first);
+        for changes in after {
+            match self.sync {
+                Sync::Known => self.apply(changes, output, now),
+                Sync::Wanted { .. } => self.hold(changes),
+            }
+        }
+    }
+
+    /// Delivers the lines of frames that a snapshot includes. The members before and after them may have said them. Lines
+    /// from before the first one of a stream that is new were said before this server followed it, so that they are not
+    /// missing.
+    fn deliver_held(&mut self, held: VecDeque<Changes>, after: &HashMap<UserName, u64>, output: &mut Output<'_>) {
+        for Changes { stream, from, items, raw } in held {
+            if stream != self.stream {
+                (self.stream, self.at) = (stream, from);
+            }
+            if from.lines < self.at.lines {
+                continue;
+            }
+            self.tell_missing(from.lines, output);
+            self.at.lines = from.lines;
+            let mut rest = raw;
+            for item in &items {
+                self.at.lines = self.at.after(item).lines;
+                if let Item::Lines { bytes, lines } = item {
+                    let raw = rest.split_to((*bytes as usize).min(rest.len()));
+                    let before = &self.members;
+                    let is_in_frame = |name: &UserName| items.iter().any(|item| names(item).contains(&Some(*name)));
+                    deliver(self.node, (&raw, *lines), output, |name| {
+                        before.contains_key(name) || after.contains_key(name) || is_in_frame(name)
+                    });
+                }
+            }
+        }
+    }
+
+    /// Tells that the lines up to `lines` are missing.
+    fn tell_missing(&self, lines: u64, output: &mut Output<'_>) {
+        let missing = lines.saturating_sub(self.at.lines);
+        if missing > 0 {
+            output.counts.missing = output.counts.missing.saturating_add(missing);
+            output.changes.push(RemoteChange::Notice(missing_notice(missing, &self.node)));
+        }
+    }
+
+    /// Replaces the members, and tells the room the difference: new members with a line each if they are `announced`.
+    fn replace_members(&mut self, members: HashMap<UserName, u64>, output: &mut Output<'_>, announced: bool) {
+        let (node, is_withdrawn) = (self.node, self.is_withdrawn);
+        let before = std::mem::replace(&mut self.members, members);
+        let gone = before.keys().filter(|name| !self.members.contains_key(*name));
+        output.changes.extend(sorted(gone).map(|name| RemoteChange::Left(node, name)));
+        let (kept, new): (Vec<&UserName>, Vec<&UserName>) =
+            self.members.keys().partition(|name| before.contains_key(*name));
+        let kept = kept.into_iter().filter(|_| is_withdrawn);
+        output.changes.extend(sorted(kept).map(|name| RemoteChange::Added(node, name)));
+        let arrive = if announced { RemoteChange::Joined } else { RemoteChange::Added };
+        output.changes.extend(sorted(new.into_iter()).map(|name| arrive(node, name)));
+        self.is_withdrawn = false;
+        self.is_first = false;
+    }
+
+    /// Removes all members, with a line each: their server is gone.
+    pub(super) fn remove_members(&mut self, output: &mut Output<'_>, now: u64) {
+        self.replace_members(HashMap::new(), output, true);
+        self.want_snapshot(now);
+    }
+
+    /// Takes the members out of the room without a line, since no server can be reached. They are compared with those of
+    /// the next snapshot.
+    pub(super) fn withdraw(&mut self, output: &mut Output<'_>, now: u64) {
+        if !self.is_withdrawn {
+            output.changes.extend(sorted(self.members.keys()).map(|name| RemoteChange::Removed(self.node, name)));
+        }
+        self.is_withdrawn = true;
+        self.want_snapshot(now);
+    }
+}
+
+/// Checks lines and appends those that stand the check.
+fn deliver(
+    node: NodeName,
+    (raw, lines): (&Bytes, u32),
+    output: &mut Output<'_>,
+    is_member: impl Fn(&UserName) -> bool,
+) {
+    let CheckedLines { bytes, lines: good, rejected } = check_lines(raw, output.max_line, is_member);
+    let rejected = u64::from(rejected).max(u64::from(lines.saturating_sub(good)));
+    output.counts.rejected = output.counts.rejected.saturating_add(rejected);
+    if good > 0 {
+        output.changes.push(RemoteChange::Lines { node, bytes, lines: good });
+    }
+}
+
+/// Returns the names in an item.
+fn names(item: &Item) -> [Option<UserName>; 2] {
+    match item {
+        Item::Lines { .. } => [None, None],
+        Item::Joined(member) => [Some(member.name), None],
+        Item::Left(name) => [Some(*name), None],
+        Item::Renamed(from, to) => [Some(*from), Some(to.name)],
+    }
+}
+
+/// Returns the bytes that held changes count for.
+fn held_cost(changes: &Changes) -> usize {
+    size_of::<Changes>() + changes.raw.len() + changes.items.len() * size_of::<Item>()
+}
+
+fn sorted<'a>(names: impl Iterator<Item = &'a UserName>) -> impl Iterator<Item = UserName> {
+    let mut names: Vec<UserName> = names.copied().collect();
+    names.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+    names.into_iter()
+}

@@ -1,0 +1,126 @@
+//! Frames: what each kind does, on which subject it may come, and what is dropped.
+
+use crate::cluster::core::origin_room::{Changes, Snapshot};
+use crate::cluster::core::{Channel, Core, Effect, Event, WhisperOutcome};
+use crate::cluster::frame::{Frame, FrameError, Head, Origin, decode};
+use crate::text::names::{RoomName, UserName};
+use crate::text::sanitize::sanitize;
+use bytes::Bytes;
+
+impl Core {
+    /// Handles a frame that came on the subject of `channel`.
+    pub(crate) fn on_frame(&mut self, channel: Channel, bytes: &Bytes) {
+        self.counts.frames_in += 1;
+        let Frame { origin, head, raw } = match decode(bytes) {
+            Ok(frame) => frame,
+            Err(FrameError::Version(_)) => return self.counts.unknown_version += 1,
+            Err(FrameError::Malformed) => return self.counts.malformed += 1,
+        };
+        if !belongs(&head, channel) {
+            self.counts.malformed += 1;
+            return;
+        }
+        let raw = bytes.slice_ref(raw);
+        if let Head::TakenForDead(named) = head {
+            return self.on_taken_for_dead(&origin, named);
+        }
+        if let (Head::Bye, true) = (&head, self.nodes.contains_key(&origin.node)) {
+            return self.on_bye(&origin);
+        }
+        if self.observe(&origin) {
+            self.on_head(origin, head, raw);
+        }
+    }
+
+    fn on_head(&mut self, origin: Origin, head: Head, raw: Bytes) {
+        let (node, boot) = (origin.node, origin.boot);
+        match head {
+            Head::Changes { of, from, items } => {
+                let changes = Changes { stream: of.stream, from, items, raw };
+                self.follow(of.room, (node, boot), |room, output, now| {
+                    room.on_changes(boot, changes, output, now);
+                });
+            }
+            Head::Tail { of, at } => {
+                self.follow(of.room, (node, boot), |room, output, now| {
+                    room.on_tail((boot, of.stream), at, output, now);
+                });
+            }
+            Head::Snapshot { of, at, members, is_first, is_last } => {
+                let part = Snapshot { stream: of.stream, at, members };
+                let known = self.follow(of.room, (node, boot), |room, output, now| {
+                    room.on_snapshot(boot, (part, is_first, is_last), output, now)
+                });
+                if known == Some(true) {
+                    self.on_answer(of.room, node);
+                }
+            }
+            Head::Hello { room } => self.send_snapshot(room),
+            Head::Heartbeat { counts } => self.check_counts_number(node, counts),
+            Head::Bye | Head::TakenForDead(_) | Head::Pong => {}
+            Head::Counts { number, part, rooms } => self.on_counts(&origin, (number, part), rooms),
+            Head::CountsWanted => self.want_counts(node),
+            Head::Ping => self.effects.push(Effect::Pong),
+            Head::Whisper { id, room, from, to } => self.on_whisper(&origin, (id, room), (from, to), &raw),
+            Head::Whispered { id, to } => self.on_whispered(&origin, id, to),
+            Head::Operator { line } => self.effects.push(Effect::Operator(node, line)),
+        }
+    }
+
+    /// Begins a new epoch if another server has taken this one for dead.
+    fn on_taken_for_dead(&mut self, by: &Origin, named: Origin) {
+        if named == self.origin && by.node != self.origin.node {
+            self.renew();
+        }
+    }
+
+    fn on_bye(&mut self, origin: &Origin) {
+        let Some(node) = self.nodes.get_mut(&origin.node) else { return };
+        if *origin < node.origin || !node.is_alive() {
+            return;
+        }
+        node.origin = *origin;
+        self.log(Event::NodeLeft(origin.node));
+        self.end_node(origin.node);
+    }
+
+    /// Delivers a whisper of a member of another server to a member of this one.
+    fn on_whisper(
+        &mut self,
+        origin: &Origin,
+        (id, room): (u64, RoomName),
+        (from, to): (UserName, UserName),
+        raw: &Bytes,
+    ) {
+        let is_member = self.is_member_of(room, origin, &from);
+        let text = sanitize(raw).replace('\n', " ");
+        if !is_member || text.len() > self.max_line {
+            self.counts.rejected_lines += 1;
+            return self.return_whisper(origin.node, id, None);
+        }
+        let node = origin.node;
+        self.effects.push(Effect::Deliver { room, node, id, from, to, text: text.into() });
+    }
+
+    fn on_whispered(&mut self, origin: &Origin, id: u64, to: Option<UserName>) {
+        if self.whispers.get(&id).is_some_and(|(node, _)| *node == origin.node) {
+            self.whispers.remove(&id);
+            let outcome = to.map_or(WhisperOutcome::NoSuchMember, WhisperOutcome::Delivered);
+            self.effects.push(Effect::Whispered { id, outcome });
+        }
+    }
+}
+
+/// Returns whether a frame of this kind may come on a subject.
+fn belongs(head: &Head, channel: Channel) -> bool {
+    match head {
+        Head::Changes { of, .. } | Head::Tail { of, .. } | Head::Snapshot { of, .. } => {
+            channel == Channel::Room(of.room)
+        }
+        Head::Hello { .. } | Head::Counts { .. } => matches!(channel, Channel::All | Channel::Node(_)),
+        Head::Heartbeat { .. } | Head::Bye | Head::TakenForDead(_) | Head::Operator { .. } => channel == Channel::All,
+        Head::CountsWanted | Head::Ping | Head::Pong | Head::Whisper { .. } | Head::Whispered { .. } => {
+            matches!(channel, Channel::Node(_))
+        }
+    }
+}

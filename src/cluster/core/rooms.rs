@@ -1,0 +1,530 @@
+//! The rooms that are open here: what they publish, how they are opened, and how they are compared after an interruption.
+
+use crate::cluster::core::nodes::Node;
+use crate::cluster::core::origin_room::{FollowCounts, OriginRoom, Output};
+use crate::cluster::core::{Channel, Core, Effect};
+use crate::cluster::frame::{Head, Item, MAX_RAW, MEMBERS_PER_PART, Member, Origin, Position, StreamId};
+use crate::room::remote::{LocalChange, RemoteChange, RemoteUpdate};
+use crate::text::names::{NodeName, RoomName, UserName};
+use bytes::Bytes;
+use memchr::memrchr;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+/// How long a room waits at most for other servers before it admits its first member, in milliseconds.
+const OPENING: u64 = 500;
+
+/// How long a comparison of a room waits for other servers at most, in milliseconds.
+const COMPARISON: u64 = 5_000;
+
+/// How long a room is quiet before it says where it stands, in milliseconds.
+const QUIET: u64 = 1_000;
+
+/// How often a quiet room says again where it stands at least, in milliseconds. It begins with [`QUIET`], and each pause is
+/// twice the one before.
+const TAIL_PAUSE: u64 = 30_000;
+
+/// The time between two looks at a room that waits for others, in milliseconds.
+const WAITING_PAUSE: u64 = 100;
+
+/// The time after which members of a server are asked for again if the server has said nothing of the room.
+const SILENT: u64 = 75_000;
+
+/// The most bytes of updates that are held back while a room is compared.
+const MAX_HELD_BACK: usize = 256 << 10;
+
+/// The members of other servers are awaited.
+#[derive(Debug)]
+struct Opening {
+    /// The servers that have not answered.
+    missing: BTreeSet<NodeName>,
+    until: u64,
+    /// When the servers were asked last, and how often.
+    asked_at: u64,
+    /// What the room is told when it is compared; `None` where it opens.
+    held_back: Option<Vec<RemoteChange>>,
+    held_bytes: usize,
+}
+
+/// A room that is open here.
+#[derive(Debug)]
+pub(super) struct OpenRoom {
+    instance: u64,
+    members: HashMap<UserName, u64>,
+    at: Position,
+    origins: BTreeMap<NodeName, OriginRoom>,
+    opening: Option<Opening>,
+    /// When a change or the place was published.
+    published_at: u64,
+    /// How often the place was said since the last change.
+    tails: u32,
+    /// Members that have to take another name, and have not yet.
+    conflicts: HashSet<UserName>,
+    /// When the room is looked at next.
+    due: u64,
+    /// True once the room was told that it is this server's alone.
+    is_alone: bool,
+}
+
+impl OpenRoom {
+    /// Returns the number of members on this server.
+    pub(super) fn member_count(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Holds changes of other servers back from now on, until these have answered or that takes too long.
+    fn hold_back(&mut self, missing: BTreeSet<NodeName>, until: u64, now: u64) {
+        // The servers are asked at the next look at the room.
+        let asked_at = now.saturating_sub(2 * WAITING_PAUSE);
+        match &mut self.opening {
+            Some(opening @ Opening { held_back: Some(_), .. }) => {
+                (opening.missing, opening.until, opening.asked_at) = (missing, until, asked_at);
+            }
+            // The room opens, and waits for the servers anyway.
+            Some(_) => {}
+            None => {
+                let held_back = Some(Vec::new());
+                self.opening = Some(Opening { missing, until, asked_at, held_back, held_bytes: 0 });
+            }
+        }
+    }
+
+    /// Returns the time from the last change or place until the place is said.
+    fn tail_pause(&self) -> u64 {
+        (QUIET << self.tails.min(5)).min(TAIL_PAUSE)
+    }
+}
+
+impl Core {
+    /// Opens a room that wants its first member. The room gets [`RemoteChange::Opened`] when all servers have answered.
+    pub(crate) fn open_room(&mut self, room: RoomName, instance: u64) {
+        let missing = if self.has_other_nodes() { self.alive_nodes() } else { BTreeSet::new() };
+        let (until, asked_at) = (self.now + OPENING, self.now);
+        self.insert_room(room, instance);
+        if let Some(open) = self.rooms.get_mut(&room) {
+            open.opening = Some(Opening { missing, until, asked_at, held_back: None, held_bytes: 0 });
+        }
+        self.send_data(Channel::All, Head::Hello { room });
+        self.end_opening_if_done(room);
+        self.schedule(room, WAITING_PAUSE);
+    }
+
+    fn insert_room(&mut self, room: RoomName, instance: u64) {
+        if let Some(before) = self.rooms.remove(&room) {
+            self.timers.remove(&(before.due, room));
+        } else {
+            self.effects.push(Effect::Subscribe(room));
+        }
+        let due = self.now + QUIET;
+        let open = OpenRoom {
+            instance,
+            members: HashMap::new(),
+            at: Position::default(),
+            origins: BTreeMap::new(),
+            opening: None,
+            published_at: self.now,
+            tails: 0,
+            conflicts: HashSet::new(),
+            due,
+            is_alone: false,
+        };
+        self.rooms.insert(room, open);
+        self.timers.insert((due, room));
+    }
+
+    /// Closes a room that has no member any more. Other servers know that from its last change, or ask.
+    pub(crate) fn close_room(&mut self, room: RoomName, instance: u64) {
+        if self.rooms.get(&room).is_some_and(|open| open.instance == instance)
+            && let Some(open) = self.rooms.remove(&room)
+        {
+            self.timers.remove(&(open.due, room));
+            self.effects.push(Effect::Unsubscribe(room));
+            self.count_changed(room);
+            // A server that has missed the last change asks, and hears that the room is not open here.
+            let of = StreamId { room, stream: open.instance };
+            self.send_data(Channel::Room(room), Head::Tail { of, at: open.at });
+            self.send_snapshot(room);
+        }
+    }
+
+    /// Publishes the changes of a batch.
+    pub(crate) fn on_batch(&mut self, room: RoomName, instance: u64, changes: Vec<LocalChange>) {
+        let is_open = self.rooms.get(&room).is_some_and(|open| open.instance == instance);
+        if !is_open {
+            self.insert_room(room, instance);
+            self.send_data(Channel::All, Head::Hello { room });
+        }
+        for change in changes {
+            self.publish(room, change);
+        }
+        if let Some(open) = self.rooms.get_mut(&room) {
+            (open.published_at, open.tails) = (self.now, 0);
+        }
+        self.schedule(room, QUIET);
+    }
+
+    fn publish(&mut self, room: RoomName, change: LocalChange) {
+        let now = self.now;
+        let Some(open) = self.rooms.get_mut(&room) else { return };
+        let (item, named) = match change {
+            LocalChange::Lines { bytes, lines } => return self.publish_lines(room, bytes, lines),
+            LocalChange::Joined(name) => {
+                open.members.insert(name, now);
+                (Item::Joined(Member { name, since: now }), Some(name))
+            }
+            LocalChange::Left(name) => {
+                open.members.remove(&name);
+                (Item::Left(name), None)
+            }
+            LocalChange::Renamed(from, to) => {
+                open.members.remove(&from);
+                open.members.insert(to, now);
+                (Item::Renamed(from, Member { name: to, since: now }), Some(to))
+            }
+        };
+        self.count_changed(room);
+        self.push_item(room, item, Bytes::new());
+        if let Some(name) = named {
+            self.check_name(room, name);
+        }
+    }
+
+    /// Publishes lines in frames of a bounded length.
+    fn publish_lines(&mut self, room: RoomName, mut bytes: Bytes, mut lines: u32) {
+        if bytes.is_empty() {
+            // They were dropped on their way: a hole, of which receivers learn from the positions.
+            self.counts.dropped_lines += u64::from(lines);
+            if let Some(open) = self.rooms.get_mut(&room) {
+                open.at.lines += u64::from(lines);
+            }
+            return;
+        }
+        while bytes.len() > MAX_RAW
+            && let Some(end) = memrchr(b'\n', &bytes[..MAX_RAW])
+        {
+            let part = bytes.split_to(end + 1);
+            let count = u32::try_from(memchr::memchr_iter(b'\n', &part).count()).unwrap_or(u32::MAX).min(lines);
+            lines -= count;
+            let item = Item::Lines { bytes: u32::try_from(part.len()).unwrap_or(u32::MAX), lines: count };
+            self.push_item(room, item, part);
+        }
+        let item = Item::Lines { bytes: u32::try_from(bytes.len()).unwrap_or(u32::MAX), lines };
+        self.push_item(room, item, bytes);
+    }
+
+    fn push_item(&mut self, room: RoomName, item: Item, raw: Bytes) {
+        let Some(open) = self.rooms.get_mut(&room) else { return };
+        let (of, from) = (StreamId { room, stream: open.instance }, open.at);
+        open.at = from.after(&item);
+        self.data.push_change(of, from, (item, raw), self.now);
+    }
+
+    /// Has the member of a name take another one if an older member of another server has it, too.
+    fn check_name(&mut self, room: RoomName, name: UserName) {
+        let own_node = self.origin.node;
+        let Some(open) = self.rooms.get_mut(&room) else { return };
+        open.conflicts.remove(&name);
+        let Some(own) = open.members.get(&name) else { return };
+        let is_older = |(node, origin): (&NodeName, &OriginRoom)| {
+            origin.members().get(&name).is_some_and(|since| (*since, *node) < (*own, own_node))
+        };
+        if open.origins.iter().any(is_older) {
+            open.conflicts.insert(name);
+            self.update_room(room, vec![RemoteChange::Yield(name)]);
+            self.schedule(room, QUIET);
+        }
+    }
+
+    /// Sends the members of a room, or that it is not open here.
+    pub(super) fn send_snapshot(&mut self, room: RoomName) {
+        let open = self.rooms.get(&room);
+        let of = StreamId { room, stream: open.map_or(0, |open| open.instance) };
+        let at = open.map_or_else(Position::default, |open| open.at);
+        let all: Vec<Member> = open.map_or_else(Vec::new, |open| {
+            open.members.iter().map(|(name, since)| Member { name: *name, since: *since }).collect()
+        });
+        let mut parts: Vec<&[Member]> = all.chunks(MEMBERS_PER_PART).collect();
+        if parts.is_empty() {
+            parts.push(&[]);
+        }
+        let last = parts.len() - 1;
+        for (index, part) in parts.into_iter().enumerate() {
+            let (is_first, is_last) = (index == 0, index == last);
+            self.send_data(Channel::Room(room), Head::Snapshot { of, at, members: part.to_vec(), is_first, is_last });
+        }
+    }
+
+    /// Follows what a server says of a room: `follow` applies it to the stream of the server. Returns what `follow` returns.
+    pub(super) fn follow<T>(
+        &mut self,
+        room: RoomName,
+        (node, boot): (NodeName, u64),
+        follow: impl FnOnce(&mut OriginRoom, &mut Output<'_>, u64) -> T,
+    ) -> Option<T> {
+        let (now, max_line) = (self.now, self.max_line);
+        let open = self.rooms.get_mut(&room)?;
+        let (mut changes, mut counts) = (Vec::new(), FollowCounts::default());
+        let origin = open.origins.entry(node).or_insert_with(|| OriginRoom::new(node, boot, now));
+        let result = follow(origin, &mut Output { changes: &mut changes, counts: &mut counts, max_line }, now);
+        let is_unknown = !origin.is_known();
+        self.counts.missing_lines = self.counts.missing_lines.saturating_add(counts.missing);
+        self.counts.rejected_lines = self.counts.rejected_lines.saturating_add(counts.rejected);
+        let named: Vec<UserName> = changes
+            .iter()
+            .filter_map(|change| match change {
+                RemoteChange::Joined(_, name) | RemoteChange::Added(_, name) | RemoteChange::Renamed(_, _, name) => {
+                    Some(*name)
+                }
+                _ => None,
+            })
+            .collect();
+        self.update_room(room, changes);
+        for name in named {
+            self.check_name(room, name);
+        }
+        if is_unknown {
+            self.ask_for_snapshots(room);
+            self.schedule(room, WAITING_PAUSE);
+        }
+        Some(result)
+    }
+
+    /// Sends changes to a room, or holds them back while the room is compared.
+    pub(super) fn update_room(&mut self, room: RoomName, changes: Vec<RemoteChange>) {
+        let Some(open) = self.rooms.get_mut(&room) else { return };
+        if changes.is_empty() {
+            return;
+        }
+        // Joins wait for decisions, so that these are not held back.
+        let is_decision = |change: &RemoteChange| matches!(change, RemoteChange::Opened | RemoteChange::NodeChecked(_));
+        let is_held_back = !changes.iter().any(is_decision);
+        let update = RemoteUpdate(changes);
+        if is_held_back && let Some(Opening { held_back: Some(held), held_bytes, until, .. }) = &mut open.opening {
+            *held_bytes += update.bytes();
+            held.extend(update.0);
+            if *held_bytes > MAX_HELD_BACK {
+                *until = self.now;
+            }
+            return;
+        }
+        let instance = open.instance;
+        self.effects.push(Effect::Update(room, instance, update));
+    }
+
+    /// Records that a server has answered about a room.
+    pub(super) fn on_answer(&mut self, room: RoomName, node: NodeName) {
+        if let Some(opening) = self.rooms.get_mut(&room).and_then(|open| open.opening.as_mut()) {
+            opening.missing.remove(&node);
+        }
+        self.end_opening_if_done(room);
+    }
+
+    /// Ends the opening or the comparison of a room when no server is missing, or when it takes too long.
+    fn end_opening_if_done(&mut self, room: RoomName) {
+        let now = self.now;
+        let nodes = &self.nodes;
+        let Some(open) = self.rooms.get_mut(&room) else { return };
+        let is_silent = |opening: &Opening| {
+            // A server that was heard since it was asked answers no more. Of one that was not it is soon known.
+            let since = opening.until.saturating_sub(OPENING);
+            opening.missing.iter().any(|node| nodes.get(node).is_some_and(|node| !node.was_heard_since(since)))
+        };
+        let is_over = |opening: &mut Opening| {
+            let is_late = opening.until <= now && (opening.held_back.is_some() || !is_silent(opening));
+            opening.missing.is_empty() || is_late
+        };
+        let Some(opening) = open.opening.take_if(is_over) else { return };
+        let was_alone = std::mem::take(&mut open.is_alone);
+        let changes = match opening.held_back {
+            None => vec![RemoteChange::Opened],
+            Some(held) if was_alone => {
+                let mut changes = vec![RemoteChange::Notice("*** the room is whole again\n".to_owned())];
+                changes.extend(held);
+                changes
+            }
+            Some(held) => held,
+        };
+        self.update_room(room, changes);
+    }
+
+    /// Asks the servers whose members of a room are unknown, those whose turn it is.
+    fn ask_for_snapshots(&mut self, room: RoomName) {
+        let now = self.now;
+        let Some(open) = self.rooms.get_mut(&room) else { return };
+        let nodes = &self.nodes;
+        let is_alive = |node: &NodeName| nodes.get(node).is_some_and(Node::is_alive);
+        let asked: Vec<NodeName> = open
+            .origins
+            .iter_mut()
+            .filter(|(node, _)| is_alive(node))
+            .filter_map(|(node, origin)| origin.wants_to_ask(now).then_some(*node))
+            .collect();
+        for node in asked {
+            self.send_data(Channel::Node(node), Head::Hello { room });
+        }
+    }
+
+    /// Looks at the rooms whose time has come.
+    pub(super) fn run_timers(&mut self) {
+        while let Some((due, room)) = self.timers.first().copied().filter(|(due, _)| *due <= self.now) {
+            self.timers.remove(&(due, room));
+            if let Some(open) = self.rooms.get_mut(&room) {
+                // The room has no timer until the look is over; one that is set meanwhile is kept if it is earlier.
+                open.due = u64::MAX;
+                let pause = self.look_at_room(room);
+                self.schedule(room, pause.max(1));
+            }
+        }
+    }
+
+    /// Does what is due in a room. Returns the time until the next look.
+    fn look_at_room(&mut self, room: RoomName) -> u64 {
+        let now = self.now;
+        self.repeat_hello(room);
+        let conflicts = self.rooms.get(&room).map(|open| open.conflicts.iter().copied().collect::<Vec<UserName>>());
+        for name in conflicts.unwrap_or_default() {
+            self.check_name(room, name);
+        }
+        self.end_opening_if_done(room);
+        let nodes = &self.nodes;
+        let Some(open) = self.rooms.get_mut(&room) else { return TAIL_PAUSE };
+        for (node, origin) in &mut open.origins {
+            let is_alive = nodes.get(node).is_some_and(Node::is_alive);
+            if is_alive && !origin.members().is_empty() && now.saturating_sub(origin.heard) > SILENT {
+                origin.heard = now;
+                origin.want_snapshot(now);
+            }
+        }
+        if now.saturating_sub(open.published_at) >= open.tail_pause() {
+            (open.published_at, open.tails) = (now, open.tails.saturating_add(1));
+            let (of, at) = (StreamId { room, stream: open.instance }, open.at);
+            self.send_data(Channel::Room(room), Head::Tail { of, at });
+        }
+        self.ask_for_snapshots(room);
+        let Some(open) = self.rooms.get(&room) else { return TAIL_PAUSE };
+        let waits = |node: &NodeName| self.nodes.get(node).is_some_and(Node::is_alive);
+        let is_waiting =
+            open.opening.is_some() || open.origins.iter().any(|(node, origin)| !origin.is_known() && waits(node));
+        let until_tail = open.tail_pause().saturating_sub(now.saturating_sub(open.published_at)).max(1);
+        if is_waiting { WAITING_PAUSE.min(until_tail) } else { until_tail }
+    }
+
+    /// Asks all servers again for the members of a room that waits for some, and forgets those that are dead.
+    fn repeat_hello(&mut self, room: RoomName) {
+        let (now, alive) = (self.now, self.alive_nodes());
+        let Some(opening) = self.rooms.get_mut(&room).and_then(|open| open.opening.as_mut()) else { return };
+        opening.missing.retain(|node| alive.contains(node));
+        if !opening.missing.is_empty() && now.saturating_sub(opening.asked_at) >= 2 * WAITING_PAUSE {
+            opening.asked_at = now;
+            // One that is gone is known to be dead after two pings.
+            let pings: Vec<Effect> = opening.missing.iter().map(|node| Effect::Ping(*node)).collect();
+            self.effects.extend(pings);
+            self.send_data(Channel::All, Head::Hello { room });
+        }
+    }
+
+    fn schedule(&mut self, room: RoomName, pause: u64) {
+        let Some(open) = self.rooms.get_mut(&room) else { return };
+        let due = self.now + pause;
+        if due < open.due {
+            self.timers.remove(&(open.due, room));
+            open.due = due;
+            self.timers.insert((due, room));
+        }
+    }
+
+    /// Compares all rooms with those of other servers, after an interruption: some in each millisecond.
+    pub(super) fn compare_rooms(&mut self) {
+        let rooms: Vec<RoomName> = self.rooms.keys().copied().collect();
+        let missing = self.alive_nodes();
+        let now = self.now;
+        for (index, room) in rooms.into_iter().enumerate() {
+            let Some(open) = self.rooms.get_mut(&room) else { continue };
+            for origin in open.origins.values_mut() {
+                origin.want_snapshot(now);
+            }
+            open.hold_back(missing.clone(), now + COMPARISON, now);
+            // Other servers compare with it.
+            self.send_snapshot(room);
+            self.schedule(room, index as u64 / 10);
+        }
+    }
+
+    /// Tells each room with members of other servers that these are out of reach.
+    pub(super) fn withdraw_remote_members(&mut self) {
+        let (now, max_line, node) = (self.now, self.max_line, self.origin.node);
+        let alive = self.alive_nodes();
+        let rooms: Vec<RoomName> = self.rooms.keys().copied().collect();
+        for room in rooms {
+            let Some(open) = self.rooms.get_mut(&room) else { continue };
+            let (mut changes, mut counts) = (Vec::new(), FollowCounts::default());
+            let has_remote = open.origins.values().any(|origin| !origin.members().is_empty());
+            let mut output = Output { changes: &mut changes, counts: &mut counts, max_line };
+            open.origins.values_mut().for_each(|origin| origin.withdraw(&mut output, now));
+            if has_remote {
+                open.is_alone = true;
+                changes.push(RemoteChange::Notice(format!("*** this room is on {node} only for now\n")));
+            }
+            self.update_room(room, changes);
+            if let Some(open) = self.rooms.get_mut(&room).filter(|_| has_remote) {
+                // What comes next is told after the end of the split.
+                open.hold_back(alive.clone(), u64::MAX, now);
+            }
+        }
+    }
+
+    /// Wants the members of a server in a room that is open here, unless something is known of them: both servers may have
+    /// opened it before they knew of each other.
+    pub(super) fn follow_if_unknown(&mut self, room: RoomName, (node, boot): (NodeName, u64)) {
+        if self.rooms.get(&room).is_some_and(|open| !open.origins.contains_key(&node)) {
+            self.follow(room, (node, boot), |_, _, _| ());
+        }
+    }
+
+    /// Wants the members of a server anew in a room where it has some.
+    pub(super) fn compare_if_members(&mut self, room: RoomName, node: NodeName) {
+        let now = self.now;
+        let origin = self.rooms.get_mut(&room).and_then(|open| open.origins.get_mut(&node));
+        if let Some(origin) = origin.filter(|origin| !origin.members().is_empty()) {
+            origin.want_snapshot(now);
+            self.schedule(room, 0);
+        }
+    }
+
+    /// Returns whether a name is that of a member of another server in a room.
+    pub(super) fn is_member_of(&self, room: RoomName, origin: &Origin, name: &UserName) -> bool {
+        let origin = self.rooms.get(&room).and_then(|open| open.origins.get(&origin.node));
+        origin.is_some_and(|origin| origin.members().contains_key(name))
+    }
+
+    /// Removes the members of a server that is gone.
+    pub(super) fn remove_members_of(&mut self, node: NodeName) {
+        self.for_each_origin(node, OriginRoom::remove_members);
+    }
+
+    /// Forgets the streams of a process that is gone, as another process has its name.
+    pub(super) fn forget_streams(&mut self, node: NodeName) {
+        self.remove_members_of(node);
+        for open in self.rooms.values_mut() {
+            open.origins.remove(&node);
+        }
+    }
+
+    /// Wants the members of a server anew, since it may have missed or lost frames.
+    pub(super) fn want_snapshots(&mut self, node: NodeName) {
+        self.for_each_origin(node, |origin, _, now| origin.want_snapshot(now));
+    }
+
+    fn for_each_origin(&mut self, node: NodeName, mut act: impl FnMut(&mut OriginRoom, &mut Output<'_>, u64)) {
+        let (now, max_line) = (self.now, self.max_line);
+        let rooms: Vec<RoomName> =
+            self.rooms.iter().filter(|(_, open)| open.origins.contains_key(&node)).map(|(room, _)| *room).collect();
+        for room in rooms {
+            let (mut changes, mut counts) = (Vec::new(), FollowCounts::default());
+            if let Some(origin) = self.rooms.get_mut(&room).and_then(|open| open.origins.get_mut(&node)) {
+                act(origin, &mut Output { changes: &mut changes, counts: &mut counts, max_line }, now);
+            }
+            self.update_room(room, changes);
+            self.schedule(room, WAITING_PAUSE);
+        }
+    }
+}

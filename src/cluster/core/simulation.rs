@@ -1,0 +1,562 @@
+//! A cluster of machines on a simulated bus that loses, delays, holds, doubles and cuts, under schedules that proptest
+//! makes. `PROPTEST_CASES=10000 cargo test --lib cluster::core::simulation` runs 10,000 of them.
+
+use super::{Channel, Core, Effect};
+use crate::room::remote::{LocalChange, RemoteChange};
+use crate::text::names::{NodeName, RoomName, UserName};
+use bytes::Bytes;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+/// The schedules of one run; the environment sets more.
+const CASES: u32 = 500;
+
+const NODES: usize = 3;
+const ROOMS: usize = 2;
+const USERS: usize = 4;
+
+/// One step of a schedule.
+#[derive(Clone, Debug)]
+enum Action {
+    Join {
+        node: usize,
+        room: usize,
+        user: usize,
+    },
+    Leave {
+        node: usize,
+        room: usize,
+        user: usize,
+    },
+    Say {
+        node: usize,
+        room: usize,
+        user: usize,
+        lines: u32,
+    },
+    Wait(u64),
+    /// Frames from one node to another are lost from now on, or arrive again.
+    Cut {
+        from: usize,
+        to: usize,
+        is_cut: bool,
+    },
+    /// A node is cut off from the bus in both directions, or is connected again.
+    Offline {
+        node: usize,
+        is_offline: bool,
+    },
+    /// What a node publishes is held, and comes as a burst later.
+    Hold {
+        node: usize,
+        is_held: bool,
+    },
+    /// The next frame that a node publishes reaches no other node.
+    LoseNext(usize),
+    /// The next frame that a node publishes in a room arrives twice.
+    DoubleNext(usize),
+    /// A process ends without a word, and starts again after a while.
+    Kill(usize),
+}
+
+/// What the members of one node see in a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Seen {
+    Line { node: NodeName, boot: u64, number: u64 },
+    Missing { node: NodeName, lines: u64 },
+}
+
+#[derive(Debug, Default)]
+struct Room {
+    instance: u64,
+    members: BTreeMap<String, UserName>,
+    waiting: Vec<UserName>,
+    is_opening: bool,
+    remote: BTreeMap<NodeName, BTreeSet<String>>,
+    seen: Vec<Seen>,
+}
+
+struct Node {
+    name: NodeName,
+    core: Core,
+    boot: u64,
+    rooms: HashMap<RoomName, Room>,
+    subscribed: BTreeSet<RoomName>,
+    /// The lines that this process has said in each room, over all of its instances.
+    said: HashMap<RoomName, u64>,
+    is_offline: bool,
+    is_held: bool,
+    loses: u32,
+    doubles: u32,
+    held: Vec<(Channel, Vec<u8>)>,
+    dead_until: Option<u64>,
+}
+
+/// A frame under way.
+struct Flying {
+    arrives: u64,
+    channel: Channel,
+    bytes: Bytes,
+}
+
+struct Cluster {
+    now: u64,
+    nodes: Vec<Node>,
+    links: HashMap<(usize, usize), VecDeque<Flying>>,
+    cut: BTreeSet<(usize, usize)>,
+    pings: Vec<(u64, usize, NodeName)>,
+    instances: u64,
+    random: fastrand::Rng,
+}
+
+fn node_name(node: usize) -> NodeName {
+    NodeName::parse(&format!("n{node}")).unwrap()
+}
+
+fn room_name(room: usize) -> RoomName {
+    RoomName::parse(&format!("r{room}")).unwrap()
+}
+
+fn user_name(user: usize) -> UserName {
+    UserName::parse(&format!("u{user}")).unwrap()
+}
+
+fn key(name: &UserName) -> String {
+    name.as_str().to_ascii_lowercase()
+}
+
+impl Node {
+    fn new(node: usize, now: u64) -> Self {
+        let name = node_name(node);
+        Self {
+            name,
+            core: Core::new(name, now, 20_000),
+            boot: now,
+            rooms: HashMap::new(),
+            subscribed: BTreeSet::new(),
+            said: HashMap::new(),
+            is_offline: false,
+            is_held: false,
+            loses: 0,
+            doubles: 0,
+            held: Vec::new(),
+            dead_until: None,
+        }
+    }
+
+    fn is_subscribed(&self, channel: Channel) -> bool {
+        match channel {
+            Channel::All => true,
+            Channel::Node(node) => node == self.name,
+            Channel::Room(room) => self.subscribed.contains(&room),
+        }
+    }
+
+    fn has_name(&self, room: RoomName, name: &UserName) -> bool {
+        self.rooms.get(&room).is_some_and(|room| {
+            room.members.contains_key(&key(name)) || room.remote.values().any(|names| names.contains(&key(name)))
+        })
+    }
+
+    fn commit(&mut self, room: RoomName, changes: Vec<LocalChange>) {
+        let instance = self.rooms[&room].instance;
+        self.core.on_batch(room, instance, changes);
+    }
+
+    fn admit(&mut self, room: RoomName, name: UserName) {
+        if self.has_name(room, &name) {
+            return;
+        }
+        self.rooms.get_mut(&room).unwrap().members.insert(key(&name), name);
+        self.commit(room, vec![LocalChange::Joined(name)]);
+    }
+
+    fn close_if_empty(&mut self, name: RoomName) {
+        let room = &self.rooms[&name];
+        if room.members.is_empty() && room.waiting.is_empty() {
+            let instance = room.instance;
+            self.rooms.remove(&name);
+            self.core.close_room(name, instance);
+        }
+    }
+}
+
+impl Cluster {
+    fn new(seed: u64) -> Self {
+        let now = 1_000_000;
+        Self {
+            now,
+            nodes: (0..NODES).map(|node| Node::new(node, now)).collect(),
+            links: HashMap::new(),
+            cut: BTreeSet::new(),
+            pings: Vec::new(),
+            instances: 0,
+            random: fastrand::Rng::with_seed(seed),
+        }
+    }
+
+    fn act(&mut self, action: &Action) {
+        match *action {
+            Action::Wait(time) => return self.run(time),
+            Action::Cut { from, to, is_cut: true } => drop(self.cut.insert((from, to))),
+            Action::Cut { from, to, is_cut: false } => drop(self.cut.remove(&(from, to))),
+            Action::Offline { node, is_offline } => self.nodes[node].is_offline = is_offline,
+            Action::Hold { node, is_held } => self.hold(node, is_held),
+            Action::LoseNext(node) => self.nodes[node].loses += 1,
+            Action::DoubleNext(node) => self.nodes[node].doubles += 1,
+            Action::Kill(node) => self.kill(node),
+            Action::Join { node, room, user } => self.join(node, room_name(room), user_name(user)),
+            Action::Leave { node, room, user } => self.leave(node, room_name(room), user_name(user)),
+            Action::Say { node, room, user, lines } => self.say(node, room_name(room), user_name(user), lines),
+        }
+        self.run(1);
+    }
+
+    fn is_running(&self, node: usize) -> bool {
+        self.nodes[node].dead_until.is_none()
+    }
+
+    fn hold(&mut self, node: usize, is_held: bool) {
+        self.nodes[node].is_held = is_held;
+        if !is_held {
+            for (channel, bytes) in std::mem::take(&mut self.nodes[node].held) {
+                self.publish(node, channel, bytes);
+            }
+        }
+    }
+
+    fn kill(&mut self, node: usize) {
+        if self.is_running(node) {
+            let back = self.now + self.random.u64(300..9_000);
+            let (is_offline, dead_until) = (self.nodes[node].is_offline, Some(back));
+            self.nodes[node] = Node { is_offline, dead_until, ..Node::new(node, self.now) };
+            for to in 0..NODES {
+                self.links.remove(&(to, node));
+            }
+        }
+    }
+
+    fn join(&mut self, node: usize, room: RoomName, user: UserName) {
+        if !self.is_running(node) {
+            return;
+        }
+        self.instances += 1;
+        let (instance, own) = (self.instances, &mut self.nodes[node]);
+        if !own.rooms.contains_key(&room) {
+            let is_opening = own.core.has_other_nodes();
+            own.rooms.insert(room, Room { instance, is_opening, ..Room::default() });
+            if is_opening {
+                own.core.open_room(room, instance);
+            }
+        }
+        let open = own.rooms.get_mut(&room).unwrap();
+        if open.is_opening {
+            open.waiting.push(user);
+        } else {
+            own.admit(room, user);
+        }
+    }
+
+    fn leave(&mut self, node: usize, room: RoomName, user: UserName) {
+        if self.is_running(node)
+            && let Some(open) = self.nodes[node].rooms.get_mut(&room)
+            && let Some(user) = open.members.remove(&key(&user))
+        {
+            self.nodes[node].commit(room, vec![LocalChange::Left(user)]);
+            self.nodes[node].close_if_empty(room);
+        }
+    }
+
+    fn say(&mut self, node: usize, room: RoomName, user: UserName, lines: u32) {
+        let own = &mut self.nodes[node];
+        if own.rooms.get(&room).is_some_and(|room| room.members.contains_key(&key(&user))) {
+            let (name, said) = (own.name, own.said.entry(room).or_default());
+            let line = |line| format!("{user}: {name} {}\n", *said + line);
+            let text: Vec<String> = (0..u64::from(lines)).map(line).collect();
+            *said += u64::from(lines);
+            own.commit(room, vec![LocalChange::Lines { bytes: text.concat().into(), lines }]);
+        }
+    }
+
+    /// Lets time go on.
+    fn run(&mut self, time: u64) {
+        let until = self.now + time;
+        loop {
+            self.settle();
+            if self.now >= until {
+                return;
+            }
+            self.now = (self.now + 10).min(until);
+            for node in 0..NODES {
+                if self.nodes[node].dead_until.is_some_and(|until| until <= self.now) {
+                    let is_offline = self.nodes[node].is_offline;
+                    self.nodes[node] = Node { is_offline, ..Node::new(node, self.now) };
+                }
+                if self.is_running(node) && self.now % 50 < 10 {
+                    self.nodes[node].core.set_time(self.now);
+                    self.nodes[node].core.on_tick();
+                }
+            }
+        }
+    }
+
+    /// Delivers what arrives now, and carries out what comes of it.
+    fn settle(&mut self) {
+        for _ in 0..1_000 {
+            let mut is_busy = false;
+            for node in 0..NODES {
+                if self.is_running(node) {
+                    self.nodes[node].core.set_time(self.now);
+                    is_busy |= self.carry_out(node);
+                    is_busy |= self.receive(node);
+                }
+            }
+            self.answer_pings();
+            if !is_busy {
+                return;
+            }
+        }
+        panic!("frames come without an end");
+    }
+
+    fn carry_out(&mut self, node: usize) -> bool {
+        let effects = self.nodes[node].core.take_effects();
+        let mut is_busy = !effects.is_empty();
+        for effect in effects {
+            match effect {
+                Effect::Subscribe(room) => drop(self.nodes[node].subscribed.insert(room)),
+                Effect::Unsubscribe(room) => drop(self.nodes[node].subscribed.remove(&room)),
+                Effect::Update(room, instance, update) => self.update(node, room, instance, update.0),
+                Effect::Ping(name) => self.pings.push((self.now + 5, node, name)),
+                _ => {}
+            }
+        }
+        // What is not subscribed yet must not be asked for, so frames go out last.
+        while let Some((channel, bytes)) = self.nodes[node].core.take_data_frame() {
+            self.publish(node, channel, bytes);
+            is_busy = true;
+        }
+        while let Some((channel, bytes)) = self.nodes[node].core.take_control_frame() {
+            self.publish(node, channel, bytes);
+            is_busy = true;
+        }
+        is_busy
+    }
+
+    fn publish(&mut self, from: usize, channel: Channel, bytes: Vec<u8>) {
+        let own = &mut self.nodes[from];
+        if own.is_held {
+            return own.held.push((channel, bytes));
+        }
+        let is_lost = own.loses > 0 && matches!(channel, Channel::Room(_));
+        own.loses -= u32::from(is_lost);
+        let is_double = own.doubles > 0 && matches!(channel, Channel::Room(_));
+        own.doubles -= u32::from(is_double);
+        let bytes = Bytes::from(bytes);
+        for to in 0..NODES {
+            let is_cut = self.cut.contains(&(from, to)) || self.nodes[from].is_offline || self.nodes[to].is_offline;
+            // A room's frames do not come back to their sender.
+            let is_own = from == to && matches!(channel, Channel::Room(_));
+            if is_cut || is_own || is_lost || !self.nodes[to].is_subscribed(channel) || !self.is_running(to) {
+                continue;
+            }
+            let link = self.links.entry((to, from)).or_default();
+            let earliest = link.back().map_or(0, |last| last.arrives);
+            let arrives = earliest.max(self.now + self.random.u64(0..30));
+            for _ in 0..=usize::from(is_double) {
+                link.push_back(Flying { arrives, channel, bytes: bytes.clone() });
+            }
+        }
+    }
+
+    fn receive(&mut self, node: usize) -> bool {
+        let mut is_busy = false;
+        for from in 0..NODES {
+            while let Some(link) = self.links.get_mut(&(node, from))
+                && link.front().is_some_and(|flying| flying.arrives <= self.now)
+                && let Some(Flying { channel, bytes, .. }) = link.pop_front()
+            {
+                if self.nodes[node].is_subscribed(channel) {
+                    self.nodes[node].core.on_frame(channel, &bytes);
+                    is_busy = true;
+                }
+            }
+        }
+        is_busy
+    }
+
+    fn answer_pings(&mut self) {
+        let now = self.now;
+        let (due, later) = self.pings.drain(..).partition(|(at, ..)| *at <= now);
+        self.pings = later;
+        for (_, node, target) in due {
+            let to = (0..NODES).find(|to| node_name(*to) == target).unwrap();
+            if !self.is_running(node) || self.nodes[node].is_offline {
+                continue;
+            }
+            if !self.is_running(to) {
+                self.nodes[node].core.on_ping_failed(target);
+            } else if !self.nodes[to].is_offline && !self.cut.contains(&(node, to)) && !self.cut.contains(&(to, node)) {
+                let pong = Bytes::from(self.nodes[to].core.pong());
+                let own = self.nodes[node].name;
+                self.nodes[node].core.on_frame(Channel::Node(own), &pong);
+            }
+        }
+    }
+
+    /// Applies changes as a room does.
+    fn update(&mut self, node: usize, name: RoomName, instance: u64, changes: Vec<RemoteChange>) {
+        for change in changes {
+            let boots: BTreeMap<NodeName, u64> = self.nodes.iter().map(|node| (node.name, node.boot)).collect();
+            let own = &mut self.nodes[node];
+            let Some(room) = own.rooms.get_mut(&name).filter(|room| room.instance == instance) else { return };
+            match change {
+                RemoteChange::Lines { bytes, .. } => {
+                    for line in str::from_utf8(&bytes).unwrap().lines() {
+                        let (from, number) = line.split_once(": ").unwrap().1.split_once(' ').unwrap();
+                        let (from, number) = (NodeName::parse(from).unwrap(), number.parse().unwrap());
+                        room.seen.push(Seen::Line { node: from, boot: boots[&from], number });
+                    }
+                }
+                RemoteChange::Notice(line) => {
+                    if let Some((lines, rest)) = line.trim_start_matches("*** ").split_once(" line")
+                        && let Some((_, from)) = rest.split_once("from node ")
+                    {
+                        let from = NodeName::parse(from.split(' ').next().unwrap()).unwrap();
+                        room.seen.push(Seen::Missing { node: from, lines: lines.parse().unwrap() });
+                    }
+                }
+                RemoteChange::Joined(from, user) | RemoteChange::Added(from, user) => {
+                    let is_new = room.remote.entry(from).or_default().insert(key(&user));
+                    assert!(is_new, "{user} of {from} arrives in {name} on n{node} a second time");
+                }
+                RemoteChange::Left(from, user) => {
+                    room.remote.entry(from).or_default().remove(&key(&user));
+                }
+                RemoteChange::Removed(from, user) => {
+                    assert!(room.remote.entry(from).or_default().remove(&key(&user)), "{user} was there");
+                }
+                RemoteChange::Renamed(from, old, new) => {
+                    let names = room.remote.entry(from).or_default();
+                    assert!(names.remove(&key(&old)) && names.insert(key(&new)), "{old} becomes {new}");
+                }
+                RemoteChange::Opened => {
+                    room.is_opening = false;
+                    for user in std::mem::take(&mut room.waiting) {
+                        own.admit(name, user);
+                    }
+                    own.close_if_empty(name);
+                }
+                RemoteChange::NodeChecked(_) => {}
+                RemoteChange::Yield(user) => self.yield_name(node, name, user),
+            }
+        }
+    }
+
+    fn yield_name(&mut self, node: usize, room: RoomName, user: UserName) {
+        let own = &mut self.nodes[node];
+        let free = (2..).map(|number| UserName::parse(&format!("{}~{number}", user.as_str())).unwrap());
+        let Some(free) = free.take(20).find(|name| !own.has_name(room, name)) else { return };
+        let open = own.rooms.get_mut(&room).unwrap();
+        if let Some(old) = open.members.remove(&key(&user)) {
+            open.members.insert(key(&free), free);
+            own.commit(room, vec![LocalChange::Renamed(old, free)]);
+        }
+    }
+
+    /// Ends all faults and waits until all is calm.
+    fn heal(&mut self) {
+        self.cut.clear();
+        for node in 0..NODES {
+            self.nodes[node].is_offline = false;
+            (self.nodes[node].loses, self.nodes[node].doubles) = (0, 0);
+            self.hold(node, false);
+        }
+        self.run(9_000);
+        // Everything is said again where it was lost, at the latest.
+        self.run(6_000);
+    }
+
+    fn check(&self) {
+        for node in &self.nodes {
+            for (name, room) in &node.rooms {
+                assert!(!room.is_opening, "{name} on {} is still being opened", node.name);
+                for other in self.nodes.iter().filter(|other| other.name != node.name) {
+                    let there = other.rooms.get(name);
+                    let members: BTreeSet<String> =
+                        there.map(|room| room.members.keys().cloned().collect()).unwrap_or_default();
+                    let known = room.remote.get(&other.name).cloned().unwrap_or_default();
+                    assert_eq!(known, members, "members of {} in {name}, as {} knows them", other.name, node.name);
+                    let doubles: Vec<&String> = members.iter().filter(|key| room.members.contains_key(*key)).collect();
+                    assert!(doubles.is_empty(), "{doubles:?} are in {name} on {} and {}", node.name, other.name);
+                    Self::check_lines(node, room, other, name);
+                }
+            }
+        }
+    }
+
+    /// Checks that lines of one server came in order and once, and that holes were told exactly.
+    fn check_lines(node: &Node, room: &Room, other: &Node, name: &RoomName) {
+        let (mut last, mut told, mut got, mut first) = (None, 0, 0, None);
+        for seen in &room.seen {
+            match *seen {
+                Seen::Line { node: from, boot, number } if from == other.name && boot == other.boot => {
+                    assert!(
+                        last.is_none_or(|last| last < number),
+                        "{name} on {}: {number} of {from} after {last:?}",
+                        node.name
+                    );
+                    let expected = last.map_or(number, |last: u64| last + 1);
+                    assert_eq!(expected + told, number, "{name} on {}: holes of {from} are told", node.name);
+                    first = first.or(Some(number));
+                    (last, told, got) = (Some(number), 0, got + 1);
+                }
+                Seen::Missing { node: from, lines } if from == other.name && first.is_some() => told += lines,
+                _ => {}
+            }
+        }
+        if let Some(last) = last {
+            let said = other.said.get(name).copied().unwrap_or_default();
+            let is_open = other.rooms.contains_key(name);
+            assert!(!is_open || last + 1 + told == said, "{got} lines, {last} the last, {told} told, {said} said");
+        }
+    }
+}
+
+fn actions() -> impl Strategy<Value = Vec<Action>> {
+    let (node, room, user) = (0..NODES, 0..ROOMS, 0..USERS);
+    let place = move || (node.clone(), room.clone(), user.clone());
+    let action = prop_oneof![
+        6 => place().prop_map(|(node, room, user)| Action::Join { node, room, user }),
+        3 => place().prop_map(|(node, room, user)| Action::Leave { node, room, user }),
+        8 => (place(), 1u32..5).prop_map(|((node, room, user), lines)| Action::Say { node, room, user, lines }),
+        4 => (1u64..400).prop_map(Action::Wait),
+        1 => (1_000u64..8_000).prop_map(Action::Wait),
+        1 => (0..NODES, 0..NODES, any::<bool>()).prop_map(|(from, to, is_cut)| Action::Cut { from, to, is_cut }),
+        1 => (0..NODES, any::<bool>()).prop_map(|(node, is_offline)| Action::Offline { node, is_offline }),
+        1 => (0..NODES, any::<bool>()).prop_map(|(node, is_held)| Action::Hold { node, is_held }),
+        2 => (0..NODES).prop_map(Action::LoseNext),
+        1 => (0..NODES).prop_map(Action::DoubleNext),
+        1 => (0..NODES).prop_map(Action::Kill),
+    ];
+    proptest::collection::vec(action, 1..60)
+}
+
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(CASES)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
+
+    #[test]
+    fn rooms_agree_after_any_schedule(actions in actions(), seed in any::<u64>()) {
+        let mut cluster = Cluster::new(seed);
+        cluster.run(3_000);
+        for action in &actions {
+            cluster.act(action);
+        }
+        cluster.heal();
+        cluster.check();
+    }
+}

@@ -1,0 +1,181 @@
+//! A cluster: several servers that share their rooms, over a message bus.
+//!
+//! ```text
+//! room ─ pass ─► tap ─► task ─► state machine ─► frames ─► bus (NATS)
+//!                                    │                      │
+//! room ◄─ inbox ◄─ update ◄──────────┘◄──────── frames ◄────┘
+//! ```
+//!
+//! A pass gives what members of this server did to the [tap](tap), before any member has it, and waits for nothing. The
+//! [task](task) feeds the state machine ([`core`]), which has no I/O, with that and with the frames of other servers. What
+//! comes from there enters a room through its inbox, as an operation, so that all members of a room on one server see one
+//! order.
+//!
+//! No frame is waited for and none is sent twice: each carries its position in the changes of its server in its room, so a
+//! receiver knows exactly what it has missed, and asks for a snapshot where that were joins and leaves. What waits for the
+//! bus is bounded in bytes and in age ([`core`], 8 MiB and 5 s for each of two connections).
+//!
+//! The bus is behind two queues of requests and one of events ([`bus`]). NATS is the one engine ([`nats`]), in builds with
+//! the feature `cluster`.
+
+pub(crate) mod bus;
+pub(crate) mod core;
+pub(crate) mod frame;
+#[cfg(feature = "cluster")]
+mod nats;
+mod subjects;
+mod tap;
+mod task;
+
+use crate::config::ClusterSettings;
+use crate::room::registry::Registry;
+use crate::text::names::NodeName;
+use core::Core;
+use std::sync::Arc;
+use std::time::Duration;
+pub(crate) use tap::Shared;
+use tap::{LocalEvent, RoomTap};
+use task::{Clock, ClusterTask};
+use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+/// How long a start with `--cluster-required` waits for the bus.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the end waits until the other servers are told.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why a server can't be part of a cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// The build has no bus.
+    #[error("--cluster: this build has no cluster: build with cargo build --release --features cluster")]
+    NotBuilt,
+    /// The settings of the bus can't be used.
+    #[error("{0}")]
+    Settings(String),
+    /// No server of the bus answers; holds where.
+    #[error("--cluster {0}: no NATS server answers; start one, or leave --cluster-required out to serve meanwhile")]
+    NoAnswer(String),
+}
+
+/// A server's part in a cluster. Its drop ends the task without telling the other servers.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    events: UnboundedSender<LocalEvent>,
+    shared: Arc<Shared>,
+    servers: Vec<String>,
+    task: JoinHandle<()>,
+    /// The lines of other servers' operators, until somebody takes them.
+    operator_lines: Option<OperatorLines>,
+}
+
+/// Lines of operators of other servers, with the server of each.
+pub(crate) type OperatorLines = mpsc::Receiver<(NodeName, String)>;
+
+/// The lines of operators that wait.
+const OPERATOR_LINES: usize = 64;
+
+impl Cluster {
+    /// Connects the rooms of `registry` with those of other servers, in the background; `None` for a server of its own.
+    /// Lines of other servers are at most `max_line` bytes long. Needs a runtime.
+    ///
+    /// # Errors
+    /// [`ClusterError`] for settings that no server could be reached with.
+    pub(crate) fn start(
+        settings: &ClusterSettings,
+        registry: &Arc<Registry>,
+        max_line: usize,
+    ) -> Result<Option<Self>, ClusterError> {
+        let Some(node) = settings.node.filter(|_| settings.is_on()) else { return Ok(None) };
+        check(settings)?;
+        let (events, local) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared::new());
+        registry.set_tap(Arc::new(RoomTap { events: events.clone(), shared: Arc::clone(&shared) }));
+        let (lines, operator_lines) = mpsc::channel(OPERATOR_LINES);
+        let clock = Clock::start();
+        let core = Core::new(node, clock.now(), max_line);
+        let (weak, own_settings, own_shared) = (Arc::downgrade(registry), settings.clone(), Arc::clone(&shared));
+        let task = tokio::spawn(async move {
+            match connect(&own_settings, node).await {
+                Ok(bus) => ClusterTask::new(core, weak, bus, (local, own_shared), lines, clock).run().await,
+                Err(error) => tracing::error!(%error, "the server is in no cluster"),
+            }
+        });
+        let servers = settings.servers.clone();
+        Ok(Some(Self { events, shared, servers, task, operator_lines: Some(operator_lines) }))
+    }
+
+    /// Waits until the bus is connected.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoAnswer`] after 5 seconds.
+    pub(crate) async fn wait_until_connected(&self) -> Result<(), ClusterError> {
+        let deadline = Instant::now() + CONNECT_TIMEOUT;
+        while !self.shared.is_connected() {
+            if Instant::now() >= deadline || self.task.is_finished() {
+                return Err(ClusterError::NoAnswer(self.servers.join(",")));
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
+    }
+
+    /// Returns the state and the counts.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Returns a way to have other servers run lines of operators, and the lines that these send.
+    pub(crate) fn operators(&mut self) -> (ClusterOperators, Option<OperatorLines>) {
+        (ClusterOperators(self.events.clone()), self.operator_lines.take())
+    }
+
+    /// Tells the other servers that this one stops, and waits until the bus has it, but not for long.
+    pub(crate) async fn stop(mut self) {
+        let _ = self.events.send(LocalEvent::Stop);
+        let _ = timeout(STOP_TIMEOUT, &mut self.task).await;
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Has other servers run lines of operators.
+#[derive(Clone, Debug)]
+pub(crate) struct ClusterOperators(UnboundedSender<LocalEvent>);
+
+impl ClusterOperators {
+    /// Has all other servers run a line.
+    pub(crate) fn send(&self, line: &str) {
+        let _ = self.0.send(LocalEvent::Operator(line.to_owned()));
+    }
+}
+
+#[cfg(feature = "cluster")]
+use nats::connect;
+
+/// Checks the files that the settings name, before the server listens.
+#[cfg(feature = "cluster")]
+fn check(settings: &ClusterSettings) -> Result<(), ClusterError> {
+    let files = [("--cluster-credentials", &settings.credentials), ("--cluster-ca", &settings.ca)];
+    for (flag, path) in files.into_iter().filter_map(|(flag, path)| Some((flag, path.as_ref()?))) {
+        let error = |error| ClusterError::Settings(format!("{flag} {}: {error}", path.display()));
+        std::fs::read(path).map_err(error)?;
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "cluster"))]
+fn check(_: &ClusterSettings) -> Result<(), ClusterError> {
+    Err(ClusterError::NotBuilt)
+}
+
+#[cfg(not(feature = "cluster"))]
+async fn connect(_: &ClusterSettings, _: NodeName) -> Result<bus::Bus, ClusterError> {
+    Err(ClusterError::NotBuilt)
+}

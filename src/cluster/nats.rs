@@ -1,0 +1,218 @@
+//! The bus over NATS: two connections, one for rooms and one for all else.
+
+use crate::cluster::bus::{Bus, BusEvent, BusRequest, EVENTS, QUEUE, Reply};
+use crate::cluster::core::Channel;
+use crate::cluster::subjects::subject;
+use crate::config::ClusterSettings;
+use crate::text::names::{NodeName, RoomName};
+use async_nats::client::RequestErrorKind;
+use async_nats::{Client, ConnectError, ConnectOptions, Event, Message, Request, Subscriber};
+use futures_util::StreamExt;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+/// The time after which a connection without an answer is given up.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often a connection is checked: a server that is gone is noticed after two of these.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The longest time between two tries to connect.
+const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long an answer of another server may take.
+const ASK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The messages of one subscription that wait here. Beyond that NATS' client drops them, and the hole is told.
+const SUBSCRIPTION_CAPACITY: usize = 8_192;
+
+/// Why NATS can't be used at all.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NatsError {
+    /// A file of the settings can't be used.
+    #[error("{flag} {path}: {error}")]
+    File { flag: &'static str, path: String, error: std::io::Error },
+    /// The settings make no connection.
+    #[error("--cluster: {0}")]
+    Connect(#[from] ConnectError),
+}
+
+/// One connection, and the subscriptions that it feeds.
+struct Connection {
+    cluster: NodeName,
+    client: Client,
+    events: mpsc::Sender<BusEvent>,
+    rooms: HashMap<RoomName, JoinHandle<()>>,
+}
+
+/// Connects to NATS, in the background, as often as it takes. Needs a runtime.
+///
+/// # Errors
+/// [`NatsError`] for settings that no NATS server could be reached with.
+pub(crate) async fn connect(settings: &ClusterSettings, node: NodeName) -> Result<Bus, NatsError> {
+    let (events, received) = mpsc::channel(EVENTS);
+    let (data, data_requests) = mpsc::channel(QUEUE);
+    let (control, control_requests) = mpsc::channel(QUEUE);
+    let data_client = options(settings, node, None).await?.no_echo().connect(&settings.servers).await?;
+    let control_options = options(settings, node, Some(events.clone())).await?;
+    let control_client = control_options.connect(&settings.servers).await?;
+    let connection =
+        |client| Connection { cluster: settings.name, client, events: events.clone(), rooms: HashMap::new() };
+    tokio::spawn(connection(data_client).run(data_requests, Vec::new()));
+    tokio::spawn(connection(control_client).run(control_requests, vec![Channel::All, Channel::Node(node)]));
+    Ok(Bus { data, control, events: received })
+}
+
+/// Returns the options of a connection, which reports its state to `events` if there is somebody to tell.
+async fn options(
+    settings: &ClusterSettings,
+    node: NodeName,
+    events: Option<mpsc::Sender<BusEvent>>,
+) -> Result<ConnectOptions, NatsError> {
+    let has_failed = Arc::new(AtomicBool::new(false));
+    let mut options = ConnectOptions::new()
+        .name(format!("roomcast {node}"))
+        .retry_on_initial_connect()
+        .connection_timeout(CONNECT_TIMEOUT)
+        .ping_interval(PING_INTERVAL)
+        .subscription_capacity(SUBSCRIPTION_CAPACITY)
+        .reconnect_delay_callback(reconnect_pause)
+        .event_callback(move |event| {
+            let (events, has_failed) = (events.clone(), Arc::clone(&has_failed));
+            async move { report(event, events, &has_failed).await }
+        });
+    if let Some(path) = &settings.credentials {
+        options =
+            options.credentials_file(path).await.map_err(|error| file_error("--cluster-credentials", path, error))?;
+    }
+    if let Some(path) = &settings.ca {
+        std::fs::metadata(path).map_err(|error| file_error("--cluster-ca", path, error))?;
+        options = options.add_root_certificates(path.clone());
+    }
+    Ok(options)
+}
+
+fn file_error(flag: &'static str, path: &Path, error: std::io::Error) -> NatsError {
+    NatsError::File { flag, path: path.display().to_string(), error }
+}
+
+/// Returns the time until a try to connect: longer after each one, and never the same, so that servers that lost NATS at one
+/// moment do not come back at one.
+fn reconnect_pause(tries: usize) -> Duration {
+    let longest = RECONNECT_PAUSE.min(Duration::from_millis(10 << tries.min(10)));
+    longest.mul_f64(fastrand::f64())
+}
+
+/// Logs what the client says of its connection, and reports whether it is connected.
+async fn report(event: Event, events: Option<mpsc::Sender<BusEvent>>, has_failed: &AtomicBool) {
+    // One connection speaks for both.
+    let Some(events) = events else { return };
+    let told = match event {
+        Event::Connected => {
+            info!("connected to NATS");
+            has_failed.store(false, Ordering::Relaxed);
+            Some(BusEvent::Connected)
+        }
+        Event::Disconnected => {
+            warn!("disconnected from NATS");
+            Some(BusEvent::Disconnected)
+        }
+        // One record says why NATS can't be reached, and not one each try. Relaxed: it orders nothing.
+        Event::ClientError(_) if has_failed.swap(true, Ordering::Relaxed) => None,
+        Event::Closed | Event::Draining => None,
+        other => {
+            warn!(event = %other, "NATS");
+            None
+        }
+    };
+    if let Some(told) = told {
+        let _ = events.send(told).await;
+    }
+}
+
+impl Connection {
+    /// Carries out requests until their queue ends.
+    async fn run(mut self, mut requests: mpsc::Receiver<BusRequest>, channels: Vec<Channel>) {
+        let mut subscriptions = Vec::new();
+        for channel in channels {
+            subscriptions.extend(self.subscribe(channel).await);
+        }
+        while let Some(request) = requests.recv().await {
+            self.carry_out(request).await;
+        }
+        subscriptions.iter().chain(self.rooms.values()).for_each(JoinHandle::abort);
+        // The last frame says that this server stops.
+        let _ = tokio::time::timeout(CONNECT_TIMEOUT, self.client.flush()).await;
+    }
+
+    async fn carry_out(&mut self, request: BusRequest) {
+        let result = match request {
+            BusRequest::Subscribe(room) => {
+                if let Some(forward) = self.subscribe(Channel::Room(room)).await
+                    && let Some(before) = self.rooms.insert(room, forward)
+                {
+                    before.abort();
+                }
+                return;
+            }
+            BusRequest::Unsubscribe(room) => {
+                if let Some(forward) = self.rooms.remove(&room) {
+                    forward.abort();
+                }
+                return;
+            }
+            BusRequest::Ask(node, frame) => return self.ask(node, frame),
+            BusRequest::Publish(channel, frame) => {
+                self.client.publish(subject(self.cluster, channel), frame.into()).await
+            }
+            BusRequest::Answer(Reply(subject), frame) => self.client.publish(subject, frame.into()).await,
+        };
+        if let Err(error) = result {
+            warn!(%error, "NATS took no frame");
+        }
+    }
+
+    /// Subscribes to a channel, and forwards its frames in a task.
+    async fn subscribe(&self, channel: Channel) -> Option<JoinHandle<()>> {
+        match self.client.subscribe(subject(self.cluster, channel)).await {
+            Ok(subscriber) => Some(tokio::spawn(forward(subscriber, channel, self.events.clone()))),
+            Err(error) => {
+                warn!(%error, "NATS took no subscription");
+                None
+            }
+        }
+    }
+
+    /// Asks a server in a task. Its answer is a frame; that nobody receives the question is an event.
+    fn ask(&self, node: NodeName, frame: Vec<u8>) {
+        let (client, events) = (self.client.clone(), self.events.clone());
+        let subject = subject(self.cluster, Channel::Node(node));
+        tokio::spawn(async move {
+            let request = Request::new().payload(frame.into()).timeout(Some(ASK_TIMEOUT));
+            let told = match client.send_request(subject, request).await {
+                Ok(Message { payload, .. }) => {
+                    BusEvent::Frame { channel: Channel::Node(node), bytes: payload, reply: None }
+                }
+                Err(error) if error.kind() == RequestErrorKind::NoResponders => BusEvent::NobodyAt(node),
+                Err(_) => return,
+            };
+            let _ = events.send(told).await;
+        });
+    }
+}
+
+/// Forwards the frames of a subscription.
+async fn forward(mut subscriber: Subscriber, channel: Channel, events: mpsc::Sender<BusEvent>) {
+    while let Some(Message { payload, reply, .. }) = subscriber.next().await {
+        let reply = reply.map(|reply| Reply(reply.to_string()));
+        if events.send(BusEvent::Frame { channel, bytes: payload, reply }).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The tap: how passes reach the cluster's task, without waiting for it.
+
+use crate::cluster::core::ClusterCounts;
+use crate::room::operation::Requester;
+use crate::room::remote::{LocalChange, RemoteWhisper, Tap};
+use crate::text::names::{NodeName, RoomName, UserName};
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use tokio::sync::mpsc::UnboundedSender;
+
+/// The most bytes of lines that wait for the cluster's task. Beyond that lines are a hole that others are told of.
+const MAX_WAITING: usize = 8 << 20;
+
+/// What a pass, an operator or the server's end says to the cluster's task.
+pub(super) enum LocalEvent {
+    Open(RoomName, u64),
+    Batch(RoomName, u64, Vec<LocalChange>),
+    Close(RoomName, u64),
+    CheckNode(RoomName, NodeName),
+    Whisper(RemoteWhisper, Requester),
+    Returned(NodeName, u64, Option<UserName>),
+    /// Have other servers run an operator's line.
+    Operator(String),
+    /// Tell the other servers, and end.
+    Stop,
+}
+
+/// What the cluster's task and all others share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// True if another server is known. Relaxed: a room that sees the value of before asks nobody, or waits for nobody.
+    has_other_nodes: AtomicBool,
+    /// True while the bus is connected. Relaxed: for metrics.
+    is_connected: AtomicBool,
+    /// The bytes of lines that wait for the task. Relaxed: the queue orders them.
+    waiting: AtomicUsize,
+    /// The rooms of other servers.
+    rooms: ArcSwap<BTreeMap<RoomName, usize>>,
+    counts: ArcSwap<ClusterCounts>,
+}
+
+impl Shared {
+    pub(super) fn new() -> Self {
+        Self {
+            has_other_nodes: AtomicBool::new(false),
+            is_connected: AtomicBool::new(false),
+            waiting: AtomicUsize::new(0),
+            rooms: ArcSwap::default(),
+            counts: ArcSwap::default(),
+        }
+    }
+
+    pub(super) fn set_other_nodes(&self, has_some: bool) {
+        self.has_other_nodes.store(has_some, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_connected(&self, is_connected: bool) {
+        self.is_connected.store(is_connected, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_rooms(&self, rooms: BTreeMap<RoomName, usize>) {
+        self.rooms.store(Arc::new(rooms));
+    }
+
+    pub(super) fn set_counts(&self, counts: ClusterCounts) {
+        self.counts.store(Arc::new(counts));
+    }
+
+    /// Stops counting a batch that the task has.
+    pub(super) fn release(&self, changes: &[LocalChange]) {
+        self.waiting.fetch_sub(line_bytes(changes), Ordering::Relaxed);
+    }
+
+    /// Returns whether the bus is connected.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.is_connected.load(Ordering::Relaxed)
+    }
+
+    /// Returns what the task has counted.
+    pub(crate) fn counts(&self) -> ClusterCounts {
+        **self.counts.load()
+    }
+}
+
+/// The tap of all rooms of a server.
+#[derive(Debug)]
+pub(super) struct RoomTap {
+    pub(super) events: UnboundedSender<LocalEvent>,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl RoomTap {
+    fn send(&self, event: LocalEvent) {
+        // The task has ended: the server ends, too.
+        let _ = self.events.send(event);
+    }
+}
+
+impl Tap for RoomTap {
+    fn has_other_nodes(&self) -> bool {
+        self.shared.has_other_nodes.load(Ordering::Relaxed)
+    }
+
+    fn open(&self, room: RoomName, instance: u64) {
+        self.send(LocalEvent::Open(room, instance));
+    }
+
+    fn on_batch(&self, room: RoomName, instance: u64, mut changes: Vec<LocalChange>) {
+        let bytes = line_bytes(&changes);
+        if self.shared.waiting.load(Ordering::Relaxed).saturating_add(bytes) > MAX_WAITING {
+            for change in &mut changes {
+                if let LocalChange::Lines { bytes, .. } = change {
+                    *bytes = Bytes::new();
+                }
+            }
+        }
+        self.shared.waiting.fetch_add(line_bytes(&changes), Ordering::Relaxed);
+        self.send(LocalEvent::Batch(room, instance, changes));
+    }
+
+    fn close(&self, room: RoomName, instance: u64) {
+        self.send(LocalEvent::Close(room, instance));
+    }
+
+    fn check_node(&self, room: RoomName, node: NodeName) {
+        self.send(LocalEvent::CheckNode(room, node));
+    }
+
+    fn send_whisper(&self, whisper: RemoteWhisper, sender: Requester) {
+        self.send(LocalEvent::Whisper(whisper, sender));
+    }
+
+    fn return_whisper(&self, node: NodeName, id: u64, addressee: Option<UserName>) {
+        self.send(LocalEvent::Returned(node, id, addressee));
+    }
+
+    fn merge_rooms(&self, rooms: Vec<(RoomName, usize)>) -> Vec<(RoomName, usize)> {
+        let remote = self.shared.rooms.load_full();
+        if remote.is_empty() {
+            return rooms;
+        }
+        let mut merged: BTreeMap<RoomName, usize> = rooms.into_iter().collect();
+        for (room, members) in remote.iter() {
+            *merged.entry(*room).or_default() += members;
+        }
+        merged.into_iter().collect()
+    }
+}
+
+/// Returns the bytes of the lines in changes.
+fn line_bytes(changes: &[LocalChange]) -> usize {
+    changes.iter().map(|change| if let LocalChange::Lines { bytes, .. } = change { bytes.len() } else { 0 }).sum()
+}

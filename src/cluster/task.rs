@@ -1,0 +1,270 @@
+//! The task of a cluster: the one place where the state machine, the rooms and the bus meet.
+
+use crate::cluster::bus::{Bus, BusEvent, BusRequest, Reply};
+use crate::cluster::core::{Core, Effect, Event, WhisperOutcome};
+use crate::cluster::tap::{LocalEvent, Shared};
+use crate::room::operation::Requester;
+use crate::room::registry::Registry;
+use crate::room::remote::{IncomingWhisper, RemoteWhisper};
+use crate::text::names::{NodeName, RoomName, UserName};
+use crate::text::replies;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::{error, info, warn};
+
+/// The time between two ticks of the state machine.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The time between two publications of the rooms of other servers, in ticks.
+const ROOMS_EVERY: u32 = 10;
+
+/// A whisper whose outcome is awaited.
+struct SentWhisper {
+    room: RoomName,
+    node: NodeName,
+    to: UserName,
+    text: Box<str>,
+    sender: Requester,
+}
+
+/// The task.
+pub(super) struct ClusterTask {
+    pub(super) core: Core,
+    pub(super) registry: Weak<Registry>,
+    pub(super) bus: Bus,
+    pub(super) local: UnboundedReceiver<LocalEvent>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) clock: Clock,
+    operator_lines: mpsc::Sender<(NodeName, String)>,
+    whispers: HashMap<u64, SentWhisper>,
+    /// Subscriptions and the ends of subscriptions, which come before the frames that follow them.
+    subscriptions: VecDeque<BusRequest>,
+    /// Questions and answers.
+    questions: VecDeque<BusRequest>,
+    was_connected: bool,
+    ticks: u32,
+}
+
+/// Unix time that never goes back, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    at_start: u64,
+    start: Instant,
+}
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { at_start: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX), start: Instant::now() }
+    }
+
+    pub(super) fn now(self) -> u64 {
+        self.at_start.saturating_add(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+impl ClusterTask {
+    pub(super) fn new(
+        core: Core,
+        registry: Weak<Registry>,
+        bus: Bus,
+        (local, shared): (UnboundedReceiver<LocalEvent>, Arc<Shared>),
+        operator_lines: mpsc::Sender<(NodeName, String)>,
+        clock: Clock,
+    ) -> Self {
+        let (whispers, subscriptions, questions) = (HashMap::new(), VecDeque::new(), VecDeque::new());
+        let (was_connected, ticks) = (false, 0);
+        Self {
+            core,
+            registry,
+            bus,
+            local,
+            shared,
+            clock,
+            operator_lines,
+            whispers,
+            subscriptions,
+            questions,
+            was_connected,
+            ticks,
+        }
+    }
+
+    /// Runs until the server stops.
+    pub(super) async fn run(mut self) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let (has_data, has_control) = self.has_requests();
+            let (data, control) = (self.bus.data.clone(), self.bus.control.clone());
+            tokio::select! {
+                event = self.local.recv() => match event {
+                    Some(LocalEvent::Stop) | None => return self.stop().await,
+                    Some(event) => self.on_local(event),
+                },
+                Some(event) = self.bus.events.recv() => self.on_bus(event),
+                Ok(permit) = data.reserve(), if has_data => self.send_data(permit),
+                Ok(permit) = control.reserve(), if has_control => self.send_control(permit),
+                _ = ticks.tick() => self.on_tick(),
+            }
+            self.carry_out(None);
+        }
+    }
+
+    fn has_requests(&self) -> (bool, bool) {
+        let (data, control) = self.core.has_frames();
+        (data || !self.subscriptions.is_empty(), control || !self.questions.is_empty())
+    }
+
+    fn send_data(&mut self, permit: mpsc::Permit<'_, BusRequest>) {
+        let frame =
+            |core: &mut Core| core.take_data_frame().map(|(channel, bytes)| BusRequest::Publish(channel, bytes));
+        if let Some(request) = self.subscriptions.pop_front().or_else(|| frame(&mut self.core)) {
+            permit.send(request);
+        }
+    }
+
+    fn send_control(&mut self, permit: mpsc::Permit<'_, BusRequest>) {
+        let frame =
+            |core: &mut Core| core.take_control_frame().map(|(channel, bytes)| BusRequest::Publish(channel, bytes));
+        if let Some(request) = self.questions.pop_front().or_else(|| frame(&mut self.core)) {
+            permit.send(request);
+        }
+    }
+
+    fn on_local(&mut self, event: LocalEvent) {
+        self.core.set_time(self.clock.now());
+        match event {
+            LocalEvent::Open(room, instance) => self.core.open_room(room, instance),
+            LocalEvent::Batch(room, instance, changes) => {
+                self.shared.release(&changes);
+                self.core.on_batch(room, instance, changes);
+            }
+            LocalEvent::Close(room, instance) => self.core.close_room(room, instance),
+            LocalEvent::CheckNode(room, node) => self.core.check_node(room, node),
+            LocalEvent::Whisper(whisper, sender) => {
+                let RemoteWhisper { node, room, to, text, .. } = whisper.clone();
+                let id = self.core.send_whisper(whisper);
+                self.whispers.insert(id, SentWhisper { room, node, to, text, sender });
+            }
+            LocalEvent::Returned(node, id, addressee) => self.core.return_whisper(node, id, addressee),
+            LocalEvent::Operator(line) => self.core.send_operator_line(line),
+            LocalEvent::Stop => {}
+        }
+    }
+
+    fn on_bus(&mut self, event: BusEvent) {
+        self.core.set_time(self.clock.now());
+        match event {
+            BusEvent::Connected => {
+                self.shared.set_connected(true);
+                if self.was_connected {
+                    self.core.renew();
+                }
+                self.was_connected = true;
+            }
+            BusEvent::Disconnected => self.shared.set_connected(false),
+            BusEvent::Frame { channel, bytes, reply } => {
+                self.core.on_frame(channel, &bytes);
+                self.carry_out(reply);
+            }
+            BusEvent::NobodyAt(node) => self.core.on_ping_failed(node),
+        }
+    }
+
+    fn on_tick(&mut self) {
+        self.core.set_time(self.clock.now());
+        self.core.on_tick();
+        self.shared.set_counts(self.core.counts());
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.ticks.is_multiple_of(ROOMS_EVERY) {
+            self.shared.set_rooms(self.core.remote_rooms());
+        }
+    }
+
+    /// Carries out what the state machine asks for. `reply` is where an answer to the current frame is expected.
+    fn carry_out(&mut self, mut reply: Option<Reply>) {
+        let effects = self.core.take_effects();
+        self.shared.set_other_nodes(self.core.has_other_nodes());
+        let Some(registry) = self.registry.upgrade() else { return };
+        for effect in effects {
+            match effect {
+                Effect::Subscribe(room) => self.subscriptions.push_back(BusRequest::Subscribe(room)),
+                Effect::Unsubscribe(room) => self.subscriptions.push_back(BusRequest::Unsubscribe(room)),
+                Effect::Update(room, instance, update) => {
+                    let dropped = registry.send_update(room, instance, update);
+                    self.core.count_missing(dropped);
+                }
+                Effect::Deliver { room, node, id, from, to, text } => {
+                    let whisper = IncomingWhisper { node, id, from, to, text };
+                    if registry.send_incoming_whisper(room, whisper).is_err() {
+                        self.core.return_whisper(node, id, None);
+                    }
+                }
+                Effect::Whispered { id, outcome } => self.on_whispered(&registry, id, outcome),
+                Effect::Ping(node) => self.questions.push_back(BusRequest::Ask(node, self.core.ping())),
+                Effect::Pong => {
+                    if let Some(reply) = reply.take() {
+                        self.questions.push_back(BusRequest::Answer(reply, self.core.pong()));
+                    }
+                }
+                Effect::Operator(node, line) => {
+                    if self.operator_lines.try_send((node, line)).is_err() {
+                        warn!(node = node.as_str(), "an operator's line is dropped: there are too many");
+                    }
+                }
+                Effect::Log(event) => log(&event),
+            }
+        }
+    }
+
+    /// Gives the sender of a whisper its outcome.
+    fn on_whispered(&mut self, registry: &Arc<Registry>, id: u64, outcome: WhisperOutcome) {
+        let Some(SentWhisper { room, node, to, text, sender }) = self.whispers.remove(&id) else { return };
+        let mut lines = Vec::new();
+        match outcome {
+            WhisperOutcome::Delivered(name) => replies::push_whisper_sent(&mut lines, &name, &text),
+            WhisperOutcome::NoSuchMember => replies::push_no_such_member(&mut lines, &to),
+            WhisperOutcome::NoAnswer => replies::push_whisper_unanswered(&mut lines, &to, &node),
+        }
+        registry.send_whisper_outcome(room, sender, lines);
+    }
+
+    /// Tells the other servers that this one stops. The bus carries it out when its queues end.
+    async fn stop(mut self) {
+        self.core.set_time(self.clock.now());
+        while let Some((channel, bytes)) = self.core.take_data_frame() {
+            if self.bus.data.try_send(BusRequest::Publish(channel, bytes)).is_err() {
+                break;
+            }
+        }
+        // What rooms said last is on its way before the end is.
+        tokio::task::yield_now().await;
+        self.core.stop();
+        while let Some((channel, bytes)) = self.core.take_control_frame() {
+            let sent = self.bus.control.send(BusRequest::Publish(channel, bytes));
+            if !matches!(tokio::time::timeout(TICK * 5, sent).await, Ok(Ok(()))) {
+                break;
+            }
+        }
+        info!("the other servers are told that this one stops");
+    }
+}
+
+fn log(event: &Event) {
+    match event {
+        Event::NodeUp(node) => info!(node = node.as_str(), "another server is in the cluster"),
+        Event::NodeDead(node) => warn!(node = node.as_str(), "a server of the cluster is dead: its members have left"),
+        Event::NodeLeft(node) => info!(node = node.as_str(), "a server of the cluster has stopped"),
+        Event::NameShared(node) => error!(
+            node = node.as_str(),
+            "another process has the name of this server: give each server a --node of its own"
+        ),
+        Event::Deaf => warn!("the cluster is out of reach"),
+        Event::Hears => info!("the cluster is in reach again"),
+        Event::Alone => warn!("the rooms are this server's alone until the cluster is in reach again"),
+    }
+}

@@ -1,0 +1,36 @@
+//! The settings of a cluster: servers that share their rooms.
+
+use crate::text::names::NodeName;
+use std::path::PathBuf;
+
+/// How a server shares its rooms with others: a restart alone can change it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterSettings {
+    /// The URLs of NATS servers; empty for a server of its own.
+    pub servers: Vec<String>,
+    /// The name of the cluster: servers of one name share their rooms.
+    pub name: NodeName,
+    /// The name of this server, which no other one has.
+    pub node: Option<NodeName>,
+    /// Whether the server ends if no NATS server answers at its start.
+    pub required: bool,
+    /// The file with the credentials for NATS.
+    pub credentials: Option<PathBuf>,
+    /// The file with the certificates of the authorities that NATS servers are checked with.
+    pub ca: Option<PathBuf>,
+}
+
+impl Default for ClusterSettings {
+    fn default() -> Self {
+        let name = NodeName::parse("roomcast").unwrap_or_else(|_| unreachable!("the word is a name"));
+        Self { servers: Vec::new(), name, node: None, required: false, credentials: None, ca: None }
+    }
+}
+
+impl ClusterSettings {
+    /// Returns whether rooms are shared.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        !self.servers.is_empty()
+    }
+}
