@@ -6,6 +6,8 @@
 pub mod ctl;
 pub mod folder;
 pub mod http;
+#[cfg(feature = "cluster")]
+pub mod nats;
 pub mod prometheus;
 pub mod proxy;
 pub mod pty;
