@@ -29,6 +29,7 @@ impl Room {
         metrics: &mut Metrics,
         received: &mut Received,
     ) {
+        let order = self.order_number(member);
         let cursor = &mut self.cursors[member];
         if cursor.state == MemberState::Left {
             // The run has ended before another member has shown the position of this one: its bytes cannot be judged.
@@ -43,18 +44,19 @@ impl Room {
             return self.decode_frames(member, &bytes, now, metrics, received);
         }
         let from = cursor.at;
-        let same = self.log.matching_prefix(from, chunk);
+        let same = self.orders[order].log.matching_prefix(from, chunk);
         self.advance(member, from + same, now, metrics);
         if same == chunk.len() {
             return;
         }
-        if from + same == self.log.end() {
+        let log = &self.orders[order].log;
+        if from + same == log.end() {
             return self.decode_frames(member, &chunk[same..], now, metrics, received);
         }
         // Bytes within a line differ from the log: decoding restarts at the start of that line.
         let cursor = &mut self.cursors[member];
-        let start = self.log.start_of(cursor.line);
-        let mut bytes = self.log.slice(start, from + same).to_vec();
+        let start = log.start_of(cursor.line);
+        let mut bytes = log.slice(start, from + same).to_vec();
         cursor.at = start;
         bytes.extend_from_slice(&chunk[same..]);
         self.decode_frames(member, &bytes, now, metrics, received);

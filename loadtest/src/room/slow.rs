@@ -127,7 +127,8 @@ impl Room {
     fn account(&self, member: usize, slow: &SlowMember) -> Account {
         let cursor = &self.cursors[member];
         // No line has arrived after the last notices, so they announce lines at the end of the log.
-        let skipped = slow.skipped + slow.announced.min(self.log.lines().saturating_sub(cursor.line) as u64);
+        let skipped =
+            slow.skipped + slow.announced.min(self.order(member).log.lines().saturating_sub(cursor.line) as u64);
         let expected = match cursor.state {
             MemberState::Joined => self.lines_sent(),
             // The server has closed the connection: the lines after the last one are not expected.

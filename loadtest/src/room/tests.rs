@@ -246,7 +246,7 @@ fn member_that_left_expects_no_more_lines() {
 fn unread_bytes_of_deferred_members_pause_sending() {
     let (mut room, mut metrics) = (room(40, ProtocolKind::Line), Metrics::default());
     room.deferred_reads = true;
-    room.recompute_floor();
+    room.recompute_floors();
     let stream = send_lines(&mut room, 2000).concat();
     assert!(stream.len() > sample::MAX_UNREAD_BYTES);
     (0..40).filter(|&member| room.is_read_immediately(member)).collect::<Vec<_>>().into_iter().for_each(|member| {
@@ -265,7 +265,7 @@ fn unread_bytes_of_deferred_members_pause_sending() {
 fn latency_of_a_deferred_delivery_counts_up_to_the_previous_read() {
     let (mut room, mut metrics) = (room(40, ProtocolKind::Line), Metrics::default());
     room.deferred_reads = true;
-    room.recompute_floor();
+    room.recompute_floors();
     metrics.set_window(0, (0, Tick::MAX));
     metrics.previous_deferred_read = 4_001_000;
     let line = send_lines(&mut room, 1).remove(0);
@@ -298,7 +298,11 @@ fn lines_after_many_gaps_are_placed_without_a_search() {
     for line in lines.iter().enumerate().filter(|(at, _)| at % 4 > 1).map(|(_, line)| line) {
         (0..3).for_each(|member| _ = room.receive(member, line, 2000, &mut metrics));
     }
-    assert_eq!((room.in_flight(), room.log.lines()), (100_000, 100_000), "every line that arrived has a position");
+    assert_eq!(
+        (room.in_flight(), room.orders[0].log.lines()),
+        (100_000, 100_000),
+        "every line that arrived has a position"
+    );
     let counters = final_counters(&mut room, metrics);
     assert_eq!((counters.lost, counters.delivered, counters.misordered), (300_000, 300_000, 0), "{counters:?}");
 }
