@@ -51,6 +51,19 @@ pub struct Counters {
     /// Lines that skip notices announce as skipped although the member received them.
     #[serde(default)]
     pub untrue_skips: u64,
+    /// Notices about missing lines of another server that shares the room.
+    #[serde(default)]
+    pub gap_notices: u64,
+    /// Lines that gap notices tell as missing; each counts once for each member that is told. Missing deliveries that are
+    /// told are not `lost`. Join and leave notices count as lines, too.
+    #[serde(default)]
+    pub told_missing: u64,
+    /// Lines that gap notices tell as missing although the member received them.
+    #[serde(default)]
+    pub untrue_gaps: u64,
+    /// Notices that the servers which share a room have lost each other, or have found each other again.
+    #[serde(default)]
+    pub split_notices: u64,
     /// Members that read slowly.
     #[serde(default)]
     pub slow_members: u64,
@@ -151,7 +164,7 @@ impl Counters {
         self.delivered + self.joined + self.join_notices + self.leave_notices
     }
 
-    fn fields(&mut self) -> [&mut u64; 44] {
+    fn fields(&mut self) -> [&mut u64; 48] {
         [
             &mut self.sent,
             &mut self.unsent,
@@ -169,6 +182,10 @@ impl Counters {
             &mut self.skip_notices,
             &mut self.skipped,
             &mut self.untrue_skips,
+            &mut self.gap_notices,
+            &mut self.told_missing,
+            &mut self.untrue_gaps,
+            &mut self.split_notices,
             &mut self.slow_members,
             &mut self.slow_delivered,
             &mut self.slow_skipped,

@@ -101,7 +101,8 @@ impl Verdict {
 /// cause. It cannot cause repeated, changed or misplaced lines.
 fn only_missing(outcome: &Outcome) -> bool {
     let counters = &outcome.counters;
-    counters.duplicated + counters.misordered + counters.corrupt + counters.untrue_notices + counters.untrue_skips == 0
+    let untrue = counters.untrue_skips + counters.untrue_gaps;
+    counters.duplicated + counters.misordered + counters.corrupt + counters.untrue_notices + untrue == 0
 }
 
 fn good_text(plan: &Plan, outcome: &Outcome) -> String {
@@ -113,6 +114,10 @@ fn good_text(plan: &Plan, outcome: &Outcome) -> String {
         );
     }
     if counters.sent > 0 {
+        let told = match counters.told_missing {
+            0 => String::new(),
+            lines => format!("; {} told as missing", thousands(lines)),
+        };
         let returned = match counters.departures {
             0 => String::new(),
             _ => format!("; {} members came back", thousands(counters.returned)),
@@ -126,7 +131,7 @@ fn good_text(plan: &Plan, outcome: &Outcome) -> String {
             ),
         };
         return format!(
-            "GOOD: {} deliveries, each once and in its room's order{returned}{slow}",
+            "GOOD: {} deliveries, each once and in its room's order{told}{returned}{slow}",
             thousands(counters.delivered)
         );
     }
@@ -158,6 +163,7 @@ fn violations(outcome: &Outcome) -> Vec<String> {
             format!("of {} expected leave notices lost", thousands(counters.leave_notices_expected)),
         ),
         (counters.untrue_skips, "lines announced as skipped that were not missing".into()),
+        (counters.untrue_gaps, "lines told as missing that were not missing".into()),
     ]
     .into_iter()
     .filter(|(count, _)| *count > 0)

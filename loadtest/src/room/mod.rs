@@ -16,6 +16,7 @@ use crate::slow_readers::SlowReaders;
 mod common_order;
 mod counts;
 mod diverged;
+mod gaps;
 mod membership;
 mod notice_log;
 mod order;
@@ -28,6 +29,7 @@ mod stays;
 
 use common_order::CommonOrder;
 pub(crate) use counts::LeaveStep;
+use gaps::ToldNotices;
 use membership::Membership;
 use returning::Returns;
 use send_times::SendTimes;
@@ -67,6 +69,8 @@ pub(crate) struct Room {
     sample: usize,
     /// The joins and leaves, and what the members were told of them.
     membership: Membership,
+    /// The join and leave notices that the members were told as missing.
+    told: ToldNotices,
     /// The members that leave and come back, and what the members were told of them, while lines are sent; `None` where all
     /// members stay.
     returns: Option<Box<Returns>>,
@@ -147,6 +151,7 @@ impl Room {
             deferred_reads: config.deferred_reads,
             sample: sample::FIRST_SAMPLE,
             membership: Membership::new(members),
+            told: ToldNotices::default(),
             returns: None,
             slow: (0..members).filter(is_slow).map(|member| (member, SlowMember::default())).collect(),
         };

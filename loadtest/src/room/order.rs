@@ -87,12 +87,14 @@ impl Room {
         let logged = self.orders[order].log.lines();
         let present = |member: &usize| self.cursors[*member].state != MemberState::Left;
         let line = |member: usize| self.cursors[member].line;
+        // A line that a member was told as missing is not in flight to it.
+        let told = |member: usize| usize::try_from(self.cursors[member].told).unwrap_or(usize::MAX);
         let all = self.orders[order].members().filter(present);
-        let immediate = all.clone().filter(|&member| self.is_read_immediately(member)).map(line);
+        let immediate = all.clone().filter(|&member| self.is_read_immediately(member));
         let needed = all.map(line).min();
-        let floor = immediate.clone().min().unwrap_or(logged);
-        let target = logged.max(floor + 1);
-        let below_target = immediate.filter(|line| *line < target).count();
+        let floor = immediate.clone().map(|member| line(member).saturating_add(told(member))).min().unwrap_or(logged);
+        let target = logged.max(immediate.clone().map(line).min().unwrap_or(logged) + 1);
+        let below_target = immediate.filter(|member| line(*member) < target).count();
         let order = &mut self.orders[order];
         (order.floor_target, order.below_target, order.floor_outdated) = (target, below_target, false);
         order.floor = if needed.is_none() { usize::MAX } else { floor };

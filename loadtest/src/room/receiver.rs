@@ -147,6 +147,8 @@ impl Room {
                     slow.on_notice(*lines);
                 }
             }
+            Frame::Missing(lines) => self.on_gap_notice(member, *lines, metrics),
+            Frame::Split => metrics.counters.split_notices += 1,
             Frame::Ping(token) => self.protocol.encode_pong(token, &mut received.reply),
             Frame::Error(words) => {
                 // A member that comes back tries again, and a slow member may be closed.

@@ -60,7 +60,9 @@ struct Account {
     delivered: u64,
     /// Deliveries that are missing where notices announced them.
     skipped: u64,
-    /// Lines that all notices announced.
+    /// Lines that gap notices told as missing.
+    told: u64,
+    /// Lines that all skip notices announced.
     announced: u64,
     /// Leave notices that are missing.
     missing_leaves: u64,
@@ -69,7 +71,7 @@ struct Account {
 impl Account {
     /// Returns the missing deliveries that no notice announced.
     fn lost(self) -> u64 {
-        self.expected.saturating_sub(self.delivered + self.skipped)
+        self.expected.saturating_sub(self.delivered + self.skipped).saturating_sub(self.told)
     }
 
     /// Returns the missing leave notices that skip notices announced.
@@ -135,7 +137,8 @@ impl Room {
             MemberState::Joining | MemberState::Left => cursor.delivered + skipped + slow.unannounced,
         };
         let missing_leaves = self.membership.missing_leaves(member);
-        Account { expected, delivered: cursor.delivered, skipped, announced: cursor.skipped, missing_leaves }
+        let (delivered, announced, told) = (cursor.delivered, cursor.skipped, cursor.told);
+        Account { expected, delivered, skipped, told, announced, missing_leaves }
     }
 
     /// Returns whether a slow member has received every line, or was told of it, or has left its room. A member whose

@@ -38,14 +38,15 @@ pub(super) fn send_lines(room: &mut Room, count: usize) -> Vec<Vec<u8>> {
     (0..count).map(|_| line(room, &mut text)).collect()
 }
 
-fn feed(room: &mut Room, member: usize, lines: &[&Vec<u8>], metrics: &mut Metrics) {
+/// Lets a member receive lines one by one.
+pub(super) fn feed(room: &mut Room, member: usize, lines: &[&Vec<u8>], metrics: &mut Metrics) {
     for line in lines {
         room.receive(member, line, 2000, metrics);
     }
 }
 
 /// Lets every member receive its own join notice and those of all later members.
-fn announce_joins(room: &mut Room, metrics: &mut Metrics) {
+pub(super) fn announce_joins(room: &mut Room, metrics: &mut Metrics) {
     let members = room.cursors.len();
     for (member, joined) in (0..members).flat_map(|member| (member..members).map(move |joined| (member, joined))) {
         let notice = format!("{} has joined\n", room.member_name(joined));
@@ -53,7 +54,8 @@ fn announce_joins(room: &mut Room, metrics: &mut Metrics) {
     }
 }
 
-fn final_counters(room: &mut Room, mut metrics: Metrics) -> Counters {
+/// Returns the counters at the planned end of a run.
+pub(super) fn final_counters(room: &mut Room, mut metrics: Metrics) -> Counters {
     room.add_final_counts(false, &mut metrics);
     metrics.counters
 }

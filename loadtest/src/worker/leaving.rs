@@ -54,7 +54,7 @@ impl Worker<'_> {
         if !announced && !self.timed_out() {
             return;
         }
-        for room in &self.rooms {
+        for room in &mut self.rooms {
             room.add_leave_counts(&mut self.report.metrics);
         }
         let next_is_last = !announced || self.leave_step == LeaveStep::AllButOne;

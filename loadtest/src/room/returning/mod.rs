@@ -89,11 +89,12 @@ impl Room {
         let expected = self.expected_in_stay(member);
         let cursor = &mut self.cursors[member];
         let delivered = std::mem::take(&mut cursor.delivered);
-        let skipped = std::mem::take(&mut cursor.skipped);
+        let (skipped, told) = (std::mem::take(&mut cursor.skipped), std::mem::take(&mut cursor.told));
         let end = cursor.owed.take().map_or(0, |owed| owed.notices);
         cursor.ended = false;
         let lost = self.returns.as_mut().map_or(LostNotices::default(), |returns| returns.stays.end_stay(member, end));
-        let missing = expected.saturating_sub(delivered);
+        // A gap may be told to a member that came back after it, so that more lines may be told than are missing.
+        let missing = expected.saturating_sub(delivered).saturating_sub(told);
         let counters = &mut metrics.counters;
         counters.expected += expected;
         counters.lost += missing;
