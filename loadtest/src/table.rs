@@ -78,7 +78,8 @@ pub fn heading(outcome: &Outcome) -> String {
         Some(value.to_string().trim_end_matches(".0").to_owned())
     };
     let mut text = outcome.scenario.clone();
-    let names = [("connections", " connections"), ("rooms", " rooms"), ("senders", " senders a room")];
+    let names =
+        [("servers", " servers"), ("connections", " connections"), ("rooms", " rooms"), ("senders", " senders a room")];
     let parts = names.into_iter().filter_map(|(key, name)| value(key).map(|value| format!("{value}{name}")));
     let rest = [
         ("lines_per_second_per_room", " lines/s a room"),

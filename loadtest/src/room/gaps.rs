@@ -44,11 +44,11 @@ impl Room {
     }
 
     /// Adds the lines that members were told as missing and received: `excess` of all members together, less the join notices
-    /// that are missing. Returns the number of missing join notices that were told.
+    /// that have not arrived. Returns the number of missing join notices that were told.
     pub(super) fn add_gap_counts(&mut self, excess: u64, metrics: &mut Metrics) -> u64 {
         self.told.is_final = true;
         let missing = self.missing_join_notices();
-        metrics.counters.untrue_gaps += excess.saturating_sub(missing);
+        metrics.counters.untrue_gaps += excess.saturating_sub(missing + self.membership.joins_hoped_for());
         missing.min(self.told.joins.saturating_add(excess))
     }
 

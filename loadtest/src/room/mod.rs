@@ -30,7 +30,7 @@ mod stays;
 use common_order::CommonOrder;
 pub(crate) use counts::LeaveStep;
 use gaps::ToldNotices;
-use membership::Membership;
+use membership::{Membership, Spread};
 use returning::Returns;
 use send_times::SendTimes;
 use slow::SlowMember;
@@ -124,6 +124,10 @@ pub(crate) struct RoomConfig {
     pub(crate) protocol: &'static dyn Protocol,
     /// Whether most members are read at an interval only.
     pub(crate) deferred_reads: bool,
+    /// The number of servers that share the room. Its members take turns in joining them.
+    pub(crate) servers: usize,
+    /// Whether the members on all servers must see one order, and not only those on each.
+    pub(crate) has_total_order: bool,
     /// The members that read slowly, where the plan has some.
     pub(crate) slow_readers: Option<SlowReaders>,
 }
@@ -134,6 +138,8 @@ impl Room {
         let is_slow = |member: &usize| {
             config.slow_readers.is_some_and(|readers| readers.includes(*member, members, config.senders))
         };
+        let orders = if config.has_total_order { 1 } else { config.servers };
+        let new_order = |index| CommonOrder::new((index, orders), (config.number, members), config.senders);
         let mut room = Self {
             number: u32::try_from(config.number).unwrap_or(u32::MAX),
             name: format!("r{:05}", usize::from(config.first) + config.number),
@@ -143,14 +149,14 @@ impl Room {
             protocol: config.protocol,
             connections: config.connections,
             cursors: (0..members).map(|_| Cursor::default()).collect(),
-            orders: vec![CommonOrder::new((0, 1), (config.number, members), config.senders)],
+            orders: (0..orders).map(new_order).collect(),
             sent: vec![0; config.senders],
             send_times: vec![SendTimes::default(); config.senders],
             total_sent: 0,
             next_sender: 0,
             deferred_reads: config.deferred_reads,
             sample: sample::FIRST_SAMPLE,
-            membership: Membership::new(members),
+            membership: Membership::new(members, Spread { room: config.number, servers: config.servers }),
             told: ToldNotices::default(),
             returns: None,
             slow: (0..members).filter(is_slow).map(|member| (member, SlowMember::default())).collect(),
@@ -184,6 +190,11 @@ impl Room {
     /// Returns whether all join notices have arrived, or the protocol has none.
     pub(crate) fn all_joins_announced(&self) -> bool {
         !self.protocol.announces_joins() || self.membership.all_joins_announced()
+    }
+
+    /// Returns whether members may still be told of joins on other servers, which a server may also not announce.
+    pub(crate) fn hopes_for_joins(&self) -> bool {
+        self.protocol.announces_joins() && self.membership.joins_hoped_for() > 0
     }
 
     /// Writes the payload of the next line, planned for one tick and sent at another, to `text`. Returns its sender, or `None` when no sender
@@ -264,5 +275,7 @@ impl Room {
     }
 }
 
+#[cfg(test)]
+mod several_servers_tests;
 #[cfg(test)]
 mod tests;

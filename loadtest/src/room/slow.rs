@@ -214,6 +214,8 @@ mod tests {
             epoch: 1000,
             protocol: ProtocolKind::Line.protocol(),
             deferred_reads: false,
+            servers: 1,
+            has_total_order: false,
             slow_readers: Some(readers),
         });
         (0..6).for_each(|member| _ = room.mark_joined(member));

@@ -6,6 +6,11 @@ use crate::protocol::ProtocolKind;
 
 /// Returns a room whose members have all joined. The first two members send.
 pub(super) fn room(members: usize, kind: ProtocolKind) -> Room {
+    room_on(1, false, members, kind)
+}
+
+/// Returns the same room on several servers, with one order on each or on all. Member i is on server i modulo their number.
+pub(super) fn room_on(servers: usize, has_total_order: bool, members: usize, kind: ProtocolKind) -> Room {
     let mut room = Room::new(RoomConfig {
         number: 3,
         first: 0,
@@ -16,6 +21,8 @@ pub(super) fn room(members: usize, kind: ProtocolKind) -> Room {
         epoch: 1000,
         protocol: kind.protocol(),
         deferred_reads: false,
+        servers,
+        has_total_order,
         slow_readers: None,
     });
     (0..members).for_each(|member| _ = room.mark_joined(member));

@@ -165,6 +165,8 @@ impl<'a> Worker<'a> {
                 epoch: share.epoch,
                 protocol: plan.protocol.protocol(),
                 deferred_reads: !plan.read_every.is_zero(),
+                servers: plan.servers().len(),
+                has_total_order: plan.total_order,
                 slow_readers: plan.slow_readers,
             })
         };

@@ -207,7 +207,7 @@ impl Worker<'_> {
         metrics.counters.writes += 1;
         metrics.counters.window_writes += u64::from(metrics.in_window(now));
         if pending_bytes > MAX_PENDING_BYTES {
-            let target = self.share.plan.target;
+            let target = self.server_of(index);
             let option = if self.sending.closed_loop { "--in-flight" } else { "--rate" };
             self.fail(format!(
                 "{target} reads a sender's lines more slowly than the generator sends them: lower {option}"

@@ -475,6 +475,8 @@ fn replanned(line: &str) -> String {
 pub(crate) fn plan(target: SocketAddr) -> Plan {
     Plan {
         target,
+        servers: Vec::new(),
+        total_order: false,
         protocol: ProtocolKind::Line,
         connections: 10,
         rooms: 2,
