@@ -35,6 +35,11 @@ impl Room {
         }
     }
 
+    /// Returns whether a member was told of missing lines while lines were sent.
+    pub(crate) fn has_gaps(&self) -> bool {
+        self.cursors.iter().any(|cursor| cursor.told > 0)
+    }
+
     /// Returns the missing deliveries of a member that it was told of, and the lines that it was told of and has received.
     pub(super) fn split_told(&self, member: usize, missing: u64) -> (u64, u64) {
         let cursor = &self.cursors[member];
