@@ -35,7 +35,8 @@ pub struct Counters {
     pub misordered: u64,
     /// Deliveries that arrived after a later line of the same sender.
     pub misordered_sender: u64,
-    /// Deliveries at another position than in the room's common order.
+    /// Deliveries at another position than in the room's common order: that of the member's server, where several share the
+    /// rooms without --total-order.
     pub misordered_room: u64,
     /// Lines that no member of this room has sent in this form.
     pub corrupt: u64,
@@ -104,9 +105,11 @@ pub struct Counters {
     /// Lines that were not sent because their room had no sender, or a cut was about to happen.
     #[serde(default)]
     pub withheld: u64,
-    /// Join notices that are expected: each member receives its own notice and those of all later members.
+    /// Join notices that are expected: each member receives its own notice and those of all later members. Those of members on
+    /// other servers count where they had to arrive or did, and those that gap notices tell as missing do not.
     pub join_notices_expected: u64,
-    /// Join notices that arrived: of each two members, only the earlier one may receive the notice of the later one.
+    /// Join notices that arrived: of each two members on one server, only the earlier one may receive the notice of the later
+    /// one.
     pub join_notices: u64,
     /// Join and leave notices that are wrong or repeated.
     #[serde(default)]

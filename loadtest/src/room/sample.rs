@@ -1,7 +1,7 @@
 //! The members that are read immediately where reads are deferred: a sample of the room that rotates.
 //!
-//! The senders and the last member of each common order belong to every sample, and the rest is divided into parts that take turns. The
-//! sample thus includes members that the server writes to early and late, and over a run it includes every member.
+//! The senders and the last member of each common order belong to every sample, and the rest is divided into parts that
+//! take turns. The sample thus includes members that the server writes to early and late, and over a run it includes every member.
 
 use super::Room;
 use super::common_order::CommonOrder;
