@@ -67,7 +67,8 @@ impl CommonOrder {
 /// Returns the number of a member's order, or of its server, of `count` in a room: members take turns, and the first members
 /// of successive rooms, too.
 pub(super) fn order_of((room, member): (usize, usize), count: usize) -> usize {
-    (room + member) % count
+    // Nearly all runs have one server, and every read asks for its order.
+    if count == 1 { 0 } else { (room + member) % count }
 }
 
 impl Room {
