@@ -1,8 +1,8 @@
 //! Gap notices: servers that share a room tell their members how many lines of another server are missing.
 //!
 //! A server counts join and leave notices as lines, too. A gap that is told before the first line or after the last one
-//! thus consists of notices. Between these, a member must miss as many lines as it is told, but for join notices that a
-//! server noticed late.
+//! thus consists of notices. Between these, a member must miss as many lines as it is told. Missing join notices, too,
+//! explain told lines, since a server may find their gap only at the next line.
 
 use super::Room;
 use crate::cursor::MemberState;
@@ -53,7 +53,7 @@ impl Room {
     pub(super) fn add_gap_counts(&mut self, excess: u64, metrics: &mut Metrics) -> u64 {
         self.told.is_final = true;
         let missing = self.missing_join_notices();
-        metrics.counters.untrue_gaps += excess.saturating_sub(missing + self.membership.joins_hoped_for());
+        metrics.counters.untrue_gaps += excess.saturating_sub(missing + self.membership.optional_joins_awaited());
         missing.min(self.told.joins.saturating_add(excess))
     }
 

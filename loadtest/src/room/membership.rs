@@ -4,9 +4,8 @@
 //! join whose notice the generator received before it sent another join request is the earlier one of the two.
 //!
 //! Servers that share a room learn of each other's joins a moment later. Of two members on different servers, each one may
-//! receive the other one's join notice, and neither has to where both servers were only just opening the room. A server that
-//! has announced a member of another one is open to it: from then on it must announce each later join there to the members
-//! that were in the room before.
+//! receive the other one's join notice. Neither has to receive it while both servers are opening the room. After its first
+//! announcement of a join on another server, a server must announce each later join there to the members that it has.
 
 use std::ops::Range;
 
@@ -71,8 +70,8 @@ impl Spread {
 struct ServerRecord {
     /// The number of joins on this server that the generator has learned of.
     joined: u32,
-    /// The servers whose joins it has announced to a member: one bit for each.
-    open_to: u64,
+    /// The servers of the members whose joins it has announced: one bit for each server.
+    announces: u64,
 }
 
 /// The joins and leaves of one member.
@@ -80,9 +79,8 @@ struct ServerRecord {
 struct MemberRecord {
     /// Whether the generator has asked for the member's join.
     asked: bool,
-    /// The servers that have to announce the member's join to the members that had joined before: one bit for each.
-    announcing: u64,
-
+    /// The servers that have to announce the member's join to those that joined before: one bit for each server.
+    announced_by: u64,
     /// The number of members whose joins were known when this member asked to join. They joined earlier.
     joined_before: u32,
     /// The member's place in the order in which the generator learned of the joins; `None` before its join.
@@ -121,9 +119,9 @@ pub(super) struct Membership {
     join_notices: u64,
     /// The number of join notices that have to arrive, and of those from other servers that arrived and did not have to.
     expected_join_notices: u64,
-    /// Join notices of members on other servers that have not arrived, and do not have to: the subject's join was requested
-    /// when the receiver had joined, and the receiver's server may not have been open to the subject's.
-    joins_hoped_for: u64,
+    /// Join notices of members on other servers that have not arrived and do not have to: the subject's join was requested
+    /// after the receiver's join, and the receiver's server had announced no join on the subject's server.
+    optional_joins_awaited: u64,
     /// The subjects of leave notices that arrived before the generator knew of the leave.
     early_leaves: Vec<usize>,
     /// The members that shut their sending side down in the current step of leaving.
@@ -141,7 +139,7 @@ impl Membership {
             spread,
             servers: vec![ServerRecord::default(); spread.servers],
             expected_join_notices: spread.sizes(members).into_iter().map(of_server).sum(),
-            joins_hoped_for: 0,
+            optional_joins_awaited: 0,
             joins: PairSet::new(members),
             leaves: PairSet::new(members),
             joined: 0,
@@ -160,11 +158,11 @@ impl Membership {
         }
         record.joined_before = self.joined;
         for (server, other) in self.servers.iter().enumerate().filter(|(server, _)| *server != own) {
-            if other.open_to & (1 << own) != 0 {
-                record.announcing |= 1 << server;
+            if other.announces & (1 << own) != 0 {
+                record.announced_by |= 1 << server;
                 self.expected_join_notices += u64::from(other.joined);
             } else {
-                self.joins_hoped_for += u64::from(other.joined);
+                self.optional_joins_awaited += u64::from(other.joined);
             }
         }
     }
@@ -208,15 +206,15 @@ impl Membership {
     }
 
     /// Returns the number of join notices from other servers that have not arrived and do not have to.
-    pub(super) fn joins_hoped_for(&self) -> u64 {
-        self.joins_hoped_for
+    pub(super) fn optional_joins_awaited(&self) -> u64 {
+        self.optional_joins_awaited
     }
 
     /// Records the join notice of a subject at a receiver. Returns whether it is valid: it is the first one, it does
     /// not precede the receiver's own, and the subject is not known to have joined before the receiver on the same server.
     pub(super) fn on_join_notice(&mut self, receiver: usize, subject: usize) -> bool {
         if self.spread.server_of(receiver) != self.spread.server_of(subject) {
-            return self.on_distant_join(receiver, subject);
+            return self.on_remote_join(receiver, subject);
         }
         let (told, joined) = (self.members[receiver], self.members[subject]);
         let later = receiver == subject
@@ -230,19 +228,19 @@ impl Membership {
     }
 
     /// Records the join notice of a subject on another server. It is expected from now on, unless it was before.
-    fn on_distant_join(&mut self, receiver: usize, subject: usize) -> bool {
+    fn on_remote_join(&mut self, receiver: usize, subject: usize) -> bool {
         let (told, joined) = (self.members[receiver], self.members[subject]);
         let valid = told.rank.is_some() && self.joins.insert(self.members.len(), receiver, subject);
         if !valid {
             return false;
         }
-        let (here, there) = (self.spread.server_of(receiver), self.spread.server_of(subject));
+        let (receiving, origin) = (self.spread.server_of(receiver), self.spread.server_of(subject));
         let is_later = joined.asked && told.rank.is_some_and(|rank| rank < joined.joined_before);
-        if !(is_later && joined.announcing & (1 << here) != 0) {
+        if !(is_later && joined.announced_by & (1 << receiving) != 0) {
             self.expected_join_notices += 1;
-            self.joins_hoped_for -= u64::from(is_later);
+            self.optional_joins_awaited -= u64::from(is_later);
         }
-        self.servers[here].open_to |= 1 << there;
+        self.servers[receiving].announces |= 1 << origin;
         self.join_notices += 1;
         true
     }
@@ -347,16 +345,16 @@ mod tests {
         let mut membership = Membership::new(2, Spread { room: 1, servers: 2 });
         join(&mut membership, 0);
         join(&mut membership, 1);
-        assert_eq!((membership.expected_join_notices(), membership.joins_hoped_for()), (2, 1));
+        assert_eq!((membership.expected_join_notices(), membership.optional_joins_awaited()), (2, 1));
         assert!(membership.all_joins_announced(), "member 0 may have joined while its server opened the room");
         assert!(membership.on_join_notice(0, 1) && !membership.on_join_notice(0, 1), "each one once");
         assert!(membership.on_join_notice(1, 0), "the notice may arrive after the join of the receiver");
-        assert_eq!((membership.expected_join_notices(), membership.joins_hoped_for()), (4, 0));
+        assert_eq!((membership.expected_join_notices(), membership.optional_joins_awaited()), (4, 0));
         assert!(membership.all_joins_announced() && membership.count_unordered_joins() == 0);
     }
 
     #[test]
-    fn join_on_another_server_is_announced_by_a_server_that_is_open_to_it() {
+    fn join_on_another_server_is_expected_after_an_announcement_of_one_there() {
         // Members 0, 2 and 4 are on one server, and members 1 and 3 on another one.
         let mut membership = Membership::new(5, Spread { room: 0, servers: 2 });
         join(&mut membership, 0);
@@ -364,16 +362,20 @@ mod tests {
         assert!(membership.on_join_notice(0, 1));
         join(&mut membership, 3);
         assert!(membership.on_join_notice(1, 3));
-        // The second server is not known to be open to the first one.
+        // The second server has announced no join on the first one.
         join(&mut membership, 2);
         join(&mut membership, 4);
         assert!(membership.on_join_notice(0, 2) && membership.on_join_notice(0, 4) && membership.on_join_notice(2, 4));
-        assert_eq!((membership.missing_join_notices(), membership.joins_hoped_for()), (1, 4), "0 must be told of 3");
+        assert_eq!(
+            (membership.missing_join_notices(), membership.optional_joins_awaited()),
+            (1, 4),
+            "0 must be told of 3"
+        );
         assert!(!membership.all_joins_announced());
         assert!(membership.on_join_notice(2, 3), "the notice of an earlier join may come late");
         assert!(!membership.all_joins_announced());
         assert!(membership.on_join_notice(0, 3) && membership.all_joins_announced());
-        assert_eq!((membership.count_unordered_joins(), membership.joins_hoped_for()), (0, 4));
+        assert_eq!((membership.count_unordered_joins(), membership.optional_joins_awaited()), (0, 4));
     }
 
     #[test]

@@ -192,9 +192,9 @@ impl Room {
         !self.protocol.announces_joins() || self.membership.all_joins_announced()
     }
 
-    /// Returns whether members may still be told of joins on other servers, which a server may also not announce.
-    pub(crate) fn hopes_for_joins(&self) -> bool {
-        self.protocol.announces_joins() && self.membership.joins_hoped_for() > 0
+    /// Returns whether join notices of other servers have not arrived that a server may leave out.
+    pub(crate) fn awaits_optional_joins(&self) -> bool {
+        self.protocol.announces_joins() && self.membership.optional_joins_awaited() > 0
     }
 
     /// Writes the payload of the next line, planned for one tick and sent at another, to `text`. Returns its sender, or `None` when no sender

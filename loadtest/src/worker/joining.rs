@@ -11,8 +11,8 @@ use crate::connection::{Connection, SLOW_RECEIVE_BUFFER, source_address};
 use crate::message::Event;
 use crate::room::{Received, ServerFault};
 
-/// Time without progress after which a join on another server that may not be announced is no longer awaited.
-const DISTANT_JOIN_PATIENCE: Tick = SECOND;
+/// Time without progress after which join notices that servers may leave out are no longer awaited.
+const REMOTE_JOIN_PATIENCE: Tick = SECOND;
 
 impl Worker<'_> {
     /// Opens connections up to the bound of joining ones, and checks whether all have joined.
@@ -37,11 +37,10 @@ impl Worker<'_> {
         }
     }
 
-    /// Returns whether all join notices have arrived, those included that a server which shares the rooms may not announce, as
-    /// long as progress is made.
+    /// Returns whether all join notices have arrived. Those that servers may leave out count as long as progress is made.
     fn joins_are_announced(&self) -> bool {
-        let gives_up = now() >= self.last_progress.saturating_add(DISTANT_JOIN_PATIENCE);
-        self.rooms.iter().all(|room| room.all_joins_announced() && (gives_up || !room.hopes_for_joins()))
+        let gives_up = now() >= self.last_progress.saturating_add(REMOTE_JOIN_PATIENCE);
+        self.rooms.iter().all(|room| room.all_joins_announced() && (gives_up || !room.awaits_optional_joins()))
     }
 
     /// Returns the server of a connection.
