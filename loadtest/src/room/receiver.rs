@@ -113,6 +113,17 @@ impl Room {
         *(if valid { &mut metrics.counters.leave_notices } else { &mut metrics.counters.untrue_notices }) += 1;
     }
 
+    /// Records a notice of skipped lines.
+    fn on_skip_notice(&mut self, member: usize, lines: u64, metrics: &mut Metrics) {
+        metrics.counters.skip_notices += 1;
+        metrics.counters.skipped += lines;
+        let announced = &mut self.cursors[member].skipped;
+        *announced = announced.saturating_add(lines);
+        if let Some(slow) = self.slow.get_mut(&member) {
+            slow.on_notice(lines);
+        }
+    }
+
     /// Returns whether a member has left, and is connecting again.
     fn is_returning(&self, member: usize) -> bool {
         self.cursors[member].unlocated.is_some() && self.cursors[member].state == MemberState::Joining
@@ -138,15 +149,7 @@ impl Room {
             Frame::Entered => received.entered |= self.mark_joined(member),
             Frame::Joined(name) => received.entered |= self.on_join_notice(member, name, metrics),
             Frame::Left(name) => self.on_leave_notice(member, name, metrics),
-            Frame::Skipped(lines) => {
-                metrics.counters.skip_notices += 1;
-                metrics.counters.skipped += lines;
-                let announced = &mut self.cursors[member].skipped;
-                *announced = announced.saturating_add(*lines);
-                if let Some(slow) = self.slow.get_mut(&member) {
-                    slow.on_notice(*lines);
-                }
-            }
+            Frame::Skipped(lines) => self.on_skip_notice(member, *lines, metrics),
             Frame::Missing(lines) => self.on_gap_notice(member, *lines, metrics),
             Frame::Split => metrics.counters.split_notices += 1,
             Frame::Ping(token) => self.protocol.encode_pong(token, &mut received.reply),

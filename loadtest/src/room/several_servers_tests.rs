@@ -56,6 +56,24 @@ fn total_order_is_one_order_on_all_servers() {
 }
 
 #[test]
+fn told_gap_on_one_server_breaks_no_total_order() {
+    let (mut room, mut metrics) = (room_on(SERVERS, true, MEMBERS, ProtocolKind::Line), Metrics::default());
+    let lines = send_lines(&mut room, 6);
+    let gap = b"*** 2 lines from node n0 are missing\n".to_vec();
+    for member in 0..MEMBERS {
+        if member % SERVERS == 1 {
+            feed(&mut room, member, &[&lines[0], &gap, &lines[3], &lines[4], &lines[5]], &mut metrics);
+        } else {
+            feed(&mut room, member, &lines.iter().collect::<Vec<_>>(), &mut metrics);
+        }
+    }
+    assert_eq!((room.in_flight(), room.is_complete()), (0, true));
+    let counters = final_counters(&mut room, metrics);
+    assert_faults(&counters, [0; 4]);
+    assert_eq!((counters.told_missing, counters.untrue_gaps, counters.delivered), (4, 0, 32), "{counters:?}");
+}
+
+#[test]
 fn members_on_one_server_must_see_one_order() {
     let counters = run_members(["abcdef", "badcfe", "acebdf", "bacdef", "badcfe", "acebdf"], false);
     assert_faults(&counters, [0, 0, 0, 1]);
