@@ -49,6 +49,13 @@ fn correct_servers_pass_with_an_order_on_each() {
 }
 
 #[test]
+fn rooms_on_several_threads_have_their_members_on_the_same_servers() {
+    let result = run(&Plan { threads: 2, ..plan_with(ClusterFault::None, LONG_PATIENCE) });
+    assert_faults(&result.outcome.counters, [0; 4]);
+    assert_passed(&result);
+}
+
+#[test]
 fn correct_servers_pass_with_a_closed_loop_and_deferred_reads() {
     let plan = plan_with(ClusterFault::None, LONG_PATIENCE);
     let result = run(&Plan { pacing: Pacing::Closed { window: 3 }, read_every: Duration::from_millis(5), ..plan });
