@@ -84,11 +84,12 @@ fn classify_notice(notice: &[u8]) -> Frame<'_> {
 fn decode_gap(notice: &[u8]) -> Option<u64> {
     let digits = notice.iter().position(|byte| *byte == b' ')?;
     let (count, rest) = notice.split_at(digits);
-    let node = match parse_number(count)? {
+    let lines: u32 = parse_number(count)?;
+    let node = match lines {
         1 => rest.strip_prefix(b" line from node ")?.strip_suffix(b" is missing")?,
         _ => rest.strip_prefix(b" lines from node ")?.strip_suffix(b" are missing")?,
     };
-    parse_number(count).filter(|_| !node.is_empty())
+    (!node.is_empty()).then_some(lines.into())
 }
 
 #[cfg(test)]
