@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::Room;
 use super::diverged::Placement;
+use crate::plan::server_number;
 use crate::room_log::RoomLog;
 
 /// One common order of a room's lines, and how far its members have received it.
@@ -36,7 +37,7 @@ pub(super) struct CommonOrder {
 
 impl CommonOrder {
     /// Returns order number `index` of `count` orders of a room with these members. Order `index` is that of the members for
-    /// which [`order_of`] returns it.
+    /// which [`server_number`] returns it.
     pub(super) fn new((index, count): (usize, usize), (room, room_size): (usize, usize), senders: usize) -> Self {
         Self {
             first: (index + count - room % count) % count,
@@ -64,17 +65,10 @@ impl CommonOrder {
     }
 }
 
-/// Returns the number of a member's order, or of its server, of `count` in a room: members take turns, and the first members
-/// of successive rooms, too.
-pub(super) fn order_of((room, member): (usize, usize), count: usize) -> usize {
-    // Nearly all runs have one server, and every read asks for its order.
-    if count == 1 { 0 } else { (room + member) % count }
-}
-
 impl Room {
     /// Returns the number of a member's common order.
     pub(super) fn order_number(&self, member: usize) -> usize {
-        order_of((self.number as usize, member), self.orders.len())
+        server_number((self.number as usize, member), self.orders.len())
     }
 
     /// Returns a member's common order.
@@ -100,7 +94,7 @@ mod tests {
             for index in 0..count {
                 let order = CommonOrder::new((index, count), (room, members), 1);
                 for member in order.members() {
-                    assert_eq!(order_of((room, member), count), index);
+                    assert_eq!(server_number((room, member), count), index);
                     seen[member] += 1;
                 }
             }

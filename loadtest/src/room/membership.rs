@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use super::common_order::order_of;
+use crate::plan::server_number;
 
 /// A set of ordered pairs of members: one bit for each pair, allocated at the first insertion.
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ pub(super) struct Spread {
 impl Spread {
     /// Returns the number of a member's server.
     fn server_of(self, member: usize) -> usize {
-        order_of((self.room, member), self.servers)
+        server_number((self.room, member), self.servers)
     }
 
     /// Returns the number of members on each server.

@@ -276,6 +276,4 @@ impl Room {
 }
 
 #[cfg(test)]
-mod several_servers_tests;
-#[cfg(test)]
 mod tests;

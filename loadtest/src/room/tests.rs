@@ -4,6 +4,8 @@ use super::*;
 use crate::metrics::{Counters, Metrics};
 use crate::protocol::ProtocolKind;
 
+mod several_servers;
+
 /// Returns a room whose members have all joined. The first two members send.
 pub(super) fn room(members: usize, kind: ProtocolKind) -> Room {
     room_on(1, false, members, kind)

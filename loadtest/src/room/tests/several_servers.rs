@@ -1,7 +1,7 @@
 //! Rooms that several servers share: one order on each server, each sender's order everywhere.
 
-use super::tests::{feed, final_counters, room_on, send_lines};
-use super::*;
+use super::super::Room;
+use super::{feed, final_counters, room_on, send_lines};
 use crate::metrics::{Counters, Metrics};
 use crate::protocol::ProtocolKind;
 
