@@ -36,6 +36,8 @@ const BANNED: u8 = 5;
 fn plan(target: SocketAddr) -> Plan {
     Plan {
         target,
+        servers: Vec::new(),
+        total_order: false,
         protocol: ProtocolKind::Line,
         connections: 10,
         rooms: 2,

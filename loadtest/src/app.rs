@@ -184,12 +184,15 @@ fn start_test_bed(common: &CommonArgs) -> Result<TestBed> {
     if !common.spawn && (common.server.is_some() || !common.server_arg.is_empty()) {
         bail!(UsageError::new("--server and --server-arg describe a spawned server: add --spawn".into()));
     }
-    let test_bed = if common.spawn {
+    let test_bed = if !common.servers.is_empty() {
+        let resolve = |server: &String| resolve_target("--servers", server);
+        TestBed::attach_to_all(common.servers.iter().map(resolve).collect::<Result<_>>()?)?
+    } else if common.spawn {
         let bounds = NO_RATE_BOUNDS.into_iter().map(ToOwned::to_owned);
         let arguments = bounds.chain(common.server_arg.iter().cloned()).collect();
         TestBed::spawn(&find_program(common.server.as_deref())?, arguments)?
     } else {
-        TestBed::attach(resolve_target(&common.target)?, common.pid)?
+        TestBed::attach(resolve_target("--target", &common.target)?, common.pid)?
     };
     Ok(if common.quiet { test_bed.without_progress() } else { test_bed })
 }

@@ -18,6 +18,14 @@ pub struct CommonArgs {
     /// Address and port of the server
     #[arg(long, default_value = "127.0.0.1:1234", value_name = "HOST:PORT", global = true)]
     pub target: String,
+    /// Addresses and ports of several servers that share their rooms, separated by commas, in place of --target: member i of
+    /// room r joins server (r + i) modulo their number. Each sender's lines must arrive in its order everywhere, and all
+    /// members on one server must see one order. Lines that a server tells as missing are not lost
+    #[arg(long, value_delimiter = ',', value_name = "HOST:PORT", global = true)]
+    pub servers: Vec<String>,
+    /// With --servers: all members of a room must see one order, and not only those on the same server
+    #[arg(long, global = true)]
+    pub total_order: bool,
     /// Start a release build of Roomcast on a free port of this machine, and stop it after the run
     #[arg(long, global = true, conflicts_with_all = ["target", "pid", "protocol"])]
     pub spawn: bool,

@@ -25,6 +25,8 @@ pub(crate) struct Cursor {
     pub(crate) refusal_pending: bool,
     /// Lines that the server has announced to the member as skipped.
     pub(crate) skipped: u64,
+    /// Lines that the server has told the member as missing while lines were sent.
+    pub(crate) told: u64,
     /// The latencies of the member's deliveries in the measured window.
     pub(crate) latency: LatencySum,
     /// Whether the latency of at least one of them was measured exactly.

@@ -4,7 +4,7 @@
 //! app ─► scenario ─► plan ─► test_bed ─► coordinator ─► worker_pool ─► worker (a thread: one poll, one buffer, whole rooms)
 //!                               │            │                           ├─► connection   one socket
 //!                               │            ▼                           └─► room         composes lines, checks deliveries
-//!                               │        run record                            └─► room_log   the room's common order
+//!                               │        run record                            └─► room_log   a common order
 //!                               ▼
 //!               outcome, verdict = test result ─► table, output (JSON, CSV, histograms), html_report
 //! ```
@@ -13,6 +13,9 @@
 //!
 //! `worker_pool` starts workers as threads, in child processes, or through TCP links on other machines, whose clocks differ:
 //! [`clock_offset`] measures by how much.
+//!
+//! Several servers may share the rooms: then a room keeps a common order for each server, or one for all, and counts the lines
+//! that the servers tell as missing.
 //!
 //! `zoo` runs plans beside an `attack`, a child process of bad clients, and judges what the good ones notice of it.
 //!

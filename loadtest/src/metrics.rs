@@ -35,7 +35,8 @@ pub struct Counters {
     pub misordered: u64,
     /// Deliveries that arrived after a later line of the same sender.
     pub misordered_sender: u64,
-    /// Deliveries at another position than in the room's common order.
+    /// Deliveries at another position than in the room's common order: that of the member's server, where several share the
+    /// rooms without --total-order.
     pub misordered_room: u64,
     /// Lines that no member of this room has sent in this form.
     pub corrupt: u64,
@@ -51,6 +52,19 @@ pub struct Counters {
     /// Lines that skip notices announce as skipped although the member received them.
     #[serde(default)]
     pub untrue_skips: u64,
+    /// Notices about missing lines of another server that shares the room.
+    #[serde(default)]
+    pub gap_notices: u64,
+    /// Lines that gap notices tell as missing; each counts once for each member that is told. Missing deliveries that are
+    /// told are not `lost`. Join and leave notices count as lines, too.
+    #[serde(default)]
+    pub told_missing: u64,
+    /// Lines that gap notices tell as missing although the member received them.
+    #[serde(default)]
+    pub untrue_gaps: u64,
+    /// Notices that the servers which share a room have lost each other, or have found each other again.
+    #[serde(default)]
+    pub split_notices: u64,
     /// Members that read slowly.
     #[serde(default)]
     pub slow_members: u64,
@@ -91,9 +105,11 @@ pub struct Counters {
     /// Lines that were not sent because their room had no sender, or a cut was about to happen.
     #[serde(default)]
     pub withheld: u64,
-    /// Join notices that are expected: each member receives its own notice and those of all later members.
+    /// Join notices that are expected: each member receives its own notice and those of all later members. Those of members on
+    /// other servers count where they had to arrive or did, and those that gap notices tell as missing do not.
     pub join_notices_expected: u64,
-    /// Join notices that arrived: of each two members, only the earlier one may receive the notice of the later one.
+    /// Join notices that arrived: of each two members on one server, only the earlier one may receive the notice of the later
+    /// one.
     pub join_notices: u64,
     /// Join and leave notices that are wrong or repeated.
     #[serde(default)]
@@ -151,7 +167,7 @@ impl Counters {
         self.delivered + self.joined + self.join_notices + self.leave_notices
     }
 
-    fn fields(&mut self) -> [&mut u64; 44] {
+    fn fields(&mut self) -> [&mut u64; 48] {
         [
             &mut self.sent,
             &mut self.unsent,
@@ -169,6 +185,10 @@ impl Counters {
             &mut self.skip_notices,
             &mut self.skipped,
             &mut self.untrue_skips,
+            &mut self.gap_notices,
+            &mut self.told_missing,
+            &mut self.untrue_gaps,
+            &mut self.split_notices,
             &mut self.slow_members,
             &mut self.slow_delivered,
             &mut self.slow_skipped,

@@ -331,7 +331,7 @@ fn parameters(plan: &Plan) -> Map<String, Value> {
         Stop::Lines(lines) => (Value::Null, json!(lines)),
     };
     let value = json!({
-        "target": plan.target.to_string(), "protocol": plan.protocol,
+        "target": plan.server_list(), "protocol": plan.protocol,
         "connections": plan.connections, "rooms": plan.rooms, "senders": plan.senders, "size_bytes": plan.size.to_value(),
         "arrivals": plan.arrivals, "seed": plan.seed,
         "lines_per_second_per_room": rate, "in_flight": window, "duration_seconds": duration, "lines": lines,
@@ -341,6 +341,10 @@ fn parameters(plan: &Plan) -> Map<String, Value> {
         "workers": plan.hosts.addresses,
     });
     let mut parameters = value.as_object().cloned().unwrap_or_default();
+    if !plan.servers.is_empty() {
+        parameters.insert("servers".into(), plan.servers.len().into());
+        parameters.insert("total_order".into(), plan.total_order.into());
+    }
     parameters.extend(plan.departures.parameters());
     parameters.extend(plan.slow_readers.map(|readers| readers.parameters()).unwrap_or_default());
     parameters

@@ -31,6 +31,9 @@ const MAX_WAIT: Duration = Duration::from_secs(3600);
 /// The highest number of deliveries of a run: a sum of all of them has an exact float.
 const MAX_DELIVERIES: u64 = 1 << 53;
 
+/// The highest number of servers: a room keeps one bit for each.
+const MAX_SERVERS: usize = 64;
+
 /// The rule by which lines are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -73,8 +76,14 @@ pub enum Stop {
 /// The plan of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// The server.
+    /// The server; the first one where several share the rooms.
     pub target: SocketAddr,
+    /// The servers that share the rooms, where the options name them in place of a target.
+    #[serde(default)]
+    pub servers: Vec<SocketAddr>,
+    /// Whether the members of a room must see one order on all servers together, and not only on each.
+    #[serde(default)]
+    pub total_order: bool,
     /// The server's protocol.
     pub protocol: ProtocolKind,
     /// Connections in total, spread evenly over the rooms.
@@ -158,6 +167,13 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
+/// Returns the number of the server that a member of a room joins, of `servers`. The members of a room take turns, so that a
+/// room has members on each server, and the first members of successive rooms take turns, too.
+pub(crate) fn server_number((room, member): (usize, usize), servers: usize) -> usize {
+    // Nearly all runs have one server, and every read asks for the order of its members.
+    if servers == 1 { 0 } else { (room + member) % servers }
+}
+
 impl Plan {
     /// Returns the number of members of a room. Two rooms differ by at most one member.
     #[must_use]
@@ -169,6 +185,25 @@ impl Plan {
     #[must_use]
     pub fn first_connection(&self, room: usize) -> usize {
         room * (self.connections / self.rooms) + room.min(self.connections % self.rooms)
+    }
+
+    /// Returns the servers.
+    #[must_use]
+    pub fn servers(&self) -> &[SocketAddr] {
+        if self.servers.is_empty() { std::slice::from_ref(&self.target) } else { &self.servers }
+    }
+
+    /// Returns the server of a member of a room.
+    #[must_use]
+    pub fn server_of(&self, room: usize, member: usize) -> SocketAddr {
+        let servers = self.servers();
+        servers[server_number((room, member), servers.len())]
+    }
+
+    /// Returns the addresses of all servers, for texts.
+    #[must_use]
+    pub fn server_list(&self) -> String {
+        self.servers().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     }
 
     /// Checks the plan before any connection is opened.
@@ -212,6 +247,7 @@ impl Plan {
             ));
         }
         self.check_length()?;
+        self.check_servers()?;
         self.check_hosts()?;
         self.check_departures(members)?;
         self.check_slow_readers(members)?;
@@ -265,6 +301,33 @@ impl Plan {
             )));
         }
         readers.check(members, self.senders).map_err(UsageError)
+    }
+
+    fn check_servers(&self) -> Result<(), UsageError> {
+        let error = |text: String| Err(UsageError(text));
+        let mut named = BTreeSet::new();
+        if self.total_order && self.servers.is_empty() {
+            return error("--total-order compares the members of several servers: name them with --servers".into());
+        }
+        if self.servers.len() > MAX_SERVERS {
+            return error(format!("--servers names {} servers: at most {MAX_SERVERS}", self.servers.len()));
+        }
+        if let Some(twice) = self.servers.iter().find(|server| !named.insert(**server)) {
+            return error(format!("--servers names {twice} twice: name each server once"));
+        }
+        if self.servers.len() > 1 && (self.departures.exist() || self.slow_readers.is_some()) {
+            return error(
+                "--servers needs members that stay and read at once: use `steady`, `flood`, `step`, `storm` or `idle`"
+                    .into(),
+            );
+        }
+        if self.servers.len() > 1 && !self.protocol.protocol().echoes_to_sender() {
+            return error(format!(
+                "--servers needs servers that send senders their own lines, but --protocol {} does not",
+                self.protocol
+            ));
+        }
+        Ok(())
     }
 
     fn check_hosts(&self) -> Result<(), UsageError> {
@@ -351,6 +414,8 @@ pub(crate) mod tests {
     pub(crate) fn plan(pacing: Pacing) -> Plan {
         Plan {
             target: ([127, 0, 0, 1], 1234).into(),
+            servers: Vec::new(),
+            total_order: false,
             protocol: ProtocolKind::Line,
             connections: 2,
             rooms: 1,
@@ -372,6 +437,42 @@ pub(crate) mod tests {
             processes: 1,
             hosts: WorkerHosts::default(),
         }
+    }
+
+    /// Returns addresses with these ports.
+    fn servers(ports: &[u16]) -> Vec<SocketAddr> {
+        ports.iter().map(|port| ([127, 0, 0, 1], *port).into()).collect()
+    }
+
+    #[test]
+    fn members_of_each_room_take_turns_in_joining_the_servers() {
+        let plan = Plan { servers: servers(&[1, 2, 3]), ..plan(Pacing::Quiet) };
+        let ports = |room: usize| (0..4).map(|member| plan.server_of(room, member).port()).collect::<Vec<_>>();
+        assert_eq!(
+            (ports(0), ports(1), ports(2), ports(3)),
+            (vec![1, 2, 3, 1], vec![2, 3, 1, 2], vec![3, 1, 2, 3], vec![1, 2, 3, 1])
+        );
+        assert_eq!(plan.server_list(), "127.0.0.1:1, 127.0.0.1:2, 127.0.0.1:3");
+        let plan = Plan { servers: Vec::new(), ..plan };
+        assert_eq!((plan.server_of(5, 7), plan.server_list()), (plan.target, "127.0.0.1:1234".into()));
+    }
+
+    #[test]
+    fn plan_that_assumes_one_server_is_refused_with_several() {
+        let plan = Plan { servers: servers(&[1, 2]), patience: Duration::from_secs(1), ..plan(Pacing::Quiet) };
+        let refusal = |plan: Plan| plan.check().err().map(|error| error.to_string()).unwrap_or_default();
+        assert_eq!(refusal(plan.clone()), "");
+        assert_eq!(refusal(Plan { total_order: true, ..plan.clone() }), "");
+        let alone = Plan { servers: Vec::new(), total_order: true, ..plan.clone() };
+        assert!(refusal(alone).starts_with("--total-order compares the members of several servers"));
+        let twice = Plan { servers: servers(&[1, 2, 1]), ..plan.clone() };
+        assert_eq!(refusal(twice), "--servers names 127.0.0.1:1 twice: name each server once");
+        let many = Plan { servers: servers(&(1..=65).collect::<Vec<_>>()), ..plan.clone() };
+        assert_eq!(refusal(many), "--servers names 65 servers: at most 64");
+        let irc = Plan { protocol: ProtocolKind::Irc, ..plan.clone() };
+        assert!(refusal(irc).contains("but --protocol irc does not"));
+        let departures = Departures::Churn { share: 0.5, stay: Duration::from_secs(1), away: Duration::from_secs(1) };
+        assert!(refusal(Plan { departures, ..plan }).starts_with("--servers needs members that stay"));
     }
 
     #[test]

@@ -23,18 +23,18 @@ const MAX_GREETING: usize = 4096;
 /// Interval at which signals are checked while the server is awaited.
 const SIGNAL_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Resolves a host name and a port to an address.
+/// Resolves a host name and a port, which an option names, to an address.
 ///
 /// # Errors
 /// Fails when the text is not an address with a port, or has no address, or when a signal ends the wait for a name server.
-pub fn resolve_target(target: &str) -> Result<SocketAddr> {
+pub fn resolve_target(option: &'static str, target: &str) -> Result<SocketAddr> {
     let resolve = |target: String| target.to_socket_addrs().map(|mut addresses| addresses.next());
-    resolve_with(target, resolve, || interrupt::caught_signal().map(CaughtSignal::name))
+    resolve_with((option, target), resolve, || interrupt::caught_signal().map(CaughtSignal::name))
 }
 
 /// Resolves a target in a thread, which outlives a wait that a signal has ended: the call of the system has no timeout.
 fn resolve_with(
-    target: &str,
+    (option, target): (&'static str, &str),
     resolve: impl FnOnce(String) -> io::Result<Option<SocketAddr>> + Send + 'static,
     caught_signal: impl Fn() -> Option<&'static str>,
 ) -> Result<SocketAddr> {
@@ -45,17 +45,17 @@ fn resolve_with(
     let address = loop {
         match resolved.recv_timeout(SIGNAL_CHECK_INTERVAL) {
             Ok(address) => break address,
-            Err(RecvTimeoutError::Disconnected) => bail!("cannot resolve --target {target}"),
+            Err(RecvTimeoutError::Disconnected) => bail!("cannot resolve {option} {target}"),
             Err(RecvTimeoutError::Timeout) => {}
         }
         if let Some(signal) = caught_signal() {
-            bail!("stopped by {signal} while --target {target} was resolved: nothing was measured");
+            bail!("stopped by {signal} while {option} {target} was resolved: nothing was measured");
         }
     };
     let address = address.map_err(|error| {
-        UsageError::new(format!("--target {target} is not an address with a port ({error}): give HOST:PORT"))
+        UsageError::new(format!("{option} {target} is not an address with a port ({error}): give HOST:PORT"))
     })?;
-    address.with_context(|| format!("--target {target} has no address"))
+    address.with_context(|| format!("{option} {target} has no address"))
 }
 
 /// The meaning of a greeting.
@@ -132,13 +132,17 @@ impl ProbeStream {
     }
 }
 
-/// Opens one connection, and reads the greeting where the protocol has one.
+/// Opens one connection to each server, and reads its greeting where the protocol has one.
 ///
 /// # Errors
 /// Returns one line that names the problem and the remedy, or the signal that ended the check.
 pub fn probe(plan: &Plan) -> Result<()> {
-    let (target, kind) = (plan.target, plan.protocol);
-    let mut stream = connect(plan)?;
+    plan.servers().iter().try_for_each(|server| probe_server(*server, plan))
+}
+
+fn probe_server(target: SocketAddr, plan: &Plan) -> Result<()> {
+    let kind = plan.protocol;
+    let mut stream = connect(target, plan)?;
     if !kind.protocol().server_greets() {
         return Ok(());
     }
@@ -150,7 +154,7 @@ pub fn probe(plan: &Plan) -> Result<()> {
             Ok(_) => {
                 bail!("{target} closed the connection instead of greeting; it sent `{}`", escape_first_line(&received))
             }
-            Err(error) => bail!(describe_missing_greeting(plan, &error)),
+            Err(error) => bail!(describe_missing_greeting(target, plan, &error)),
         }
         match classify_greeting(kind.protocol(), &received) {
             Greeting::Incomplete => {}
@@ -165,8 +169,8 @@ pub fn probe(plan: &Plan) -> Result<()> {
 }
 
 /// Describes a read that failed while the greeting was awaited.
-fn describe_missing_greeting(plan: &Plan, error: &io::Error) -> String {
-    let (target, kind) = (plan.target, plan.protocol);
+fn describe_missing_greeting(target: SocketAddr, plan: &Plan, error: &io::Error) -> String {
+    let kind = plan.protocol;
     match error.kind() {
         ErrorKind::Interrupted => format!("{error} while {target} was awaited to greet: nothing was measured"),
         ErrorKind::TimedOut => format!(
@@ -177,13 +181,15 @@ fn describe_missing_greeting(plan: &Plan, error: &io::Error) -> String {
     }
 }
 
-/// Connects to the plan's target.
-fn connect(plan: &Plan) -> Result<ProbeStream> {
-    let target = plan.target;
+/// Connects to a server of a plan.
+fn connect(target: SocketAddr, plan: &Plan) -> Result<ProbeStream> {
     match ProbeStream::connect(target, plan.patience) {
         Ok(stream) => Ok(stream),
         Err(error) if error.kind() == ErrorKind::Interrupted => {
             bail!("{error} while {target} was awaited to accept a connection: nothing was measured")
+        }
+        Err(error) if !plan.servers.is_empty() => {
+            bail!("nothing to measure at {target} ({error}): start the server, or leave it out of --servers")
         }
         Err(error) if plan.protocol == ProtocolKind::Line => bail!(
             "nothing to measure at {target} ({error}): start the server with `cargo run --release`, \
@@ -236,7 +242,7 @@ mod tests {
     fn signal_ends_the_wait_for_a_name_server() {
         let (silent, answer) = mpsc::channel::<Option<SocketAddr>>();
         let resolve = move |_| answer.recv().map_err(io::Error::other);
-        let error = resolve_with("host:1", resolve, || Some("SIGINT")).unwrap_err().to_string();
+        let error = resolve_with(("--target", "host:1"), resolve, || Some("SIGINT")).unwrap_err().to_string();
         assert_eq!(error, "stopped by SIGINT while --target host:1 was resolved: nothing was measured");
         drop(silent);
     }
@@ -244,7 +250,7 @@ mod tests {
     #[test]
     fn reset_in_place_of_a_greeting_is_told_from_silence() {
         let plan = plan(Pacing::Quiet);
-        let describe = |error: io::Error| describe_missing_greeting(&plan, &error);
+        let describe = |error: io::Error| describe_missing_greeting(plan.target, &plan, &error);
         let reset = describe(io::Error::from_raw_os_error(104));
         assert!(reset.contains("did not greet (Connection reset by peer"), "{reset}");
         let silence = describe(ErrorKind::TimedOut.into());

@@ -139,7 +139,7 @@ fn second_options(args: &RepeatArgs, common: &CommonArgs) -> Result<CommonArgs> 
         return Ok(CommonArgs { spawn: true, server, protocol, pid: None, json, ..common.clone() });
     }
     let target = args.against.clone().unwrap_or_default();
-    if resolve_target(&target).is_err() {
+    if resolve_target("--against", &target).is_err() {
         let text = format!("--against {target} is not an address with a port that can be resolved: give HOST:PORT");
         return Err(UsageError::new(text).into());
     }

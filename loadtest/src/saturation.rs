@@ -44,7 +44,7 @@ pub fn saturation(plan: &Plan, outcome: &Outcome) -> Option<Saturation> {
         _ if outcome.window_seconds < MIN_WINDOW_SECONDS => None,
         _ if outcome.generator.stopped_share > MAX_STOPPED_SHARE => Some(stopped_text(outcome)),
         Pacing::Open { .. } => open_loop_saturation(outcome),
-        Pacing::Closed { .. } => closed_loop_saturation(outcome),
+        Pacing::Closed { .. } => closed_loop_saturation(plan, outcome),
     };
     reason.map(|reason| Saturation { reason, explains_losses: explains_losses(outcome) })
 }
@@ -107,7 +107,7 @@ fn open_loop_saturation(outcome: &Outcome) -> Option<String> {
 }
 
 /// Checks a closed loop, in which one side is always busy: it should be the server.
-fn closed_loop_saturation(outcome: &Outcome) -> Option<String> {
+fn closed_loop_saturation(plan: &Plan, outcome: &Outcome) -> Option<String> {
     let generator = &outcome.generator;
     let starved = generator.waited_share > MAX_WAITED_SHARE.max(generator.cpu_share);
     if generator.busy_share <= MAX_BUSY_SHARE && !starved {
@@ -116,6 +116,8 @@ fn closed_loop_saturation(outcome: &Outcome) -> Option<String> {
     match &outcome.server {
         Some(server) if cores_demanded(server) >= MIN_SERVER_CORES => None,
         Some(_) => Some(format!("{} while the server was not busy: {}", describe_load(generator), remedy(generator))),
+        // No process is measured where --servers names several.
+        None if !plan.servers.is_empty() => Some(format!("{}: {}", describe_load(generator), remedy(generator))),
         None => Some(format!("{}: give --pid to show whether the server was busy too", describe_load(generator))),
     }
 }
@@ -169,6 +171,8 @@ pub(crate) mod tests {
     fn closed_loop_is_saturated_unless_the_server_was_busy() {
         let mut outcome = busy(0.99);
         assert!(saturation(&plan(CLOSED), &outcome).is_some_and(|found| found.reason.contains("give --pid")));
+        let several = Plan { servers: vec![([127, 0, 0, 1], 1).into()], ..plan(CLOSED) };
+        assert!(saturation(&several, &outcome).is_some_and(|found| !found.reason.contains("--pid")));
         outcome.server = Some(server(0.8, 0.0));
         assert!(
             saturation(&plan(CLOSED), &outcome)

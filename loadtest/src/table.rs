@@ -50,6 +50,9 @@ pub fn render(result: &TestResult) -> String {
     if let Some(closes) = &outcome.slow_closes {
         slow_rows(&mut table, counters, closes);
     }
+    if outcome.parameters.contains_key("servers") || counters.gap_notices + counters.split_notices > 0 {
+        gap_row(&mut table, counters);
+    }
     check_rows(&mut table, counters);
     phase_row(&mut table, "left", &outcome.leave);
     if let Some(figures) = &outcome.server {
@@ -75,7 +78,8 @@ pub fn heading(outcome: &Outcome) -> String {
         Some(value.to_string().trim_end_matches(".0").to_owned())
     };
     let mut text = outcome.scenario.clone();
-    let names = [("connections", " connections"), ("rooms", " rooms"), ("senders", " senders a room")];
+    let names =
+        [("servers", " servers"), ("connections", " connections"), ("rooms", " rooms"), ("senders", " senders a room")];
     let parts = names.into_iter().filter_map(|(key, name)| value(key).map(|value| format!("{value}{name}")));
     let rest = [
         ("lines_per_second_per_room", " lines/s a room"),
@@ -223,6 +227,21 @@ fn slow_rows(table: &mut Table, counters: &Counters, closes: &SlowCloses) {
     for (reason, count) in closes.iter() {
         table.row("", &format!("{} closed: {reason}", thousands(count)));
     }
+}
+
+/// Adds what the servers that share the rooms told their members of missing lines and of splits.
+fn gap_row(table: &mut Table, counters: &Counters) {
+    let untrue = match counters.untrue_gaps {
+        0 => String::new(),
+        lines => format!(" ({} of them received)", thousands(lines)),
+    };
+    let text = format!(
+        "{} lines told as missing{untrue} with {} notices; {} split notices",
+        thousands(counters.told_missing),
+        thousands(counters.gap_notices),
+        thousands(counters.split_notices)
+    );
+    table.row("gaps", &text);
 }
 
 /// Describes the latency of a member, or of all members of a room.

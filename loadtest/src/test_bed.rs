@@ -24,6 +24,8 @@ const LIMIT_DURATION: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct TestBed {
     target: SocketAddr,
+    /// The servers that share the rooms; empty where the target is the only one.
+    servers: Vec<SocketAddr>,
     process: Option<Process>,
     /// Connections that one process may open.
     max_connections: usize,
@@ -60,6 +62,7 @@ impl TestBed {
         });
         Ok(Self {
             target,
+            servers: Vec::new(),
             process: process.transpose()?,
             max_connections,
             arguments: Vec::new(),
@@ -68,13 +71,22 @@ impl TestBed {
         })
     }
 
+    /// Attaches to running servers that share their rooms.
+    ///
+    /// # Errors
+    /// Fails when there is no server, or the limit of open files cannot be read.
+    pub fn attach_to_all(servers: Vec<SocketAddr>) -> Result<Self> {
+        let first = *servers.first().context("--servers names no server")?;
+        Ok(Self { servers, ..Self::attach(first, None)? })
+    }
+
     /// Returns the test bed without a display of progress.
     #[must_use]
     pub fn without_progress(self) -> Self {
         Self { shows_progress: false, ..self }
     }
 
-    /// Returns the server's address.
+    /// Returns the server's address; the first one's where several share the rooms.
     #[must_use]
     pub fn target(&self) -> SocketAddr {
         self.target
@@ -86,11 +98,12 @@ impl TestBed {
         self.server.as_ref()
     }
 
-    /// Runs a plan and judges it.
+    /// Runs a plan on all servers of the test bed and judges it.
     ///
     /// # Errors
     /// Fails when the plan is invalid or the server does not accept connections.
     pub fn run(&mut self, scenario: &str, plan: &Plan) -> Result<TestResult> {
+        let plan = &Plan { servers: self.servers.clone(), ..plan.clone() };
         plan.check()?;
         open_files::check_plan(plan, self.max_connections)?;
         probe(plan)?;

@@ -38,7 +38,7 @@ impl Verdict {
     /// Judges a run, which may have ended early with `failure`.
     #[must_use]
     pub fn new(plan: &Plan, failure: Option<&str>, outcome: &Outcome) -> Self {
-        let violations = violations(outcome);
+        let violations = violations(plan, outcome);
         let violations_so_far =
             if violations.is_empty() { String::new() } else { format!("; by then {}", violations.join(", ")) };
         let verdict = |kind, text| Self { kind, text };
@@ -51,7 +51,7 @@ impl Verdict {
             let first = outcome.refusal.as_ref().map_or(String::new(), |words| format!(", first with `{words}`"));
             return verdict(
                 VerdictKind::Incomplete,
-                format!("INCOMPLETE: {} refused {count} times{first}{violations_so_far}", plan.target),
+                format!("INCOMPLETE: {} refused {count} times{first}{violations_so_far}", plan.server_list()),
             );
         }
         let saturation = saturation(plan, outcome);
@@ -64,7 +64,7 @@ impl Verdict {
             let count = thousands(outcome.counters.closed);
             return verdict(
                 VerdictKind::Incomplete,
-                format!("INCOMPLETE: {} closed {count} connections during the run", plan.target),
+                format!("INCOMPLETE: {} closed {count} connections during the run", plan.server_list()),
             );
         }
         if plan.pacing != Pacing::Quiet && outcome.latency_us.count == 0 && outcome.counters.unsent == 0 {
@@ -101,7 +101,17 @@ impl Verdict {
 /// cause. It cannot cause repeated, changed or misplaced lines.
 fn only_missing(outcome: &Outcome) -> bool {
     let counters = &outcome.counters;
-    counters.duplicated + counters.misordered + counters.corrupt + counters.untrue_notices + counters.untrue_skips == 0
+    let untrue = counters.untrue_skips + counters.untrue_gaps;
+    counters.duplicated + counters.misordered + counters.corrupt + counters.untrue_notices + untrue == 0
+}
+
+/// Returns the name of the order in which the members of a room must receive their lines: for a line, and for several.
+fn order_text(plan: &Plan) -> (&'static str, &'static str) {
+    match (plan.servers().len(), plan.total_order) {
+        (1, _) => ("its room's order", "their room's common order"),
+        (_, true) => ("its room's order on all servers", "their room's common order on all servers"),
+        (_, false) => ("its room's order on each server", "their room's common order on each server"),
+    }
 }
 
 fn good_text(plan: &Plan, outcome: &Outcome) -> String {
@@ -113,6 +123,10 @@ fn good_text(plan: &Plan, outcome: &Outcome) -> String {
         );
     }
     if counters.sent > 0 {
+        let told = match counters.told_missing {
+            0 => String::new(),
+            lines => format!("; {} told as missing", thousands(lines)),
+        };
         let returned = match counters.departures {
             0 => String::new(),
             _ => format!("; {} members came back", thousands(counters.returned)),
@@ -126,15 +140,16 @@ fn good_text(plan: &Plan, outcome: &Outcome) -> String {
             ),
         };
         return format!(
-            "GOOD: {} deliveries, each once and in its room's order{returned}{slow}",
-            thousands(counters.delivered)
+            "GOOD: {} deliveries, each once and in {}{told}{returned}{slow}",
+            thousands(counters.delivered),
+            order_text(plan).0
         );
     }
     format!("GOOD: {} connections joined and left", thousands(counters.joined))
 }
 
 /// Describes the violations of the guarantees, with their number.
-fn violations(outcome: &Outcome) -> Vec<String> {
+fn violations(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     let counters = &outcome.counters;
     let explained = counters.untrue_skips + counters.slow_skipped + counters.slow_leaves_skipped;
     let announced = counters.skipped.saturating_sub(explained);
@@ -149,7 +164,7 @@ fn violations(outcome: &Outcome) -> Vec<String> {
         (counters.lost, format!("of {} deliveries {lost}{skipped}", thousands(counters.expected))),
         (counters.duplicated, "delivered more than once".into()),
         (counters.misordered_sender, "out of their sender's order".into()),
-        (counters.misordered_room, "out of their room's common order".into()),
+        (counters.misordered_room, format!("out of {}", order_text(plan).1)),
         (counters.corrupt, "lines that no member sent".into()),
         (counters.untrue_notices, "join or leave notices that were wrong or repeated".into()),
         (missing, format!("of {} join notices lost", thousands(counters.join_notices_expected))),
@@ -158,6 +173,7 @@ fn violations(outcome: &Outcome) -> Vec<String> {
             format!("of {} expected leave notices lost", thousands(counters.leave_notices_expected)),
         ),
         (counters.untrue_skips, "lines announced as skipped that were not missing".into()),
+        (counters.untrue_gaps, "lines told as missing that were not missing".into()),
     ]
     .into_iter()
     .filter(|(count, _)| *count > 0)

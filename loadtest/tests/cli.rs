@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::SystemTime;
 
+use common::cluster::{ClusterFault, serve_cluster};
 use common::{Fault, recorded_run, refusing_address, serve};
 use loadtest::coordinator::RunRecord;
 use loadtest::output::document;
@@ -382,4 +383,67 @@ fn help_shows_an_example_for_each_scenario() {
         let output = loadtest(&[scenario, "--help"]);
         assert!(text(&output).contains(&format!("Example: loadtest {scenario}")), "{}", text(&output));
     }
+}
+
+/// Runs 12 members in 3 rooms for a short time against new servers that share their rooms, with additional arguments.
+fn short_to_all(fault: ClusterFault, more: &[&str]) -> Output {
+    let servers: Vec<String> = serve_cluster(fault).iter().map(ToString::to_string).collect();
+    let shape = ["--connections", "12", "--rooms", "3", "--lines", "10", "--patience", "60s"];
+    loadtest(&[&["flood", "--servers", &servers.join(",")], &shape[..], more].concat())
+}
+
+#[test]
+fn told_gap_is_shown_in_the_table_and_in_json() {
+    let path = scratch("servers").join("a.json");
+    let output = short_to_all(ClusterFault::Gap(4, Some(2)), &["--json", path.to_str().unwrap()]);
+    assert_passed(&output);
+    let value = json(&path);
+    let told = value["told_missing"].as_u64().unwrap();
+    // Each room has four members, of which one or two are on the server with the fault; its own lines are not affected.
+    assert!(told > 0, "{}", text(&output));
+    assert_eq!(value["delivered"].as_u64().unwrap() + told, value["expected"].as_u64().unwrap(), "{}", text(&output));
+    assert_eq!((value["lost"].as_u64(), value["parameters"]["servers"].as_u64()), (Some(0), Some(3)));
+    let row = format!("  gaps          {told} lines told as missing with {} notices; 0 split notices", told / 2);
+    assert!(text(&output).contains(&row), "{row} is not in {}", text(&output));
+    assert!(text(&output).starts_with("flood: 3 servers, 12 connections, 3 rooms"), "{}", text(&output));
+}
+
+#[test]
+fn two_orders_are_wrong_with_total_order_only() {
+    let rate = ["--senders", "2", "--in-flight", "4"];
+    assert_passed(&short_to_all(ClusterFault::None, &rate));
+    let output = short_to_all(ClusterFault::None, &[&rate[..], &["--total-order"]].concat());
+    assert!(text(&output).contains("out of their room's common order on all servers"), "{}", text(&output));
+}
+
+#[test]
+fn option_that_contradicts_several_servers_is_refused_in_one_line() {
+    for (arguments, words) in [
+        (
+            &["steady", "--servers", "127.0.0.1:1,127.0.0.1:2", "--spawn"][..],
+            "--servers and --spawn exclude each other",
+        ),
+        (&["--target", "127.0.0.1:1", "steady", "--servers", "127.0.0.1:1"], "--servers and --target exclude"),
+        (&["steady", "--servers", "127.0.0.1:1", "--pid", "1"], "--servers and --pid exclude each other"),
+        (&["flood", "--servers", "127.0.0.1:1", "--against", "127.0.0.1:2"], "--servers and --against exclude"),
+        (&["steady", "--total-order"], "--total-order compares the members of several servers"),
+        (&["steady", "--servers", "127.0.0.1:1,127.0.0.1:1"], "--servers names 127.0.0.1:1 twice"),
+        (&["steady", "--servers", "127.0.0.1:1,nowhere"], "--servers nowhere is not an address with a port"),
+        (&["churn", "--servers", "127.0.0.1:1,127.0.0.1:2"], "--servers needs members that stay and read at once"),
+        (&["zoo", "--servers", "127.0.0.1:1,127.0.0.1:2"], "`zoo` does not honour --servers"),
+    ] {
+        let output = loadtest(arguments);
+        assert_eq!((code(&output), error(&output).lines().count()), (2, 1), "{arguments:?}: {}", error(&output));
+        assert!(error(&output).contains(words), "{words} is not in {}", error(&output));
+    }
+}
+
+#[test]
+fn server_that_does_not_run_is_named() {
+    let (_socket, refusing) = refusing_address();
+    let servers = format!("{},{refusing}", serve(Fault::None));
+    let output = loadtest(&["steady", "--servers", &servers]);
+    assert_eq!(code(&output), 3);
+    assert!(error(&output).contains(&format!("nothing to measure at {refusing}")), "{}", error(&output));
+    assert!(error(&output).contains("leave it out of --servers"), "{}", error(&output));
 }

@@ -20,6 +20,9 @@ pub(super) fn cards(outcome: &Outcome) -> String {
         cards.push(("latency p50", latency(outcome.latency_us.p50)));
         cards.push(("latency p99", latency(outcome.latency_us.p99)));
         cards.push(("lost or wrong deliveries", thousands(wrong)));
+        if counters.told_missing > 0 {
+            cards.push(("lines told as missing", thousands(counters.told_missing)));
+        }
         if let Some(returns) = &outcome.returns {
             cards.push(("members that came back", thousands(counters.returned)));
             cards.push(("joining again p99", if_recorded(&returns.join_us, returns.join_us.p99)));

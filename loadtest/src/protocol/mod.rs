@@ -70,6 +70,10 @@ pub enum Frame<'a> {
     Left(&'a [u8]),
     /// This many lines were skipped for this connection.
     Skipped(u64),
+    /// This many lines of another server are missing.
+    Missing(u64),
+    /// The servers that share the room have lost each other, or have found each other again.
+    Split,
     /// A ping. The server closes the connection unless [`Protocol::encode_pong`] answers it.
     Ping(&'a [u8]),
     /// A refusal.

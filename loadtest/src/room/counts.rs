@@ -32,11 +32,15 @@ impl LeaveStep {
 }
 
 impl Room {
-    /// Returns whether every line has arrived at every member that has not left, or was announced as skipped to a slow one.
+    /// Returns whether every line has arrived at every member that has not left, or was told as
+    /// missing, or was announced as skipped to a slow one.
     pub(crate) fn is_complete(&self) -> bool {
         let has_all = |member: usize| match self.slow.get(&member) {
             Some(slow) => self.slow_member_is_complete(member, slow),
-            None => self.expected_deliveries(member) <= self.cursors[member].delivered,
+            None => {
+                self.expected_deliveries(member)
+                    <= self.cursors[member].delivered.saturating_add(self.cursors[member].told)
+            }
         };
         (0..self.cursors.len()).all(has_all) && self.returns_are_complete() && self.closes_are_announced()
     }
@@ -57,12 +61,14 @@ impl Room {
     pub(crate) fn add_final_counts(&mut self, stopped_early: bool, metrics: &mut Metrics) {
         metrics.counters.sent += self.lines_sent();
         let lost_notices = self.finish_departures(stopped_early, metrics);
-        self.add_notice_counts(metrics);
-        let mut untrue_skips = 0;
+        let (mut untrue_skips, mut untrue_gaps) = (0, 0);
         for (member, cursor) in self.cursors.iter().enumerate().filter(|(member, _)| !self.is_slow(*member)) {
             let expected = self.expected_deliveries(member);
             metrics.counters.expected += expected;
             let missing = expected.saturating_sub(cursor.delivered);
+            let (told, excess) = self.split_told(member, missing);
+            let missing = missing - told;
+            untrue_gaps += excess;
             *(if stopped_early { &mut metrics.counters.in_flight } else { &mut metrics.counters.lost }) += missing;
             // Lines from before the join, as the other members show it, stand at another place of the order.
             metrics.counters.add_misplaced_in_room(cursor.delivered.saturating_sub(expected));
@@ -70,19 +76,23 @@ impl Room {
                 untrue_skips += cursor.skipped.saturating_sub(missing);
             }
         }
+        let told_joins = self.add_gap_counts(untrue_gaps, metrics);
+        self.add_notice_counts(told_joins, metrics);
         // A server may announce join notices as skipped, too.
         metrics.counters.untrue_skips += untrue_skips.saturating_sub(self.missing_join_notices() + lost_notices);
         self.add_slow_counts(stopped_early, metrics);
         self.add_latencies(metrics);
     }
 
-    fn missing_join_notices(&self) -> u64 {
+    /// Returns the number of expected join notices that have not arrived.
+    pub(super) fn missing_join_notices(&self) -> u64 {
         if self.protocol.announces_joins() { self.membership.missing_join_notices() } else { 0 }
     }
 
-    fn add_notice_counts(&mut self, metrics: &mut Metrics) {
+    /// Adds the expected join notices but for those that were told as missing, and the untrue notices.
+    fn add_notice_counts(&mut self, told_joins: u64, metrics: &mut Metrics) {
         if self.protocol.announces_joins() {
-            metrics.counters.join_notices_expected += self.membership.expected_join_notices();
+            metrics.counters.join_notices_expected += self.membership.expected_join_notices() - told_joins;
             metrics.counters.untrue_notices += self.membership.count_unordered_joins();
         }
         metrics.counters.untrue_notices += self.membership.take_untrue_leaves();
@@ -113,12 +123,13 @@ impl Room {
         !self.protocol.announces_joins() || self.membership.all_leaves_announced()
     }
 
-    /// Adds the expected and lost leave notices of the current step.
-    pub(crate) fn add_leave_counts(&self, metrics: &mut Metrics) {
+    /// Adds the expected and lost leave notices of the current step but for those that were told as missing.
+    pub(crate) fn add_leave_counts(&mut self, metrics: &mut Metrics) {
         if self.protocol.announces_joins() {
             let (expected, lost) = self.membership.leave_notice_counts();
-            metrics.counters.leave_notices_expected += expected;
-            metrics.counters.leave_notices_lost += lost;
+            let told = self.take_told_leaves(lost);
+            metrics.counters.leave_notices_expected += expected - told;
+            metrics.counters.leave_notices_lost += lost - told;
         }
     }
 }

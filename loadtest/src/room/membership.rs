@@ -2,8 +2,14 @@
 //!
 //! The server decides the order of joins: of two members, only the earlier one receives the later one's join notice. A
 //! join whose notice the generator received before it sent another join request is the earlier one of the two.
+//!
+//! Servers that share a room learn of each other's joins a moment later. Of two members on different servers, each one may
+//! receive the other one's join notice. Neither has to receive it while both servers are opening the room. After its first
+//! announcement of a join on another server, a server must announce each later join there to the members that it has.
 
 use std::ops::Range;
+
+use crate::plan::server_number;
 
 /// A set of ordered pairs of members: one bit for each pair, allocated at the first insertion.
 #[derive(Debug, Default)]
@@ -36,14 +42,50 @@ impl PairSet {
     }
 }
 
+/// The members of a room on each of several servers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spread {
+    /// The room's number in the whole run.
+    pub(super) room: usize,
+    /// The number of servers.
+    pub(super) servers: usize,
+}
+
+impl Spread {
+    /// Returns the number of a member's server.
+    fn server_of(self, member: usize) -> usize {
+        server_number((self.room, member), self.servers)
+    }
+
+    /// Returns the number of members on each server.
+    fn sizes(self, members: usize) -> Vec<u64> {
+        let mut sizes = vec![0; self.servers];
+        (0..members).for_each(|member| sizes[self.server_of(member)] += 1);
+        sizes
+    }
+}
+
+/// What the generator knows of one server of the room.
+#[derive(Clone, Copy, Debug, Default)]
+struct ServerRecord {
+    /// The number of joins on this server that the generator has learned of.
+    joined: u32,
+    /// The servers of the members whose joins it has announced: one bit for each server.
+    announces: u64,
+}
+
 /// The joins and leaves of one member.
 #[derive(Clone, Copy, Debug, Default)]
 struct MemberRecord {
+    /// Whether the generator has asked for the member's join.
+    asked: bool,
+    /// The servers that have to announce the member's join to those that joined before: one bit for each server.
+    announced_by: u64,
     /// The number of members whose joins were known when this member asked to join. They joined earlier.
     joined_before: u32,
     /// The member's place in the order in which the generator learned of the joins; `None` before its join.
     rank: Option<u32>,
-    /// The number of valid join notices that the member received.
+    /// The number of valid join notices of members on its own server that the member received.
     join_notices: u32,
     /// Whether the member's sending side is shut down.
     leaving: bool,
@@ -63,6 +105,10 @@ impl MemberRecord {
 pub(super) struct Membership {
     /// The joins and leaves of each member.
     members: Vec<MemberRecord>,
+    /// The servers of the members.
+    spread: Spread,
+    /// The state of each server.
+    servers: Vec<ServerRecord>,
     /// Pairs of a receiver and a subject: the valid join notices.
     joins: PairSet,
     /// Pairs of a receiver and a subject: the leave notices.
@@ -71,6 +117,11 @@ pub(super) struct Membership {
     joined: u32,
     /// The number of valid join notices of all members.
     join_notices: u64,
+    /// The number of join notices that have to arrive, and of those from other servers that arrived and did not have to.
+    expected_join_notices: u64,
+    /// Join notices of members on other servers that have not arrived and do not have to: the subject's join was requested
+    /// after the receiver's join, and the receiver's server had announced no join on the subject's server.
+    optional_joins_awaited: u64,
     /// The subjects of leave notices that arrived before the generator knew of the leave.
     early_leaves: Vec<usize>,
     /// The members that shut their sending side down in the current step of leaving.
@@ -80,9 +131,15 @@ pub(super) struct Membership {
 }
 
 impl Membership {
-    pub(super) fn new(members: usize) -> Self {
+    pub(super) fn new(members: usize, spread: Spread) -> Self {
+        // Each member receives its own notice and those of all later members on its server.
+        let of_server = |size: u64| size * (size + 1) / 2;
         Self {
             members: vec![MemberRecord::default(); members],
+            spread,
+            servers: vec![ServerRecord::default(); spread.servers],
+            expected_join_notices: spread.sizes(members).into_iter().map(of_server).sum(),
+            optional_joins_awaited: 0,
             joins: PairSet::new(members),
             leaves: PairSet::new(members),
             joined: 0,
@@ -95,7 +152,19 @@ impl Membership {
 
     /// Records that the generator is about to send a member's join request.
     pub(super) fn on_join_request(&mut self, member: usize) {
-        self.members[member].joined_before = self.joined;
+        let (own, record) = (self.spread.server_of(member), &mut self.members[member]);
+        if std::mem::replace(&mut record.asked, true) {
+            return;
+        }
+        record.joined_before = self.joined;
+        for (server, other) in self.servers.iter().enumerate().filter(|(server, _)| *server != own) {
+            if other.announces & (1 << own) != 0 {
+                record.announced_by |= 1 << server;
+                self.expected_join_notices += u64::from(other.joined);
+            } else {
+                self.optional_joins_awaited += u64::from(other.joined);
+            }
+        }
     }
 
     /// Records that a member has joined.
@@ -103,6 +172,7 @@ impl Membership {
         if self.members[member].rank.is_none() {
             self.members[member].rank = Some(self.joined);
             self.joined += 1;
+            self.servers[self.spread.server_of(member)].joined += 1;
         }
     }
 
@@ -119,25 +189,33 @@ impl Membership {
         self.members[member].leaving
     }
 
-    /// Returns the number of expected join notices: each member receives its own and those of all later members.
+    /// Returns the number of expected join notices: each member receives its own, those of all later members on its server,
+    /// and those of other servers that had to arrive or did.
     pub(super) fn expected_join_notices(&self) -> u64 {
-        let members = self.members.len() as u64;
-        members * (members + 1) / 2
+        self.expected_join_notices
     }
 
     /// Returns whether all expected join notices have arrived.
     pub(super) fn all_joins_announced(&self) -> bool {
-        self.join_notices >= self.expected_join_notices()
+        self.join_notices >= self.expected_join_notices
     }
 
     /// Returns the number of expected join notices that have not arrived.
     pub(super) fn missing_join_notices(&self) -> u64 {
-        self.expected_join_notices().saturating_sub(self.join_notices)
+        self.expected_join_notices.saturating_sub(self.join_notices)
+    }
+
+    /// Returns the number of join notices from other servers that have not arrived and do not have to.
+    pub(super) fn optional_joins_awaited(&self) -> u64 {
+        self.optional_joins_awaited
     }
 
     /// Records the join notice of a subject at a receiver. Returns whether it is valid: it is the first one, it does
-    /// not precede the receiver's own, and the subject is not known to have joined before the receiver.
+    /// not precede the receiver's own, and the subject is not known to have joined before the receiver on the same server.
     pub(super) fn on_join_notice(&mut self, receiver: usize, subject: usize) -> bool {
+        if self.spread.server_of(receiver) != self.spread.server_of(subject) {
+            return self.on_remote_join(receiver, subject);
+        }
         let (told, joined) = (self.members[receiver], self.members[subject]);
         let later = receiver == subject
             || (told.rank.is_some()
@@ -149,15 +227,35 @@ impl Membership {
         valid
     }
 
-    /// Returns the number of members whose join notices contradict any common order of joins. In a common order, the
-    /// last of n members receives 1 notice, the one before it 2, and the first one n.
+    /// Records the join notice of a subject on another server. It is expected from now on, unless it was before.
+    fn on_remote_join(&mut self, receiver: usize, subject: usize) -> bool {
+        let (told, joined) = (self.members[receiver], self.members[subject]);
+        let valid = told.rank.is_some() && self.joins.insert(self.members.len(), receiver, subject);
+        if !valid {
+            return false;
+        }
+        let (receiving, origin) = (self.spread.server_of(receiver), self.spread.server_of(subject));
+        let is_later = joined.asked && told.rank.is_some_and(|rank| rank < joined.joined_before);
+        if !(is_later && joined.announced_by & (1 << receiving) != 0) {
+            self.expected_join_notices += 1;
+            self.optional_joins_awaited -= u64::from(is_later);
+        }
+        self.servers[receiving].announces |= 1 << origin;
+        self.join_notices += 1;
+        true
+    }
+
+    /// Returns the number of members whose join notices contradict any common order of joins on their server. In a common
+    /// order, the last of n members receives 1 notice, the one before it 2, and the first one n.
     pub(super) fn count_unordered_joins(&self) -> u64 {
         if !self.all_joins_announced() {
             return 0;
         }
-        let mut seen = vec![false; self.members.len() + 1];
-        let repeated = |member: &&MemberRecord| std::mem::replace(&mut seen[member.join_notices as usize], true);
-        self.members.iter().filter(repeated).count() as u64
+        let mut seen = vec![vec![false; self.members.len() + 1]; self.spread.servers];
+        let mut repeated = |(member, record): (usize, &MemberRecord)| {
+            std::mem::replace(&mut seen[self.spread.server_of(member)][record.join_notices as usize], true)
+        };
+        self.members.iter().enumerate().map(|record| u64::from(repeated(record))).sum()
     }
 
     /// Records the leave notice of a subject at a receiver. Returns whether it is valid as far as known: it is the
@@ -225,15 +323,67 @@ impl Membership {
 mod tests {
     use super::*;
 
+    /// The servers of a room on one server.
+    const ONE_SERVER: Spread = Spread { room: 0, servers: 1 };
+
+    /// Lets a member ask to join, and receive its own join notice.
+    fn join(membership: &mut Membership, member: usize) {
+        membership.on_join_request(member);
+        assert!(membership.on_join_notice(member, member));
+        membership.mark_joined(member);
+    }
+
     /// Returns a membership of members that joined one after another, without any notice to others.
     fn joined(members: usize) -> Membership {
-        let mut membership = Membership::new(members);
-        for member in 0..members {
-            membership.on_join_request(member);
-            assert!(membership.on_join_notice(member, member));
-            membership.mark_joined(member);
-        }
+        let mut membership = Membership::new(members, ONE_SERVER);
+        (0..members).for_each(|member| join(&mut membership, member));
         membership
+    }
+
+    #[test]
+    fn join_on_another_server_may_be_announced_in_either_direction() {
+        let mut membership = Membership::new(2, Spread { room: 1, servers: 2 });
+        join(&mut membership, 0);
+        join(&mut membership, 1);
+        assert_eq!((membership.expected_join_notices(), membership.optional_joins_awaited()), (2, 1));
+        assert!(membership.all_joins_announced(), "member 0 may have joined while its server opened the room");
+        assert!(membership.on_join_notice(0, 1) && !membership.on_join_notice(0, 1), "each one once");
+        assert!(membership.on_join_notice(1, 0), "the notice may arrive after the join of the receiver");
+        assert_eq!((membership.expected_join_notices(), membership.optional_joins_awaited()), (4, 0));
+        assert!(membership.all_joins_announced() && membership.count_unordered_joins() == 0);
+    }
+
+    #[test]
+    fn join_on_another_server_is_expected_after_an_announcement_of_one_there() {
+        // Members 0, 2 and 4 are on one server, and members 1 and 3 on another one.
+        let mut membership = Membership::new(5, Spread { room: 0, servers: 2 });
+        join(&mut membership, 0);
+        join(&mut membership, 1);
+        assert!(membership.on_join_notice(0, 1));
+        join(&mut membership, 3);
+        assert!(membership.on_join_notice(1, 3));
+        // The second server has announced no join on the first one.
+        join(&mut membership, 2);
+        join(&mut membership, 4);
+        assert!(membership.on_join_notice(0, 2) && membership.on_join_notice(0, 4) && membership.on_join_notice(2, 4));
+        assert_eq!(
+            (membership.missing_join_notices(), membership.optional_joins_awaited()),
+            (1, 4),
+            "0 must be told of 3"
+        );
+        assert!(!membership.all_joins_announced());
+        assert!(membership.on_join_notice(2, 3), "the notice of an earlier join may come late");
+        assert!(!membership.all_joins_announced());
+        assert!(membership.on_join_notice(0, 3) && membership.all_joins_announced());
+        assert_eq!((membership.count_unordered_joins(), membership.optional_joins_awaited()), (0, 4));
+    }
+
+    #[test]
+    fn notice_of_another_server_before_the_own_join_is_not_valid() {
+        let mut membership = Membership::new(2, Spread { room: 0, servers: 2 });
+        join(&mut membership, 1);
+        membership.on_join_request(0);
+        assert!(!membership.on_join_notice(0, 1));
     }
 
     #[test]
@@ -250,7 +400,7 @@ mod tests {
     #[test]
     fn pair_that_joined_at_the_same_time_is_told_one_way() {
         for (first, second) in [(0, 1), (1, 0)] {
-            let mut membership = Membership::new(2);
+            let mut membership = Membership::new(2, ONE_SERVER);
             (0..2).for_each(|member| membership.on_join_request(member));
             assert!(!membership.on_join_notice(first, second), "the first notice of a member is its own");
             for member in 0..2 {
@@ -265,7 +415,7 @@ mod tests {
 
     #[test]
     fn join_notices_in_a_circle_have_no_common_order() {
-        let mut membership = Membership::new(3);
+        let mut membership = Membership::new(3, ONE_SERVER);
         (0..3).for_each(|member| membership.on_join_request(member));
         for member in 0..3 {
             assert!(membership.on_join_notice(member, member));

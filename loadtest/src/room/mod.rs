@@ -10,12 +10,13 @@ use crate::cursor::{Cursor, MemberState};
 use crate::payload::{self, Stamp};
 use crate::protocol::Protocol;
 use crate::random::mix;
-use crate::room_log::RoomLog;
 use crate::size_mix::SizeMix;
 use crate::slow_readers::SlowReaders;
 
+mod common_order;
 mod counts;
 mod diverged;
+mod gaps;
 mod membership;
 mod notice_log;
 mod order;
@@ -26,14 +27,15 @@ mod send_times;
 mod slow;
 mod stays;
 
+use common_order::CommonOrder;
 pub(crate) use counts::LeaveStep;
-use diverged::Placement;
-use membership::Membership;
+use gaps::ToldNotices;
+use membership::{Membership, Spread};
 use returning::Returns;
 use send_times::SendTimes;
 use slow::SlowMember;
 
-/// A room: its members' positions, its common order and its lines in flight.
+/// A room: its members' positions, their common order and its lines in flight.
 pub(crate) struct Room {
     /// The room's number in the whole run, which its lines carry.
     number: u32,
@@ -51,14 +53,12 @@ pub(crate) struct Room {
     pub(crate) connections: Range<usize>,
     /// The position of each member.
     cursors: Vec<Cursor>,
-    /// The room's common order.
-    log: RoomLog,
+    /// The common orders of the members' lines.
+    orders: Vec<CommonOrder>,
     /// For each sender, the number of its lines sent.
     sent: Vec<u32>,
-    /// For each sender, the times at which it sent the lines that are not in the log.
+    /// For each sender, the times at which it sent the lines that are not in every log.
     send_times: Vec<SendTimes>,
-    /// For each sender, the number of its lines in the log.
-    logged: Vec<u32>,
     /// Lines sent by all senders together.
     total_sent: usize,
     /// The sender of the next line.
@@ -67,23 +67,10 @@ pub(crate) struct Room {
     deferred_reads: bool,
     /// The part of the members that is read immediately where reads are deferred.
     sample: usize,
-    /// Lines that every member that is read immediately has received.
-    floor: usize,
-    /// The number of lines that each of these members must reach before the floor rises.
-    floor_target: usize,
-    /// The number of these members that have not reached it.
-    below_target: usize,
-    /// Whether a member has moved on since the floor was last computed.
-    floor_outdated: bool,
-    /// Members that have diverged from the common order.
-    diverged_members: usize,
-    /// The state of finding positions for the lines of these members.
-    placement: Placement,
-    /// Members without a position in the order: their connections have ended, or they have come back and their position is
-    /// not known yet.
-    outside_members: usize,
     /// The joins and leaves, and what the members were told of them.
     membership: Membership,
+    /// The join and leave notices that the members were told as missing.
+    told: ToldNotices,
     /// The members that leave and come back, and what the members were told of them, while lines are sent; `None` where all
     /// members stay.
     returns: Option<Box<Returns>>,
@@ -137,6 +124,10 @@ pub(crate) struct RoomConfig {
     pub(crate) protocol: &'static dyn Protocol,
     /// Whether most members are read at an interval only.
     pub(crate) deferred_reads: bool,
+    /// The number of servers that share the room. Its members take turns in joining them.
+    pub(crate) servers: usize,
+    /// Whether the members on all servers must see one order, and not only those on each.
+    pub(crate) has_total_order: bool,
     /// The members that read slowly, where the plan has some.
     pub(crate) slow_readers: Option<SlowReaders>,
 }
@@ -147,6 +138,8 @@ impl Room {
         let is_slow = |member: &usize| {
             config.slow_readers.is_some_and(|readers| readers.includes(*member, members, config.senders))
         };
+        let orders = if config.has_total_order { 1 } else { config.servers };
+        let new_order = |index| CommonOrder::new((index, orders), (config.number, members), config.senders);
         let mut room = Self {
             number: u32::try_from(config.number).unwrap_or(u32::MAX),
             name: format!("r{:05}", usize::from(config.first) + config.number),
@@ -156,38 +149,32 @@ impl Room {
             protocol: config.protocol,
             connections: config.connections,
             cursors: (0..members).map(|_| Cursor::default()).collect(),
-            log: RoomLog::default(),
+            orders: (0..orders).map(new_order).collect(),
             sent: vec![0; config.senders],
             send_times: vec![SendTimes::default(); config.senders],
-            logged: vec![0; config.senders],
             total_sent: 0,
             next_sender: 0,
             deferred_reads: config.deferred_reads,
             sample: sample::FIRST_SAMPLE,
-            floor: 0,
-            floor_target: 1,
-            below_target: 0,
-            floor_outdated: false,
-            diverged_members: 0,
-            placement: Placement::default(),
-            outside_members: 0,
-            membership: Membership::new(members),
+            membership: Membership::new(members, Spread { room: config.number, servers: config.servers }),
+            told: ToldNotices::default(),
             returns: None,
             slow: (0..members).filter(is_slow).map(|member| (member, SlowMember::default())).collect(),
         };
         if !room.protocol.echoes_to_sender() {
             // A sender that receives no echo cannot know the order around its own lines. It counts as diverged from the
             // start, and never appends to the log.
-            room.log.build_index();
+            room.orders.iter_mut().for_each(|order| order.log.build_index());
             (0..room.sent.len()).for_each(|sender| room.mark_diverged(sender, room.sent.clone()));
         }
-        room.recompute_floor();
+        room.recompute_floors();
         room
     }
 
     /// Returns the number of lines that some member that is read immediately has not received.
     pub(crate) fn in_flight(&self) -> usize {
-        self.total_sent.saturating_sub(self.floor)
+        let floor = self.orders.iter().map(|order| order.floor).min().unwrap_or(0);
+        self.total_sent.saturating_sub(floor)
     }
 
     /// Returns the number of lines sent.
@@ -203,6 +190,11 @@ impl Room {
     /// Returns whether all join notices have arrived, or the protocol has none.
     pub(crate) fn all_joins_announced(&self) -> bool {
         !self.protocol.announces_joins() || self.membership.all_joins_announced()
+    }
+
+    /// Returns whether join notices of other servers have not arrived that a server may leave out.
+    pub(crate) fn awaits_optional_joins(&self) -> bool {
+        self.protocol.announces_joins() && self.membership.optional_joins_awaited() > 0
     }
 
     /// Writes the payload of the next line, planned for one tick and sent at another, to `text`. Returns its sender, or `None` when no sender
@@ -262,9 +254,11 @@ impl Room {
     /// Marks a member as left: it expects no more deliveries. Returns whether it was in the room.
     pub(crate) fn mark_left(&mut self, member: usize) -> bool {
         self.discard_pending(member);
+        let order = self.order_number(member);
         let cursor = &mut self.cursors[member];
         let inside = cursor.state == MemberState::Joined;
-        self.outside_members += usize::from(cursor.state != MemberState::Left && cursor.unlocated.is_none());
+        self.orders[order].outside_members +=
+            usize::from(cursor.state != MemberState::Left && cursor.unlocated.is_none());
         cursor.state = MemberState::Left;
         cursor.partial = Vec::new();
         cursor.unlocated = None;
@@ -275,7 +269,7 @@ impl Room {
         self.membership.mark_left(member);
         // No line is sent once the first member is leaving.
         if !self.membership.is_leaving(member) {
-            self.recompute_floor();
+            self.recompute_floor(order);
         }
         inside
     }

@@ -1,6 +1,7 @@
 //! The check of order: members follow the room's log as long as they receive its bytes.
 
 use super::Room;
+use super::common_order::CommonOrder;
 use crate::clock::Tick;
 use crate::cursor::{MemberState, PendingLine};
 use crate::metrics::{LineTimes, Metrics};
@@ -20,12 +21,13 @@ impl Room {
     /// Moves a member to an offset of the log, and records the lines that end before it as delivered.
     pub(super) fn advance(&mut self, member: usize, to: usize, now: Tick, metrics: &mut Metrics) {
         let timed = self.is_read_immediately(member);
+        let order = self.order_number(member);
         let cursor = &mut self.cursors[member];
         let before = cursor.line;
         cursor.at = to;
         // Lines of one batch are planned and sent at the same ticks, and are recorded together.
         let (mut line, mut count) = (LineTimes::default(), 0);
-        for entry in self.log.entries_from(before).take_while(|entry| entry.end <= to) {
+        for entry in self.orders[order].log.entries_from(before).take_while(|entry| entry.end <= to) {
             if entry.times != line && count > 0 {
                 cursor.record_deliveries(now, line, count, timed, metrics);
                 count = 0;
@@ -48,9 +50,10 @@ impl Room {
         if self.protocol.echoes_to_sender() || member >= self.sent.len() {
             return;
         }
-        let cursor = &mut self.cursors[member];
-        while let Some(entry) = self.log.entry(cursor.line) {
-            if entry.sender != member || cursor.at != self.log.start_of(cursor.line) {
+        let order = self.order_number(member);
+        let (log, cursor) = (&self.orders[order].log, &mut self.cursors[member]);
+        while let Some(entry) = log.entry(cursor.line) {
+            if entry.sender != member || cursor.at != log.start_of(cursor.line) {
                 break;
             }
             cursor.at = entry.end;
@@ -61,33 +64,41 @@ impl Room {
     /// Updates the floor after a member moved on from line `before`. The floor rises when the last member that is read
     /// immediately reaches the target.
     pub(super) fn update_floor(&mut self, member: usize, before: usize) {
-        self.floor_outdated = true;
-        if self.is_read_immediately(member)
-            && before < self.floor_target
-            && self.cursors[member].line >= self.floor_target
-        {
-            self.below_target -= 1;
-            if self.below_target == 0 {
-                self.recompute_floor();
+        let (number, line) = (self.order_number(member), self.cursors[member].line);
+        let is_read_immediately = self.is_read_immediately(member);
+        let order = &mut self.orders[number];
+        order.floor_outdated = true;
+        if is_read_immediately && before < order.floor_target && line >= order.floor_target {
+            order.below_target -= 1;
+            if order.below_target == 0 {
+                self.recompute_floor(number);
             }
         }
     }
 
-    /// Sets the floor to the lines that every member that is read immediately has, and the target to the end of the
-    /// log. Discards the lines that every member has.
-    pub(super) fn recompute_floor(&mut self) {
-        let logged = self.log.lines();
+    /// Recomputes the floors of all orders.
+    pub(super) fn recompute_floors(&mut self) {
+        (0..self.orders.len()).for_each(|order| self.recompute_floor(order));
+    }
+
+    /// Sets the floor of an order to the lines that every member that is read immediately has, and the target to the end of
+    /// the log. Discards the lines that every member has.
+    pub(super) fn recompute_floor(&mut self, order: usize) {
+        let logged = self.orders[order].log.lines();
         let present = |member: &usize| self.cursors[*member].state != MemberState::Left;
         let line = |member: usize| self.cursors[member].line;
-        let all = (0..self.cursors.len()).filter(present);
-        let immediate = all.clone().filter(|&member| self.is_read_immediately(member)).map(line);
-        let needed = all.map(line).min().unwrap_or(logged);
-        let floor = immediate.clone().min().unwrap_or(logged);
-        let target = logged.max(floor + 1);
-        let below_target = immediate.filter(|line| *line < target).count();
-        (self.floor, self.floor_target, self.below_target) = (floor, target, below_target);
-        self.log.discard_before(needed);
-        self.floor_outdated = false;
+        // A line that a member was told as missing is not in flight to it.
+        let told = |member: usize| usize::try_from(self.cursors[member].told).unwrap_or(usize::MAX);
+        let all = self.orders[order].members().filter(present);
+        let immediate = all.clone().filter(|&member| self.is_read_immediately(member));
+        let needed = all.map(line).min();
+        let floor = immediate.clone().map(|member| line(member).saturating_add(told(member))).min().unwrap_or(logged);
+        let target = logged.max(immediate.clone().map(line).min().unwrap_or(logged) + 1);
+        let below_target = immediate.filter(|member| line(*member) < target).count();
+        let order = &mut self.orders[order];
+        (order.floor_target, order.below_target, order.floor_outdated) = (target, below_target, false);
+        order.floor = if needed.is_none() { usize::MAX } else { floor };
+        order.log.discard_before(needed.unwrap_or(logged));
     }
 
     /// Checks one line of a member.
@@ -100,9 +111,10 @@ impl Room {
             return;
         }
         let (at, expected, diverged) = (cursor.at, cursor.line, cursor.divergence.is_some());
+        let order = self.order(member);
         if !diverged
-            && let Some(entry) = self.log.entry(expected)
-            && self.log.slice(at, entry.end) == raw
+            && let Some(entry) = order.log.entry(expected)
+            && order.log.slice(at, entry.end) == raw
         {
             let end = entry.end;
             return self.advance(member, end, now, metrics);
@@ -113,33 +125,37 @@ impl Room {
             metrics.counters.corrupt += 1;
             return;
         };
-        let sender = stamp.sender as usize;
-        let planned = self.epoch + stamp.planned_us * 1000;
-        let logged = || self.log.find(sender, stamp.sequence).and_then(|place| self.log.entry(place));
-        let sent = self.send_times[sender].get(stamp.sequence).or_else(|| logged().map(|entry| entry.times.sent));
-        let times = LineTimes { planned, sent: sent.unwrap_or(planned) };
+        let (sender, times, number) = (stamp.sender as usize, self.times_of(member, &stamp), self.order_number(member));
         if !diverged {
+            let is_slow = self.is_slow(member);
+            let order = &mut self.orders[number];
             // A slow member may have missed lines that no other member has received yet.
-            if expected == self.log.lines() && stamp.sequence == self.logged[sender] && !self.is_slow(member) {
-                self.append(raw, times, sender, stamp.sequence);
-                self.advance(member, self.log.end(), now, metrics);
-                return self.place_diverged_lines(metrics);
+            if expected == order.log.lines() && stamp.sequence == order.logged[sender] && !is_slow {
+                self.append(number, raw, times, (sender, stamp.sequence));
+                self.advance(member, self.orders[number].log.end(), now, metrics);
+                return self.place_diverged_lines(number, metrics);
             }
-            self.log.build_index();
-            let received = self
-                .log
-                .find(sender, stamp.sequence)
-                .map_or(stamp.sequence < self.logged[sender], |place| place < expected);
-            if received {
+            order.log.build_index();
+            let place = order.log.find(sender, stamp.sequence);
+            if place.map_or(stamp.sequence < order.logged[sender], |place| place < expected) {
                 metrics.counters.duplicated += 1;
                 return;
             }
-            self.mark_diverged(member, self.expected_sequences(expected));
+            self.mark_diverged(member, self.expected_sequences(member, expected));
         }
         let pending =
             PendingLine { sender, sequence: stamp.sequence, times, late: false, announced: 0, raw: raw.to_vec() };
         self.receive_diverged(member, pending, now, metrics);
-        self.place_diverged_lines(metrics);
+        self.place_diverged_lines(number, metrics);
+    }
+
+    /// Returns the times of a line that a member received.
+    fn times_of(&self, member: usize, stamp: &Stamp) -> LineTimes {
+        let planned = self.epoch + stamp.planned_us * 1000;
+        let (sender, log) = (stamp.sender as usize, &self.order(member).log);
+        let logged = || log.entry(log.find(sender, stamp.sequence)?).map(|entry| entry.times.sent);
+        let sent = self.send_times[sender].get(stamp.sequence).or_else(logged);
+        LineTimes { planned, sent: sent.unwrap_or(planned) }
     }
 
     /// Returns whether a line with this stamp was sent to this room, by the sender that the protocol names.
@@ -150,11 +166,13 @@ impl Room {
             && claimed.is_none_or(|name| name == self.member_name(sender).as_bytes())
     }
 
-    pub(super) fn append(&mut self, raw: &[u8], times: LineTimes, sender: usize, sequence: u32) {
-        self.log.append(raw, times, sender, sequence);
-        self.send_times[sender].forget_up_to(sequence);
-        self.logged[sender] = self.logged[sender].max(sequence + 1);
-        self.unblock_members(sender, sequence);
+    /// Appends a line to the log of an order.
+    pub(super) fn append(&mut self, order: usize, raw: &[u8], times: LineTimes, (sender, sequence): (usize, u32)) {
+        let CommonOrder { log, logged, .. } = &mut self.orders[order];
+        log.append(raw, times, sender, sequence);
+        logged[sender] = logged[sender].max(sequence + 1);
+        self.forget_send_times(sender);
+        self.unblock_members(order, (sender, sequence));
         let before = self.cursors[sender].line;
         self.skip_own_lines(sender);
         self.update_floor(sender, before);
@@ -162,11 +180,20 @@ impl Room {
         self.locate_first_lines(sender, sequence);
     }
 
-    /// Returns the sequence number that a member at a line of the log expects next from each sender.
-    pub(super) fn expected_sequences(&self, line: usize) -> Vec<u32> {
-        let mut next = self.logged.clone();
+    /// Removes the send times of a sender's lines that are in all logs, but for the log of members that have all left.
+    fn forget_send_times(&mut self, sender: usize) {
+        let orders = self.orders.iter().filter(|order| order.located_members() > 0);
+        if let Some(logged) = orders.map(|order| order.logged[sender]).min() {
+            self.send_times[sender].forget_before(logged);
+        }
+    }
+
+    /// Returns the sequence number that a member at a line of its log expects next from each sender.
+    pub(super) fn expected_sequences(&self, member: usize, line: usize) -> Vec<u32> {
+        let CommonOrder { log, logged, .. } = self.order(member);
+        let mut next = logged.clone();
         let mut known = vec![false; next.len()];
-        for entry in self.log.entries_from(line) {
+        for entry in log.entries_from(line) {
             if !std::mem::replace(&mut known[entry.sender], true) {
                 next[entry.sender] = entry.sequence;
             }

@@ -29,6 +29,7 @@ impl Room {
         metrics: &mut Metrics,
         received: &mut Received,
     ) {
+        let order = self.order_number(member);
         let cursor = &mut self.cursors[member];
         if cursor.state == MemberState::Left {
             // The run has ended before another member has shown the position of this one: its bytes cannot be judged.
@@ -43,18 +44,19 @@ impl Room {
             return self.decode_frames(member, &bytes, now, metrics, received);
         }
         let from = cursor.at;
-        let same = self.log.matching_prefix(from, chunk);
+        let same = self.orders[order].log.matching_prefix(from, chunk);
         self.advance(member, from + same, now, metrics);
         if same == chunk.len() {
             return;
         }
-        if from + same == self.log.end() {
+        let log = &self.orders[order].log;
+        if from + same == log.end() {
             return self.decode_frames(member, &chunk[same..], now, metrics, received);
         }
         // Bytes within a line differ from the log: decoding restarts at the start of that line.
         let cursor = &mut self.cursors[member];
-        let start = self.log.start_of(cursor.line);
-        let mut bytes = self.log.slice(start, from + same).to_vec();
+        let start = log.start_of(cursor.line);
+        let mut bytes = log.slice(start, from + same).to_vec();
         cursor.at = start;
         bytes.extend_from_slice(&chunk[same..]);
         self.decode_frames(member, &bytes, now, metrics, received);
@@ -111,6 +113,17 @@ impl Room {
         *(if valid { &mut metrics.counters.leave_notices } else { &mut metrics.counters.untrue_notices }) += 1;
     }
 
+    /// Records a notice of skipped lines.
+    fn on_skip_notice(&mut self, member: usize, lines: u64, metrics: &mut Metrics) {
+        metrics.counters.skip_notices += 1;
+        metrics.counters.skipped += lines;
+        let announced = &mut self.cursors[member].skipped;
+        *announced = announced.saturating_add(lines);
+        if let Some(slow) = self.slow.get_mut(&member) {
+            slow.on_notice(lines);
+        }
+    }
+
     /// Returns whether a member has left, and is connecting again.
     fn is_returning(&self, member: usize) -> bool {
         self.cursors[member].unlocated.is_some() && self.cursors[member].state == MemberState::Joining
@@ -136,15 +149,9 @@ impl Room {
             Frame::Entered => received.entered |= self.mark_joined(member),
             Frame::Joined(name) => received.entered |= self.on_join_notice(member, name, metrics),
             Frame::Left(name) => self.on_leave_notice(member, name, metrics),
-            Frame::Skipped(lines) => {
-                metrics.counters.skip_notices += 1;
-                metrics.counters.skipped += lines;
-                let announced = &mut self.cursors[member].skipped;
-                *announced = announced.saturating_add(*lines);
-                if let Some(slow) = self.slow.get_mut(&member) {
-                    slow.on_notice(*lines);
-                }
-            }
+            Frame::Skipped(lines) => self.on_skip_notice(member, *lines, metrics),
+            Frame::Missing(lines) => self.on_gap_notice(member, *lines, metrics),
+            Frame::Split => metrics.counters.split_notices += 1,
             Frame::Ping(token) => self.protocol.encode_pong(token, &mut received.reply),
             Frame::Error(words) => {
                 // A member that comes back tries again, and a slow member may be closed.

@@ -1,9 +1,10 @@
 //! The members that are read immediately where reads are deferred: a sample of the room that rotates.
 //!
-//! The senders and the last member belong to every sample, and the rest is divided into parts that take turns. The
-//! sample thus includes members that the server writes to early and late, and over a run it includes every member.
+//! The senders and the last member of each common order belong to every sample, and the rest is divided into parts that
+//! take turns. The sample thus includes members that the server writes to early and late, and over a run it includes every member.
 
 use super::Room;
+use super::common_order::CommonOrder;
 
 /// One in this many members belongs to a part.
 const PARTS: usize = 32;
@@ -30,7 +31,7 @@ impl Room {
     }
 
     fn is_in_every_sample(&self, member: usize) -> bool {
-        member < self.sent.len() || member + 1 == self.cursors.len()
+        member < self.sent.len() || member + self.orders.len() >= self.cursors.len()
     }
 
     /// Returns a member's part. Small rooms have members in some parts only, so that rooms differ in their parts.
@@ -52,7 +53,7 @@ impl Room {
     /// that later ones have not waited for the generator.
     pub(crate) fn rotate_sample(&mut self) {
         self.sample = self.next_sample();
-        self.recompute_floor();
+        self.recompute_floors();
     }
 
     fn next_sample(&self) -> usize {
@@ -62,11 +63,15 @@ impl Room {
     /// Returns whether the unread bytes of deferred members exceed [`MAX_UNREAD_BYTES`]. With more of them the server
     /// might drop lines because of the generator.
     pub(crate) fn awaits_deferred_reads(&mut self) -> bool {
-        let exceeds = |room: &Self| room.deferred_reads && room.log.retained_bytes() > MAX_UNREAD_BYTES;
-        if exceeds(self) && self.floor_outdated {
-            self.recompute_floor();
+        self.deferred_reads && (0..self.orders.len()).any(|order| self.order_awaits_reads(order))
+    }
+
+    fn order_awaits_reads(&mut self, order: usize) -> bool {
+        let exceeds = |order: &CommonOrder| order.log.retained_bytes() > MAX_UNREAD_BYTES;
+        if exceeds(&self.orders[order]) && self.orders[order].floor_outdated {
+            self.recompute_floor(order);
         }
-        exceeds(self)
+        exceeds(&self.orders[order])
     }
 }
 
@@ -81,7 +86,7 @@ mod tests {
         for members in [3, 20, 31, 32, 33, 100] {
             let mut room = room(members, ProtocolKind::Line);
             room.deferred_reads = true;
-            room.recompute_floor();
+            room.recompute_floors();
             let mut seen = vec![0; members];
             for _ in 0..PARTS {
                 let before: Vec<bool> = (0..members).map(|member| room.is_read_immediately(member)).collect();

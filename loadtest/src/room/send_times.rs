@@ -1,4 +1,4 @@
-//! The times at which a sender sent its lines, kept until a line is in the room's log.
+//! The times at which a sender sent its lines, kept until a line is in each log of the room.
 
 use std::collections::VecDeque;
 
@@ -23,9 +23,9 @@ impl SendTimes {
         self.times.get(sequence.checked_sub(self.first)? as usize).copied()
     }
 
-    /// Removes a line and all earlier ones.
-    pub(super) fn forget_up_to(&mut self, sequence: u32) {
-        let count = (sequence + 1).saturating_sub(self.first).min(u32::try_from(self.times.len()).unwrap_or(u32::MAX));
+    /// Removes the lines before one.
+    pub(super) fn forget_before(&mut self, sequence: u32) {
+        let count = sequence.saturating_sub(self.first).min(u32::try_from(self.times.len()).unwrap_or(u32::MAX));
         self.times.drain(..count as usize);
         self.first += count;
     }
@@ -45,14 +45,14 @@ mod tests {
         let mut times = SendTimes::default();
         (100..105).for_each(|sent| times.push(sent));
         assert_eq!((times.get(0), times.get(4), times.get(5)), (Some(100), Some(104), None));
-        times.forget_up_to(1);
-        times.forget_up_to(0);
+        times.forget_before(2);
+        times.forget_before(1);
         assert_eq!((times.get(1), times.get(2), times.get(4)), (None, Some(102), Some(104)));
         times.remove_last(2);
         assert_eq!((times.get(2), times.get(3)), (Some(102), None));
         times.push(200);
         assert_eq!(times.get(3), Some(200));
-        times.forget_up_to(9);
+        times.forget_before(10);
         assert_eq!(times.get(3), None);
     }
 }

@@ -60,7 +60,9 @@ struct Account {
     delivered: u64,
     /// Deliveries that are missing where notices announced them.
     skipped: u64,
-    /// Lines that all notices announced.
+    /// Lines that gap notices told as missing.
+    told: u64,
+    /// Lines that all skip notices announced.
     announced: u64,
     /// Leave notices that are missing.
     missing_leaves: u64,
@@ -69,7 +71,7 @@ struct Account {
 impl Account {
     /// Returns the missing deliveries that no notice announced.
     fn lost(self) -> u64 {
-        self.expected.saturating_sub(self.delivered + self.skipped)
+        self.expected.saturating_sub(self.delivered + self.skipped).saturating_sub(self.told)
     }
 
     /// Returns the missing leave notices that skip notices announced.
@@ -127,14 +129,16 @@ impl Room {
     fn account(&self, member: usize, slow: &SlowMember) -> Account {
         let cursor = &self.cursors[member];
         // No line has arrived after the last notices, so they announce lines at the end of the log.
-        let skipped = slow.skipped + slow.announced.min(self.log.lines().saturating_sub(cursor.line) as u64);
+        let skipped =
+            slow.skipped + slow.announced.min(self.order(member).log.lines().saturating_sub(cursor.line) as u64);
         let expected = match cursor.state {
             MemberState::Joined => self.lines_sent(),
             // The server has closed the connection: the lines after the last one are not expected.
             MemberState::Joining | MemberState::Left => cursor.delivered + skipped + slow.unannounced,
         };
         let missing_leaves = self.membership.missing_leaves(member);
-        Account { expected, delivered: cursor.delivered, skipped, announced: cursor.skipped, missing_leaves }
+        let (delivered, announced, told) = (cursor.delivered, cursor.skipped, cursor.told);
+        Account { expected, delivered, skipped, told, announced, missing_leaves }
     }
 
     /// Returns whether a slow member has received every line, or was told of it, or has left its room. A member whose
@@ -210,6 +214,8 @@ mod tests {
             epoch: 1000,
             protocol: ProtocolKind::Line.protocol(),
             deferred_reads: false,
+            servers: 1,
+            has_total_order: false,
             slow_readers: Some(readers),
         });
         (0..6).for_each(|member| _ = room.mark_joined(member));

@@ -4,8 +4,15 @@ use super::*;
 use crate::metrics::{Counters, Metrics};
 use crate::protocol::ProtocolKind;
 
+mod several_servers;
+
 /// Returns a room whose members have all joined. The first two members send.
 pub(super) fn room(members: usize, kind: ProtocolKind) -> Room {
+    room_on(1, false, members, kind)
+}
+
+/// Returns the same room on several servers, with one order on each or on all. Member i is on server i modulo their number.
+pub(super) fn room_on(servers: usize, has_total_order: bool, members: usize, kind: ProtocolKind) -> Room {
     let mut room = Room::new(RoomConfig {
         number: 3,
         first: 0,
@@ -16,6 +23,8 @@ pub(super) fn room(members: usize, kind: ProtocolKind) -> Room {
         epoch: 1000,
         protocol: kind.protocol(),
         deferred_reads: false,
+        servers,
+        has_total_order,
         slow_readers: None,
     });
     (0..members).for_each(|member| _ = room.mark_joined(member));
@@ -38,14 +47,15 @@ pub(super) fn send_lines(room: &mut Room, count: usize) -> Vec<Vec<u8>> {
     (0..count).map(|_| line(room, &mut text)).collect()
 }
 
-fn feed(room: &mut Room, member: usize, lines: &[&Vec<u8>], metrics: &mut Metrics) {
+/// Lets a member receive lines one by one.
+pub(super) fn feed(room: &mut Room, member: usize, lines: &[&Vec<u8>], metrics: &mut Metrics) {
     for line in lines {
         room.receive(member, line, 2000, metrics);
     }
 }
 
 /// Lets every member receive its own join notice and those of all later members.
-fn announce_joins(room: &mut Room, metrics: &mut Metrics) {
+pub(super) fn announce_joins(room: &mut Room, metrics: &mut Metrics) {
     let members = room.cursors.len();
     for (member, joined) in (0..members).flat_map(|member| (member..members).map(move |joined| (member, joined))) {
         let notice = format!("{} has joined\n", room.member_name(joined));
@@ -53,7 +63,8 @@ fn announce_joins(room: &mut Room, metrics: &mut Metrics) {
     }
 }
 
-fn final_counters(room: &mut Room, mut metrics: Metrics) -> Counters {
+/// Returns the counters at the planned end of a run.
+pub(super) fn final_counters(room: &mut Room, mut metrics: Metrics) -> Counters {
     room.add_final_counts(false, &mut metrics);
     metrics.counters
 }
@@ -246,7 +257,7 @@ fn member_that_left_expects_no_more_lines() {
 fn unread_bytes_of_deferred_members_pause_sending() {
     let (mut room, mut metrics) = (room(40, ProtocolKind::Line), Metrics::default());
     room.deferred_reads = true;
-    room.recompute_floor();
+    room.recompute_floors();
     let stream = send_lines(&mut room, 2000).concat();
     assert!(stream.len() > sample::MAX_UNREAD_BYTES);
     (0..40).filter(|&member| room.is_read_immediately(member)).collect::<Vec<_>>().into_iter().for_each(|member| {
@@ -265,7 +276,7 @@ fn unread_bytes_of_deferred_members_pause_sending() {
 fn latency_of_a_deferred_delivery_counts_up_to_the_previous_read() {
     let (mut room, mut metrics) = (room(40, ProtocolKind::Line), Metrics::default());
     room.deferred_reads = true;
-    room.recompute_floor();
+    room.recompute_floors();
     metrics.set_window(0, (0, Tick::MAX));
     metrics.previous_deferred_read = 4_001_000;
     let line = send_lines(&mut room, 1).remove(0);
@@ -298,7 +309,11 @@ fn lines_after_many_gaps_are_placed_without_a_search() {
     for line in lines.iter().enumerate().filter(|(at, _)| at % 4 > 1).map(|(_, line)| line) {
         (0..3).for_each(|member| _ = room.receive(member, line, 2000, &mut metrics));
     }
-    assert_eq!((room.in_flight(), room.log.lines()), (100_000, 100_000), "every line that arrived has a position");
+    assert_eq!(
+        (room.in_flight(), room.orders[0].log.lines()),
+        (100_000, 100_000),
+        "every line that arrived has a position"
+    );
     let counters = final_counters(&mut room, metrics);
     assert_eq!((counters.lost, counters.delivered, counters.misordered), (300_000, 300_000, 0), "{counters:?}");
 }

@@ -50,10 +50,13 @@ pub struct LineCountArgs {
 }
 
 impl RoomArgs {
-    /// Returns a plan in which these connections join their rooms and no line is sent.
+    /// Returns a plan in which these connections join their rooms and no line is sent. The test bed adds the servers where
+    /// several share the rooms.
     pub(super) fn plan(&self, common: &CommonArgs, target: SocketAddr) -> Plan {
         Plan {
             target,
+            servers: Vec::new(),
+            total_order: common.total_order,
             protocol: common.protocol,
             connections: self.connections,
             rooms: self.rooms,

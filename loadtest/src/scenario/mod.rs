@@ -18,6 +18,7 @@ mod load;
 mod rate;
 mod reconnect;
 mod repeat;
+mod servers;
 mod slow;
 mod steady;
 mod step;
@@ -56,10 +57,11 @@ impl Cli {
     /// Parses a command line. Ends the program after `--help`, `--version` and what the parser refuses.
     ///
     /// # Errors
-    /// Names an option that the subcommand does not honour.
+    /// Names an option that the subcommand does not honour, or two options that contradict each other.
     pub fn parse_command_line(arguments: Vec<OsString>) -> Result<Self, UsageError> {
         let matches = Self::command().get_matches_from(arguments);
         honoured::check_options(&matches)?;
+        servers::check_options(&matches)?;
         Ok(Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
     }
 }

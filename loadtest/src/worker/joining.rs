@@ -1,21 +1,25 @@
 //! The phase of joining: opens a bounded number of connections at a time until all members have joined.
 
 use std::io;
+use std::net::SocketAddr;
 
 use mio::{Interest, Token};
 
 use super::{Phase, Worker};
-use crate::clock::{Tick, now};
+use crate::clock::{SECOND, Tick, now};
 use crate::connection::{Connection, SLOW_RECEIVE_BUFFER, source_address};
 use crate::message::Event;
 use crate::room::{Received, ServerFault};
+
+/// Time without progress after which join notices that servers may leave out are no longer awaited.
+const REMOTE_JOIN_PATIENCE: Tick = SECOND;
 
 impl Worker<'_> {
     /// Opens connections up to the bound of joining ones, and checks whether all have joined.
     pub(super) fn open_connections(&mut self) {
         while self.joining < self.share.plan.connecting && self.opened < self.connections.len() {
             if let Err(error) = self.open(self.opened) {
-                return self.fail_connect(&error);
+                return self.fail_connect(self.opened, &error);
             }
             self.opened += 1;
             self.joining += 1;
@@ -23,14 +27,26 @@ impl Worker<'_> {
         let (joined, all) = (self.report.metrics.counters.joined, self.connections.len() as u64);
         if joined == all {
             // Join notices that do not arrive within the plan's patience count as lost.
-            if self.timed_out() || self.rooms.iter().all(crate::room::Room::all_joins_announced) {
+            if self.timed_out() || self.joins_are_announced() {
                 self.enter(Phase::Idle);
                 (self.send_event)(Event::AllJoined);
             }
         } else if self.timed_out() {
-            let (target, remedy) = (self.share.plan.target, self.share.plan.protocol.describe_silence());
+            let (target, remedy) = (self.share.plan.server_list(), self.share.plan.protocol.describe_silence());
             self.fail(format!("{joined} of {all} connections joined, then {target} let no further one in: {remedy}"));
         }
+    }
+
+    /// Returns whether all join notices have arrived. Those that servers may leave out count as long as progress is made.
+    fn joins_are_announced(&self) -> bool {
+        let gives_up = now() >= self.last_progress.saturating_add(REMOTE_JOIN_PATIENCE);
+        self.rooms.iter().all(|room| room.all_joins_announced() && (gives_up || !room.awaits_optional_joins()))
+    }
+
+    /// Returns the server of a connection.
+    pub(super) fn server_of(&self, index: usize) -> SocketAddr {
+        let (room, member) = self.position(index);
+        self.share.plan.server_of(self.share.rooms.start + room, member)
     }
 
     /// Returns the room of a connection, and its index among the room's members.
@@ -44,9 +60,10 @@ impl Worker<'_> {
         let (room, member) = self.position(index);
         let plan = &self.share.plan;
         let number = plan.first_connection(self.share.rooms.start) + index;
-        let from = source_address(plan.target, number, plan.sources);
+        let target = self.server_of(index);
+        let from = source_address(target, number, plan.sources);
         let receive_buffer = self.rooms[room].is_slow(member).then_some(SLOW_RECEIVE_BUFFER);
-        let mut connection = Connection::open(plan.target, (from, receive_buffer), (room, member), now())?;
+        let mut connection = Connection::open(target, (from, receive_buffer), (room, member), now())?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         // All connections are read immediately until sending starts, because the time of each join is measured.
         self.poll.registry().register(connection.stream(), Token(index), interest)?;
@@ -65,13 +82,13 @@ impl Worker<'_> {
             self.absences.first_error.get_or_insert_with(|| error.to_string());
             self.retry_return(index);
         } else {
-            self.fail_connect(error);
+            self.fail_connect(index, error);
         }
     }
 
     /// Ends the run because the server does not accept a connection.
-    fn fail_connect(&mut self, error: &io::Error) {
-        let (target, joined) = (self.share.plan.target, self.report.metrics.counters.joined);
+    fn fail_connect(&mut self, index: usize, error: &io::Error) {
+        let (target, joined) = (self.server_of(index), self.report.metrics.counters.joined);
         self.fail(format!("cannot connect to {target} after {joined} connections: {error}"));
     }
 
@@ -124,13 +141,13 @@ impl Worker<'_> {
             self.joining = self.joining.saturating_sub(1);
         }
         if let Some(fault) = &received.fault {
-            self.handle_fault(fault);
+            self.handle_fault(index, fault);
         }
     }
 
     /// Ends the run at a refusal while joining, and at an unknown frame in any phase but leaving.
-    pub(super) fn handle_fault(&mut self, fault: &ServerFault) {
-        let (target, protocol) = (self.share.plan.target, self.share.plan.protocol);
+    pub(super) fn handle_fault(&mut self, index: usize, fault: &ServerFault) {
+        let (target, protocol) = (self.server_of(index), self.share.plan.protocol);
         if let ServerFault::Refused(words) = fault {
             self.report.refusal.get_or_insert_with(|| words.clone());
         }

@@ -42,7 +42,8 @@ impl Worker<'_> {
         if ended == opened {
             self.phase = Phase::Done;
         } else if self.timed_out() {
-            let (target, patience) = (self.share.plan.target, humantime::format_duration(self.share.plan.patience));
+            let (target, patience) =
+                (self.share.plan.server_list(), humantime::format_duration(self.share.plan.patience));
             let kept = opened - ended;
             self.fail(format!("{target} kept {kept} of {opened} connections open for {patience} after their sending side was shut down"));
         }
@@ -54,7 +55,7 @@ impl Worker<'_> {
         if !announced && !self.timed_out() {
             return;
         }
-        for room in &self.rooms {
+        for room in &mut self.rooms {
             room.add_leave_counts(&mut self.report.metrics);
         }
         let next_is_last = !announced || self.leave_step == LeaveStep::AllButOne;

@@ -146,29 +146,32 @@ fn is_full(events: &Events) -> bool {
     events.iter().count() >= EVENTS
 }
 
+/// Returns a room of a share before its members join.
+fn new_room(share: &Share, number: usize) -> Room {
+    let plan = &share.plan;
+    let start = plan.first_connection(number) - plan.first_connection(share.rooms.start);
+    Room::new(RoomConfig {
+        number,
+        first: plan.first_room,
+        connections: start..start + plan.members(number),
+        senders: plan.senders.min(plan.members(number)),
+        size: plan.size.clone(),
+        seed: plan.seed,
+        epoch: share.epoch,
+        protocol: plan.protocol.protocol(),
+        deferred_reads: !plan.read_every.is_zero(),
+        servers: plan.servers().len(),
+        has_total_order: plan.total_order,
+        slow_readers: plan.slow_readers,
+    })
+}
+
 impl<'a> Worker<'a> {
     fn new(share: Share, send_event: &'a dyn Fn(Event)) -> io::Result<Self> {
         let poll = Poll::new()?;
         let alarm = Alarm::new()?;
         poll.registry().register(&mut SourceFd(&alarm.as_raw_fd()), ALARM, Interest::READABLE)?;
-        let plan = &share.plan;
-        let first = plan.first_connection(share.rooms.start);
-        let room = |number: usize| {
-            let start = plan.first_connection(number) - first;
-            Room::new(RoomConfig {
-                number,
-                first: share.plan.first_room,
-                connections: start..start + plan.members(number),
-                senders: plan.senders.min(plan.members(number)),
-                size: plan.size.clone(),
-                seed: plan.seed,
-                epoch: share.epoch,
-                protocol: plan.protocol.protocol(),
-                deferred_reads: !plan.read_every.is_zero(),
-                slow_readers: plan.slow_readers,
-            })
-        };
-        let rooms = share.rooms.clone().map(room).collect();
+        let rooms = share.rooms.clone().map(|number| new_room(&share, number)).collect();
         let connections = (0..share.connections()).map(|_| None).collect();
         Ok(Self {
             phase: Phase::Joining,

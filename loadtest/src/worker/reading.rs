@@ -127,7 +127,7 @@ impl Worker<'_> {
         if is_permitted {
             self.count_slow_close(&connection);
         } else if self.rooms[connection.room].take_unexplained_refusal(connection.member) {
-            self.handle_fault(&ServerFault::Refused("ERROR".into()));
+            self.handle_fault(index, &ServerFault::Refused("ERROR".into()));
         }
         let inside = self.rooms[connection.room].mark_left(connection.member);
         self.send_waiting_joins(connection.room);
@@ -140,11 +140,10 @@ impl Worker<'_> {
         }
         self.report.metrics.counters.closed += u64::from(!is_permitted);
         self.joining -= usize::from(!inside);
-        let target = self.share.plan.target;
         if !inside {
-            self.fail(format!("{target} closed a connection before it was in its room"));
+            self.fail(format!("{} closed a connection before it was in its room", self.server_of(index)));
         } else if self.ended == self.connections.len() {
-            self.fail(format!("{target} closed every connection during the run"));
+            self.fail(format!("{} closed every connection during the run", self.share.plan.server_list()));
         }
     }
 

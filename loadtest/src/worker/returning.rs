@@ -254,7 +254,7 @@ impl Worker<'_> {
             return;
         }
         let Some(absence) = self.absences.by_connection.get(&index) else { return };
-        let (target, patience) = (self.share.plan.target, humantime::format_duration(self.share.plan.patience));
+        let (target, patience) = (self.share.plan.server_list(), humantime::format_duration(self.share.plan.patience));
         self.fail(match absence.stage {
             Stage::Leaving => {
                 format!("{target} kept the connection of a leaving member open for {patience} after its sending side was shut down")
@@ -265,7 +265,7 @@ impl Worker<'_> {
 
     /// Describes a member that the server does not let back in.
     pub(super) fn describe_absence(&self) -> String {
-        let (target, patience) = (self.share.plan.target, humantime::format_duration(self.share.plan.patience));
+        let (target, patience) = (self.share.plan.server_list(), humantime::format_duration(self.share.plan.patience));
         let counters = &self.report.metrics.counters;
         let refusal = self.report.refusal.as_ref().map_or(String::new(), |words| format!(", first with `{words}`"));
         let error = self.absences.first_error.as_ref().map_or(String::new(), |error| format!(" (first: {error})"));

@@ -34,6 +34,8 @@ pub(super) struct SendState {
     pub(super) behind: bool,
 }
 
+/// Time since the last delivery after which the lines that are missing count as those that gap notices told.
+const TOLD_LINE_PATIENCE: Tick = SECOND;
 /// Lines that an open loop sends in one turn. Reads, commands and alarms come between two turns.
 const LINES_PER_TURN: u64 = 1024;
 
@@ -207,7 +209,7 @@ impl Worker<'_> {
         metrics.counters.writes += 1;
         metrics.counters.window_writes += u64::from(metrics.in_window(now));
         if pending_bytes > MAX_PENDING_BYTES {
-            let target = self.share.plan.target;
+            let target = self.server_of(index);
             let option = if self.sending.closed_loop { "--in-flight" } else { "--rate" };
             self.fail(format!(
                 "{target} reads a sender's lines more slowly than the generator sends them: lower {option}"
@@ -222,7 +224,7 @@ impl Worker<'_> {
             return self.wake_at_drain_check(now);
         }
         self.sending.next_drain_check = now + SECOND / 100;
-        if self.is_quiet() || self.timed_out() {
+        if (self.is_quiet() && !self.awaits_told_lines(now)) || self.timed_out() {
             if self.give_up_stays() {
                 return self.wake_at_drain_check(now);
             }
@@ -248,6 +250,12 @@ impl Worker<'_> {
         self.connections.iter().flatten().all(|connection| connection.pending.is_empty())
             && self.absences.are_over()
             && self.rooms.iter().all(Room::is_complete)
+    }
+
+    /// Returns whether lines may still arrive although their members were told of as many missing ones: those that were told
+    /// may be others.
+    fn awaits_told_lines(&self, now: Tick) -> bool {
+        now < self.sending.last_delivery.saturating_add(TOLD_LINE_PATIENCE) && self.rooms.iter().any(Room::has_gaps)
     }
 
     /// Sets the alarm to the next check of the drain, or to an earlier return of a member.

@@ -122,7 +122,7 @@ impl HostShares {
         let connections: usize = self.0.iter().map(|(_, share)| share.connections()).sum();
         let rooms: usize = self.0.iter().map(|(_, share)| share.rooms.len()).sum();
         let plan = self.0.first().map(|(_, share)| &share.plan);
-        let target = plan.map_or(String::new(), |plan| format!(" of {} ({})", plan.target, plan.protocol));
+        let target = plan.map_or(String::new(), |plan| format!(" of {} ({})", plan.server_list(), plan.protocol));
         format!("{connections} connections in {rooms} rooms{target}")
     }
 }

@@ -203,14 +203,15 @@ fn connect(address: &str, plan: &Plan) -> Result<TcpStream> {
 
 /// Refuses a loopback target for a worker host on another machine: each machine has a loopback address of its own.
 fn check_target(address: &str, host: SocketAddr, plan: &Plan) -> Result<(), UsageError> {
-    if plan.target.ip().is_loopback() && !host.ip().is_loopback() {
-        return Err(UsageError::new(format!(
-            "--target {} is a loopback address, which worker host {address} would look for on its own machine: give an \
+    let loopback = plan.servers().iter().find(|server| server.ip().is_loopback());
+    match loopback.filter(|_| !host.ip().is_loopback()) {
+        Some(server) => Err(UsageError::new(format!(
+            "{} {server} is a loopback address, which worker host {address} would look for on its own machine: give an \
              address that all hosts reach",
-            plan.target
-        )));
+            if plan.servers.is_empty() { "--target" } else { "--servers" }
+        ))),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Measures the offset of the host's clock by several round trips.

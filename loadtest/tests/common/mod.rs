@@ -30,6 +30,7 @@ pub(crate) const LONG_PATIENCE: Duration = Duration::from_secs(60);
 /// The patience where something is missing: each run waits as long as this, and no pause of a busy machine may be.
 pub(crate) const SHORT_PATIENCE: Duration = Duration::from_secs(5);
 
+pub(crate) mod cluster;
 pub(crate) mod schema;
 
 /// The server's fault. A number is the number of the affected line in its room.
@@ -475,6 +476,8 @@ fn replanned(line: &str) -> String {
 pub(crate) fn plan(target: SocketAddr) -> Plan {
     Plan {
         target,
+        servers: Vec::new(),
+        total_order: false,
         protocol: ProtocolKind::Line,
         connections: 10,
         rooms: 2,

@@ -80,14 +80,15 @@ impl Room {
     /// Records that a member that comes back has joined.
     fn enter(&mut self, member: usize) {
         self.cursors[member].state = MemberState::Joined;
-        let (is_alone, lines) = (self.has_no_located_member(), self.log.lines());
+        let (is_alone, lines) = (self.has_no_located_member(), self.order(member).log.lines());
         let Some(returns) = &mut self.returns else { return };
         if let Some((number, line)) = returns.stays.own_join(member) {
             self.locate(member, line, number);
         } else if is_alone {
             let number = returns.stays.announce_own_join(member, lines);
             // Every line was sent before all members were cut. A line that none of them has received is not to come.
-            self.logged.clone_from(&self.sent);
+            let order = self.order_number(member);
+            self.orders[order].logged.clone_from(&self.sent);
             self.locate(member, lines, number);
         } else {
             returns.unlocated.push(member);
@@ -102,11 +103,12 @@ impl Room {
         returns.stays.start_stay(member, own_join);
         returns.located.push_back((member, *unlocated));
         let line = line.max(self.cursors[member].line);
-        let base = self.expected_sequences(line).into_iter().map(u64::from).sum();
-        let cursor = &mut self.cursors[member];
-        (cursor.line, cursor.at, cursor.base) = (line, self.log.start_of(line), base);
-        self.outside_members -= 1;
-        self.recompute_floor();
+        let base = self.expected_sequences(member, line).into_iter().map(u64::from).sum();
+        let number = self.order_number(member);
+        let (order, cursor) = (&mut self.orders[number], &mut self.cursors[member]);
+        (cursor.line, cursor.at, cursor.base) = (line, order.log.start_of(line), base);
+        order.outside_members -= 1;
+        self.recompute_floor(number);
     }
 
     /// Locates a member by its first line, which has a place in the log, where no notice has shown its position.
@@ -127,9 +129,8 @@ impl Room {
         let first = |member: usize| self.cursors[member].unlocated.as_ref().and_then(|state| state.first_line);
         let is_first = |member: &usize| first(*member) == Some((sender, sequence));
         let members: Vec<usize> = returns.unlocated.iter().copied().filter(is_first).collect();
-        let place = self.log.lines() - 1;
         for member in members {
-            self.locate_by_line(member, place);
+            self.locate_by_line(member, self.order(member).log.lines() - 1);
         }
     }
 
@@ -148,7 +149,7 @@ impl Room {
             received.fault.get_or_insert(ServerFault::AheadOfRoom(self.number));
         }
         self.search_first_line(&mut unlocated);
-        let place = unlocated.first_line.and_then(|(sender, sequence)| self.log.find(sender, sequence));
+        let place = unlocated.first_line.and_then(|(sender, sequence)| self.order(member).log.find(sender, sequence));
         self.cursors[member].unlocated = Some(unlocated);
         if let Some(place) = place {
             self.locate_by_line(member, place);

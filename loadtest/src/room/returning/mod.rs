@@ -47,7 +47,7 @@ impl Room {
         let mut stays = Stays::new(self.cursors.len());
         let left = |member: &usize| self.cursors[*member].state == MemberState::Left;
         (0..self.cursors.len()).filter(left).for_each(|member| stays.cancel_return(member, true));
-        self.log.build_index();
+        self.orders.iter_mut().for_each(|order| order.log.build_index());
         let (unlocated, located, waiting) = (Vec::new(), VecDeque::new(), Vec::new());
         self.returns = Some(Box::new(Returns { stays, unlocated, located, first: None, waiting, is_stopped: false }));
     }
@@ -55,7 +55,7 @@ impl Room {
     /// Records that a member is about to shut its sending side down. It still has to receive what other members have received
     /// up to now, because the server ordered that before the leave.
     pub(crate) fn start_departure(&mut self, member: usize) {
-        self.owe(member, self.logged.clone());
+        self.owe(member, self.order(member).logged.clone());
     }
 
     /// Records that a member's connection is cut. It had to receive every line that was sent before.
@@ -89,11 +89,12 @@ impl Room {
         let expected = self.expected_in_stay(member);
         let cursor = &mut self.cursors[member];
         let delivered = std::mem::take(&mut cursor.delivered);
-        let skipped = std::mem::take(&mut cursor.skipped);
+        let (skipped, told) = (std::mem::take(&mut cursor.skipped), std::mem::take(&mut cursor.told));
         let end = cursor.owed.take().map_or(0, |owed| owed.notices);
         cursor.ended = false;
         let lost = self.returns.as_mut().map_or(LostNotices::default(), |returns| returns.stays.end_stay(member, end));
-        let missing = expected.saturating_sub(delivered);
+        // A gap may be told to a member that came back after it, so that more lines may be told than are missing.
+        let missing = expected.saturating_sub(delivered).saturating_sub(told);
         let counters = &mut metrics.counters;
         counters.expected += expected;
         counters.lost += missing;
@@ -104,15 +105,15 @@ impl Room {
         self.discard_pending(member);
         let cursor = &mut self.cursors[member];
         (cursor.state, cursor.partial, cursor.divergence) = (MemberState::Left, Vec::new(), None);
-        self.outside_members += 1;
-        self.recompute_floor();
+        self.order_mut(member).outside_members += 1;
+        self.recompute_floor(self.order_number(member));
     }
 
     /// Returns the number of lines of a stay that is over: those up to the last one that the member received or had to
     /// receive.
     fn expected_in_stay(&self, member: usize) -> u64 {
         let cursor = &self.cursors[member];
-        let mut next = self.expected_sequences(cursor.line);
+        let mut next = self.expected_sequences(member, cursor.line);
         let received = cursor.divergence.as_ref().map(|divergence| &divergence.next);
         for more in received.into_iter().chain(cursor.owed.as_ref().map(|owed| &owed.lines)) {
             next.iter_mut().zip(more).for_each(|(next, more)| *next = (*next).max(*more));
@@ -122,14 +123,15 @@ impl Room {
 
     /// Prepares a member for its next connection. The log keeps all lines from now on for it.
     pub(crate) fn prepare_return(&mut self, member: usize) {
-        let cursor = &mut self.cursors[member];
-        (cursor.line, cursor.at) = (self.log.lines(), self.log.end());
+        let order = self.order_number(member);
+        let (log, cursor) = (&self.orders[order].log, &mut self.cursors[member]);
+        (cursor.line, cursor.at) = (log.lines(), log.end());
         (cursor.state, cursor.unlocated) = (MemberState::Joining, Some(Box::default()));
         cursor.refusal_pending = false;
         if let Some(returns) = &mut self.returns {
             returns.stays.start_return(member);
         }
-        self.recompute_floor();
+        self.recompute_floor(order);
     }
 
     /// Records that a connection ended before its member was in the room.
@@ -149,7 +151,7 @@ impl Room {
         if let Some(returns) = &mut self.returns {
             returns.forget(member);
         }
-        self.recompute_floor();
+        self.recompute_floor(self.order_number(member));
     }
 
     /// Returns whether a member may send its join request now. Otherwise it has to wait for [`Self::take_join_requests`]:
@@ -185,7 +187,7 @@ impl Room {
     }
 
     fn has_no_located_member(&self) -> bool {
-        self.outside_members == self.cursors.len()
+        self.orders.iter().all(|order| order.located_members() == 0)
     }
 
     /// Returns whether every member knows of every join and leave, and every position is known.
@@ -237,13 +239,14 @@ impl Room {
     /// Locates a member after the last line, where no other member has shown its position: it still has to receive the leave
     /// notices of the others.
     fn locate_at_end(&mut self, member: usize) {
-        let (line, at, base) = (self.log.lines(), self.log.end(), self.lines_sent());
+        let (log, base) = (&self.order(member).log, self.lines_sent());
+        let (line, at) = (log.lines(), log.end());
         let cursor = &mut self.cursors[member];
         if cursor.state != MemberState::Joined {
             return;
         }
         (cursor.line, cursor.at, cursor.base, cursor.unlocated) = (line, at, base, None);
-        self.outside_members -= 1;
+        self.order_mut(member).outside_members -= 1;
     }
 }
 

@@ -368,7 +368,7 @@ impl Model {
             // Senders stay, and this model has one member that stays.
             room.sent.truncate(1);
             room.send_times.truncate(1);
-            room.logged.truncate(1);
+            room.orders[0].logged.truncate(1);
         }
         room.start_departures();
         Self {
