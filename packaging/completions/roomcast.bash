@@ -26,7 +26,7 @@ _roomcast() {
 
     case "${cmd}" in
         roomcast)
-            opts="-v -h -V --config --check-config --show-config --bind --listen --socket-mode --workers --max-connections --max-per-address --connect-rate --connect-burst --exempt --memory --tls-cert --tls-key --trust --max-line --login-timeout --rate --burst --byte-rate --byte-burst --backlog --slow-reader --stall-timeout --idle-timeout --dead-timeout --plain --drain --max-rooms --inbox --history --replay --allow-duplicate-names --motd --bell --metrics --admin --bans --verbose --log-level --log-format --help --version ctl"
+            opts="-v -h -V --config --check-config --show-config --bind --listen --socket-mode --workers --max-connections --max-per-address --connect-rate --connect-burst --exempt --memory --tls-cert --tls-key --trust --max-line --login-timeout --rate --burst --byte-rate --byte-burst --backlog --slow-reader --stall-timeout --idle-timeout --dead-timeout --plain --drain --max-rooms --inbox --history --replay --allow-duplicate-names --motd --bell --cluster --cluster-name --node --cluster-credentials --cluster-ca --cluster-required --metrics --admin --bans --verbose --log-level --log-format --help --version ctl"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -166,6 +166,30 @@ _roomcast() {
                     ;;
                 --bell)
                     COMPREPLY=($(compgen -W "off on" -- "${cur}"))
+                    return 0
+                    ;;
+                --cluster)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cluster-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cluster-credentials)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cluster-ca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cluster-required)
+                    COMPREPLY=($(compgen -W "true false" -- "${cur}"))
                     return 0
                     ;;
                 --metrics)

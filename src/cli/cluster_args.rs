@@ -40,7 +40,7 @@ impl ClusterArgs {
     pub(super) fn into_settings(self) -> Result<ClusterSettings, SettingsError> {
         let default = ClusterSettings::default();
         let others = [
-            ("--cluster-name", self.cluster_name.is_some()),
+            ("--cluster-name", self.cluster_name.is_some_and(|name| name != default.name)),
             ("--node", self.node.is_some()),
             ("--cluster-credentials", self.cluster_credentials.is_some()),
             ("--cluster-ca", self.cluster_ca.is_some()),

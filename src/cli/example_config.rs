@@ -12,7 +12,7 @@ use std::process;
 const WIDTH: usize = 100;
 
 /// Values of keys whose default is no value.
-const EXAMPLES: [(&str, &str); 12] = [
+const EXAMPLES: [(&str, &str); 16] = [
     ("bind", "127.0.0.1,::1"),
     ("listen", "tcp://:1234,telnet://:2323"),
     ("socket_mode", "0660"),
@@ -25,6 +25,10 @@ const EXAMPLES: [(&str, &str); 12] = [
     ("tls_key", "/etc/roomcast/privkey.pem"),
     ("admin", "/run/roomcast/admin"),
     ("bans", "/var/lib/roomcast/bans"),
+    ("cluster", "nats://127.0.0.1:4222"),
+    ("node", "n1"),
+    ("cluster_credentials", "/etc/roomcast/nats.creds"),
+    ("cluster_ca", "/etc/roomcast/nats-ca.pem"),
 ];
 
 const INTRODUCTION: &str = "\

@@ -88,6 +88,8 @@ pub(super) fn in_force(id: &str, settings: &Settings) -> Option<String> {
     match id {
         "plain" => Some((!settings.live.commands).to_string()),
         "allow_duplicate_names" => Some(settings.rooms.allow_duplicate_names.to_string()),
+        "cluster_name" => Some(settings.cluster.name.to_string()),
+        "cluster_required" => Some(settings.cluster.required.to_string()),
         "idle_timeout" => Some(show_duration(settings.live.idle_timeout)),
         // A list of values is a value of the flag, too.
         _ => default_of(id, settings),

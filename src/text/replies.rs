@@ -493,6 +493,8 @@ mod tests {
             text(&|out| push_several_members(out, 2, name)),
             text(&|out| push_whisperer_left(out, name)),
             text(&|out| push_name_kept(out, name)),
+            text(&|out| push_name_given_up(out, name, name)),
+            text(&|out| push_whisper_unanswered(out, name, &NodeName::parse("has").unwrap())),
             text(&|out| push_muted(out, None)),
             text(&|out| push_muted(out, Some(Duration::from_secs(9)))),
             text(&|out| push_name_taken_in(out, room, name)),

@@ -9,7 +9,7 @@ use crate::room::remote::RemoteChange;
 use crate::text::messages::missing_notice;
 use crate::text::names::{NodeName, UserName};
 use bytes::Bytes;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 /// The most bytes of frames that are held until a snapshot comes.
 const MAX_HELD: usize = 256 << 10;
@@ -279,10 +279,13 @@ impl OriginRoom {
         }
     }
 
-    /// Delivers the lines of frames that a snapshot includes. The members before and after them may have said them. Lines
+    /// Delivers the lines of frames that a snapshot includes. The members before and after them may have said them, and
+    /// those that one of the frames names: a member that has left meanwhile is in no snapshot. Lines
     /// from before the first one of a stream that is new were said before this server followed it, so that they are not
     /// missing.
     fn deliver_held(&mut self, held: VecDeque<Changes>, after: &HashMap<UserName, u64>, output: &mut Output<'_>) {
+        let named: HashSet<UserName> =
+            held.iter().flat_map(|changes| changes.items.iter().flat_map(names)).flatten().collect();
         for Changes { stream, from, items, raw } in held {
             if stream != self.stream {
                 (self.stream, self.at) = (stream, from);
@@ -298,9 +301,8 @@ impl OriginRoom {
                 if let Item::Lines { bytes, lines } = item {
                     let raw = rest.split_to((*bytes as usize).min(rest.len()));
                     let before = &self.members;
-                    let is_in_frame = |name: &UserName| items.iter().any(|item| names(item).contains(&Some(*name)));
                     deliver(self.node, (&raw, *lines), output, |name| {
-                        before.contains_key(name) || after.contains_key(name) || is_in_frame(name)
+                        before.contains_key(name) || after.contains_key(name) || named.contains(name)
                     });
                 }
             }
