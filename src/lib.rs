@@ -84,6 +84,11 @@
 //!   minute in which it was said, and the peer's own task encodes them (`src/connection/display.rs`). The same holds for
 //!   each peer inside TLS: its own task seals all bytes (`src/connection/transport.rs`, `src/net/codec/mod.rs`).
 //!
+//! - A server of a **cluster** (`src/cluster/`) shares its rooms with others over NATS. Before any member has a batch, the
+//!   pass gives what members of this server did to a tap, which never waits; what comes from other servers enters the
+//!   room's inbox as an operation (`src/room/remote.rs`, `src/room/batch_cluster.rs`). A server of its own pays one branch
+//!   a pass.
+//!
 //! # Layers
 //!
 //! A folder of `src` imports only folders of lower layers, and no two folders import each other. `tests/layers.rs`
@@ -91,7 +96,7 @@
 //!
 //! ```text
 //! 6  server/  composition: acceptor, admission, metrics, shutdown    cli/  arguments, logging, signals, exit messages
-//! 5  admin/  operators' commands, sessions and replies    http/  a responder for metrics and health checks    handover/  the channel to a new process
+//! 5  cluster/  servers that share their rooms: frames, state machine, bus    admin/  operators' commands, sessions and replies    http/  a responder for metrics and health checks    handover/  the channel to a new process
 //! 4  connection/  event loop, state, input, commands, telnet, input line, output, close, timers
 //! 3  net/  sockets, listeners, PROXY header, TLS, lingering close    protocol/  telnet, lines, JOIN, commands    terminal/  line editor
 //! 2  room/  registry, membership, inbox, passes, batch, fan-out, roster, history, replay
@@ -141,6 +146,11 @@
 //! 9. **An upgrade closes no connection but those inside TLS, and loses no byte.** The process copies connections and rooms
 //!    while nothing moves, and ends only when the new process has rebuilt them; after any error before that it goes on
 //!    (`src/server/handover.rs`, `src/connection/handover.rs`, `src/handover/mod.rs`). Tested by `tests/handover.rs`.
+//!
+//! 10. **In a cluster each sender's lines keep their order on every server, come once, and a hole is told with its number of
+//!     lines.** Each frame has its position in the changes of its server in its room (`src/cluster/core/origin_room.rs`).
+//!     Local delivery waits for no other server: what waits for the bus is bounded (`src/cluster/core/outgoing.rs`). Tested by
+//!     `src/cluster/core/simulation.rs` and `tests/cluster.rs`.
 //!
 //! # Accounting
 //!
@@ -195,6 +205,7 @@
 //! | timers | tokio's timer wheel, a mutex | a login, a backlog, a sender beyond its rate, a command or an encoding beyond the budget of its address, an idle timeout, an agreement on the input line and each redraw of it, Ctrl-C in telnet, a close |
 //! | memory | the allocator's own locks | an allocation: a few for a line, none for each delivery (`tests/allocations.rs` has the bound) |
 //! | the log | the queue of the log's writer, which drops and counts what exceeds its capacity; the writer's own thread takes the lock of stdout or stderr | at level `info` a connection opens or ends; at level `trace` each pass |
+//! | the tap of a cluster | none: tokio's unbounded queue, and an atomic; the members of other servers in a room are an arc-swap snapshot of their own | each pass of a server in a cluster |
 //! | a reload | a `tokio::sync::Mutex` that only reloads and handovers take (`src/server/handle.rs`) | SIGHUP with a configuration file, an upgrade |
 //! | a handover to another process | a `tokio::sync::Mutex` that only handovers and the server's end take, and the lock of a `tokio::sync::watch` that acceptors read; the steps of connections are atomics | an upgrade, shutdown |
 //!
