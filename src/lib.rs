@@ -299,6 +299,7 @@ pub use net::{
     ActivatedSockets, ActivatedSocketsError, BoundAddress, BoundListener, CertificateError, ListenError, TlsAcceptor,
     TlsCertificate,
 };
+pub use cluster::ClusterError;
 pub use server::{
     Freeze, FreezeError, HandoverTurn, NotReady, Reloaded, Server, ServerHandle, ServerProbe, ServerStats, Stall,
     StartError,

@@ -3,7 +3,7 @@
 use crate::cluster::core::Channel;
 use crate::text::names::{NodeName, RoomName};
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Something that the bus reports.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub(crate) enum BusRequest {
     Answer(Reply, Vec<u8>),
     /// Send a frame to a server that has to answer.
     Ask(NodeName, Vec<u8>),
+    /// Write all that was sent to the connection, and drop this.
+    Flush(oneshot::Sender<()>),
 }
 
 /// An engine that runs: two queues of requests, and the events. What the queues hold when they are dropped is lost.

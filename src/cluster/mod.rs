@@ -6,8 +6,8 @@
 //! room ◄─ inbox ◄─ update ◄──────────┘◄──────── frames ◄────┘
 //! ```
 //!
-//! A pass gives what members of this server did to the [tap](tap), before any member has it, and waits for nothing. The
-//! [task](task) feeds the state machine ([`core`]), which has no I/O, with that and with the frames of other servers. What
+//! A pass gives what members of this server did to the [tap], before any member has it, and waits for nothing. The
+//! [task] feeds the state machine ([`core`]), which has no I/O, with that and with the frames of other servers. What
 //! comes from there enters a room through its inbox, as an operation, so that all members of a room on one server see one
 //! order.
 //!

@@ -168,6 +168,10 @@ impl Connection {
                 return;
             }
             BusRequest::Ask(node, frame) => return self.ask(node, frame),
+            BusRequest::Flush(_flushed) => {
+                let _ = self.client.flush().await;
+                return;
+            }
             BusRequest::Publish(channel, frame) => {
                 self.client.publish(subject(self.cluster, channel), frame.into()).await
             }

@@ -12,7 +12,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{error, info, warn};
 
 /// The time between two ticks of the state machine.
@@ -20,6 +21,12 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// The time between two publications of the rooms of other servers, in ticks.
 const ROOMS_EVERY: u32 = 10;
+
+/// How long the bus may take for what is said last.
+const STOP_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The time between the last lines and the end of a server.
+const END_PAUSE: Duration = Duration::from_millis(100);
 
 /// A whisper whose outcome is awaited.
 struct SentWhisper {
@@ -233,24 +240,36 @@ impl ClusterTask {
         registry.send_whisper_outcome(room, sender, lines);
     }
 
-    /// Tells the other servers that this one stops. The bus carries it out when its queues end.
+    /// Tells the other servers that this one stops, after the last lines of rooms. What the bus does not take in time is lost.
     async fn stop(mut self) {
         self.core.set_time(self.clock.now());
-        while let Some((channel, bytes)) = self.core.take_data_frame() {
-            if self.bus.data.try_send(BusRequest::Publish(channel, bytes)).is_err() {
-                break;
-            }
+        self.core.publish_end();
+        if timeout(STOP_TIMEOUT, self.send_all_data()).await.is_err() {
+            warn!("the cluster did not take the last lines in time");
         }
-        // What rooms said last is on its way before the end is.
-        tokio::task::yield_now().await;
+        // The end comes on another connection, and must not overtake them.
+        sleep(END_PAUSE).await;
         self.core.stop();
         while let Some((channel, bytes)) = self.core.take_control_frame() {
             let sent = self.bus.control.send(BusRequest::Publish(channel, bytes));
-            if !matches!(tokio::time::timeout(TICK * 5, sent).await, Ok(Ok(()))) {
-                break;
+            if !matches!(timeout(STOP_TIMEOUT, sent).await, Ok(Ok(()))) {
+                return;
             }
         }
         info!("the other servers are told that this one stops");
+    }
+
+    /// Sends all frames of rooms, and waits until they are written.
+    async fn send_all_data(&mut self) {
+        while let Some((channel, bytes)) = self.core.take_data_frame() {
+            if self.bus.data.send(BusRequest::Publish(channel, bytes)).await.is_err() {
+                return;
+            }
+        }
+        let (flush, flushed) = oneshot::channel();
+        if self.bus.data.send(BusRequest::Flush(flush)).await.is_ok() {
+            let _ = flushed.await;
+        }
     }
 }
 

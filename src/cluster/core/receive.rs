@@ -24,7 +24,7 @@ impl Core {
         if let Head::TakenForDead(named) = head {
             return self.on_taken_for_dead(&origin, named);
         }
-        if let (Head::Bye, true) = (&head, self.nodes.contains_key(&origin.node)) {
+        if head == Head::Bye {
             return self.on_bye(&origin);
         }
         if self.observe(&origin) {

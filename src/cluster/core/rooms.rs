@@ -29,6 +29,9 @@ const WAITING_PAUSE: u64 = 100;
 /// The time after which members of a server are asked for again if the server has said nothing of the room.
 const SILENT: u64 = 75_000;
 
+/// The rooms that are compared in each millisecond after an interruption.
+const ROOMS_PER_MILLISECOND: u64 = 10;
+
 /// The most bytes of updates that are held back while a room is compared.
 const MAX_HELD_BACK: usize = 256 << 10;
 
@@ -63,6 +66,8 @@ pub(super) struct OpenRoom {
     due: u64,
     /// True once the room was told that it is this server's alone.
     is_alone: bool,
+    /// True until the members are sent to all servers, after an interruption.
+    is_snapshot_due: bool,
 }
 
 impl OpenRoom {
@@ -126,6 +131,7 @@ impl Core {
             conflicts: HashSet::new(),
             due,
             is_alone: false,
+            is_snapshot_due: false,
         };
         self.rooms.insert(room, open);
         self.timers.insert((due, room));
@@ -143,6 +149,17 @@ impl Core {
             let of = StreamId { room, stream: open.instance };
             self.send_data(Channel::Room(room), Head::Tail { of, at: open.at });
             self.send_snapshot(room);
+        }
+    }
+
+    /// Publishes that all members leave, since the server stops.
+    pub(crate) fn publish_end(&mut self) {
+        let rooms: Vec<RoomName> = self.rooms.keys().copied().collect();
+        for room in rooms {
+            let members = self.rooms.get_mut(&room).map(|open| std::mem::take(&mut open.members)).unwrap_or_default();
+            for name in members.into_keys() {
+                self.push_item(room, Item::Left(name), Bytes::new());
+            }
         }
     }
 
@@ -379,6 +396,10 @@ impl Core {
     /// Does what is due in a room. Returns the time until the next look.
     fn look_at_room(&mut self, room: RoomName) -> u64 {
         let now = self.now;
+        if self.rooms.get_mut(&room).is_some_and(|open| std::mem::take(&mut open.is_snapshot_due)) {
+            // Other servers compare with it.
+            self.send_snapshot(room);
+        }
         self.repeat_hello(room);
         let conflicts = self.rooms.get(&room).map(|open| open.conflicts.iter().copied().collect::<Vec<UserName>>());
         for name in conflicts.unwrap_or_default() {
@@ -410,6 +431,9 @@ impl Core {
 
     /// Asks all servers again for the members of a room that waits for some, and forgets those that are dead.
     fn repeat_hello(&mut self, room: RoomName) {
+        if self.rooms.get(&room).is_none_or(|open| open.opening.is_none()) {
+            return;
+        }
         let (now, alive) = (self.now, self.alive_nodes());
         let Some(opening) = self.rooms.get_mut(&room).and_then(|open| open.opening.as_mut()) else { return };
         opening.missing.retain(|node| alive.contains(node));
@@ -443,9 +467,8 @@ impl Core {
                 origin.want_snapshot(now);
             }
             open.hold_back(missing.clone(), now + COMPARISON, now);
-            // Other servers compare with it.
-            self.send_snapshot(room);
-            self.schedule(room, index as u64 / 10);
+            open.is_snapshot_due = true;
+            self.schedule(room, index as u64 / ROOMS_PER_MILLISECOND);
         }
     }
 
