@@ -293,13 +293,13 @@ mod server;
 mod terminal;
 pub mod text;
 
+pub use cluster::ClusterError;
 pub use config::{RESERVED_FILES, Settings, SlowReader};
 pub use metrics::counters::MetricsDelta;
 pub use net::{
     ActivatedSockets, ActivatedSocketsError, BoundAddress, BoundListener, CertificateError, ListenError, TlsAcceptor,
     TlsCertificate,
 };
-pub use cluster::ClusterError;
 pub use server::{
     Freeze, FreezeError, HandoverTurn, NotReady, Reloaded, Server, ServerHandle, ServerProbe, ServerStats, Stall,
     StartError,
