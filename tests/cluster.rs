@@ -73,6 +73,42 @@ fn members_of_three_servers_share_a_room() {
 }
 
 #[test]
+fn room_that_opens_later_has_the_lines_from_before() {
+    let Some(nats) = NatsServer::start() else { return };
+    let one = Node::start(&nats, "n1", &[]);
+    let two = Node::start(&nats, "n2", &["--replay", "3"]);
+    one.wait_for_others(1);
+    two.wait_for_others(1);
+    let mut alice = one.server.join("lobby", "alice");
+    alice.send("1\n2\n3\n");
+    lines_up_to(&mut alice, "alice: 3");
+    let mut bob = Client::connect(two.server.address);
+    bob.send("JOIN lobby bob\n/last 4\n");
+    for line in ["*** alice: 1", "*** alice: 2", "*** alice: 3", "bob has joined"] {
+        bob.expect_line(line);
+    }
+    for line in ["*** alice: 1", "*** alice: 2", "*** alice: 3", "*** bob has joined"] {
+        bob.expect_line(line);
+    }
+}
+
+#[test]
+fn lines_of_any_legal_length_and_bytes_reach_other_servers() {
+    let Some(nats) = NatsServer::start() else { return };
+    let nodes = Node::start_some(&nats, 2);
+    let mut alice = nodes[0].server.join("lobby", "alice");
+    let mut bob = nodes[1].server.join("lobby", "bob");
+    alice.expect_line("bob has joined");
+    let long = "x".repeat(20_000);
+    alice.send(format!("{long}\n"));
+    bob.expect_line(&format!("alice: {long}"));
+    // Each byte that is no UTF-8 becomes three.
+    alice.send([vec![0xFE; 20_000], b"\n".to_vec()].concat());
+    bob.expect_line(&format!("alice: {}", "\u{FFFD}".repeat(20_000)));
+    assert_eq!(nodes[1].metric("roomcast_cluster_lines_lost_total{reason=\"rejected\"}"), 0);
+}
+
+#[test]
 fn each_senders_lines_keep_their_order_on_all_servers() {
     const LINES: usize = 400;
     let Some(nats) = NatsServer::start() else { return };
@@ -191,7 +227,8 @@ fn rooms_are_told_of_a_split_and_of_its_end() {
     nats.restart();
     let lines = lines_up_to(&mut alice, "*** the room is whole again");
     assert_eq!(lines, ["*** the room is whole again"]);
-    alice.skip_to_line("dave has joined");
+    let lines = lines_up_to(&mut alice, "dave has joined");
+    assert!(lines.iter().all(|line| !line.ends_with(" has left")), "nobody has left: {lines:?}");
     // Of two members of one name the older one keeps it.
     second_bob.skip_to_line(
         "*** the name Bob belongs to a member on another server: you are called Bob~2 now; write: /nick NAME",

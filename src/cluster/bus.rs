@@ -8,10 +8,10 @@ use tokio::sync::{mpsc, oneshot};
 /// Something that the bus reports.
 #[derive(Debug)]
 pub(crate) enum BusEvent {
-    /// The bus is connected, for the first time or again.
-    Connected,
-    /// The bus is connected no more, and tries to be.
-    Disconnected,
+    /// A connection to the bus is there, for the first time or again: the one that carries rooms, or the other.
+    Connected { is_data: bool },
+    /// A connection to the bus is there no more, and is tried again.
+    Disconnected { is_data: bool },
     /// A frame has come. `reply` is where an answer is expected.
     Frame { channel: Channel, bytes: Bytes, reply: Option<Reply> },
     /// Nobody receives what is sent to a server.
@@ -45,11 +45,13 @@ pub(crate) struct Bus {
     pub(crate) data: mpsc::Sender<BusRequest>,
     /// All else. A flood of rooms delays none of it.
     pub(crate) control: mpsc::Sender<BusRequest>,
-    pub(crate) events: mpsc::Receiver<BusEvent>,
+    pub(crate) data_events: mpsc::Receiver<BusEvent>,
+    /// The events of the other connection. A flood of rooms delays none of them.
+    pub(crate) control_events: mpsc::Receiver<BusEvent>,
 }
 
 /// The requests that a queue holds. The state machine keeps the rest, and bounds it.
 pub(crate) const QUEUE: usize = 16;
 
-/// The events that wait for the cluster's task.
-pub(crate) const EVENTS: usize = 1_024;
+/// The events of one connection that wait for the cluster's task.
+pub(crate) const EVENTS: usize = 256;

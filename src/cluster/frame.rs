@@ -97,6 +97,10 @@ pub(crate) enum Head {
     Snapshot { of: StreamId, at: Position, members: Vec<Member>, is_first: bool, is_last: bool },
     /// Asks for snapshots of a room: of all servers, or of the one on whose subject it comes.
     Hello { room: RoomName },
+    /// Asks a server for the last lines of a room that is opened.
+    HistoryWanted { room: RoomName },
+    /// The last lines of a room, the oldest first, whose texts are the raw lines.
+    History { room: RoomName, lines: Vec<HistoryLine> },
     /// The server lives, and this is the number of its last counts.
     Heartbeat { counts: u64 },
     /// The server stops: its members are gone.
@@ -117,6 +121,16 @@ pub(crate) enum Head {
     Whispered { id: u64, to: Option<UserName> },
     /// An operator's line for all servers.
     Operator { line: String },
+}
+
+/// A line of a room's history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HistoryLine {
+    /// Minutes of Unix time.
+    pub(crate) minute: u32,
+    pub(crate) is_notice: bool,
+    /// The length of its text.
+    pub(crate) bytes: u32,
 }
 
 /// Whether counts are changes, or which part of all counts they are.

@@ -33,6 +33,7 @@ use crate::config::ClusterSettings;
 use crate::room::registry::Registry;
 use crate::text::names::NodeName;
 use core::Core;
+use frame::MAX_RAW;
 use std::sync::Arc;
 use std::time::Duration;
 pub(crate) use tap::Shared;
@@ -97,7 +98,7 @@ impl Cluster {
         registry.set_tap(Arc::new(RoomTap { events: events.clone(), shared: Arc::clone(&shared) }));
         let (lines, operator_lines) = mpsc::channel(OPERATOR_LINES);
         let clock = Clock::start();
-        let core = Core::new(node, clock.now(), max_line);
+        let core = Core::new(node, clock.now(), longest_line(max_line));
         let (weak, own_settings, own_shared) = (Arc::downgrade(registry), settings.clone(), Arc::clone(&shared));
         let task = tokio::spawn(async move {
             match connect(&own_settings, node).await {
@@ -117,7 +118,7 @@ impl Cluster {
         let deadline = Instant::now() + CONNECT_TIMEOUT;
         while !self.shared.is_connected() {
             if Instant::now() >= deadline || self.task.is_finished() {
-                return Err(ClusterError::NoAnswer(self.servers.join(",")));
+                return Err(ClusterError::NoAnswer(without_passwords(&self.servers)));
             }
             sleep(Duration::from_millis(10)).await;
         }
@@ -160,6 +161,24 @@ impl ClusterOperators {
 
 #[cfg(feature = "cluster")]
 use nats::connect;
+
+/// Returns URLs without the users and passwords in them.
+fn without_passwords(urls: &[String]) -> String {
+    let hide = |url: &String| match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
+        _ => url.clone(),
+    };
+    urls.iter().map(hide).collect::<Vec<_>>().join(",")
+}
+
+/// Returns the bound of a line of another server, with the name of its member: each byte of a line may have become three, and
+/// other servers may have another `--max-line`.
+fn longest_line(max_line: usize) -> usize {
+    max_line.saturating_mul(3).max(MAX_RAW).saturating_add(MAX_PREFIX)
+}
+
+/// The most bytes before the text in a line of a member: `* `, a name and a blank.
+const MAX_PREFIX: usize = 23;
 
 /// Checks the files that the settings name, before the server listens.
 #[cfg(feature = "cluster")]

@@ -30,7 +30,7 @@ const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The messages of one subscription that wait here. Beyond that NATS' client drops them, and the hole is told.
-const SUBSCRIPTION_CAPACITY: usize = 8_192;
+const SUBSCRIPTION_CAPACITY: usize = 1_024;
 
 /// Why NATS can't be used at all.
 #[derive(Debug, thiserror::Error)]
@@ -56,24 +56,27 @@ struct Connection {
 /// # Errors
 /// [`NatsError`] for settings that no NATS server could be reached with.
 pub(crate) async fn connect(settings: &ClusterSettings, node: NodeName) -> Result<Bus, NatsError> {
-    let (events, received) = mpsc::channel(EVENTS);
+    let (data_sender, data_events) = mpsc::channel(EVENTS);
+    let (control_sender, control_events) = mpsc::channel(EVENTS);
     let (data, data_requests) = mpsc::channel(QUEUE);
     let (control, control_requests) = mpsc::channel(QUEUE);
-    let data_client = options(settings, node, None).await?.no_echo().connect(&settings.servers).await?;
-    let control_options = options(settings, node, Some(events.clone())).await?;
+    let data_client =
+        options(settings, node, (data_sender.clone(), true)).await?.no_echo().connect(&settings.servers).await?;
+    let control_options = options(settings, node, (control_sender.clone(), false)).await?;
     let control_client = control_options.connect(&settings.servers).await?;
-    let connection =
-        |client| Connection { cluster: settings.name, client, events: events.clone(), rooms: HashMap::new() };
-    tokio::spawn(connection(data_client).run(data_requests, Vec::new()));
-    tokio::spawn(connection(control_client).run(control_requests, vec![Channel::All, Channel::Node(node)]));
-    Ok(Bus { data, control, events: received })
+    let connection = |client, events| Connection { cluster: settings.name, client, events, rooms: HashMap::new() };
+    tokio::spawn(connection(data_client, data_sender).run(data_requests, Vec::new()));
+    tokio::spawn(
+        connection(control_client, control_sender).run(control_requests, vec![Channel::All, Channel::Node(node)]),
+    );
+    Ok(Bus { data, control, data_events, control_events })
 }
 
-/// Returns the options of a connection, which reports its state to `events` if there is somebody to tell.
+/// Returns the options of a connection, which reports its state to `events`.
 async fn options(
     settings: &ClusterSettings,
     node: NodeName,
-    events: Option<mpsc::Sender<BusEvent>>,
+    (events, is_data): (mpsc::Sender<BusEvent>, bool),
 ) -> Result<ConnectOptions, NatsError> {
     let has_failed = Arc::new(AtomicBool::new(false));
     let mut options = ConnectOptions::new()
@@ -85,7 +88,7 @@ async fn options(
         .reconnect_delay_callback(reconnect_pause)
         .event_callback(move |event| {
             let (events, has_failed) = (events.clone(), Arc::clone(&has_failed));
-            async move { report(event, events, &has_failed).await }
+            async move { report(event, (events, is_data), &has_failed).await }
         });
     if let Some(path) = &settings.credentials {
         options =
@@ -110,21 +113,19 @@ fn reconnect_pause(tries: usize) -> Duration {
 }
 
 /// Logs what the client says of its connection, and reports whether it is connected.
-async fn report(event: Event, events: Option<mpsc::Sender<BusEvent>>, has_failed: &AtomicBool) {
-    // One connection speaks for both.
-    let Some(events) = events else { return };
+async fn report(event: Event, (events, is_data): (mpsc::Sender<BusEvent>, bool), has_failed: &AtomicBool) {
     let told = match event {
         Event::Connected => {
-            info!("connected to NATS");
+            info!(rooms = is_data, "connected to NATS");
             has_failed.store(false, Ordering::Relaxed);
-            Some(BusEvent::Connected)
+            Some(BusEvent::Connected { is_data })
         }
         Event::Disconnected => {
-            warn!("disconnected from NATS");
-            Some(BusEvent::Disconnected)
+            warn!(rooms = is_data, "disconnected from NATS");
+            Some(BusEvent::Disconnected { is_data })
         }
         // One record says why NATS can't be reached, and not one each try. Relaxed: it orders nothing.
-        Event::ClientError(_) if has_failed.swap(true, Ordering::Relaxed) => None,
+        Event::ClientError(_) if is_data || has_failed.swap(true, Ordering::Relaxed) => None,
         Event::Closed | Event::Draining => None,
         other => {
             warn!(event = %other, "NATS");

@@ -2,7 +2,7 @@
 
 use crate::cluster::core::ClusterCounts;
 use crate::room::operation::Requester;
-use crate::room::remote::{LocalChange, RemoteWhisper, Tap};
+use crate::room::remote::{EarlierLine, LocalChange, RemoteWhisper, Tap};
 use crate::text::names::{NodeName, RoomName, UserName};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -21,6 +21,7 @@ pub(super) enum LocalEvent {
     Close(RoomName, u64),
     CheckNode(RoomName, NodeName),
     Whisper(RemoteWhisper, Requester),
+    History(RoomName, NodeName, Vec<EarlierLine>),
     Returned(NodeName, u64, Option<UserName>),
     /// Have other servers run an operator's line.
     Operator(String),
@@ -94,14 +95,14 @@ pub(super) struct RoomTap {
 
 impl RoomTap {
     fn send(&self, event: LocalEvent) {
-        // The task has ended: the server ends, too.
+        // Without the task the rooms are this server's alone.
         let _ = self.events.send(event);
     }
 }
 
 impl Tap for RoomTap {
     fn has_other_nodes(&self) -> bool {
-        self.shared.has_other_nodes.load(Ordering::Relaxed)
+        self.shared.has_other_nodes.load(Ordering::Relaxed) && !self.events.is_closed()
     }
 
     fn open(&self, room: RoomName, instance: u64) {
@@ -129,12 +130,20 @@ impl Tap for RoomTap {
         self.send(LocalEvent::CheckNode(room, node));
     }
 
+    fn send_history(&self, room: RoomName, node: NodeName, lines: Vec<EarlierLine>) {
+        self.send(LocalEvent::History(room, node, lines));
+    }
+
     fn send_whisper(&self, whisper: RemoteWhisper, sender: Requester) {
         self.send(LocalEvent::Whisper(whisper, sender));
     }
 
     fn return_whisper(&self, node: NodeName, id: u64, addressee: Option<UserName>) {
         self.send(LocalEvent::Returned(node, id, addressee));
+    }
+
+    fn remote_room_count(&self) -> usize {
+        self.shared.rooms.load().len()
     }
 
     fn merge_rooms(&self, rooms: Vec<(RoomName, usize)>) -> Vec<(RoomName, usize)> {

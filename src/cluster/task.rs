@@ -8,7 +8,7 @@ use crate::room::registry::Registry;
 use crate::room::remote::{IncomingWhisper, RemoteWhisper};
 use crate::text::names::{NodeName, RoomName, UserName};
 use crate::text::replies;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -21,6 +21,9 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// The time between two publications of the rooms of other servers, in ticks.
 const ROOMS_EVERY: u32 = 10;
+
+/// The questions and answers that wait for the bus.
+const MAX_QUESTIONS: usize = 1_000;
 
 /// How long the bus may take for what is said last.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
@@ -47,9 +50,11 @@ pub(super) struct ClusterTask {
     pub(super) clock: Clock,
     operator_lines: mpsc::Sender<(NodeName, String)>,
     whispers: HashMap<u64, SentWhisper>,
-    /// Subscriptions and the ends of subscriptions, which come before the frames that follow them.
-    subscriptions: VecDeque<BusRequest>,
-    /// Questions and answers.
+    /// The rooms whose subscription is to be changed, and whether they are wanted: before the frames that follow.
+    subscriptions: BTreeMap<RoomName, bool>,
+    /// The rooms that the bus has subscribed to.
+    subscribed: HashSet<RoomName>,
+    /// Questions and answers; beyond [`MAX_QUESTIONS`] the oldest are dropped.
     questions: VecDeque<BusRequest>,
     was_connected: bool,
     ticks: u32,
@@ -82,7 +87,7 @@ impl ClusterTask {
         operator_lines: mpsc::Sender<(NodeName, String)>,
         clock: Clock,
     ) -> Self {
-        let (whispers, subscriptions, questions) = (HashMap::new(), VecDeque::new(), VecDeque::new());
+        let (whispers, subscriptions, questions) = (HashMap::new(), BTreeMap::new(), VecDeque::new());
         let (was_connected, ticks) = (false, 0);
         Self {
             core,
@@ -94,6 +99,7 @@ impl ClusterTask {
             operator_lines,
             whispers,
             subscriptions,
+            subscribed: HashSet::new(),
             questions,
             was_connected,
             ticks,
@@ -112,7 +118,8 @@ impl ClusterTask {
                     Some(LocalEvent::Stop) | None => return self.stop().await,
                     Some(event) => self.on_local(event),
                 },
-                Some(event) = self.bus.events.recv() => self.on_bus(event),
+                Some(event) = self.bus.control_events.recv() => self.on_bus(event),
+                Some(event) = self.bus.data_events.recv() => self.on_bus(event),
                 Ok(permit) = data.reserve(), if has_data => self.send_data(permit),
                 Ok(permit) = control.reserve(), if has_control => self.send_control(permit),
                 _ = ticks.tick() => self.on_tick(),
@@ -129,7 +136,18 @@ impl ClusterTask {
     fn send_data(&mut self, permit: mpsc::Permit<'_, BusRequest>) {
         let frame =
             |core: &mut Core| core.take_data_frame().map(|(channel, bytes)| BusRequest::Publish(channel, bytes));
-        if let Some(request) = self.subscriptions.pop_front().or_else(|| frame(&mut self.core)) {
+        let request = match self.subscriptions.pop_first() {
+            Some((room, true)) => {
+                self.subscribed.insert(room);
+                Some(BusRequest::Subscribe(room))
+            }
+            Some((room, false)) => {
+                self.subscribed.remove(&room);
+                Some(BusRequest::Unsubscribe(room))
+            }
+            None => frame(&mut self.core),
+        };
+        if let Some(request) = request {
             permit.send(request);
         }
     }
@@ -157,6 +175,7 @@ impl ClusterTask {
                 let id = self.core.send_whisper(whisper);
                 self.whispers.insert(id, SentWhisper { room, node, to, text, sender });
             }
+            LocalEvent::History(room, node, lines) => self.core.send_history(room, node, lines),
             LocalEvent::Returned(node, id, addressee) => self.core.return_whisper(node, id, addressee),
             LocalEvent::Operator(line) => self.core.send_operator_line(line),
             LocalEvent::Stop => {}
@@ -166,14 +185,16 @@ impl ClusterTask {
     fn on_bus(&mut self, event: BusEvent) {
         self.core.set_time(self.clock.now());
         match event {
-            BusEvent::Connected => {
+            BusEvent::Connected { is_data: true } => self.core.set_data_down(false),
+            BusEvent::Disconnected { is_data: true } => self.core.set_data_down(true),
+            BusEvent::Connected { is_data: false } => {
                 self.shared.set_connected(true);
                 if self.was_connected {
                     self.core.renew();
                 }
                 self.was_connected = true;
             }
-            BusEvent::Disconnected => self.shared.set_connected(false),
+            BusEvent::Disconnected { is_data: false } => self.shared.set_connected(false),
             BusEvent::Frame { channel, bytes, reply } => {
                 self.core.on_frame(channel, &bytes);
                 self.carry_out(reply);
@@ -199,8 +220,8 @@ impl ClusterTask {
         let Some(registry) = self.registry.upgrade() else { return };
         for effect in effects {
             match effect {
-                Effect::Subscribe(room) => self.subscriptions.push_back(BusRequest::Subscribe(room)),
-                Effect::Unsubscribe(room) => self.subscriptions.push_back(BusRequest::Unsubscribe(room)),
+                Effect::Subscribe(room) => self.change_subscription(room, true),
+                Effect::Unsubscribe(room) => self.change_subscription(room, false),
                 Effect::Update(room, instance, update) => {
                     let dropped = registry.send_update(room, instance, update);
                     self.core.count_missing(dropped);
@@ -212,10 +233,10 @@ impl ClusterTask {
                     }
                 }
                 Effect::Whispered { id, outcome } => self.on_whispered(&registry, id, outcome),
-                Effect::Ping(node) => self.questions.push_back(BusRequest::Ask(node, self.core.ping())),
+                Effect::Ping(node) => self.push_question(BusRequest::Ask(node, self.core.ping_frame())),
                 Effect::Pong => {
                     if let Some(reply) = reply.take() {
-                        self.questions.push_back(BusRequest::Answer(reply, self.core.pong()));
+                        self.push_question(BusRequest::Answer(reply, self.core.pong_frame()));
                     }
                 }
                 Effect::Operator(node, line) => {
@@ -226,6 +247,22 @@ impl ClusterTask {
                 Effect::Log(event) => log(&event),
             }
         }
+    }
+
+    /// Notes whether the frames of a room are wanted. What the bus has anyway is no change.
+    fn change_subscription(&mut self, room: RoomName, is_wanted: bool) {
+        if self.subscribed.contains(&room) == is_wanted {
+            self.subscriptions.remove(&room);
+        } else {
+            self.subscriptions.insert(room, is_wanted);
+        }
+    }
+
+    fn push_question(&mut self, question: BusRequest) {
+        if self.questions.len() >= MAX_QUESTIONS {
+            self.questions.pop_front();
+        }
+        self.questions.push_back(question);
     }
 
     /// Gives the sender of a whisper its outcome.
@@ -255,6 +292,10 @@ impl ClusterTask {
             if !matches!(timeout(STOP_TIMEOUT, sent).await, Ok(Ok(()))) {
                 return;
             }
+        }
+        let (flush, flushed) = oneshot::channel();
+        if self.bus.control.send(BusRequest::Flush(flush)).await.is_ok() {
+            let _ = timeout(STOP_TIMEOUT, flushed).await;
         }
         info!("the other servers are told that this one stops");
     }

@@ -242,7 +242,8 @@ impl Connection {
             debug!(connection, %address, room, name, "admitted");
             self.complete_login();
         }
-        if outcome.name_conflict {
+        // A command that waits for the room comes first; the conflict is raised again.
+        if outcome.name_conflict && self.blocked_input.is_none() {
             self.give_name_up();
         }
         if let Some((refusal, (here, _))) = outcome.refused.take().zip(self.identity()) {

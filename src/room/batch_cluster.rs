@@ -5,11 +5,11 @@ use crate::peer::Peer;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::PeerEvents;
 use crate::room::batch::Batch;
-use crate::room::line_runs::LineKind;
+use crate::room::line_runs::{LineKind, LineRuns};
 use crate::room::operation::{Addressee, MemberRef, Requester, Whisper};
 use crate::room::passes::REPLY_COST;
 use crate::room::remote::{
-    IncomingWhisper, LocalChange, RemoteChange, RemoteMembers, RemoteUpdate, RemoteWhisper, RoomLink,
+    EarlierLine, IncomingWhisper, LocalChange, RemoteChange, RemoteMembers, RemoteUpdate, RemoteWhisper, RoomLink,
 };
 use crate::room::replies::{DeferredReply, deliver_line};
 use crate::room::roster::{MemberKey, NameMatch, find_by_name};
@@ -213,11 +213,12 @@ impl Batch {
     }
 
     /// Applies changes that come from other servers. A room that is shut down has sent its last line.
-    pub(super) fn apply_update(&mut self, update: RemoteUpdate) {
-        if let Some(cluster) = self.cluster.as_mut() {
-            cluster.update_bytes += update.bytes();
-        }
-        if !self.takes_no_lines() {
+    /// An update of an instance that is over has no effect.
+    pub(super) fn apply_update(&mut self, (instance, update): (u64, RemoteUpdate)) {
+        let Some(cluster) = self.cluster.as_mut() else { return };
+        cluster.update_bytes += update.bytes();
+        let is_current = cluster.link.instance() == instance;
+        if is_current && !self.takes_no_lines() {
             update.0.into_iter().for_each(|change| self.apply_remote_change(change));
         }
     }
@@ -234,10 +235,12 @@ impl Batch {
                 self.append_notice(|out| messages::push_joined(out, &name));
             }
             RemoteChange::Left(node, name) => {
+                self.follow_remote_whisperer((node, name), None);
                 self.change_remote(|members| members.remove(node, &name));
                 self.append_notice(|out| messages::push_left(out, &name));
             }
             RemoteChange::Renamed(node, name, new_name) => {
+                self.follow_remote_whisperer((node, name), Some(new_name));
                 self.change_remote(|members| {
                     members.remove(node, &name);
                     members.add(node, new_name);
@@ -246,9 +249,40 @@ impl Batch {
             }
             RemoteChange::Added(node, name) => self.change_remote(|members| members.add(node, name)),
             RemoteChange::Removed(node, name) => self.change_remote(|members| members.remove(node, &name)),
+            RemoteChange::Earlier(lines) => self.keep_earlier_lines(&lines),
+            RemoteChange::HistoryWanted(node) => self.send_history(node),
             RemoteChange::Opened => self.decide_joins(None),
             RemoteChange::NodeChecked(node) => self.decide_joins(Some(node)),
             RemoteChange::Yield(name) => self.raise_name_conflict(name),
+        }
+    }
+
+    /// Puts lines from before the room was opened here into the history of a room that has none.
+    fn keep_earlier_lines(&mut self, lines: &[EarlierLine]) {
+        let history = self.pass_state.as_mut().and_then(|state| state.history.as_mut());
+        let Some(history) = history.filter(|history| history.is_empty()) else { return };
+        for lines in lines.chunk_by(|one, next| one.minute == next.minute) {
+            let (mut bytes, mut runs) = (Vec::new(), LineRuns::default());
+            for EarlierLine { is_notice, text, .. } in lines {
+                bytes.extend_from_slice(text);
+                bytes.push(b'\n');
+                runs.extend(if *is_notice { LineKind::Notice } else { LineKind::Talk }, bytes.len(), 1);
+            }
+            history.push(lines[0].minute, &bytes, &runs);
+        }
+    }
+
+    /// Sends the history, as the batch before has left it, to a server that opens the room.
+    fn send_history(&mut self, node: NodeName) {
+        let mut lines = Vec::new();
+        if let Some(history) = self.pass_state.as_mut().and_then(|state| state.history.as_mut()) {
+            history.visit_all(|minute, kind, text| {
+                let is_notice = kind == LineKind::Notice;
+                lines.push(EarlierLine { minute, is_notice, text: Bytes::copy_from_slice(text) });
+            });
+        }
+        if let Some(cluster) = &self.cluster {
+            cluster.link.tap.send_history(cluster.room, node, lines);
         }
     }
 
@@ -256,6 +290,23 @@ impl Batch {
         if let Some(cluster) = self.cluster.as_mut() {
             change(cluster.members_mut());
         }
+    }
+
+    /// Gives a whisperer on another server its new name, or forgets it.
+    fn follow_remote_whisperer(&mut self, (node, name): (NodeName, UserName), new_name: Option<UserName>) {
+        if let Some(state) = self.pass_state.as_mut() {
+            state.whisperers.follow_remote(node, name, new_name);
+        }
+    }
+
+    /// Returns the number of peers that wait to join.
+    pub(super) fn waiting_joins(&self) -> usize {
+        self.pass_state.as_ref().and_then(|state| state.joins.as_ref()).map_or(0, |joins| joins.waiting.len())
+    }
+
+    /// Returns the number of rooms of other servers.
+    pub(super) fn remote_room_count(&self) -> usize {
+        self.cluster.as_ref().map_or(0, |cluster| cluster.link.tap.remote_room_count())
     }
 
     fn append_notice(&mut self, push: impl FnOnce(&mut Vec<u8>)) {

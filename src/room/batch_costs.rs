@@ -22,8 +22,12 @@ impl Batch {
             Operation::Join(_) | Operation::Leave(_) | Operation::Rename(..) => 1 + copy,
             Operation::FlushInput => 1 + self.members_now().len(),
             Operation::Update(update) => {
+                let (_, update) = &**update;
                 let remote = self.cluster.as_ref().map_or(0, |cluster| cluster.members_now().len());
-                1 + update.0.len() + Self::lines_cost(update.bytes()) + remote / ENTRIES_PER_OPERATION
+                let whisperers = self.pass_state.as_ref().map_or(0, |state| state.whisperers.len());
+                let walks = (remote + whisperers) / ENTRIES_PER_OPERATION;
+                let joins = self.waiting_joins();
+                1 + joins + update.0.len() + Self::lines_cost(update.bytes()) + walks
             }
             _ => 1,
         }

@@ -43,8 +43,8 @@ pub(crate) enum Operation {
     Announce(Arc<[u8]>),
     /// Raises `FLUSH_INPUT` for all members.
     FlushInput,
-    /// Applies changes that come from other servers.
-    Update(Box<RemoteUpdate>),
+    /// Applies changes that come from other servers to this instance of the room.
+    Update(Box<(u64, RemoteUpdate)>),
     /// Delivers a whisper from another server, and returns the outcome to that.
     DeliverWhisper(Box<IncomingWhisper>),
     /// Gives the sender of a whisper to another server the outcome: lines with their line ends.

@@ -7,6 +7,7 @@
 use crate::room::operation::Requester;
 use crate::text::messages::missing_notice;
 use crate::text::names::{NodeName, RoomName, UserName};
+use crate::text::time::Minute;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashSet};
@@ -47,6 +48,10 @@ pub(crate) enum RemoteChange {
     Added(NodeName, UserName),
     /// A remote member is out of reach, without a line.
     Removed(NodeName, UserName),
+    /// Lines from before the room was opened here, the oldest first, which `/last` shows.
+    Earlier(Vec<EarlierLine>),
+    /// A server that opens the room wants its last lines.
+    HistoryWanted(NodeName),
     /// The room is as other servers see it: joins that waited for that are decided.
     Opened,
     /// This server was heard again or is gone: joins that waited for its answer are decided.
@@ -55,12 +60,24 @@ pub(crate) enum RemoteChange {
     Yield(UserName),
 }
 
+/// A line of a room's history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EarlierLine {
+    /// The minute in which it was said.
+    pub(crate) minute: Minute,
+    /// Whether it is a line of the room, and no member's.
+    pub(crate) is_notice: bool,
+    /// The line without its LF.
+    pub(crate) text: Bytes,
+}
+
 impl RemoteUpdate {
     /// Returns the bytes that the update holds while it waits: lines, and a fixed amount for each change.
     pub(crate) fn bytes(&self) -> usize {
         let change = |change: &RemoteChange| match change {
             RemoteChange::Lines { bytes, .. } => bytes.len(),
             RemoteChange::Notice(line) => line.len(),
+            RemoteChange::Earlier(lines) => lines.iter().map(|line| size_of::<EarlierLine>() + line.text.len()).sum(),
             _ => 0,
         };
         self.0.iter().map(|each| size_of::<RemoteChange>() + change(each)).sum()
@@ -119,6 +136,9 @@ pub(crate) trait Tap: std::fmt::Debug + Send + Sync {
     /// Asks whether a server still answers. The room gets [`RemoteChange::NodeChecked`].
     fn check_node(&self, room: RoomName, node: NodeName);
 
+    /// Gives a server that opens a room its last lines, the oldest first.
+    fn send_history(&self, room: RoomName, node: NodeName, lines: Vec<EarlierLine>);
+
     /// Sends a whisper. The outcome comes back as an operation of the room.
     fn send_whisper(&self, whisper: RemoteWhisper, sender: Requester);
 
@@ -126,11 +146,14 @@ pub(crate) trait Tap: std::fmt::Debug + Send + Sync {
     /// room has no such member.
     fn return_whisper(&self, node: NodeName, id: u64, addressee: Option<UserName>);
 
+    /// Returns the number of rooms of other servers.
+    fn remote_room_count(&self) -> usize;
+
     /// Adds the rooms of other servers to those of this one, with their numbers of members.
     fn merge_rooms(&self, rooms: Vec<(RoomName, usize)>) -> Vec<(RoomName, usize)>;
 }
 
-/// The most bytes of updates that wait in a room's inbox. Beyond that, lines of other servers are dropped and told.
+/// The most bytes of updates that wait in a room's inbox, whatever the capacity of its batches is. Beyond that, lines of other servers are dropped and told.
 const MAX_UPDATE_BYTES: usize = 1 << 20;
 
 /// What a room of a server that is part of a cluster has besides.
@@ -176,8 +199,9 @@ impl RoomLink {
     }
 
     /// Charges an update to the inbox. Its lines are dropped if the inbox has no capacity for them; returns their number.
-    pub(super) fn admit_update(&self, update: &mut RemoteUpdate) -> u64 {
-        let is_full = self.update_bytes.load(Ordering::Relaxed).saturating_add(update.bytes()) > MAX_UPDATE_BYTES;
+    pub(super) fn admit_update(&self, update: &mut RemoteUpdate, capacity: usize) -> u64 {
+        let is_full =
+            self.update_bytes.load(Ordering::Relaxed).saturating_add(update.bytes()) > capacity.min(MAX_UPDATE_BYTES);
         let dropped = if is_full { update.drop_lines() } else { 0 };
         self.update_bytes.fetch_add(update.bytes(), Ordering::Relaxed);
         dropped

@@ -51,7 +51,7 @@ impl Batch {
     pub(crate) fn reply_cost(&self, host: &impl PassHost, reply: &DeferredReply) -> usize {
         let members = self.members_before();
         let walk = match reply {
-            DeferredReply::Rooms => host.room_count() / ROOMS_PER_DELIVERY,
+            DeferredReply::Rooms => (host.room_count() + self.remote_room_count()) / ROOMS_PER_DELIVERY,
             DeferredReply::Whisper(_) if allows_duplicate_names(members) => members.len() / MEMBERS_PER_DELIVERY,
             _ => 0,
         };

@@ -43,7 +43,7 @@ impl Whisperers {
             return;
         }
         self.0.retain(|addressee, whisperer| {
-            if let Some(name) = renamed.get(&whisperer.id) {
+            if let (None, Some(name)) = (whisperer.node, renamed.get(&whisperer.id)) {
                 whisperer.name = *name;
             }
             !left.contains(addressee)
@@ -51,6 +51,19 @@ impl Whisperers {
         if self.0.len() * 4 < self.0.capacity() {
             self.0.shrink_to_fit();
         }
+    }
+}
+
+impl Whisperers {
+    /// Gives the whisperer `name` of another server a new name, or forgets it.
+    pub(crate) fn follow_remote(&mut self, node: NodeName, name: UserName, new_name: Option<UserName>) {
+        self.0.retain(|_, whisperer| {
+            let is_it = whisperer.node == Some(node) && whisperer.name == name;
+            if let (true, Some(new_name)) = (is_it, new_name) {
+                whisperer.name = new_name;
+            }
+            !is_it || new_name.is_some()
+        });
     }
 }
 
@@ -76,6 +89,22 @@ mod tests {
         assert_eq!(whisperers.last(PeerId(4)), Some(whisperer(1, "alice")));
         whisperers.follow(&HashSet::from([PeerId(1), PeerId(4)]), &HashMap::new());
         assert_eq!(whisperers.0.capacity(), 0, "no memory is left");
+    }
+
+    #[test]
+    fn whisperer_of_another_server_is_followed_by_its_own_name() {
+        let node = NodeName::parse("n2").ok();
+        let mut whisperers = Whisperers::default();
+        whisperers.record(PeerId(1), Whisperer { node, ..whisperer(1, "carol") });
+        // The addressee has the number that stands for its whisperer, and takes another name.
+        let renamed = HashMap::from([(PeerId(1), UserName::parse("al").unwrap())]);
+        whisperers.follow(&HashSet::new(), &renamed);
+        assert_eq!(whisperers.last(PeerId(1)).unwrap().name.as_str(), "carol");
+        let [carol, caz] = ["carol", "caz"].map(|name| UserName::parse(name).unwrap());
+        whisperers.follow_remote(node.unwrap(), carol, Some(caz));
+        assert_eq!(whisperers.last(PeerId(1)).unwrap().name.as_str(), "caz");
+        whisperers.follow_remote(node.unwrap(), caz, None);
+        assert_eq!(whisperers.last(PeerId(1)), None);
     }
 
     #[test]

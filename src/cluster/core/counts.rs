@@ -86,12 +86,19 @@ impl Core {
         let (now, name) = (self.now, origin.node);
         let Some(node) = self.nodes.get_mut(&name) else { return };
         match part {
-            CountsPart::All { is_first: true, .. } => node.rooms.clear(),
-            CountsPart::All { is_first: false, .. } => {}
-            CountsPart::Changed if node.counts_number.is_some_and(|last| last + 1 == number) => {}
+            CountsPart::All { is_first, .. } => {
+                node.counts_number = None;
+                if is_first {
+                    node.rooms.clear();
+                }
+            }
+            CountsPart::Changed if node.counts_number.is_some_and(|last| last.saturating_add(1) == number) => {}
             CountsPart::Changed => return self.ask_counts(name),
         }
-        (node.counts_number, node.counts_asked_at) = (Some(number), now);
+        node.counts_asked_at = now;
+        if !matches!(part, CountsPart::All { is_last: false, .. }) {
+            node.counts_number = Some(number);
+        }
         for (room, members) in &rooms {
             if *members == 0 {
                 node.rooms.remove(room);

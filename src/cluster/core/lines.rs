@@ -45,6 +45,12 @@ pub(super) fn check_lines(raw: &Bytes, max_line: usize, is_member: impl Fn(&User
     CheckedLines { bytes, lines, rejected }
 }
 
+/// Returns whether a line is one that a room's history may hold: a line that some member said, or a line of the
+/// room.
+pub(super) fn is_history_line(line: &[u8], is_notice: bool, max_line: usize) -> bool {
+    line.len() <= max_line && is_clean(line) && (is_notice || says_member(line, &mut None, &|_| true))
+}
+
 /// Returns whether sanitizing would leave the line as it is.
 fn is_clean(line: &[u8]) -> bool {
     sanitize(line).as_bytes() == line

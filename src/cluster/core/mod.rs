@@ -25,8 +25,8 @@ mod simulation;
 
 pub(crate) use outgoing::Channel;
 
-use crate::cluster::frame::{Head, Origin, encode};
-use crate::room::remote::{RemoteUpdate, RemoteWhisper};
+use crate::cluster::frame::{Head, HistoryLine, Origin, encode};
+use crate::room::remote::{EarlierLine, RemoteUpdate, RemoteWhisper};
 use crate::text::names::{NodeName, RoomName, UserName};
 use bytes::Bytes;
 use counts::Counts;
@@ -230,12 +230,26 @@ impl Core {
     /// Sends a whisper, and returns its id.
     pub(crate) fn send_whisper(&mut self, whisper: RemoteWhisper) -> u64 {
         let RemoteWhisper { node, room, from, to, text } = whisper;
-        self.next_whisper += 1;
+        self.next_whisper = self.next_whisper.wrapping_add(1);
         let id = self.next_whisper;
         self.whispers.insert(id, (node, self.now + WHISPER_TIMEOUT));
         let head = Head::Whisper { id, room, from, to };
-        self.control.push(Channel::Node(node), head, Bytes::from(text.into_string().into_bytes()), self.now);
+        // Its sender's join and lines go the same way, and come first.
+        self.data.push(Channel::Node(node), head, Bytes::from(text.into_string().into_bytes()), self.now);
         id
+    }
+
+    /// Sends the last lines of a room to a server that opens it.
+    pub(crate) fn send_history(&mut self, room: RoomName, node: NodeName, lines: Vec<EarlierLine>) {
+        let mut raw = Vec::new();
+        let mut heads = Vec::with_capacity(lines.len());
+        for EarlierLine { minute, is_notice, text } in lines {
+            raw.extend_from_slice(&text);
+            let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
+            heads.push(HistoryLine { minute: minute.0, is_notice, bytes });
+        }
+        let head = Head::History { room, lines: heads };
+        self.control.push(Channel::Node(node), head, Bytes::from(raw), self.now);
     }
 
     /// Returns the outcome of a whisper to the server that sent it.
@@ -250,12 +264,12 @@ impl Core {
     }
 
     /// Returns the answer to a ping.
-    pub(crate) fn pong(&self) -> Vec<u8> {
+    pub(crate) fn pong_frame(&self) -> Vec<u8> {
         encode(&self.origin, &Head::Pong, &[])
     }
 
     /// Returns a frame that asks for an answer.
-    pub(crate) fn ping(&self) -> Vec<u8> {
+    pub(crate) fn ping_frame(&self) -> Vec<u8> {
         encode(&self.origin, &Head::Ping, &[])
     }
 

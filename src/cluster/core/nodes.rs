@@ -23,13 +23,22 @@ const PING_PAUSE: u64 = 500;
 /// The pings that nobody received after which a suspect is dead.
 const FAILED_PINGS: u8 = 2;
 
+/// The time after which frames of a dead server may come from an earlier start, as its clock says.
+const FORGOTTEN_AFTER: u64 = 15_000;
+
+/// How far the clock of another server may be ahead.
+const MAX_AHEAD: u64 = 24 * 60 * 60 * 1_000;
+
+/// The time between two records of another process with this server's name.
+const NAME_SHARED_PAUSE: u64 = 60_000;
+
 /// The most servers that are remembered.
 const MAX_NODES: usize = 1_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Alive,
-    Suspect { pinged_at: u64, failed_pings: u8 },
+    Suspect { failed_pings: u8, failed_at: u64 },
     Dead,
 }
 
@@ -39,6 +48,8 @@ pub(super) struct Node {
     pub(super) origin: Origin,
     heard: u64,
     state: State,
+    /// When it was pinged last.
+    pinged_at: u64,
     /// When it was last told that it was taken for dead.
     told_at: u64,
     /// The rooms in which joins wait for an answer of the server.
@@ -65,6 +76,7 @@ impl Node {
 
 /// Whether this server hears its own heartbeats.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Hearing {
     heard: u64,
     /// True once a heartbeat was heard.
@@ -72,11 +84,15 @@ pub(super) struct Hearing {
     is_deaf: bool,
     /// True once the rooms were told that they are this server's alone.
     is_alone: bool,
+    /// True while the connection that carries rooms is down: heartbeats alone are no reach.
+    is_data_down: bool,
+    /// When it was logged that another process has this server's name.
+    name_shared_at: u64,
 }
 
 impl Hearing {
     pub(super) fn new(now: u64) -> Self {
-        Self { heard: now, has_heard: false, is_deaf: false, is_alone: false }
+        Self { heard: now, has_heard: false, is_deaf: false, is_alone: false, is_data_down: false, name_shared_at: 0 }
     }
 
     /// Returns true if clocks of other servers run.
@@ -103,8 +119,14 @@ impl Core {
             self.observe_own_name(origin);
             return false;
         }
+        if origin.boot > now.saturating_add(MAX_AHEAD) {
+            self.counts.malformed += 1;
+            return false;
+        }
         let Some(node) = self.nodes.get_mut(&origin.node) else { return self.add_node(origin) };
-        if *origin < node.origin {
+        // A machine's clock may have gone back between two starts of its server.
+        let is_forgotten = node.state == State::Dead && now.saturating_sub(node.heard) > FORGOTTEN_AFTER;
+        if *origin < node.origin && !(is_forgotten && origin.boot != node.origin.boot) {
             self.counts.stale += 1;
             return false;
         }
@@ -133,27 +155,35 @@ impl Core {
     }
 
     fn observe_own_name(&mut self, origin: &Origin) {
-        if origin.boot == self.origin.boot {
+        if origin.boot == self.origin.boot && !self.hearing.is_data_down {
             self.hearing.heard = self.now;
             self.hearing.has_heard = true;
             if self.hearing.is_deaf {
                 self.log(Event::Hears);
                 self.renew();
             }
-        } else if origin.boot > self.origin.boot {
+        } else if self.now.saturating_sub(self.hearing.name_shared_at) >= NAME_SHARED_PAUSE {
+            self.hearing.name_shared_at = self.now;
             self.log(Event::NameShared(origin.node));
         }
     }
 
     fn add_node(&mut self, origin: &Origin) -> bool {
         if self.nodes.len() >= MAX_NODES {
-            self.counts.malformed += 1;
-            return false;
+            let dead = self.nodes.iter().filter(|(_, node)| node.state == State::Dead);
+            let Some((oldest, _)) = dead.min_by_key(|(_, node)| node.heard) else {
+                self.counts.malformed += 1;
+                return false;
+            };
+            let oldest = *oldest;
+            self.forget_streams(oldest);
+            self.nodes.remove(&oldest);
         }
         let node = Node {
             origin: *origin,
             heard: self.now,
             state: State::Alive,
+            pinged_at: 0,
             told_at: 0,
             checks: BTreeSet::new(),
             rooms: BTreeMap::new(),
@@ -170,11 +200,18 @@ impl Core {
     pub(crate) fn renew(&mut self) {
         self.origin.epoch += 1;
         let now = self.now;
-        self.hearing.is_deaf = false;
+        (self.hearing.is_deaf, self.hearing.heard) = (false, now);
         self.hearing.is_alone = false;
         self.nodes.values_mut().for_each(|node| node.heard = now);
         self.compare_rooms();
         self.send_heartbeat();
+    }
+
+    /// Follows the connection that carries rooms.
+    pub(crate) fn set_data_down(&mut self, is_down: bool) {
+        if std::mem::replace(&mut self.hearing.is_data_down, is_down) && !is_down {
+            self.renew();
+        }
     }
 
     /// Takes time in which this process did not run out of all clocks.
@@ -214,26 +251,24 @@ impl Core {
             return;
         }
         let now = self.now;
-        let (mut dead, mut pings) = (Vec::new(), Vec::new());
+        let (mut dead, mut suspects) = (Vec::new(), Vec::new());
         for (name, node) in &mut self.nodes {
             let silent = now.saturating_sub(node.heard);
             match node.state {
                 State::Dead => {}
                 _ if silent >= DEAD_AFTER => dead.push(*name),
                 State::Suspect { failed_pings: FAILED_PINGS.., .. } => dead.push(*name),
-                State::Suspect { pinged_at, .. } if now.saturating_sub(pinged_at) < PING_PAUSE => {}
-                State::Suspect { failed_pings, .. } => {
-                    node.state = State::Suspect { pinged_at: now, failed_pings };
-                    pings.push(Effect::Ping(*name));
-                }
+                State::Suspect { .. } => suspects.push(*name),
                 State::Alive if silent > SUSPECT_AFTER => {
-                    node.state = State::Suspect { pinged_at: now, failed_pings: 0 };
-                    pings.push(Effect::Ping(*name));
+                    node.state = State::Suspect { failed_pings: 0, failed_at: 0 };
+                    suspects.push(*name);
                 }
                 State::Alive => {}
             }
         }
-        self.effects.extend(pings);
+        for name in suspects {
+            self.ping(name);
+        }
         for name in dead {
             self.log(Event::NodeDead(name));
             self.end_node(name);
@@ -244,14 +279,29 @@ impl Core {
     pub(crate) fn on_ping_failed(&mut self, node: NodeName) {
         let now = self.now;
         let Some(node) = self.nodes.get_mut(&node) else { return };
+        // A server that was heard a moment ago connects again.
+        let is_silent = now.saturating_sub(node.heard) > SUSPECT_AFTER;
         node.state = match node.state {
-            // A join asked, and the server was heard a moment ago.
-            State::Alive => State::Suspect { pinged_at: now, failed_pings: 1 },
-            State::Suspect { pinged_at, failed_pings } => {
-                State::Suspect { pinged_at, failed_pings: failed_pings.saturating_add(1) }
+            State::Suspect { failed_pings, failed_at } if is_silent && now.saturating_sub(failed_at) >= PING_PAUSE => {
+                State::Suspect { failed_pings: failed_pings.saturating_add(1), failed_at: now }
             }
-            State::Dead => State::Dead,
+            other => other,
         };
+    }
+
+    /// Asks a server for an answer, unless it was asked a moment ago.
+    pub(super) fn ping(&mut self, name: NodeName) {
+        let now = self.now;
+        let Some(node) = self.nodes.get_mut(&name) else { return };
+        if now.saturating_sub(node.pinged_at) >= PING_PAUSE {
+            node.pinged_at = now;
+            self.effects.push(Effect::Ping(name));
+        }
+    }
+
+    /// Returns true if this server receives its own heartbeats.
+    pub(super) fn is_in_reach(&self) -> bool {
+        self.hearing.is_good()
     }
 
     /// Ends a server that is dead or has stopped: its members leave.
@@ -271,7 +321,7 @@ impl Core {
         match self.nodes.get_mut(&name) {
             Some(node) if node.is_alive() && can_ask => {
                 node.checks.insert(room);
-                self.effects.push(Effect::Ping(name));
+                self.ping(name);
             }
             _ => self.resolve_checks(name, BTreeSet::from([room])),
         }

@@ -148,6 +148,10 @@ impl OriginRoom {
 
     /// Begins a stream of which nothing is missing: the members of the one before are gone.
     fn begin_stream(&mut self, boot: u64, stream: u64, output: &mut Output<'_>) {
+        if let Sync::Wanted { held, .. } = &mut self.sync {
+            let held = std::mem::take(held);
+            self.deliver_held(held, &HashMap::new(), output);
+        }
         self.replace_members(HashMap::new(), output, true);
         (self.boot, self.stream, self.at) = (boot, stream, Position::default());
         self.oldest_stream = stream;
@@ -268,7 +272,7 @@ impl OriginRoom {
             self.tell_missing(at.lines, output);
         }
         // A stream that is closed does not go on.
-        self.oldest_stream = if stream == 0 { self.oldest_stream.max(self.stream + 1) } else { stream };
+        self.oldest_stream = if stream == 0 { self.oldest_stream.max(self.stream.saturating_add(1)) } else { stream };
         (self.boot, self.stream, self.at) = (boot, stream, at);
         self.replace_members(members, output, !self.is_first);
         for changes in after {
@@ -359,8 +363,12 @@ fn deliver(
     is_member: impl Fn(&UserName) -> bool,
 ) {
     let CheckedLines { bytes, lines: good, rejected } = check_lines(raw, output.max_line, is_member);
-    let rejected = u64::from(rejected).max(u64::from(lines.saturating_sub(good)));
-    output.counts.rejected = output.counts.rejected.saturating_add(rejected);
+    // A frame that claims more lines than it has is no reason to tell more than that.
+    let rejected = u64::from(rejected.min(lines.saturating_sub(good)).max(u32::from(rejected > 0)));
+    if rejected > 0 {
+        output.counts.rejected = output.counts.rejected.saturating_add(rejected);
+        output.changes.push(RemoteChange::Notice(missing_notice(rejected, &node)));
+    }
     if good > 0 {
         output.changes.push(RemoteChange::Lines { node, bytes, lines: good });
     }

@@ -8,6 +8,9 @@ use crate::text::names::{NodeName, RoomName};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
+/// The most changes in one frame: some of a few dozen bytes each.
+const MAX_ITEMS: usize = 4_096;
+
 /// The subject of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Channel {
@@ -83,6 +86,7 @@ impl Outgoing {
             && let Body::Changes { of: last_of, items, raw: chunks, raw_bytes, .. } = &mut last.body
             && *last_of == of
             && *raw_bytes + raw.len() <= MAX_RAW
+            && items.len() < MAX_ITEMS
         {
             items.push(item);
             *raw_bytes += raw.len();

@@ -1,11 +1,17 @@
 //! Frames: what each kind does, on which subject it may come, and what is dropped.
 
+use crate::cluster::core::lines::is_history_line;
 use crate::cluster::core::origin_room::{Changes, Snapshot};
 use crate::cluster::core::{Channel, Core, Effect, Event, WhisperOutcome};
-use crate::cluster::frame::{Frame, FrameError, Head, Origin, decode};
-use crate::text::names::{RoomName, UserName};
+use crate::cluster::frame::{Frame, FrameError, Head, HistoryLine, Origin, decode};
+use crate::room::remote::{EarlierLine, RemoteChange};
+use crate::text::names::{NodeName, RoomName, UserName};
 use crate::text::sanitize::sanitize;
+use crate::text::time::Minute;
 use bytes::Bytes;
+
+/// The longest line of an operator, in bytes, as on the operators' socket.
+const MAX_OPERATOR_LINE: usize = 4 << 10;
 
 impl Core {
     /// Handles a frame that came on the subject of `channel`.
@@ -55,7 +61,9 @@ impl Core {
                     self.on_answer(of.room, node);
                 }
             }
-            Head::Hello { room } => self.send_snapshot(room),
+            Head::Hello { room } => self.answer_hello(room),
+            Head::HistoryWanted { room } => self.on_history_wanted(room, node),
+            Head::History { room, lines } => self.on_history_frame(room, &lines, raw),
             Head::Heartbeat { counts } => self.check_counts_number(node, counts),
             Head::Bye | Head::TakenForDead(_) | Head::Pong => {}
             Head::Counts { number, part, rooms } => self.on_counts(&origin, (number, part), rooms),
@@ -63,8 +71,32 @@ impl Core {
             Head::Ping => self.effects.push(Effect::Pong),
             Head::Whisper { id, room, from, to } => self.on_whisper(&origin, (id, room), (from, to), &raw),
             Head::Whispered { id, to } => self.on_whispered(&origin, id, to),
+            Head::Operator { line } if line.len() > MAX_OPERATOR_LINE => self.counts.malformed += 1,
             Head::Operator { line } => self.effects.push(Effect::Operator(node, line)),
         }
+    }
+
+    /// Has a room send its last lines, or sends that there are none.
+    fn on_history_wanted(&mut self, room: RoomName, node: NodeName) {
+        if self.is_open(room) {
+            self.update_room(room, vec![RemoteChange::HistoryWanted(node)]);
+        } else {
+            self.send_history(room, node, Vec::new());
+        }
+    }
+
+    /// Takes the last lines of a room that is opened, those that stand the check.
+    fn on_history_frame(&mut self, room: RoomName, lines: &[HistoryLine], mut raw: Bytes) {
+        let mut earlier = Vec::new();
+        for HistoryLine { minute, is_notice, bytes } in lines {
+            let text = raw.split_to((*bytes as usize).min(raw.len()));
+            if is_history_line(&text, *is_notice, self.max_line) {
+                earlier.push(EarlierLine { minute: Minute(*minute), is_notice: *is_notice, text });
+            } else {
+                self.counts.rejected_lines += 1;
+            }
+        }
+        self.on_history(room, earlier);
     }
 
     /// Begins a new epoch if another server has taken this one for dead.
@@ -95,8 +127,9 @@ impl Core {
         let is_member = self.is_member_of(room, origin, &from);
         let text = sanitize(raw).replace('\n', " ");
         if !is_member || text.len() > self.max_line {
+            // The sender may have joined a moment ago: that it gets no answer is true, and that nobody is here is not.
             self.counts.rejected_lines += 1;
-            return self.return_whisper(origin.node, id, None);
+            return;
         }
         let node = origin.node;
         self.effects.push(Effect::Deliver { room, node, id, from, to, text: text.into() });
@@ -119,7 +152,13 @@ fn belongs(head: &Head, channel: Channel) -> bool {
         }
         Head::Hello { .. } | Head::Counts { .. } => matches!(channel, Channel::All | Channel::Node(_)),
         Head::Heartbeat { .. } | Head::Bye | Head::TakenForDead(_) | Head::Operator { .. } => channel == Channel::All,
-        Head::CountsWanted | Head::Ping | Head::Pong | Head::Whisper { .. } | Head::Whispered { .. } => {
+        Head::HistoryWanted { .. }
+        | Head::History { .. }
+        | Head::CountsWanted
+        | Head::Ping
+        | Head::Pong
+        | Head::Whisper { .. }
+        | Head::Whispered { .. } => {
             matches!(channel, Channel::Node(_))
         }
     }

@@ -4,7 +4,7 @@ use crate::cluster::core::nodes::Node;
 use crate::cluster::core::origin_room::{FollowCounts, OriginRoom, Output};
 use crate::cluster::core::{Channel, Core, Effect};
 use crate::cluster::frame::{Head, Item, MAX_RAW, MEMBERS_PER_PART, Member, Origin, Position, StreamId};
-use crate::room::remote::{LocalChange, RemoteChange, RemoteUpdate};
+use crate::room::remote::{EarlierLine, LocalChange, RemoteChange, RemoteUpdate};
 use crate::text::names::{NodeName, RoomName, UserName};
 use bytes::Bytes;
 use memchr::memrchr;
@@ -12,6 +12,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// How long a room waits at most for other servers before it admits its first member, in milliseconds.
 const OPENING: u64 = 500;
+
+/// How long a room waits for its last lines, in milliseconds.
+const HISTORY_TIMEOUT: u64 = 300;
 
 /// How long a comparison of a room waits for other servers at most, in milliseconds.
 const COMPARISON: u64 = 5_000;
@@ -41,11 +44,15 @@ struct Opening {
     /// The servers that have not answered.
     missing: BTreeSet<NodeName>,
     until: u64,
-    /// When the servers were asked last, and how often.
+    /// When the servers were asked last.
     asked_at: u64,
+    /// How often they were asked again.
+    tries: u32,
     /// What the room is told when it is compared; `None` where it opens.
     held_back: Option<Vec<RemoteChange>>,
     held_bytes: usize,
+    /// Whether the last lines of the room were asked for, once all servers have answered.
+    is_history_asked: bool,
 }
 
 /// A room that is open here.
@@ -66,8 +73,10 @@ pub(super) struct OpenRoom {
     due: u64,
     /// True once the room was told that it is this server's alone.
     is_alone: bool,
-    /// True until the members are sent to all servers, after an interruption.
+    /// True until the members are sent to all servers: after an interruption, or since one has asked.
     is_snapshot_due: bool,
+    /// When the members were sent last.
+    snapshot_at: u64,
 }
 
 impl OpenRoom {
@@ -82,13 +91,16 @@ impl OpenRoom {
         let asked_at = now.saturating_sub(2 * WAITING_PAUSE);
         match &mut self.opening {
             Some(opening @ Opening { held_back: Some(_), .. }) => {
-                (opening.missing, opening.until, opening.asked_at) = (missing, until, asked_at);
+                (opening.missing, opening.until, opening.asked_at, opening.tries) = (missing, until, asked_at, 0);
             }
             // The room opens, and waits for the servers anyway.
             Some(_) => {}
             None => {
                 let held_back = Some(Vec::new());
-                self.opening = Some(Opening { missing, until, asked_at, held_back, held_bytes: 0 });
+                let is_history_asked = true;
+                let (tries, held_bytes) = (0, 0);
+                self.opening =
+                    Some(Opening { missing, until, asked_at, tries, held_back, held_bytes, is_history_asked });
             }
         }
     }
@@ -106,7 +118,15 @@ impl Core {
         let (until, asked_at) = (self.now + OPENING, self.now);
         self.insert_room(room, instance);
         if let Some(open) = self.rooms.get_mut(&room) {
-            open.opening = Some(Opening { missing, until, asked_at, held_back: None, held_bytes: 0 });
+            open.opening = Some(Opening {
+                missing,
+                until,
+                asked_at,
+                tries: 0,
+                held_back: None,
+                held_bytes: 0,
+                is_history_asked: false,
+            });
         }
         self.send_data(Channel::All, Head::Hello { room });
         self.end_opening_if_done(room);
@@ -132,6 +152,7 @@ impl Core {
             due,
             is_alone: false,
             is_snapshot_due: false,
+            snapshot_at: 0,
         };
         self.rooms.insert(room, open);
         self.timers.insert((due, room));
@@ -149,6 +170,18 @@ impl Core {
             let of = StreamId { room, stream: open.instance };
             self.send_data(Channel::Room(room), Head::Tail { of, at: open.at });
             self.send_snapshot(room);
+        }
+    }
+
+    /// Answers a server that asks for the members of a room. Servers that ask at one moment share an answer.
+    pub(super) fn answer_hello(&mut self, room: RoomName) {
+        let now = self.now;
+        match self.rooms.get_mut(&room) {
+            Some(open) if now.saturating_sub(open.snapshot_at) < WAITING_PAUSE => {
+                open.is_snapshot_due = true;
+                self.schedule(room, WAITING_PAUSE);
+            }
+            _ => self.send_snapshot(room),
         }
     }
 
@@ -253,6 +286,9 @@ impl Core {
 
     /// Sends the members of a room, or that it is not open here.
     pub(super) fn send_snapshot(&mut self, room: RoomName) {
+        if let Some(open) = self.rooms.get_mut(&room) {
+            open.snapshot_at = self.now;
+        }
         let open = self.rooms.get(&room);
         let of = StreamId { room, stream: open.map_or(0, |open| open.instance) };
         let at = open.map_or_else(Position::default, |open| open.at);
@@ -335,10 +371,38 @@ impl Core {
         self.end_opening_if_done(room);
     }
 
+    /// Asks a server that has members in a room which is opened for its last lines. Returns true if an answer is awaited.
+    fn ask_history(&mut self, room: RoomName) -> bool {
+        let until = self.now + HISTORY_TIMEOUT;
+        let nodes = &self.nodes;
+        let Some(open) = self.rooms.get_mut(&room) else { return false };
+        let Some(opening) = open.opening.as_mut() else { return false };
+        if std::mem::replace(&mut opening.is_history_asked, true) {
+            return opening.until > self.now;
+        }
+        let has_members = |(node, origin): &(&NodeName, &OriginRoom)| {
+            !origin.members().is_empty() && nodes.get(node).is_some_and(Node::is_alive)
+        };
+        let Some((node, _)) = open.origins.iter().find(has_members) else { return false };
+        let node = *node;
+        opening.until = until;
+        self.send_control(Channel::Node(node), Head::HistoryWanted { room });
+        true
+    }
+
+    /// Gives a room that is opened its last lines, and opens it.
+    pub(super) fn on_history(&mut self, room: RoomName, lines: Vec<EarlierLine>) {
+        let Some(open) = self.rooms.get_mut(&room) else { return };
+        let is_awaited = |opening: &mut Opening| opening.held_back.is_none() && opening.is_history_asked;
+        if open.opening.take_if(is_awaited).is_some() {
+            self.update_room(room, vec![RemoteChange::Earlier(lines), RemoteChange::Opened]);
+        }
+    }
+
     /// Ends the opening or the comparison of a room when no server is missing, or when it takes too long.
     fn end_opening_if_done(&mut self, room: RoomName) {
         let now = self.now;
-        let nodes = &self.nodes;
+        let (nodes, can_wait) = (&self.nodes, self.is_in_reach());
         let Some(open) = self.rooms.get_mut(&room) else { return };
         let is_silent = |opening: &Opening| {
             // A server that was heard since it was asked answers no more. Of one that was not it is soon known.
@@ -346,10 +410,17 @@ impl Core {
             opening.missing.iter().any(|node| nodes.get(node).is_some_and(|node| !node.was_heard_since(since)))
         };
         let is_over = |opening: &mut Opening| {
-            let is_late = opening.until <= now && (opening.held_back.is_some() || !is_silent(opening));
-            opening.missing.is_empty() || is_late
+            // A join waits for nobody while no server can be reached.
+            let is_opening = opening.held_back.is_none();
+            let is_late = opening.until <= now && !(is_opening && is_silent(opening));
+            opening.missing.is_empty() || is_late || (is_opening && !can_wait)
         };
-        let Some(opening) = open.opening.take_if(is_over) else { return };
+        let is_opening = open.opening.as_ref().is_some_and(|opening| opening.held_back.is_none());
+        if !open.opening.as_mut().is_some_and(is_over) || (is_opening && self.ask_history(room)) {
+            return;
+        }
+        let Some(open) = self.rooms.get_mut(&room) else { return };
+        let Some(opening) = open.opening.take() else { return };
         let was_alone = std::mem::take(&mut open.is_alone);
         let changes = match opening.held_back {
             None => vec![RemoteChange::Opened],
@@ -365,6 +436,9 @@ impl Core {
 
     /// Asks the servers whose members of a room are unknown, those whose turn it is.
     fn ask_for_snapshots(&mut self, room: RoomName) {
+        if !self.is_in_reach() {
+            return;
+        }
         let now = self.now;
         let Some(open) = self.rooms.get_mut(&room) else { return };
         let nodes = &self.nodes;
@@ -423,26 +497,30 @@ impl Core {
         self.ask_for_snapshots(room);
         let Some(open) = self.rooms.get(&room) else { return TAIL_PAUSE };
         let waits = |node: &NodeName| self.nodes.get(node).is_some_and(Node::is_alive);
-        let is_waiting =
-            open.opening.is_some() || open.origins.iter().any(|(node, origin)| !origin.is_known() && waits(node));
+        let is_waiting = self.is_in_reach()
+            && (open.opening.is_some() || open.origins.iter().any(|(node, origin)| !origin.is_known() && waits(node)));
         let until_tail = open.tail_pause().saturating_sub(now.saturating_sub(open.published_at)).max(1);
         if is_waiting { WAITING_PAUSE.min(until_tail) } else { until_tail }
     }
 
     /// Asks all servers again for the members of a room that waits for some, and forgets those that are dead.
     fn repeat_hello(&mut self, room: RoomName) {
-        if self.rooms.get(&room).is_none_or(|open| open.opening.is_none()) {
+        if !self.is_in_reach() || self.rooms.get(&room).is_none_or(|open| open.opening.is_none()) {
             return;
         }
         let (now, alive) = (self.now, self.alive_nodes());
         let Some(opening) = self.rooms.get_mut(&room).and_then(|open| open.opening.as_mut()) else { return };
         opening.missing.retain(|node| alive.contains(node));
-        if !opening.missing.is_empty() && now.saturating_sub(opening.asked_at) >= 2 * WAITING_PAUSE {
-            opening.asked_at = now;
-            // One that is gone is known to be dead after two pings.
-            let pings: Vec<Effect> = opening.missing.iter().map(|node| Effect::Ping(*node)).collect();
-            self.effects.extend(pings);
-            self.send_data(Channel::All, Head::Hello { room });
+        let pause = (2 * WAITING_PAUSE) << opening.tries.min(4);
+        if opening.missing.is_empty() || now.saturating_sub(opening.asked_at) < pause {
+            return;
+        }
+        (opening.asked_at, opening.tries) = (now, opening.tries.saturating_add(1));
+        let missing: Vec<NodeName> = opening.missing.iter().copied().collect();
+        for node in missing {
+            // Of one that is gone it is soon known.
+            self.ping(node);
+            self.send_data(Channel::Node(node), Head::Hello { room });
         }
     }
 
@@ -483,8 +561,7 @@ impl Core {
             let has_remote = open.origins.values().any(|origin| !origin.members().is_empty());
             let mut output = Output { changes: &mut changes, counts: &mut counts, max_line };
             open.origins.values_mut().for_each(|origin| origin.withdraw(&mut output, now));
-            if has_remote {
-                open.is_alone = true;
+            if has_remote && !std::mem::replace(&mut open.is_alone, true) {
                 changes.push(RemoteChange::Notice(format!("*** this room is on {node} only for now\n")));
             }
             self.update_room(room, changes);
@@ -511,6 +588,11 @@ impl Core {
             origin.want_snapshot(now);
             self.schedule(room, 0);
         }
+    }
+
+    /// Returns whether a room is open here.
+    pub(super) fn is_open(&self, room: RoomName) -> bool {
+        self.rooms.contains_key(&room)
     }
 
     /// Returns whether a name is that of a member of another server in a room.

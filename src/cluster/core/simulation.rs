@@ -72,6 +72,7 @@ struct Room {
     members: BTreeMap<String, UserName>,
     waiting: Vec<UserName>,
     is_opening: bool,
+    opened_at: u64,
     remote: BTreeMap<NodeName, BTreeSet<String>>,
     seen: Vec<Seen>,
 }
@@ -200,7 +201,7 @@ impl Cluster {
             Action::Wait(time) => return self.run(time),
             Action::Cut { from, to, is_cut: true } => drop(self.cut.insert((from, to))),
             Action::Cut { from, to, is_cut: false } => drop(self.cut.remove(&(from, to))),
-            Action::Offline { node, is_offline } => self.nodes[node].is_offline = is_offline,
+            Action::Offline { node, is_offline } => self.set_offline(node, is_offline),
             Action::Hold { node, is_held } => self.hold(node, is_held),
             Action::LoseNext(node) => self.nodes[node].loses += 1,
             Action::DoubleNext(node) => self.nodes[node].doubles += 1,
@@ -214,6 +215,15 @@ impl Cluster {
 
     fn is_running(&self, node: usize) -> bool {
         self.nodes[node].dead_until.is_none()
+    }
+
+    /// Cuts a node off from the bus or connects it again, which its client notices.
+    fn set_offline(&mut self, node: usize, is_offline: bool) {
+        let was_offline = std::mem::replace(&mut self.nodes[node].is_offline, is_offline);
+        if was_offline && !is_offline && self.is_running(node) {
+            self.nodes[node].core.set_time(self.now);
+            self.nodes[node].core.renew();
+        }
     }
 
     fn hold(&mut self, node: usize, is_held: bool) {
@@ -241,10 +251,10 @@ impl Cluster {
             return;
         }
         self.instances += 1;
-        let (instance, own) = (self.instances, &mut self.nodes[node]);
+        let (now, instance, own) = (self.now, self.instances, &mut self.nodes[node]);
         if !own.rooms.contains_key(&room) {
             let is_opening = own.core.has_other_nodes();
-            own.rooms.insert(room, Room { instance, is_opening, ..Room::default() });
+            own.rooms.insert(room, Room { instance, is_opening, opened_at: now, ..Room::default() });
             if is_opening {
                 own.core.open_room(room, instance);
             }
@@ -283,6 +293,9 @@ impl Cluster {
         let until = self.now + time;
         loop {
             self.settle();
+            for room in self.nodes.iter().flat_map(|node| node.rooms.values()) {
+                assert!(!room.is_opening || self.now - room.opened_at < 7_000, "a join waits for too long");
+            }
             if self.now >= until {
                 return;
             }
@@ -394,10 +407,11 @@ impl Cluster {
             if !self.is_running(node) || self.nodes[node].is_offline {
                 continue;
             }
-            if !self.is_running(to) {
+            if !self.is_running(to) || self.nodes[to].is_offline {
+                // The bus knows that nobody has subscribed.
                 self.nodes[node].core.on_ping_failed(target);
             } else if !self.nodes[to].is_offline && !self.cut.contains(&(node, to)) && !self.cut.contains(&(to, node)) {
-                let pong = Bytes::from(self.nodes[to].core.pong());
+                let pong = Bytes::from(self.nodes[to].core.pong_frame());
                 let own = self.nodes[node].name;
                 self.nodes[node].core.on_frame(Channel::Node(own), &pong);
             }
@@ -447,7 +461,8 @@ impl Cluster {
                     }
                     own.close_if_empty(name);
                 }
-                RemoteChange::NodeChecked(_) => {}
+                RemoteChange::NodeChecked(_) | RemoteChange::Earlier(_) => {}
+                RemoteChange::HistoryWanted(from) => own.core.send_history(name, from, Vec::new()),
                 RemoteChange::Yield(user) => self.yield_name(node, name, user),
             }
         }
@@ -468,7 +483,7 @@ impl Cluster {
     fn heal(&mut self) {
         self.cut.clear();
         for node in 0..NODES {
-            self.nodes[node].is_offline = false;
+            self.set_offline(node, false);
             (self.nodes[node].loses, self.nodes[node].doubles) = (0, 0);
             self.hold(node, false);
         }

@@ -162,17 +162,28 @@ impl History {
     /// Returns the last `count` lines before `end` as a peer is shown them, oldest first.
     pub(super) fn render_before(&mut self, end: HistoryOffset, count: usize) -> TimedLines {
         let mut shown = TimedLines::default();
-        let mut show = |minute, line: &[u8]| shown.push(minute, 1, |out| replies::push_recalled(out, line));
+        self.visit_before(end, count, |minute, _, line| {
+            shown.push(minute, 1, |out| replies::push_recalled(out, line));
+        });
+        shown
+    }
+
+    /// Passes each line to `visit`, oldest first.
+    pub(super) fn visit_all(&mut self, visit: impl FnMut(Minute, LineKind, &[u8])) {
+        self.visit_before(self.end(), self.len(), visit);
+    }
+
+    /// Passes the last `count` lines before `end` to `visit`, oldest first.
+    fn visit_before(&mut self, end: HistoryOffset, count: usize, mut visit: impl FnMut(Minute, LineKind, &[u8])) {
         let from = self.first_shown(end, count);
         let mut notices = self.notices.lines(from.notices, end.notices).peekable();
         for (index, (minute, (), line)) in (from.talk..).zip(self.talk.lines(from.talk, end.talk)) {
             while let Some((minute, _, line)) = notices.next_if(|(_, talk_before, _)| *talk_before <= index) {
-                show(minute, line);
+                visit(minute, LineKind::Notice, line);
             }
-            show(minute, line);
+            visit(minute, LineKind::Talk, line);
         }
-        notices.for_each(|(minute, _, line)| show(minute, line));
-        shown
+        notices.for_each(|(minute, _, line)| visit(minute, LineKind::Notice, line));
     }
 
     /// Returns the place at which the last `count` lines before `end` begin. At most half of them, rounded up, are

@@ -96,8 +96,8 @@ impl Registry {
     pub(crate) fn send_update(self: &Arc<Self>, room: RoomName, instance: u64, mut update: RemoteUpdate) -> u64 {
         let Some(room) = self.find(room) else { return 0 };
         let Some(link) = room.link.as_ref().filter(|link| link.instance() == instance) else { return 0 };
-        let dropped = link.admit_update(&mut update);
-        self.spawn_pass(room.inbox.send(Operation::Update(Box::new(update))), &room);
+        let dropped = link.admit_update(&mut update, room.inbox.batch_capacity());
+        self.spawn_pass(room.inbox.send(Operation::Update(Box::new((instance, update)))), &room);
         dropped
     }
 
