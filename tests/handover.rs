@@ -405,7 +405,7 @@ fn many_members_are_moved() {
 
 /// The sum of the definitions of all types in the state of a handover. If it changes, another version of the program may take the
 /// state for something else.
-const FINGERPRINT: u64 = 0xe7f0_bc7b_e06f_85c8;
+const FINGERPRINT: u64 = 0x9f1f_c2b3_b1cd_c078;
 
 /// Returns the definitions of serialized types in a source file, without comments.
 fn serialized_types(source: &str) -> Vec<String> {
@@ -425,7 +425,9 @@ fn serialized_types(source: &str) -> Vec<String> {
 fn collect_types(folder: &Path, types: &mut Vec<String>) {
     for entry in fs::read_dir(folder).unwrap().flatten() {
         let path = entry.path();
-        if path.is_dir() {
+        if path.ends_with("src/cluster") {
+            // Frames have a version of their own.
+        } else if path.is_dir() {
             collect_types(&path, types);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             types.extend(serialized_types(&fs::read_to_string(path).unwrap()));

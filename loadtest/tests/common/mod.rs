@@ -559,6 +559,10 @@ pub(crate) fn build_server() -> &'static Path {
     PROGRAM.get_or_init(|| {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--quiet", "--package", "roomcast", "--bin", "roomcast"]);
+        // Tests of the server that run beside these have the same program.
+        if cfg!(feature = "cluster") {
+            cargo.args(["--features", "cluster"]);
+        }
         if !cfg!(debug_assertions) {
             cargo.arg("--release");
         }
