@@ -1,8 +1,9 @@
 //! The state machine of one server of a cluster, without I/O and without a clock.
 //!
 //! Events go in: changes of this server's rooms, frames of other servers, the time. Updates for rooms and frames for the
-//! bus come out. The machine believes no frame: a frame is lost, cut, late, doubled or forged, and rooms agree again once
-//! the bus works.
+//! bus come out. A frame may be lost, cut, late or doubled: rooms agree again once the bus works. Whoever may publish may
+//! speak for any server, so the permissions of the bus are the border; a forged frame still can't forge a line of the
+//! server, harm a terminal, or stop a server (`hostile.rs`).
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -14,6 +15,8 @@
 //! | `outgoing.rs` | the frames that wait |
 
 mod counts;
+#[cfg(test)]
+mod hostile;
 mod lines;
 mod nodes;
 mod origin_room;
