@@ -4,20 +4,18 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 mod common;
+#[path = "common/load.rs"]
+mod load;
 
 use common::ctl::ctl;
 use common::nats::{NatsServer, Node, nats_programs};
-use common::{Client, DEADLINE, ServerProcess, numbered_lines, wait_until};
+use common::{Client, ServerProcess, numbered_lines, wait_until};
 use loadtest::coordinator;
-use loadtest::departures::Departures;
-use loadtest::plan::{Arrivals, Pacing, Plan, Stop};
-use loadtest::protocol::ProtocolKind;
+use loadtest::plan::{Pacing, Plan, Stop};
 use loadtest::test_result::TestResult;
 use loadtest::verdict::VerdictKind;
-use loadtest::worker_hosts::WorkerHosts;
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 /// Reads lines up to and including `line`.
 fn lines_up_to(client: &mut Client, line: &str) -> Vec<String> {
@@ -82,31 +80,15 @@ fn members_of_three_servers_share_a_room() {
 }
 
 /// Returns a load of 300 members in 20 rooms, spread over servers. One member of each room sends 10 lines a second.
-fn load(servers: Vec<SocketAddr>) -> Plan {
+fn spread_load(servers: &[SocketAddr]) -> Plan {
     Plan {
-        target: servers[0],
-        servers,
-        total_order: false,
-        protocol: ProtocolKind::Line,
+        servers: servers.to_vec(),
         connections: 300,
         rooms: 20,
         senders: 1,
-        size: 64.into(),
         pacing: Pacing::Open { millilines_per_second: 10_000 },
-        arrivals: Arrivals::Fixed,
-        seed: 1,
-        departures: Departures::None,
-        slow_readers: None,
         stop: Stop::Lines(50),
-        warmup: Duration::ZERO,
-        read_every: Duration::ZERO,
-        patience: DEADLINE,
-        connecting: 16,
-        sources: 1,
-        first_room: 0,
-        threads: 1,
-        processes: 1,
-        hosts: WorkerHosts::default(),
+        ..load::plan(servers[0])
     }
 }
 
@@ -114,7 +96,8 @@ fn load(servers: Vec<SocketAddr>) -> Plan {
 fn three_hundred_members_in_twenty_rooms_on_three_servers_lose_nothing() {
     let Some(nats) = NatsServer::start() else { return };
     let nodes = Node::start_some(&nats, 3);
-    let plan = load(nodes.iter().map(|node| node.server.address).collect());
+    let servers: Vec<SocketAddr> = nodes.iter().map(|node| node.server.address).collect();
+    let plan = spread_load(&servers);
     let run = coordinator::run(&plan, None, &mut |_: &coordinator::ProgressSnapshot| {}).unwrap();
     let result = TestResult::new("steady", &plan, &run);
     // Whether the generator had enough CPU time depends on the machine.

@@ -4,6 +4,8 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 mod common;
+#[path = "common/load.rs"]
+mod load;
 
 use common::ctl::ctl_done;
 use common::folder::Folder;
@@ -11,14 +13,10 @@ use common::prometheus::Prometheus;
 use common::proxy::{Proxy, connect_from};
 use common::systemd::{Manager, activated, tcp_socket};
 use common::tls::{TestCertificate, TlsClient, client_config};
-use common::{Client, DEADLINE, ServerProcess, WELCOME, find_or_skip, wait_until};
+use common::{Client, ServerProcess, WELCOME, find_or_skip, wait_until};
 use loadtest::coordinator;
-use loadtest::departures::Departures;
-use loadtest::plan::{Arrivals, Pacing, Plan, Stop};
-use loadtest::protocol::ProtocolKind;
 use loadtest::test_result::TestResult;
 use loadtest::verdict::VerdictKind;
-use loadtest::worker_hosts::WorkerHosts;
 use serde_json::Value;
 use std::fs;
 use std::io::Read;
@@ -27,39 +25,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 /// The last byte of the address of the client that is banned; all other clients have 127.0.0.1.
 const BANNED: u8 = 5;
-
-/// Returns the plan of one run: two rooms of five members, in each of which two members send 50 lines a second.
-fn plan(target: SocketAddr) -> Plan {
-    Plan {
-        target,
-        servers: Vec::new(),
-        total_order: false,
-        protocol: ProtocolKind::Line,
-        connections: 10,
-        rooms: 2,
-        senders: 2,
-        size: 64.into(),
-        pacing: Pacing::Open { millilines_per_second: 100_000 },
-        arrivals: Arrivals::Fixed,
-        seed: 1,
-        departures: Departures::None,
-        slow_readers: None,
-        stop: Stop::Lines(200),
-        warmup: Duration::ZERO,
-        read_every: Duration::ZERO,
-        patience: DEADLINE,
-        connecting: 16,
-        sources: 1,
-        first_room: 0,
-        threads: 1,
-        processes: 1,
-        hosts: WorkerHosts::default(),
-    }
-}
 
 /// A load whose runs follow one another until it is stopped.
 struct Load {
@@ -75,7 +43,7 @@ impl Load {
         let (sent, is_stopped) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let (counter, stopped) = (Arc::clone(&sent), Arc::clone(&is_stopped));
         let runs = thread::spawn(move || {
-            let (plan, mut results) = (plan(target), Vec::<TestResult>::new());
+            let (plan, mut results) = (load::plan(target), Vec::<TestResult>::new());
             while !stopped.load(Ordering::Relaxed) && results.iter().all(is_lossless) {
                 let before = counter.load(Ordering::Relaxed);
                 let on_progress = &mut |snapshot: &coordinator::ProgressSnapshot| {

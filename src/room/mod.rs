@@ -64,15 +64,9 @@ pub struct Room {
 }
 
 impl Room {
-    /// Creates a room without members, whose lines are charged to `memory`.
-    #[cfg(test)]
-    pub(crate) fn new(name: RoomName, settings: &RoomSettings, memory: &Arc<MemoryBudget>) -> Self {
-        Self::with_link(name, settings, memory, None)
-    }
-
     /// Creates a room without members, whose lines are charged to `memory`, and which has members on other servers, too, if
     /// there is a link.
-    pub(crate) fn with_link(
+    pub(crate) fn new(
         name: RoomName,
         settings: &RoomSettings,
         memory: &Arc<MemoryBudget>,

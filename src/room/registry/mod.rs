@@ -216,7 +216,7 @@ impl Registry {
         let counted = self.open_rooms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         counted.map_err(|_| JoinRefused::TooManyRooms(max))?;
         let link = self.tap.get().map(|tap| Arc::new(RoomLink::new(Arc::clone(tap), &self.last_instance)));
-        Ok(Arc::new(Room::with_link(name, &self.settings, &self.memory, link)))
+        Ok(Arc::new(Room::new(name, &self.settings, &self.memory, link)))
     }
 
     /// Returns all rooms. Locks one shard after the other for reading, and none once it has returned.

@@ -23,7 +23,7 @@ fn send_blocked(room: &Room, peer: &Arc<Peer<TextSink>>, text: &str) {
 /// Returns a room of these members with a capacity of 100 bytes, which has accepted 74 bytes already.
 async fn full_room(members: u64) -> (Room, Vec<Arc<Peer<TextSink>>>) {
     let settings = RoomSettings { inbox_bytes: 100, history_lines: 0, ..RoomSettings::default() };
-    let room = Room::new(RoomName::parse("room").unwrap(), &settings, &MemoryBudget::new(u64::MAX));
+    let room = Room::new(RoomName::parse("room").unwrap(), &settings, &MemoryBudget::new(u64::MAX), None);
     let peers: Vec<_> = (0..members).map(peer).collect();
     push(&room, peers.iter().map(|peer| Operation::Join(Box::new(joiner(peer)))));
     pass(&room).await;

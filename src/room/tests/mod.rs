@@ -84,7 +84,7 @@ fn whisper(sender: Requester, to: &str) -> Operation {
 
 fn room_with(history_lines: usize, replay_lines: usize) -> Room {
     let settings = RoomSettings { history_lines, replay_lines, ..RoomSettings::default() };
-    Room::new(RoomName::parse("room").unwrap(), &settings, &MemoryBudget::new(u64::MAX))
+    Room::new(RoomName::parse("room").unwrap(), &settings, &MemoryBudget::new(u64::MAX), None)
 }
 
 fn room() -> Room {

@@ -90,7 +90,7 @@ async fn shutdown_that_is_not_counted_yet_is_applied_once() {
 #[test]
 fn lines_that_a_closed_room_drops_are_logged_and_keep_no_capacity() {
     let settings = RoomSettings { inbox_bytes: 100, ..RoomSettings::default() };
-    let room = Room::new(RoomName::parse("room").unwrap(), &settings, &MemoryBudget::new(u64::MAX));
+    let room = Room::new(RoomName::parse("room").unwrap(), &settings, &MemoryBudget::new(u64::MAX), None);
     push(&room, [Operation::Shutdown]);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(pass(&room));
