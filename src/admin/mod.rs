@@ -40,7 +40,7 @@ pub(crate) struct AdminContext {
     started: Instant,
 }
 
-/// Who runs a command.
+/// The operator that runs a command.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Operator {
     /// A process of this machine.

@@ -5,7 +5,7 @@ use crate::text::names::{NodeName, RoomName};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-/// Something that the bus reports.
+/// A report of the bus.
 #[derive(Debug)]
 pub(crate) enum BusEvent {
     /// A connection to the bus is there, for the first time or again: the one that carries rooms, or the other.
@@ -14,11 +14,11 @@ pub(crate) enum BusEvent {
     Disconnected { is_data: bool },
     /// A frame has come. `reply` is where an answer is expected.
     Frame { channel: Channel, bytes: Bytes, reply: Option<Reply> },
-    /// Nobody receives what is sent to a server.
+    /// No server has subscribed to the subject of this one.
     NobodyAt(NodeName),
 }
 
-/// Where an answer is expected, in the engine's own words.
+/// The address of an answer, in the engine's own words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reply(pub(crate) String);
 

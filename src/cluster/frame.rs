@@ -136,7 +136,7 @@ pub(crate) struct HistoryLine {
 /// Whether counts are changes, or which part of all counts they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum CountsPart {
-    /// What has changed since the number before.
+    /// The counts that have changed since the number before.
     Changed,
     /// A part of all counts.
     All { is_first: bool, is_last: bool },

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::UnboundedSender;
 /// The most bytes of lines that wait for the cluster's task. Beyond that lines are a hole that others are told of.
 const MAX_WAITING: usize = 8 << 20;
 
-/// What a pass, an operator or the server's end says to the cluster's task.
+/// An event for the cluster's task: of a pass, of an operator, or the server's end.
 pub(super) enum LocalEvent {
     Open(RoomName, u64),
     Batch(RoomName, u64, Vec<LocalChange>),
@@ -29,7 +29,7 @@ pub(super) enum LocalEvent {
     Stop,
 }
 
-/// What the cluster's task and all others share.
+/// The state that the cluster's task shares with all others.
 #[derive(Debug)]
 pub(crate) struct Shared {
     /// True if another server is known. Relaxed: a room that sees the value of before asks nobody, or waits for nobody.
@@ -110,15 +110,16 @@ impl Tap for RoomTap {
     }
 
     fn on_batch(&self, room: RoomName, instance: u64, mut changes: Vec<LocalChange>) {
-        let bytes = line_bytes(&changes);
+        let mut bytes = line_bytes(&changes);
         if self.shared.waiting.load(Ordering::Relaxed).saturating_add(bytes) > MAX_WAITING {
             for change in &mut changes {
                 if let LocalChange::Lines { bytes, .. } = change {
                     *bytes = Bytes::new();
                 }
             }
+            bytes = 0;
         }
-        self.shared.waiting.fetch_add(line_bytes(&changes), Ordering::Relaxed);
+        self.shared.waiting.fetch_add(bytes, Ordering::Relaxed);
         self.send(LocalEvent::Batch(room, instance, changes));
     }
 

@@ -293,10 +293,7 @@ impl ClusterTask {
                 return;
             }
         }
-        let (flush, flushed) = oneshot::channel();
-        if self.bus.control.send(BusRequest::Flush(flush)).await.is_ok() {
-            let _ = timeout(STOP_TIMEOUT, flushed).await;
-        }
+        let _ = timeout(STOP_TIMEOUT, flush(&self.bus.control)).await;
         info!("the other servers are told that this one stops");
     }
 
@@ -307,10 +304,15 @@ impl ClusterTask {
                 return;
             }
         }
-        let (flush, flushed) = oneshot::channel();
-        if self.bus.data.send(BusRequest::Flush(flush)).await.is_ok() {
-            let _ = flushed.await;
-        }
+        flush(&self.bus.data).await;
+    }
+}
+
+/// Waits until all requests of a queue are carried out and written.
+async fn flush(requests: &mpsc::Sender<BusRequest>) {
+    let (flush, flushed) = oneshot::channel();
+    if requests.send(BusRequest::Flush(flush)).await.is_ok() {
+        let _ = flushed.await;
     }
 }
 

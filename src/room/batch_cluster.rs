@@ -28,7 +28,7 @@ const MAX_INCOMING_WHISPERS: usize = 1_000 / REPLY_COST;
 pub(crate) struct BatchCluster {
     room: RoomName,
     link: Arc<RoomLink>,
-    /// What this server's members did in the batch.
+    /// The changes of this server's members in the batch.
     records: Vec<LocalRecord>,
     /// The members on other servers, as the batch before left them.
     before: Arc<RemoteMembers>,
@@ -39,9 +39,9 @@ pub(crate) struct BatchCluster {
     incoming_whispers: usize,
 }
 
-/// What members of this server did in a batch.
+/// A change of this server's members, as a batch records it.
 pub(super) enum LocalRecord {
-    /// They sent lines, which are in this range of the batch.
+    /// Lines, which are in this range of the batch.
     Lines(Range<usize>, u32),
     Joined(UserName),
     Left(UserName),

@@ -54,7 +54,7 @@ pub(crate) enum RemoteChange {
     HistoryWanted(NodeName),
     /// The room is as other servers see it: joins that waited for that are decided.
     Opened,
-    /// This server was heard again or is gone: joins that waited for its answer are decided.
+    /// The server was heard again or is gone: joins that waited for its answer are decided.
     NodeChecked(NodeName),
     /// A member of this server has to take another name, since an older member of another server has this one.
     Yield(UserName),
@@ -65,7 +65,7 @@ pub(crate) enum RemoteChange {
 pub(crate) struct EarlierLine {
     /// The minute in which it was said.
     pub(crate) minute: Minute,
-    /// Whether it is a line of the room, and no member's.
+    /// True for a line of the room, and false for a member's.
     pub(crate) is_notice: bool,
     /// The line without its LF.
     pub(crate) text: Bytes,
@@ -100,7 +100,7 @@ impl RemoteUpdate {
 #[derive(Debug)]
 pub(crate) struct IncomingWhisper {
     pub(crate) node: NodeName,
-    /// What the outcome is returned with.
+    /// The number with which the outcome is returned.
     pub(crate) id: u64,
     pub(crate) from: UserName,
     pub(crate) to: UserName,
@@ -153,10 +153,11 @@ pub(crate) trait Tap: std::fmt::Debug + Send + Sync {
     fn merge_rooms(&self, rooms: Vec<(RoomName, usize)>) -> Vec<(RoomName, usize)>;
 }
 
-/// The most bytes of updates that wait in a room's inbox, whatever the capacity of its batches is. Beyond that, lines of other servers are dropped and told.
+/// The most bytes of updates that wait in a room's inbox, whatever the capacity of its batches is. Beyond that, lines of
+/// other servers are dropped and told.
 const MAX_UPDATE_BYTES: usize = 1 << 20;
 
-/// What a room of a server that is part of a cluster has besides.
+/// The link of a room to the other servers of its cluster.
 pub(crate) struct RoomLink {
     pub(crate) tap: Arc<dyn Tap>,
     /// Distinguishes the times that a room of this name was open. The pass alone writes it. Relaxed: a reader that sees the

@@ -70,7 +70,7 @@ pub enum Frame<'a> {
     Left(&'a [u8]),
     /// This many lines were skipped for this connection.
     Skipped(u64),
-    /// This many lines of another server are missing.
+    /// The number of lines of another server that are missing.
     Missing(u64),
     /// The servers that share the room have lost each other, or have found each other again.
     Split,

@@ -65,7 +65,7 @@ impl Spread {
     }
 }
 
-/// What the generator knows of one server of the room.
+/// One server of the room, as far as the generator knows it.
 #[derive(Clone, Copy, Debug, Default)]
 struct ServerRecord {
     /// The number of joins on this server that the generator has learned of.

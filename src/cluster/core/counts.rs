@@ -1,6 +1,6 @@
 //! The numbers of members of all rooms, for `/rooms`: each server says every second which of its own have changed.
 
-use crate::cluster::core::{Channel, Core};
+use crate::cluster::core::{Channel, Core, parts};
 use crate::cluster::frame::{CountsPart, Head, Origin};
 use crate::text::names::{NodeName, RoomName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,13 +51,8 @@ impl Core {
         let all: Vec<(RoomName, u32)> = self.rooms.keys().map(|room| (*room, self.member_count(room))).collect();
         let number = self.counts_of_rooms.number;
         for node in wanted {
-            let mut parts: Vec<&[(RoomName, u32)]> = all.chunks(ROOMS_PER_FRAME).collect();
-            if parts.is_empty() {
-                parts.push(&[]);
-            }
-            let last = parts.len() - 1;
-            for (index, rooms) in parts.into_iter().enumerate() {
-                let part = CountsPart::All { is_first: index == 0, is_last: index == last };
+            for (rooms, is_first, is_last) in parts(&all, ROOMS_PER_FRAME) {
+                let part = CountsPart::All { is_first, is_last };
                 self.send_control(Channel::Node(node), Head::Counts { number, part, rooms: rooms.to_vec() });
             }
         }

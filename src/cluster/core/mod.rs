@@ -33,7 +33,7 @@ use crate::room::remote::{EarlierLine, RemoteUpdate, RemoteWhisper};
 use crate::text::names::{NodeName, RoomName, UserName};
 use bytes::Bytes;
 use counts::Counts;
-use nodes::{Hearing, Node};
+use nodes::{Hearing, Node, is_alive};
 use outgoing::Outgoing;
 use rooms::OpenRoom;
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +47,7 @@ const MAX_AGE: u64 = 5_000;
 /// How long a whisper to another server may take, in milliseconds.
 const WHISPER_TIMEOUT: u64 = 3_000;
 
-/// What the machine asks of the program around it.
+/// A request of the state machine to the program around it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// Receive the frames of a room from now on.
@@ -66,14 +66,14 @@ pub(crate) enum Effect {
     Pong,
     /// Run the line of another server's operator.
     Operator(NodeName, String),
-    /// Something that an operator should know.
+    /// A record for the log.
     Log(Event),
 }
 
 /// The outcome of a whisper to another server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WhisperOutcome {
-    /// It was delivered to the member, whose own spelling of its name this is.
+    /// The whisper was delivered to the member; holds the member's own spelling of its name.
     Delivered(UserName),
     /// No such member is there.
     NoSuchMember,
@@ -92,15 +92,15 @@ pub(crate) enum Event {
     NodeLeft(NodeName),
     /// Another process has this server's name.
     NameShared(NodeName),
-    /// This server hears itself no more.
+    /// Own heartbeats come back no more.
     Deaf,
-    /// This server hears itself again.
+    /// Own heartbeats come back again.
     Hears,
     /// No server can be reached: rooms are this server's alone.
     Alone,
 }
 
-/// What a machine has counted.
+/// The counts of a state machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ClusterCounts {
     /// Other servers that are alive.
@@ -288,8 +288,7 @@ impl Core {
 
     fn expire_whispers(&mut self) {
         let (now, nodes) = (self.now, &self.nodes);
-        let is_over =
-            |(node, deadline): &(NodeName, u64)| *deadline <= now || !nodes.get(node).is_some_and(Node::is_alive);
+        let is_over = |(node, deadline): &(NodeName, u64)| *deadline <= now || !is_alive(nodes, node);
         let over: Vec<u64> = self.whispers.iter().filter(|(_, whisper)| is_over(whisper)).map(|(id, _)| *id).collect();
         for id in over {
             self.whispers.remove(&id);
@@ -308,4 +307,14 @@ impl Core {
     fn log(&mut self, event: Event) {
         self.effects.push(Effect::Log(event));
     }
+}
+
+/// Returns a list in parts of at most `most` entries, each with whether it is the first and the last one. An empty list
+/// has one empty part.
+fn parts<T>(list: &[T], most: usize) -> impl Iterator<Item = (&[T], bool, bool)> {
+    let count = list.len().div_ceil(most).max(1);
+    (0..count).map(move |index| {
+        let (from, to) = (index * most, list.len().min((index + 1) * most));
+        (&list[from..to], index == 0, index + 1 == count)
+    })
 }

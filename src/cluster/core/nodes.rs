@@ -48,9 +48,9 @@ pub(super) struct Node {
     pub(super) origin: Origin,
     heard: u64,
     state: State,
-    /// When it was pinged last.
+    /// The time of the last ping.
     pinged_at: u64,
-    /// When it was last told that it was taken for dead.
+    /// The time of the last word that the server was taken for dead.
     told_at: u64,
     /// The rooms in which joins wait for an answer of the server.
     checks: BTreeSet<RoomName>,
@@ -74,6 +74,11 @@ impl Node {
     }
 }
 
+/// Returns true if a server is known and not dead.
+pub(super) fn is_alive(nodes: &BTreeMap<NodeName, Node>, name: &NodeName) -> bool {
+    nodes.get(name).is_some_and(Node::is_alive)
+}
+
 /// Whether this server hears its own heartbeats.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
@@ -86,7 +91,7 @@ pub(super) struct Hearing {
     is_alone: bool,
     /// True while the connection that carries rooms is down: heartbeats alone are no reach.
     is_data_down: bool,
-    /// When it was logged that another process has this server's name.
+    /// The time of the last record that another process has this server's name.
     name_shared_at: u64,
 }
 

@@ -37,13 +37,13 @@ pub(super) struct Snapshot {
 /// Whether the members of the stream are known.
 #[derive(Debug)]
 enum Sync {
-    /// They are, at the position.
+    /// The members are known, at the position.
     Known,
-    /// They are not: a snapshot is wanted.
+    /// The members are not known: a snapshot is wanted.
     Wanted { held: VecDeque<Changes>, held_bytes: usize, asked_at: u64, tries: u32 },
 }
 
-/// What one server has said of one room.
+/// The stream of one server in one room, as far as it has come.
 #[derive(Debug)]
 pub(super) struct OriginRoom {
     node: NodeName,
@@ -65,18 +65,19 @@ pub(super) struct OriginRoom {
     partial: Option<Snapshot>,
 }
 
-/// The lines that were counted while changes were followed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct FollowCounts {
-    pub(crate) missing: u64,
-    pub(crate) rejected: u64,
+/// The changes for a room that come of a stream, and the lines that were counted on the way.
+pub(super) struct Output {
+    pub(super) changes: Vec<RemoteChange>,
+    pub(super) missing: u64,
+    pub(super) rejected: u64,
+    /// The longest line of another server.
+    max_line: usize,
 }
 
-/// Where the changes for the room go, and what was counted.
-pub(super) struct Output<'a> {
-    pub(super) changes: &'a mut Vec<RemoteChange>,
-    pub(super) counts: &'a mut FollowCounts,
-    pub(super) max_line: usize,
+impl Output {
+    pub(super) fn new(max_line: usize) -> Self {
+        Self { changes: Vec::new(), missing: 0, rejected: 0, max_line }
+    }
 }
 
 impl OriginRoom {
@@ -127,7 +128,7 @@ impl OriginRoom {
     }
 
     /// Follows changes of a stream.
-    pub(super) fn on_changes(&mut self, boot: u64, changes: Changes, output: &mut Output<'_>, now: u64) {
+    pub(super) fn on_changes(&mut self, boot: u64, changes: Changes, output: &mut Output, now: u64) {
         let stream = changes.stream;
         self.heard = now;
         if boot == self.boot && stream < self.oldest_stream {
@@ -147,7 +148,7 @@ impl OriginRoom {
     }
 
     /// Begins a stream of which nothing is missing: the members of the one before are gone.
-    fn begin_stream(&mut self, boot: u64, stream: u64, output: &mut Output<'_>) {
+    fn begin_stream(&mut self, boot: u64, stream: u64, output: &mut Output) {
         if let Sync::Wanted { held, .. } = &mut self.sync {
             let held = std::mem::take(held);
             self.deliver_held(held, &HashMap::new(), output);
@@ -172,7 +173,7 @@ impl OriginRoom {
     }
 
     /// Applies changes of which the members before are known.
-    fn apply(&mut self, changes: Changes, output: &mut Output<'_>, now: u64) {
+    fn apply(&mut self, changes: Changes, output: &mut Output, now: u64) {
         if changes.from.total() < self.at.total() {
             return;
         }
@@ -190,7 +191,7 @@ impl OriginRoom {
         }
     }
 
-    fn apply_item(&mut self, item: &Item, rest: &mut Bytes, output: &mut Output<'_>) {
+    fn apply_item(&mut self, item: &Item, rest: &mut Bytes, output: &mut Output) {
         match *item {
             Item::Lines { bytes, lines } => {
                 let raw = rest.split_to((bytes as usize).min(rest.len()));
@@ -217,7 +218,7 @@ impl OriginRoom {
     }
 
     /// Follows a place after which the sender has said nothing.
-    pub(super) fn on_tail(&mut self, (boot, stream): (u64, u64), at: Position, output: &mut Output<'_>, now: u64) {
+    pub(super) fn on_tail(&mut self, (boot, stream): (u64, u64), at: Position, output: &mut Output, now: u64) {
         self.heard = now;
         if boot == self.boot && stream < self.oldest_stream {
             return;
@@ -235,7 +236,7 @@ impl OriginRoom {
         &mut self,
         boot: u64,
         (part, is_first, is_last): (Snapshot, bool, bool),
-        output: &mut Output<'_>,
+        output: &mut Output,
         now: u64,
     ) -> bool {
         self.heard = now;
@@ -253,7 +254,7 @@ impl OriginRoom {
         self.is_known()
     }
 
-    fn apply_snapshot(&mut self, boot: u64, snapshot: Snapshot, output: &mut Output<'_>, now: u64) {
+    fn apply_snapshot(&mut self, boot: u64, snapshot: Snapshot, output: &mut Output, now: u64) {
         let Snapshot { stream, at, members } = snapshot;
         let is_same_stream = (boot, stream) == (self.boot, self.stream);
         let is_late = boot == self.boot && stream != 0 && stream < self.oldest_stream;
@@ -287,7 +288,7 @@ impl OriginRoom {
     /// those that one of the frames names: a member that has left meanwhile is in no snapshot. Lines
     /// from before the first one of a stream that is new were said before this server followed it, so that they are not
     /// missing.
-    fn deliver_held(&mut self, held: VecDeque<Changes>, after: &HashMap<UserName, u64>, output: &mut Output<'_>) {
+    fn deliver_held(&mut self, held: VecDeque<Changes>, after: &HashMap<UserName, u64>, output: &mut Output) {
         let named: HashSet<UserName> =
             held.iter().flat_map(|changes| changes.items.iter().flat_map(names)).flatten().collect();
         for Changes { stream, from, items, raw } in held {
@@ -314,16 +315,16 @@ impl OriginRoom {
     }
 
     /// Tells that the lines up to `lines` are missing.
-    fn tell_missing(&self, lines: u64, output: &mut Output<'_>) {
+    fn tell_missing(&self, lines: u64, output: &mut Output) {
         let missing = lines.saturating_sub(self.at.lines);
         if missing > 0 {
-            output.counts.missing = output.counts.missing.saturating_add(missing);
+            output.missing = output.missing.saturating_add(missing);
             output.changes.push(RemoteChange::Notice(missing_notice(missing, &self.node)));
         }
     }
 
     /// Replaces the members, and tells the room the difference: new members with a line each if they are `announced`.
-    fn replace_members(&mut self, members: HashMap<UserName, u64>, output: &mut Output<'_>, announced: bool) {
+    fn replace_members(&mut self, members: HashMap<UserName, u64>, output: &mut Output, announced: bool) {
         let (node, is_withdrawn) = (self.node, self.is_withdrawn);
         let before = std::mem::replace(&mut self.members, members);
         let gone = before.keys().filter(|name| !self.members.contains_key(*name));
@@ -339,14 +340,14 @@ impl OriginRoom {
     }
 
     /// Removes all members, with a line each: their server is gone.
-    pub(super) fn remove_members(&mut self, output: &mut Output<'_>, now: u64) {
+    pub(super) fn remove_members(&mut self, output: &mut Output, now: u64) {
         self.replace_members(HashMap::new(), output, true);
         self.want_snapshot(now);
     }
 
     /// Takes the members out of the room without a line, since no server can be reached. They are compared with those of
     /// the next snapshot.
-    pub(super) fn withdraw(&mut self, output: &mut Output<'_>, now: u64) {
+    pub(super) fn withdraw(&mut self, output: &mut Output, now: u64) {
         if !self.is_withdrawn {
             output.changes.extend(sorted(self.members.keys()).map(|name| RemoteChange::Removed(self.node, name)));
         }
@@ -356,17 +357,12 @@ impl OriginRoom {
 }
 
 /// Checks lines and appends those that stand the check.
-fn deliver(
-    node: NodeName,
-    (raw, lines): (&Bytes, u32),
-    output: &mut Output<'_>,
-    is_member: impl Fn(&UserName) -> bool,
-) {
+fn deliver(node: NodeName, (raw, lines): (&Bytes, u32), output: &mut Output, is_member: impl Fn(&UserName) -> bool) {
     let CheckedLines { bytes, lines: good, rejected } = check_lines(raw, output.max_line, is_member);
     // A frame that claims more lines than it has is no reason to tell more than that.
     let rejected = u64::from(rejected.min(lines.saturating_sub(good)).max(u32::from(rejected > 0)));
     if rejected > 0 {
-        output.counts.rejected = output.counts.rejected.saturating_add(rejected);
+        output.rejected = output.rejected.saturating_add(rejected);
         output.changes.push(RemoteChange::Notice(missing_notice(rejected, &node)));
     }
     if good > 0 {

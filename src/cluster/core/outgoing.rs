@@ -29,7 +29,7 @@ struct Waiting {
     body: Body,
     /// The bytes that it counts for.
     bytes: usize,
-    /// When it began to wait, in milliseconds.
+    /// The beginning of the wait, in milliseconds.
     since: u64,
 }
 

@@ -1,8 +1,8 @@
 //! The rooms that are open here: what they publish, how they are opened, and how they are compared after an interruption.
 
-use crate::cluster::core::nodes::Node;
-use crate::cluster::core::origin_room::{FollowCounts, OriginRoom, Output};
-use crate::cluster::core::{Channel, Core, Effect};
+use crate::cluster::core::nodes::is_alive;
+use crate::cluster::core::origin_room::{OriginRoom, Output};
+use crate::cluster::core::{Channel, Core, Effect, parts};
 use crate::cluster::frame::{Head, Item, MAX_RAW, MEMBERS_PER_PART, Member, Origin, Position, StreamId};
 use crate::room::remote::{EarlierLine, LocalChange, RemoteChange, RemoteUpdate};
 use crate::text::names::{NodeName, RoomName, UserName};
@@ -48,11 +48,19 @@ struct Opening {
     asked_at: u64,
     /// How often they were asked again.
     tries: u32,
-    /// What the room is told when it is compared; `None` where it opens.
+    /// The changes of a room that is compared; `None` where the room opens.
     held_back: Option<Vec<RemoteChange>>,
     held_bytes: usize,
     /// Whether the last lines of the room were asked for, once all servers have answered.
     is_history_asked: bool,
+}
+
+impl Opening {
+    /// Returns an opening, or a comparison if changes are `held_back`, which asks for no last lines.
+    fn new(missing: BTreeSet<NodeName>, until: u64, asked_at: u64, held_back: Option<Vec<RemoteChange>>) -> Self {
+        let is_history_asked = held_back.is_some();
+        Self { missing, until, asked_at, tries: 0, held_back, held_bytes: 0, is_history_asked }
+    }
 }
 
 /// A room that is open here.
@@ -96,11 +104,7 @@ impl OpenRoom {
             // The room opens, and waits for the servers anyway.
             Some(_) => {}
             None => {
-                let held_back = Some(Vec::new());
-                let is_history_asked = true;
-                let (tries, held_bytes) = (0, 0);
-                self.opening =
-                    Some(Opening { missing, until, asked_at, tries, held_back, held_bytes, is_history_asked });
+                self.opening = Some(Opening::new(missing, until, asked_at, Some(Vec::new())));
             }
         }
     }
@@ -118,15 +122,7 @@ impl Core {
         let (until, asked_at) = (self.now + OPENING, self.now);
         self.insert_room(room, instance);
         if let Some(open) = self.rooms.get_mut(&room) {
-            open.opening = Some(Opening {
-                missing,
-                until,
-                asked_at,
-                tries: 0,
-                held_back: None,
-                held_bytes: 0,
-                is_history_asked: false,
-            });
+            open.opening = Some(Opening::new(missing, until, asked_at, None));
         }
         self.send_data(Channel::All, Head::Hello { room });
         self.end_opening_if_done(room);
@@ -241,7 +237,7 @@ impl Core {
     /// Publishes lines in frames of a bounded length.
     fn publish_lines(&mut self, room: RoomName, mut bytes: Bytes, mut lines: u32) {
         if bytes.is_empty() {
-            // They were dropped on their way: a hole, of which receivers learn from the positions.
+            // Lines that were dropped on their way are a hole, of which receivers learn from the positions.
             self.counts.dropped_lines += u64::from(lines);
             if let Some(open) = self.rooms.get_mut(&room) {
                 open.at.lines += u64::from(lines);
@@ -295,13 +291,7 @@ impl Core {
         let all: Vec<Member> = open.map_or_else(Vec::new, |open| {
             open.members.iter().map(|(name, since)| Member { name: *name, since: *since }).collect()
         });
-        let mut parts: Vec<&[Member]> = all.chunks(MEMBERS_PER_PART).collect();
-        if parts.is_empty() {
-            parts.push(&[]);
-        }
-        let last = parts.len() - 1;
-        for (index, part) in parts.into_iter().enumerate() {
-            let (is_first, is_last) = (index == 0, index == last);
+        for (part, is_first, is_last) in parts(&all, MEMBERS_PER_PART) {
             self.send_data(Channel::Room(room), Head::Snapshot { of, at, members: part.to_vec(), is_first, is_last });
         }
     }
@@ -311,16 +301,16 @@ impl Core {
         &mut self,
         room: RoomName,
         (node, boot): (NodeName, u64),
-        follow: impl FnOnce(&mut OriginRoom, &mut Output<'_>, u64) -> T,
+        follow: impl FnOnce(&mut OriginRoom, &mut Output, u64) -> T,
     ) -> Option<T> {
-        let (now, max_line) = (self.now, self.max_line);
+        let (now, mut output) = (self.now, Output::new(self.max_line));
         let open = self.rooms.get_mut(&room)?;
-        let (mut changes, mut counts) = (Vec::new(), FollowCounts::default());
         let origin = open.origins.entry(node).or_insert_with(|| OriginRoom::new(node, boot, now));
-        let result = follow(origin, &mut Output { changes: &mut changes, counts: &mut counts, max_line }, now);
+        let result = follow(origin, &mut output, now);
         let is_unknown = !origin.is_known();
-        self.counts.missing_lines = self.counts.missing_lines.saturating_add(counts.missing);
-        self.counts.rejected_lines = self.counts.rejected_lines.saturating_add(counts.rejected);
+        let Output { changes, missing, rejected, .. } = output;
+        self.counts.missing_lines = self.counts.missing_lines.saturating_add(missing);
+        self.counts.rejected_lines = self.counts.rejected_lines.saturating_add(rejected);
         let named: Vec<UserName> = changes
             .iter()
             .filter_map(|change| match change {
@@ -380,9 +370,8 @@ impl Core {
         if std::mem::replace(&mut opening.is_history_asked, true) {
             return opening.until > self.now;
         }
-        let has_members = |(node, origin): &(&NodeName, &OriginRoom)| {
-            !origin.members().is_empty() && nodes.get(node).is_some_and(Node::is_alive)
-        };
+        let has_members =
+            |(node, origin): &(&NodeName, &OriginRoom)| !origin.members().is_empty() && is_alive(nodes, node);
         let Some((node, _)) = open.origins.iter().find(has_members) else { return false };
         let node = *node;
         opening.until = until;
@@ -442,11 +431,10 @@ impl Core {
         let now = self.now;
         let Some(open) = self.rooms.get_mut(&room) else { return };
         let nodes = &self.nodes;
-        let is_alive = |node: &NodeName| nodes.get(node).is_some_and(Node::is_alive);
         let asked: Vec<NodeName> = open
             .origins
             .iter_mut()
-            .filter(|(node, _)| is_alive(node))
+            .filter(|(node, _)| is_alive(nodes, node))
             .filter_map(|(node, origin)| origin.wants_to_ask(now).then_some(*node))
             .collect();
         for node in asked {
@@ -483,8 +471,7 @@ impl Core {
         let nodes = &self.nodes;
         let Some(open) = self.rooms.get_mut(&room) else { return TAIL_PAUSE };
         for (node, origin) in &mut open.origins {
-            let is_alive = nodes.get(node).is_some_and(Node::is_alive);
-            if is_alive && !origin.members().is_empty() && now.saturating_sub(origin.heard) > SILENT {
+            if is_alive(nodes, node) && !origin.members().is_empty() && now.saturating_sub(origin.heard) > SILENT {
                 origin.heard = now;
                 origin.want_snapshot(now);
             }
@@ -496,7 +483,7 @@ impl Core {
         }
         self.ask_for_snapshots(room);
         let Some(open) = self.rooms.get(&room) else { return TAIL_PAUSE };
-        let waits = |node: &NodeName| self.nodes.get(node).is_some_and(Node::is_alive);
+        let waits = |node: &NodeName| is_alive(&self.nodes, node);
         let is_waiting = self.is_in_reach()
             && (open.opening.is_some() || open.origins.iter().any(|(node, origin)| !origin.is_known() && waits(node)));
         let until_tail = open.tail_pause().saturating_sub(now.saturating_sub(open.published_at)).max(1);
@@ -552,21 +539,20 @@ impl Core {
 
     /// Tells each room with members of other servers that these are out of reach.
     pub(super) fn withdraw_remote_members(&mut self) {
-        let (now, max_line, node) = (self.now, self.max_line, self.origin.node);
+        let (now, node) = (self.now, self.origin.node);
         let alive = self.alive_nodes();
         let rooms: Vec<RoomName> = self.rooms.keys().copied().collect();
         for room in rooms {
             let Some(open) = self.rooms.get_mut(&room) else { continue };
-            let (mut changes, mut counts) = (Vec::new(), FollowCounts::default());
+            let mut output = Output::new(self.max_line);
             let has_remote = open.origins.values().any(|origin| !origin.members().is_empty());
-            let mut output = Output { changes: &mut changes, counts: &mut counts, max_line };
             open.origins.values_mut().for_each(|origin| origin.withdraw(&mut output, now));
             if has_remote && !std::mem::replace(&mut open.is_alone, true) {
-                changes.push(RemoteChange::Notice(format!("*** this room is on {node} only for now\n")));
+                output.changes.push(RemoteChange::Notice(format!("*** this room is on {node} only for now\n")));
             }
-            self.update_room(room, changes);
+            self.update_room(room, output.changes);
             if let Some(open) = self.rooms.get_mut(&room).filter(|_| has_remote) {
-                // What comes next is told after the end of the split.
+                // The changes that follow are told after the end of the split.
                 open.hold_back(alive.clone(), u64::MAX, now);
             }
         }
@@ -619,16 +605,16 @@ impl Core {
         self.for_each_origin(node, |origin, _, now| origin.want_snapshot(now));
     }
 
-    fn for_each_origin(&mut self, node: NodeName, mut act: impl FnMut(&mut OriginRoom, &mut Output<'_>, u64)) {
-        let (now, max_line) = (self.now, self.max_line);
+    fn for_each_origin(&mut self, node: NodeName, mut act: impl FnMut(&mut OriginRoom, &mut Output, u64)) {
+        let now = self.now;
         let rooms: Vec<RoomName> =
             self.rooms.iter().filter(|(_, open)| open.origins.contains_key(&node)).map(|(room, _)| *room).collect();
         for room in rooms {
-            let (mut changes, mut counts) = (Vec::new(), FollowCounts::default());
+            let mut output = Output::new(self.max_line);
             if let Some(origin) = self.rooms.get_mut(&room).and_then(|open| open.origins.get_mut(&node)) {
-                act(origin, &mut Output { changes: &mut changes, counts: &mut counts, max_line }, now);
+                act(origin, &mut output, now);
             }
-            self.update_room(room, changes);
+            self.update_room(room, output.changes);
             self.schedule(room, WAITING_PAUSE);
         }
     }

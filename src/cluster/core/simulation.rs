@@ -46,7 +46,7 @@ enum Action {
         node: usize,
         is_offline: bool,
     },
-    /// What a node publishes is held, and comes as a burst later.
+    /// The frames of a node are held, and come as a burst later.
     Hold {
         node: usize,
         is_held: bool,
@@ -59,7 +59,7 @@ enum Action {
     Kill(usize),
 }
 
-/// What the members of one node see in a room.
+/// A line or a hole, as the members of one node see it in a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Seen {
     Line { node: NodeName, boot: u64, number: u64 },
@@ -344,7 +344,7 @@ impl Cluster {
                 _ => {}
             }
         }
-        // What is not subscribed yet must not be asked for, so frames go out last.
+        // An answer needs the subscription, so frames go out last.
         while let Some((channel, bytes)) = self.nodes[node].core.take_data_frame() {
             self.publish(node, channel, bytes);
             is_busy = true;
