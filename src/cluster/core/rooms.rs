@@ -421,6 +421,12 @@ impl Core {
             Some(held) => held,
         };
         self.update_room(room, changes);
+        // A server that has not answered in time is asked on: it may have members whose next word is far away.
+        for node in opening.missing {
+            if let Some(boot) = self.nodes.get(&node).map(|node| node.origin.boot) {
+                self.follow_if_unknown(room, (node, boot));
+            }
+        }
     }
 
     /// Asks the servers whose members of a room are unknown, those whose turn it is.
