@@ -363,6 +363,9 @@ impl Core {
 
     /// Asks a server that has members in a room which is opened for its last lines. Returns true if an answer is awaited.
     fn ask_history(&mut self, room: RoomName) -> bool {
+        if !self.is_in_reach() {
+            return false;
+        }
         let until = self.now + HISTORY_TIMEOUT;
         let nodes = &self.nodes;
         let Some(open) = self.rooms.get_mut(&room) else { return false };
@@ -383,8 +386,18 @@ impl Core {
     pub(super) fn on_history(&mut self, room: RoomName, lines: Vec<EarlierLine>) {
         let Some(open) = self.rooms.get_mut(&room) else { return };
         let is_awaited = |opening: &mut Opening| opening.held_back.is_none() && opening.is_history_asked;
-        if open.opening.take_if(is_awaited).is_some() {
+        if let Some(opening) = open.opening.take_if(is_awaited) {
             self.update_room(room, vec![RemoteChange::Earlier(lines), RemoteChange::Opened]);
+            self.ask_on(room, opening.missing);
+        }
+    }
+
+    /// Asks servers on that have not answered in time: they may have members whose next word is far away.
+    fn ask_on(&mut self, room: RoomName, missing: BTreeSet<NodeName>) {
+        for node in missing {
+            if let Some(boot) = self.nodes.get(&node).map(|node| node.origin.boot) {
+                self.follow_if_unknown(room, (node, boot));
+            }
         }
     }
 
@@ -421,12 +434,7 @@ impl Core {
             Some(held) => held,
         };
         self.update_room(room, changes);
-        // A server that has not answered in time is asked on: it may have members whose next word is far away.
-        for node in opening.missing {
-            if let Some(boot) = self.nodes.get(&node).map(|node| node.origin.boot) {
-                self.follow_if_unknown(room, (node, boot));
-            }
-        }
+        self.ask_on(room, opening.missing);
     }
 
     /// Asks the servers whose members of a room are unknown, those whose turn it is.
