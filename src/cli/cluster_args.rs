@@ -1,7 +1,8 @@
 //! Arguments of a cluster.
 
+use super::values::cluster_order_parser;
 use clap::builder::BoolishValueParser;
-use roomcast::config::{ClusterSettings, SettingsError};
+use roomcast::config::{ClusterOrder, ClusterSettings, SettingsError};
 use roomcast::text::names::NodeName;
 use std::path::PathBuf;
 
@@ -19,6 +20,16 @@ pub(super) struct ClusterArgs {
     /// The name of this server in the cluster, which no other server has; letters, digits, _ and -
     #[arg(long, value_name = "NAME", env = "ROOMCAST_NODE")]
     node: Option<NodeName>,
+
+    /// The order of lines: sender keeps the order of each sender, total gives all members of a room one order, through
+    /// JetStream; the same for all servers of a cluster [default: sender]
+    #[arg(long, value_name = "sender|total", env = "ROOMCAST_CLUSTER_ORDER", value_parser = cluster_order_parser(),
+          hide_possible_values = true)]
+    cluster_order: Option<ClusterOrder>,
+
+    /// The NATS servers that keep each entry of JetStream: 1, 3 or 5 [default: 1]
+    #[arg(long, value_name = "NUMBER", env = "ROOMCAST_CLUSTER_REPLICAS", value_parser = parse_replicas)]
+    cluster_replicas: Option<usize>,
 
     /// A file of credentials for NATS (.creds)
     #[arg(long, value_name = "FILE", env = "ROOMCAST_CLUSTER_CREDENTIALS")]
@@ -42,6 +53,8 @@ impl ClusterArgs {
         let others = [
             ("--cluster-name", self.cluster_name.is_some_and(|name| name != default.name)),
             ("--node", self.node.is_some()),
+            ("--cluster-order", self.cluster_order.is_some_and(|order| order != default.order)),
+            ("--cluster-replicas", self.cluster_replicas.is_some_and(|replicas| replicas != default.replicas)),
             ("--cluster-credentials", self.cluster_credentials.is_some()),
             ("--cluster-ca", self.cluster_ca.is_some()),
             ("--cluster-required", self.cluster_required == Some(true)),
@@ -53,11 +66,18 @@ impl ClusterArgs {
             servers: self.cluster,
             name: self.cluster_name.unwrap_or(default.name),
             node: self.node,
+            order: self.cluster_order.unwrap_or(default.order),
+            replicas: self.cluster_replicas.unwrap_or(default.replicas),
             required: self.cluster_required.unwrap_or(false),
             credentials: self.cluster_credentials,
             ca: self.cluster_ca,
         })
     }
+}
+
+/// Reads a number of replicas. An even number survives no more losses than the odd one below it.
+fn parse_replicas(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|replicas| matches!(replicas, 1 | 3 | 5)).ok_or_else(|| "1, 3 or 5 is wanted".to_owned())
 }
 
 /// Reads the URL of a NATS server.

@@ -89,6 +89,8 @@ pub(super) fn in_force(id: &str, settings: &Settings) -> Option<String> {
         "plain" => Some((!settings.live.commands).to_string()),
         "allow_duplicate_names" => Some(settings.rooms.allow_duplicate_names.to_string()),
         "cluster_name" => Some(settings.cluster.name.to_string()),
+        "cluster_order" => Some(settings.cluster.order.name().to_owned()),
+        "cluster_replicas" => Some(settings.cluster.replicas.to_string()),
         "cluster_required" => Some(settings.cluster.required.to_string()),
         "idle_timeout" => Some(show_duration(settings.live.idle_timeout)),
         // A list of values is a value of the flag, too.

@@ -2,7 +2,7 @@
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use roomcast::config::units::{show_duration, show_size};
-use roomcast::config::{DEFAULT_PORT, LogFormat, LogLevel, Settings, SlowReader};
+use roomcast::config::{ClusterOrder, DEFAULT_PORT, LogFormat, LogLevel, Settings, SlowReader};
 
 /// How a switch is written: off and on.
 const SWITCH: [&str; 2] = ["off", "on"];
@@ -48,6 +48,11 @@ pub(super) fn parse_mode(text: &str) -> Result<u32, String> {
 
 pub(super) fn slow_reader_parser() -> impl TypedValueParser<Value = SlowReader> {
     PossibleValuesParser::new(SlowReader::NAMES).try_map(|name| name.parse::<SlowReader>())
+}
+
+pub(super) fn cluster_order_parser() -> impl TypedValueParser<Value = ClusterOrder> {
+    PossibleValuesParser::new(ClusterOrder::NAMES)
+        .map(|name| if name == ClusterOrder::Total.name() { ClusterOrder::Total } else { ClusterOrder::Sender })
 }
 
 pub(super) fn log_level_parser() -> impl TypedValueParser<Value = LogLevel> {

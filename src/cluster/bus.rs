@@ -1,6 +1,6 @@
 //! The bus: what a cluster needs of the engine that carries its frames.
 
-use crate::cluster::core::Channel;
+use crate::cluster::core::{Channel, LogFrame};
 use crate::text::names::{NodeName, RoomName};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -16,6 +16,10 @@ pub(crate) enum BusEvent {
     Frame { channel: Channel, bytes: Bytes, reply: Option<Reply> },
     /// No server has subscribed to the subject of this one.
     NobodyAt(NodeName),
+    /// The log of rooms is there, for a cluster with one order.
+    LogThere,
+    /// The log has the frame of this number, which it was given for a room.
+    Appended(RoomName, u64),
 }
 
 /// The address of an answer, in the engine's own words.
@@ -31,6 +35,9 @@ pub(crate) enum BusRequest {
     Unsubscribe(RoomName),
     /// Send a frame.
     Publish(Channel, Vec<u8>),
+    /// Append a frame to the log of a room, as often as it takes: the log has it once. Frames of one room come one after
+    /// the other.
+    Append(LogFrame),
     /// Send a frame to where an answer is expected.
     Answer(Reply, Vec<u8>),
     /// Send a frame to a server that has to answer.

@@ -7,11 +7,23 @@
 //! A receiver drops and counts a frame of another version, a frame that it can't decode, and one that comes on a subject
 //! on which its kind does not belong. Missing frames show in the positions of later ones.
 
+use crate::config::ClusterOrder;
 use crate::text::names::{NodeName, RoomName, UserName};
 use serde::{Deserialize, Serialize};
 
 /// The version of frames. A change of their meaning or form changes it.
-pub(super) const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// The bit of the version that marks frames of a cluster with one order: servers of the two orders share no rooms.
+const TOTAL_ORDER: u8 = 0x80;
+
+/// Returns the version of the frames of a cluster.
+pub(super) fn version(order: ClusterOrder) -> u8 {
+    match order {
+        ClusterOrder::Sender => VERSION,
+        ClusterOrder::Total => VERSION | TOTAL_ORDER,
+    }
+}
 
 /// The most bytes of a frame. NATS refuses more than 1 MiB unless it is configured.
 pub(super) const MAX_FRAME: usize = 1 << 20;
@@ -38,7 +50,7 @@ pub(crate) struct Origin {
 pub(crate) struct Position {
     /// Lines of members before this place.
     pub(crate) lines: u64,
-    /// Joins, leaves and renames before this place.
+    /// All other changes before this place.
     pub(crate) changes: u64,
 }
 
@@ -57,7 +69,7 @@ impl Position {
     }
 }
 
-/// One change in a frame.
+/// One change in a frame. Names are claimed in a cluster with one order alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Item {
     /// The next `bytes` raw bytes, which are `lines` lines of members.
@@ -68,6 +80,10 @@ pub(crate) enum Item {
     Left(UserName),
     /// A member has another name.
     Renamed(UserName, Member),
+    /// The server wants a name for one of its peers: the first one in the log that wants a free name gets it.
+    Claimed(UserName),
+    /// The server wants the name no more.
+    Unclaimed(UserName),
 }
 
 /// A member, and the time since which it has its name: of two members of one name the older one keeps it.
@@ -89,8 +105,8 @@ pub(crate) struct StreamId {
 /// The head of a frame.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Head {
-    /// Changes of a room.
-    Changes { of: StreamId, from: Position, items: Vec<Item> },
+    /// Changes of a room. `is_shown`: the room of the sender has them, and does not wait for their return from the log.
+    Changes { of: StreamId, from: Position, items: Vec<Item>, is_shown: bool },
     /// No change after this place, said when a room is quiet: a receiver that has less has missed something.
     Tail { of: StreamId, at: Position },
     /// The members of a room at a place. A long list comes in parts, of which the last one is marked.
@@ -154,30 +170,30 @@ pub(crate) struct Frame<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FrameError {
     /// The frame has a version that this program does not know.
-    #[error("version {0}, and this program knows version {VERSION}")]
+    #[error("version {0} is unknown")]
     Version(u8),
     /// The frame is empty, too long, or no head stands in it.
     #[error("no head of a frame")]
     Malformed,
 }
 
-/// Encodes a frame.
-pub(crate) fn encode(origin: &Origin, head: &Head, raw: &[u8]) -> Vec<u8> {
-    let start = vec![VERSION];
+/// Encodes a frame of a version.
+pub(crate) fn encode(version: u8, origin: &Origin, head: &Head, raw: &[u8]) -> Vec<u8> {
+    let start = vec![version];
     // Writing into a vector fails only for a type that can't be serialized, and no head is one.
     let mut frame = postcard::to_extend(&(origin, head), start).unwrap_or_default();
     frame.extend_from_slice(raw);
     frame
 }
 
-/// Decodes a frame.
+/// Decodes a frame of a version.
 ///
 /// # Errors
 /// [`FrameError`]. No input panics, and none makes the decoder allocate much more than its own length.
-pub(crate) fn decode(bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
-    let (version, rest) = bytes.split_first().ok_or(FrameError::Malformed)?;
-    if *version != VERSION {
-        return Err(FrameError::Version(*version));
+pub(crate) fn decode(version: u8, bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
+    let (found, rest) = bytes.split_first().ok_or(FrameError::Malformed)?;
+    if *found != version {
+        return Err(FrameError::Version(*found));
     }
     if bytes.len() > MAX_FRAME {
         return Err(FrameError::Malformed);
@@ -204,13 +220,13 @@ mod tests {
             Item::Renamed(name("alice"), Member { name: name("al"), since: 6 }),
             Item::Left(name("al")),
         ];
-        Head::Changes { of, from: Position { lines: 3, changes: 4 }, items }
+        Head::Changes { of, from: Position { lines: 3, changes: 4 }, items, is_shown: false }
     }
 
     #[test]
     fn frame_is_decoded_as_it_was_encoded() {
-        let bytes = encode(&origin(), &changes(), b"alice: hi\n");
-        let frame = decode(&bytes).unwrap();
+        let bytes = encode(VERSION, &origin(), &changes(), b"alice: hi\n");
+        let frame = decode(VERSION, &bytes).unwrap();
         assert_eq!((frame.origin, frame.head, frame.raw), (origin(), changes(), &b"alice: hi\n"[..]));
     }
 
@@ -223,34 +239,34 @@ mod tests {
 
     #[test]
     fn frame_of_another_version_is_named() {
-        let mut bytes = encode(&origin(), &Head::Heartbeat { counts: 1 }, b"");
+        let mut bytes = encode(VERSION, &origin(), &Head::Heartbeat { counts: 1 }, b"");
         bytes[0] = 9;
-        assert_eq!(decode(&bytes), Err(FrameError::Version(9)));
-        assert_eq!(decode(&[]), Err(FrameError::Malformed));
+        assert_eq!(decode(VERSION, &bytes), Err(FrameError::Version(9)));
+        assert_eq!(decode(VERSION, &[]), Err(FrameError::Malformed));
     }
 
     #[test]
     fn frame_beyond_the_bound_is_malformed() {
-        let bytes = encode(&origin(), &changes(), &vec![b'a'; MAX_FRAME]);
-        assert_eq!(decode(&bytes), Err(FrameError::Malformed));
+        let bytes = encode(VERSION, &origin(), &changes(), &vec![b'a'; MAX_FRAME]);
+        assert_eq!(decode(VERSION, &bytes), Err(FrameError::Malformed));
     }
 
     proptest! {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = decode(&bytes);
+            let _ = decode(VERSION, &bytes);
             let mut known = vec![VERSION];
             known.extend(bytes);
-            let _ = decode(&known);
+            let _ = decode(VERSION, &known);
         }
 
         #[test]
         fn cut_or_changed_frame_never_panics(at in 0usize..60, byte in any::<u8>(), cut in 0usize..70) {
-            let mut bytes = encode(&origin(), &changes(), b"alice: hi\n");
+            let mut bytes = encode(VERSION, &origin(), &changes(), b"alice: hi\n");
             let at = at.min(bytes.len() - 1);
             bytes[at] = byte;
             bytes.truncate(cut.max(1));
-            let _ = decode(&bytes);
+            let _ = decode(VERSION, &bytes);
         }
     }
 }

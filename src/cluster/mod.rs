@@ -25,6 +25,8 @@ pub(crate) mod frame;
 #[cfg(feature = "cluster")]
 mod nats;
 #[cfg(feature = "cluster")]
+mod room_log;
+#[cfg(feature = "cluster")]
 mod subjects;
 mod tap;
 mod task;
@@ -40,6 +42,7 @@ pub(crate) use tap::Shared;
 use tap::{LocalEvent, RoomTap};
 use task::{Clock, ClusterTask};
 use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -98,7 +101,7 @@ impl Cluster {
         registry.set_tap(Arc::new(RoomTap { events: events.clone(), shared: Arc::clone(&shared) }));
         let (lines, operator_lines) = mpsc::channel(OPERATOR_LINES);
         let clock = Clock::start();
-        let core = Core::new(node, clock.now(), longest_line(max_line));
+        let core = Core::new(node, clock.now(), longest_line(max_line), settings.order);
         let (weak, own_settings, own_shared) = (Arc::downgrade(registry), settings.clone(), Arc::clone(&shared));
         let task = tokio::spawn(async move {
             match connect(&own_settings, node).await {
@@ -133,6 +136,15 @@ impl Cluster {
     /// Returns a way to have other servers run lines of operators, and the lines that these send.
     pub(crate) fn operators(&mut self) -> (ClusterOperators, Option<OperatorLines>) {
         (ClusterOperators(self.events.clone()), self.operator_lines.take())
+    }
+
+    /// Lets everything happen that waits for the log of a cluster with one order, before rooms are shut down.
+    pub(crate) async fn end_waiting(&self) {
+        self.shared.end_ordered();
+        let (done, ended) = oneshot::channel();
+        if self.events.send(LocalEvent::EndWaiting(done)).is_ok() {
+            let _ = timeout(STOP_TIMEOUT, ended).await;
+        }
     }
 
     /// Tells the other servers that this one stops, and waits until the bus has it, but not for long.

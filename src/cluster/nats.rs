@@ -1,9 +1,11 @@
-//! The bus over NATS: two connections, one for rooms and one for all else.
+//! The bus over NATS: two connections, one for rooms and one for all else. In a cluster with one order rooms go through a
+//! log ([`RoomLog`]).
 
 use crate::cluster::bus::{Bus, BusEvent, BusRequest, EVENTS, QUEUE, Reply};
 use crate::cluster::core::Channel;
+use crate::cluster::room_log::RoomLog;
 use crate::cluster::subjects::subject;
-use crate::config::ClusterSettings;
+use crate::config::{ClusterOrder, ClusterSettings};
 use crate::text::names::{NodeName, RoomName};
 use async_nats::client::RequestErrorKind;
 use async_nats::{Client, ConnectError, ConnectOptions, Event, Message, Request, Subscriber};
@@ -13,7 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
@@ -49,6 +51,8 @@ struct Connection {
     client: Client,
     events: mpsc::Sender<BusEvent>,
     rooms: HashMap<RoomName, JoinHandle<()>>,
+    /// The log that rooms go through, in a cluster with one order.
+    log: Option<RoomLog>,
 }
 
 /// Connects to NATS, in the background, as often as it takes. Needs a runtime.
@@ -60,23 +64,27 @@ pub(crate) async fn connect(settings: &ClusterSettings, node: NodeName) -> Resul
     let (control_sender, control_events) = mpsc::channel(EVENTS);
     let (data, data_requests) = mpsc::channel(QUEUE);
     let (control, control_requests) = mpsc::channel(QUEUE);
-    let data_client =
-        options(settings, node, (data_sender.clone(), true)).await?.no_echo().connect(&settings.servers).await?;
-    let control_options = options(settings, node, (control_sender.clone(), false)).await?;
+    let (connections, reconnected) = watch::channel(0);
+    let data_options = options(settings, node, (data_sender.clone(), true), connections.clone()).await?;
+    let data_client = data_options.no_echo().connect(&settings.servers).await?;
+    let control_options = options(settings, node, (control_sender.clone(), false), connections).await?;
     let control_client = control_options.connect(&settings.servers).await?;
-    let connection = |client, events| Connection { cluster: settings.name, client, events, rooms: HashMap::new() };
-    tokio::spawn(connection(data_client, data_sender).run(data_requests, Vec::new()));
-    tokio::spawn(
-        connection(control_client, control_sender).run(control_requests, vec![Channel::All, Channel::Node(node)]),
-    );
+    let log = (settings.order == ClusterOrder::Total)
+        .then(|| RoomLog::start(settings, &data_client, data_sender.clone(), reconnected));
+    let connection =
+        |client, events, log| Connection { cluster: settings.name, client, events, rooms: HashMap::new(), log };
+    tokio::spawn(connection(data_client, data_sender, log).run(data_requests, Vec::new()));
+    let own_channels = vec![Channel::All, Channel::Node(node)];
+    tokio::spawn(connection(control_client, control_sender, None).run(control_requests, own_channels));
     Ok(Bus { data, control, data_events, control_events })
 }
 
-/// Returns the options of a connection, which reports its state to `events`.
+/// Returns the options of a connection, which reports its state to `events`, and counts its connections.
 async fn options(
     settings: &ClusterSettings,
     node: NodeName,
     (events, is_data): (mpsc::Sender<BusEvent>, bool),
+    connections: watch::Sender<u64>,
 ) -> Result<ConnectOptions, NatsError> {
     let has_failed = Arc::new(AtomicBool::new(false));
     let mut options = ConnectOptions::new()
@@ -87,6 +95,9 @@ async fn options(
         .subscription_capacity(SUBSCRIPTION_CAPACITY)
         .reconnect_delay_callback(reconnect_pause)
         .event_callback(move |event| {
+            if matches!(event, Event::Connected) {
+                connections.send_modify(|count| *count += 1);
+            }
             let (events, has_failed) = (events.clone(), Arc::clone(&has_failed));
             async move { report(event, (events, is_data), &has_failed).await }
         });
@@ -155,7 +166,7 @@ impl Connection {
     async fn carry_out(&mut self, request: BusRequest) {
         let result = match request {
             BusRequest::Subscribe(room) => {
-                if let Some(forward) = self.subscribe(Channel::Room(room)).await
+                if let Some(forward) = self.subscribe_room(room).await
                     && let Some(before) = self.rooms.insert(room, forward)
                 {
                     before.abort();
@@ -165,6 +176,12 @@ impl Connection {
             BusRequest::Unsubscribe(room) => {
                 if let Some(forward) = self.rooms.remove(&room) {
                     forward.abort();
+                }
+                return;
+            }
+            BusRequest::Append(frame) => {
+                if let Some(log) = &self.log {
+                    tokio::spawn(log.clone().append(frame));
                 }
                 return;
             }
@@ -180,6 +197,13 @@ impl Connection {
         };
         if let Err(error) = result {
             warn!(%error, "NATS took no frame");
+        }
+    }
+
+    async fn subscribe_room(&self, room: RoomName) -> Option<JoinHandle<()>> {
+        match &self.log {
+            Some(log) => log.subscribe(room).await,
+            None => self.subscribe(Channel::Room(room)).await,
         }
     }
 

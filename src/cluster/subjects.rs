@@ -1,10 +1,11 @@
-//! Subjects: `rc.<cluster>.l.<room>`, `rc.<cluster>.a` and `rc.<cluster>.n.<node>`.
+//! Subjects: `rc.<cluster>.l.<room>`, `rc.<cluster>.a` and `rc.<cluster>.n.<node>`; in a cluster with one order
+//! `rc.<cluster>.t.<room>` for what goes to the log, and `rc.<cluster>.o.<room>` for what comes from there.
 //!
 //! In a room's name letters, digits, `_` and `-` stand as they are, and any other byte is `=` and two hexadecimal digits:
 //! one legal token, readable, of at most 60 bytes, and one for each name.
 
 use crate::cluster::core::Channel;
-use crate::text::names::NodeName;
+use crate::text::names::{NodeName, RoomName};
 use std::fmt::Write;
 
 /// Returns the subject of a channel.
@@ -17,22 +18,49 @@ pub(super) fn subject(cluster: NodeName, channel: Channel) -> String {
         }
         Channel::Room(room) => {
             subject.push_str("l.");
-            for byte in room.as_str().bytes() {
-                if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-') {
-                    subject.push(char::from(byte));
-                } else {
-                    let _ = write!(subject, "={byte:02X}");
-                }
-            }
+            push_room(&mut subject, room);
         }
     }
     subject
 }
 
+/// Returns the subject of frames for the log of a room, or of all rooms.
+pub(super) fn log_subject(cluster: NodeName, room: Option<RoomName>) -> String {
+    room_subject(cluster, 't', room)
+}
+
+/// Returns the subject of frames that come from the log of a room, or of all rooms.
+pub(super) fn ordered_subject(cluster: NodeName, room: Option<RoomName>) -> String {
+    room_subject(cluster, 'o', room)
+}
+
+/// Returns the name of the stream that is the log of a cluster.
+pub(super) fn log_stream(cluster: NodeName) -> String {
+    format!("RC_{cluster}_LOG")
+}
+
+fn room_subject(cluster: NodeName, kind: char, room: Option<RoomName>) -> String {
+    let mut subject = format!("rc.{cluster}.{kind}.");
+    match room {
+        Some(room) => push_room(&mut subject, room),
+        None => subject.push('>'),
+    }
+    subject
+}
+
+fn push_room(subject: &mut String, room: RoomName) {
+    for byte in room.as_str().bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-') {
+            subject.push(char::from(byte));
+        } else {
+            let _ = write!(subject, "={byte:02X}");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::names::RoomName;
     use std::collections::HashSet;
 
     fn room(name: &str) -> String {

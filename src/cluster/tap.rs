@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 
 /// The most bytes of lines that wait for the cluster's task. Beyond that lines are a hole that others are told of.
 const MAX_WAITING: usize = 8 << 20;
@@ -17,7 +18,8 @@ const MAX_WAITING: usize = 8 << 20;
 /// An event for the cluster's task: of a pass, of an operator, or the server's end.
 pub(super) enum LocalEvent {
     Open(RoomName, u64),
-    Batch(RoomName, u64, Vec<LocalChange>),
+    /// The changes of a batch, and whether they have happened in the room.
+    Batch(RoomName, u64, Vec<LocalChange>, bool),
     Close(RoomName, u64),
     CheckNode(RoomName, NodeName),
     Whisper(RemoteWhisper, Requester),
@@ -25,6 +27,8 @@ pub(super) enum LocalEvent {
     Returned(NodeName, u64, Option<UserName>),
     /// Have other servers run an operator's line.
     Operator(String),
+    /// Let everything happen that waits for the log, and drop this.
+    EndWaiting(oneshot::Sender<()>),
     /// Tell the other servers, and end.
     Stop,
 }
@@ -36,6 +40,10 @@ pub(crate) struct Shared {
     has_other_nodes: AtomicBool,
     /// True while the bus is connected. Relaxed: for metrics.
     is_connected: AtomicBool,
+    /// True while members wait for the log. Relaxed: the task takes batches of both kinds at any time.
+    is_ordered: AtomicBool,
+    /// True once the server stops, so that members wait for no log. Relaxed, as `is_ordered`.
+    is_ending: AtomicBool,
     /// The bytes of lines that wait for the task. Relaxed: the queue orders them.
     waiting: AtomicUsize,
     /// The rooms of other servers.
@@ -48,6 +56,8 @@ impl Shared {
         Self {
             has_other_nodes: AtomicBool::new(false),
             is_connected: AtomicBool::new(false),
+            is_ordered: AtomicBool::new(false),
+            is_ending: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             rooms: ArcSwap::default(),
             counts: ArcSwap::default(),
@@ -56,6 +66,15 @@ impl Shared {
 
     pub(super) fn set_other_nodes(&self, has_some: bool) {
         self.has_other_nodes.store(has_some, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_ordered(&self, is_ordered: bool) {
+        self.is_ordered.store(is_ordered, Ordering::Relaxed);
+    }
+
+    /// Has members wait for no log any more.
+    pub(super) fn end_ordered(&self) {
+        self.is_ending.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn set_connected(&self, is_connected: bool) {
@@ -109,7 +128,13 @@ impl Tap for RoomTap {
         self.send(LocalEvent::Open(room, instance));
     }
 
-    fn on_batch(&self, room: RoomName, instance: u64, mut changes: Vec<LocalChange>) {
+    fn is_ordered(&self) -> bool {
+        self.shared.is_ordered.load(Ordering::Relaxed)
+            && !self.shared.is_ending.load(Ordering::Relaxed)
+            && !self.events.is_closed()
+    }
+
+    fn on_batch(&self, room: RoomName, instance: u64, mut changes: Vec<LocalChange>, is_shown: bool) {
         let mut bytes = line_bytes(&changes);
         if self.shared.waiting.load(Ordering::Relaxed).saturating_add(bytes) > MAX_WAITING {
             for change in &mut changes {
@@ -120,7 +145,7 @@ impl Tap for RoomTap {
             bytes = 0;
         }
         self.shared.waiting.fetch_add(bytes, Ordering::Relaxed);
-        self.send(LocalEvent::Batch(room, instance, changes));
+        self.send(LocalEvent::Batch(room, instance, changes, is_shown));
     }
 
     fn close(&self, room: RoomName, instance: u64) {

@@ -130,12 +130,10 @@ impl ClusterTask {
 
     fn has_requests(&self) -> (bool, bool) {
         let (data, control) = self.core.has_frames();
-        (data || !self.subscriptions.is_empty(), control || !self.questions.is_empty())
+        (data || self.core.has_log_frames() || !self.subscriptions.is_empty(), control || !self.questions.is_empty())
     }
 
     fn send_data(&mut self, permit: mpsc::Permit<'_, BusRequest>) {
-        let frame =
-            |core: &mut Core| core.take_data_frame().map(|(channel, bytes)| BusRequest::Publish(channel, bytes));
         let request = match self.subscriptions.pop_first() {
             Some((room, true)) => {
                 self.subscribed.insert(room);
@@ -145,11 +143,16 @@ impl ClusterTask {
                 self.subscribed.remove(&room);
                 Some(BusRequest::Unsubscribe(room))
             }
-            None => frame(&mut self.core),
+            None => self.next_data_frame(),
         };
         if let Some(request) = request {
             permit.send(request);
         }
+    }
+
+    fn next_data_frame(&mut self) -> Option<BusRequest> {
+        let publish = |(channel, bytes)| BusRequest::Publish(channel, bytes);
+        self.core.take_log_frame().map(BusRequest::Append).or_else(|| self.core.take_data_frame().map(publish))
     }
 
     fn send_control(&mut self, permit: mpsc::Permit<'_, BusRequest>) {
@@ -164,9 +167,13 @@ impl ClusterTask {
         self.core.set_time(self.clock.now());
         match event {
             LocalEvent::Open(room, instance) => self.core.open_room(room, instance),
-            LocalEvent::Batch(room, instance, changes) => {
+            LocalEvent::Batch(room, instance, changes, is_shown) => {
                 self.shared.release(&changes);
-                self.core.on_batch(room, instance, changes);
+                self.core.on_batch(room, instance, changes, is_shown);
+            }
+            LocalEvent::EndWaiting(_done) => {
+                self.core.end_waiting();
+                self.carry_out(None);
             }
             LocalEvent::Close(room, instance) => self.core.close_room(room, instance),
             LocalEvent::CheckNode(room, node) => self.core.check_node(room, node),
@@ -200,6 +207,8 @@ impl ClusterTask {
                 self.carry_out(reply);
             }
             BusEvent::NobodyAt(node) => self.core.on_ping_failed(node),
+            BusEvent::LogThere => self.core.on_log_there(),
+            BusEvent::Appended(room, number) => self.core.on_appended(room, number),
         }
     }
 
@@ -217,6 +226,7 @@ impl ClusterTask {
     fn carry_out(&mut self, mut reply: Option<Reply>) {
         let effects = self.core.take_effects();
         self.shared.set_other_nodes(self.core.has_other_nodes());
+        self.shared.set_ordered(self.core.is_ordered());
         let Some(registry) = self.registry.upgrade() else { return };
         for effect in effects {
             match effect {
@@ -297,14 +307,20 @@ impl ClusterTask {
         info!("the other servers are told that this one stops");
     }
 
-    /// Sends all frames of rooms, and waits until they are written.
+    /// Sends all frames of rooms, and waits until they are written, or the log has them.
     async fn send_all_data(&mut self) {
-        while let Some((channel, bytes)) = self.core.take_data_frame() {
-            if self.bus.data.send(BusRequest::Publish(channel, bytes)).await.is_err() {
-                return;
+        loop {
+            while let Some(request) = self.next_data_frame() {
+                if self.bus.data.send(request).await.is_err() {
+                    return;
+                }
             }
+            if self.core.is_log_idle() {
+                return flush(&self.bus.data).await;
+            }
+            let Some(event) = self.bus.data_events.recv().await else { return };
+            self.on_bus(event);
         }
-        flush(&self.bus.data).await;
     }
 }
 

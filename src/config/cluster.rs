@@ -3,6 +3,27 @@
 use crate::text::names::NodeName;
 use std::path::PathBuf;
 
+/// The order in which members of several servers see lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClusterOrder {
+    /// Lines of one sender keep their order. A line reaches the members of its own server at once.
+    #[default]
+    Sender,
+    /// All members of a room see all lines, joins and leaves in one order, which a log in JetStream gives.
+    Total,
+}
+
+impl ClusterOrder {
+    /// The names of all orders.
+    pub const NAMES: [&str; 2] = ["sender", "total"];
+
+    /// Returns the name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::NAMES[usize::from(self == Self::Total)]
+    }
+}
+
 /// How a server shares its rooms with others: a restart alone can change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterSettings {
@@ -12,6 +33,10 @@ pub struct ClusterSettings {
     pub name: NodeName,
     /// The name of this server, which no other one has.
     pub node: Option<NodeName>,
+    /// The order of lines of several servers.
+    pub order: ClusterOrder,
+    /// The NATS servers that keep each entry of a log: 1, 3 or 5.
+    pub replicas: usize,
     /// Whether the server ends if no NATS server answers at its start.
     pub required: bool,
     /// The file with the credentials for NATS.
@@ -23,7 +48,16 @@ pub struct ClusterSettings {
 impl Default for ClusterSettings {
     fn default() -> Self {
         let name = NodeName::parse("roomcast").unwrap_or_else(|_| unreachable!("the word is a name"));
-        Self { servers: Vec::new(), name, node: None, required: false, credentials: None, ca: None }
+        Self {
+            servers: Vec::new(),
+            name,
+            node: None,
+            order: ClusterOrder::Sender,
+            replicas: 1,
+            required: false,
+            credentials: None,
+            ca: None,
+        }
     }
 }
 

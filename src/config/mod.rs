@@ -21,7 +21,7 @@ mod trusted_proxies;
 pub mod units;
 
 pub use activation::{ActivatedProtocol, ActivationError};
-pub use cluster::ClusterSettings;
+pub use cluster::{ClusterOrder, ClusterSettings};
 pub use listen::{ListenAddress, ListenAddressError};
 pub(crate) use listen_url::write_parameters;
 pub use listen_url::{ListenUrl, ProxyVersions};

@@ -1,23 +1,21 @@
-//! A batch's exchange with other servers: what it publishes, what it takes from them, and the joins that wait for them.
+//! A batch's exchange with other servers: what it publishes, and what it takes from them.
 
 use crate::metrics::counters::MetricsDelta;
-use crate::peer::Peer;
-use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::PeerEvents;
 use crate::room::batch::Batch;
 use crate::room::line_runs::{LineKind, LineRuns};
-use crate::room::operation::{Addressee, MemberRef, Requester, Whisper};
+use crate::room::operation::{Addressee, Requester, Whisper};
 use crate::room::passes::REPLY_COST;
 use crate::room::remote::{
     EarlierLine, IncomingWhisper, LocalChange, RemoteChange, RemoteMembers, RemoteUpdate, RemoteWhisper, RoomLink,
 };
 use crate::room::replies::{DeferredReply, deliver_line};
-use crate::room::roster::{MemberKey, NameMatch, find_by_name};
+use crate::room::roster::{NameMatch, find_by_name};
+use crate::room::waiting_joins::Awaited;
 use crate::room::whisperers::Whisperer;
 use crate::text::names::{NodeName, RoomName, UserName};
 use crate::text::{messages, replies};
 use bytes::Bytes;
-use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -26,8 +24,10 @@ const MAX_INCOMING_WHISPERS: usize = 1_000 / REPLY_COST;
 
 /// The part of a batch that other servers are concerned with.
 pub(crate) struct BatchCluster {
-    room: RoomName,
-    link: Arc<RoomLink>,
+    pub(super) room: RoomName,
+    pub(super) link: Arc<RoomLink>,
+    /// True if lines, joins, leaves and renames of this server's members happen when they come back from the log.
+    is_ordered: bool,
     /// The changes of this server's members in the batch.
     records: Vec<LocalRecord>,
     /// The members on other servers, as the batch before left them.
@@ -43,6 +43,10 @@ pub(crate) struct BatchCluster {
 pub(super) enum LocalRecord {
     /// Lines, which are in this range of the batch.
     Lines(Range<usize>, u32),
+    /// Lines that are not in the batch, since they happen later.
+    LaterLines(Vec<u8>, u32),
+    Claimed(UserName),
+    ClaimedRename(UserName, UserName),
     Joined(UserName),
     Left(UserName),
     Renamed(UserName, UserName),
@@ -51,8 +55,9 @@ pub(super) enum LocalRecord {
 impl BatchCluster {
     pub(super) fn new(room: RoomName, link: &Arc<RoomLink>) -> Self {
         let (link, before) = (Arc::clone(link), link.members.load_full());
+        let is_ordered = link.tap.is_ordered();
         let (records, after, update_bytes, incoming_whispers) = (Vec::new(), None, 0, 0);
-        Self { room, link, records, before, after, update_bytes, incoming_whispers }
+        Self { room, link, is_ordered, records, before, after, update_bytes, incoming_whispers }
     }
 
     /// Returns the members on other servers, as the operations of the batch so far have left them.
@@ -70,120 +75,21 @@ impl BatchCluster {
     }
 }
 
-/// Whether a room is as other servers see it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Opening {
-    /// The room has no member, and waits for none.
-    #[default]
-    Closed,
-    /// The room waits for other servers before it admits its first member.
-    Waiting,
-    Open,
-}
-
-/// The peers that wait to join, in their order, and whether the room is open.
-#[derive(Default)]
-pub(crate) struct WaitingJoins {
-    opening: Opening,
-    waiting: Vec<WaitingJoin>,
-}
-
-struct WaitingJoin {
-    joiner: MemberRef,
-    /// The server whose answer decides; `None` while the room opens.
-    node: Option<NodeName>,
-}
-
-impl std::fmt::Debug for WaitingJoins {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WaitingJoins").field("opening", &self.opening).field("waiting", &self.waiting.len()).finish()
-    }
-}
-
-impl Drop for WaitingJoins {
-    /// Raises `ROOM_FAILED` for the peers that still wait after a panic.
-    fn drop(&mut self) {
-        for WaitingJoin { joiner, .. } in self.waiting.drain(..) {
-            joiner.raise(PeerEvents::ROOM_FAILED, &mut MetricsDelta::default());
-        }
-    }
-}
-
 impl Batch {
-    fn joins(&mut self) -> Option<&mut WaitingJoins> {
-        let state = self.pass_state.as_mut()?;
-        Some(state.joins.get_or_insert_default())
+    /// Returns true if what members do happens when it comes back from the log.
+    pub(super) fn is_ordered(&self) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| cluster.is_ordered)
     }
 
-    /// Returns a joiner that may be admitted now. Any other one waits: for the room to be opened, or for the server where a
-    /// member has the name.
-    pub(super) fn ask_cluster(&mut self, joiner: MemberRef) -> Option<MemberRef> {
-        let Some(cluster) = self.cluster.as_ref() else { return Some(joiner) };
-        let (room, link) = (cluster.room, Arc::clone(&cluster.link));
-        let holder = cluster.members_now().find(&joiner.key.name).map(|(node, _)| node);
-        let Some(joins) = self.joins() else { return Some(joiner) };
-        if joins.opening == Opening::Closed {
-            joins.opening = if link.tap.has_other_nodes() { Opening::Waiting } else { Opening::Open };
-            if joins.opening == Opening::Waiting {
-                link.tap.open(room, link.instance());
+    /// Records lines that happen when they come back from the log.
+    pub(super) fn record_later_lines(&mut self, bytes: &[u8], lines: u32) {
+        let Some(cluster) = self.cluster.as_mut() else { return };
+        match cluster.records.last_mut() {
+            Some(LocalRecord::LaterLines(later, count)) => {
+                later.extend_from_slice(bytes);
+                *count += lines;
             }
-        }
-        let node = match (joins.opening, holder) {
-            (Opening::Open, None) => return Some(joiner),
-            (Opening::Open, Some(node)) => Some(node),
-            (Opening::Waiting | Opening::Closed, _) => None,
-        };
-        joins.waiting.push(WaitingJoin { joiner, node });
-        if let Some(node) = node {
-            link.tap.check_node(room, node);
-        }
-        None
-    }
-
-    /// Decides the joins that waited for `node`, or for the room to be opened.
-    fn decide_joins(&mut self, node: Option<NodeName>) {
-        let Some(joins) = self.joins() else { return };
-        if node.is_none() {
-            joins.opening = Opening::Open;
-        }
-        let (decided, waiting): (Vec<_>, Vec<_>) =
-            mem::take(&mut joins.waiting).into_iter().partition(|join| join.node == node);
-        joins.waiting = waiting;
-        for WaitingJoin { joiner, .. } in decided {
-            let name = joiner.key.name;
-            if self.members_now().contains_key(&joiner.key) {
-                joiner.raise(PeerEvents::NAME_TAKEN, &mut self.metrics);
-            } else if !self.is_taken_elsewhere(&name) {
-                self.admit(joiner);
-            } else if node.is_some() {
-                joiner.raise(PeerEvents::NAME_TAKEN, &mut self.metrics);
-            } else if let Some(joiner) = self.ask_cluster(joiner) {
-                self.admit(joiner);
-            }
-        }
-    }
-
-    /// Refuses a join that waits, since its peer wants it no more.
-    pub(super) fn cancel_waiting_join(&mut self, key: &MemberKey, peer: &Arc<Peer<dyn ByteSink>>) {
-        if self.cluster.is_none() {
-            return;
-        }
-        let Some(joins) = self.joins() else { return };
-        let is_it = |join: &WaitingJoin| join.joiner.key == *key && join.joiner.peer.id() == peer.id();
-        if let Some(at) = joins.waiting.iter().position(is_it) {
-            let WaitingJoin { joiner, .. } = joins.waiting.remove(at);
-            joiner.raise(PeerEvents::NAME_TAKEN, &mut self.metrics);
-        }
-    }
-
-    /// Refuses all joins that wait, since the room is shut down.
-    pub(super) fn refuse_waiting_joins(&mut self) {
-        if self.cluster.is_none() {
-            return;
-        }
-        let waiting = self.joins().map(|joins| mem::take(&mut joins.waiting)).unwrap_or_default();
-        for WaitingJoin { joiner, .. } in waiting {
-            joiner.raise(PeerEvents::ROOM_CLOSED, &mut self.metrics);
+            _ => cluster.records.push(LocalRecord::LaterLines(bytes.to_vec(), lines)),
         }
     }
 
@@ -251,8 +157,11 @@ impl Batch {
             RemoteChange::Removed(node, name) => self.change_remote(|members| members.remove(node, &name)),
             RemoteChange::Earlier(lines) => self.keep_earlier_lines(&lines),
             RemoteChange::HistoryWanted(node) => self.send_history(node),
-            RemoteChange::Opened => self.decide_joins(None),
-            RemoteChange::NodeChecked(node) => self.decide_joins(Some(node)),
+            RemoteChange::Opened => self.decide_joins(Awaited::Opening),
+            RemoteChange::NodeChecked(node) => self.decide_joins(Awaited::Node(node)),
+            RemoteChange::JoinDecided(name, is_granted) => self.decide_claimed(name, is_granted),
+            RemoteChange::RenameDecided(from, name, is_granted) => self.decide_rename(from, name, is_granted),
+            RemoteChange::Departed(name) => self.append_notice(|out| messages::push_left(out, &name)),
             RemoteChange::Yield(name) => self.raise_name_conflict(name),
         }
     }
@@ -299,17 +208,12 @@ impl Batch {
         }
     }
 
-    /// Returns the number of peers that wait to join.
-    pub(super) fn waiting_joins(&self) -> usize {
-        self.pass_state.as_ref().and_then(|state| state.joins.as_ref()).map_or(0, |joins| joins.waiting.len())
-    }
-
     /// Returns the number of rooms of other servers.
     pub(super) fn remote_room_count(&self) -> usize {
         self.cluster.as_ref().map_or(0, |cluster| cluster.link.tap.remote_room_count())
     }
 
-    fn append_notice(&mut self, push: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn append_notice(&mut self, push: impl FnOnce(&mut Vec<u8>)) {
         push(&mut self.bytes);
         self.advance_end(LineKind::Notice, 1);
     }
@@ -333,26 +237,27 @@ impl Batch {
             .drain(..)
             .map(|record| match record {
                 LocalRecord::Lines(range, lines) => LocalChange::Lines { bytes: bytes.slice(range), lines },
+                LocalRecord::LaterLines(bytes, lines) => LocalChange::Lines { bytes: bytes.into(), lines },
+                LocalRecord::Claimed(name) => LocalChange::Claimed(name),
+                LocalRecord::ClaimedRename(from, to) => LocalChange::ClaimedRename(from, to),
                 LocalRecord::Joined(name) => LocalChange::Joined(name),
                 LocalRecord::Left(name) => LocalChange::Left(name),
                 LocalRecord::Renamed(from, to) => LocalChange::Renamed(from, to),
             })
             .collect();
         if !changes.is_empty() {
-            link.tap.on_batch(room, link.instance(), changes);
+            link.tap.on_batch(room, link.instance(), changes, !cluster.is_ordered);
         }
         if let Some(members) = cluster.after.take() {
             link.members.store(Arc::new(members));
         }
-        let joins = self.pass_state.as_mut().and_then(|state| state.joins.as_mut());
-        if let Some(joins) = joins {
-            if is_empty && joins.waiting.is_empty() && joins.opening != Opening::Closed {
-                joins.opening = Opening::Closed;
+        if let Some(joins) = self.pass_state.as_mut().and_then(|state| state.joins.as_mut()) {
+            if is_empty && joins.close_if_open() {
                 link.members.store(Arc::default());
                 link.tap.close(room, link.instance());
                 link.begin_instance();
             }
-            link.set_waiting_joins(joins.waiting.len());
+            link.set_waiting_joins(joins.len());
         }
     }
 

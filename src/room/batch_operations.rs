@@ -58,6 +58,9 @@ impl Batch {
     pub(super) fn append_lines(&mut self, (bytes, lines): (Box<[u8]>, u32), sender: SenderNumber) {
         let len = bytes.len();
         self.inbox_bytes += len;
+        if self.is_ordered() {
+            return self.record_later_lines(&bytes, lines);
+        }
         self.mark_if_heavy(sender, len);
         if self.bytes.is_empty() {
             // The operation is often the only one: its bytes become the batch's without a copy.
@@ -120,12 +123,12 @@ impl Batch {
             return joiner.raise(PeerEvents::NAME_TAKEN, &mut self.metrics);
         }
         if let Some(joiner) = self.ask_cluster(joiner) {
-            self.admit(joiner);
+            self.admit_or_claim(joiner);
         }
     }
 
-    /// Admits a peer whose name is free.
-    pub(super) fn admit(&mut self, joiner: MemberRef) {
+    /// Admits a peer whose name is free. Other servers know of it if the name was claimed.
+    pub(super) fn admit(&mut self, joiner: MemberRef, is_claimed: bool) {
         let MemberRef { key, peer } = joiner;
         self.members_mut().insert(key, Arc::clone(&peer));
         let from = self.end;
@@ -137,7 +140,9 @@ impl Batch {
         let then_raise = PeerEvents::JOINED;
         self.partials.0.push(PartialDelivery { peer, slot: key.slot, replay_end, from, to: None, then_raise });
         self.metrics.joins += 1;
-        self.record_change(LocalRecord::Joined(key.name));
+        if !is_claimed {
+            self.record_change(LocalRecord::Joined(key.name));
+        }
     }
 
     /// Removes a member if the peer is the one that holds the key. The peer gets the lines up to here.
@@ -155,9 +160,11 @@ impl Batch {
         } else {
             self.add_leaver(Arc::clone(peer), key.slot, PeerEvents::LEFT_ROOM);
         }
-        messages::push_left(&mut self.bytes, &name);
         self.charges.record_notice(Arc::clone(peer));
-        self.advance_end(LineKind::Notice, 1);
+        if !self.is_ordered() {
+            messages::push_left(&mut self.bytes, &name);
+            self.advance_end(LineKind::Notice, 1);
+        }
         self.metrics.leaves += 1;
         self.record_change(LocalRecord::Left(name));
         if self.members_now().is_empty() {
@@ -178,17 +185,28 @@ impl Batch {
         if is_taken || !holds_key(self.members_now(), &member.key, member.peer.id()) {
             return member.raise(PeerEvents::NAME_TAKEN, &mut self.metrics);
         }
-        let MemberRef { key, peer } = member;
-        if key.name.as_str() == name.as_str() {
+        if member.key.name.as_str() == name.as_str() {
+            let MemberRef { key, peer } = member;
             return self.replies.push((Requester { peer, slot: key.slot }, DeferredReply::NameKept(name)));
         }
+        if self.is_ordered() {
+            return self.claim_rename(member, name);
+        }
+        self.rename(member, name, false);
+    }
+
+    /// Gives a member a name that is free. Other servers know of it if the name was claimed.
+    pub(super) fn rename(&mut self, MemberRef { key, peer }: MemberRef, name: UserName, is_claimed: bool) {
+        let new_key = MemberKey { name, ..key };
         self.renamed.insert(peer.id(), name);
         self.members_mut().remove(&key);
         self.members_mut().insert(new_key, Arc::clone(&peer));
         messages::push_renamed(&mut self.bytes, &key.name, &name);
         self.charges.record_notice(Arc::clone(&peer));
         self.advance_end(LineKind::Notice, 1);
-        self.record_change(LocalRecord::Renamed(key.name, name));
+        if !is_claimed {
+            self.record_change(LocalRecord::Renamed(key.name, name));
+        }
         self.replies.push((Requester { peer, slot: key.slot }, DeferredReply::Renamed));
     }
 

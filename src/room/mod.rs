@@ -28,6 +28,7 @@ pub(crate) mod remote;
 mod replay;
 mod replies;
 pub mod roster;
+mod waiting_joins;
 mod whisperers;
 
 use crate::config::RoomSettings;

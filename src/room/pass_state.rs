@@ -2,9 +2,9 @@
 
 use crate::config::RoomSettings;
 use crate::limits::memory::MemoryBudget;
-use crate::room::batch_cluster::WaitingJoins;
 use crate::room::heavy_senders::HeavySenders;
 use crate::room::history::History;
+use crate::room::waiting_joins::WaitingJoins;
 use crate::room::whisperers::Whisperers;
 use std::sync::Arc;
 

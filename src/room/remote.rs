@@ -25,6 +25,10 @@ pub(crate) enum LocalChange {
     Left(UserName),
     /// A member has another name.
     Renamed(UserName, UserName),
+    /// A peer that waits to join wants a name, in a cluster with one order.
+    Claimed(UserName),
+    /// A member wants another name, in a cluster with one order.
+    ClaimedRename(UserName, UserName),
 }
 
 /// Changes of a room that come from other servers, applied in one batch and in this order.
@@ -56,6 +60,12 @@ pub(crate) enum RemoteChange {
     Opened,
     /// The server was heard again or is gone: joins that waited for its answer are decided.
     NodeChecked(NodeName),
+    /// In a cluster with one order: whether the peers that wait to join with a name get it, now.
+    JoinDecided(UserName, bool),
+    /// In a cluster with one order: whether a member gets another name, now.
+    RenameDecided(UserName, UserName, bool),
+    /// In a cluster with one order: a member of this server has left, and its last lines have come.
+    Departed(UserName),
     /// A member of this server has to take another name, since an older member of another server has this one.
     Yield(UserName),
 }
@@ -127,8 +137,12 @@ pub(crate) trait Tap: std::fmt::Debug + Send + Sync {
     /// Called when a room wants its first member: the room waits for [`RemoteChange::Opened`].
     fn open(&self, room: RoomName, instance: u64);
 
-    /// Called with the changes of a batch before any member has it.
-    fn on_batch(&self, room: RoomName, instance: u64, changes: Vec<LocalChange>);
+    /// Returns true if lines, joins, leaves and renames of this server's members happen when they come back as
+    /// [`RemoteUpdate`]s, and not before.
+    fn is_ordered(&self) -> bool;
+
+    /// Called with the changes of a batch before any member has it. `is_shown`: they happen in the batch itself.
+    fn on_batch(&self, room: RoomName, instance: u64, changes: Vec<LocalChange>, is_shown: bool);
 
     /// Called when the room has no member any more, and no peer that waits to join.
     fn close(&self, room: RoomName, instance: u64);

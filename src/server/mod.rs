@@ -376,6 +376,9 @@ impl Server {
         let drain = context.live.get().drain;
         let deadline = Instant::now() + drain;
         context.shutdown.cancel();
+        if let Some(cluster) = &cluster {
+            cluster.end_waiting().await;
+        }
         context.registry.request_input_flush();
         // The input flush gets half of the drain time; the output buffers get the rest.
         if timeout(drain / 2, context.unflushed_inputs.wait_until_none()).await.is_err() {

@@ -1,7 +1,8 @@
 //! Well-formed frames of a publisher that lies: no frame makes the machine panic, hold much, or forge a line.
 
-use super::{Channel, Core, Effect};
+use super::{Channel, Core, Effect, LogFrame};
 use crate::cluster::frame::{CountsPart, Head, HistoryLine, Item, Member, Origin, Position, StreamId, encode};
+use crate::config::ClusterOrder;
 use crate::room::remote::{LocalChange, RemoteChange};
 use crate::text::names::{NodeName, RoomName, UserName};
 use crate::text::sanitize::sanitize;
@@ -36,6 +37,8 @@ fn item() -> impl Strategy<Value = Item> {
         member().prop_map(Item::Joined),
         name().prop_map(Item::Left),
         (name(), member()).prop_map(|(from, to)| Item::Renamed(from, to)),
+        name().prop_map(Item::Claimed),
+        name().prop_map(Item::Unclaimed),
     ]
 }
 
@@ -61,7 +64,8 @@ fn head() -> impl Strategy<Value = Head> {
     let members = proptest::collection::vec(member(), 0..6);
     let lines = proptest::collection::vec((small(), any::<bool>(), small()), 0..4);
     prop_oneof![
-        4 => (stream(), position(), items).prop_map(|(of, from, items)| Head::Changes { of, from, items }),
+        4 => (stream(), position(), items, any::<bool>())
+            .prop_map(|(of, from, items, is_shown)| Head::Changes { of, from, items, is_shown }),
         2 => (stream(), position()).prop_map(|(of, at)| Head::Tail { of, at }),
         3 => (stream(), position(), members, any::<bool>(), any::<bool>())
             .prop_map(|(of, at, members, is_first, is_last)| Head::Snapshot { of, at, members, is_first, is_last }),
@@ -130,20 +134,25 @@ proptest! {
     #[test]
     fn no_frame_panics_or_forges_a_line(
         frames in proptest::collection::vec((origin(), head(), raw(), 0u64..3_000), 1..40),
+        order in prop_oneof![Just(ClusterOrder::Sender), Just(ClusterOrder::Total)],
     ) {
-        let mut core = Core::new(NodeName::parse("n1").unwrap(), NOW, 20_000);
+        let mut core = Core::new(NodeName::parse("n1").unwrap(), NOW, 20_000, order);
         let alice = UserName::parse("alice").unwrap();
-        core.on_batch(room(), 1, vec![LocalChange::Joined(alice)]);
-        let own = Bytes::from(encode(&core.origin, &Head::Heartbeat { counts: 0 }, &[]));
+        core.on_batch(room(), 1, vec![LocalChange::Joined(alice)], true);
+        core.on_log_there();
+        let own = Bytes::from(encode(core.version, &core.origin, &Head::Heartbeat { counts: 0 }, &[]));
         core.on_frame(Channel::All, &own);
         let mut now = NOW;
         for (origin, head, raw, wait) in frames {
             now += wait;
             core.set_time(now);
-            core.on_frame(channel(&head), &Bytes::from(encode(&origin, &head, &raw)));
+            core.on_frame(channel(&head), &Bytes::from(encode(core.version, &origin, &head, &raw)));
             core.on_tick();
             check(core.take_effects());
             while core.take_data_frame().or_else(|| core.take_control_frame()).is_some() {}
+            while let Some(LogFrame { room, number, .. }) = core.take_log_frame() {
+                core.on_appended(room, number);
+            }
         }
         prop_assert!(core.nodes.len() <= 2 && core.rooms.len() == 1);
     }

@@ -13,12 +13,16 @@
 //! | `receive.rs` | frames |
 //! | `counts.rs` | the numbers of members of all rooms |
 //! | `outgoing.rs` | the frames that wait |
+//! | `log.rs` | the frames that wait for the log, which gives rooms their order in a cluster with one order |
+//! | `ordered.rs` | what this server does in such a room: it happens when it comes back from the log |
 
 mod counts;
 #[cfg(test)]
 mod hostile;
 mod lines;
+mod log;
 mod nodes;
+mod ordered;
 mod origin_room;
 mod outgoing;
 mod receive;
@@ -26,13 +30,16 @@ mod rooms;
 #[cfg(test)]
 mod simulation;
 
+pub(crate) use log::LogFrame;
 pub(crate) use outgoing::Channel;
 
-use crate::cluster::frame::{Head, HistoryLine, Origin, encode};
+use crate::cluster::frame::{Head, HistoryLine, Origin, encode, version};
+use crate::config::ClusterOrder;
 use crate::room::remote::{EarlierLine, RemoteUpdate, RemoteWhisper};
 use crate::text::names::{NodeName, RoomName, UserName};
 use bytes::Bytes;
 use counts::Counts;
+use log::Log;
 use nodes::{Hearing, Node, is_alive};
 use outgoing::Outgoing;
 use rooms::OpenRoom;
@@ -127,6 +134,9 @@ pub(crate) struct ClusterCounts {
 /// The state machine.
 pub(crate) struct Core {
     origin: Origin,
+    order: ClusterOrder,
+    /// The version of frames.
+    version: u8,
     /// The time of the current event, in milliseconds of Unix time that never go back.
     now: u64,
     max_line: usize,
@@ -141,6 +151,8 @@ pub(crate) struct Core {
     data: Outgoing,
     /// All else.
     control: Outgoing,
+    /// Changes of rooms and snapshots, in a cluster with one order.
+    log: Log,
     next_heartbeat: u64,
     last_tick: u64,
     /// The whispers that have no outcome, with their deadlines.
@@ -152,9 +164,11 @@ pub(crate) struct Core {
 
 impl Core {
     /// Creates the machine of a server that starts `now`. Lines of other servers are `max_line` bytes long at most.
-    pub(crate) fn new(node: NodeName, now: u64, max_line: usize) -> Self {
+    pub(crate) fn new(node: NodeName, now: u64, max_line: usize, order: ClusterOrder) -> Self {
         Self {
             origin: Origin { node, boot: now, epoch: 0 },
+            order,
+            version: version(order),
             now,
             max_line,
             nodes: BTreeMap::new(),
@@ -164,6 +178,7 @@ impl Core {
             counts_of_rooms: Counts::default(),
             data: Outgoing::new(MAX_WAITING, MAX_AGE),
             control: Outgoing::new(MAX_WAITING, MAX_AGE),
+            log: Log::default(),
             next_heartbeat: now,
             last_tick: now,
             whispers: BTreeMap::new(),
@@ -187,6 +202,7 @@ impl Core {
             self.send_heartbeat();
         }
         self.check_hearing();
+        self.join_log();
         self.check_nodes();
         self.run_timers();
         self.expire_whispers();
@@ -201,14 +217,14 @@ impl Core {
 
     /// Takes the next frame for the connection that carries rooms.
     pub(crate) fn take_data_frame(&mut self) -> Option<(Channel, Vec<u8>)> {
-        let frame = self.data.pop(&self.origin);
+        let frame = self.data.pop(self.version, &self.origin);
         self.counts.frames_out += u64::from(frame.is_some());
         frame
     }
 
     /// Takes the next frame for the connection that carries all else.
     pub(crate) fn take_control_frame(&mut self) -> Option<(Channel, Vec<u8>)> {
-        let frame = self.control.pop(&self.origin);
+        let frame = self.control.pop(self.version, &self.origin);
         self.counts.frames_out += u64::from(frame.is_some());
         frame
     }
@@ -225,7 +241,7 @@ impl Core {
             nodes: self.nodes.values().filter(|node| node.is_alive()).count() as u64,
             dropped_frames: data.0 + control.0,
             dropped_lines: self.counts.dropped_lines + data.1 + control.1,
-            waiting_bytes: (self.data.bytes() + self.control.bytes()) as u64,
+            waiting_bytes: (self.data.bytes() + self.control.bytes() + self.log.bytes()) as u64,
             ..self.counts
         }
     }
@@ -268,12 +284,12 @@ impl Core {
 
     /// Returns the answer to a ping.
     pub(crate) fn pong_frame(&self) -> Vec<u8> {
-        encode(&self.origin, &Head::Pong, &[])
+        encode(self.version, &self.origin, &Head::Pong, &[])
     }
 
     /// Returns a frame that asks for an answer.
     pub(crate) fn ping_frame(&self) -> Vec<u8> {
-        encode(&self.origin, &Head::Ping, &[])
+        encode(self.version, &self.origin, &Head::Ping, &[])
     }
 
     /// Counts lines that a room had no capacity for.

@@ -112,9 +112,9 @@ impl Core {
         self.nodes.iter().filter(|(_, node)| node.is_alive()).map(|(name, _)| *name).collect()
     }
 
-    /// Returns true if this server hears itself, and another server is alive.
+    /// Returns true if another server is alive and in reach.
     pub(crate) fn has_other_nodes(&self) -> bool {
-        self.hearing.is_good() && self.nodes.values().any(Node::is_alive)
+        self.is_in_reach() && self.nodes.values().any(Node::is_alive)
     }
 
     /// Records that a frame of an origin has come. Returns false if the frame is to be dropped.
@@ -206,9 +206,11 @@ impl Core {
         self.origin.epoch += 1;
         let now = self.now;
         (self.hearing.is_deaf, self.hearing.heard) = (false, now);
-        self.hearing.is_alone = false;
         self.nodes.values_mut().for_each(|node| node.heard = now);
-        self.compare_rooms();
+        if self.is_shared() {
+            self.hearing.is_alone = false;
+            self.compare_rooms();
+        }
         self.send_heartbeat();
     }
 
@@ -224,6 +226,7 @@ impl Core {
         let pause = self.now.saturating_sub(std::mem::replace(&mut self.last_tick, self.now));
         if pause >= HEARTBEAT {
             self.hearing.heard += pause;
+            self.log.skip_pause(pause);
             self.nodes.values_mut().for_each(|node| node.heard += pause);
         }
     }
@@ -243,9 +246,11 @@ impl Core {
                 self.end_checks(node);
             }
         }
-        if self.hearing.is_deaf && !self.hearing.is_alone && silent > DEAD_AFTER {
+        let is_out_of_reach = (self.hearing.is_deaf && silent > DEAD_AFTER) || self.is_log_late(DEAD_AFTER);
+        if is_out_of_reach && !self.hearing.is_alone {
             self.hearing.is_alone = true;
             self.log(Event::Alone);
+            self.leave_log();
             self.withdraw_remote_members();
         }
     }
@@ -304,9 +309,23 @@ impl Core {
         }
     }
 
-    /// Returns true if this server receives its own heartbeats.
+    /// Returns true if this server receives its own heartbeats, and rooms are shared.
     pub(super) fn is_in_reach(&self) -> bool {
+        self.hears_itself() && self.is_shared()
+    }
+
+    /// Returns true if this server receives its own heartbeats.
+    pub(super) fn hears_itself(&self) -> bool {
         self.hearing.is_good()
+    }
+
+    /// Returns true if a frame of an origin may change a room: the server is known, or is from now on.
+    pub(super) fn admit_origin(&mut self, origin: &Origin) -> bool {
+        if origin.boot > self.now.saturating_add(MAX_AHEAD) {
+            self.counts.malformed += 1;
+            return false;
+        }
+        self.nodes.contains_key(&origin.node) || self.add_node(origin)
     }
 
     /// Ends a server that is dead or has stopped: its members leave.
@@ -322,7 +341,7 @@ impl Core {
 
     /// Asks whether a server still answers, for a room in which joins wait for that.
     pub(crate) fn check_node(&mut self, room: RoomName, name: NodeName) {
-        let can_ask = self.hearing.is_good();
+        let can_ask = self.is_in_reach();
         match self.nodes.get_mut(&name) {
             Some(node) if node.is_alive() && can_ask => {
                 node.checks.insert(room);

@@ -5,6 +5,7 @@
 
 use crate::cluster::core::lines::{CheckedLines, check_lines};
 use crate::cluster::frame::{Item, Member, Position};
+use crate::config::ClusterOrder;
 use crate::room::remote::RemoteChange;
 use crate::text::messages::missing_notice;
 use crate::text::names::{NodeName, UserName};
@@ -54,6 +55,8 @@ pub(super) struct OriginRoom {
     oldest_stream: u64,
     at: Position,
     members: HashMap<UserName, u64>,
+    /// The names that the server has claimed in the log, and has neither got nor given up.
+    claims: HashSet<UserName>,
     sync: Sync,
     /// When a frame of the stream was heard last.
     pub(super) heard: u64,
@@ -72,11 +75,14 @@ pub(super) struct Output {
     pub(super) rejected: u64,
     /// The longest line of another server.
     max_line: usize,
+    /// True if frames come from a log, in the order in which they are to be shown.
+    is_ordered: bool,
 }
 
 impl Output {
-    pub(super) fn new(max_line: usize) -> Self {
-        Self { changes: Vec::new(), missing: 0, rejected: 0, max_line }
+    pub(super) fn new(max_line: usize, order: ClusterOrder) -> Self {
+        let is_ordered = order == ClusterOrder::Total;
+        Self { changes: Vec::new(), missing: 0, rejected: 0, max_line, is_ordered }
     }
 }
 
@@ -89,6 +95,7 @@ impl OriginRoom {
             oldest_stream: 0,
             at: Position::default(),
             members: HashMap::new(),
+            claims: HashSet::new(),
             sync: Sync::Wanted { held: VecDeque::new(), held_bytes: 0, asked_at: now, tries: 0 },
             heard: now,
             is_first: true,
@@ -100,6 +107,11 @@ impl OriginRoom {
     /// Returns the members and since when each has its name.
     pub(super) fn members(&self) -> &HashMap<UserName, u64> {
         &self.members
+    }
+
+    /// Returns true if a member has a name, or the server has claimed it.
+    pub(super) fn wants_name(&self, name: &UserName) -> bool {
+        self.members.contains_key(name) || self.claims.contains(name)
     }
 
     /// Returns true if the members are known.
@@ -137,13 +149,13 @@ impl OriginRoom {
         if (boot, stream) != (self.boot, self.stream) {
             if changes.from != Position::default() {
                 self.want_snapshot(now);
-                return self.hold(changes);
+                return self.hold(boot, changes, output);
             }
             self.begin_stream(boot, stream, output);
         }
         match self.sync {
             Sync::Known => self.apply(changes, output, now),
-            Sync::Wanted { .. } => self.hold(changes),
+            Sync::Wanted { .. } => self.hold(boot, changes, output),
         }
     }
 
@@ -159,8 +171,15 @@ impl OriginRoom {
         (self.sync, self.partial) = (Sync::Known, None);
     }
 
-    /// Holds changes until the snapshot comes. Beyond the bound the oldest ones are dropped, and told when it comes.
-    fn hold(&mut self, changes: Changes) {
+    /// Holds changes until the snapshot comes. Beyond the bound the oldest ones are dropped, and told when it comes. Lines
+    /// from a log are delivered at once: later ones of other servers must not overtake them.
+    fn hold(&mut self, boot: u64, changes: Changes, output: &mut Output) {
+        if output.is_ordered {
+            if boot != self.boot {
+                (self.boot, self.stream, self.at) = (boot, changes.stream, changes.from);
+            }
+            return self.deliver_held([changes].into(), &HashMap::new(), output);
+        }
         if let Sync::Wanted { held, held_bytes, .. } = &mut self.sync {
             *held_bytes += held_cost(&changes);
             held.push_back(changes);
@@ -181,7 +200,7 @@ impl OriginRoom {
         if changes.from.changes != self.at.changes {
             self.at.lines = changes.from.lines;
             self.want_snapshot(now);
-            return self.hold(changes);
+            return self.hold(self.boot, changes, output);
         }
         self.at = changes.from;
         let mut rest = changes.raw;
@@ -199,6 +218,7 @@ impl OriginRoom {
                 deliver(self.node, (&raw, lines), output, |name| members.contains_key(name));
             }
             Item::Joined(Member { name, since }) => {
+                self.claims.remove(&name);
                 if self.members.len() < MAX_MEMBERS && self.members.insert(name, since).is_none() {
                     output.changes.push(RemoteChange::Joined(self.node, name));
                 }
@@ -209,11 +229,23 @@ impl OriginRoom {
                 }
             }
             Item::Renamed(from, Member { name, since }) => {
+                self.claims.remove(&name);
                 if let Some((own, _)) = self.members.remove_entry(&from) {
                     self.members.insert(name, since);
                     output.changes.push(RemoteChange::Renamed(self.node, own, name));
                 }
             }
+            Item::Claimed(_) | Item::Unclaimed(_) => self.follow_claim(item),
+        }
+    }
+
+    fn follow_claim(&mut self, item: &Item) {
+        match item {
+            Item::Claimed(name) if self.claims.len() < MAX_MEMBERS => drop(self.claims.insert(*name)),
+            Item::Unclaimed(name) | Item::Joined(Member { name, .. }) | Item::Renamed(_, Member { name, .. }) => {
+                self.claims.remove(name);
+            }
+            _ => {}
         }
     }
 
@@ -279,7 +311,7 @@ impl OriginRoom {
         for changes in after {
             match self.sync {
                 Sync::Known => self.apply(changes, output, now),
-                Sync::Wanted { .. } => self.hold(changes),
+                Sync::Wanted { .. } => self.hold(boot, changes, output),
             }
         }
     }
@@ -303,11 +335,13 @@ impl OriginRoom {
             let mut rest = raw;
             for item in &items {
                 self.at.lines = self.at.after(item).lines;
+                self.follow_claim(item);
                 if let Item::Lines { bytes, lines } = item {
                     let raw = rest.split_to((*bytes as usize).min(rest.len()));
                     let before = &self.members;
+                    let is_ordered = output.is_ordered;
                     deliver(self.node, (&raw, *lines), output, |name| {
-                        before.contains_key(name) || after.contains_key(name) || named.contains(name)
+                        is_ordered || before.contains_key(name) || after.contains_key(name) || named.contains(name)
                     });
                 }
             }
@@ -326,6 +360,7 @@ impl OriginRoom {
     /// Replaces the members, and tells the room the difference: new members with a line each if they are `announced`.
     fn replace_members(&mut self, members: HashMap<UserName, u64>, output: &mut Output, announced: bool) {
         let (node, is_withdrawn) = (self.node, self.is_withdrawn);
+        self.claims.clear();
         let before = std::mem::replace(&mut self.members, members);
         let gone = before.keys().filter(|name| !self.members.contains_key(*name));
         output.changes.extend(sorted(gone).map(|name| RemoteChange::Left(node, name)));
@@ -373,7 +408,7 @@ fn deliver(node: NodeName, (raw, lines): (&Bytes, u32), output: &mut Output, is_
 /// Returns the names in an item.
 fn names(item: &Item) -> [Option<UserName>; 2] {
     match item {
-        Item::Lines { .. } => [None, None],
+        Item::Lines { .. } | Item::Claimed(_) | Item::Unclaimed(_) => [None, None],
         Item::Joined(member) => [Some(member.name), None],
         Item::Left(name) => [Some(*name), None],
         Item::Renamed(from, to) => [Some(*from), Some(to.name)],

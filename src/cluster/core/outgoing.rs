@@ -22,28 +22,88 @@ pub(crate) enum Channel {
     Node(NodeName),
 }
 
+/// A change of a room, and the raw lines of it.
+pub(super) type Change = (Item, Bytes);
+
 /// A frame that waits.
-#[derive(Debug)]
-struct Waiting {
+#[derive(Clone, Debug)]
+pub(super) struct Waiting {
     channel: Channel,
-    body: Body,
+    pub(super) body: Body,
     /// The bytes that it counts for.
-    bytes: usize,
+    pub(super) bytes: usize,
     /// The beginning of the wait, in milliseconds.
     since: u64,
 }
 
-#[derive(Debug)]
-enum Body {
+#[derive(Clone, Debug)]
+pub(super) enum Body {
     /// Changes of a room. Neighbours are merged.
     Changes {
         of: StreamId,
         from: Position,
-        items: Vec<Item>,
-        raw: Vec<Bytes>,
+        changes: Vec<Change>,
         raw_bytes: usize,
+        is_shown: bool,
     },
     Other(Head, Bytes),
+}
+
+impl Waiting {
+    /// Returns a frame of one change.
+    pub(super) fn change(of: StreamId, from: Position, change: Change, is_shown: bool, since: u64) -> Self {
+        let (bytes, raw_bytes) = (cost_of(&change), change.1.len());
+        let body = Body::Changes { of, from, changes: vec![change], raw_bytes, is_shown };
+        Self { channel: Channel::Room(of.room), body, bytes, since }
+    }
+
+    /// Returns a frame of any other kind.
+    pub(super) fn other(channel: Channel, head: Head, raw: Bytes, since: u64) -> Self {
+        let members = if let Head::Snapshot { members, .. } = &head { members.len() * 32 } else { 0 };
+        let rooms = if let Head::Counts { rooms, .. } = &head { rooms.len() * 28 } else { 0 };
+        let bytes = size_of::<Self>() + raw.len() + members + rooms;
+        Self { channel, body: Body::Other(head, raw), bytes, since }
+    }
+
+    /// Appends a change to a frame of changes of the same stream; returns the change if it does not go there.
+    pub(super) fn merge(&mut self, of: StreamId, change: Change, is_shown: bool) -> Result<usize, Change> {
+        let Body::Changes { of: own, changes, raw_bytes, is_shown: own_shown, .. } = &mut self.body else {
+            return Err(change);
+        };
+        let is_full = *raw_bytes + change.1.len() > MAX_RAW || changes.len() >= MAX_ITEMS;
+        if *own != of || *own_shown != is_shown || is_full {
+            return Err(change);
+        }
+        let cost = cost_of(&change);
+        *raw_bytes += change.1.len();
+        self.bytes += cost;
+        changes.push(change);
+        Ok(cost)
+    }
+
+    /// Encodes the frame.
+    pub(super) fn encode(&self, version: u8, origin: &Origin) -> Vec<u8> {
+        match &self.body {
+            Body::Changes { of, from, changes, is_shown, .. } => {
+                let raw: Vec<&[u8]> = changes.iter().map(|(_, raw)| &**raw).collect();
+                let items = merge_lines(changes.iter().map(|(item, _)| item));
+                let head = Head::Changes { of: *of, from: *from, items, is_shown: *is_shown };
+                encode(version, origin, &head, &raw.concat())
+            }
+            Body::Other(head, raw) => encode(version, origin, head, raw),
+        }
+    }
+
+    /// Returns the number of lines of members.
+    fn lines(&self) -> u64 {
+        let Body::Changes { changes, .. } = &self.body else { return 0 };
+        changes.iter().map(|(item, _)| if let Item::Lines { lines, .. } = item { u64::from(*lines) } else { 0 }).sum()
+    }
+}
+
+/// Returns the bytes that a change counts for.
+fn cost_of((_, raw): &Change) -> usize {
+    size_of::<Change>() + raw.len()
 }
 
 /// The frames that wait, the oldest first.
@@ -80,39 +140,27 @@ impl Outgoing {
     }
 
     /// Appends changes of a room, merged with those that wait at the end of the queue. Lines beyond the bound are dropped.
-    pub(super) fn push_change(&mut self, of: StreamId, from: Position, (item, raw): (Item, Bytes), now: u64) {
-        let cost = size_of::<Item>() + raw.len();
-        if let Some(last) = self.waiting.back_mut()
-            && let Body::Changes { of: last_of, items, raw: chunks, raw_bytes, .. } = &mut last.body
-            && *last_of == of
-            && *raw_bytes + raw.len() <= MAX_RAW
-            && items.len() < MAX_ITEMS
-        {
-            items.push(item);
-            *raw_bytes += raw.len();
-            chunks.push(raw);
-            last.bytes += cost;
-            self.bytes += cost;
-        } else {
-            let raw_bytes = raw.len();
-            let body = Body::Changes { of, from, items: vec![item], raw: vec![raw], raw_bytes };
-            self.push_body(Channel::Room(of.room), body, cost, now);
+    pub(super) fn push_change(&mut self, of: StreamId, from: Position, change: Change, now: u64) {
+        let merged = match self.waiting.back_mut() {
+            Some(last) => last.merge(of, change, true),
+            None => Err(change),
+        };
+        match merged {
+            Ok(cost) => self.bytes += cost,
+            Err(change) => self.push_waiting(Waiting::change(of, from, change, true, now)),
         }
         self.drop_oldest(now);
     }
 
     /// Appends a frame.
     pub(super) fn push(&mut self, channel: Channel, head: Head, raw: Bytes, now: u64) {
-        let members = if let Head::Snapshot { members, .. } = &head { members.len() * 32 } else { 0 };
-        let rooms = if let Head::Counts { rooms, .. } = &head { rooms.len() * 28 } else { 0 };
-        let cost = size_of::<Waiting>() + raw.len() + members + rooms;
-        self.push_body(channel, Body::Other(head, raw), cost, now);
+        self.push_waiting(Waiting::other(channel, head, raw, now));
         self.drop_oldest(now);
     }
 
-    fn push_body(&mut self, channel: Channel, body: Body, bytes: usize, since: u64) {
-        self.bytes += bytes;
-        self.waiting.push_back(Waiting { channel, body, bytes, since });
+    fn push_waiting(&mut self, waiting: Waiting) {
+        self.bytes += waiting.bytes;
+        self.waiting.push_back(waiting);
     }
 
     /// Drops the oldest frames until both bounds hold. The newest frame stays.
@@ -129,11 +177,7 @@ impl Outgoing {
         let Some(dropped) = self.waiting.pop_front() else { return };
         self.bytes -= dropped.bytes;
         self.dropped_frames += 1;
-        if let Body::Changes { items, .. } = dropped.body {
-            let lines =
-                items.iter().map(|item| if let Item::Lines { lines, .. } = item { u64::from(*lines) } else { 0 });
-            self.dropped_lines += lines.sum::<u64>();
-        }
+        self.dropped_lines += dropped.lines();
     }
 
     /// Drops all frames.
@@ -144,29 +188,23 @@ impl Outgoing {
     }
 
     /// Takes the oldest frame, encoded.
-    pub(super) fn pop(&mut self, origin: &Origin) -> Option<(Channel, Vec<u8>)> {
-        let Waiting { channel, body, bytes, .. } = self.waiting.pop_front()?;
-        self.bytes -= bytes;
-        let frame = match body {
-            Body::Changes { of, from, items, raw, .. } => {
-                encode(origin, &Head::Changes { of, from, items: merge_lines(items) }, &raw.concat())
-            }
-            Body::Other(head, raw) => encode(origin, &head, &raw),
-        };
-        Some((channel, frame))
+    pub(super) fn pop(&mut self, version: u8, origin: &Origin) -> Option<(Channel, Vec<u8>)> {
+        let waiting = self.waiting.pop_front()?;
+        self.bytes -= waiting.bytes;
+        Some((waiting.channel, waiting.encode(version, origin)))
     }
 }
 
 /// Merges neighbouring items of lines.
-fn merge_lines(items: Vec<Item>) -> Vec<Item> {
-    let mut merged: Vec<Item> = Vec::with_capacity(items.len());
+fn merge_lines<'a>(items: impl Iterator<Item = &'a Item>) -> Vec<Item> {
+    let mut merged: Vec<Item> = Vec::new();
     for item in items {
-        match (merged.last_mut(), &item) {
+        match (merged.last_mut(), item) {
             (Some(Item::Lines { bytes, lines }), Item::Lines { bytes: more_bytes, lines: more_lines }) => {
                 *bytes += more_bytes;
                 *lines += more_lines;
             }
-            _ => merged.push(item),
+            _ => merged.push(item.clone()),
         }
     }
     merged
@@ -176,6 +214,8 @@ fn merge_lines(items: Vec<Item>) -> Vec<Item> {
 mod tests {
     use super::*;
     use crate::cluster::frame::{Frame, decode};
+
+    const VERSION: u8 = 7;
 
     fn of(stream: u64) -> StreamId {
         StreamId { room: RoomName::parse("lobby").unwrap(), stream }
@@ -198,11 +238,14 @@ mod tests {
         let mut queue = Outgoing::new(1 << 20, 5_000);
         queue.push_change(of(1), at(0), line("a: 1\n"), 0);
         queue.push_change(of(1), at(1), line("a: 2\n"), 0);
-        let (channel, bytes) = queue.pop(&origin()).unwrap();
-        let Frame { head, raw, .. } = decode(&bytes).unwrap();
+        let (channel, bytes) = queue.pop(VERSION, &origin()).unwrap();
+        let Frame { head, raw, .. } = decode(VERSION, &bytes).unwrap();
         assert_eq!((channel, raw), (Channel::Room(of(1).room), &b"a: 1\na: 2\n"[..]));
-        assert_eq!(head, Head::Changes { of: of(1), from: at(0), items: vec![Item::Lines { bytes: 10, lines: 2 }] });
-        assert_eq!((queue.pop(&origin()), queue.bytes()), (None, 0));
+        assert_eq!(
+            head,
+            Head::Changes { of: of(1), from: at(0), items: vec![Item::Lines { bytes: 10, lines: 2 }], is_shown: true }
+        );
+        assert_eq!((queue.pop(VERSION, &origin()), queue.bytes()), (None, 0));
     }
 
     #[test]

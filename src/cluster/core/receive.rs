@@ -4,6 +4,7 @@ use crate::cluster::core::lines::is_history_line;
 use crate::cluster::core::origin_room::{Changes, Snapshot};
 use crate::cluster::core::{Channel, Core, Effect, Event, WhisperOutcome};
 use crate::cluster::frame::{Frame, FrameError, Head, HistoryLine, Origin, decode};
+use crate::config::ClusterOrder;
 use crate::room::remote::{EarlierLine, RemoteChange};
 use crate::text::names::{NodeName, RoomName, UserName};
 use crate::text::sanitize::sanitize;
@@ -17,7 +18,7 @@ impl Core {
     /// Handles a frame that came on the subject of `channel`.
     pub(crate) fn on_frame(&mut self, channel: Channel, bytes: &Bytes) {
         self.counts.frames_in += 1;
-        let Frame { origin, head, raw } = match decode(bytes) {
+        let Frame { origin, head, raw } = match decode(self.version, bytes) {
             Ok(frame) => frame,
             Err(FrameError::Version(_)) => return self.counts.unknown_version += 1,
             Err(FrameError::Malformed) => return self.counts.malformed += 1,
@@ -27,6 +28,9 @@ impl Core {
             return;
         }
         let raw = bytes.slice_ref(raw);
+        if matches!(channel, Channel::Room(_)) && self.order == ClusterOrder::Total {
+            return self.on_log_frame(&origin, head, raw, bytes);
+        }
         if let Head::TakenForDead(named) = head {
             return self.on_taken_for_dead(&origin, named);
         }
@@ -38,10 +42,10 @@ impl Core {
         }
     }
 
-    fn on_head(&mut self, origin: Origin, head: Head, raw: Bytes) {
+    pub(super) fn on_head(&mut self, origin: Origin, head: Head, raw: Bytes) {
         let (node, boot) = (origin.node, origin.boot);
         match head {
-            Head::Changes { of, from, items } => {
+            Head::Changes { of, from, items, .. } => {
                 let changes = Changes { stream: of.stream, from, items, raw };
                 self.follow(of.room, (node, boot), |room, output, now| {
                     room.on_changes(boot, changes, output, now);

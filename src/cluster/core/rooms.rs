@@ -1,9 +1,11 @@
 //! The rooms that are open here: what they publish, how they are opened, and how they are compared after an interruption.
 
 use crate::cluster::core::nodes::is_alive;
+use crate::cluster::core::ordered::{Claim, OwnChanges};
 use crate::cluster::core::origin_room::{OriginRoom, Output};
 use crate::cluster::core::{Channel, Core, Effect, parts};
 use crate::cluster::frame::{Head, Item, MAX_RAW, MEMBERS_PER_PART, Member, Origin, Position, StreamId};
+use crate::config::ClusterOrder;
 use crate::room::remote::{EarlierLine, LocalChange, RemoteChange, RemoteUpdate};
 use crate::text::names::{NodeName, RoomName, UserName};
 use bytes::Bytes;
@@ -68,8 +70,9 @@ impl Opening {
 pub(super) struct OpenRoom {
     instance: u64,
     members: HashMap<UserName, u64>,
-    at: Position,
-    origins: BTreeMap<NodeName, OriginRoom>,
+    pub(super) at: Position,
+    pub(super) own: OwnChanges,
+    pub(super) origins: BTreeMap<NodeName, OriginRoom>,
     opening: Option<Opening>,
     /// When a change or the place was published.
     published_at: u64,
@@ -91,6 +94,16 @@ impl OpenRoom {
     /// Returns the number of members on this server.
     pub(super) fn member_count(&self) -> usize {
         self.members.len()
+    }
+
+    /// Returns true if a member of this server has a name.
+    pub(super) fn has_member(&self, name: &UserName) -> bool {
+        self.members.contains_key(name)
+    }
+
+    /// Returns true if changes of this server from a place on come after all that have happened here.
+    pub(super) fn is_at(&self, stream: u64, from: Position) -> bool {
+        self.instance == stream && from.total() >= self.own.at.total()
     }
 
     /// Holds changes of other servers back from now on, until these have answered or that takes too long.
@@ -140,6 +153,7 @@ impl Core {
             instance,
             members: HashMap::new(),
             at: Position::default(),
+            own: OwnChanges::default(),
             origins: BTreeMap::new(),
             opening: None,
             published_at: self.now,
@@ -152,6 +166,7 @@ impl Core {
         };
         self.rooms.insert(room, open);
         self.timers.insert((due, room));
+        self.complete_unless_received(room);
     }
 
     /// Closes a room that has no member any more. Other servers know that from its last change, or ask.
@@ -162,10 +177,17 @@ impl Core {
             self.timers.remove(&(open.due, room));
             self.effects.push(Effect::Unsubscribe(room));
             self.count_changed(room);
+            self.complete_unless_received(room);
             // A server that has missed the last change asks, and hears that the room is not open here.
-            let of = StreamId { room, stream: open.instance };
-            self.send_data(Channel::Room(room), Head::Tail { of, at: open.at });
+            self.send_tail(StreamId { room, stream: open.instance }, open.at);
             self.send_snapshot(room);
+        }
+    }
+
+    /// Says where a room stands. Of a log nothing is missing.
+    fn send_tail(&mut self, of: StreamId, at: Position) {
+        if self.order == ClusterOrder::Sender {
+            self.send_data(Channel::Room(of.room), Head::Tail { of, at });
         }
     }
 
@@ -187,20 +209,20 @@ impl Core {
         for room in rooms {
             let members = self.rooms.get_mut(&room).map(|open| std::mem::take(&mut open.members)).unwrap_or_default();
             for name in members.into_keys() {
-                self.push_item(room, Item::Left(name), Bytes::new());
+                self.push_item(room, Item::Left(name), Bytes::new(), true);
             }
         }
     }
 
-    /// Publishes the changes of a batch.
-    pub(crate) fn on_batch(&mut self, room: RoomName, instance: u64, changes: Vec<LocalChange>) {
+    /// Publishes the changes of a batch. `is_shown`: they have happened in the room, and do not wait for the log.
+    pub(crate) fn on_batch(&mut self, room: RoomName, instance: u64, changes: Vec<LocalChange>, is_shown: bool) {
         let is_open = self.rooms.get(&room).is_some_and(|open| open.instance == instance);
         if !is_open {
             self.insert_room(room, instance);
             self.send_data(Channel::All, Head::Hello { room });
         }
         for change in changes {
-            self.publish(room, change);
+            self.publish(room, change, is_shown);
         }
         if let Some(open) = self.rooms.get_mut(&room) {
             (open.published_at, open.tails) = (self.now, 0);
@@ -208,39 +230,60 @@ impl Core {
         self.schedule(room, QUIET);
     }
 
-    fn publish(&mut self, room: RoomName, change: LocalChange) {
+    fn publish(&mut self, room: RoomName, change: LocalChange, is_shown: bool) {
         let now = self.now;
-        let Some(open) = self.rooms.get_mut(&room) else { return };
         let (item, named) = match change {
-            LocalChange::Lines { bytes, lines } => return self.publish_lines(room, bytes, lines),
+            LocalChange::Lines { bytes, lines } => return self.publish_lines(room, (bytes, lines), is_shown),
+            LocalChange::Claimed(name) => return self.claim(room, name, Claim::Join),
+            LocalChange::ClaimedRename(from, to) => return self.claim(room, to, Claim::Rename(from)),
+            // The member has another name since then, and leaves with that one.
+            LocalChange::Left(name) if self.rooms.get(&room).is_none_or(|open| !open.has_member(&name)) => return,
             LocalChange::Joined(name) => {
-                open.members.insert(name, now);
-                (Item::Joined(Member { name, since: now }), Some(name))
+                let member = Member { name, since: now };
+                self.change_own_members(room, None, Some(member));
+                (Item::Joined(member), Some(name))
             }
             LocalChange::Left(name) => {
-                open.members.remove(&name);
+                self.change_own_members(room, Some(name), None);
                 (Item::Left(name), None)
             }
             LocalChange::Renamed(from, to) => {
-                open.members.remove(&from);
-                open.members.insert(to, now);
-                (Item::Renamed(from, Member { name: to, since: now }), Some(to))
+                let member = Member { name: to, since: now };
+                self.change_own_members(room, Some(from), Some(member));
+                (Item::Renamed(from, member), Some(to))
             }
         };
-        self.count_changed(room);
-        self.push_item(room, item, Bytes::new());
+        self.push_item(room, item, Bytes::new(), is_shown);
         if let Some(name) = named {
             self.check_name(room, name);
         }
     }
 
+    /// Removes a member of this server from a room, and adds one.
+    pub(super) fn change_own_members(&mut self, room: RoomName, gone: Option<UserName>, new: Option<Member>) {
+        let Some(open) = self.rooms.get_mut(&room) else { return };
+        if let Some(name) = gone {
+            open.members.remove(&name);
+        }
+        if let Some(Member { name, since }) = new {
+            open.members.insert(name, since);
+        }
+        self.count_changed(room);
+    }
+
     /// Publishes lines in frames of a bounded length.
-    fn publish_lines(&mut self, room: RoomName, mut bytes: Bytes, mut lines: u32) {
-        if bytes.is_empty() {
+    fn publish_lines(&mut self, room: RoomName, (mut bytes, mut lines): (Bytes, u32), is_shown: bool) {
+        // Members of this server have lines that did not wait for the log: elsewhere they would come in another order.
+        let is_out_of_order = is_shown && self.order == ClusterOrder::Total && !self.log.is_ending;
+        if bytes.is_empty() || is_out_of_order || self.log.is_full(bytes.len()) {
             // Lines that were dropped on their way are a hole, of which receivers learn from the positions.
-            self.counts.dropped_lines += u64::from(lines);
             if let Some(open) = self.rooms.get_mut(&room) {
                 open.at.lines += u64::from(lines);
+            }
+            if is_shown {
+                self.counts.dropped_lines += u64::from(lines);
+            } else {
+                self.tell_own_missing(room, lines);
             }
             return;
         }
@@ -251,21 +294,40 @@ impl Core {
             let count = u32::try_from(memchr::memchr_iter(b'\n', &part).count()).unwrap_or(u32::MAX).min(lines);
             lines -= count;
             let item = Item::Lines { bytes: u32::try_from(part.len()).unwrap_or(u32::MAX), lines: count };
-            self.push_item(room, item, part);
+            self.push_item(room, item, part, is_shown);
         }
         let item = Item::Lines { bytes: u32::try_from(bytes.len()).unwrap_or(u32::MAX), lines };
-        self.push_item(room, item, bytes);
+        self.push_item(room, item, bytes, is_shown);
     }
 
-    fn push_item(&mut self, room: RoomName, item: Item, raw: Bytes) {
+    /// Publishes a change of this server. What is not shown happens when it comes back from the log, or at once where the
+    /// log is out of reach.
+    pub(super) fn push_item(&mut self, room: RoomName, item: Item, raw: Bytes, is_shown: bool) {
         let Some(open) = self.rooms.get_mut(&room) else { return };
         let (of, from) = (StreamId { room, stream: open.instance }, open.at);
         open.at = from.after(&item);
-        self.data.push_change(of, from, (item, raw), self.now);
+        if self.order == ClusterOrder::Sender {
+            self.data.push_change(of, from, (item, raw), self.now);
+        } else if self.log.is_shared {
+            self.log.push_change(of, from, (item, raw), is_shown, self.now);
+        } else {
+            open.own.at = open.at;
+            if let Item::Lines { lines, .. } = item {
+                self.counts.dropped_lines += u64::from(lines);
+            }
+            if !is_shown {
+                self.show_own(room, &item, raw);
+            }
+        }
+    }
+
+    /// Returns the instance of a room that is open here.
+    pub(super) fn instance_of(&self, room: RoomName) -> Option<u64> {
+        self.rooms.get(&room).map(|open| open.instance)
     }
 
     /// Has the member of a name take another one if an older member of another server has it, too.
-    fn check_name(&mut self, room: RoomName, name: UserName) {
+    pub(super) fn check_name(&mut self, room: RoomName, name: UserName) {
         let own_node = self.origin.node;
         let Some(open) = self.rooms.get_mut(&room) else { return };
         open.conflicts.remove(&name);
@@ -291,8 +353,18 @@ impl Core {
         let all: Vec<Member> = open.map_or_else(Vec::new, |open| {
             open.members.iter().map(|(name, since)| Member { name: *name, since: *since }).collect()
         });
+        let claims: Vec<UserName> = open.map_or_else(Vec::new, |open| open.own.claims.keys().copied().collect());
         for (part, is_first, is_last) in parts(&all, MEMBERS_PER_PART) {
-            self.send_data(Channel::Room(room), Head::Snapshot { of, at, members: part.to_vec(), is_first, is_last });
+            let head = Head::Snapshot { of, at, members: part.to_vec(), is_first, is_last };
+            match self.order {
+                ClusterOrder::Sender => self.send_data(Channel::Room(room), head),
+                ClusterOrder::Total if self.log.is_shared => self.log.push_head(room, head, self.now),
+                ClusterOrder::Total => {}
+            }
+        }
+        for name in claims {
+            // Servers that follow the room from here on have not seen the claim.
+            self.push_item(room, Item::Claimed(name), Bytes::new(), false);
         }
     }
 
@@ -303,7 +375,7 @@ impl Core {
         (node, boot): (NodeName, u64),
         follow: impl FnOnce(&mut OriginRoom, &mut Output, u64) -> T,
     ) -> Option<T> {
-        let (now, mut output) = (self.now, Output::new(self.max_line));
+        let (now, mut output) = (self.now, Output::new(self.max_line, self.order));
         let open = self.rooms.get_mut(&room)?;
         let origin = open.origins.entry(node).or_insert_with(|| OriginRoom::new(node, boot, now));
         let result = follow(origin, &mut output, now);
@@ -351,6 +423,16 @@ impl Core {
         }
         let instance = open.instance;
         self.effects.push(Effect::Update(room, instance, update));
+    }
+
+    /// Ends a comparison: changes that were held back are told now.
+    pub(super) fn flush_held_back(&mut self, room: RoomName) {
+        let Some(open) = self.rooms.get_mut(&room) else { return };
+        if let Some(held) =
+            open.opening.take_if(|opening| opening.held_back.is_some()).and_then(|opening| opening.held_back)
+        {
+            self.update_room(room, held);
+        }
     }
 
     /// Records that a server has answered about a room.
@@ -493,7 +575,7 @@ impl Core {
         if now.saturating_sub(open.published_at) >= open.tail_pause() {
             (open.published_at, open.tails) = (now, open.tails.saturating_add(1));
             let (of, at) = (StreamId { room, stream: open.instance }, open.at);
-            self.send_data(Channel::Room(room), Head::Tail { of, at });
+            self.send_tail(of, at);
         }
         self.ask_for_snapshots(room);
         let Some(open) = self.rooms.get(&room) else { return TAIL_PAUSE };
@@ -558,7 +640,7 @@ impl Core {
         let rooms: Vec<RoomName> = self.rooms.keys().copied().collect();
         for room in rooms {
             let Some(open) = self.rooms.get_mut(&room) else { continue };
-            let mut output = Output::new(self.max_line);
+            let mut output = Output::new(self.max_line, self.order);
             let has_remote = open.origins.values().any(|origin| !origin.members().is_empty());
             open.origins.values_mut().for_each(|origin| origin.withdraw(&mut output, now));
             if has_remote && !std::mem::replace(&mut open.is_alone, true) {
@@ -624,7 +706,7 @@ impl Core {
         let rooms: Vec<RoomName> =
             self.rooms.iter().filter(|(_, open)| open.origins.contains_key(&node)).map(|(room, _)| *room).collect();
         for room in rooms {
-            let mut output = Output::new(self.max_line);
+            let mut output = Output::new(self.max_line, self.order);
             if let Some(origin) = self.rooms.get_mut(&room).and_then(|open| open.origins.get_mut(&node)) {
                 act(origin, &mut output, now);
             }

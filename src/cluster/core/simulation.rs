@@ -1,7 +1,11 @@
 //! A cluster of machines on a simulated bus that loses, delays, holds, doubles and cuts, under schedules that proptest
-//! makes. `PROPTEST_CASES=10000 cargo test --lib cluster::core::simulation` runs 10,000 of them.
+//! makes: in both orders. `PROPTEST_CASES=10000 cargo test --lib cluster::core::simulation` runs 10,000 of them.
+//!
+//! The log of a cluster with one order is simulated, too: it takes frames late, answers late, stands still, and takes a frame
+//! twice; what it has reaches each server in its order, some time after the server is in reach.
 
-use super::{Channel, Core, Effect};
+use super::{Channel, Core, Effect, LogFrame};
+use crate::config::ClusterOrder;
 use crate::room::remote::{LocalChange, RemoteChange};
 use crate::text::names::{NodeName, RoomName, UserName};
 use bytes::Bytes;
@@ -55,6 +59,15 @@ enum Action {
     LoseNext(usize),
     /// The next frame that a node publishes in a room arrives twice.
     DoubleNext(usize),
+    /// The log takes nothing from now on, or takes frames again.
+    StopLog(bool),
+    /// A member takes another name.
+    Rename {
+        node: usize,
+        room: usize,
+        user: usize,
+        to: usize,
+    },
     /// A process ends without a word, and starts again after a while.
     Kill(usize),
 }
@@ -71,6 +84,8 @@ struct Room {
     instance: u64,
     members: BTreeMap<String, UserName>,
     waiting: Vec<UserName>,
+    /// The names that peers have claimed, with the time.
+    claims: Vec<(UserName, u64)>,
     is_opening: bool,
     opened_at: u64,
     remote: BTreeMap<NodeName, BTreeSet<String>>,
@@ -83,6 +98,10 @@ struct Node {
     boot: u64,
     rooms: HashMap<RoomName, Room>,
     subscribed: BTreeSet<RoomName>,
+    /// The entries of the log of each room that have come.
+    read: HashMap<RoomName, usize>,
+    /// Whether members wait for the log, as rooms see it.
+    is_ordered: bool,
     /// The lines that this process has said in each room, over all of its instances.
     said: HashMap<RoomName, u64>,
     is_offline: bool,
@@ -93,6 +112,15 @@ struct Node {
     dead_until: Option<u64>,
 }
 
+/// A frame on its way to the log.
+struct Appending {
+    arrives: u64,
+    from: usize,
+    boot: u64,
+    frame: LogFrame,
+    is_double: bool,
+}
+
 /// A frame under way.
 struct Flying {
     arrives: u64,
@@ -101,7 +129,14 @@ struct Flying {
 }
 
 struct Cluster {
+    order: ClusterOrder,
     now: u64,
+    /// The entries of the log of each room.
+    log: HashMap<RoomName, Vec<Bytes>>,
+    appending: Vec<Appending>,
+    /// The answers of the log: the time, the node, its process, and the frame.
+    appended: Vec<(u64, usize, u64, (RoomName, u64))>,
+    is_log_stopped: bool,
     nodes: Vec<Node>,
     links: HashMap<(usize, usize), VecDeque<Flying>>,
     cut: BTreeSet<(usize, usize)>,
@@ -127,14 +162,16 @@ fn key(name: &UserName) -> String {
 }
 
 impl Node {
-    fn new(node: usize, now: u64) -> Self {
+    fn new(node: usize, now: u64, order: ClusterOrder) -> Self {
         let name = node_name(node);
         Self {
             name,
-            core: Core::new(name, now, 20_000),
+            core: Core::new(name, now, 20_000, order),
             boot: now,
             rooms: HashMap::new(),
             subscribed: BTreeSet::new(),
+            read: HashMap::new(),
+            is_ordered: false,
             said: HashMap::new(),
             is_offline: false,
             is_held: false,
@@ -161,20 +198,65 @@ impl Node {
 
     fn commit(&mut self, room: RoomName, changes: Vec<LocalChange>) {
         let instance = self.rooms[&room].instance;
-        self.core.on_batch(room, instance, changes);
+        self.core.on_batch(room, instance, changes, !self.is_ordered);
     }
 
-    fn admit(&mut self, room: RoomName, name: UserName) {
+    fn admit(&mut self, room: RoomName, name: UserName, now: u64) {
         if self.has_name(room, &name) {
             return;
         }
-        self.rooms.get_mut(&room).unwrap().members.insert(key(&name), name);
-        self.commit(room, vec![LocalChange::Joined(name)]);
+        let open = self.rooms.get_mut(&room).unwrap();
+        if !self.is_ordered {
+            open.members.insert(key(&name), name);
+            self.commit(room, vec![LocalChange::Joined(name)]);
+        } else if !open.claims.iter().any(|(claimed, _)| *claimed == name) {
+            open.claims.push((name, now));
+            self.commit(room, vec![LocalChange::Claimed(name)]);
+        }
+    }
+
+    fn decide(&mut self, room: RoomName, name: UserName, is_granted: bool) {
+        let open = self.rooms.get_mut(&room).unwrap();
+        let waiting = open.claims.iter().position(|(claimed, _)| *claimed == name).map(|at| open.claims.remove(at));
+        let is_member = open.members.contains_key(&key(&name));
+        match waiting {
+            Some(_) if is_granted && !is_member => drop(open.members.insert(key(&name), name)),
+            None if is_granted && !is_member => self.commit(room, vec![LocalChange::Left(name)]),
+            _ => {}
+        }
+        self.close_if_empty(room);
+    }
+
+    fn rename(&mut self, room: RoomName, from: UserName, to: UserName) {
+        if from != to && self.has_name(room, &to) {
+            return;
+        }
+        if self.is_ordered {
+            return self.commit(room, vec![LocalChange::ClaimedRename(from, to)]);
+        }
+        let open = self.rooms.get_mut(&room).unwrap();
+        if open.members.remove(&key(&from)).is_some() {
+            open.members.insert(key(&to), to);
+            self.commit(room, vec![LocalChange::Renamed(from, to)]);
+        }
+    }
+
+    fn decide_rename(&mut self, room: RoomName, from: UserName, to: UserName) {
+        let open = self.rooms.get_mut(&room).unwrap();
+        if from != to && open.members.contains_key(&key(&to)) {
+            if open.members.contains_key(&key(&from)) {
+                self.commit(room, vec![LocalChange::Joined(from)]);
+            }
+        } else if open.members.remove(&key(&from)).is_some() {
+            open.members.insert(key(&to), to);
+        } else {
+            self.commit(room, vec![LocalChange::Left(to)]);
+        }
     }
 
     fn close_if_empty(&mut self, name: RoomName) {
         let room = &self.rooms[&name];
-        if room.members.is_empty() && room.waiting.is_empty() {
+        if room.members.is_empty() && room.waiting.is_empty() && room.claims.is_empty() {
             let instance = room.instance;
             self.rooms.remove(&name);
             self.core.close_room(name, instance);
@@ -183,11 +265,16 @@ impl Node {
 }
 
 impl Cluster {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, order: ClusterOrder) -> Self {
         let now = 1_000_000;
         Self {
+            order,
             now,
-            nodes: (0..NODES).map(|node| Node::new(node, now)).collect(),
+            log: HashMap::new(),
+            appending: Vec::new(),
+            appended: Vec::new(),
+            is_log_stopped: false,
+            nodes: (0..NODES).map(|node| Node::new(node, now, order)).collect(),
             links: HashMap::new(),
             cut: BTreeSet::new(),
             pings: Vec::new(),
@@ -206,6 +293,15 @@ impl Cluster {
             Action::LoseNext(node) => self.nodes[node].loses += 1,
             Action::DoubleNext(node) => self.nodes[node].doubles += 1,
             Action::Kill(node) => self.kill(node),
+            Action::StopLog(is_stopped) => self.is_log_stopped = is_stopped,
+            Action::Rename { node, room, user, to } => {
+                let (room, from, to) = (room_name(room), user_name(user), user_name(to));
+                if self.is_running(node)
+                    && self.nodes[node].rooms.get(&room).is_some_and(|room| room.members.contains_key(&key(&from)))
+                {
+                    self.nodes[node].rename(room, from, to);
+                }
+            }
             Action::Join { node, room, user } => self.join(node, room_name(room), user_name(user)),
             Action::Leave { node, room, user } => self.leave(node, room_name(room), user_name(user)),
             Action::Say { node, room, user, lines } => self.say(node, room_name(room), user_name(user), lines),
@@ -239,7 +335,7 @@ impl Cluster {
         if self.is_running(node) {
             let back = self.now + self.random.u64(300..9_000);
             let (is_offline, dead_until) = (self.nodes[node].is_offline, Some(back));
-            self.nodes[node] = Node { is_offline, dead_until, ..Node::new(node, self.now) };
+            self.nodes[node] = Node { is_offline, dead_until, ..Node::new(node, self.now, self.order) };
             for to in 0..NODES {
                 self.links.remove(&(to, node));
             }
@@ -263,7 +359,7 @@ impl Cluster {
         if open.is_opening {
             open.waiting.push(user);
         } else {
-            own.admit(room, user);
+            own.admit(room, user, now);
         }
     }
 
@@ -278,11 +374,16 @@ impl Cluster {
     }
 
     fn say(&mut self, node: usize, room: RoomName, user: UserName, lines: u32) {
-        let own = &mut self.nodes[node];
+        let (order, own) = (self.order, &mut self.nodes[node]);
         if own.rooms.get(&room).is_some_and(|room| room.members.contains_key(&key(&user))) {
             let (name, said) = (own.name, own.said.entry(room).or_default());
             let line = |line| format!("{user}: {name} {}\n", *said + line);
             let text: Vec<String> = (0..u64::from(lines)).map(line).collect();
+            if !own.is_ordered && order == ClusterOrder::Total {
+                let open = own.rooms.get_mut(&room).unwrap();
+                let numbers = *said..*said + u64::from(lines);
+                open.seen.extend(numbers.map(|number| Seen::Line { node: name, boot: own.boot, number }));
+            }
             *said += u64::from(lines);
             own.commit(room, vec![LocalChange::Lines { bytes: text.concat().into(), lines }]);
         }
@@ -294,6 +395,8 @@ impl Cluster {
         loop {
             self.settle();
             for room in self.nodes.iter().flat_map(|node| node.rooms.values()) {
+                let waits = |(_, since): &(UserName, u64)| self.now - since >= 9_000;
+                assert!(!room.claims.iter().any(waits), "a claim waits for too long");
                 assert!(!room.is_opening || self.now - room.opened_at < 7_000, "a join waits for too long");
             }
             if self.now >= until {
@@ -303,12 +406,14 @@ impl Cluster {
             for node in 0..NODES {
                 if self.nodes[node].dead_until.is_some_and(|until| until <= self.now) {
                     let is_offline = self.nodes[node].is_offline;
-                    self.nodes[node] = Node { is_offline, ..Node::new(node, self.now) };
+                    self.nodes[node] = Node { is_offline, ..Node::new(node, self.now, self.order) };
                 }
                 if self.is_running(node) && self.now % 50 < 10 {
                     self.nodes[node].core.set_time(self.now);
                     self.nodes[node].core.on_tick();
                 }
+                // Rooms see it a little later than the machine decides it.
+                self.nodes[node].is_ordered = self.nodes[node].core.is_ordered();
             }
         }
     }
@@ -325,6 +430,7 @@ impl Cluster {
                 }
             }
             self.answer_pings();
+            is_busy |= self.run_log();
             if !is_busy {
                 return;
             }
@@ -337,12 +443,27 @@ impl Cluster {
         let mut is_busy = !effects.is_empty();
         for effect in effects {
             match effect {
-                Effect::Subscribe(room) => drop(self.nodes[node].subscribed.insert(room)),
-                Effect::Unsubscribe(room) => drop(self.nodes[node].subscribed.remove(&room)),
+                Effect::Subscribe(room) => {
+                    self.nodes[node].subscribed.insert(room);
+                    let entries = self.log.get(&room).map_or(0, Vec::len);
+                    self.nodes[node].read.entry(room).or_insert(entries);
+                }
+                Effect::Unsubscribe(room) => {
+                    self.nodes[node].subscribed.remove(&room);
+                    self.nodes[node].read.remove(&room);
+                }
                 Effect::Update(room, instance, update) => self.update(node, room, instance, update.0),
                 Effect::Ping(name) => self.pings.push((self.now + 5, node, name)),
                 _ => {}
             }
+        }
+        while let Some(frame) = self.nodes[node].core.take_log_frame() {
+            let own = &mut self.nodes[node];
+            let is_double = own.doubles > 0;
+            own.doubles -= u32::from(is_double);
+            let arrives = self.now + self.random.u64(0..30);
+            self.appending.push(Appending { arrives, from: node, boot: own.boot, frame, is_double });
+            is_busy = true;
         }
         // An answer needs the subscription, so frames go out last.
         while let Some((channel, bytes)) = self.nodes[node].core.take_data_frame() {
@@ -398,6 +519,59 @@ impl Cluster {
         is_busy
     }
 
+    /// Lets the log take frames, answer, and send what it has to the servers that are in reach.
+    fn run_log(&mut self) -> bool {
+        let now = self.now;
+        if self.now % 50 < 10 && self.nodes.iter().any(|node| !node.core.log.is_there) && !self.is_log_stopped {
+            self.nodes.iter_mut().for_each(|node| node.core.on_log_there());
+        }
+        let (due, later) = self.appending.drain(..).partition(|frame| frame.arrives <= now);
+        self.appending = later;
+        for mut frame in due {
+            let node = &self.nodes[frame.from];
+            if node.boot != frame.boot || node.dead_until.is_some() {
+                continue;
+            }
+            if node.is_offline || self.is_log_stopped {
+                frame.arrives = now + 100;
+                self.appending.push(frame);
+                continue;
+            }
+            let LogFrame { room, number, bytes } = frame.frame;
+            let entries = self.log.entry(room).or_default();
+            for _ in 0..=usize::from(frame.is_double) {
+                entries.push(bytes.clone());
+            }
+            self.appended.push((now + self.random.u64(0..60), frame.from, frame.boot, (room, number)));
+        }
+        let (due, later) = self.appended.drain(..).partition(|(at, ..)| *at <= now);
+        self.appended = later;
+        for (_, node, boot, (room, number)) in due {
+            if self.nodes[node].boot == boot && self.is_running(node) {
+                self.nodes[node].core.on_appended(room, number);
+            }
+        }
+        let mut is_busy = false;
+        for node in 0..NODES {
+            if !self.is_running(node) || self.nodes[node].is_offline || self.nodes[node].is_held {
+                continue;
+            }
+            for room in self.nodes[node].subscribed.clone() {
+                let entries = self.log.get(&room).map_or(&[][..], |entries| entries);
+                let own = &mut self.nodes[node];
+                let read = own.read.get_mut(&room).unwrap();
+                let most = self.random.usize(0..4);
+                let new: Vec<Bytes> = entries[*read..].iter().take(most).cloned().collect();
+                *read += new.len();
+                for bytes in new {
+                    own.core.on_frame(Channel::Room(room), &bytes);
+                    is_busy = true;
+                }
+            }
+        }
+        is_busy
+    }
+
     fn answer_pings(&mut self) {
         let now = self.now;
         let (due, later) = self.pings.drain(..).partition(|(at, ..)| *at <= now);
@@ -422,7 +596,7 @@ impl Cluster {
     fn update(&mut self, node: usize, name: RoomName, instance: u64, changes: Vec<RemoteChange>) {
         for change in changes {
             let boots: BTreeMap<NodeName, u64> = self.nodes.iter().map(|node| (node.name, node.boot)).collect();
-            let own = &mut self.nodes[node];
+            let (now, own) = (self.now, &mut self.nodes[node]);
             let Some(room) = own.rooms.get_mut(&name).filter(|room| room.instance == instance) else { return };
             match change {
                 RemoteChange::Lines { bytes, .. } => {
@@ -457,11 +631,16 @@ impl Cluster {
                 RemoteChange::Opened => {
                     room.is_opening = false;
                     for user in std::mem::take(&mut room.waiting) {
-                        own.admit(name, user);
+                        own.admit(name, user, now);
                     }
                     own.close_if_empty(name);
                 }
-                RemoteChange::NodeChecked(_) | RemoteChange::Earlier(_) => {}
+                RemoteChange::JoinDecided(user, is_granted) => own.decide(name, user, is_granted),
+                RemoteChange::RenameDecided(from, to, true) => own.decide_rename(name, from, to),
+                RemoteChange::RenameDecided(_, _, false)
+                | RemoteChange::Departed(_)
+                | RemoteChange::NodeChecked(_)
+                | RemoteChange::Earlier(_) => {}
                 RemoteChange::HistoryWanted(from) => own.core.send_history(name, from, Vec::new()),
                 RemoteChange::Yield(user) => self.yield_name(node, name, user),
             }
@@ -472,16 +651,15 @@ impl Cluster {
         let own = &mut self.nodes[node];
         let free = (2..).map(|number| UserName::parse(&format!("{}~{number}", user.as_str())).unwrap());
         let Some(free) = free.take(20).find(|name| !own.has_name(room, name)) else { return };
-        let open = own.rooms.get_mut(&room).unwrap();
-        if let Some(old) = open.members.remove(&key(&user)) {
-            open.members.insert(key(&free), free);
-            own.commit(room, vec![LocalChange::Renamed(old, free)]);
+        if let Some(old) = own.rooms[&room].members.get(&key(&user)).copied() {
+            own.rename(room, old, free);
         }
     }
 
     /// Ends all faults and waits until all is calm.
     fn heal(&mut self) {
         self.cut.clear();
+        self.is_log_stopped = false;
         for node in 0..NODES {
             self.set_offline(node, false);
             (self.nodes[node].loses, self.nodes[node].doubles) = (0, 0);
@@ -505,9 +683,32 @@ impl Cluster {
                     let doubles: Vec<&String> = members.iter().filter(|key| room.members.contains_key(*key)).collect();
                     assert!(doubles.is_empty(), "{doubles:?} are in {name} on {} and {}", node.name, other.name);
                     Self::check_lines(node, room, other, name);
+                    if self.order == ClusterOrder::Total {
+                        Self::check_order(room, other.rooms.get(name), name);
+                    }
+                }
+                if self.order == ClusterOrder::Total {
+                    Self::check_lines(node, room, node, name);
                 }
             }
         }
+    }
+
+    /// Checks that the lines that two servers have are in one order on both.
+    fn check_order(room: &Room, other: Option<&Room>, name: &RoomName) {
+        let lines = |room: &Room| -> Vec<(NodeName, u64, u64)> {
+            let line = |seen: &Seen| match *seen {
+                Seen::Line { node, boot, number } => Some((node, boot, number)),
+                Seen::Missing { .. } => None,
+            };
+            room.seen.iter().filter_map(line).collect()
+        };
+        let Some(other) = other else { return };
+        let (here, there) = (lines(room), lines(other));
+        let common = |lines: &[(NodeName, u64, u64)], others: &[(NodeName, u64, u64)]| -> Vec<(NodeName, u64, u64)> {
+            lines.iter().filter(|line| others.contains(line)).copied().collect()
+        };
+        assert_eq!(common(&here, &there), common(&there, &here), "lines of {name}");
     }
 
     /// Checks that lines of one server came in order and once, and that holes were told exactly.
@@ -553,6 +754,8 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
         2 => (0..NODES).prop_map(Action::LoseNext),
         1 => (0..NODES).prop_map(Action::DoubleNext),
         1 => (0..NODES).prop_map(Action::Kill),
+        1 => any::<bool>().prop_map(Action::StopLog),
+        1 => (place(), 0..USERS).prop_map(|((node, room, user), to)| Action::Rename { node, room, user, to }),
     ];
     proptest::collection::vec(action, 1..60)
 }
@@ -566,12 +769,21 @@ proptest! {
 
     #[test]
     fn rooms_agree_after_any_schedule(actions in actions(), seed in any::<u64>()) {
-        let mut cluster = Cluster::new(seed);
-        cluster.run(3_000);
-        for action in &actions {
-            cluster.act(action);
-        }
-        cluster.heal();
-        cluster.check();
+        run_schedule(&actions, seed, ClusterOrder::Sender);
     }
+
+    #[test]
+    fn rooms_agree_and_have_one_order_after_any_schedule(actions in actions(), seed in any::<u64>()) {
+        run_schedule(&actions, seed, ClusterOrder::Total);
+    }
+}
+
+fn run_schedule(actions: &[Action], seed: u64, order: ClusterOrder) {
+    let mut cluster = Cluster::new(seed, order);
+    cluster.run(3_000);
+    for action in actions {
+        cluster.act(action);
+    }
+    cluster.heal();
+    cluster.check();
 }
