@@ -11,7 +11,7 @@ use crate::text::names::{NodeName, RoomName, UserName};
 use serde::{Deserialize, Serialize};
 
 /// The version of frames. A change of their meaning or form changes it.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 
 /// The most bytes of a frame. NATS refuses more than 1 MiB unless it is configured.
 pub(super) const MAX_FRAME: usize = 1 << 20;

@@ -2,7 +2,7 @@
 
 use crate::cluster::bus::{Bus, BusEvent, BusRequest, EVENTS, QUEUE, Reply};
 use crate::cluster::core::Channel;
-use crate::cluster::subjects::subject;
+use crate::cluster::subjects::{received_on, subject, subscription};
 use crate::config::ClusterSettings;
 use crate::text::names::{NodeName, RoomName};
 use async_nats::client::RequestErrorKind;
@@ -185,7 +185,7 @@ impl Connection {
 
     /// Subscribes to a channel, and forwards its frames in a task.
     async fn subscribe(&self, channel: Channel) -> Option<JoinHandle<()>> {
-        match self.client.subscribe(subject(self.cluster, channel)).await {
+        match self.client.subscribe(subscription(self.cluster, channel)).await {
             Ok(subscriber) => Some(tokio::spawn(forward(subscriber, channel, self.events.clone()))),
             Err(error) => {
                 warn!(%error, "NATS took no subscription");
@@ -214,7 +214,8 @@ impl Connection {
 
 /// Forwards the frames of a subscription.
 async fn forward(mut subscriber: Subscriber, channel: Channel, events: mpsc::Sender<BusEvent>) {
-    while let Some(Message { payload, reply, .. }) = subscriber.next().await {
+    while let Some(Message { subject, payload, reply, .. }) = subscriber.next().await {
+        let channel = received_on(channel, &subject);
         let reply = reply.map(|reply| Reply(reply.to_string()));
         if events.send(BusEvent::Frame { channel, bytes: payload, reply }).await.is_err() {
             return;

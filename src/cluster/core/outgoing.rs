@@ -14,8 +14,10 @@ const MAX_ITEMS: usize = 4_096;
 /// The subject of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Channel {
-    /// The servers on which a room is open.
+    /// The servers on which a room is open: all of its frames but changes.
     Room(RoomName),
+    /// The servers on which a room is open: its changes, which a stream of JetStream may keep.
+    Changes(RoomName),
     /// All servers.
     All,
     /// One server.
@@ -96,7 +98,7 @@ impl Outgoing {
         } else {
             let raw_bytes = raw.len();
             let body = Body::Changes { of, from, items: vec![item], raw: vec![raw], raw_bytes };
-            self.push_body(Channel::Room(of.room), body, cost, now);
+            self.push_body(Channel::Changes(of.room), body, cost, now);
         }
         self.drop_oldest(now);
     }
@@ -200,7 +202,7 @@ mod tests {
         queue.push_change(of(1), at(1), line("a: 2\n"), 0);
         let (channel, bytes) = queue.pop(&origin()).unwrap();
         let Frame { head, raw, .. } = decode(&bytes).unwrap();
-        assert_eq!((channel, raw), (Channel::Room(of(1).room), &b"a: 1\na: 2\n"[..]));
+        assert_eq!((channel, raw), (Channel::Changes(of(1).room), &b"a: 1\na: 2\n"[..]));
         assert_eq!(head, Head::Changes { of: of(1), from: at(0), items: vec![Item::Lines { bytes: 10, lines: 2 }] });
         assert_eq!((queue.pop(&origin()), queue.bytes()), (None, 0));
     }

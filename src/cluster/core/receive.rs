@@ -147,9 +147,8 @@ impl Core {
 /// Returns whether a frame of this kind may come on a subject.
 fn belongs(head: &Head, channel: Channel) -> bool {
     match head {
-        Head::Changes { of, .. } | Head::Tail { of, .. } | Head::Snapshot { of, .. } => {
-            channel == Channel::Room(of.room)
-        }
+        Head::Changes { of, .. } => channel == Channel::Changes(of.room),
+        Head::Tail { of, .. } | Head::Snapshot { of, .. } => channel == Channel::Room(of.room),
         Head::Hello { .. } | Head::Counts { .. } => matches!(channel, Channel::All | Channel::Node(_)),
         Head::Heartbeat { .. } | Head::Bye | Head::TakenForDead(_) | Head::Operator { .. } => channel == Channel::All,
         Head::HistoryWanted { .. }

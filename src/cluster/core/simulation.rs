@@ -149,7 +149,7 @@ impl Node {
         match channel {
             Channel::All => true,
             Channel::Node(node) => node == self.name,
-            Channel::Room(room) => self.subscribed.contains(&room),
+            Channel::Room(room) | Channel::Changes(room) => self.subscribed.contains(&room),
         }
     }
 
@@ -361,15 +361,15 @@ impl Cluster {
         if own.is_held {
             return own.held.push((channel, bytes));
         }
-        let is_lost = own.loses > 0 && matches!(channel, Channel::Room(_));
+        let is_lost = own.loses > 0 && matches!(channel, Channel::Room(_) | Channel::Changes(_));
         own.loses -= u32::from(is_lost);
-        let is_double = own.doubles > 0 && matches!(channel, Channel::Room(_));
+        let is_double = own.doubles > 0 && matches!(channel, Channel::Room(_) | Channel::Changes(_));
         own.doubles -= u32::from(is_double);
         let bytes = Bytes::from(bytes);
         for to in 0..NODES {
             let is_cut = self.cut.contains(&(from, to)) || self.nodes[from].is_offline || self.nodes[to].is_offline;
             // A room's frames do not come back to their sender.
-            let is_own = from == to && matches!(channel, Channel::Room(_));
+            let is_own = from == to && matches!(channel, Channel::Room(_) | Channel::Changes(_));
             if is_cut || is_own || is_lost || !self.nodes[to].is_subscribed(channel) || !self.is_running(to) {
                 continue;
             }
