@@ -90,6 +90,7 @@ pub(super) fn in_force(id: &str, settings: &Settings) -> Option<String> {
         "allow_duplicate_names" => Some(settings.rooms.allow_duplicate_names.to_string()),
         "cluster_name" => Some(settings.cluster.name.to_string()),
         "cluster_required" => Some(settings.cluster.required.to_string()),
+        "history_for" => Some(show_duration(settings.cluster.history_for)),
         "idle_timeout" => Some(show_duration(settings.live.idle_timeout)),
         // A list of values is a value of the flag, too.
         _ => default_of(id, settings),

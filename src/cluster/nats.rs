@@ -1,7 +1,8 @@
 //! The bus over NATS: two connections, one for rooms and one for all else.
 
-use crate::cluster::bus::{Bus, BusEvent, BusRequest, EVENTS, QUEUE, Reply};
+use crate::cluster::bus::{Bus, BusEvent, BusRequest, EVENTS, QUEUE, Reading, Reply};
 use crate::cluster::core::Channel;
+use crate::cluster::history::LineStore;
 use crate::cluster::subjects::{received_on, subject, subscription};
 use crate::config::ClusterSettings;
 use crate::text::names::{NodeName, RoomName};
@@ -15,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// The time after which a connection without an answer is given up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -49,6 +50,8 @@ struct Connection {
     client: Client,
     events: mpsc::Sender<BusEvent>,
     rooms: HashMap<RoomName, JoinHandle<()>>,
+    /// `None` where the settings keep no lines.
+    store: Option<LineStore>,
 }
 
 /// Connects to NATS, in the background, as often as it takes. Needs a runtime.
@@ -64,7 +67,15 @@ pub(crate) async fn connect(settings: &ClusterSettings, node: NodeName) -> Resul
         options(settings, node, (data_sender.clone(), true)).await?.no_echo().connect(&settings.servers).await?;
     let control_options = options(settings, node, (control_sender.clone(), false)).await?;
     let control_client = control_options.connect(&settings.servers).await?;
-    let connection = |client, events| Connection { cluster: settings.name, client, events, rooms: HashMap::new() };
+    // A room's frames, and the request to read them, go the same way.
+    let store = LineStore::new(settings, data_client.clone());
+    let connection = |client, events| Connection {
+        cluster: settings.name,
+        client,
+        events,
+        rooms: HashMap::new(),
+        store: store.clone(),
+    };
     tokio::spawn(connection(data_client, data_sender).run(data_requests, Vec::new()));
     tokio::spawn(
         connection(control_client, control_sender).run(control_requests, vec![Channel::All, Channel::Node(node)]),
@@ -169,6 +180,8 @@ impl Connection {
                 return;
             }
             BusRequest::Ask(node, frame) => return self.ask(node, frame),
+            BusRequest::KeepLines => return self.keep_lines(),
+            BusRequest::ReadLines(reading) => return self.read_lines(reading),
             BusRequest::Flush(_flushed) => {
                 let _ = self.client.flush().await;
                 return;
@@ -192,6 +205,28 @@ impl Connection {
                 None
             }
         }
+    }
+
+    /// Has lines of rooms kept, in a task.
+    fn keep_lines(&self) {
+        let Some((store, events)) = self.store.clone().map(|store| (store, self.events.clone())) else { return };
+        tokio::spawn(async move {
+            let is_kept = store.keep().await;
+            let _ = events.send(BusEvent::LinesKept(is_kept)).await;
+        });
+    }
+
+    /// Reads the frames that are kept of a room, in a task.
+    fn read_lines(&self, reading: Reading) {
+        let Some((store, events)) = self.store.clone().map(|store| (store, self.events.clone())) else { return };
+        tokio::spawn(async move {
+            let frames = store.read(reading).await;
+            if let Err(error) = &frames {
+                debug!(%error, "the lines that NATS keeps of a room can't be read");
+            }
+            let Reading { room, instance, .. } = reading;
+            let _ = events.send(BusEvent::Stored { room, instance, frames: frames.ok() }).await;
+        });
     }
 
     /// Asks a server in a task. Its answer is a frame; that nobody receives the question is an event.

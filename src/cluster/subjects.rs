@@ -36,6 +36,11 @@ pub(super) fn received_on(channel: Channel, subject: &str) -> Channel {
     }
 }
 
+/// Returns the subject of the changes of all rooms.
+pub(super) fn changes_of_all_rooms(cluster: NodeName) -> String {
+    format!("rc.{cluster}.l.*{CHANGES}")
+}
+
 /// The end of the subject of a room's changes.
 const CHANGES: &str = ".c";
 
@@ -81,6 +86,7 @@ mod tests {
         assert_eq!(received_on(Channel::Room(lobby), &changes), Channel::Changes(lobby));
         assert_eq!(received_on(Channel::Room(lobby), &state), Channel::Room(lobby));
         assert_eq!(received_on(Channel::All, "rc.c.a"), Channel::All);
+        assert_eq!(changes_of_all_rooms(cluster), "rc.c.l.*.c");
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     has_other_nodes: AtomicBool,
     /// True while the bus is connected. Relaxed: for metrics.
     is_connected: AtomicBool,
+    /// True while lines that NATS keeps can be read. Relaxed: a room that sees the value of before opens without them.
+    has_store: AtomicBool,
     /// The bytes of lines that wait for the task. Relaxed: the queue orders them.
     waiting: AtomicUsize,
     /// The rooms of other servers.
@@ -48,6 +50,7 @@ impl Shared {
         Self {
             has_other_nodes: AtomicBool::new(false),
             is_connected: AtomicBool::new(false),
+            has_store: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             rooms: ArcSwap::default(),
             counts: ArcSwap::default(),
@@ -60,6 +63,10 @@ impl Shared {
 
     pub(super) fn set_connected(&self, is_connected: bool) {
         self.is_connected.store(is_connected, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_store(&self, is_usable: bool) {
+        self.has_store.store(is_usable, Ordering::Relaxed);
     }
 
     pub(super) fn set_rooms(&self, rooms: BTreeMap<RoomName, usize>) {
@@ -78,6 +85,11 @@ impl Shared {
     /// Returns whether the bus is connected.
     pub(crate) fn is_connected(&self) -> bool {
         self.is_connected.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether lines that NATS keeps can be read.
+    pub(crate) fn has_store(&self) -> bool {
+        self.has_store.load(Ordering::Relaxed)
     }
 
     /// Returns what the task has counted.
@@ -101,8 +113,9 @@ impl RoomTap {
 }
 
 impl Tap for RoomTap {
-    fn has_other_nodes(&self) -> bool {
-        self.shared.has_other_nodes.load(Ordering::Relaxed) && !self.events.is_closed()
+    fn opens_rooms(&self) -> bool {
+        let asks = self.shared.has_other_nodes.load(Ordering::Relaxed) || self.shared.has_store();
+        asks && !self.events.is_closed()
     }
 
     fn open(&self, room: RoomName, instance: u64) {

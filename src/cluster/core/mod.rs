@@ -13,6 +13,7 @@
 //! | `receive.rs` | frames |
 //! | `counts.rs` | the numbers of members of all rooms |
 //! | `outgoing.rs` | the frames that wait |
+//! | `stored.rs` | the frames that NATS has kept |
 
 mod counts;
 #[cfg(test)]
@@ -25,8 +26,12 @@ mod receive;
 mod rooms;
 #[cfg(test)]
 mod simulation;
+mod stored;
 
 pub(crate) use outgoing::Channel;
+#[cfg(any(feature = "cluster", test))]
+pub(crate) use stored::count_talk;
+pub(crate) use stored::{OwnPlace, StoredFrame};
 
 use crate::cluster::frame::{Head, HistoryLine, Origin, encode};
 use crate::room::remote::{EarlierLine, RemoteUpdate, RemoteWhisper};
@@ -66,6 +71,8 @@ pub(crate) enum Effect {
     Pong,
     /// Run the line of another server's operator.
     Operator(NodeName, String),
+    /// Read the last lines that NATS keeps of a room, for this instance of it: those up to this place among them.
+    ReadStored(RoomName, u64, Option<OwnPlace>),
     /// A record for the log.
     Log(Event),
 }
@@ -122,6 +129,12 @@ pub(crate) struct ClusterCounts {
     pub(crate) dropped_lines: u64,
     /// Bytes that wait for the bus.
     pub(crate) waiting_bytes: u64,
+    /// Readings of the lines that NATS keeps: those that gave a room lines, that found none, that failed, and that came too
+    /// late.
+    pub(crate) stored_found: u64,
+    pub(crate) stored_empty: u64,
+    pub(crate) stored_failed: u64,
+    pub(crate) stored_late: u64,
 }
 
 /// The state machine.
@@ -137,6 +150,10 @@ pub(crate) struct Core {
     /// Whether this server hears itself.
     hearing: Hearing,
     counts_of_rooms: Counts,
+    /// True while lines that NATS keeps can be read.
+    has_store: bool,
+    /// The last places of rooms that were closed a moment ago, and how long they are remembered.
+    closed_rooms: BTreeMap<RoomName, (OwnPlace, u64)>,
     /// Changes of rooms, hellos and snapshots: one connection carries them in this order.
     data: Outgoing,
     /// All else.
@@ -162,6 +179,8 @@ impl Core {
             timers: BTreeSet::new(),
             hearing: Hearing::new(now),
             counts_of_rooms: Counts::default(),
+            has_store: false,
+            closed_rooms: BTreeMap::new(),
             data: Outgoing::new(MAX_WAITING, MAX_AGE),
             control: Outgoing::new(MAX_WAITING, MAX_AGE),
             next_heartbeat: now,
@@ -190,6 +209,7 @@ impl Core {
         self.check_nodes();
         self.run_timers();
         self.expire_whispers();
+        self.forget_places();
         self.data.drop_oldest(self.now);
         self.control.drop_oldest(self.now);
     }
