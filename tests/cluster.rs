@@ -397,14 +397,14 @@ fn bad_frames_are_counted_and_harm_nobody() {
         |reason: &str| nodes[0].metric(&format!("roomcast_cluster_frames_dropped_total{{reason=\"{reason}\"}}"));
     let (versions, malformed) = (dropped("version"), dropped("malformed"));
     let mut random = fastrand::Rng::with_seed(7);
-    for subject in ["rc.roomcast.l.lobby", "rc.roomcast.a", "rc.roomcast.n.n1"] {
+    for subject in ["rc.roomcast.l.lobby.c", "rc.roomcast.l.lobby.s", "rc.roomcast.a", "rc.roomcast.n.n1"] {
         nats.publish(subject, b"");
         nats.publish(subject, b"\x09a frame of a later version");
-        nats.publish(subject, &[1; 3]);
+        nats.publish(subject, &[2; 3]);
         nats.publish(subject, &vec![0xFF; 1 << 20]);
         for length in 1..200 {
             let mut frame: Vec<u8> = (0..length).map(|_| random.u8(..)).collect();
-            frame[0] = 1;
+            frame[0] = 2;
             nats.publish(subject, &frame);
         }
     }

@@ -2,9 +2,12 @@
 
 use super::values::cluster_order_parser;
 use clap::builder::BoolishValueParser;
+use roomcast::config::units::{parse_duration, parse_memory};
 use roomcast::config::{ClusterOrder, ClusterSettings, SettingsError};
 use roomcast::text::names::NodeName;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ClusterArgs {
@@ -44,6 +47,15 @@ pub(super) struct ClusterArgs {
     #[arg(long, env = "ROOMCAST_CLUSTER_REQUIRED", value_name = "on|off", value_parser = BoolishValueParser::new(),
           hide_possible_values = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     cluster_required: Option<bool>,
+
+    /// How long NATS keeps the last lines of rooms, for rooms that were closed and for a start of all servers; at least 1m,
+    /// as 7d; it needs JetStream; 0s = lines end with their rooms
+    #[arg(long, value_name = "TIME", env = "ROOMCAST_HISTORY_FOR", value_parser = parse_history_for)]
+    history_for: Option<Duration>,
+
+    /// Bytes of all rooms' lines that NATS keeps, beyond which it drops the oldest; 0 = no limit
+    #[arg(long, value_name = "SIZE", env = "ROOMCAST_HISTORY_SIZE", value_parser = parse_memory)]
+    history_size: Option<NonZeroU64>,
 }
 
 impl ClusterArgs {
@@ -58,9 +70,15 @@ impl ClusterArgs {
             ("--cluster-credentials", self.cluster_credentials.is_some()),
             ("--cluster-ca", self.cluster_ca.is_some()),
             ("--cluster-required", self.cluster_required == Some(true)),
+            ("--history-for", self.history_for.is_some_and(|time| !time.is_zero())),
         ];
         if let Some((flag, _)) = others.into_iter().find(|(_, is_given)| self.cluster.is_empty() && *is_given) {
             return Err(SettingsError::NoCluster(flag));
+        }
+        let history_for = self.history_for.unwrap_or(default.history_for);
+        let of_history = [("--history-size", self.history_size.is_some_and(|size| size != default.history_size))];
+        if let Some((flag, _)) = of_history.into_iter().find(|(_, is_given)| history_for.is_zero() && *is_given) {
+            return Err(SettingsError::NoHistoryFor(flag));
         }
         Ok(ClusterSettings {
             servers: self.cluster,
@@ -71,6 +89,8 @@ impl ClusterArgs {
             required: self.cluster_required.unwrap_or(false),
             credentials: self.cluster_credentials,
             ca: self.cluster_ca,
+            history_for,
+            history_size: self.history_size.unwrap_or(default.history_size),
         })
     }
 }
@@ -78,6 +98,12 @@ impl ClusterArgs {
 /// Reads a number of replicas. An even number survives no more losses than the odd one below it.
 fn parse_replicas(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|replicas| matches!(replicas, 1 | 3 | 5)).ok_or_else(|| "1, 3 or 5 is wanted".to_owned())
+}
+
+/// Reads how long lines are kept: NATS keeps no message for less than a moment.
+fn parse_history_for(text: &str) -> Result<Duration, String> {
+    let time = parse_duration(text).ok().filter(|time| time.is_zero() || *time >= Duration::from_secs(60));
+    time.ok_or_else(|| "a time of at least 1m is wanted, as 12h or 7d, or 0s for none".to_owned())
 }
 
 /// Reads the URL of a NATS server.

@@ -137,6 +137,7 @@ fn run(
         if settings.cluster.required {
             server.wait_for_cluster().await?;
         }
+        server.wait_for_stored_lines().await;
         let drops = log.drops();
         server.count_log_drops(move || drops.count() as u64);
         if offer.is_none() {

@@ -92,6 +92,7 @@ pub(super) fn in_force(id: &str, settings: &Settings) -> Option<String> {
         "cluster_order" => Some(settings.cluster.order.name().to_owned()),
         "cluster_replicas" => Some(settings.cluster.replicas.to_string()),
         "cluster_required" => Some(settings.cluster.required.to_string()),
+        "history_for" => Some(show_duration(settings.cluster.history_for)),
         "idle_timeout" => Some(show_duration(settings.live.idle_timeout)),
         // A list of values is a value of the flag, too.
         _ => default_of(id, settings),

@@ -1,14 +1,14 @@
 //! Values: how the values of flags are parsed, and how the help shows their defaults.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use roomcast::config::units::{show_duration, show_size};
+use roomcast::config::units::{show_duration, show_memory, show_size};
 use roomcast::config::{ClusterOrder, DEFAULT_PORT, LogFormat, LogLevel, Settings, SlowReader};
 
 /// How a switch is written: off and on.
 const SWITCH: [&str; 2] = ["off", "on"];
 
 /// Returns how the help shows the default of an argument; `None` where the help's text says it, or there is none.
-pub(super) fn default_of(id: &str, Settings { network, rooms, live, log, .. }: &Settings) -> Option<String> {
+pub(super) fn default_of(id: &str, Settings { network, rooms, live, log, cluster, .. }: &Settings) -> Option<String> {
     Some(match id {
         "port" => DEFAULT_PORT.to_string(),
         "max_per_address" => network.max_per_address.to_string(),
@@ -33,6 +33,8 @@ pub(super) fn default_of(id: &str, Settings { network, rooms, live, log, .. }: &
         "inbox" => show_size(rooms.inbox_bytes),
         "history" => rooms.history_lines.to_string(),
         "replay" => rooms.replay_lines.to_string(),
+        "history_for" => show_duration(cluster.history_for),
+        "history_size" => show_memory(cluster.history_size.get()),
         "log_level" => log.level.to_string(),
         "log_format" => log.format.as_str().to_owned(),
         _ => return None,

@@ -1,9 +1,10 @@
 //! The bus: what a cluster needs of the engine that carries its frames.
 
-use crate::cluster::core::{Channel, LogFrame};
+use crate::cluster::core::{Channel, LogFrame, OwnPlace, StoredFrame};
 use crate::text::names::{NodeName, RoomName};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 /// A report of the bus.
 #[derive(Debug)]
@@ -20,11 +21,29 @@ pub(crate) enum BusEvent {
     LogThere,
     /// The log has the frame of this number, which it was given for a room.
     Appended(RoomName, u64),
+    /// Lines of rooms are kept, or can't be kept.
+    LinesKept(bool),
+    /// The frames that are kept of a room, the oldest first, for an instance of it; `None` if they can't be read.
+    Stored { room: RoomName, instance: u64, frames: Option<Vec<StoredFrame>> },
 }
 
 /// The address of an answer, in the engine's own words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reply(pub(crate) String);
+
+/// A reading of the frames that are kept of a room.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    pub(crate) room: RoomName,
+    /// The instance of the room that waits.
+    pub(crate) instance: u64,
+    /// The lines of members that are enough.
+    pub(crate) lines: usize,
+    /// A place that the frames should reach.
+    pub(crate) after: Option<OwnPlace>,
+    /// The end of the wait.
+    pub(crate) deadline: Instant,
+}
 
 /// A request to the bus. Requests of one queue are carried out in their order.
 #[derive(Debug)]
@@ -42,6 +61,10 @@ pub(crate) enum BusRequest {
     Answer(Reply, Vec<u8>),
     /// Send a frame to a server that has to answer.
     Ask(NodeName, Vec<u8>),
+    /// Keep the lines of rooms from now on, as the settings say. [`BusEvent::LinesKept`] answers.
+    KeepLines,
+    /// Read the last frames that are kept of a room. [`BusEvent::Stored`] answers.
+    ReadLines(Reading),
     /// Write all that was sent to the connection, and drop this.
     Flush(oneshot::Sender<()>),
 }

@@ -202,6 +202,15 @@ pub(crate) fn decode(version: u8, bytes: &[u8]) -> Result<Frame<'_>, FrameError>
     Ok(Frame { origin, head, raw })
 }
 
+/// Decodes a frame of a cluster of either order, as [`decode`] does.
+///
+/// # Errors
+/// [`FrameError`].
+pub(crate) fn decode_of_any_order(bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
+    let is_total = bytes.first().is_some_and(|found| found & TOTAL_ORDER != 0);
+    decode(version(if is_total { ClusterOrder::Total } else { ClusterOrder::Sender }), bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,13 +15,20 @@
 //! receiver knows exactly what it has missed, and asks for a snapshot where that were joins and leaves. What waits for the
 //! bus is bounded in bytes and in age ([`core`], 8 MiB and 5 s for each of two connections).
 //!
+//! With `--history-for` NATS keeps the changes of rooms in a stream of JetStream (`history.rs`). A room that is opened while no
+//! other server has members in it reads its last lines there.
+//!
 //! The bus is behind two queues of requests and one of events ([`bus`]). NATS is the one engine ([`nats`]), in builds with
 //! the feature `cluster`.
 
+#[cfg(any(feature = "cluster", test))]
+mod backward;
 #[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "a build without an engine has no bus"))]
 pub(crate) mod bus;
 pub(crate) mod core;
 pub(crate) mod frame;
+#[cfg(feature = "cluster")]
+mod history;
 #[cfg(feature = "cluster")]
 mod nats;
 #[cfg(feature = "cluster")]
@@ -48,6 +55,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// How long a start with `--cluster-required` waits for the bus.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a start with `--history-for` waits for the bus, so that the rooms of before have their lines.
+const STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long the end waits until the other servers are told.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -85,14 +95,14 @@ const OPERATOR_LINES: usize = 64;
 
 impl Cluster {
     /// Connects the rooms of `registry` with those of other servers, in the background; `None` for a server of its own.
-    /// Lines of other servers are at most `max_line` bytes long. Needs a runtime.
+    /// Lines of other servers are at most `max_line` bytes long, and a room's history has `history_lines` lines. Needs a runtime.
     ///
     /// # Errors
     /// [`ClusterError`] for settings that no server could be reached with.
     pub(crate) fn start(
         settings: &ClusterSettings,
         registry: &Arc<Registry>,
-        max_line: usize,
+        (max_line, history_lines): (usize, usize),
     ) -> Result<Option<Self>, ClusterError> {
         let Some(node) = settings.node.filter(|_| settings.is_on()) else { return Ok(None) };
         check(settings)?;
@@ -103,9 +113,13 @@ impl Cluster {
         let clock = Clock::start();
         let core = Core::new(node, clock.now(), longest_line(max_line), settings.order);
         let (weak, own_settings, own_shared) = (Arc::downgrade(registry), settings.clone(), Arc::clone(&shared));
+        let kept_lines = settings.keeps_history().then_some(history_lines);
         let task = tokio::spawn(async move {
             match connect(&own_settings, node).await {
-                Ok(bus) => ClusterTask::new(core, weak, bus, (local, own_shared), lines, clock).run().await,
+                Ok(bus) => {
+                    let task = ClusterTask::new(core, weak, bus, (local, own_shared), lines, clock);
+                    task.keeping_lines(kept_lines).run().await;
+                }
                 Err(error) => tracing::error!(%error, "the server is in no cluster"),
             }
         });
@@ -126,6 +140,14 @@ impl Cluster {
             sleep(Duration::from_millis(10)).await;
         }
         Ok(())
+    }
+
+    /// Waits until the lines that NATS keeps can be read, but not for long.
+    pub(crate) async fn wait_for_store(&self) {
+        let deadline = Instant::now() + STORE_TIMEOUT;
+        while !self.shared.has_store() && Instant::now() < deadline && !self.task.is_finished() {
+            sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Returns the state and the counts.

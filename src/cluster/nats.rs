@@ -1,10 +1,11 @@
 //! The bus over NATS: two connections, one for rooms and one for all else. In a cluster with one order rooms go through a
 //! log ([`RoomLog`]).
 
-use crate::cluster::bus::{Bus, BusEvent, BusRequest, EVENTS, QUEUE, Reply};
+use crate::cluster::bus::{Bus, BusEvent, BusRequest, EVENTS, QUEUE, Reading, Reply};
 use crate::cluster::core::Channel;
+use crate::cluster::history::LineStore;
 use crate::cluster::room_log::RoomLog;
-use crate::cluster::subjects::subject;
+use crate::cluster::subjects::{received_on, subject, subscription};
 use crate::config::{ClusterOrder, ClusterSettings};
 use crate::text::names::{NodeName, RoomName};
 use async_nats::client::RequestErrorKind;
@@ -17,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// The time after which a connection without an answer is given up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -53,6 +54,8 @@ struct Connection {
     rooms: HashMap<RoomName, JoinHandle<()>>,
     /// The log that rooms go through, in a cluster with one order.
     log: Option<RoomLog>,
+    /// `None` where the settings keep no lines.
+    store: Option<LineStore>,
 }
 
 /// Connects to NATS, in the background, as often as it takes. Needs a runtime.
@@ -71,8 +74,16 @@ pub(crate) async fn connect(settings: &ClusterSettings, node: NodeName) -> Resul
     let control_client = control_options.connect(&settings.servers).await?;
     let log = (settings.order == ClusterOrder::Total)
         .then(|| RoomLog::start(settings, &data_client, data_sender.clone(), reconnected));
-    let connection =
-        |client, events, log| Connection { cluster: settings.name, client, events, rooms: HashMap::new(), log };
+    // A room's frames, and the request to read them, go the same way.
+    let store = LineStore::new(settings, data_client.clone());
+    let connection = |client, events, log| Connection {
+        cluster: settings.name,
+        client,
+        events,
+        rooms: HashMap::new(),
+        log,
+        store: store.clone(),
+    };
     tokio::spawn(connection(data_client, data_sender, log).run(data_requests, Vec::new()));
     let own_channels = vec![Channel::All, Channel::Node(node)];
     tokio::spawn(connection(control_client, control_sender, None).run(control_requests, own_channels));
@@ -186,6 +197,8 @@ impl Connection {
                 return;
             }
             BusRequest::Ask(node, frame) => return self.ask(node, frame),
+            BusRequest::KeepLines => return self.keep_lines(),
+            BusRequest::ReadLines(reading) => return self.read_lines(reading),
             BusRequest::Flush(_flushed) => {
                 let _ = self.client.flush().await;
                 return;
@@ -209,13 +222,35 @@ impl Connection {
 
     /// Subscribes to a channel, and forwards its frames in a task.
     async fn subscribe(&self, channel: Channel) -> Option<JoinHandle<()>> {
-        match self.client.subscribe(subject(self.cluster, channel)).await {
+        match self.client.subscribe(subscription(self.cluster, channel)).await {
             Ok(subscriber) => Some(tokio::spawn(forward(subscriber, channel, self.events.clone()))),
             Err(error) => {
                 warn!(%error, "NATS took no subscription");
                 None
             }
         }
+    }
+
+    /// Has lines of rooms kept, in a task.
+    fn keep_lines(&self) {
+        let Some((store, events)) = self.store.clone().map(|store| (store, self.events.clone())) else { return };
+        tokio::spawn(async move {
+            let is_kept = store.keep().await;
+            let _ = events.send(BusEvent::LinesKept(is_kept)).await;
+        });
+    }
+
+    /// Reads the frames that are kept of a room, in a task.
+    fn read_lines(&self, reading: Reading) {
+        let Some((store, events)) = self.store.clone().map(|store| (store, self.events.clone())) else { return };
+        tokio::spawn(async move {
+            let frames = store.read(reading).await;
+            if let Err(error) = &frames {
+                debug!(%error, "the lines that NATS keeps of a room can't be read");
+            }
+            let Reading { room, instance, .. } = reading;
+            let _ = events.send(BusEvent::Stored { room, instance, frames: frames.ok() }).await;
+        });
     }
 
     /// Asks a server in a task. Its answer is a frame; that nobody receives the question is an event.
@@ -238,7 +273,8 @@ impl Connection {
 
 /// Forwards the frames of a subscription.
 async fn forward(mut subscriber: Subscriber, channel: Channel, events: mpsc::Sender<BusEvent>) {
-    while let Some(Message { payload, reply, .. }) = subscriber.next().await {
+    while let Some(Message { subject, payload, reply, .. }) = subscriber.next().await {
+        let channel = received_on(channel, &subject);
         let reply = reply.map(|reply| Reply(reply.to_string()));
         if events.send(BusEvent::Frame { channel, bytes: payload, reply }).await.is_err() {
             return;

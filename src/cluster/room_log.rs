@@ -43,11 +43,8 @@ const CHECK_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause between two questions for the last frame.
 const LONGEST_CHECK_PAUSE: Duration = Duration::from_secs(30);
 
-/// How long the stream keeps frames: a server that was out of reach for longer is told of a hole.
-const MAX_AGE: Duration = Duration::from_secs(60 * 60);
-
-/// The most bytes of the stream.
-const MAX_BYTES: i64 = 1 << 30;
+/// How long the stream keeps frames at least: a server that was out of reach for longer is told of a hole.
+const MIN_AGE: Duration = Duration::from_secs(60 * 60);
 
 /// The log, for one connection.
 #[derive(Clone)]
@@ -80,26 +77,11 @@ impl RoomLog {
     ) -> Self {
         let mut context = jetstream::new(client.clone());
         context.set_timeout(TIMEOUT);
-        let config = Config {
-            name: log_stream(settings.name),
-            subjects: vec![log_subject(settings.name, None)],
-            storage: StorageType::File,
-            num_replicas: settings.replicas,
-            max_age: MAX_AGE,
-            max_bytes: MAX_BYTES,
-            allow_direct: true,
-            republish: Some(Republish {
-                source: log_subject(settings.name, None),
-                destination: ordered_subject(settings.name, None),
-                headers_only: false,
-            }),
-            ..Config::default()
-        };
         let log = Self {
             cluster: settings.name,
             client: client.clone(),
             context,
-            config: Arc::new(config),
+            config: Arc::new(log_config(settings)),
             stream: Arc::default(),
             events,
             reconnected,
@@ -211,6 +193,28 @@ impl RoomLog {
                 None
             }
         }
+    }
+}
+
+/// Returns the configuration of the stream.
+pub(super) fn log_config(settings: &ClusterSettings) -> Config {
+    let republish = Republish {
+        source: log_subject(settings.name, None),
+        destination: ordered_subject(settings.name, None),
+        headers_only: false,
+    };
+    Config {
+        name: log_stream(settings.name),
+        subjects: vec![log_subject(settings.name, None)],
+        storage: StorageType::File,
+        num_replicas: settings.replicas,
+        max_age: settings.history_for.max(MIN_AGE),
+        max_bytes: i64::try_from(settings.history_size.get()).unwrap_or(-1),
+        max_messages: -1,
+        allow_direct: true,
+        republish: Some(republish),
+        description: Some("The order of Roomcast's rooms".to_owned()),
+        ..Config::default()
     }
 }
 

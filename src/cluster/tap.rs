@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     is_ordered: AtomicBool,
     /// True once the server stops, so that members wait for no log. Relaxed, as `is_ordered`.
     is_ending: AtomicBool,
+    /// True while lines that NATS keeps can be read. Relaxed: a room that sees the value of before opens without them.
+    has_store: AtomicBool,
     /// The bytes of lines that wait for the task. Relaxed: the queue orders them.
     waiting: AtomicUsize,
     /// The rooms of other servers.
@@ -58,6 +60,7 @@ impl Shared {
             is_connected: AtomicBool::new(false),
             is_ordered: AtomicBool::new(false),
             is_ending: AtomicBool::new(false),
+            has_store: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             rooms: ArcSwap::default(),
             counts: ArcSwap::default(),
@@ -81,6 +84,10 @@ impl Shared {
         self.is_connected.store(is_connected, Ordering::Relaxed);
     }
 
+    pub(super) fn set_store(&self, is_usable: bool) {
+        self.has_store.store(is_usable, Ordering::Relaxed);
+    }
+
     pub(super) fn set_rooms(&self, rooms: BTreeMap<RoomName, usize>) {
         self.rooms.store(Arc::new(rooms));
     }
@@ -97,6 +104,11 @@ impl Shared {
     /// Returns whether the bus is connected.
     pub(crate) fn is_connected(&self) -> bool {
         self.is_connected.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether lines that NATS keeps can be read.
+    pub(crate) fn has_store(&self) -> bool {
+        self.has_store.load(Ordering::Relaxed)
     }
 
     /// Returns what the task has counted.
@@ -120,8 +132,9 @@ impl RoomTap {
 }
 
 impl Tap for RoomTap {
-    fn has_other_nodes(&self) -> bool {
-        self.shared.has_other_nodes.load(Ordering::Relaxed) && !self.events.is_closed()
+    fn opens_rooms(&self) -> bool {
+        let asks = self.shared.has_other_nodes.load(Ordering::Relaxed) || self.shared.has_store();
+        asks && !self.events.is_closed()
     }
 
     fn open(&self, room: RoomName, instance: u64) {

@@ -1,6 +1,6 @@
 //! The task of a cluster: the one place where the state machine, the rooms and the bus meet.
 
-use crate::cluster::bus::{Bus, BusEvent, BusRequest, Reply};
+use crate::cluster::bus::{Bus, BusEvent, BusRequest, Reading, Reply};
 use crate::cluster::core::{Core, Effect, Event, WhisperOutcome};
 use crate::cluster::tap::{LocalEvent, Shared};
 use crate::room::operation::Requester;
@@ -27,6 +27,12 @@ const MAX_QUESTIONS: usize = 1_000;
 
 /// How long the bus may take for what is said last.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The time between two checks that NATS keeps lines, in ticks.
+const KEEP_EVERY: u32 = 100;
+
+/// How long NATS may take for the last lines of a room: a little less than the room waits.
+const READ_TIMEOUT: Duration = Duration::from_millis(270);
 
 /// The time between the last lines and the end of a server.
 const END_PAUSE: Duration = Duration::from_millis(100);
@@ -56,6 +62,11 @@ pub(super) struct ClusterTask {
     subscribed: HashSet<RoomName>,
     /// Questions and answers; beyond [`MAX_QUESTIONS`] the oldest are dropped.
     questions: VecDeque<BusRequest>,
+    /// Rooms whose last lines are to be read, after the frames that wait.
+    readings: VecDeque<Reading>,
+    /// The lines of a room's history, if NATS is to keep them.
+    kept_lines: Option<usize>,
+    is_data_connected: bool,
     was_connected: bool,
     ticks: u32,
 }
@@ -101,9 +112,17 @@ impl ClusterTask {
             subscriptions,
             subscribed: HashSet::new(),
             questions,
+            readings: VecDeque::new(),
+            kept_lines: None,
+            is_data_connected: false,
             was_connected,
             ticks,
         }
+    }
+
+    /// Has NATS keep the lines of rooms: so many as a room's history holds at least.
+    pub(super) fn keeping_lines(self, kept_lines: Option<usize>) -> Self {
+        Self { kept_lines, ..self }
     }
 
     /// Runs until the server stops.
@@ -130,7 +149,9 @@ impl ClusterTask {
 
     fn has_requests(&self) -> (bool, bool) {
         let (data, control) = self.core.has_frames();
-        (data || self.core.has_log_frames() || !self.subscriptions.is_empty(), control || !self.questions.is_empty())
+        let has_data =
+            data || self.core.has_log_frames() || !self.subscriptions.is_empty() || !self.readings.is_empty();
+        (has_data, control || !self.questions.is_empty())
     }
 
     fn send_data(&mut self, permit: mpsc::Permit<'_, BusRequest>) {
@@ -143,7 +164,7 @@ impl ClusterTask {
                 self.subscribed.remove(&room);
                 Some(BusRequest::Unsubscribe(room))
             }
-            None => self.next_data_frame(),
+            None => self.next_data_frame().or_else(|| self.take_reading()),
         };
         if let Some(request) = request {
             permit.send(request);
@@ -153,6 +174,13 @@ impl ClusterTask {
     fn next_data_frame(&mut self) -> Option<BusRequest> {
         let publish = |(channel, bytes)| BusRequest::Publish(channel, bytes);
         self.core.take_log_frame().map(BusRequest::Append).or_else(|| self.core.take_data_frame().map(publish))
+    }
+
+    /// Takes the next reading that is not too late.
+    fn take_reading(&mut self) -> Option<BusRequest> {
+        let now = Instant::now();
+        let mut readings = std::iter::from_fn(|| self.readings.pop_front());
+        readings.find(|reading| reading.deadline > now).map(BusRequest::ReadLines)
     }
 
     fn send_control(&mut self, permit: mpsc::Permit<'_, BusRequest>) {
@@ -192,8 +220,17 @@ impl ClusterTask {
     fn on_bus(&mut self, event: BusEvent) {
         self.core.set_time(self.clock.now());
         match event {
-            BusEvent::Connected { is_data: true } => self.core.set_data_down(false),
-            BusEvent::Disconnected { is_data: true } => self.core.set_data_down(true),
+            BusEvent::Connected { is_data: true } => {
+                self.core.set_data_down(false);
+                self.is_data_connected = true;
+                self.set_store(true);
+                self.keep_lines();
+            }
+            BusEvent::Disconnected { is_data: true } => {
+                self.core.set_data_down(true);
+                self.is_data_connected = false;
+                self.set_store(false);
+            }
             BusEvent::Connected { is_data: false } => {
                 self.shared.set_connected(true);
                 if self.was_connected {
@@ -209,6 +246,22 @@ impl ClusterTask {
             BusEvent::NobodyAt(node) => self.core.on_ping_failed(node),
             BusEvent::LogThere => self.core.on_log_there(),
             BusEvent::Appended(room, number) => self.core.on_appended(room, number),
+            BusEvent::LinesKept(is_kept) => self.set_store(is_kept),
+            BusEvent::Stored { room, instance, frames } => self.core.on_stored(room, instance, frames),
+        }
+    }
+
+    /// Records whether lines can be read, unless none are kept.
+    fn set_store(&mut self, is_usable: bool) {
+        let is_usable = is_usable && self.is_data_connected && self.kept_lines.is_some();
+        self.core.set_store(is_usable);
+        self.shared.set_store(is_usable);
+    }
+
+    /// Has NATS keep the lines of rooms, if it is to.
+    fn keep_lines(&mut self) {
+        if self.kept_lines.is_some() {
+            self.push_question(BusRequest::KeepLines);
         }
     }
 
@@ -217,6 +270,9 @@ impl ClusterTask {
         self.core.on_tick();
         self.shared.set_counts(self.core.counts());
         self.ticks = self.ticks.wrapping_add(1);
+        if self.ticks.is_multiple_of(KEEP_EVERY) && self.shared.is_connected() {
+            self.keep_lines();
+        }
         if self.ticks.is_multiple_of(ROOMS_EVERY) {
             self.shared.set_rooms(self.core.remote_rooms());
         }
@@ -253,6 +309,10 @@ impl ClusterTask {
                     if self.operator_lines.try_send((node, line)).is_err() {
                         warn!(node = node.as_str(), "an operator's line is dropped: there are too many");
                     }
+                }
+                Effect::ReadStored(room, instance, after) => {
+                    let (lines, deadline) = (self.kept_lines.unwrap_or_default(), Instant::now() + READ_TIMEOUT);
+                    self.readings.push_back(Reading { room, instance, lines, after, deadline });
                 }
                 Effect::Log(event) => log(&event),
             }

@@ -1,7 +1,9 @@
 //! The settings of a cluster: servers that share their rooms.
 
 use crate::text::names::NodeName;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The order in which members of several servers see lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +45,10 @@ pub struct ClusterSettings {
     pub credentials: Option<PathBuf>,
     /// The file with the certificates of the authorities that NATS servers are checked with.
     pub ca: Option<PathBuf>,
+    /// How long NATS keeps the lines of rooms; zero: they end with their rooms.
+    pub history_for: Duration,
+    /// The most bytes of all rooms' lines that NATS keeps; the largest number is no bound.
+    pub history_size: NonZeroU64,
 }
 
 impl Default for ClusterSettings {
@@ -57,6 +63,8 @@ impl Default for ClusterSettings {
             required: false,
             credentials: None,
             ca: None,
+            history_for: Duration::ZERO,
+            history_size: NonZeroU64::MIN.saturating_add((1 << 30) - 1),
         }
     }
 }
@@ -66,5 +74,11 @@ impl ClusterSettings {
     #[must_use]
     pub fn is_on(&self) -> bool {
         !self.servers.is_empty()
+    }
+
+    /// Returns whether NATS keeps the lines of rooms.
+    #[must_use]
+    pub fn keeps_history(&self) -> bool {
+        self.is_on() && !self.history_for.is_zero()
     }
 }

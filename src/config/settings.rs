@@ -203,6 +203,12 @@ pub enum SettingsError {
     /// A setting of a cluster without one: the flag that is given.
     #[error("{0} goes with --cluster: add --cluster nats://HOST:PORT, or leave {0} out")]
     NoCluster(&'static str),
+    /// A setting of the lines that NATS keeps, where it keeps none: the flag that is given.
+    #[error("{0} goes with --history-for: add --history-for 7d, or leave {0} out")]
+    NoHistoryFor(&'static str),
+    /// Lines that NATS keeps, and no room that shows them.
+    #[error("--history-for and --history 0 contradict each other: raise --history, or leave --history-for out")]
+    NoHistory,
     /// A server of a cluster without a name.
     #[error("--cluster wants a name of this server that no other one has: add --node NAME")]
     NoNode,
@@ -300,6 +306,9 @@ impl Settings {
         }
         if self.cluster.is_on() && self.cluster.node.is_none() {
             return Err(SettingsError::NoNode);
+        }
+        if self.cluster.keeps_history() && self.rooms.history_lines == 0 {
+            return Err(SettingsError::NoHistory);
         }
         if self.cluster.is_on() && self.rooms.allow_duplicate_names {
             return Err(SettingsError::DuplicateNamesInCluster);

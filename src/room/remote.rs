@@ -130,9 +130,9 @@ pub(crate) struct RemoteWhisper {
 
 /// The exchange of one room with other servers. Passes call it; each call returns at once.
 pub(crate) trait Tap: std::fmt::Debug + Send + Sync {
-    /// Returns true if another server is known, so that a room should ask for its members before it admits the first
-    /// peer.
-    fn has_other_nodes(&self) -> bool;
+    /// Returns true if a room has to be opened before it admits the first peer: another server is known, or lines of rooms
+    /// that were closed are kept.
+    fn opens_rooms(&self) -> bool;
 
     /// Called when a room wants its first member: the room waits for [`RemoteChange::Opened`].
     fn open(&self, room: RoomName, instance: u64);

@@ -99,7 +99,7 @@ impl Batch {
         let holder = cluster.members_now().find(&joiner.key.name).map(|(node, _)| node);
         let Some(joins) = self.joins() else { return Some(joiner) };
         if joins.opening == Opening::Closed {
-            joins.opening = if link.tap.has_other_nodes() { Opening::Waiting } else { Opening::Open };
+            joins.opening = if link.tap.opens_rooms() { Opening::Waiting } else { Opening::Open };
             if joins.opening == Opening::Waiting {
                 link.tap.open(room, link.instance());
             }

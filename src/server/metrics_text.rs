@@ -128,6 +128,13 @@ fn write_cluster(text: &mut MetricsText, cluster: &Shared) {
     .sample(&[("reason", "missing")], counts.missing_lines)
     .sample(&[("reason", "rejected")], counts.rejected_lines)
     .sample(&[("reason", "queue_full")], counts.dropped_lines);
+    let keeps_lines = u64::from(cluster.has_store());
+    text.gauge("roomcast_cluster_keeps_lines", "1 while NATS keeps the lines of rooms, else 0.", keeps_lines);
+    text.counters("roomcast_cluster_history_reads_total", "Readings of a room's lines that NATS keeps, by result.")
+        .sample(&[("result", "lines")], counts.stored_found)
+        .sample(&[("result", "empty")], counts.stored_empty)
+        .sample(&[("result", "failed")], counts.stored_failed)
+        .sample(&[("result", "late")], counts.stored_late);
 }
 
 /// Writes the histograms of passes.

@@ -169,7 +169,8 @@ impl Server {
             handover: HandoverGate::default(),
             directory: has_directory.then(Arc::<ConnectionDirectory>::default),
         });
-        let cluster = Cluster::start(&settings.cluster, &context.registry, settings.live.max_line)?;
+        let lines = (settings.live.max_line, settings.rooms.history_lines);
+        let cluster = Cluster::start(&settings.cluster, &context.registry, lines)?;
         let (admission, admin_hooks) = (Arc::new(admission), AdminHooks::default());
         let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
         let shared = cluster.as_ref().map(Cluster::shared);
@@ -254,6 +255,14 @@ impl Server {
         match &self.cluster {
             Some(cluster) => cluster.wait_until_connected().await,
             None => Ok(()),
+        }
+    }
+
+    /// Waits until the lines that NATS keeps can be read, for a second at most, where the settings keep some: the first rooms
+    /// would have none without it.
+    pub async fn wait_for_stored_lines(&self) {
+        if let Some(cluster) = self.cluster.as_ref().filter(|_| self.settings.cluster.keeps_history()) {
+            cluster.wait_for_store().await;
         }
     }
 

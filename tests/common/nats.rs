@@ -1,7 +1,7 @@
 //! NATS servers as programs, and a client of a few lines that publishes anything.
 
 use super::{DEADLINE, ServerProcess, find_or_skip, http, wait_until};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 /// A NATS server that runs until it is dropped.
 pub struct NatsServer {
     program: PathBuf,
+    /// The folder of JetStream, if the server has it.
+    store: Option<PathBuf>,
     process: Child,
     pub address: SocketAddr,
 }
@@ -30,15 +32,25 @@ impl NatsServer {
 
     /// Starts a server on a free port.
     pub fn start_program(program: &Path) -> Self {
+        Self::start_with(program, None)
+    }
+
+    /// Starts a server with JetStream, which keeps its streams in a folder, on a free port.
+    pub fn start_jetstream(program: &Path, store: PathBuf) -> Self {
+        Self::start_with(program, Some(store))
+    }
+
+    fn start_with(program: &Path, store: Option<PathBuf>) -> Self {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut server = Self { program: program.to_owned(), process: spawn(program, address), address };
+        let process = spawn(program, address, store.as_deref());
+        let mut server = Self { program: program.to_owned(), store, process, address };
         server.wait();
         server
     }
 
     /// Starts the server again on its port, after [`NatsServer::kill`].
     pub fn restart(&mut self) {
-        self.process = spawn(&self.program, self.address);
+        self.process = spawn(&self.program, self.address, self.store.as_deref());
         self.wait();
     }
 
@@ -64,13 +76,38 @@ impl NatsServer {
 
     /// Publishes a message, and waits until the server has it.
     pub fn publish(&self, subject: &str, payload: &[u8]) {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        write!(stream, "CONNECT {{\"verbose\":false}}\r\nPUB {subject} {}\r\n", payload.len()).unwrap();
+        let mut stream = self.connect();
+        write!(stream, "PUB {subject} {}\r\n", payload.len()).unwrap();
         stream.write_all(payload).unwrap();
         stream.write_all(b"\r\nPING\r\n").unwrap();
         let answered = BufReader::new(stream).lines().any(|line| line.unwrap() == "PONG");
         assert!(answered, "the server closed the connection");
+    }
+
+    /// Returns the answer of JetStream to a request.
+    pub fn request(&self, subject: &str, payload: &str) -> serde_json::Value {
+        serde_json::from_slice(&self.request_raw(subject, payload)).unwrap()
+    }
+
+    /// Returns the answer to a request, its headers included.
+    pub fn request_raw(&self, subject: &str, payload: &str) -> Vec<u8> {
+        let mut stream = self.connect();
+        write!(stream, "SUB answer 1\r\nPUB {subject} answer {}\r\n{payload}\r\n", payload.len()).unwrap();
+        let (mut reader, mut line) = (BufReader::new(stream), String::new());
+        while !line.contains("MSG answer ") {
+            line.clear();
+            assert!(reader.read_line(&mut line).unwrap() > 0, "the server closed the connection");
+        }
+        let mut answer = vec![0; line.trim_end().rsplit(' ').next().unwrap().parse().unwrap()];
+        reader.read_exact(&mut answer).unwrap();
+        answer
+    }
+
+    fn connect(&self) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.write_all(b"CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true}\r\n").unwrap();
+        stream
     }
 }
 
@@ -80,9 +117,12 @@ impl Drop for NatsServer {
     }
 }
 
-fn spawn(program: &Path, address: SocketAddr) -> Child {
+fn spawn(program: &Path, address: SocketAddr, store: Option<&Path>) -> Child {
     let mut command = Command::new(program);
     command.args(["-a", "127.0.0.1", "-p", &address.port().to_string()]);
+    if let Some(store) = store {
+        command.arg("-js").arg("-sd").arg(store);
+    }
     command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 

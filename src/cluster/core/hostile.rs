@@ -107,7 +107,8 @@ fn raw() -> impl Strategy<Value = Vec<u8>> {
 
 fn channel(head: &Head) -> Channel {
     match head {
-        Head::Changes { .. } | Head::Tail { .. } | Head::Snapshot { .. } => Channel::Room(room()),
+        Head::Changes { .. } => Channel::Changes(room()),
+        Head::Tail { .. } | Head::Snapshot { .. } => Channel::Room(room()),
         Head::Heartbeat { .. } | Head::Bye | Head::TakenForDead(_) | Head::Operator { .. } => Channel::All,
         _ => Channel::Node(NodeName::parse("n1").unwrap()),
     }

@@ -15,6 +15,7 @@
 //! | `outgoing.rs` | the frames that wait |
 //! | `log.rs` | the frames that wait for the log, which gives rooms their order in a cluster with one order |
 //! | `ordered.rs` | what this server does in such a room: it happens when it comes back from the log |
+//! | `stored.rs` | the frames that NATS has kept |
 
 mod counts;
 #[cfg(test)]
@@ -29,9 +30,13 @@ mod receive;
 mod rooms;
 #[cfg(test)]
 mod simulation;
+mod stored;
 
 pub(crate) use log::LogFrame;
 pub(crate) use outgoing::Channel;
+#[cfg(any(feature = "cluster", test))]
+pub(crate) use stored::count_talk;
+pub(crate) use stored::{OwnPlace, StoredFrame};
 
 use crate::cluster::frame::{Head, HistoryLine, Origin, encode, version};
 use crate::config::ClusterOrder;
@@ -73,6 +78,8 @@ pub(crate) enum Effect {
     Pong,
     /// Run the line of another server's operator.
     Operator(NodeName, String),
+    /// Read the last lines that NATS keeps of a room, for this instance of it: those up to this place among them.
+    ReadStored(RoomName, u64, Option<OwnPlace>),
     /// A record for the log.
     Log(Event),
 }
@@ -129,6 +136,12 @@ pub(crate) struct ClusterCounts {
     pub(crate) dropped_lines: u64,
     /// Bytes that wait for the bus.
     pub(crate) waiting_bytes: u64,
+    /// Readings of the lines that NATS keeps: those that gave a room lines, that found none, that failed, and that came too
+    /// late.
+    pub(crate) stored_found: u64,
+    pub(crate) stored_empty: u64,
+    pub(crate) stored_failed: u64,
+    pub(crate) stored_late: u64,
 }
 
 /// The state machine.
@@ -147,6 +160,10 @@ pub(crate) struct Core {
     /// Whether this server hears itself.
     hearing: Hearing,
     counts_of_rooms: Counts,
+    /// True while lines that NATS keeps can be read.
+    has_store: bool,
+    /// The last places of rooms that were closed a moment ago, and how long they are remembered.
+    closed_rooms: BTreeMap<RoomName, (OwnPlace, u64)>,
     /// Changes of rooms, hellos and snapshots: one connection carries them in this order.
     data: Outgoing,
     /// All else.
@@ -176,6 +193,8 @@ impl Core {
             timers: BTreeSet::new(),
             hearing: Hearing::new(now),
             counts_of_rooms: Counts::default(),
+            has_store: false,
+            closed_rooms: BTreeMap::new(),
             data: Outgoing::new(MAX_WAITING, MAX_AGE),
             control: Outgoing::new(MAX_WAITING, MAX_AGE),
             log: Log::default(),
@@ -206,6 +225,7 @@ impl Core {
         self.check_nodes();
         self.run_timers();
         self.expire_whispers();
+        self.forget_places();
         self.data.drop_oldest(self.now);
         self.control.drop_oldest(self.now);
     }

@@ -193,8 +193,12 @@ impl Core {
     }
 
     /// Follows a frame of the log of a room.
-    pub(super) fn on_log_frame(&mut self, origin: &Origin, head: Head, raw: Bytes, bytes: &Bytes) {
+    pub(super) fn on_log_frame(&mut self, room: RoomName, origin: &Origin, head: Head, raw: Bytes, bytes: &Bytes) {
         let (node, boot) = (origin.node, origin.boot);
+        if !matches!(&head, Head::Changes { of, .. } | Head::Snapshot { of, .. } if of.room == room) {
+            self.counts.malformed += 1;
+            return;
+        }
         if node == self.origin.node {
             if boot == self.origin.boot {
                 self.on_own_frame(head, raw, bytes);
@@ -208,8 +212,7 @@ impl Core {
                 self.follow(of.room, (node, boot), |room, output, now| room.on_changes(boot, changes, output, now));
             }
             Head::Snapshot { .. } if self.observe(origin) => self.on_head(*origin, head, raw),
-            Head::Changes { .. } | Head::Snapshot { .. } => {}
-            _ => self.counts.malformed += 1,
+            _ => {}
         }
     }
 

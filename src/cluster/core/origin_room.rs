@@ -176,7 +176,8 @@ impl OriginRoom {
     fn hold(&mut self, boot: u64, changes: Changes, output: &mut Output) {
         if output.is_ordered {
             if boot != self.boot {
-                (self.boot, self.stream, self.at) = (boot, changes.stream, changes.from);
+                self.boot = boot;
+                self.follow_stream(changes.stream, changes.from);
             }
             return self.deliver_held([changes].into(), &HashMap::new(), output);
         }
@@ -301,11 +302,12 @@ impl OriginRoom {
             held.into_iter().partition(|held| held.stream != stream || held.from.total() < at.total());
         let members: HashMap<UserName, u64> = members.into_iter().map(|member| (member.name, member.since)).collect();
         self.deliver_held(before, &members, output);
-        if self.stream == stream {
-            self.tell_missing(at.lines, output);
-        }
         // A stream that is closed does not go on.
         self.oldest_stream = if stream == 0 { self.oldest_stream.max(self.stream.saturating_add(1)) } else { stream };
+        if (self.boot, self.stream) != (boot, stream) {
+            self.follow_stream(stream, at);
+        }
+        self.tell_missing(at.lines, output);
         (self.boot, self.stream, self.at) = (boot, stream, at);
         self.replace_members(members, output, !self.is_first);
         for changes in after {
@@ -316,16 +318,21 @@ impl OriginRoom {
         }
     }
 
+    /// Follows another stream, of which this place is known. Where the one before was followed, all lines up to there are
+    /// missing; otherwise they may have been said before this server opened the room.
+    fn follow_stream(&mut self, stream: u64, at: Position) {
+        self.stream = stream;
+        self.at = if self.is_first { at } else { Position::default() };
+    }
+
     /// Delivers the lines of frames that a snapshot includes. The members before and after them may have said them, and
-    /// those that one of the frames names: a member that has left meanwhile is in no snapshot. Lines
-    /// from before the first one of a stream that is new were said before this server followed it, so that they are not
-    /// missing.
+    /// those that one of the frames names: a member that has left meanwhile is in no snapshot.
     fn deliver_held(&mut self, held: VecDeque<Changes>, after: &HashMap<UserName, u64>, output: &mut Output) {
         let named: HashSet<UserName> =
             held.iter().flat_map(|changes| changes.items.iter().flat_map(names)).flatten().collect();
         for Changes { stream, from, items, raw } in held {
             if stream != self.stream {
-                (self.stream, self.at) = (stream, from);
+                self.follow_stream(stream, from);
             }
             if from.lines < self.at.lines {
                 continue;

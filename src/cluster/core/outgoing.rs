@@ -14,8 +14,10 @@ const MAX_ITEMS: usize = 4_096;
 /// The subject of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Channel {
-    /// The servers on which a room is open.
+    /// The servers on which a room is open: all of its frames but changes.
     Room(RoomName),
+    /// The servers on which a room is open: its changes, which a stream of JetStream may keep.
+    Changes(RoomName),
     /// All servers.
     All,
     /// One server.
@@ -54,7 +56,7 @@ impl Waiting {
     pub(super) fn change(of: StreamId, from: Position, change: Change, is_shown: bool, since: u64) -> Self {
         let (bytes, raw_bytes) = (cost_of(&change), change.1.len());
         let body = Body::Changes { of, from, changes: vec![change], raw_bytes, is_shown };
-        Self { channel: Channel::Room(of.room), body, bytes, since }
+        Self { channel: Channel::Changes(of.room), body, bytes, since }
     }
 
     /// Returns a frame of any other kind.
@@ -215,7 +217,7 @@ mod tests {
     use super::*;
     use crate::cluster::frame::{Frame, decode};
 
-    const VERSION: u8 = 7;
+    const VERSION: u8 = 2;
 
     fn of(stream: u64) -> StreamId {
         StreamId { room: RoomName::parse("lobby").unwrap(), stream }
@@ -240,7 +242,7 @@ mod tests {
         queue.push_change(of(1), at(1), line("a: 2\n"), 0);
         let (channel, bytes) = queue.pop(VERSION, &origin()).unwrap();
         let Frame { head, raw, .. } = decode(VERSION, &bytes).unwrap();
-        assert_eq!((channel, raw), (Channel::Room(of(1).room), &b"a: 1\na: 2\n"[..]));
+        assert_eq!((channel, raw), (Channel::Changes(of(1).room), &b"a: 1\na: 2\n"[..]));
         assert_eq!(
             head,
             Head::Changes { of: of(1), from: at(0), items: vec![Item::Lines { bytes: 10, lines: 2 }], is_shown: true }

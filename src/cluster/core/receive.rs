@@ -23,14 +23,14 @@ impl Core {
             Err(FrameError::Version(_)) => return self.counts.unknown_version += 1,
             Err(FrameError::Malformed) => return self.counts.malformed += 1,
         };
+        if let (ClusterOrder::Total, Channel::Room(room)) = (self.order, channel) {
+            return self.on_log_frame(room, &origin, head, bytes.slice_ref(raw), bytes);
+        }
         if !belongs(&head, channel) {
             self.counts.malformed += 1;
             return;
         }
         let raw = bytes.slice_ref(raw);
-        if matches!(channel, Channel::Room(_)) && self.order == ClusterOrder::Total {
-            return self.on_log_frame(&origin, head, raw, bytes);
-        }
         if let Head::TakenForDead(named) = head {
             return self.on_taken_for_dead(&origin, named);
         }
@@ -151,9 +151,8 @@ impl Core {
 /// Returns whether a frame of this kind may come on a subject.
 fn belongs(head: &Head, channel: Channel) -> bool {
     match head {
-        Head::Changes { of, .. } | Head::Tail { of, .. } | Head::Snapshot { of, .. } => {
-            channel == Channel::Room(of.room)
-        }
+        Head::Changes { of, .. } => channel == Channel::Changes(of.room),
+        Head::Tail { of, .. } | Head::Snapshot { of, .. } => channel == Channel::Room(of.room),
         Head::Hello { .. } | Head::Counts { .. } => matches!(channel, Channel::All | Channel::Node(_)),
         Head::Heartbeat { .. } | Head::Bye | Head::TakenForDead(_) | Head::Operator { .. } => channel == Channel::All,
         Head::HistoryWanted { .. }

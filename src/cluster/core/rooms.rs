@@ -63,6 +63,10 @@ impl Opening {
         let is_history_asked = held_back.is_some();
         Self { missing, until, asked_at, tries: 0, held_back, held_bytes: 0, is_history_asked }
     }
+
+    fn is_awaiting_history(&self) -> bool {
+        self.held_back.is_none() && self.is_history_asked
+    }
 }
 
 /// A room that is open here.
@@ -171,9 +175,14 @@ impl Core {
 
     /// Closes a room that has no member any more. Other servers know that from its last change, or ask.
     pub(crate) fn close_room(&mut self, room: RoomName, instance: u64) {
+        if self.rooms.get(&room).is_some_and(|open| open.instance == instance) {
+            // A room that is shut down has members until here.
+            self.publish_leaves(room);
+        }
         if self.rooms.get(&room).is_some_and(|open| open.instance == instance)
             && let Some(open) = self.rooms.remove(&room)
         {
+            self.remember_place(room, open.instance, open.at);
             self.timers.remove(&(open.due, room));
             self.effects.push(Effect::Unsubscribe(room));
             self.count_changed(room);
@@ -207,10 +216,15 @@ impl Core {
     pub(crate) fn publish_end(&mut self) {
         let rooms: Vec<RoomName> = self.rooms.keys().copied().collect();
         for room in rooms {
-            let members = self.rooms.get_mut(&room).map(|open| std::mem::take(&mut open.members)).unwrap_or_default();
-            for name in members.into_keys() {
-                self.push_item(room, Item::Left(name), Bytes::new(), true);
-            }
+            self.publish_leaves(room);
+        }
+    }
+
+    /// Publishes that all members of a room leave.
+    fn publish_leaves(&mut self, room: RoomName) {
+        let members = self.rooms.get_mut(&room).map(|open| std::mem::take(&mut open.members)).unwrap_or_default();
+        for name in members.into_keys() {
+            self.push_item(room, Item::Left(name), Bytes::new(), true);
         }
     }
 
@@ -443,7 +457,8 @@ impl Core {
         self.end_opening_if_done(room);
     }
 
-    /// Asks a server that has members in a room which is opened for its last lines. Returns true if an answer is awaited.
+    /// Asks a server that has members in a room which is opened for its last lines, or NATS if there is none. Returns true if
+    /// an answer is awaited.
     fn ask_history(&mut self, room: RoomName) -> bool {
         if !self.is_in_reach() {
             return false;
@@ -457,18 +472,26 @@ impl Core {
         }
         let has_members =
             |(node, origin): &(&NodeName, &OriginRoom)| !origin.members().is_empty() && is_alive(nodes, node);
-        let Some((node, _)) = open.origins.iter().find(has_members) else { return false };
-        let node = *node;
         opening.until = until;
+        let instance = open.instance;
+        let Some(node) = open.origins.iter().find(has_members).map(|(node, _)| *node) else {
+            return self.read_stored(room, instance);
+        };
         self.send_control(Channel::Node(node), Head::HistoryWanted { room });
         true
+    }
+
+    /// Returns true if an instance of a room is opened as soon as its last lines have come.
+    pub(super) fn awaits_history(&self, room: RoomName, instance: u64) -> bool {
+        self.rooms.get(&room).is_some_and(|open| {
+            open.instance == instance && open.opening.as_ref().is_some_and(Opening::is_awaiting_history)
+        })
     }
 
     /// Gives a room that is opened its last lines, and opens it.
     pub(super) fn on_history(&mut self, room: RoomName, lines: Vec<EarlierLine>) {
         let Some(open) = self.rooms.get_mut(&room) else { return };
-        let is_awaited = |opening: &mut Opening| opening.held_back.is_none() && opening.is_history_asked;
-        if let Some(opening) = open.opening.take_if(is_awaited) {
+        if let Some(opening) = open.opening.take_if(|opening| opening.is_awaiting_history()) {
             self.update_room(room, vec![RemoteChange::Earlier(lines), RemoteChange::Opened]);
             self.ask_on(room, opening.missing);
         }
@@ -583,6 +606,8 @@ impl Core {
         let is_waiting = self.is_in_reach()
             && (open.opening.is_some() || open.origins.iter().any(|(node, origin)| !origin.is_known() && waits(node)));
         let until_tail = open.tail_pause().saturating_sub(now.saturating_sub(open.published_at)).max(1);
+        // Last lines are awaited in any case.
+        let is_waiting = is_waiting || open.opening.as_ref().is_some_and(Opening::is_awaiting_history);
         if is_waiting { WAITING_PAUSE.min(until_tail) } else { until_tail }
     }
 
