@@ -1,7 +1,7 @@
 //! A cluster of machines on a simulated bus that loses, delays, holds, doubles and cuts, under schedules that proptest
 //! makes. `PROPTEST_CASES=10000 cargo test --lib cluster::core::simulation` runs 10,000 of them.
 
-use super::{Channel, Core, Effect};
+use super::{Channel, Core, Effect, Event};
 use crate::room::remote::{LocalChange, RemoteChange};
 use crate::text::names::{NodeName, RoomName, UserName};
 use bytes::Bytes;
@@ -46,6 +46,11 @@ enum Action {
         node: usize,
         is_offline: bool,
     },
+    /// The connection of a node that carries rooms is down from now on, or up again, which its client notices.
+    DataDown {
+        node: usize,
+        is_down: bool,
+    },
     /// The frames of a node are held, and come as a burst later.
     Hold {
         node: usize,
@@ -86,11 +91,20 @@ struct Node {
     /// The lines that this process has said in each room, over all of its instances.
     said: HashMap<RoomName, u64>,
     is_offline: bool,
+    is_data_down: bool,
     is_held: bool,
     loses: u32,
     doubles: u32,
-    held: Vec<(Channel, Vec<u8>)>,
+    held: Vec<Sent>,
     dead_until: Option<u64>,
+}
+
+/// A frame that a node has sent.
+struct Sent {
+    /// Whether it is sent on the connection that carries rooms.
+    by_data: bool,
+    channel: Channel,
+    bytes: Vec<u8>,
 }
 
 /// A frame under way.
@@ -100,10 +114,28 @@ struct Flying {
     bytes: Bytes,
 }
 
+/// The frames under way from one node to another: in order where both have them on the same connections, each
+/// the one that carries rooms or the other one.
+#[derive(Default)]
+struct Link([VecDeque<Flying>; 4]);
+
+impl Link {
+    fn way(&mut self, is_sent_by_data: bool, is_received_by_data: bool) -> &mut VecDeque<Flying> {
+        &mut self.0[usize::from(is_sent_by_data) * 2 + usize::from(is_received_by_data)]
+    }
+
+    /// Takes a frame that has arrived.
+    fn pop(&mut self, now: u64) -> Option<Flying> {
+        let has_arrived = |way: &&mut VecDeque<Flying>| way.front().is_some_and(|flying| flying.arrives <= now);
+        self.0.iter_mut().find(has_arrived)?.pop_front()
+    }
+}
+
 struct Cluster {
     now: u64,
     nodes: Vec<Node>,
-    links: HashMap<(usize, usize), VecDeque<Flying>>,
+    /// By receiver, and then by sender.
+    links: [[Link; NODES]; NODES],
     cut: BTreeSet<(usize, usize)>,
     pings: Vec<(u64, usize, NodeName)>,
     instances: u64,
@@ -137,6 +169,7 @@ impl Node {
             subscribed: BTreeSet::new(),
             said: HashMap::new(),
             is_offline: false,
+            is_data_down: false,
             is_held: false,
             loses: 0,
             doubles: 0,
@@ -188,7 +221,7 @@ impl Cluster {
         Self {
             now,
             nodes: (0..NODES).map(|node| Node::new(node, now)).collect(),
-            links: HashMap::new(),
+            links: <[[Link; NODES]; NODES]>::default(),
             cut: BTreeSet::new(),
             pings: Vec::new(),
             instances: 0,
@@ -202,6 +235,7 @@ impl Cluster {
             Action::Cut { from, to, is_cut: true } => drop(self.cut.insert((from, to))),
             Action::Cut { from, to, is_cut: false } => drop(self.cut.remove(&(from, to))),
             Action::Offline { node, is_offline } => self.set_offline(node, is_offline),
+            Action::DataDown { node, is_down } => self.set_data_down(node, is_down),
             Action::Hold { node, is_held } => self.hold(node, is_held),
             Action::LoseNext(node) => self.nodes[node].loses += 1,
             Action::DoubleNext(node) => self.nodes[node].doubles += 1,
@@ -226,11 +260,19 @@ impl Cluster {
         }
     }
 
+    fn set_data_down(&mut self, node: usize, is_down: bool) {
+        self.nodes[node].is_data_down = is_down;
+        if self.is_running(node) {
+            self.nodes[node].core.set_time(self.now);
+            self.nodes[node].core.set_data_down(is_down);
+        }
+    }
+
     fn hold(&mut self, node: usize, is_held: bool) {
         self.nodes[node].is_held = is_held;
         if !is_held {
-            for (channel, bytes) in std::mem::take(&mut self.nodes[node].held) {
-                self.publish(node, channel, bytes);
+            for sent in std::mem::take(&mut self.nodes[node].held) {
+                self.publish(node, sent);
             }
         }
     }
@@ -238,12 +280,19 @@ impl Cluster {
     fn kill(&mut self, node: usize) {
         if self.is_running(node) {
             let back = self.now + self.random.u64(300..9_000);
-            let (is_offline, dead_until) = (self.nodes[node].is_offline, Some(back));
-            self.nodes[node] = Node { is_offline, dead_until, ..Node::new(node, self.now) };
+            self.start_process(node);
+            self.nodes[node].dead_until = Some(back);
             for to in 0..NODES {
-                self.links.remove(&(to, node));
+                self.links[to][node] = Link::default();
             }
         }
+    }
+
+    /// Starts a process in place of the one before, whose connections to the bus are as that one's were.
+    fn start_process(&mut self, node: usize) {
+        let Node { is_offline, is_data_down, .. } = self.nodes[node];
+        self.nodes[node] = Node { is_offline, is_data_down, ..Node::new(node, self.now) };
+        self.nodes[node].core.set_data_down(is_data_down);
     }
 
     fn join(&mut self, node: usize, room: RoomName, user: UserName) {
@@ -302,8 +351,7 @@ impl Cluster {
             self.now = (self.now + 10).min(until);
             for node in 0..NODES {
                 if self.nodes[node].dead_until.is_some_and(|until| until <= self.now) {
-                    let is_offline = self.nodes[node].is_offline;
-                    self.nodes[node] = Node { is_offline, ..Node::new(node, self.now) };
+                    self.start_process(node);
                 }
                 if self.is_running(node) && self.now % 50 < 10 {
                     self.nodes[node].core.set_time(self.now);
@@ -341,26 +389,28 @@ impl Cluster {
                 Effect::Unsubscribe(room) => drop(self.nodes[node].subscribed.remove(&room)),
                 Effect::Update(room, instance, update) => self.update(node, room, instance, update.0),
                 Effect::Ping(name) => self.pings.push((self.now + 5, node, name)),
+                Effect::Log(Event::NameShared(_)) => panic!("n{node} takes itself for another process"),
                 _ => {}
             }
         }
         // An answer needs the subscription, so frames go out last.
         while let Some((channel, bytes)) = self.nodes[node].core.take_data_frame() {
-            self.publish(node, channel, bytes);
+            self.publish(node, Sent { by_data: true, channel, bytes });
             is_busy = true;
         }
         while let Some((channel, bytes)) = self.nodes[node].core.take_control_frame() {
-            self.publish(node, channel, bytes);
+            self.publish(node, Sent { by_data: false, channel, bytes });
             is_busy = true;
         }
         is_busy
     }
 
-    fn publish(&mut self, from: usize, channel: Channel, bytes: Vec<u8>) {
+    fn publish(&mut self, from: usize, sent: Sent) {
         let own = &mut self.nodes[from];
         if own.is_held {
-            return own.held.push((channel, bytes));
+            return own.held.push(sent);
         }
+        let Sent { by_data, channel, bytes } = sent;
         let is_lost = own.loses > 0 && matches!(channel, Channel::Room(_));
         own.loses -= u32::from(is_lost);
         let is_double = own.doubles > 0 && matches!(channel, Channel::Room(_));
@@ -369,11 +419,14 @@ impl Cluster {
         for to in 0..NODES {
             let is_cut = self.cut.contains(&(from, to)) || self.nodes[from].is_offline || self.nodes[to].is_offline;
             // A room's frames do not come back to their sender.
-            let is_own = from == to && matches!(channel, Channel::Room(_));
-            if is_cut || is_own || is_lost || !self.nodes[to].is_subscribed(channel) || !self.is_running(to) {
+            let is_room = matches!(channel, Channel::Room(_));
+            let is_own = from == to && is_room;
+            let is_down = by_data && self.nodes[from].is_data_down || is_room && self.nodes[to].is_data_down;
+            if is_cut || is_down || is_own || is_lost || !self.nodes[to].is_subscribed(channel) || !self.is_running(to)
+            {
                 continue;
             }
-            let link = self.links.entry((to, from)).or_default();
+            let link = self.links[to][from].way(by_data, is_room);
             let earliest = link.back().map_or(0, |last| last.arrives);
             let arrives = earliest.max(self.now + self.random.u64(0..30));
             for _ in 0..=usize::from(is_double) {
@@ -385,10 +438,7 @@ impl Cluster {
     fn receive(&mut self, node: usize) -> bool {
         let mut is_busy = false;
         for from in 0..NODES {
-            while let Some(link) = self.links.get_mut(&(node, from))
-                && link.front().is_some_and(|flying| flying.arrives <= self.now)
-                && let Some(Flying { channel, bytes, .. }) = link.pop_front()
-            {
+            while let Some(Flying { channel, bytes, .. }) = self.links[node][from].pop(self.now) {
                 if self.nodes[node].is_subscribed(channel) {
                     self.nodes[node].core.on_frame(channel, &bytes);
                     is_busy = true;
@@ -484,6 +534,7 @@ impl Cluster {
         self.cut.clear();
         for node in 0..NODES {
             self.set_offline(node, false);
+            self.set_data_down(node, false);
             (self.nodes[node].loses, self.nodes[node].doubles) = (0, 0);
             self.hold(node, false);
         }
@@ -549,6 +600,7 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
         1 => (1_000u64..8_000).prop_map(Action::Wait),
         1 => (0..NODES, 0..NODES, any::<bool>()).prop_map(|(from, to, is_cut)| Action::Cut { from, to, is_cut }),
         1 => (0..NODES, any::<bool>()).prop_map(|(node, is_offline)| Action::Offline { node, is_offline }),
+        1 => (0..NODES, any::<bool>()).prop_map(|(node, is_down)| Action::DataDown { node, is_down }),
         1 => (0..NODES, any::<bool>()).prop_map(|(node, is_held)| Action::Hold { node, is_held }),
         2 => (0..NODES).prop_map(Action::LoseNext),
         1 => (0..NODES).prop_map(Action::DoubleNext),
