@@ -9,6 +9,7 @@ use crate::cluster::subjects::{received_on, subject, subscription};
 use crate::config::{ClusterOrder, ClusterSettings};
 use crate::text::names::{NodeName, RoomName};
 use async_nats::client::RequestErrorKind;
+use async_nats::connection::State;
 use async_nats::{Client, ConnectError, ConnectOptions, Event, Message, Request, Subscriber};
 use futures_util::StreamExt;
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 /// The time after which a connection without an answer is given up.
@@ -25,6 +27,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often a connection is checked: a server that is gone is noticed after two of these.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long an answer of NATS may take until a connection is opened anew. Frames that are older are dropped anyway.
+const ROUND_TRIP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The longest time between two tries to connect.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
@@ -162,7 +167,7 @@ async fn report(event: Event, (events, is_data): (mpsc::Sender<BusEvent>, bool),
 impl Connection {
     /// Carries out requests until their queue ends.
     async fn run(mut self, mut requests: mpsc::Receiver<BusRequest>, channels: Vec<Channel>) {
-        let mut subscriptions = Vec::new();
+        let mut subscriptions = vec![tokio::spawn(check_round_trips(self.client.clone(), self.unused_subject()))];
         for channel in channels {
             subscriptions.extend(self.subscribe(channel).await);
         }
@@ -171,7 +176,12 @@ impl Connection {
         }
         subscriptions.iter().chain(self.rooms.values()).for_each(JoinHandle::abort);
         // The last frame says that this server stops.
-        let _ = tokio::time::timeout(CONNECT_TIMEOUT, self.client.flush()).await;
+        let _ = timeout(CONNECT_TIMEOUT, self.client.flush()).await;
+    }
+
+    /// Returns a subject on which no server receives anything.
+    fn unused_subject(&self) -> String {
+        format!("{}.unused", subject(self.cluster, Channel::All))
     }
 
     async fn carry_out(&mut self, request: BusRequest) {
@@ -268,6 +278,24 @@ impl Connection {
             };
             let _ = events.send(told).await;
         });
+    }
+}
+
+/// Asks NATS every second over a connection, and opens it anew when no answer comes. NATS' client sends a ping only when
+/// nothing comes in, so that it does not notice that NATS receives nothing while frames of other servers come.
+async fn check_round_trips(client: Client, unused_subject: String) {
+    // Relaxed: the number alone matters.
+    let connects = || client.statistics().connects.load(Ordering::Relaxed);
+    loop {
+        sleep(PING_INTERVAL).await;
+        let before = connects();
+        // NATS itself answers, that nobody receives the question.
+        let answer = client.send_request(unused_subject.clone(), Request::new().timeout(None));
+        let has_answered = timeout(ROUND_TRIP_TIMEOUT, answer).await.is_ok();
+        if !has_answered && client.connection_state() == State::Connected && connects() == before {
+            warn!("NATS does not answer: the connection is opened anew");
+            let _ = timeout(ROUND_TRIP_TIMEOUT, client.force_reconnect()).await;
+        }
     }
 }
 

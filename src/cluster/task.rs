@@ -137,14 +137,37 @@ impl ClusterTask {
                     Some(LocalEvent::Stop) | None => return self.stop().await,
                     Some(event) => self.on_local(event),
                 },
-                Some(event) = self.bus.control_events.recv() => self.on_bus(event),
-                Some(event) = self.bus.data_events.recv() => self.on_bus(event),
+                Some(event) = self.bus.control_events.recv() => {
+                    if !self.catch_up() {
+                        return self.stop().await;
+                    }
+                    self.on_bus(event);
+                }
+                Some(event) = self.bus.data_events.recv() => {
+                    if !self.catch_up() {
+                        return self.stop().await;
+                    }
+                    self.on_bus(event);
+                }
                 Ok(permit) = data.reserve(), if has_data => self.send_data(permit),
                 Ok(permit) = control.reserve(), if has_control => self.send_control(permit),
                 _ = ticks.tick() => self.on_tick(),
             }
             self.carry_out(None);
         }
+    }
+
+    /// Handles the local events that wait, before an event of the bus: members have seen these changes already, so that a
+    /// server that asks for the members of a room must not get an answer without them. Returns false if the server stops.
+    fn catch_up(&mut self) -> bool {
+        for _ in 0..self.local.len() {
+            match self.local.try_recv() {
+                Ok(LocalEvent::Stop) => return false,
+                Ok(event) => self.on_local(event),
+                Err(_) => return true,
+            }
+        }
+        true
     }
 
     fn has_requests(&self) -> (bool, bool) {

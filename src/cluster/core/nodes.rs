@@ -160,7 +160,10 @@ impl Core {
     }
 
     fn observe_own_name(&mut self, origin: &Origin) {
-        if origin.boot == self.origin.boot && !self.hearing.is_data_down {
+        if origin.boot == self.origin.boot {
+            if self.hearing.is_data_down {
+                return;
+            }
             self.hearing.heard = self.now;
             self.hearing.has_heard = true;
             if self.hearing.is_deaf {

@@ -460,18 +460,16 @@ impl Core {
     /// Asks a server that has members in a room which is opened for its last lines, or NATS if there is none. Returns true if
     /// an answer is awaited.
     fn ask_history(&mut self, room: RoomName) -> bool {
-        if !self.is_in_reach() {
-            return false;
-        }
-        let until = self.now + HISTORY_TIMEOUT;
+        let (until, is_in_reach) = (self.now + HISTORY_TIMEOUT, self.is_in_reach());
         let nodes = &self.nodes;
         let Some(open) = self.rooms.get_mut(&room) else { return false };
         let Some(opening) = open.opening.as_mut() else { return false };
         if std::mem::replace(&mut opening.is_history_asked, true) {
             return opening.until > self.now;
         }
-        let has_members =
-            |(node, origin): &(&NodeName, &OriginRoom)| !origin.members().is_empty() && is_alive(nodes, node);
+        let has_members = |(node, origin): &(&NodeName, &OriginRoom)| {
+            is_in_reach && !origin.members().is_empty() && is_alive(nodes, node)
+        };
         opening.until = until;
         let instance = open.instance;
         let Some(node) = open.origins.iter().find(has_members).map(|(node, _)| *node) else {

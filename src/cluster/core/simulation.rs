@@ -4,7 +4,7 @@
 //! The log of a cluster with one order is simulated, too: it takes frames late, answers late, stands still, and takes a frame
 //! twice; what it has reaches each server in its order, some time after the server is in reach.
 
-use super::{Channel, Core, Effect, LogFrame};
+use super::{Channel, Core, Effect, Event, LogFrame};
 use crate::config::ClusterOrder;
 use crate::room::remote::{LocalChange, RemoteChange};
 use crate::text::names::{NodeName, RoomName, UserName};
@@ -49,6 +49,11 @@ enum Action {
     Offline {
         node: usize,
         is_offline: bool,
+    },
+    /// The connection of a node that carries rooms is down from now on, or up again, which its client notices.
+    DataDown {
+        node: usize,
+        is_down: bool,
     },
     /// The frames of a node are held, and come as a burst later.
     Hold {
@@ -113,10 +118,11 @@ struct Node {
     /// The instance of each room, and the lines that were said there.
     said: HashMap<RoomName, (u64, u64)>,
     is_offline: bool,
+    is_data_down: bool,
     is_held: bool,
     loses: u32,
     doubles: u32,
-    held: Vec<(Channel, Vec<u8>)>,
+    held: Vec<Sent>,
     dead_until: Option<u64>,
 }
 
@@ -129,11 +135,36 @@ struct Appending {
     is_double: bool,
 }
 
+/// A frame that a node has sent.
+struct Sent {
+    /// Whether it is sent on the connection that carries rooms.
+    by_data: bool,
+    channel: Channel,
+    bytes: Vec<u8>,
+}
+
 /// A frame under way.
 struct Flying {
     arrives: u64,
     channel: Channel,
     bytes: Bytes,
+}
+
+/// The frames under way from one node to another: in order where both have them on the same connections, each
+/// the one that carries rooms or the other one.
+#[derive(Default)]
+struct Link([VecDeque<Flying>; 4]);
+
+impl Link {
+    fn way(&mut self, is_sent_by_data: bool, is_received_by_data: bool) -> &mut VecDeque<Flying> {
+        &mut self.0[usize::from(is_sent_by_data) * 2 + usize::from(is_received_by_data)]
+    }
+
+    /// Takes a frame that has arrived.
+    fn pop(&mut self, now: u64) -> Option<Flying> {
+        let has_arrived = |way: &&mut VecDeque<Flying>| way.front().is_some_and(|flying| flying.arrives <= now);
+        self.0.iter_mut().find(has_arrived)?.pop_front()
+    }
 }
 
 struct Cluster {
@@ -146,7 +177,8 @@ struct Cluster {
     appended: Vec<(u64, usize, u64, (RoomName, u64))>,
     is_log_stopped: bool,
     nodes: Vec<Node>,
-    links: HashMap<(usize, usize), VecDeque<Flying>>,
+    /// By receiver, and then by sender.
+    links: [[Link; NODES]; NODES],
     cut: BTreeSet<(usize, usize)>,
     pings: Vec<(u64, usize, NodeName)>,
     instances: u64,
@@ -182,6 +214,7 @@ impl Node {
             is_ordered: false,
             said: HashMap::new(),
             is_offline: false,
+            is_data_down: false,
             is_held: false,
             loses: 0,
             doubles: 0,
@@ -283,7 +316,7 @@ impl Cluster {
             appended: Vec::new(),
             is_log_stopped: false,
             nodes: (0..NODES).map(|node| Node::new(node, now, order)).collect(),
-            links: HashMap::new(),
+            links: <[[Link; NODES]; NODES]>::default(),
             cut: BTreeSet::new(),
             pings: Vec::new(),
             instances: 0,
@@ -297,6 +330,7 @@ impl Cluster {
             Action::Cut { from, to, is_cut: true } => drop(self.cut.insert((from, to))),
             Action::Cut { from, to, is_cut: false } => drop(self.cut.remove(&(from, to))),
             Action::Offline { node, is_offline } => self.set_offline(node, is_offline),
+            Action::DataDown { node, is_down } => self.set_data_down(node, is_down),
             Action::Hold { node, is_held } => self.hold(node, is_held),
             Action::LoseNext(node) => self.nodes[node].loses += 1,
             Action::DoubleNext(node) => self.nodes[node].doubles += 1,
@@ -330,11 +364,19 @@ impl Cluster {
         }
     }
 
+    fn set_data_down(&mut self, node: usize, is_down: bool) {
+        self.nodes[node].is_data_down = is_down;
+        if self.is_running(node) {
+            self.nodes[node].core.set_time(self.now);
+            self.nodes[node].core.set_data_down(is_down);
+        }
+    }
+
     fn hold(&mut self, node: usize, is_held: bool) {
         self.nodes[node].is_held = is_held;
         if !is_held {
-            for (channel, bytes) in std::mem::take(&mut self.nodes[node].held) {
-                self.publish(node, channel, bytes);
+            for sent in std::mem::take(&mut self.nodes[node].held) {
+                self.publish(node, sent);
             }
         }
     }
@@ -342,12 +384,19 @@ impl Cluster {
     fn kill(&mut self, node: usize) {
         if self.is_running(node) {
             let back = self.now + self.random.u64(300..9_000);
-            let (is_offline, dead_until) = (self.nodes[node].is_offline, Some(back));
-            self.nodes[node] = Node { is_offline, dead_until, ..Node::new(node, self.now, self.order) };
+            self.start_process(node);
+            self.nodes[node].dead_until = Some(back);
             for to in 0..NODES {
-                self.links.remove(&(to, node));
+                self.links[to][node] = Link::default();
             }
         }
+    }
+
+    /// Starts a process in place of the one before, whose connections to the bus are as that one's were.
+    fn start_process(&mut self, node: usize) {
+        let Node { is_offline, is_data_down, .. } = self.nodes[node];
+        self.nodes[node] = Node { is_offline, is_data_down, ..Node::new(node, self.now, self.order) };
+        self.nodes[node].core.set_data_down(is_data_down);
     }
 
     fn join(&mut self, node: usize, room: RoomName, user: UserName) {
@@ -417,8 +466,7 @@ impl Cluster {
             self.now = (self.now + 10).min(until);
             for node in 0..NODES {
                 if self.nodes[node].dead_until.is_some_and(|until| until <= self.now) {
-                    let is_offline = self.nodes[node].is_offline;
-                    self.nodes[node] = Node { is_offline, ..Node::new(node, self.now, self.order) };
+                    self.start_process(node);
                 }
                 if self.is_running(node) && self.now % 50 < 10 {
                     self.nodes[node].core.set_time(self.now);
@@ -466,6 +514,7 @@ impl Cluster {
                 }
                 Effect::Update(room, instance, update) => self.update(node, room, instance, update.0),
                 Effect::Ping(name) => self.pings.push((self.now + 5, node, name)),
+                Effect::Log(Event::NameShared(_)) => panic!("n{node} takes itself for another process"),
                 _ => {}
             }
         }
@@ -479,34 +528,38 @@ impl Cluster {
         }
         // An answer needs the subscription, so frames go out last.
         while let Some((channel, bytes)) = self.nodes[node].core.take_data_frame() {
-            self.publish(node, channel, bytes);
+            self.publish(node, Sent { by_data: true, channel, bytes });
             is_busy = true;
         }
         while let Some((channel, bytes)) = self.nodes[node].core.take_control_frame() {
-            self.publish(node, channel, bytes);
+            self.publish(node, Sent { by_data: false, channel, bytes });
             is_busy = true;
         }
         is_busy
     }
 
-    fn publish(&mut self, from: usize, channel: Channel, bytes: Vec<u8>) {
+    fn publish(&mut self, from: usize, sent: Sent) {
         let own = &mut self.nodes[from];
         if own.is_held {
-            return own.held.push((channel, bytes));
+            return own.held.push(sent);
         }
-        let is_lost = own.loses > 0 && matches!(channel, Channel::Room(_) | Channel::Changes(_));
+        let Sent { by_data, channel, bytes } = sent;
+        let is_room = matches!(channel, Channel::Room(_) | Channel::Changes(_));
+        let is_lost = own.loses > 0 && is_room;
         own.loses -= u32::from(is_lost);
-        let is_double = own.doubles > 0 && matches!(channel, Channel::Room(_) | Channel::Changes(_));
+        let is_double = own.doubles > 0 && is_room;
         own.doubles -= u32::from(is_double);
         let bytes = Bytes::from(bytes);
         for to in 0..NODES {
             let is_cut = self.cut.contains(&(from, to)) || self.nodes[from].is_offline || self.nodes[to].is_offline;
             // A room's frames do not come back to their sender.
-            let is_own = from == to && matches!(channel, Channel::Room(_) | Channel::Changes(_));
-            if is_cut || is_own || is_lost || !self.nodes[to].is_subscribed(channel) || !self.is_running(to) {
+            let is_own = from == to && is_room;
+            let is_down = by_data && self.nodes[from].is_data_down || is_room && self.nodes[to].is_data_down;
+            if is_cut || is_down || is_own || is_lost || !self.nodes[to].is_subscribed(channel) || !self.is_running(to)
+            {
                 continue;
             }
-            let link = self.links.entry((to, from)).or_default();
+            let link = self.links[to][from].way(by_data, is_room);
             let earliest = link.back().map_or(0, |last| last.arrives);
             let arrives = earliest.max(self.now + self.random.u64(0..30));
             for _ in 0..=usize::from(is_double) {
@@ -518,10 +571,7 @@ impl Cluster {
     fn receive(&mut self, node: usize) -> bool {
         let mut is_busy = false;
         for from in 0..NODES {
-            while let Some(link) = self.links.get_mut(&(node, from))
-                && link.front().is_some_and(|flying| flying.arrives <= self.now)
-                && let Some(Flying { channel, bytes, .. }) = link.pop_front()
-            {
+            while let Some(Flying { channel, bytes, .. }) = self.links[node][from].pop(self.now) {
                 if self.nodes[node].is_subscribed(channel) {
                     self.nodes[node].core.on_frame(channel, &bytes);
                     is_busy = true;
@@ -544,7 +594,7 @@ impl Cluster {
             if node.boot != frame.boot || node.dead_until.is_some() {
                 continue;
             }
-            if node.is_offline || self.is_log_stopped {
+            if node.is_offline || node.is_data_down || self.is_log_stopped {
                 frame.arrives = now + 100;
                 self.appending.push(frame);
                 continue;
@@ -565,7 +615,8 @@ impl Cluster {
         }
         let mut is_busy = false;
         for node in 0..NODES {
-            if !self.is_running(node) || self.nodes[node].is_offline || self.nodes[node].is_held {
+            let Node { is_offline, is_data_down, is_held, .. } = self.nodes[node];
+            if !self.is_running(node) || is_offline || is_data_down || is_held {
                 continue;
             }
             for room in self.nodes[node].subscribed.clone() {
@@ -673,6 +724,7 @@ impl Cluster {
         self.is_log_stopped = false;
         for node in 0..NODES {
             self.set_offline(node, false);
+            self.set_data_down(node, false);
             (self.nodes[node].loses, self.nodes[node].doubles) = (0, 0);
             self.hold(node, false);
         }
@@ -760,6 +812,7 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
         1 => (1_000u64..8_000).prop_map(Action::Wait),
         1 => (0..NODES, 0..NODES, any::<bool>()).prop_map(|(from, to, is_cut)| Action::Cut { from, to, is_cut }),
         1 => (0..NODES, any::<bool>()).prop_map(|(node, is_offline)| Action::Offline { node, is_offline }),
+        1 => (0..NODES, any::<bool>()).prop_map(|(node, is_down)| Action::DataDown { node, is_down }),
         1 => (0..NODES, any::<bool>()).prop_map(|(node, is_held)| Action::Hold { node, is_held }),
         2 => (0..NODES).prop_map(Action::LoseNext),
         1 => (0..NODES).prop_map(Action::DoubleNext),
