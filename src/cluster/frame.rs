@@ -109,8 +109,9 @@ pub(crate) enum Head {
     Changes { of: StreamId, from: Position, items: Vec<Item>, is_shown: bool },
     /// No change after this place, said when a room is quiet: a receiver that has less has missed something.
     Tail { of: StreamId, at: Position },
-    /// The members of a room at a place. A long list comes in parts, of which the last one is marked.
-    Snapshot { of: StreamId, at: Position, members: Vec<Member>, is_first: bool, is_last: bool },
+    /// The members of a room at a place, and the names that are claimed there. A long list comes in parts, of which the last
+    /// one is marked.
+    Snapshot { of: StreamId, at: Position, members: Vec<Member>, claims: Vec<UserName>, is_first: bool, is_last: bool },
     /// Asks for snapshots of a room: of all servers, or of the one on whose subject it comes.
     Hello { room: RoomName },
     /// Asks a server for the last lines of a room that is opened.

@@ -38,7 +38,7 @@ mod subjects;
 mod tap;
 mod task;
 
-use crate::config::ClusterSettings;
+use crate::config::{ClusterOrder, ClusterSettings};
 use crate::room::registry::Registry;
 use crate::text::names::NodeName;
 use core::Core;
@@ -74,6 +74,12 @@ pub enum ClusterError {
     /// No server of the bus answers; holds where.
     #[error("--cluster {0}: no NATS server answers; start one, or leave --cluster-required out to serve meanwhile")]
     NoAnswer(String),
+    /// NATS has no log for rooms.
+    #[error(
+        "--cluster-order total: NATS has no JetStream for the log; start it with nats-server -js, or leave \
+         --cluster-required out to serve meanwhile"
+    )]
+    NoLog,
 }
 
 /// A server's part in a cluster. Its drop ends the task without telling the other servers.
@@ -82,6 +88,7 @@ pub(crate) struct Cluster {
     events: UnboundedSender<LocalEvent>,
     shared: Arc<Shared>,
     servers: Vec<String>,
+    order: ClusterOrder,
     task: JoinHandle<()>,
     /// The lines of other servers' operators, until somebody takes them.
     operator_lines: Option<OperatorLines>,
@@ -123,19 +130,23 @@ impl Cluster {
                 Err(error) => tracing::error!(%error, "the server is in no cluster"),
             }
         });
-        let servers = settings.servers.clone();
-        Ok(Some(Self { events, shared, servers, task, operator_lines: Some(operator_lines) }))
+        let (servers, order) = (settings.servers.clone(), settings.order);
+        Ok(Some(Self { events, shared, servers, order, task, operator_lines: Some(operator_lines) }))
     }
 
     /// Waits until the bus is connected.
     ///
     /// # Errors
-    /// [`ClusterError::NoAnswer`] after 5 seconds.
+    /// [`ClusterError::NoAnswer`] or [`ClusterError::NoLog`] after 5 seconds.
     pub(crate) async fn wait_until_connected(&self) -> Result<(), ClusterError> {
         let deadline = Instant::now() + CONNECT_TIMEOUT;
-        while !self.shared.is_connected() {
+        let has_log = || self.order == ClusterOrder::Sender || self.shared.is_log_there();
+        while !(self.shared.is_connected() && has_log()) {
             if Instant::now() >= deadline || self.task.is_finished() {
-                return Err(ClusterError::NoAnswer(without_passwords(&self.servers)));
+                return Err(match self.shared.is_connected() {
+                    true => ClusterError::NoLog,
+                    false => ClusterError::NoAnswer(without_passwords(&self.servers)),
+                });
             }
             sleep(Duration::from_millis(10)).await;
         }

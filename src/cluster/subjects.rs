@@ -67,7 +67,7 @@ pub(super) fn log_stream(cluster: NodeName) -> String {
 
 fn room_subject(cluster: NodeName, kind: char, room: Option<RoomName>) -> String {
     let mut subject = format!("rc.{cluster}.{kind}.");
-    let Some(room) = room else { return subject + "*" };
+    let Some(room) = room else { return subject + ">" };
     for byte in room.as_str().bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-') {
             subject.push(char::from(byte));

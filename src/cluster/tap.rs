@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     has_other_nodes: AtomicBool,
     /// True while the bus is connected. Relaxed: for metrics.
     is_connected: AtomicBool,
+    /// True once the log of rooms is there. Relaxed: the start of the server alone waits for it.
+    is_log_there: AtomicBool,
     /// True while members wait for the log. Relaxed: the task takes batches of both kinds at any time.
     is_ordered: AtomicBool,
     /// True once the server stops, so that members wait for no log. Relaxed, as `is_ordered`.
@@ -58,6 +60,7 @@ impl Shared {
         Self {
             has_other_nodes: AtomicBool::new(false),
             is_connected: AtomicBool::new(false),
+            is_log_there: AtomicBool::new(false),
             is_ordered: AtomicBool::new(false),
             is_ending: AtomicBool::new(false),
             has_store: AtomicBool::new(false),
@@ -101,6 +104,21 @@ impl Shared {
         self.waiting.fetch_sub(line_bytes(changes), Ordering::Relaxed);
     }
 
+    /// Records that the log of rooms is there.
+    pub(super) fn set_log_there(&self) {
+        self.is_log_there.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether the log of rooms is there, in a cluster with one order.
+    pub(super) fn is_log_there(&self) -> bool {
+        self.is_log_there.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether members wait for the log.
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.is_ordered.load(Ordering::Relaxed) && !self.is_ending.load(Ordering::Relaxed)
+    }
+
     /// Returns whether the bus is connected.
     pub(crate) fn is_connected(&self) -> bool {
         self.is_connected.load(Ordering::Relaxed)
@@ -142,9 +160,7 @@ impl Tap for RoomTap {
     }
 
     fn is_ordered(&self) -> bool {
-        self.shared.is_ordered.load(Ordering::Relaxed)
-            && !self.shared.is_ending.load(Ordering::Relaxed)
-            && !self.events.is_closed()
+        self.shared.is_ordered() && !self.events.is_closed()
     }
 
     fn on_batch(&self, room: RoomName, instance: u64, mut changes: Vec<LocalChange>, is_shown: bool) {

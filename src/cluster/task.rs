@@ -267,7 +267,10 @@ impl ClusterTask {
                 self.carry_out(reply);
             }
             BusEvent::NobodyAt(node) => self.core.on_ping_failed(node),
-            BusEvent::LogThere => self.core.on_log_there(),
+            BusEvent::LogThere => {
+                self.shared.set_log_there();
+                self.core.on_log_there();
+            }
             BusEvent::Appended(room, number) => self.core.on_appended(room, number),
             BusEvent::LinesKept(is_kept) => self.set_store(is_kept),
             BusEvent::Stored { room, instance, frames } => self.core.on_stored(room, instance, frames),

@@ -111,6 +111,8 @@ fn write_cluster(text: &mut MetricsText, cluster: &Shared) {
     let counts = cluster.counts();
     let connected = u64::from(cluster.is_connected());
     text.gauge("roomcast_cluster_connected", "1 while the server is connected to NATS, else 0.", connected);
+    let ordered = u64::from(cluster.is_ordered());
+    text.gauge("roomcast_cluster_ordered", "1 while a log in JetStream gives lines one order, else 0.", ordered);
     text.gauge("roomcast_cluster_nodes", "Other servers of the cluster that are alive.", counts.nodes);
     text.gauge("roomcast_cluster_waiting_bytes", "Bytes of frames that wait for NATS.", counts.waiting_bytes);
     text.counters("roomcast_cluster_frames_total", "Frames that were exchanged with other servers.")

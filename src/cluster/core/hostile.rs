@@ -67,8 +67,10 @@ fn head() -> impl Strategy<Value = Head> {
         4 => (stream(), position(), items, any::<bool>())
             .prop_map(|(of, from, items, is_shown)| Head::Changes { of, from, items, is_shown }),
         2 => (stream(), position()).prop_map(|(of, at)| Head::Tail { of, at }),
-        3 => (stream(), position(), members, any::<bool>(), any::<bool>())
-            .prop_map(|(of, at, members, is_first, is_last)| Head::Snapshot { of, at, members, is_first, is_last }),
+        3 => (stream(), position(), members, name(), any::<bool>(), any::<bool>())
+            .prop_map(|(of, at, members, name, is_first, is_last)| {
+                Head::Snapshot { of, at, members, claims: vec![name], is_first, is_last }
+            }),
         1 => Just(Head::Hello { room: room() }),
         1 => Just(Head::HistoryWanted { room: room() }),
         1 => lines.prop_map(|lines| {

@@ -33,6 +33,7 @@ pub(super) struct Snapshot {
     pub(super) stream: u64,
     pub(super) at: Position,
     pub(super) members: Vec<Member>,
+    pub(super) claims: Vec<UserName>,
 }
 
 /// Whether the members of the stream are known.
@@ -288,7 +289,7 @@ impl OriginRoom {
     }
 
     fn apply_snapshot(&mut self, boot: u64, snapshot: Snapshot, output: &mut Output, now: u64) {
-        let Snapshot { stream, at, members } = snapshot;
+        let Snapshot { stream, at, members, claims } = snapshot;
         let is_same_stream = (boot, stream) == (self.boot, self.stream);
         let is_late = boot == self.boot && stream != 0 && stream < self.oldest_stream;
         if is_late || (is_same_stream && at.total() < self.at.total()) {
@@ -310,6 +311,7 @@ impl OriginRoom {
         self.tell_missing(at.lines, output);
         (self.boot, self.stream, self.at) = (boot, stream, at);
         self.replace_members(members, output, !self.is_first);
+        self.claims = claims.into_iter().take(MAX_MEMBERS).collect();
         for changes in after {
             match self.sync {
                 Sync::Known => self.apply(changes, output, now),

@@ -61,7 +61,10 @@ impl Waiting {
 
     /// Returns a frame of any other kind.
     pub(super) fn other(channel: Channel, head: Head, raw: Bytes, since: u64) -> Self {
-        let members = if let Head::Snapshot { members, .. } = &head { members.len() * 32 } else { 0 };
+        let members = match &head {
+            Head::Snapshot { members, claims, .. } => (members.len() + claims.len()) * 32,
+            _ => 0,
+        };
         let rooms = if let Head::Counts { rooms, .. } = &head { rooms.len() * 28 } else { 0 };
         let bytes = size_of::<Self>() + raw.len() + members + rooms;
         Self { channel, body: Body::Other(head, raw), bytes, since }

@@ -56,8 +56,8 @@ impl Core {
                     room.on_tail((boot, of.stream), at, output, now);
                 });
             }
-            Head::Snapshot { of, at, members, is_first, is_last } => {
-                let part = Snapshot { stream: of.stream, at, members };
+            Head::Snapshot { of, at, members, claims, is_first, is_last } => {
+                let part = Snapshot { stream: of.stream, at, members, claims };
                 let known = self.follow(of.room, (node, boot), |room, output, now| {
                     room.on_snapshot(boot, (part, is_first, is_last), output, now)
                 });

@@ -367,18 +367,15 @@ impl Core {
         let all: Vec<Member> = open.map_or_else(Vec::new, |open| {
             open.members.iter().map(|(name, since)| Member { name: *name, since: *since }).collect()
         });
-        let claims: Vec<UserName> = open.map_or_else(Vec::new, |open| open.own.claims.keys().copied().collect());
+        let mut claims: Vec<UserName> = open.map_or_else(Vec::new, |open| open.own.claims.keys().copied().collect());
         for (part, is_first, is_last) in parts(&all, MEMBERS_PER_PART) {
-            let head = Head::Snapshot { of, at, members: part.to_vec(), is_first, is_last };
+            let claims = if is_first { std::mem::take(&mut claims) } else { Vec::new() };
+            let head = Head::Snapshot { of, at, members: part.to_vec(), claims, is_first, is_last };
             match self.order {
                 ClusterOrder::Sender => self.send_data(Channel::Room(room), head),
                 ClusterOrder::Total if self.log.is_shared => self.log.push_head(room, head, self.now),
                 ClusterOrder::Total => {}
             }
-        }
-        for name in claims {
-            // Servers that follow the room from here on have not seen the claim.
-            self.push_item(room, Item::Claimed(name), Bytes::new(), false);
         }
     }
 
