@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, warn};
 
 /// How long JetStream may take for an answer.
@@ -37,8 +37,12 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// The time between two tries to make the stream.
 const STREAM_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a room is quiet before its reader asks for the last frame. Each pause is twice the one before.
-const CHECK_PAUSE: Duration = Duration::from_millis(100);
+/// How long a reader that begins waits before it asks for the last frame: NATS may lose what is published in the moment of a
+/// subscription. Each pause is twice the one before.
+const FIRST_CHECK_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a room is quiet before its reader asks for the last frame.
+const CHECK_PAUSE: Duration = Duration::from_secs(2);
 
 /// The longest pause between two questions for the last frame.
 const LONGEST_CHECK_PAUSE: Duration = Duration::from_secs(30);
@@ -185,7 +189,7 @@ impl RoomLog {
         let created = known.map(|known| known.created);
         match self.client.subscribe(ordered_subject(self.cluster, Some(room))).await {
             Ok(subscriber) => {
-                let reader = Reader { log: self.clone(), room, subject, seen, created };
+                let reader = Reader { log: self.clone(), room, subject, seen, created, checked_at: None };
                 Some(tokio::spawn(reader.run(subscriber)))
             }
             Err(error) => {
@@ -228,11 +232,13 @@ struct Reader {
     seen: Option<u64>,
     /// The time at which the stream was made that has this place.
     created: Option<i128>,
+    /// The time of the last question whether it is still that stream.
+    checked_at: Option<Instant>,
 }
 
 impl Reader {
     async fn run(mut self, mut subscriber: Subscriber) {
-        let mut pause = CHECK_PAUSE;
+        let mut pause = FIRST_CHECK_PAUSE;
         let mut reconnected = self.log.reconnected.clone();
         reconnected.mark_unchanged();
         loop {
@@ -252,7 +258,7 @@ impl Reader {
                     if changed.is_err() {
                         return;
                     }
-                    pause = CHECK_PAUSE;
+                    pause = FIRST_CHECK_PAUSE;
                     self.read_missing(u64::MAX).await
                 }
             };
@@ -268,7 +274,9 @@ impl Reader {
         // A frame without a place was not published by the stream.
         let (Some(sequence), Some(last)) = (place(NATS_SEQUENCE), place(NATS_LAST_SEQUENCE)) else { return true };
         if self.seen.is_some_and(|seen| sequence <= seen) {
-            if !self.is_other_stream().await {
+            // Most such frames were read from the stream a moment ago.
+            let is_checked = self.checked_at.is_some_and(|at| at.elapsed() < TIMEOUT);
+            if is_checked || !self.is_other_stream().await {
                 return true;
             }
             warn!(room = self.room.as_str(), "NATS has lost the log of rooms: it begins anew");
@@ -322,6 +330,7 @@ impl Reader {
 
     /// Returns true if the stream is another one than before, since NATS has lost that.
     async fn is_other_stream(&mut self) -> bool {
+        self.checked_at = Some(Instant::now());
         let stream = timeout(TIMEOUT, self.log.context.get_stream(&self.log.config.name)).await;
         let created = stream.ok().and_then(Result::ok).map(|stream| created(&stream));
         let is_other = created.is_some() && created != self.created;
