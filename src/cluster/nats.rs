@@ -6,7 +6,9 @@ use crate::cluster::subjects::subject;
 use crate::config::ClusterSettings;
 use crate::text::names::{NodeName, RoomName};
 use async_nats::client::RequestErrorKind;
+use async_nats::connection::State;
 use async_nats::{Client, ConnectError, ConnectOptions, Event, Message, Request, Subscriber};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 /// The time after which a connection without an answer is given up.
@@ -22,6 +25,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often a connection is checked: a server that is gone is noticed after two of these.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long an answer of NATS may take until a connection is opened anew. Frames that are older are dropped anyway.
+const ROUND_TRIP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The longest time between two tries to connect.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
@@ -46,6 +52,8 @@ pub(crate) enum NatsError {
 /// One connection, and the subscriptions that it feeds.
 struct Connection {
     cluster: NodeName,
+    /// The subject on which this server answers itself.
+    echo: String,
     client: Client,
     events: mpsc::Sender<BusEvent>,
     rooms: HashMap<RoomName, JoinHandle<()>>,
@@ -64,7 +72,11 @@ pub(crate) async fn connect(settings: &ClusterSettings, node: NodeName) -> Resul
         options(settings, node, (data_sender.clone(), true)).await?.no_echo().connect(&settings.servers).await?;
     let control_options = options(settings, node, (control_sender.clone(), false)).await?;
     let control_client = control_options.connect(&settings.servers).await?;
-    let connection = |client, events| Connection { cluster: settings.name, client, events, rooms: HashMap::new() };
+    let echo = format!("{}.echo", subject(settings.name, Channel::Node(node)));
+    let connection = |client, events| {
+        let (cluster, echo, rooms) = (settings.name, echo.clone(), HashMap::new());
+        Connection { cluster, echo, client, events, rooms }
+    };
     tokio::spawn(connection(data_client, data_sender).run(data_requests, Vec::new()));
     tokio::spawn(
         connection(control_client, control_sender).run(control_requests, vec![Channel::All, Channel::Node(node)]),
@@ -140,7 +152,10 @@ async fn report(event: Event, (events, is_data): (mpsc::Sender<BusEvent>, bool),
 impl Connection {
     /// Carries out requests until their queue ends.
     async fn run(mut self, mut requests: mpsc::Receiver<BusRequest>, channels: Vec<Channel>) {
-        let mut subscriptions = Vec::new();
+        let mut subscriptions = vec![tokio::spawn(check_round_trips(self.client.clone(), self.echo.clone()))];
+        if !channels.is_empty() {
+            subscriptions.push(tokio::spawn(answer_round_trips(self.client.clone(), self.echo.clone())));
+        }
         for channel in channels {
             subscriptions.extend(self.subscribe(channel).await);
         }
@@ -149,7 +164,7 @@ impl Connection {
         }
         subscriptions.iter().chain(self.rooms.values()).for_each(JoinHandle::abort);
         // The last frame says that this server stops.
-        let _ = tokio::time::timeout(CONNECT_TIMEOUT, self.client.flush()).await;
+        let _ = timeout(CONNECT_TIMEOUT, self.client.flush()).await;
     }
 
     async fn carry_out(&mut self, request: BusRequest) {
@@ -209,6 +224,36 @@ impl Connection {
             };
             let _ = events.send(told).await;
         });
+    }
+}
+
+/// Asks this server itself every second over a connection, and opens the connection anew when no answer comes. NATS' client
+/// sends a ping only when nothing comes in, so that it does not notice that NATS receives nothing while frames of other
+/// servers come.
+async fn check_round_trips(client: Client, echo: String) {
+    // Relaxed: the number alone matters.
+    let connects = || client.statistics().connects.load(Ordering::Relaxed);
+    loop {
+        sleep(PING_INTERVAL).await;
+        let before = connects();
+        // That nobody receives the question is an answer of NATS.
+        let answer = client.send_request(echo.clone(), Request::new().timeout(None));
+        let has_answered = timeout(ROUND_TRIP_TIMEOUT, answer).await.is_ok();
+        if !has_answered && client.connection_state() == State::Connected && connects() == before {
+            warn!("NATS does not answer: the connection is opened anew");
+            let _ = timeout(ROUND_TRIP_TIMEOUT, client.force_reconnect()).await;
+        }
+    }
+}
+
+/// Answers the questions of [`check_round_trips`]: another subscriber on the subject, such as a tool that shows all messages,
+/// keeps NATS from answering.
+async fn answer_round_trips(client: Client, echo: String) {
+    let Ok(mut questions) = client.subscribe(echo).await else { return };
+    while let Some(Message { reply, .. }) = questions.next().await {
+        if let Some(reply) = reply {
+            let _ = client.publish(reply, Bytes::new()).await;
+        }
     }
 }
 
