@@ -11,7 +11,7 @@ use crate::text::names::{NodeName, RoomName, UserName};
 use serde::{Deserialize, Serialize};
 
 /// The version of frames. A change of their meaning or form changes it.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 
 /// The most bytes of a frame. NATS refuses more than 1 MiB unless it is configured.
 pub(super) const MAX_FRAME: usize = 1 << 20;
@@ -82,7 +82,7 @@ pub(crate) struct Member {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StreamId {
     pub(crate) room: RoomName,
-    /// Distinguishes the times that the room was open on this server; 0: it is not open there.
+    /// Distinguishes the times that the room was open on this server: each stream has a greater number than those before.
     pub(crate) stream: u64,
 }
 
@@ -95,6 +95,8 @@ pub(crate) enum Head {
     Tail { of: StreamId, at: Position },
     /// The members of a room at a place. A long list comes in parts, of which the last one is marked.
     Snapshot { of: StreamId, at: Position, members: Vec<Member>, is_first: bool, is_last: bool },
+    /// The room is not open, and its streams up to this one are over.
+    Closed { of: StreamId },
     /// Asks for snapshots of a room: of all servers, or of the one on whose subject it comes.
     Hello { room: RoomName },
     /// Asks a server for the last lines of a room that is opened.

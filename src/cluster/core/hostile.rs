@@ -65,6 +65,7 @@ fn head() -> impl Strategy<Value = Head> {
         2 => (stream(), position()).prop_map(|(of, at)| Head::Tail { of, at }),
         3 => (stream(), position(), members, any::<bool>(), any::<bool>())
             .prop_map(|(of, at, members, is_first, is_last)| Head::Snapshot { of, at, members, is_first, is_last }),
+        1 => stream().prop_map(|of| Head::Closed { of }),
         1 => Just(Head::Hello { room: room() }),
         1 => Just(Head::HistoryWanted { room: room() }),
         1 => lines.prop_map(|lines| {
@@ -103,7 +104,7 @@ fn raw() -> impl Strategy<Value = Vec<u8>> {
 
 fn channel(head: &Head) -> Channel {
     match head {
-        Head::Changes { .. } | Head::Tail { .. } | Head::Snapshot { .. } => Channel::Room(room()),
+        Head::Changes { .. } | Head::Tail { .. } | Head::Snapshot { .. } | Head::Closed { .. } => Channel::Room(room()),
         Head::Heartbeat { .. } | Head::Bye | Head::TakenForDead(_) | Head::Operator { .. } => Channel::All,
         _ => Channel::Node(NodeName::parse("n1").unwrap()),
     }

@@ -61,6 +61,13 @@ impl Core {
                     self.on_answer(of.room, node);
                 }
             }
+            Head::Closed { of } => {
+                let known = self
+                    .follow(of.room, (node, boot), |room, output, now| room.on_closed((boot, of.stream), output, now));
+                if known == Some(true) {
+                    self.on_answer(of.room, node);
+                }
+            }
             Head::Hello { room } => self.answer_hello(room),
             Head::HistoryWanted { room } => self.on_history_wanted(room, node),
             Head::History { room, lines } => self.on_history_frame(room, &lines, raw),
@@ -147,7 +154,7 @@ impl Core {
 /// Returns whether a frame of this kind may come on a subject.
 fn belongs(head: &Head, channel: Channel) -> bool {
     match head {
-        Head::Changes { of, .. } | Head::Tail { of, .. } | Head::Snapshot { of, .. } => {
+        Head::Changes { of, .. } | Head::Tail { of, .. } | Head::Snapshot { of, .. } | Head::Closed { of } => {
             channel == Channel::Room(of.room)
         }
         Head::Hello { .. } | Head::Counts { .. } => matches!(channel, Channel::All | Channel::Node(_)),

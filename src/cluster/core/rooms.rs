@@ -67,6 +67,8 @@ impl Opening {
 #[derive(Debug)]
 pub(super) struct OpenRoom {
     instance: u64,
+    /// The number of its stream of changes.
+    stream: u64,
     members: HashMap<UserName, u64>,
     at: Position,
     origins: BTreeMap<NodeName, OriginRoom>,
@@ -136,8 +138,10 @@ impl Core {
             self.effects.push(Effect::Subscribe(room));
         }
         let due = self.now + QUIET;
+        self.last_stream += 1;
         let open = OpenRoom {
             instance,
+            stream: self.last_stream,
             members: HashMap::new(),
             at: Position::default(),
             origins: BTreeMap::new(),
@@ -163,7 +167,7 @@ impl Core {
             self.effects.push(Effect::Unsubscribe(room));
             self.count_changed(room);
             // A server that has missed the last change asks, and hears that the room is not open here.
-            let of = StreamId { room, stream: open.instance };
+            let of = StreamId { room, stream: open.stream };
             self.send_data(Channel::Room(room), Head::Tail { of, at: open.at });
             self.send_snapshot(room);
         }
@@ -259,7 +263,7 @@ impl Core {
 
     fn push_item(&mut self, room: RoomName, item: Item, raw: Bytes) {
         let Some(open) = self.rooms.get_mut(&room) else { return };
-        let (of, from) = (StreamId { room, stream: open.instance }, open.at);
+        let (of, from) = (StreamId { room, stream: open.stream }, open.at);
         open.at = from.after(&item);
         self.data.push_change(of, from, (item, raw), self.now);
     }
@@ -282,15 +286,15 @@ impl Core {
 
     /// Sends the members of a room, or that it is not open here.
     pub(super) fn send_snapshot(&mut self, room: RoomName) {
-        if let Some(open) = self.rooms.get_mut(&room) {
-            open.snapshot_at = self.now;
-        }
-        let open = self.rooms.get(&room);
-        let of = StreamId { room, stream: open.map_or(0, |open| open.instance) };
-        let at = open.map_or_else(Position::default, |open| open.at);
-        let all: Vec<Member> = open.map_or_else(Vec::new, |open| {
-            open.members.iter().map(|(name, since)| Member { name: *name, since: *since }).collect()
-        });
+        let Some(open) = self.rooms.get_mut(&room) else {
+            // A room that is opened later has a stream with a greater number.
+            let of = StreamId { room, stream: self.last_stream };
+            return self.send_data(Channel::Room(room), Head::Closed { of });
+        };
+        open.snapshot_at = self.now;
+        let (of, at) = (StreamId { room, stream: open.stream }, open.at);
+        let member = |(name, since): (&UserName, &u64)| Member { name: *name, since: *since };
+        let all: Vec<Member> = open.members.iter().map(member).collect();
         for (part, is_first, is_last) in parts(&all, MEMBERS_PER_PART) {
             self.send_data(Channel::Room(room), Head::Snapshot { of, at, members: part.to_vec(), is_first, is_last });
         }
@@ -484,7 +488,7 @@ impl Core {
         }
         if now.saturating_sub(open.published_at) >= open.tail_pause() {
             (open.published_at, open.tails) = (now, open.tails.saturating_add(1));
-            let (of, at) = (StreamId { room, stream: open.instance }, open.at);
+            let (of, at) = (StreamId { room, stream: open.stream }, open.at);
             self.send_data(Channel::Room(room), Head::Tail { of, at });
         }
         self.ask_for_snapshots(room);

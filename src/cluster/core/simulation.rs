@@ -15,6 +15,9 @@ const NODES: usize = 3;
 const ROOMS: usize = 2;
 const USERS: usize = 4;
 
+/// The frames in rooms that a node may publish again.
+const PUBLISHED: usize = 20;
+
 /// One step of a schedule.
 #[derive(Clone, Debug)]
 enum Action {
@@ -60,6 +63,11 @@ enum Action {
     LoseNext(usize),
     /// The next frame that a node publishes in a room arrives twice.
     DoubleNext(usize),
+    /// A frame that a node has published in a room before arrives again: `back` frames before the last one.
+    Repeat {
+        node: usize,
+        back: usize,
+    },
     /// A process ends without a word, and starts again after a while.
     Kill(usize),
 }
@@ -96,6 +104,8 @@ struct Node {
     loses: u32,
     doubles: u32,
     held: Vec<Sent>,
+    /// The last frames in rooms.
+    published: VecDeque<(Channel, Vec<u8>)>,
     dead_until: Option<u64>,
 }
 
@@ -174,6 +184,7 @@ impl Node {
             loses: 0,
             doubles: 0,
             held: Vec::new(),
+            published: VecDeque::new(),
             dead_until: None,
         }
     }
@@ -239,6 +250,7 @@ impl Cluster {
             Action::Hold { node, is_held } => self.hold(node, is_held),
             Action::LoseNext(node) => self.nodes[node].loses += 1,
             Action::DoubleNext(node) => self.nodes[node].doubles += 1,
+            Action::Repeat { node, back } => self.repeat(node, back),
             Action::Kill(node) => self.kill(node),
             Action::Join { node, room, user } => self.join(node, room_name(room), user_name(user)),
             Action::Leave { node, room, user } => self.leave(node, room_name(room), user_name(user)),
@@ -274,6 +286,13 @@ impl Cluster {
             for sent in std::mem::take(&mut self.nodes[node].held) {
                 self.publish(node, sent);
             }
+        }
+    }
+
+    fn repeat(&mut self, node: usize, back: usize) {
+        let published = &self.nodes[node].published;
+        if let Some((channel, bytes)) = published.iter().rev().nth(back).cloned() {
+            self.send(node, Sent { by_data: true, channel, bytes });
         }
     }
 
@@ -410,7 +429,17 @@ impl Cluster {
         if own.is_held {
             return own.held.push(sent);
         }
-        let Sent { by_data, channel, bytes } = sent;
+        if matches!(sent.channel, Channel::Room(_)) {
+            own.published.push_back((sent.channel, sent.bytes.clone()));
+            if own.published.len() > PUBLISHED {
+                own.published.pop_front();
+            }
+        }
+        self.send(from, sent);
+    }
+
+    fn send(&mut self, from: usize, Sent { by_data, channel, bytes }: Sent) {
+        let own = &mut self.nodes[from];
         let is_lost = own.loses > 0 && matches!(channel, Channel::Room(_));
         own.loses -= u32::from(is_lost);
         let is_double = own.doubles > 0 && matches!(channel, Channel::Room(_));
@@ -604,6 +633,7 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
         1 => (0..NODES, any::<bool>()).prop_map(|(node, is_held)| Action::Hold { node, is_held }),
         2 => (0..NODES).prop_map(Action::LoseNext),
         1 => (0..NODES).prop_map(Action::DoubleNext),
+        1 => (0..NODES, 0..PUBLISHED).prop_map(|(node, back)| Action::Repeat { node, back }),
         1 => (0..NODES).prop_map(Action::Kill),
     ];
     proptest::collection::vec(action, 1..60)
