@@ -390,6 +390,8 @@ fn operators_commands_reach_all_servers() {
 
 #[test]
 fn bad_frames_are_counted_and_harm_nobody() {
+    /// The version of frames.
+    const VERSION: u8 = 2;
     let Some(nats) = NatsServer::start() else { return };
     let nodes = Node::start_some(&nats, 2);
     let mut alice = nodes[0].server.join("lobby", "alice");
@@ -402,11 +404,11 @@ fn bad_frames_are_counted_and_harm_nobody() {
     for subject in ["rc.roomcast.l.lobby.c", "rc.roomcast.l.lobby.s", "rc.roomcast.a", "rc.roomcast.n.n1"] {
         nats.publish(subject, b"");
         nats.publish(subject, b"\x09a frame of a later version");
-        nats.publish(subject, &[2; 3]);
+        nats.publish(subject, &[VERSION; 3]);
         nats.publish(subject, &vec![0xFF; 1 << 20]);
         for length in 1..200 {
             let mut frame: Vec<u8> = (0..length).map(|_| random.u8(..)).collect();
-            frame[0] = 2;
+            frame[0] = VERSION;
             nats.publish(subject, &frame);
         }
     }

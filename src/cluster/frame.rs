@@ -98,7 +98,7 @@ pub(crate) struct Member {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StreamId {
     pub(crate) room: RoomName,
-    /// Distinguishes the times that the room was open on this server; 0: it is not open there.
+    /// Distinguishes the times that the room was open on this server: each stream has a greater number than those before.
     pub(crate) stream: u64,
 }
 
@@ -112,6 +112,8 @@ pub(crate) enum Head {
     /// The members of a room at a place, and the names that are claimed there. A long list comes in parts, of which the last
     /// one is marked.
     Snapshot { of: StreamId, at: Position, members: Vec<Member>, claims: Vec<UserName>, is_first: bool, is_last: bool },
+    /// The room is not open, and its streams up to this one are over.
+    Closed { of: StreamId },
     /// Asks for snapshots of a room: of all servers, or of the one on whose subject it comes.
     Hello { room: RoomName },
     /// Asks a server for the last lines of a room that is opened.

@@ -11,6 +11,7 @@ use crate::text::names::{NodeName, RoomName};
 use async_nats::client::RequestErrorKind;
 use async_nats::connection::State;
 use async_nats::{Client, ConnectError, ConnectOptions, Event, Message, Request, Subscriber};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use std::collections::HashMap;
 use std::path::Path;
@@ -54,6 +55,8 @@ pub(crate) enum NatsError {
 /// One connection, and the subscriptions that it feeds.
 struct Connection {
     cluster: NodeName,
+    /// The subject on which this server answers itself.
+    echo: String,
     client: Client,
     events: mpsc::Sender<BusEvent>,
     rooms: HashMap<RoomName, JoinHandle<()>>,
@@ -81,8 +84,10 @@ pub(crate) async fn connect(settings: &ClusterSettings, node: NodeName) -> Resul
         .then(|| RoomLog::start(settings, &data_client, data_sender.clone(), reconnected));
     // A room's frames, and the request to read them, go the same way.
     let store = LineStore::new(settings, data_client.clone());
+    let echo = format!("{}.echo", subject(settings.name, Channel::Node(node)));
     let connection = |client, events, log| Connection {
         cluster: settings.name,
+        echo: echo.clone(),
         client,
         events,
         rooms: HashMap::new(),
@@ -167,7 +172,10 @@ async fn report(event: Event, (events, is_data): (mpsc::Sender<BusEvent>, bool),
 impl Connection {
     /// Carries out requests until their queue ends.
     async fn run(mut self, mut requests: mpsc::Receiver<BusRequest>, channels: Vec<Channel>) {
-        let mut subscriptions = vec![tokio::spawn(check_round_trips(self.client.clone(), self.unused_subject()))];
+        let mut subscriptions = vec![tokio::spawn(check_round_trips(self.client.clone(), self.echo.clone()))];
+        if !channels.is_empty() {
+            subscriptions.push(tokio::spawn(answer_round_trips(self.client.clone(), self.echo.clone())));
+        }
         for channel in channels {
             subscriptions.extend(self.subscribe(channel).await);
         }
@@ -177,11 +185,6 @@ impl Connection {
         subscriptions.iter().chain(self.rooms.values()).for_each(JoinHandle::abort);
         // The last frame says that this server stops.
         let _ = timeout(CONNECT_TIMEOUT, self.client.flush()).await;
-    }
-
-    /// Returns a subject on which no server receives anything.
-    fn unused_subject(&self) -> String {
-        format!("{}.unused", subject(self.cluster, Channel::All))
     }
 
     async fn carry_out(&mut self, request: BusRequest) {
@@ -281,20 +284,32 @@ impl Connection {
     }
 }
 
-/// Asks NATS every second over a connection, and opens it anew when no answer comes. NATS' client sends a ping only when
-/// nothing comes in, so that it does not notice that NATS receives nothing while frames of other servers come.
-async fn check_round_trips(client: Client, unused_subject: String) {
+/// Asks this server itself every second over a connection, and opens the connection anew when no answer comes. NATS' client
+/// sends a ping only when nothing comes in, so that it does not notice that NATS receives nothing while frames of other
+/// servers come.
+async fn check_round_trips(client: Client, echo: String) {
     // Relaxed: the number alone matters.
     let connects = || client.statistics().connects.load(Ordering::Relaxed);
     loop {
         sleep(PING_INTERVAL).await;
         let before = connects();
-        // NATS itself answers, that nobody receives the question.
-        let answer = client.send_request(unused_subject.clone(), Request::new().timeout(None));
+        // That nobody receives the question is an answer of NATS.
+        let answer = client.send_request(echo.clone(), Request::new().timeout(None));
         let has_answered = timeout(ROUND_TRIP_TIMEOUT, answer).await.is_ok();
         if !has_answered && client.connection_state() == State::Connected && connects() == before {
             warn!("NATS does not answer: the connection is opened anew");
             let _ = timeout(ROUND_TRIP_TIMEOUT, client.force_reconnect()).await;
+        }
+    }
+}
+
+/// Answers the questions of [`check_round_trips`]: another subscriber on the subject, such as a tool that shows all messages,
+/// keeps NATS from answering.
+async fn answer_round_trips(client: Client, echo: String) {
+    let Ok(mut questions) = client.subscribe(echo).await else { return };
+    while let Some(Message { reply, .. }) = questions.next().await {
+        if let Some(reply) = reply {
+            let _ = client.publish(reply, Bytes::new()).await;
         }
     }
 }

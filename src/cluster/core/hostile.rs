@@ -71,6 +71,7 @@ fn head() -> impl Strategy<Value = Head> {
             .prop_map(|(of, at, members, name, is_first, is_last)| {
                 Head::Snapshot { of, at, members, claims: vec![name], is_first, is_last }
             }),
+        1 => stream().prop_map(|of| Head::Closed { of }),
         1 => Just(Head::Hello { room: room() }),
         1 => Just(Head::HistoryWanted { room: room() }),
         1 => lines.prop_map(|lines| {
@@ -110,7 +111,7 @@ fn raw() -> impl Strategy<Value = Vec<u8>> {
 fn channel(head: &Head) -> Channel {
     match head {
         Head::Changes { .. } => Channel::Changes(room()),
-        Head::Tail { .. } | Head::Snapshot { .. } => Channel::Room(room()),
+        Head::Tail { .. } | Head::Snapshot { .. } | Head::Closed { .. } => Channel::Room(room()),
         Head::Heartbeat { .. } | Head::Bye | Head::TakenForDead(_) | Head::Operator { .. } => Channel::All,
         _ => Channel::Node(NodeName::parse("n1").unwrap()),
     }

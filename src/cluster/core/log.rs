@@ -147,7 +147,7 @@ impl Log {
 /// Returns the stream that a frame belongs to.
 fn stream_of(frame: &Waiting) -> Option<StreamId> {
     match &frame.body {
-        Body::Changes { of, .. } | Body::Other(Head::Snapshot { of, .. }, _) => Some(*of),
+        Body::Changes { of, .. } | Body::Other(Head::Snapshot { of, .. } | Head::Closed { of }, _) => Some(*of),
         Body::Other(..) => None,
     }
 }
@@ -185,7 +185,7 @@ impl Core {
 
     /// Waits no more for the return of a frame that the log has, in a room which this server receives no more.
     pub(super) fn complete_unless_received(&mut self, room: RoomName) {
-        let stream = self.instance_of(room).filter(|_| !self.log.is_ending);
+        let stream = self.stream_of(room).filter(|_| !self.log.is_ending);
         self.log.complete(room, |in_flight| {
             let is_received = stream.is_some() && stream == stream_of(&in_flight.frame).map(|of| of.stream);
             in_flight.is_appended && !is_received

@@ -155,6 +155,8 @@ pub(crate) struct Core {
     max_line: usize,
     nodes: BTreeMap<NodeName, Node>,
     rooms: BTreeMap<RoomName, OpenRoom>,
+    /// The number of the last stream of changes of any room.
+    last_stream: u64,
     /// When each room is looked at next.
     timers: BTreeSet<(u64, RoomName)>,
     /// Whether this server hears itself.
@@ -190,6 +192,7 @@ impl Core {
             max_line,
             nodes: BTreeMap::new(),
             rooms: BTreeMap::new(),
+            last_stream: 0,
             timers: BTreeSet::new(),
             hearing: Hearing::new(now),
             counts_of_rooms: Counts::default(),

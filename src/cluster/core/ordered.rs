@@ -79,7 +79,7 @@ impl Core {
         }
         for (Waiting { body, .. }, was_given) in self.log.pending() {
             if let Body::Changes { of, changes, is_shown: false, .. } = body
-                && self.instance_of(of.room) == Some(of.stream)
+                && self.stream_of(of.room) == Some(of.stream)
             {
                 for (item, raw) in changes {
                     match item {
@@ -195,7 +195,8 @@ impl Core {
     /// Follows a frame of the log of a room.
     pub(super) fn on_log_frame(&mut self, room: RoomName, origin: &Origin, head: Head, raw: Bytes, bytes: &Bytes) {
         let (node, boot) = (origin.node, origin.boot);
-        if !matches!(&head, Head::Changes { of, .. } | Head::Snapshot { of, .. } if of.room == room) {
+        let is_of_room = matches!(&head, Head::Changes { of, .. } | Head::Snapshot { of, .. } | Head::Closed { of } if of.room == room);
+        if !is_of_room {
             self.counts.malformed += 1;
             return;
         }
@@ -211,13 +212,13 @@ impl Core {
                 let changes = Changes { stream: of.stream, from, items, raw };
                 self.follow(of.room, (node, boot), |room, output, now| room.on_changes(boot, changes, output, now));
             }
-            Head::Snapshot { .. } if self.observe(origin) => self.on_head(*origin, head, raw),
+            Head::Snapshot { .. } | Head::Closed { .. } if self.observe(origin) => self.on_head(*origin, head, raw),
             _ => {}
         }
     }
 
     fn on_own_frame(&mut self, head: Head, mut raw: Bytes, bytes: &Bytes) {
-        let (Head::Changes { of, .. } | Head::Snapshot { of, .. }) = &head else { return };
+        let (Head::Changes { of, .. } | Head::Snapshot { of, .. } | Head::Closed { of }) = &head else { return };
         // A frame that is none of those that were given to the log is a forgery, or comes a second time.
         if !self.log.on_returned(of.room, bytes) {
             return;

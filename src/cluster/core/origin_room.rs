@@ -50,7 +50,7 @@ enum Sync {
 pub(super) struct OriginRoom {
     node: NodeName,
     boot: u64,
-    /// 0: the room is not open there.
+    /// The number of the stream; 0: the room is not open there.
     stream: u64,
     /// Frames of streams before this one are late.
     oldest_stream: u64,
@@ -288,10 +288,29 @@ impl OriginRoom {
         self.is_known()
     }
 
+    /// Follows that the room is not open on the server, and that its streams up to `stream` are over. Returns true if the
+    /// members are known then.
+    pub(super) fn on_closed(&mut self, (boot, stream): (u64, u64), output: &mut Output, now: u64) -> bool {
+        self.heard = now;
+        let is_held =
+            |stream| matches!(&self.sync, Sync::Wanted { held, .. } if held.iter().any(|held| held.stream > stream));
+        if boot == self.boot && (stream < self.stream || is_held(stream)) {
+            // The room was opened again, and this frame is late.
+            return self.is_known();
+        }
+        if let Sync::Wanted { held, .. } = std::mem::replace(&mut self.sync, Sync::Known) {
+            self.deliver_held(held, &HashMap::new(), output);
+        }
+        self.oldest_stream = stream.saturating_add(1).max(self.oldest_stream);
+        (self.boot, self.stream, self.at, self.partial) = (boot, 0, Position::default(), None);
+        self.replace_members(HashMap::new(), output, !self.is_first);
+        true
+    }
+
     fn apply_snapshot(&mut self, boot: u64, snapshot: Snapshot, output: &mut Output, now: u64) {
         let Snapshot { stream, at, members, claims } = snapshot;
         let is_same_stream = (boot, stream) == (self.boot, self.stream);
-        let is_late = boot == self.boot && stream != 0 && stream < self.oldest_stream;
+        let is_late = boot == self.boot && stream < self.oldest_stream;
         if is_late || (is_same_stream && at.total() < self.at.total()) {
             return;
         }
@@ -303,8 +322,7 @@ impl OriginRoom {
             held.into_iter().partition(|held| held.stream != stream || held.from.total() < at.total());
         let members: HashMap<UserName, u64> = members.into_iter().map(|member| (member.name, member.since)).collect();
         self.deliver_held(before, &members, output);
-        // A stream that is closed does not go on.
-        self.oldest_stream = if stream == 0 { self.oldest_stream.max(self.stream.saturating_add(1)) } else { stream };
+        self.oldest_stream = stream;
         if (self.boot, self.stream) != (boot, stream) {
             self.follow_stream(stream, at);
         }

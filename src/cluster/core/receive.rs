@@ -65,6 +65,13 @@ impl Core {
                     self.on_answer(of.room, node);
                 }
             }
+            Head::Closed { of } => {
+                let known = self
+                    .follow(of.room, (node, boot), |room, output, now| room.on_closed((boot, of.stream), output, now));
+                if known == Some(true) {
+                    self.on_answer(of.room, node);
+                }
+            }
             Head::Hello { room } => self.answer_hello(room),
             Head::HistoryWanted { room } => self.on_history_wanted(room, node),
             Head::History { room, lines } => self.on_history_frame(room, &lines, raw),
@@ -152,7 +159,7 @@ impl Core {
 fn belongs(head: &Head, channel: Channel) -> bool {
     match head {
         Head::Changes { of, .. } => channel == Channel::Changes(of.room),
-        Head::Tail { of, .. } | Head::Snapshot { of, .. } => channel == Channel::Room(of.room),
+        Head::Tail { of, .. } | Head::Snapshot { of, .. } | Head::Closed { of } => channel == Channel::Room(of.room),
         Head::Hello { .. } | Head::Counts { .. } => matches!(channel, Channel::All | Channel::Node(_)),
         Head::Heartbeat { .. } | Head::Bye | Head::TakenForDead(_) | Head::Operator { .. } => channel == Channel::All,
         Head::HistoryWanted { .. }

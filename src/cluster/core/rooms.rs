@@ -73,6 +73,8 @@ impl Opening {
 #[derive(Debug)]
 pub(super) struct OpenRoom {
     instance: u64,
+    /// The number of its stream of changes.
+    stream: u64,
     members: HashMap<UserName, u64>,
     pub(super) at: Position,
     pub(super) own: OwnChanges,
@@ -107,7 +109,7 @@ impl OpenRoom {
 
     /// Returns true if changes of this server from a place on come after all that have happened here.
     pub(super) fn is_at(&self, stream: u64, from: Position) -> bool {
-        self.instance == stream && from.total() >= self.own.at.total()
+        self.stream == stream && from.total() >= self.own.at.total()
     }
 
     /// Holds changes of other servers back from now on, until these have answered or that takes too long.
@@ -153,8 +155,10 @@ impl Core {
             self.effects.push(Effect::Subscribe(room));
         }
         let due = self.now + QUIET;
+        self.last_stream += 1;
         let open = OpenRoom {
             instance,
+            stream: self.last_stream,
             members: HashMap::new(),
             at: Position::default(),
             own: OwnChanges::default(),
@@ -182,14 +186,23 @@ impl Core {
         if self.rooms.get(&room).is_some_and(|open| open.instance == instance)
             && let Some(open) = self.rooms.remove(&room)
         {
-            self.remember_place(room, open.instance, open.at);
+            self.remember_place(room, open.stream, open.at);
             self.timers.remove(&(open.due, room));
             self.effects.push(Effect::Unsubscribe(room));
             self.count_changed(room);
             self.complete_unless_received(room);
             // A server that has missed the last change asks, and hears that the room is not open here.
-            self.send_tail(StreamId { room, stream: open.instance }, open.at);
+            self.send_tail(StreamId { room, stream: open.stream }, open.at);
             self.send_snapshot(room);
+        }
+    }
+
+    /// Sends what a room is like, after all of its changes so far.
+    fn send_state(&mut self, room: RoomName, head: Head) {
+        match self.order {
+            ClusterOrder::Sender => self.send_data(Channel::Room(room), head),
+            ClusterOrder::Total if self.log.is_shared => self.log.push_head(room, head, self.now),
+            ClusterOrder::Total => {}
         }
     }
 
@@ -318,7 +331,7 @@ impl Core {
     /// log is out of reach.
     pub(super) fn push_item(&mut self, room: RoomName, item: Item, raw: Bytes, is_shown: bool) {
         let Some(open) = self.rooms.get_mut(&room) else { return };
-        let (of, from) = (StreamId { room, stream: open.instance }, open.at);
+        let (of, from) = (StreamId { room, stream: open.stream }, open.at);
         open.at = from.after(&item);
         if self.order == ClusterOrder::Sender {
             self.data.push_change(of, from, (item, raw), self.now);
@@ -333,6 +346,11 @@ impl Core {
                 self.show_own(room, &item, raw);
             }
         }
+    }
+
+    /// Returns the number of the stream of a room that is open here.
+    pub(super) fn stream_of(&self, room: RoomName) -> Option<u64> {
+        self.rooms.get(&room).map(|open| open.stream)
     }
 
     /// Returns the instance of a room that is open here.
@@ -358,24 +376,20 @@ impl Core {
 
     /// Sends the members of a room, or that it is not open here.
     pub(super) fn send_snapshot(&mut self, room: RoomName) {
-        if let Some(open) = self.rooms.get_mut(&room) {
-            open.snapshot_at = self.now;
-        }
-        let open = self.rooms.get(&room);
-        let of = StreamId { room, stream: open.map_or(0, |open| open.instance) };
-        let at = open.map_or_else(Position::default, |open| open.at);
-        let all: Vec<Member> = open.map_or_else(Vec::new, |open| {
-            open.members.iter().map(|(name, since)| Member { name: *name, since: *since }).collect()
-        });
-        let mut claims: Vec<UserName> = open.map_or_else(Vec::new, |open| open.own.claims.keys().copied().collect());
+        let Some(open) = self.rooms.get_mut(&room) else {
+            // A room that is opened later has a stream with a greater number.
+            let of = StreamId { room, stream: self.last_stream };
+            return self.send_state(room, Head::Closed { of });
+        };
+        open.snapshot_at = self.now;
+        let (of, at) = (StreamId { room, stream: open.stream }, open.at);
+        let member = |(name, since): (&UserName, &u64)| Member { name: *name, since: *since };
+        let all: Vec<Member> = open.members.iter().map(member).collect();
+        let mut claims: Vec<UserName> = open.own.claims.keys().copied().collect();
         for (part, is_first, is_last) in parts(&all, MEMBERS_PER_PART) {
             let claims = if is_first { std::mem::take(&mut claims) } else { Vec::new() };
             let head = Head::Snapshot { of, at, members: part.to_vec(), claims, is_first, is_last };
-            match self.order {
-                ClusterOrder::Sender => self.send_data(Channel::Room(room), head),
-                ClusterOrder::Total if self.log.is_shared => self.log.push_head(room, head, self.now),
-                ClusterOrder::Total => {}
-            }
+            self.send_state(room, head);
         }
     }
 
@@ -592,7 +606,7 @@ impl Core {
         }
         if now.saturating_sub(open.published_at) >= open.tail_pause() {
             (open.published_at, open.tails) = (now, open.tails.saturating_add(1));
-            let (of, at) = (StreamId { room, stream: open.instance }, open.at);
+            let (of, at) = (StreamId { room, stream: open.stream }, open.at);
             self.send_tail(of, at);
         }
         self.ask_for_snapshots(room);

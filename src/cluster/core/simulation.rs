@@ -19,6 +19,9 @@ const NODES: usize = 3;
 const ROOMS: usize = 2;
 const USERS: usize = 4;
 
+/// The frames in rooms that a node may publish again.
+const PUBLISHED: usize = 20;
+
 /// One step of a schedule.
 #[derive(Clone, Debug)]
 enum Action {
@@ -73,6 +76,11 @@ enum Action {
         user: usize,
         to: usize,
     },
+    /// A frame that a node has published in a room before arrives again: `back` frames before the last one.
+    Repeat {
+        node: usize,
+        back: usize,
+    },
     /// A process ends without a word, and starts again after a while.
     Kill(usize),
 }
@@ -123,6 +131,8 @@ struct Node {
     loses: u32,
     doubles: u32,
     held: Vec<Sent>,
+    /// The last frames in rooms.
+    published: VecDeque<(Channel, Vec<u8>)>,
     dead_until: Option<u64>,
 }
 
@@ -219,6 +229,7 @@ impl Node {
             loses: 0,
             doubles: 0,
             held: Vec::new(),
+            published: VecDeque::new(),
             dead_until: None,
         }
     }
@@ -334,6 +345,7 @@ impl Cluster {
             Action::Hold { node, is_held } => self.hold(node, is_held),
             Action::LoseNext(node) => self.nodes[node].loses += 1,
             Action::DoubleNext(node) => self.nodes[node].doubles += 1,
+            Action::Repeat { node, back } => self.repeat(node, back),
             Action::Kill(node) => self.kill(node),
             Action::StopLog(is_stopped) => self.is_log_stopped = is_stopped,
             Action::Rename { node, room, user, to } => {
@@ -378,6 +390,13 @@ impl Cluster {
             for sent in std::mem::take(&mut self.nodes[node].held) {
                 self.publish(node, sent);
             }
+        }
+    }
+
+    fn repeat(&mut self, node: usize, back: usize) {
+        let published = &self.nodes[node].published;
+        if let Some((channel, bytes)) = published.iter().rev().nth(back).cloned() {
+            self.send(node, Sent { by_data: true, channel, bytes });
         }
     }
 
@@ -543,7 +562,18 @@ impl Cluster {
         if own.is_held {
             return own.held.push(sent);
         }
-        let Sent { by_data, channel, bytes } = sent;
+        let is_room = matches!(sent.channel, Channel::Room(_) | Channel::Changes(_));
+        if is_room {
+            own.published.push_back((sent.channel, sent.bytes.clone()));
+            if own.published.len() > PUBLISHED {
+                own.published.pop_front();
+            }
+        }
+        self.send(from, sent);
+    }
+
+    fn send(&mut self, from: usize, Sent { by_data, channel, bytes }: Sent) {
+        let own = &mut self.nodes[from];
         let is_room = matches!(channel, Channel::Room(_) | Channel::Changes(_));
         let is_lost = own.loses > 0 && is_room;
         own.loses -= u32::from(is_lost);
@@ -816,6 +846,7 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
         1 => (0..NODES, any::<bool>()).prop_map(|(node, is_held)| Action::Hold { node, is_held }),
         2 => (0..NODES).prop_map(Action::LoseNext),
         1 => (0..NODES).prop_map(Action::DoubleNext),
+        1 => (0..NODES, 0..PUBLISHED).prop_map(|(node, back)| Action::Repeat { node, back }),
         1 => (0..NODES).prop_map(Action::Kill),
         1 => any::<bool>().prop_map(Action::StopLog),
         1 => (place(), 0..USERS).prop_map(|((node, room, user), to)| Action::Rename { node, room, user, to }),

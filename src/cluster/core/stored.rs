@@ -121,7 +121,8 @@ impl Core {
                 }
                 Err(FrameError::Version(_)) => self.counts.unknown_version += 1,
                 // A log has snapshots, too.
-                Ok(Frame { head: Head::Snapshot { .. }, .. }) if self.order == ClusterOrder::Total => {}
+                Ok(Frame { head: Head::Snapshot { .. } | Head::Closed { .. }, .. })
+                    if self.order == ClusterOrder::Total => {}
                 Ok(_) | Err(FrameError::Malformed) => self.counts.malformed += 1,
             }
         }
