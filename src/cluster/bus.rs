@@ -21,6 +21,8 @@ pub(crate) enum BusEvent {
     LogThere,
     /// The log has the frame of this number, which it was given for a room.
     Appended(RoomName, u64),
+    /// The log can't take the frame of this number, since it is too long.
+    Refused(RoomName, u64),
     /// Lines of rooms are kept, or can't be kept.
     LinesKept(bool),
     /// The frames that are kept of a room, the oldest first, for an instance of it; `None` if they can't be read.

@@ -30,6 +30,8 @@ pub(crate) mod frame;
 #[cfg(feature = "cluster")]
 mod history;
 #[cfg(feature = "cluster")]
+mod log_reader;
+#[cfg(feature = "cluster")]
 mod nats;
 #[cfg(feature = "cluster")]
 mod room_log;
@@ -143,9 +145,10 @@ impl Cluster {
         let has_log = || self.order == ClusterOrder::Sender || self.shared.is_log_there();
         while !(self.shared.is_connected() && has_log()) {
             if Instant::now() >= deadline || self.task.is_finished() {
-                return Err(match self.shared.is_connected() {
-                    true => ClusterError::NoLog,
-                    false => ClusterError::NoAnswer(without_passwords(&self.servers)),
+                return Err(if self.shared.is_connected() {
+                    ClusterError::NoLog
+                } else {
+                    ClusterError::NoAnswer(without_passwords(&self.servers))
                 });
             }
             sleep(Duration::from_millis(10)).await;
@@ -171,9 +174,13 @@ impl Cluster {
         (ClusterOperators(self.events.clone()), self.operator_lines.take())
     }
 
+    /// Returns whether members of this server wait for a log.
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.shared.is_ordered()
+    }
+
     /// Lets everything happen that waits for the log of a cluster with one order, before rooms are shut down.
     pub(crate) async fn end_waiting(&self) {
-        self.shared.end_ordered();
         let (done, ended) = oneshot::channel();
         if self.events.send(LocalEvent::EndWaiting(done)).is_ok() {
             let _ = timeout(STOP_TIMEOUT, ended).await;

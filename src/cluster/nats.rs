@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
@@ -59,11 +59,24 @@ struct Connection {
     echo: String,
     client: Client,
     events: mpsc::Sender<BusEvent>,
-    rooms: HashMap<RoomName, JoinHandle<()>>,
+    rooms: HashMap<RoomName, RoomTask>,
     /// The log that rooms go through, in a cluster with one order.
     log: Option<RoomLog>,
     /// `None` where the settings keep no lines.
     store: Option<LineStore>,
+}
+
+/// The task that forwards the frames of a room. Its drop ends it.
+struct RoomTask {
+    task: JoinHandle<()>,
+    /// Has the reader of a log ask for the last frame soon.
+    check: Option<Arc<Notify>>,
+}
+
+impl Drop for RoomTask {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 /// Connects to NATS, in the background, as often as it takes. Needs a runtime.
@@ -182,7 +195,8 @@ impl Connection {
         while let Some(request) = requests.recv().await {
             self.carry_out(request).await;
         }
-        subscriptions.iter().chain(self.rooms.values()).for_each(JoinHandle::abort);
+        subscriptions.iter().for_each(JoinHandle::abort);
+        self.rooms.clear();
         // The last frame says that this server stops.
         let _ = timeout(CONNECT_TIMEOUT, self.client.flush()).await;
     }
@@ -190,22 +204,19 @@ impl Connection {
     async fn carry_out(&mut self, request: BusRequest) {
         let result = match request {
             BusRequest::Subscribe(room) => {
-                if let Some(forward) = self.subscribe_room(room).await
-                    && let Some(before) = self.rooms.insert(room, forward)
-                {
-                    before.abort();
+                if let Some(task) = self.subscribe_room(room).await {
+                    self.rooms.insert(room, task);
                 }
                 return;
             }
             BusRequest::Unsubscribe(room) => {
-                if let Some(forward) = self.rooms.remove(&room) {
-                    forward.abort();
-                }
+                self.rooms.remove(&room);
                 return;
             }
             BusRequest::Append(frame) => {
                 if let Some(log) = &self.log {
-                    tokio::spawn(log.clone().append(frame));
+                    let check = self.rooms.get(&frame.room).and_then(|room| room.check.clone());
+                    tokio::spawn(log.clone().append(frame, check));
                 }
                 return;
             }
@@ -226,11 +237,11 @@ impl Connection {
         }
     }
 
-    async fn subscribe_room(&self, room: RoomName) -> Option<JoinHandle<()>> {
-        match &self.log {
-            Some(log) => log.subscribe(room).await,
-            None => self.subscribe(Channel::Room(room)).await,
-        }
+    async fn subscribe_room(&self, room: RoomName) -> Option<RoomTask> {
+        let Some(log) = &self.log else {
+            return self.subscribe(Channel::Room(room)).await.map(|task| RoomTask { task, check: None });
+        };
+        log.subscribe(room).await.map(|(task, check)| RoomTask { task, check: Some(check) })
     }
 
     /// Subscribes to a channel, and forwards its frames in a task.

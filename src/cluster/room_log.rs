@@ -1,53 +1,44 @@
 //! The log of rooms in JetStream, which gives the lines of all servers one order.
 //!
 //! One stream takes the frames of all rooms and publishes each again, with its place in the stream and the place of the frame
-//! before it in the same room. A reader that finds a hole between them gets what is missing from the stream, so it has every
-//! frame, in their order, as long as the stream keeps them.
+//! before it in the same room. A reader that finds a hole between them gets what is missing from the stream
+//! (`src/cluster/log_reader.rs`).
 
 use crate::cluster::bus::BusEvent;
-use crate::cluster::core::{Channel, LogFrame};
+use crate::cluster::core::LogFrame;
+use crate::cluster::log_reader::Reader;
 use crate::cluster::subjects::{log_stream, log_subject, ordered_subject};
 use crate::config::ClusterSettings;
 use crate::text::names::{NodeName, RoomName};
+use async_nats::Client;
 use async_nats::connection::State;
-use async_nats::header::{HeaderMap, NATS_LAST_SEQUENCE, NATS_SEQUENCE};
 use async_nats::jetstream::context::{CreateStreamError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{Config, DirectGetErrorKind, Republish, StorageType, Stream};
 use async_nats::jetstream::{self, Context};
-use async_nats::{Client, Message, Subscriber};
-use bytes::Bytes;
-use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tracing::{error, warn};
 
 /// How long JetStream may take for an answer.
-const TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long the place where a room's reader begins may take.
-const BEGIN_TIMEOUT: Duration = Duration::from_millis(300);
+const BEGIN_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The time between two tries.
-const RETRY_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// The time between two tries to make the stream.
 const STREAM_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a reader that begins waits before it asks for the last frame: NATS may lose what is published in the moment of a
-/// subscription. Each pause is twice the one before.
-const FIRST_CHECK_PAUSE: Duration = Duration::from_millis(100);
+/// The longest time between two tries to append a frame. Each is about twice the one before.
+const LONGEST_RETRY_PAUSE: Duration = Duration::from_secs(2);
 
-/// How long a room is quiet before its reader asks for the last frame.
-const CHECK_PAUSE: Duration = Duration::from_secs(2);
-
-/// The longest pause between two questions for the last frame.
-const LONGEST_CHECK_PAUSE: Duration = Duration::from_secs(30);
-
-/// How long the stream keeps frames at least: a server that was out of reach for longer is told of a hole.
+/// How long the stream keeps frames at least, within its bytes: a server that was out of reach for longer is told of a hole.
 const MIN_AGE: Duration = Duration::from_secs(60 * 60);
 
 /// The log, for one connection.
@@ -55,20 +46,14 @@ const MIN_AGE: Duration = Duration::from_secs(60 * 60);
 pub(super) struct RoomLog {
     cluster: NodeName,
     client: Client,
-    context: Context,
-    config: Arc<Config>,
-    /// The stream, with the time at which it was made, once it is there. A stream that is lost is made again.
-    stream: Arc<Mutex<Option<KnownStream>>>,
-    events: mpsc::Sender<BusEvent>,
-    reconnected: watch::Receiver<u64>,
+    pub(super) context: Context,
+    pub(super) config: Arc<Config>,
+    /// The time at which the stream was made, once it is there. One task at a time makes it.
+    created: Arc<Mutex<Option<i128>>>,
+    pub(super) events: mpsc::Sender<BusEvent>,
+    pub(super) reconnected: watch::Receiver<u64>,
     /// Distinguishes processes.
     process: u64,
-}
-
-#[derive(Clone)]
-struct KnownStream {
-    stream: Stream,
-    created: i128,
 }
 
 impl RoomLog {
@@ -86,7 +71,7 @@ impl RoomLog {
             client: client.clone(),
             context,
             config: Arc::new(log_config(settings)),
-            stream: Arc::default(),
+            created: Arc::default(),
             events,
             reconnected,
             process: fastrand::u64(..),
@@ -99,8 +84,10 @@ impl RoomLog {
     async fn make_stream(self) {
         let mut has_failed = false;
         while !self.events.is_closed() {
-            match timeout(2 * TIMEOUT, self.find_stream()).await {
-                Ok(Ok(_)) => {
+            let mut created = self.created.lock().await;
+            match timeout(3 * TIMEOUT, self.find_stream()).await {
+                Ok(Ok(found)) => {
+                    *created = Some(found);
                     let _ = self.events.send(BusEvent::LogThere).await;
                     return;
                 }
@@ -113,84 +100,92 @@ impl RoomLog {
                 }
                 _ => {}
             }
+            drop(created);
             sleep(STREAM_PAUSE).await;
         }
     }
 
-    /// Returns the stream, which is made if NATS has none.
-    async fn find_stream(&self) -> Result<KnownStream, CreateStreamError> {
-        let mut known = self.stream.lock().await;
-        if let Some(known) = &*known {
-            return Ok(known.clone());
+    /// Returns the time at which the stream was made, which is made if NATS has none, and which gets what a log needs.
+    async fn find_stream(&self) -> Result<i128, CreateStreamError> {
+        let wanted = &*self.config;
+        let found = self.context.get_or_create_stream(wanted.clone()).await?;
+        let config = &found.cached_info().config;
+        if config.num_replicas != wanted.num_replicas {
+            let (stream, replicas) = (wanted.name.as_str(), config.num_replicas);
+            warn!(stream, replicas, "--cluster-replicas differs from that of the stream");
         }
-        let found = self.context.get_or_create_stream((*self.config).clone()).await?;
-        let created = created(&found);
-        if found.cached_info().config.num_replicas != self.config.num_replicas {
-            let stream = self.config.name.as_str();
-            warn!(stream, "--cluster-replicas differs from the stream that is there, which stays as it is");
+        if config.republish != wanted.republish || !config.allow_direct {
+            let needed = Config { republish: wanted.republish.clone(), allow_direct: true, ..config.clone() };
+            self.context.update_stream(needed).await?;
         }
-        let found = KnownStream { stream: found, created };
-        *known = Some(found.clone());
-        Ok(found)
+        Ok(created(&found))
     }
 
-    /// Returns the stream, if it is there.
-    async fn known_stream(&self) -> Option<KnownStream> {
-        self.stream.lock().await.clone()
-    }
-
-    fn is_connected(&self) -> bool {
+    pub(super) fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
     }
 
-    /// Gives a frame to the log, as often as it takes. The log has it once: it drops a frame whose number it knows.
-    pub(super) async fn append(self, LogFrame { room, number, bytes }: LogFrame) {
+    /// Gives a frame to the log, as often as it takes. The log drops a frame whose number came in the two minutes before.
+    pub(super) async fn append(self, LogFrame { room, number, bytes }: LogFrame, check: Option<Arc<Notify>>) {
         let id = format!("{:x}-{number:x}", self.process);
         let subject = log_subject(self.cluster, Some(room));
+        let mut pause = RETRY_PAUSE;
         while !self.events.is_closed() {
             // The client would hold a frame for each try.
             if self.is_connected() {
                 let message = PublishMessage::build().payload(bytes.clone()).message_id(&id);
-                let sent = self.context.send_publish(subject.clone(), message).await;
-                let result = match sent {
+                let result = match self.context.send_publish(subject.clone(), message).await {
                     Ok(stored) => stored.await.map(drop),
                     Err(error) => Err(error),
                 };
-                match result {
+                match result.map_err(|error| error.kind()) {
                     Ok(()) => {
+                        if pause > RETRY_PAUSE
+                            && let Some(check) = check
+                        {
+                            // The log may have had the frame before, and publishes it once.
+                            check.notify_one();
+                        }
                         let _ = self.events.send(BusEvent::Appended(room, number)).await;
                         return;
                     }
-                    Err(error) if error.kind() == PublishErrorKind::StreamNotFound => self.find_stream_again().await,
+                    Err(PublishErrorKind::MaxPayloadExceeded) => {
+                        error!(bytes = bytes.len(), "a frame is too long for NATS: its max_payload is below 1 MiB");
+                        let _ = self.events.send(BusEvent::Refused(room, number)).await;
+                        return;
+                    }
+                    Err(PublishErrorKind::StreamNotFound) => self.find_stream_again().await,
                     Err(_) => {}
                 }
             }
-            sleep(RETRY_PAUSE).await;
+            sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+            pause = (2 * pause).min(LONGEST_RETRY_PAUSE);
         }
     }
 
-    /// Makes the stream again if NATS has lost it.
+    /// Makes the stream again if NATS has lost it, unless another task does.
     async fn find_stream_again(&self) {
-        let Ok(mut known) = self.stream.try_lock() else { return };
-        *known = None;
-        drop(known);
-        let _ = timeout(2 * TIMEOUT, self.find_stream()).await;
+        let Ok(mut created) = self.created.try_lock() else { return };
+        if let Ok(Ok(found)) = timeout(2 * TIMEOUT, self.find_stream()).await {
+            *created = Some(found);
+        }
     }
 
-    /// Begins to read the log of a room, in a task.
-    pub(super) async fn subscribe(&self, room: RoomName) -> Option<JoinHandle<()>> {
+    /// Begins to read the log of a room, in a task. Returns the task, and what has it ask for the last frame soon.
+    pub(super) async fn subscribe(&self, room: RoomName) -> Option<(JoinHandle<()>, Arc<Notify>)> {
         let subject = log_subject(self.cluster, Some(room));
         // The place is asked for first: what comes after it is a hole that the reader finds.
-        let known = self.stream.try_lock().ok().and_then(|known| known.clone());
-        let seen = match &known {
-            Some(known) => timeout(BEGIN_TIMEOUT, last_sequence(&known.stream, &subject)).await.ok().flatten(),
+        let created = self.created.try_lock().ok().and_then(|created| *created);
+        let seen = match created {
+            Some(_) => timeout(BEGIN_TIMEOUT, self.last_sequence(&subject)).await.ok().flatten(),
             None => None,
         };
-        let created = known.map(|known| known.created);
         match self.client.subscribe(ordered_subject(self.cluster, Some(room))).await {
             Ok(subscriber) => {
-                let reader = Reader { log: self.clone(), room, subject, seen, created, checked_at: None };
-                Some(tokio::spawn(reader.run(subscriber)))
+                let check = Arc::new(Notify::new());
+                let reader = Reader::new(self.clone(), (room, subject), seen, created);
+                let task = tokio::spawn(reader.run(subscriber, Arc::clone(&check)));
+                Some((task, check))
             }
             Err(error) => {
                 warn!(%error, "NATS took no subscription");
@@ -198,6 +193,21 @@ impl RoomLog {
             }
         }
     }
+
+    /// Returns the place of the last frame of a room, 0 if there is none; `None` without an answer.
+    pub(super) async fn last_sequence(&self, subject: &str) -> Option<u64> {
+        let stream = self.context.get_stream_no_info(&self.config.name).await.ok()?;
+        match timeout(TIMEOUT, stream.direct_get_last_for_subject(subject)).await {
+            Ok(Ok(message)) => Some(message.sequence),
+            Ok(Err(error)) if error.kind() == DirectGetErrorKind::NotFound => Some(0),
+            _ => None,
+        }
+    }
+}
+
+/// Returns the time at which a stream was made, in nanoseconds of Unix time.
+pub(super) fn created(stream: &Stream) -> i128 {
+    stream.cached_info().created.unix_timestamp_nanos()
 }
 
 /// Returns the configuration of the stream.
@@ -220,141 +230,4 @@ pub(super) fn log_config(settings: &ClusterSettings) -> Config {
         description: Some("The order of Roomcast's rooms".to_owned()),
         ..Config::default()
     }
-}
-
-/// The reader of one room.
-struct Reader {
-    log: RoomLog,
-    room: RoomName,
-    /// The room's subject in the stream.
-    subject: String,
-    /// The place of the last frame that was read; `None` as long as the beginning is not known.
-    seen: Option<u64>,
-    /// The time at which the stream was made that has this place.
-    created: Option<i128>,
-    /// The time of the last question whether it is still that stream.
-    checked_at: Option<Instant>,
-}
-
-impl Reader {
-    async fn run(mut self, mut subscriber: Subscriber) {
-        let mut pause = FIRST_CHECK_PAUSE;
-        let mut reconnected = self.log.reconnected.clone();
-        reconnected.mark_unchanged();
-        loop {
-            let is_read = tokio::select! {
-                message = subscriber.next() => match message {
-                    Some(message) => {
-                        pause = CHECK_PAUSE;
-                        self.on_message(message).await
-                    }
-                    None => return,
-                },
-                () = sleep(pause) => {
-                    pause = (2 * pause).min(LONGEST_CHECK_PAUSE);
-                    self.read_missing(u64::MAX).await
-                }
-                changed = reconnected.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    pause = FIRST_CHECK_PAUSE;
-                    self.read_missing(u64::MAX).await
-                }
-            };
-            if !is_read {
-                return;
-            }
-        }
-    }
-
-    /// Follows a frame that the stream has published again. Returns false once nobody reads.
-    async fn on_message(&mut self, Message { payload, headers, .. }: Message) -> bool {
-        let place = |name| headers.as_ref().and_then(|headers| number(headers, name));
-        // A frame without a place was not published by the stream.
-        let (Some(sequence), Some(last)) = (place(NATS_SEQUENCE), place(NATS_LAST_SEQUENCE)) else { return true };
-        if self.seen.is_some_and(|seen| sequence <= seen) {
-            // Most such frames were read from the stream a moment ago.
-            let is_checked = self.checked_at.is_some_and(|at| at.elapsed() < TIMEOUT);
-            if is_checked || !self.is_other_stream().await {
-                return true;
-            }
-            warn!(room = self.room.as_str(), "NATS has lost the log of rooms: it begins anew");
-            self.seen = Some(0);
-        }
-        if self.seen.is_none() {
-            self.created = self.log.known_stream().await.map(|known| known.created);
-        }
-        if self.seen.is_some_and(|seen| last > seen) && !self.read_missing(sequence - 1).await {
-            return false;
-        }
-        self.forward(sequence, payload).await
-    }
-
-    /// Reads the frames up to a place that were not read yet. Returns false once nobody reads.
-    async fn read_missing(&mut self, until: u64) -> bool {
-        while let Some(known) = self.log.known_stream().await {
-            if self.log.events.is_closed() {
-                return false;
-            }
-            let Some(seen) = self.seen else {
-                self.seen = last_sequence(&known.stream, &self.subject).await;
-                self.created = Some(known.created);
-                return true;
-            };
-            if !self.log.is_connected() {
-                // The next connection is a reason to ask again.
-                return true;
-            }
-            let next = known.stream.direct_get_next_for_subject(self.subject.as_str(), Some(seen + 1));
-            match timeout(TIMEOUT, next).await {
-                Ok(Ok(message)) if message.sequence <= until => {
-                    if !self.forward(message.sequence, message.payload).await {
-                        return false;
-                    }
-                }
-                Ok(Ok(_)) => return true,
-                Ok(Err(error)) if error.kind() == DirectGetErrorKind::NotFound => return true,
-                _ if until == u64::MAX => return true,
-                _ => sleep(RETRY_PAUSE).await,
-            }
-        }
-        true
-    }
-
-    async fn forward(&mut self, sequence: u64, bytes: Bytes) -> bool {
-        self.seen = Some(sequence);
-        let channel = Channel::Room(self.room);
-        self.log.events.send(BusEvent::Frame { channel, bytes, reply: None }).await.is_ok()
-    }
-
-    /// Returns true if the stream is another one than before, since NATS has lost that.
-    async fn is_other_stream(&mut self) -> bool {
-        self.checked_at = Some(Instant::now());
-        let stream = timeout(TIMEOUT, self.log.context.get_stream(&self.log.config.name)).await;
-        let created = stream.ok().and_then(Result::ok).map(|stream| created(&stream));
-        let is_other = created.is_some() && created != self.created;
-        if is_other {
-            self.created = created;
-        }
-        is_other
-    }
-}
-
-/// Returns the time at which a stream was made, in nanoseconds of Unix time.
-fn created(stream: &Stream) -> i128 {
-    stream.cached_info().created.unix_timestamp_nanos()
-}
-
-/// Returns the place of the last frame of a room, 0 if there is none; `None` without an answer.
-async fn last_sequence(stream: &Stream, subject: &str) -> Option<u64> {
-    match timeout(TIMEOUT, stream.direct_get_last_for_subject(subject)).await {
-        Ok(Ok(message)) => Some(message.sequence),
-        Ok(Err(error)) if error.kind() == DirectGetErrorKind::NotFound => Some(0),
-        _ => None,
-    }
-}
-
-fn number(headers: &HeaderMap, name: async_nats::HeaderName) -> Option<u64> {
-    headers.get(name)?.as_str().parse().ok()
 }

@@ -225,6 +225,7 @@ impl ClusterTask {
             LocalEvent::EndWaiting(_done) => {
                 self.core.end_waiting();
                 self.carry_out(None);
+                self.shared.end_ordered();
             }
             LocalEvent::Close(room, instance) => self.core.close_room(room, instance),
             LocalEvent::CheckNode(room, node) => self.core.check_node(room, node),
@@ -271,6 +272,7 @@ impl ClusterTask {
                 self.shared.set_log_there();
                 self.core.on_log_there();
             }
+            BusEvent::Refused(room, number) => self.core.on_refused(room, number),
             BusEvent::Appended(room, number) => self.core.on_appended(room, number),
             BusEvent::LinesKept(is_kept) => self.set_store(is_kept),
             BusEvent::Stored { room, instance, frames } => self.core.on_stored(room, instance, frames),
@@ -308,7 +310,10 @@ impl ClusterTask {
     fn carry_out(&mut self, mut reply: Option<Reply>) {
         let effects = self.core.take_effects();
         self.shared.set_other_nodes(self.core.has_other_nodes());
-        self.shared.set_ordered(self.core.is_ordered());
+        // Members wait for the log before its changes come, and as long as changes come that have waited for it.
+        if self.core.is_ordered() {
+            self.shared.set_ordered(true);
+        }
         let Some(registry) = self.registry.upgrade() else { return };
         for effect in effects {
             match effect {
@@ -342,6 +347,9 @@ impl ClusterTask {
                 }
                 Effect::Log(event) => log(&event),
             }
+        }
+        if !self.core.is_ordered() {
+            self.shared.set_ordered(false);
         }
     }
 

@@ -35,7 +35,7 @@ pub(crate) enum LocalChange {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RemoteUpdate(pub(crate) Vec<RemoteChange>);
 
-/// One change that comes from another server.
+/// One change that comes from another server, or from the log of a cluster with one order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RemoteChange {
     /// Lines of a server's members end to end, each with its LF, and their number.
@@ -167,8 +167,8 @@ pub(crate) trait Tap: std::fmt::Debug + Send + Sync {
     fn merge_rooms(&self, rooms: Vec<(RoomName, usize)>) -> Vec<(RoomName, usize)>;
 }
 
-/// The most bytes of updates that wait in a room's inbox, whatever the capacity of its batches is. Beyond that, lines of
-/// other servers are dropped and told.
+/// The most bytes of updates that wait in a room's inbox, whatever the capacity of its batches is. Beyond that, lines in
+/// updates are dropped and told.
 const MAX_UPDATE_BYTES: usize = 1 << 20;
 
 /// The link of a room to the other servers of its cluster.
@@ -213,10 +213,12 @@ impl RoomLink {
         self.instance.store(instance, Ordering::Relaxed);
     }
 
-    /// Charges an update to the inbox. Its lines are dropped if the inbox has no capacity for them; returns their number.
+    /// Charges an update to the inbox. Its lines are dropped if the inbox has no capacity for them beside those that wait;
+    /// returns their number. Where all lines come back from a log, the members of a room do not share its capacity.
     pub(super) fn admit_update(&self, update: &mut RemoteUpdate, capacity: usize) -> u64 {
-        let is_full =
-            self.update_bytes.load(Ordering::Relaxed).saturating_add(update.bytes()) > capacity.min(MAX_UPDATE_BYTES);
+        let capacity = if self.tap.is_ordered() { MAX_UPDATE_BYTES } else { capacity.min(MAX_UPDATE_BYTES) };
+        let waiting = self.update_bytes.load(Ordering::Relaxed);
+        let is_full = waiting > 0 && waiting.saturating_add(update.bytes()) > capacity;
         let dropped = if is_full { update.drop_lines() } else { 0 };
         self.update_bytes.fetch_add(update.bytes(), Ordering::Relaxed);
         dropped

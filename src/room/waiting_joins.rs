@@ -145,7 +145,15 @@ impl Batch {
         if is_granted {
             // The peer is gone. All servers have seen it join.
             self.append_notice(|out| messages::push_joined(out, &name));
-            self.record_change(LocalRecord::Left(name));
+            self.leave_again(name);
+        }
+    }
+
+    /// Has a member leave that is gone.
+    fn leave_again(&mut self, name: UserName) {
+        self.record_change(LocalRecord::Left(name));
+        if !self.is_ordered() {
+            self.append_notice(|out| messages::push_left(out, &name));
         }
     }
 
@@ -179,7 +187,7 @@ impl Batch {
             }
             None if is_granted && !has_name(self.members_now(), name) => {
                 self.append_notice(|out| messages::push_renamed(out, &from, &name));
-                self.record_change(LocalRecord::Left(name));
+                self.leave_again(name);
             }
             None => {}
         }

@@ -385,7 +385,10 @@ impl Server {
         let drain = context.live.get().drain;
         let deadline = Instant::now() + drain;
         context.shutdown.cancel();
-        if let Some(cluster) = &cluster {
+        if let Some(cluster) = cluster.as_ref().filter(|cluster| cluster.is_ordered()) {
+            // The second time takes what passes have committed that began before the first.
+            cluster.end_waiting().await;
+            wait_until_quiet(&context.registry).await;
             cluster.end_waiting().await;
         }
         context.registry.request_input_flush();

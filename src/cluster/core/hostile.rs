@@ -108,8 +108,9 @@ fn raw() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(part, 0..5).prop_map(|parts| parts.concat())
 }
 
-fn channel(head: &Head) -> Channel {
+fn channel(head: &Head, order: ClusterOrder) -> Channel {
     match head {
+        Head::Changes { .. } if order == ClusterOrder::Total => Channel::Room(room()),
         Head::Changes { .. } => Channel::Changes(room()),
         Head::Tail { .. } | Head::Snapshot { .. } | Head::Closed { .. } => Channel::Room(room()),
         Head::Heartbeat { .. } | Head::Bye | Head::TakenForDead(_) | Head::Operator { .. } => Channel::All,
@@ -150,7 +151,7 @@ proptest! {
         for (origin, head, raw, wait) in frames {
             now += wait;
             core.set_time(now);
-            core.on_frame(channel(&head), &Bytes::from(encode(core.version, &origin, &head, &raw)));
+            core.on_frame(channel(&head, order), &Bytes::from(encode(core.version, &origin, &head, &raw)));
             core.on_tick();
             check(core.take_effects());
             while core.take_data_frame().or_else(|| core.take_control_frame()).is_some() {}

@@ -3,7 +3,7 @@
 
 use crate::cluster::core::outgoing::{Body, Change, Waiting};
 use crate::cluster::core::{Channel, Core, MAX_WAITING};
-use crate::cluster::frame::{Head, Origin, Position, StreamId};
+use crate::cluster::frame::{Head, Item, Origin, Position, StreamId};
 use crate::text::names::RoomName;
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
@@ -36,7 +36,7 @@ pub(super) struct Log {
     in_flight: BTreeMap<RoomName, InFlight>,
     /// The rooms whose next frame can be given to the log, each once.
     ready: VecDeque<RoomName>,
-    /// The bytes of `waiting`.
+    /// The bytes of all frames.
     bytes: usize,
     /// The number of the last frame.
     last_number: u64,
@@ -62,7 +62,7 @@ impl Log {
     /// Appends a change of a room, merged with those that wait.
     pub(super) fn push_change(&mut self, of: StreamId, from: Position, change: Change, is_shown: bool, now: u64) {
         let merged = match self.waiting.get_mut(&of.room).and_then(VecDeque::back_mut) {
-            Some(last) => last.merge(of, change, is_shown),
+            Some(last) => last.merge((of, from), change, is_shown),
             None => Err(change),
         };
         match merged {
@@ -99,7 +99,6 @@ impl Log {
         if waiting.is_empty() {
             self.waiting.remove(&room);
         }
-        self.bytes -= frame.bytes;
         let bytes = Bytes::from(frame.encode(version, origin));
         self.last_number += 1;
         let number = self.last_number;
@@ -111,12 +110,18 @@ impl Log {
     fn complete(&mut self, room: RoomName, is_done: impl FnOnce(&InFlight) -> bool) -> bool {
         let is_done = self.in_flight.get(&room).is_some_and(is_done);
         if is_done {
-            self.in_flight.remove(&room);
-            if self.waiting.contains_key(&room) {
-                self.ready.push_back(room);
-            }
+            self.take_in_flight(room);
         }
         is_done
+    }
+
+    fn take_in_flight(&mut self, room: RoomName) -> Option<Waiting> {
+        let InFlight { frame, .. } = self.in_flight.remove(&room)?;
+        self.bytes -= frame.bytes;
+        if self.waiting.contains_key(&room) {
+            self.ready.push_back(room);
+        }
+        Some(frame)
     }
 
     /// Records that a frame has come back. Returns false if it is none that this server waits for.
@@ -131,16 +136,22 @@ impl Log {
         in_flight.chain(waiting).map(|(frame, was_given)| (frame.clone(), was_given)).collect()
     }
 
-    /// Drops the frames that were not given to the log.
-    pub(super) fn clear_waiting(&mut self) {
-        self.waiting.clear();
+    /// Drops the frames that were not given to the log. Returns the number of lines in them.
+    pub(super) fn clear_waiting(&mut self) -> u64 {
         self.ready.clear();
-        self.bytes = 0;
+        let waiting = std::mem::take(&mut self.waiting).into_values().flatten();
+        waiting
+            .map(|frame| {
+                self.bytes -= frame.bytes;
+                frame.lines()
+            })
+            .sum()
     }
 
     /// Takes time in which this process did not run out of the clocks.
     pub(super) fn skip_pause(&mut self, pause: u64) {
         self.in_flight.values_mut().for_each(|in_flight| in_flight.since += pause);
+        self.waiting.values_mut().flatten().for_each(|frame| frame.since += pause);
     }
 }
 
@@ -179,21 +190,54 @@ impl Core {
     pub(crate) fn on_appended(&mut self, room: RoomName, number: u64) {
         if let Some(in_flight) = self.log.in_flight.get_mut(&room).filter(|in_flight| in_flight.number == number) {
             in_flight.is_appended = true;
-            self.complete_unless_received(room);
+            self.complete_unless_awaited(room);
         }
     }
 
-    /// Waits no more for the return of a frame that the log has, in a room which this server receives no more.
-    pub(super) fn complete_unless_received(&mut self, room: RoomName) {
-        let stream = self.stream_of(room).filter(|_| !self.log.is_ending);
+    /// Waits no more for the returns of frames that the log has, since nothing waits for them.
+    pub(super) fn complete_appended(&mut self) {
+        for room in self.log.in_flight.keys().copied().collect::<Vec<_>>() {
+            self.complete_unless_awaited(room);
+        }
+    }
+
+    /// Records that the log can't take a frame, which is too long for NATS: its lines are lost, and all else in it happens on
+    /// this server. Other servers learn of that from a snapshot.
+    pub(crate) fn on_refused(&mut self, room: RoomName, number: u64) {
+        if self.log.in_flight.get(&room).is_none_or(|in_flight| in_flight.number != number) {
+            return;
+        }
+        let Some(Waiting { body: Body::Changes { of, to, changes, is_shown, .. }, .. }) = self.log.take_in_flight(room)
+        else {
+            return;
+        };
+        if self.stream_of(room) != Some(of.stream) {
+            return;
+        }
+        for (item, raw) in changes.into_iter().filter(|_| !is_shown) {
+            match item {
+                Item::Lines { lines, .. } => self.tell_own_missing(room, lines),
+                _ => self.show_own(room, &item, raw),
+            }
+        }
+        self.end_own_changes(room, to);
+        self.want_own_snapshot(room);
+    }
+
+    /// Waits no more for the return of a frame that the log has, in a room where nothing waits for it.
+    pub(super) fn complete_unless_awaited(&mut self, room: RoomName) {
+        let stream = self.stream_of(room).filter(|_| self.log.is_shared && !self.log.is_ending);
         self.log.complete(room, |in_flight| {
-            let is_received = stream.is_some() && stream == stream_of(&in_flight.frame).map(|of| of.stream);
-            in_flight.is_appended && !is_received
+            let is_awaited = stream.is_some() && stream == stream_of(&in_flight.frame).map(|of| of.stream);
+            in_flight.is_appended && !is_awaited
         });
     }
 
-    /// Returns true if the log has kept a frame for longer than `most`.
+    /// Returns true if a frame waits for the log, or for its return from there, for longer than `most`.
     pub(super) fn is_log_late(&self, most: u64) -> bool {
-        self.log.in_flight.values().any(|in_flight| self.now.saturating_sub(in_flight.since) > most)
+        let since = |waiting: &VecDeque<Waiting>| waiting.front().map(|frame| frame.since);
+        let waiting = self.log.waiting.values().filter_map(since);
+        let in_flight = self.log.in_flight.values().map(|in_flight| in_flight.since);
+        waiting.chain(in_flight).any(|since| self.now.saturating_sub(since) > most)
     }
 }

@@ -60,15 +60,18 @@ impl Core {
     /// may have got are not shown: they would come before lines that are earlier in the log.
     pub(super) fn leave_log(&mut self) {
         if std::mem::take(&mut self.log.is_shared) {
-            self.show_pending(true);
-            self.log.clear_waiting();
+            if !self.log.is_ending {
+                self.show_pending(true);
+            }
+            self.counts.dropped_lines += self.log.clear_waiting();
+            self.complete_appended();
         }
     }
 
     /// Lets everything happen that waits for the log, since the server stops. Other servers get it from the log.
     pub(crate) fn end_waiting(&mut self) {
-        self.log.is_ending = true;
-        if self.is_ordered() {
+        let was_ending = std::mem::replace(&mut self.log.is_ending, true);
+        if self.is_ordered() && !was_ending {
             self.show_pending(false);
         }
     }
@@ -93,7 +96,11 @@ impl Core {
         for room in self.rooms.keys().copied().collect::<Vec<_>>() {
             let claims = self.rooms.get_mut(&room).map(|open| std::mem::take(&mut open.own.claims)).unwrap_or_default();
             for (name, claim) in claims {
-                self.grant(room, name, claim, true);
+                if self.has_left(room, claim) {
+                    self.refuse(room, name, claim);
+                } else {
+                    self.grant(room, name, claim, true);
+                }
             }
             if let Some(open) = self.rooms.get_mut(&room) {
                 open.own.at = open.at;
@@ -109,8 +116,11 @@ impl Core {
             return self.grant(room, name, claim, false);
         }
         let Some(open) = self.rooms.get_mut(&room) else { return };
-        if open.own.claims.contains_key(&name) || open.has_member(&name) {
-            return self.refuse(room, name, claim);
+        match (open.own.claims.get(&name), claim) {
+            // One decision serves all peers that wait with a name.
+            (Some(Claim::Join), Claim::Join) => return,
+            (None, _) if !open.has_member(&name) => {}
+            _ => return self.refuse(room, name, claim),
         }
         open.own.claims.insert(name, claim);
         if self.log.is_shared {
@@ -128,13 +138,18 @@ impl Core {
         let nodes = &self.nodes;
         let is_taken = self.log.is_shared
             && open.origins.iter().any(|(node, origin)| is_alive(nodes, node) && origin.wants_name(&name));
-        let has_left = matches!(claim, Claim::Rename(from) if !open.has_member(&from));
-        if is_taken || has_left {
+        if is_taken || self.has_left(room, claim) {
             self.push_item(room, Item::Unclaimed(name), Bytes::new(), false);
             self.refuse(room, name, claim);
         } else {
             self.grant(room, name, claim, false);
         }
+    }
+
+    /// Returns true if the member that wanted another name has left.
+    fn has_left(&self, room: RoomName, claim: Claim) -> bool {
+        let is_member = |from| self.rooms.get(&room).is_some_and(|open| open.has_member(from));
+        matches!(&claim, Claim::Rename(from) if !is_member(from))
     }
 
     fn grant(&mut self, room: RoomName, name: UserName, claim: Claim, is_shown: bool) {
@@ -161,7 +176,7 @@ impl Core {
             Claim::Join => RemoteChange::JoinDecided(name, false),
             Claim::Rename(from) => RemoteChange::RenameDecided(from, name, false),
         };
-        self.update_room(room, vec![change]);
+        self.update_own(room, change);
     }
 
     /// Lets a change of this server happen in its room.
@@ -174,6 +189,10 @@ impl Core {
             Item::Claimed(name) => return self.decide_claim(room, name),
             Item::Unclaimed(_) => return,
         };
+        self.update_own(room, change);
+    }
+
+    fn update_own(&mut self, room: RoomName, change: RemoteChange) {
         if self.log.is_shared && !self.log.is_ending {
             return self.update_room(room, vec![change]);
         }
@@ -183,13 +202,17 @@ impl Core {
         }
     }
 
+    /// Records that the changes of this server up to a place have happened in its room.
+    pub(super) fn end_own_changes(&mut self, room: RoomName, at: Position) {
+        if let Some(open) = self.rooms.get_mut(&room) {
+            open.own.at = at;
+        }
+    }
+
     /// Tells the members of this server that lines of theirs are lost.
     pub(super) fn tell_own_missing(&mut self, room: RoomName, lines: u32) {
         self.counts.dropped_lines += u64::from(lines);
-        if let Some(instance) = self.instance_of(room) {
-            let notice = missing_notice(u64::from(lines), &self.origin.node);
-            self.effects.push(Effect::Update(room, instance, RemoteUpdate(vec![RemoteChange::Notice(notice)])));
-        }
+        self.update_own(room, RemoteChange::Notice(missing_notice(u64::from(lines), &self.origin.node)));
     }
 
     /// Follows a frame of the log of a room.
@@ -211,6 +234,9 @@ impl Core {
             Head::Changes { of, from, items, .. } if self.admit_origin(origin) => {
                 let changes = Changes { stream: of.stream, from, items, raw };
                 self.follow(of.room, (node, boot), |room, output, now| room.on_changes(boot, changes, output, now));
+                if !is_alive(&self.nodes, &node) {
+                    self.remove_members_in(of.room, node);
+                }
             }
             Head::Snapshot { .. } | Head::Closed { .. } if self.observe(origin) => self.on_head(*origin, head, raw),
             _ => {}
@@ -236,8 +262,6 @@ impl Core {
                 self.show_own(of.room, item, lines);
             }
         }
-        if let Some(open) = self.rooms.get_mut(&of.room) {
-            open.own.at = at;
-        }
+        self.end_own_changes(of.room, at);
     }
 }

@@ -144,7 +144,9 @@ impl OriginRoom {
     pub(super) fn on_changes(&mut self, boot: u64, changes: Changes, output: &mut Output, now: u64) {
         let stream = changes.stream;
         self.heard = now;
-        if boot == self.boot && stream < self.oldest_stream {
+        // A log may be read a second time: what an earlier process said there was handled before.
+        let is_of_earlier_process = output.is_ordered && boot < self.boot;
+        if is_of_earlier_process || (boot == self.boot && stream < self.oldest_stream) {
             return;
         }
         if (boot, stream) != (self.boot, self.stream) {
@@ -238,6 +240,22 @@ impl OriginRoom {
                 }
             }
             Item::Claimed(_) | Item::Unclaimed(_) => self.follow_claim(item),
+        }
+    }
+
+    /// Takes the names of members that are not known yet for claimed ones, until the snapshot comes.
+    fn hold_names(&mut self, item: &Item) {
+        let (gone, new) = match item {
+            Item::Lines { .. } => return,
+            Item::Claimed(name) | Item::Joined(Member { name, .. }) => (None, Some(name)),
+            Item::Left(name) | Item::Unclaimed(name) => (Some(name), None),
+            Item::Renamed(from, Member { name, .. }) => (Some(from), Some(name)),
+        };
+        if let Some(name) = gone {
+            self.claims.remove(name);
+        }
+        if let Some(name) = new.filter(|_| self.claims.len() < MAX_MEMBERS) {
+            self.claims.insert(*name);
         }
     }
 
@@ -362,7 +380,9 @@ impl OriginRoom {
             let mut rest = raw;
             for item in &items {
                 self.at.lines = self.at.after(item).lines;
-                self.follow_claim(item);
+                if output.is_ordered {
+                    self.hold_names(item);
+                }
                 if let Item::Lines { bytes, lines } = item {
                     let raw = rest.split_to((*bytes as usize).min(rest.len()));
                     let before = &self.members;

@@ -35,7 +35,7 @@ pub(super) struct Waiting {
     /// The bytes that it counts for.
     pub(super) bytes: usize,
     /// The beginning of the wait, in milliseconds.
-    since: u64,
+    pub(super) since: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -44,6 +44,7 @@ pub(super) enum Body {
     Changes {
         of: StreamId,
         from: Position,
+        to: Position,
         changes: Vec<Change>,
         raw_bytes: usize,
         is_shown: bool,
@@ -54,8 +55,8 @@ pub(super) enum Body {
 impl Waiting {
     /// Returns a frame of one change.
     pub(super) fn change(of: StreamId, from: Position, change: Change, is_shown: bool, since: u64) -> Self {
-        let (bytes, raw_bytes) = (cost_of(&change), change.1.len());
-        let body = Body::Changes { of, from, changes: vec![change], raw_bytes, is_shown };
+        let (bytes, raw_bytes, to) = (cost_of(&change), change.1.len(), from.after(&change.0));
+        let body = Body::Changes { of, from, to, changes: vec![change], raw_bytes, is_shown };
         Self { channel: Channel::Changes(of.room), body, bytes, since }
     }
 
@@ -70,17 +71,23 @@ impl Waiting {
         Self { channel, body: Body::Other(head, raw), bytes, since }
     }
 
-    /// Appends a change to a frame of changes of the same stream; returns the change if it does not go there.
-    pub(super) fn merge(&mut self, of: StreamId, change: Change, is_shown: bool) -> Result<usize, Change> {
-        let Body::Changes { of: own, changes, raw_bytes, is_shown: own_shown, .. } = &mut self.body else {
+    /// Appends a change to a frame of changes that end where it begins; returns the change if it does not go there.
+    pub(super) fn merge(
+        &mut self,
+        (of, from): (StreamId, Position),
+        change: Change,
+        is_shown: bool,
+    ) -> Result<usize, Change> {
+        let Body::Changes { of: own, to, changes, raw_bytes, is_shown: own_shown, .. } = &mut self.body else {
             return Err(change);
         };
         let is_full = *raw_bytes + change.1.len() > MAX_RAW || changes.len() >= MAX_ITEMS;
-        if *own != of || *own_shown != is_shown || is_full {
+        if (*own, *to, *own_shown) != (of, from, is_shown) || is_full {
             return Err(change);
         }
         let cost = cost_of(&change);
         *raw_bytes += change.1.len();
+        *to = from.after(&change.0);
         self.bytes += cost;
         changes.push(change);
         Ok(cost)
@@ -100,7 +107,7 @@ impl Waiting {
     }
 
     /// Returns the number of lines of members.
-    fn lines(&self) -> u64 {
+    pub(super) fn lines(&self) -> u64 {
         let Body::Changes { changes, .. } = &self.body else { return 0 };
         changes.iter().map(|(item, _)| if let Item::Lines { lines, .. } = item { u64::from(*lines) } else { 0 }).sum()
     }
@@ -147,7 +154,7 @@ impl Outgoing {
     /// Appends changes of a room, merged with those that wait at the end of the queue. Lines beyond the bound are dropped.
     pub(super) fn push_change(&mut self, of: StreamId, from: Position, change: Change, now: u64) {
         let merged = match self.waiting.back_mut() {
-            Some(last) => last.merge(of, change, true),
+            Some(last) => last.merge((of, from), change, true),
             None => Err(change),
         };
         match merged {

@@ -26,7 +26,8 @@ impl Core {
         if let (ClusterOrder::Total, Channel::Room(room)) = (self.order, channel) {
             return self.on_log_frame(room, &origin, head, bytes.slice_ref(raw), bytes);
         }
-        if !belongs(&head, channel) {
+        let is_of_other_order = matches!(channel, Channel::Changes(_)) && self.order == ClusterOrder::Total;
+        if is_of_other_order || !belongs(&head, channel) {
             self.counts.malformed += 1;
             return;
         }

@@ -174,7 +174,7 @@ impl Core {
         };
         self.rooms.insert(room, open);
         self.timers.insert((due, room));
-        self.complete_unless_received(room);
+        self.complete_unless_awaited(room);
     }
 
     /// Closes a room that has no member any more. Other servers know that from its last change, or ask.
@@ -190,7 +190,7 @@ impl Core {
             self.timers.remove(&(open.due, room));
             self.effects.push(Effect::Unsubscribe(room));
             self.count_changed(room);
-            self.complete_unless_received(room);
+            self.complete_unless_awaited(room);
             // A server that has missed the last change asks, and hears that the room is not open here.
             self.send_tail(StreamId { room, stream: open.stream }, open.at);
             self.send_snapshot(room);
@@ -307,6 +307,10 @@ impl Core {
             if let Some(open) = self.rooms.get_mut(&room) {
                 open.at.lines += u64::from(lines);
             }
+            if self.order == ClusterOrder::Total {
+                // No word of where the room stands follows in a log.
+                self.want_own_snapshot(room);
+            }
             if is_shown {
                 self.counts.dropped_lines += u64::from(lines);
             } else {
@@ -335,8 +339,13 @@ impl Core {
         open.at = from.after(&item);
         if self.order == ClusterOrder::Sender {
             self.data.push_change(of, from, (item, raw), self.now);
-        } else if self.log.is_shared {
+        } else if self.log.is_shared && (is_shown || !self.log.is_ending) {
             self.log.push_change(of, from, (item, raw), is_shown, self.now);
+        } else if self.log.is_shared {
+            // The server stops: its own members have no time to wait.
+            open.own.at = open.at;
+            self.show_own(room, &item, raw.clone());
+            self.log.push_change(of, from, (item, raw), true, self.now);
         } else {
             open.own.at = open.at;
             if let Item::Lines { lines, .. } = item {
@@ -346,6 +355,14 @@ impl Core {
                 self.show_own(room, &item, raw);
             }
         }
+    }
+
+    /// Sends the members of a room of this server to the others, soon.
+    pub(super) fn want_own_snapshot(&mut self, room: RoomName) {
+        if let Some(open) = self.rooms.get_mut(&room) {
+            open.is_snapshot_due = true;
+        }
+        self.schedule(room, QUIET);
     }
 
     /// Returns the number of the stream of a room that is open here.
@@ -385,7 +402,8 @@ impl Core {
         let (of, at) = (StreamId { room, stream: open.stream }, open.at);
         let member = |(name, since): (&UserName, &u64)| Member { name: *name, since: *since };
         let all: Vec<Member> = open.members.iter().map(member).collect();
-        let mut claims: Vec<UserName> = open.own.claims.keys().copied().collect();
+        // More claims than a frame holds are known from the log alone.
+        let mut claims: Vec<UserName> = open.own.claims.keys().copied().take(MEMBERS_PER_PART).collect();
         for (part, is_first, is_last) in parts(&all, MEMBERS_PER_PART) {
             let claims = if is_first { std::mem::take(&mut claims) } else { Vec::new() };
             let head = Head::Snapshot { of, at, members: part.to_vec(), claims, is_first, is_last };
@@ -430,6 +448,7 @@ impl Core {
 
     /// Sends changes to a room, or holds them back while the room is compared.
     pub(super) fn update_room(&mut self, room: RoomName, changes: Vec<RemoteChange>) {
+        let is_shared = self.is_shared();
         let Some(open) = self.rooms.get_mut(&room) else { return };
         if changes.is_empty() {
             return;
@@ -441,9 +460,17 @@ impl Core {
         if is_held_back && let Some(Opening { held_back: Some(held), held_bytes, until, .. }) = &mut open.opening {
             *held_bytes += update.bytes();
             held.extend(update.0);
-            if *held_bytes > MAX_HELD_BACK {
-                *until = self.now;
+            if *held_bytes <= MAX_HELD_BACK {
+                return;
             }
+            if is_shared {
+                *until = self.now;
+                return;
+            }
+            // The comparison goes on until the end of the split.
+            *held_bytes = 0;
+            let changes = std::mem::take(held);
+            self.effects.push(Effect::Update(room, open.instance, RemoteUpdate(changes)));
             return;
         }
         let instance = open.instance;
@@ -518,7 +545,7 @@ impl Core {
     /// Ends the opening or the comparison of a room when no server is missing, or when it takes too long.
     fn end_opening_if_done(&mut self, room: RoomName) {
         let now = self.now;
-        let (nodes, can_wait) = (&self.nodes, self.is_in_reach());
+        let (nodes, can_wait, is_shared) = (&self.nodes, self.is_in_reach(), self.is_shared());
         let Some(open) = self.rooms.get_mut(&room) else { return };
         let is_silent = |opening: &Opening| {
             // A server that was heard since it was asked answers no more. Of one that was not it is soon known.
@@ -529,7 +556,9 @@ impl Core {
             // A join waits for nobody while no server can be reached.
             let is_opening = opening.held_back.is_none();
             let is_late = opening.until <= now && !(is_opening && is_silent(opening));
-            opening.missing.is_empty() || is_late || (is_opening && !can_wait)
+            // A room is whole again only once the log is in reach.
+            let can_end = is_opening || is_shared;
+            can_end && (opening.missing.is_empty() || is_late || (is_opening && !can_wait))
         };
         let is_opening = open.opening.as_ref().is_some_and(|opening| opening.held_back.is_none());
         if !open.opening.as_mut().is_some_and(is_over) || (is_opening && self.ask_history(room)) {
@@ -720,6 +749,15 @@ impl Core {
     /// Removes the members of a server that is gone.
     pub(super) fn remove_members_of(&mut self, node: NodeName) {
         self.for_each_origin(node, OriginRoom::remove_members);
+    }
+
+    /// Removes the members of a server that is gone from one room.
+    pub(super) fn remove_members_in(&mut self, room: RoomName, node: NodeName) {
+        let (now, mut output) = (self.now, Output::new(self.max_line, self.order));
+        if let Some(origin) = self.rooms.get_mut(&room).and_then(|open| open.origins.get_mut(&node)) {
+            origin.remove_members(&mut output, now);
+        }
+        self.update_room(room, output.changes);
     }
 
     /// Forgets the streams of a process that is gone, as another process has its name.
