@@ -87,7 +87,8 @@
 //! - A server of a **cluster** (`src/cluster/`) shares its rooms with others over NATS. Before any member has a batch, the
 //!   pass gives what members of this server did to a tap, which never waits; what comes from other servers enters the
 //!   room's inbox as an operation (`src/room/remote.rs`, `src/room/batch_cluster.rs`). A server of its own pays one branch
-//!   a pass.
+//!   a pass. NATS may keep the changes of rooms in a stream of its own accord, of which a room that is opened reads its last
+//!   lines (`src/cluster/history.rs`).
 //!
 //! # Layers
 //!
@@ -206,6 +207,7 @@
 //! | memory | the allocator's own locks | an allocation: a few for a line, none for each delivery (`tests/allocations.rs` has the bound) |
 //! | the log | the queue of the log's writer, which drops and counts what exceeds its capacity; the writer's own thread takes the lock of stdout or stderr | at level `info` a connection opens or ends; at level `trace` each pass |
 //! | the tap of a cluster | none: tokio's unbounded queue, and an atomic; the members of other servers in a room are an arc-swap snapshot of their own | each pass of a server in a cluster |
+//! | the lines that NATS keeps | the mutex of a `tokio::sync::Semaphore` | a room is opened with `--history-for` |
 //! | a reload | a `tokio::sync::Mutex` that only reloads and handovers take (`src/server/handle.rs`) | SIGHUP with a configuration file, an upgrade |
 //! | a handover to another process | a `tokio::sync::Mutex` that only handovers and the server's end take, and the lock of a `tokio::sync::watch` that acceptors read; the steps of connections are atomics | an upgrade, shutdown |
 //!

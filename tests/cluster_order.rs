@@ -60,7 +60,9 @@ fn all_members_see_lines_joins_renames_and_leaves_in_one_order() {
         let mut watchers: Vec<Client> = Vec::new();
         for (number, node) in nodes.iter().enumerate() {
             let watcher = node.server.join("busy", &format!("w{number}"));
-            watchers.iter_mut().for_each(|other| other.expect_line(&format!("w{number} has joined")));
+            for other in &mut watchers {
+                other.expect_line(&format!("w{number} has joined"));
+            }
             watchers.push(watcher);
         }
         thread::scope(|scope| {

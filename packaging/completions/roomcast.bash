@@ -26,7 +26,7 @@ _roomcast() {
 
     case "${cmd}" in
         roomcast)
-            opts="-v -h -V --config --check-config --show-config --bind --listen --socket-mode --workers --max-connections --max-per-address --connect-rate --connect-burst --exempt --memory --tls-cert --tls-key --trust --max-line --login-timeout --rate --burst --byte-rate --byte-burst --backlog --slow-reader --stall-timeout --idle-timeout --dead-timeout --plain --drain --max-rooms --inbox --history --replay --allow-duplicate-names --motd --bell --cluster --cluster-name --node --cluster-credentials --cluster-ca --cluster-required --history-for --history-size --history-replicas --metrics --admin --bans --verbose --log-level --log-format --help --version ctl"
+            opts="-v -h -V --config --check-config --show-config --bind --listen --socket-mode --workers --max-connections --max-per-address --connect-rate --connect-burst --exempt --memory --tls-cert --tls-key --trust --max-line --login-timeout --rate --burst --byte-rate --byte-burst --backlog --slow-reader --stall-timeout --idle-timeout --dead-timeout --plain --drain --max-rooms --inbox --history --replay --allow-duplicate-names --motd --bell --cluster --cluster-name --node --cluster-order --cluster-replicas --cluster-credentials --cluster-ca --cluster-required --history-for --history-size --metrics --admin --bans --verbose --log-level --log-format --help --version ctl"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -180,6 +180,14 @@ _roomcast() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --cluster-order)
+                    COMPREPLY=($(compgen -W "sender total" -- "${cur}"))
+                    return 0
+                    ;;
+                --cluster-replicas)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --cluster-credentials)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -197,10 +205,6 @@ _roomcast() {
                     return 0
                     ;;
                 --history-size)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --history-replicas)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

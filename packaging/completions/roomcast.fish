@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_roomcast_global_optspecs
-    string join \n config= check-config show-config bind= listen= socket-mode= workers= max-connections= max-per-address= connect-rate= connect-burst= exempt= memory= tls-cert= tls-key= trust= max-line= login-timeout= rate= burst= byte-rate= byte-burst= backlog= slow-reader= stall-timeout= idle-timeout= dead-timeout= plain= drain= max-rooms= inbox= history= replay= allow-duplicate-names= motd= bell= cluster= cluster-name= node= cluster-credentials= cluster-ca= cluster-required= history-for= history-size= history-replicas= metrics= admin= bans= v/verbose log-level= log-format= h/help V/version
+    string join \n config= check-config show-config bind= listen= socket-mode= workers= max-connections= max-per-address= connect-rate= connect-burst= exempt= memory= tls-cert= tls-key= trust= max-line= login-timeout= rate= burst= byte-rate= byte-burst= backlog= slow-reader= stall-timeout= idle-timeout= dead-timeout= plain= drain= max-rooms= inbox= history= replay= allow-duplicate-names= motd= bell= cluster= cluster-name= node= cluster-order= cluster-replicas= cluster-credentials= cluster-ca= cluster-required= history-for= history-size= metrics= admin= bans= v/verbose log-level= log-format= h/help V/version
 end
 
 function __fish_roomcast_needs_command
@@ -65,13 +65,15 @@ on\t''"
 complete -c roomcast -n "__fish_roomcast_needs_command" -l cluster -d 'Share the rooms with other servers over NATS, repeatable: nats://HOST:PORT, tls://HOST:PORT, with nats://USER:PASSWORD@HOST:PORT for a user [default: a server of its own]' -r
 complete -c roomcast -n "__fish_roomcast_needs_command" -l cluster-name -d 'The name of the cluster: servers of one name share their rooms; letters, digits, _ and -' -r
 complete -c roomcast -n "__fish_roomcast_needs_command" -l node -d 'The name of this server in the cluster, which no other server has; letters, digits, _ and -' -r
+complete -c roomcast -n "__fish_roomcast_needs_command" -l cluster-order -d 'The order of lines: sender keeps the order of each sender, total gives all members of a room one order, through JetStream; the same for all servers of a cluster [default: sender]' -r -f -a "sender\t''
+total\t''"
+complete -c roomcast -n "__fish_roomcast_needs_command" -l cluster-replicas -d 'The NATS servers that keep each entry of JetStream: 1, 3 or 5 [default: 1]' -r
 complete -c roomcast -n "__fish_roomcast_needs_command" -l cluster-credentials -d 'A file of credentials for NATS (.creds)' -r -F
 complete -c roomcast -n "__fish_roomcast_needs_command" -l cluster-ca -d 'A file with the certificates (PEM) of the authorities that NATS servers are checked with [default: those of the system]' -r -F
 complete -c roomcast -n "__fish_roomcast_needs_command" -l cluster-required -d 'End with exit code 1 if no NATS server answers at the start; without it the server serves its own members meanwhile' -r -f -a "true\t''
 false\t''"
-complete -c roomcast -n "__fish_roomcast_needs_command" -l history-for -d 'How long NATS keeps the last lines of rooms, for rooms that were closed and for a start of all servers; at least 1m, as 7d; it needs JetStream; 0s = lines end with their rooms [default: 0s]' -r
-complete -c roomcast -n "__fish_roomcast_needs_command" -l history-size -d 'Bytes of all rooms\' lines that NATS keeps, beyond which it drops the oldest; 0 = no limit [default: 1.0GiB]' -r
-complete -c roomcast -n "__fish_roomcast_needs_command" -l history-replicas -d 'NATS servers that keep the lines: 1, or 3 or 5 in a cluster of them [default: 1]' -r
+complete -c roomcast -n "__fish_roomcast_needs_command" -l history-for -d 'How long NATS keeps the last lines of rooms, for rooms that were closed and for a start of all servers; at least 1m, as 7d; NATS needs its flag -js for it; 0s = lines end with their rooms [default: 0s]' -r
+complete -c roomcast -n "__fish_roomcast_needs_command" -l history-size -d 'Bytes of all rooms\' lines that NATS keeps, beyond which it drops the oldest; 0 = no limit [default: 1GiB]' -r
 complete -c roomcast -n "__fish_roomcast_needs_command" -l metrics -d 'Answer HTTP requests for /metrics (as Prometheus reads it), /healthz and /readyz at this address, which users should not reach; port 0 picks a free one and prints it [default: no metrics]' -r
 complete -c roomcast -n "__fish_roomcast_needs_command" -l admin -d 'A Unix socket for `roomcast ctl`, which only the server\'s user and root can connect to [default: none]' -r -F
 complete -c roomcast -n "__fish_roomcast_needs_command" -l bans -d 'A file that keeps the bans; the first ban makes it [default: the bans end with the server]' -r -F

@@ -425,6 +425,29 @@ mod tests {
     }
 
     #[test]
+    fn kept_lines_go_with_a_cluster_and_a_history() {
+        let week = Duration::from_secs(7 * 24 * 60 * 60);
+        let cluster = ["--cluster", "nats://127.0.0.1", "--node", "n1", "--history-for", "7d"];
+        let kept = settings(&[&cluster[..], &["--history-size", "3GiB", "--cluster-replicas", "3"]].concat()).cluster;
+        assert_eq!((kept.history_for, kept.history_size.get(), kept.replicas), (week, 3 << 30, 3));
+        assert!(
+            kept.keeps_history()
+                && !settings(&[&cluster[..4], &["--history-for", "0s"]].concat()).cluster.keeps_history()
+        );
+        assert!(
+            contradiction(&["--history-for", "7d"]).starts_with("--history-for goes with --cluster: add --cluster ")
+        );
+        assert_eq!(settings(&["--history-for", "0s"]), settings(&[]));
+        let told = contradiction(&[&cluster[..4], &["--history-size", "3GiB"]].concat());
+        assert!(told.starts_with("--history-size goes with --history-for: add --history-for 7d"), "{told}");
+        let told = contradiction(&[&cluster[..], &["--history", "0"]].concat());
+        assert!(told.starts_with("--history-for and --history 0 contradict each other"), "{told}");
+        for (flag, value) in [("--history-for", "59s"), ("--cluster-replicas", "0"), ("--cluster-replicas", "6")] {
+            assert!(parse_all(&[&cluster[..4], &[flag, value]].concat()).is_err(), "{flag} {value}");
+        }
+    }
+
+    #[test]
     fn the_bell_is_on_unless_it_is_switched_off() {
         assert!(settings(&[]).live.bell && settings(&["--bell", "on"]).live.bell);
         assert!(!settings(&["--bell", "off"]).live.bell && !settings(&["--bell=off"]).live.bell);

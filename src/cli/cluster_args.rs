@@ -49,7 +49,7 @@ pub(super) struct ClusterArgs {
     cluster_required: Option<bool>,
 
     /// How long NATS keeps the last lines of rooms, for rooms that were closed and for a start of all servers; at least 1m,
-    /// as 7d; it needs JetStream; 0s = lines end with their rooms
+    /// as 7d; NATS needs its flag -js for it; 0s = lines end with their rooms
     #[arg(long, value_name = "TIME", env = "ROOMCAST_HISTORY_FOR", value_parser = parse_history_for)]
     history_for: Option<Duration>,
 

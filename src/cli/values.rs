@@ -1,7 +1,7 @@
 //! Values: how the values of flags are parsed, and how the help shows their defaults.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use roomcast::config::units::{show_duration, show_memory, show_size};
+use roomcast::config::units::{show_duration, show_size};
 use roomcast::config::{ClusterOrder, DEFAULT_PORT, LogFormat, LogLevel, Settings, SlowReader};
 
 /// How a switch is written: off and on.
@@ -34,7 +34,7 @@ pub(super) fn default_of(id: &str, Settings { network, rooms, live, log, cluster
         "history" => rooms.history_lines.to_string(),
         "replay" => rooms.replay_lines.to_string(),
         "history_for" => show_duration(cluster.history_for),
-        "history_size" => show_memory(cluster.history_size.get()),
+        "history_size" => show_size(usize::try_from(cluster.history_size.get()).unwrap_or(usize::MAX)),
         "log_level" => log.level.to_string(),
         "log_format" => log.format.as_str().to_owned(),
         _ => return None,

@@ -6,19 +6,20 @@
 
 use crate::cluster::core::{StoredFrame, count_talk};
 use crate::room::history::MAX_BYTES;
+use bytes::Bytes;
 use std::collections::VecDeque;
 
 /// The most frames that one reading asks for.
 const MAX_GETS: usize = 2_000;
 
-/// The bytes of frames after which a reading ends.
-const MAX_READ: usize = 2 << 20;
+/// The bytes of frames with changes after which a reading ends.
+const MAX_READ: usize = 1 << 20;
 
-/// The places in the first window: a room that is alone in the stream has its last lines in some.
-const FIRST_WINDOW: u64 = 64;
+/// The places in the first window. It is small, so that a slow reading has some of the newest lines at its deadline.
+const FIRST_WINDOW: u64 = 8;
 
-/// The frames that a window should have.
-const FRAMES_PER_WINDOW: u64 = 64;
+/// The frames that a window should have at most.
+const FRAMES_PER_WINDOW: usize = 64;
 
 /// How much wider than the one before a window may be.
 const MAX_GROWTH: u64 = 16;
@@ -32,8 +33,8 @@ pub(super) struct BackwardReading {
     found: VecDeque<StoredFrame>,
     /// The lines of members in them, and their bytes.
     talk: (usize, usize),
-    /// The frames of the window that is read now.
-    window: Vec<StoredFrame>,
+    /// The frames of the window that is read now, with the members' lines in each and their bytes.
+    window: Vec<(StoredFrame, (usize, usize))>,
     /// The places of the window: from its beginning to the one after it.
     begin: u64,
     end: u64,
@@ -47,7 +48,9 @@ impl BackwardReading {
     /// Creates a reading of a room whose newest frame is `newest`: frames with `wanted_lines` lines of members, or with as
     /// many bytes of them as a history holds.
     pub(super) fn new(newest: StoredFrame, wanted_lines: usize) -> Self {
-        let (end, bytes, talk) = (newest.sequence, newest.bytes.len(), count_talk(&newest.bytes));
+        let end = newest.sequence;
+        let (newest, talk) = without_rubbish(newest);
+        let bytes = newest.bytes.len();
         let mut reading = Self {
             wanted_lines,
             found: VecDeque::from([newest]),
@@ -76,8 +79,9 @@ impl BackwardReading {
         match frame.filter(|frame| (self.next..self.end).contains(&frame.sequence)) {
             Some(frame) => {
                 self.next = frame.sequence + 1;
+                let (frame, talk) = without_rubbish(frame);
                 self.bytes += frame.bytes.len();
-                self.window.push(frame);
+                self.window.push((frame, talk));
             }
             None => self.next = self.end,
         }
@@ -88,15 +92,17 @@ impl BackwardReading {
 
     /// Takes the frames of a window that is read, and begins the window before it.
     fn end_window(&mut self) {
-        let (frames, width) = (self.window.len() as u64, self.end - self.begin);
-        for frame in self.window.drain(..).rev() {
-            let (lines, bytes) = count_talk(&frame.bytes);
+        let (frames, width) = (self.window.len(), self.end - self.begin);
+        for (frame, (lines, bytes)) in self.window.drain(..).rev() {
             self.talk = (self.talk.0.saturating_add(lines), self.talk.1.saturating_add(bytes));
             self.found.push_front(frame);
         }
-        let growth = if frames == 0 { MAX_GROWTH } else { (FRAMES_PER_WINDOW / frames).clamp(1, MAX_GROWTH) };
+        // As many frames again as are found, if they lie as close as in this window.
+        let wanted = self.found.len().min(FRAMES_PER_WINDOW) as u64;
+        let width = width.saturating_mul(wanted.max(FIRST_WINDOW)).checked_div(frames as u64).unwrap_or(u64::MAX);
+        let widest = (self.end - self.begin).saturating_mul(MAX_GROWTH);
         self.end = self.begin;
-        self.begin_window(width.saturating_mul(growth));
+        self.begin_window(width.clamp(1, widest));
     }
 
     fn begin_window(&mut self, width: u64) {
@@ -109,6 +115,16 @@ impl BackwardReading {
     pub(super) fn into_frames(self) -> Vec<StoredFrame> {
         self.found.into()
     }
+}
+
+/// Returns a frame with the members' lines in it and their bytes. Of a message without changes of a room the first byte
+/// remains, which says whether another version made it.
+fn without_rubbish(frame: StoredFrame) -> (StoredFrame, (usize, usize)) {
+    if let Some(talk) = count_talk(&frame.bytes) {
+        return (frame, talk);
+    }
+    let bytes = Bytes::copy_from_slice(&frame.bytes[..frame.bytes.len().min(1)]);
+    (StoredFrame { bytes, ..frame }, (0, 0))
 }
 
 #[cfg(test)]
@@ -155,13 +171,20 @@ mod tests {
     }
 
     #[test]
-    fn frames_without_a_head_end_a_reading_by_its_bounds() {
+    fn readings_have_bounds_for_gets_and_bytes() {
         let rubbish = |sequence| StoredFrame { bytes: vec![0; 100_000].into(), ..frame(sequence) };
         let mut reading = BackwardReading::new(rubbish(u64::MAX), 100);
         while let Some(next) = reading.next() {
             reading.on_frame(Some(rubbish(next)));
         }
-        assert!(reading.gets <= MAX_GETS && reading.bytes < MAX_READ + 100_000);
+        assert!(reading.gets == MAX_GETS && reading.bytes <= MAX_GETS);
+        let mut large = frame(u64::MAX);
+        large.bytes = [&large.bytes[..large.bytes.len() - 5], &vec![b'a'; 40_000]].concat().into();
+        let mut reading = BackwardReading::new(large.clone(), usize::MAX);
+        while let Some(next) = reading.next() {
+            reading.on_frame(Some(StoredFrame { sequence: next, ..large.clone() }));
+        }
+        assert!(reading.bytes < MAX_READ + 50_000);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The lines of rooms that NATS keeps in a stream of JetStream, so that they survive all servers.
+//! The lines of rooms that NATS keeps in a stream of `JetStream`, so that they survive all servers.
 //!
 //! Nothing is published to the stream: it takes the changes of rooms by their subjects, and no line waits for it. A room
 //! that is opened reads its last frames with direct gets, which need no state in NATS.
@@ -21,11 +21,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
-/// How long JetStream may take for a change of the stream.
+/// How long `JetStream` may take for a change of the stream.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long NATS may take for one frame.
@@ -61,7 +61,7 @@ struct State {
     has_warned: AtomicBool,
 }
 
-/// Why JetStream keeps no lines.
+/// Why `JetStream` keeps no lines.
 #[derive(Debug, thiserror::Error)]
 enum StoreError {
     #[error("no answer within 3 s")]
@@ -146,12 +146,15 @@ impl LineStore {
         Ok(())
     }
 
+    /// Waits until few enough readings run, which is when the permit is dropped; `None` at the deadline.
+    pub(super) async fn admit(&self, reading: &Reading) -> Option<SemaphorePermit<'_>> {
+        timeout_at(reading.deadline, self.readings.acquire()).await.ok()?.ok()
+    }
+
     /// Returns the last frames of a room, the oldest first, with as many lines as are wanted. At the deadline these are the
     /// newest ones without a gap.
     pub(super) async fn read(&self, reading: Reading) -> Result<Vec<StoredFrame>, ReadError> {
         let Reading { room, lines, after, deadline, .. } = reading;
-        let late = |_| ReadError::NoAnswer;
-        let _permit = timeout_at(deadline, self.readings.acquire()).await.map_err(late)?;
         let stream = self.context.get_stream_no_info(&self.config.name).await?;
         let subject = match self.order {
             ClusterOrder::Sender => subject(self.cluster, Channel::Changes(room)),

@@ -15,7 +15,7 @@
 //! receiver knows exactly what it has missed, and asks for a snapshot where that were joins and leaves. What waits for the
 //! bus is bounded in bytes and in age ([`core`], 8 MiB and 5 s for each of two connections).
 //!
-//! With `--history-for` NATS keeps the changes of rooms in a stream of JetStream (`history.rs`). A room that is opened while no
+//! With `--history-for` NATS keeps the changes of rooms in a stream of `JetStream` (`history.rs`). A room that is opened while no
 //! other server has members in it reads its last lines there.
 //!
 //! The bus is behind two queues of requests and one of events ([`bus`]). NATS is the one engine ([`nats`]), in builds with

@@ -268,6 +268,8 @@ impl Connection {
     fn read_lines(&self, reading: Reading) {
         let Some((store, events)) = self.store.clone().map(|store| (store, self.events.clone())) else { return };
         tokio::spawn(async move {
+            // The frames are in memory until the event is taken.
+            let _permit = store.admit(&reading).await;
             let frames = store.read(reading).await;
             if let Err(error) = &frames {
                 debug!(%error, "the lines that NATS keeps of a room can't be read");

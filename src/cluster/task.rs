@@ -275,7 +275,7 @@ impl ClusterTask {
             BusEvent::Refused(room, number) => self.core.on_refused(room, number),
             BusEvent::Appended(room, number) => self.core.on_appended(room, number),
             BusEvent::LinesKept(is_kept) => self.set_store(is_kept),
-            BusEvent::Stored { room, instance, frames } => self.core.on_stored(room, instance, frames),
+            BusEvent::Stored { room, instance, frames } => self.core.on_stored(room, instance, frames.as_deref()),
         }
     }
 

@@ -156,6 +156,7 @@ impl Batch {
             RemoteChange::Added(node, name) => self.change_remote(|members| members.add(node, name)),
             RemoteChange::Removed(node, name) => self.change_remote(|members| members.remove(node, &name)),
             RemoteChange::Earlier(lines) => self.keep_earlier_lines(&lines),
+            RemoteChange::Stored(lines) => self.prepend_lines(lines),
             RemoteChange::HistoryWanted(node) => self.send_history(node),
             RemoteChange::Opened => self.decide_joins(Awaited::Opening),
             RemoteChange::NodeChecked(node) => self.decide_joins(Awaited::Node(node)),
@@ -181,8 +182,17 @@ impl Batch {
         }
     }
 
-    /// Sends the history, as the batch before has left it, to a server that opens the room.
-    fn send_history(&mut self, node: NodeName) {
+    /// Puts lines before those that a room which is opened has got from other servers meanwhile.
+    fn prepend_lines(&mut self, mut lines: Vec<EarlierLine>) {
+        lines.extend(self.history_lines());
+        if let Some(history) = self.pass_state.as_mut().and_then(|state| state.history.as_mut()) {
+            history.clear();
+        }
+        self.keep_earlier_lines(&lines);
+    }
+
+    /// Returns the history, as the batch before has left it.
+    fn history_lines(&mut self) -> Vec<EarlierLine> {
         let mut lines = Vec::new();
         if let Some(history) = self.pass_state.as_mut().and_then(|state| state.history.as_mut()) {
             history.visit_all(|minute, kind, text| {
@@ -190,6 +200,12 @@ impl Batch {
                 lines.push(EarlierLine { minute, is_notice, text: Bytes::copy_from_slice(text) });
             });
         }
+        lines
+    }
+
+    /// Sends the history, as the batch before has left it, to a server that opens the room.
+    fn send_history(&mut self, node: NodeName) {
+        let lines = self.history_lines();
         if let Some(cluster) = &self.cluster {
             cluster.link.tap.send_history(cluster.room, node, lines);
         }

@@ -54,6 +54,8 @@ pub(crate) enum RemoteChange {
     Removed(NodeName, UserName),
     /// Lines from before the room was opened here, the oldest first, which `/last` shows.
     Earlier(Vec<EarlierLine>),
+    /// Lines of which the room has none, from before those that it has, the oldest first, which `/last` shows.
+    Stored(Vec<EarlierLine>),
     /// A server that opens the room wants its last lines.
     HistoryWanted(NodeName),
     /// The room is as other servers see it: joins that waited for that are decided.
@@ -87,7 +89,9 @@ impl RemoteUpdate {
         let change = |change: &RemoteChange| match change {
             RemoteChange::Lines { bytes, .. } => bytes.len(),
             RemoteChange::Notice(line) => line.len(),
-            RemoteChange::Earlier(lines) => lines.iter().map(|line| size_of::<EarlierLine>() + line.text.len()).sum(),
+            RemoteChange::Earlier(lines) | RemoteChange::Stored(lines) => {
+                lines.iter().map(|line| size_of::<EarlierLine>() + line.text.len()).sum()
+            }
             _ => 0,
         };
         self.0.iter().map(|each| size_of::<RemoteChange>() + change(each)).sum()

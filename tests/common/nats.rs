@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 /// A NATS server that runs until it is dropped.
 pub struct NatsServer {
     program: PathBuf,
-    /// The folder of JetStream, if the server has it.
+    /// The folder of `JetStream`, if the server has it.
     store: Option<PathBuf>,
     process: Child,
     pub address: SocketAddr,
@@ -35,7 +35,7 @@ impl NatsServer {
         Self::start_with(program, None)
     }
 
-    /// Starts a server with JetStream, which keeps its streams in a folder, on a free port.
+    /// Starts a server with `JetStream`, which keeps its streams in a folder, on a free port.
     pub fn start_jetstream(program: &Path, store: PathBuf) -> Self {
         Self::start_with(program, Some(store))
     }
@@ -84,7 +84,7 @@ impl NatsServer {
         assert!(answered, "the server closed the connection");
     }
 
-    /// Returns the answer of JetStream to a request.
+    /// Returns the answer of `JetStream` to a request.
     pub fn request(&self, subject: &str, payload: &str) -> serde_json::Value {
         serde_json::from_slice(&self.request_raw(subject, payload)).unwrap()
     }

@@ -1,11 +1,12 @@
 //! Well-formed frames of a publisher that lies: no frame makes the machine panic, hold much, or forge a line.
 
-use super::{Channel, Core, Effect, LogFrame};
-use crate::cluster::frame::{CountsPart, Head, HistoryLine, Item, Member, Origin, Position, StreamId, encode};
+use super::{Channel, Core, Effect, LogFrame, StoredFrame};
+use crate::cluster::frame::{CountsPart, Head, HistoryLine, Item, Member, Origin, Position, StreamId, encode, version};
 use crate::config::ClusterOrder;
 use crate::room::remote::{LocalChange, RemoteChange};
 use crate::text::names::{NodeName, RoomName, UserName};
 use crate::text::sanitize::sanitize;
+use crate::text::time::Minute;
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -160,5 +161,35 @@ proptest! {
             }
         }
         prop_assert!(core.nodes.len() <= 2 && core.rooms.len() == 1);
+    }
+
+    #[test]
+    fn no_stored_frame_panics_or_forges_a_line(frames in proptest::collection::vec((origin(), head(), raw()), 1..40)) {
+        let mut core = Core::new(NodeName::parse("n1").unwrap(), NOW, 20_000, ClusterOrder::Sender);
+        core.set_store(true);
+        core.open_room(room(), 1);
+        core.take_effects();
+        let stored = |(number, (origin, head, raw)): (u64, (Origin, Head, Vec<u8>))| StoredFrame {
+            sequence: number,
+            minute: Minute(7),
+            bytes: encode(version(ClusterOrder::Sender), &origin, &head, &raw).into(),
+        };
+        let frames: Vec<StoredFrame> = (1..).zip(frames).map(stored).collect();
+        core.on_stored(room(), 1, Some(&frames));
+        for effect in core.take_effects() {
+            let Effect::Update(_, _, update) = effect else { continue };
+            for change in update.0 {
+                let RemoteChange::Stored(lines) = change else { continue };
+                for line in lines {
+                    let text = str::from_utf8(&line.text).unwrap();
+                    prop_assert_eq!(sanitize(text.as_bytes()), text);
+                    prop_assert!(!text.contains('\n'));
+                    prop_assert!(line.is_notice || !(text.starts_with("*** ") || text.ends_with(" has joined")));
+                    let is_told = text.starts_with("*** ") && text.ends_with(" missing");
+                    let is_change = [" has joined", " has left"].iter().any(|end| text.ends_with(end));
+                    prop_assert!(!line.is_notice || is_told || is_change || text.contains(" is now known as "));
+                }
+            }
+        }
     }
 }

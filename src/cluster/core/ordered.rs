@@ -232,6 +232,7 @@ impl Core {
         match head {
             // The log is the order: lines of an epoch that is over are as good as any.
             Head::Changes { of, from, items, .. } if self.admit_origin(origin) => {
+                self.note_live(of.room, (node, boot, of.stream), from);
                 let changes = Changes { stream: of.stream, from, items, raw };
                 self.follow(of.room, (node, boot), |room, output, now| room.on_changes(boot, changes, output, now));
                 if !is_alive(&self.nodes, &node) {

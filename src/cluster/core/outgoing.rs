@@ -16,7 +16,7 @@ const MAX_ITEMS: usize = 4_096;
 pub(crate) enum Channel {
     /// The servers on which a room is open: all of its frames but changes.
     Room(RoomName),
-    /// The servers on which a room is open: its changes, which a stream of JetStream may keep.
+    /// The servers on which a room is open: its changes, which a stream of `JetStream` may keep.
     Changes(RoomName),
     /// All servers.
     All,

@@ -47,6 +47,7 @@ impl Core {
         let (node, boot) = (origin.node, origin.boot);
         match head {
             Head::Changes { of, from, items, .. } => {
+                self.note_live(of.room, (node, boot, of.stream), from);
                 let changes = Changes { stream: of.stream, from, items, raw };
                 self.follow(of.room, (node, boot), |room, output, now| {
                     room.on_changes(boot, changes, output, now);
@@ -108,7 +109,7 @@ impl Core {
                 self.counts.rejected_lines += 1;
             }
         }
-        self.on_history(room, earlier);
+        self.on_history(room, RemoteChange::Earlier(earlier));
     }
 
     /// Begins a new epoch if another server has taken this one for dead.

@@ -3,10 +3,11 @@
 use crate::cluster::core::nodes::is_alive;
 use crate::cluster::core::ordered::{Claim, OwnChanges};
 use crate::cluster::core::origin_room::{OriginRoom, Output};
+use crate::cluster::core::stored::LivePlaces;
 use crate::cluster::core::{Channel, Core, Effect, parts};
 use crate::cluster::frame::{Head, Item, MAX_RAW, MEMBERS_PER_PART, Member, Origin, Position, StreamId};
 use crate::config::ClusterOrder;
-use crate::room::remote::{EarlierLine, LocalChange, RemoteChange, RemoteUpdate};
+use crate::room::remote::{LocalChange, RemoteChange, RemoteUpdate};
 use crate::text::names::{NodeName, RoomName, UserName};
 use bytes::Bytes;
 use memchr::memrchr;
@@ -42,7 +43,7 @@ const MAX_HELD_BACK: usize = 256 << 10;
 
 /// The members of other servers are awaited.
 #[derive(Debug)]
-struct Opening {
+pub(super) struct Opening {
     /// The servers that have not answered.
     missing: BTreeSet<NodeName>,
     until: u64,
@@ -55,13 +56,16 @@ struct Opening {
     held_bytes: usize,
     /// Whether the last lines of the room were asked for, once all servers have answered.
     is_history_asked: bool,
+    /// The first place of each stream whose changes have come since: they are no earlier lines.
+    pub(super) live: LivePlaces,
 }
 
 impl Opening {
     /// Returns an opening, or a comparison if changes are `held_back`, which asks for no last lines.
     fn new(missing: BTreeSet<NodeName>, until: u64, asked_at: u64, held_back: Option<Vec<RemoteChange>>) -> Self {
         let is_history_asked = held_back.is_some();
-        Self { missing, until, asked_at, tries: 0, held_back, held_bytes: 0, is_history_asked }
+        let (tries, held_bytes, live) = (0, 0, LivePlaces::default());
+        Self { missing, until, asked_at, tries, held_back, held_bytes, is_history_asked, live }
     }
 
     fn is_awaiting_history(&self) -> bool {
@@ -517,6 +521,12 @@ impl Core {
         true
     }
 
+    /// Returns the opening of a room, while it opens.
+    pub(super) fn opening_mut(&mut self, room: RoomName) -> Option<&mut Opening> {
+        let opening = self.rooms.get_mut(&room)?.opening.as_mut();
+        opening.filter(|opening| opening.held_back.is_none())
+    }
+
     /// Returns true if an instance of a room is opened as soon as its last lines have come.
     pub(super) fn awaits_history(&self, room: RoomName, instance: u64) -> bool {
         self.rooms.get(&room).is_some_and(|open| {
@@ -525,10 +535,10 @@ impl Core {
     }
 
     /// Gives a room that is opened its last lines, and opens it.
-    pub(super) fn on_history(&mut self, room: RoomName, lines: Vec<EarlierLine>) {
+    pub(super) fn on_history(&mut self, room: RoomName, lines: RemoteChange) {
         let Some(open) = self.rooms.get_mut(&room) else { return };
         if let Some(opening) = open.opening.take_if(|opening| opening.is_awaiting_history()) {
-            self.update_room(room, vec![RemoteChange::Earlier(lines), RemoteChange::Opened]);
+            self.update_room(room, vec![lines, RemoteChange::Opened]);
             self.ask_on(room, opening.missing);
         }
     }

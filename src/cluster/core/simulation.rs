@@ -4,10 +4,11 @@
 //! The log of a cluster with one order is simulated, too: it takes frames late, answers late, stands still, and takes a frame
 //! twice; what it has reaches each server in its order, some time after the server is in reach.
 
-use super::{Channel, Core, Effect, Event, LogFrame};
+use super::{Channel, Core, Effect, Event, LogFrame, StoredFrame};
 use crate::config::ClusterOrder;
 use crate::room::remote::{LocalChange, RemoteChange};
 use crate::text::names::{NodeName, RoomName, UserName};
+use crate::text::time::Minute;
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -83,6 +84,8 @@ enum Action {
     },
     /// A process ends without a word, and starts again after a while.
     Kill(usize),
+    /// The bus keeps lines of rooms from now on, or they can't be read.
+    Store(bool),
 }
 
 /// A line or a hole, as the members of one node see it in a room.
@@ -111,8 +114,10 @@ struct Room {
     opened_at: u64,
     remote: BTreeMap<NodeName, BTreeSet<String>>,
     seen: Vec<Seen>,
+    has_earlier: bool,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 struct Node {
     name: NodeName,
     core: Core,
@@ -191,6 +196,11 @@ struct Cluster {
     links: [[Link; NODES]; NODES],
     cut: BTreeSet<(usize, usize)>,
     pings: Vec<(u64, usize, NodeName)>,
+    /// The frames that the bus has kept of each room, in the order in which it got them.
+    stored: HashMap<RoomName, Vec<StoredFrame>>,
+    has_store: bool,
+    /// The readings that are answered at a time: by which node, and for which room and instance.
+    readings: Vec<(u64, usize, (RoomName, u64))>,
     instances: u64,
     random: fastrand::Rng,
 }
@@ -205,6 +215,14 @@ fn room_name(room: usize) -> RoomName {
 
 fn user_name(user: usize) -> UserName {
     UserName::parse(&format!("u{user}")).unwrap()
+}
+
+/// Returns the node, the number and the process of a line.
+fn parse_line(line: &str) -> (NodeName, u64, u64) {
+    let mut words = line.split_once(": ").unwrap().1.split(' ');
+    let node = NodeName::parse(words.next().unwrap()).unwrap();
+    let mut number = || words.next().unwrap().parse().unwrap();
+    (node, number(), number())
 }
 
 fn key(name: &UserName) -> String {
@@ -330,6 +348,9 @@ impl Cluster {
             links: <[[Link; NODES]; NODES]>::default(),
             cut: BTreeSet::new(),
             pings: Vec::new(),
+            stored: HashMap::new(),
+            has_store: false,
+            readings: Vec::new(),
             instances: 0,
             random: fastrand::Rng::with_seed(seed),
         }
@@ -356,6 +377,7 @@ impl Cluster {
                     self.nodes[node].rename(room, from, to);
                 }
             }
+            Action::Store(has_store) => self.has_store = has_store,
             Action::Join { node, room, user } => self.join(node, room_name(room), user_name(user)),
             Action::Leave { node, room, user } => self.leave(node, room_name(room), user_name(user)),
             Action::Say { node, room, user, lines } => self.say(node, room_name(room), user_name(user), lines),
@@ -425,7 +447,8 @@ impl Cluster {
         self.instances += 1;
         let (now, instance, own) = (self.now, self.instances, &mut self.nodes[node]);
         if !own.rooms.contains_key(&room) {
-            let is_opening = own.core.has_other_nodes();
+            own.core.set_store(self.has_store && !own.is_offline);
+            let is_opening = own.core.has_other_nodes() || (self.has_store && !own.is_offline);
             own.rooms.insert(room, Room { instance, is_opening, opened_at: now, ..Room::default() });
             if is_opening {
                 own.core.open_room(room, instance);
@@ -510,6 +533,7 @@ impl Cluster {
             }
             self.answer_pings();
             is_busy |= self.run_log();
+            self.answer_readings();
             if !is_busy {
                 return;
             }
@@ -534,6 +558,10 @@ impl Cluster {
                 Effect::Update(room, instance, update) => self.update(node, room, instance, update.0),
                 Effect::Ping(name) => self.pings.push((self.now + 5, node, name)),
                 Effect::Log(Event::NameShared(_)) => panic!("n{node} takes itself for another process"),
+                Effect::ReadStored(room, instance, _) => {
+                    let at = self.now + self.random.u64(0..500);
+                    self.readings.push((at, node, (room, instance)));
+                }
                 _ => {}
             }
         }
@@ -580,12 +608,25 @@ impl Cluster {
         let is_double = own.doubles > 0 && is_room;
         own.doubles -= u32::from(is_double);
         let bytes = Bytes::from(bytes);
+        if let Channel::Changes(room) = channel
+            && !is_lost
+            && !self.nodes[from].is_offline
+        {
+            let frame = StoredFrame { sequence: 0, minute: Minute(1), bytes: bytes.clone() };
+            let frames = self.stored.entry(room).or_default();
+            frames.extend(std::iter::repeat_n(frame, 1 + usize::from(is_double)));
+        }
         for to in 0..NODES {
             let is_cut = self.cut.contains(&(from, to)) || self.nodes[from].is_offline || self.nodes[to].is_offline;
             // A room's frames do not come back to their sender.
             let is_own = from == to && is_room;
-            let is_down = by_data && self.nodes[from].is_data_down || is_room && self.nodes[to].is_data_down;
-            if is_cut || is_down || is_own || is_lost || !self.nodes[to].is_subscribed(channel) || !self.is_running(to)
+            let is_cut_off = by_data && self.nodes[from].is_data_down || is_room && self.nodes[to].is_data_down;
+            if is_cut
+                || is_cut_off
+                || is_own
+                || is_lost
+                || !self.nodes[to].is_subscribed(channel)
+                || !self.is_running(to)
             {
                 continue;
             }
@@ -631,9 +672,9 @@ impl Cluster {
             }
             let LogFrame { room, number, bytes } = frame.frame;
             let entries = self.log.entry(room).or_default();
-            for _ in 0..=usize::from(frame.is_double) {
-                entries.push(bytes.clone());
-            }
+            entries.extend(std::iter::repeat_n(bytes.clone(), 1 + usize::from(frame.is_double)));
+            let stored = StoredFrame { sequence: 0, minute: Minute(1), bytes };
+            self.stored.entry(room).or_default().push(stored);
             self.appended.push((now + self.random.u64(0..60), frame.from, frame.boot, (room, number)));
         }
         let (due, later) = self.appended.drain(..).partition(|(at, ..)| *at <= now);
@@ -685,6 +726,21 @@ impl Cluster {
         }
     }
 
+    /// Answers readings whose time has come: with the last frames of the room, or with none.
+    fn answer_readings(&mut self) {
+        let now = self.now;
+        let (due, later) = self.readings.drain(..).partition(|(at, ..)| *at <= now);
+        self.readings = later;
+        for (_, node, (room, instance)) in due {
+            let frames = self.stored.get(&room).cloned().unwrap_or_default();
+            let first = frames.len().saturating_sub(self.random.usize(1..50));
+            let frames = self.has_store.then_some(&frames[first..]);
+            if self.is_running(node) {
+                self.nodes[node].core.on_stored(room, instance, frames);
+            }
+        }
+    }
+
     /// Applies changes as a room does.
     fn update(&mut self, node: usize, name: RoomName, instance: u64, changes: Vec<RemoteChange>) {
         for change in changes {
@@ -693,9 +749,8 @@ impl Cluster {
             match change {
                 RemoteChange::Lines { bytes, .. } => {
                     for line in str::from_utf8(&bytes).unwrap().lines() {
-                        let words: Vec<&str> = line.split_once(": ").unwrap().1.split(' ').collect();
-                        let (instance, number) = (words[1].parse().unwrap(), words[2].parse().unwrap());
-                        room.seen.push(Seen::Line { node: NodeName::parse(words[0]).unwrap(), instance, number });
+                        let (node, instance, number) = parse_line(line);
+                        room.seen.push(Seen::Line { node, instance, number });
                     }
                 }
                 RemoteChange::Notice(line) => {
@@ -733,6 +788,18 @@ impl Cluster {
                 | RemoteChange::Departed(_)
                 | RemoteChange::NodeChecked(_)
                 | RemoteChange::Earlier(_) => {}
+                RemoteChange::Stored(lines) => {
+                    assert!(room.is_opening && !room.has_earlier, "earlier lines come once, and first");
+                    room.has_earlier = true;
+                    let mut last = HashMap::new();
+                    for line in lines.iter().filter(|line| !line.is_notice) {
+                        let (node, instance, number) = parse_line(str::from_utf8(&line.text).unwrap());
+                        let is_live = |seen: &Seen| *seen == Seen::Line { node, instance, number };
+                        assert!(!room.seen.iter().any(is_live), "{number} of {node} is there twice");
+                        let before = last.insert((node, instance), number);
+                        assert!(before.is_none_or(|before| before < number), "{number} of {node} after {before:?}");
+                    }
+                }
                 RemoteChange::HistoryWanted(from) => own.core.send_history(name, from, Vec::new()),
                 RemoteChange::Yield(user) => self.yield_name(node, name, user),
             }
@@ -850,6 +917,7 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
         1 => (0..NODES).prop_map(Action::Kill),
         1 => any::<bool>().prop_map(Action::StopLog),
         1 => (place(), 0..USERS).prop_map(|((node, room, user), to)| Action::Rename { node, room, user, to }),
+        1 => any::<bool>().prop_map(Action::Store),
     ];
     proptest::collection::vec(action, 1..60)
 }

@@ -5,7 +5,7 @@ use crate::cluster::core::{Core, Effect};
 use crate::cluster::frame::{Frame, FrameError, Head, Item, Origin, Position, decode, decode_of_any_order};
 use crate::config::ClusterOrder;
 use crate::room::history::MAX_BYTES;
-use crate::room::remote::EarlierLine;
+use crate::room::remote::{EarlierLine, RemoteChange};
 use crate::text::messages;
 use crate::text::names::{NodeName, RoomName};
 use crate::text::time::Minute;
@@ -18,6 +18,15 @@ const MAX_LINES: usize = MAX_BYTES / 4;
 
 /// How long the last place of a room that was closed is remembered, in milliseconds: NATS has the frame long before that.
 const CLOSED_FOR: u64 = 2_000;
+
+/// The streams of one opening that are remembered: of as many servers as there may be.
+const MAX_LIVE: usize = 1_000;
+
+/// The stream of one server in one room: its node, its process, and the number of the stream.
+type StreamKey = (NodeName, u64, u64);
+
+/// The first place of each stream whose changes came while a room was opened.
+pub(super) type LivePlaces = HashMap<StreamKey, u64>;
 
 /// A frame that NATS has kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,15 +63,15 @@ impl OwnPlace {
     }
 }
 
-/// Returns the number and the bytes of the members' lines in a frame, as its head tells them.
+/// Returns the number and the bytes of the members' lines in a frame, as its head tells them; `None` if it has no changes.
 #[cfg_attr(
     not(any(feature = "cluster", test)),
     expect(dead_code, reason = "a build without NATS reads nothing from it")
 )]
-pub(crate) fn count_talk(bytes: &[u8]) -> (usize, usize) {
-    let Ok(Frame { head: Head::Changes { items, .. }, raw, .. }) = decode_of_any_order(bytes) else { return (0, 0) };
+pub(crate) fn count_talk(bytes: &[u8]) -> Option<(usize, usize)> {
+    let Ok(Frame { head: Head::Changes { items, .. }, raw, .. }) = decode_of_any_order(bytes) else { return None };
     let lines = items.iter().map(|item| if let Item::Lines { lines, .. } = item { *lines as usize } else { 0 });
-    (lines.fold(0, usize::saturating_add).min(raw.len()), raw.len())
+    Some((lines.fold(0, usize::saturating_add).min(raw.len()), raw.len()))
 }
 
 impl Core {
@@ -80,9 +89,17 @@ impl Core {
         self.has_store
     }
 
+    /// Notes changes that come while a room is opened: NATS may have kept them, too.
+    pub(super) fn note_live(&mut self, room: RoomName, stream: StreamKey, from: Position) {
+        if let Some(opening) = self.opening_mut(room).filter(|opening| opening.live.len() < MAX_LIVE) {
+            let first = opening.live.entry(stream).or_insert(u64::MAX);
+            *first = from.total().min(*first);
+        }
+    }
+
     /// Remembers the place of a room that is closed.
     pub(super) fn remember_place(&mut self, room: RoomName, stream: u64, at: Position) {
-        if self.has_store {
+        if self.has_store && at.total() > 0 {
             let Origin { node, boot, .. } = self.origin;
             let place = OwnPlace { node, boot, stream, total: at.total() };
             self.closed_rooms.insert(room, (place, self.now + CLOSED_FOR));
@@ -96,23 +113,24 @@ impl Core {
     }
 
     /// Takes the frames of a room that NATS has kept, the oldest first; `None` if they could not be read.
-    pub(crate) fn on_stored(&mut self, room: RoomName, instance: u64, frames: Option<Vec<StoredFrame>>) {
+    pub(crate) fn on_stored(&mut self, room: RoomName, instance: u64, frames: Option<&[StoredFrame]>) {
         if !self.awaits_history(room, instance) {
             self.counts.stored_late += 1;
             return;
         }
-        let lines = frames.as_ref().map(|frames| self.lines_of(room, frames)).unwrap_or_default();
+        let lines = frames.map(|frames| self.lines_of(room, frames)).unwrap_or_default();
         let count = match frames {
             None => &mut self.counts.stored_failed,
             Some(_) if lines.is_empty() => &mut self.counts.stored_empty,
             Some(_) => &mut self.counts.stored_found,
         };
         *count += 1;
-        self.on_history(room, lines);
+        self.on_history(room, RemoteChange::Stored(lines));
     }
 
     fn lines_of(&mut self, room: RoomName, frames: &[StoredFrame]) -> Vec<EarlierLine> {
-        let mut collector = LineCollector::new(self.max_line);
+        let live = self.opening_mut(room).map(|opening| std::mem::take(&mut opening.live)).unwrap_or_default();
+        let mut collector = LineCollector::new(self.max_line, live);
         for StoredFrame { minute, bytes, .. } in frames {
             match decode(self.version, bytes) {
                 Ok(Frame { origin, head: Head::Changes { of, from, items, .. }, raw }) if of.room == room => {
@@ -135,25 +153,23 @@ impl Core {
 struct LineCollector {
     max_line: usize,
     lines: Vec<EarlierLine>,
-    /// The place up to which each stream of a server in the room is collected: its node, process and stream.
-    places: HashMap<(NodeName, u64, u64), Position>,
+    /// The place up to which each stream is collected.
+    places: HashMap<StreamKey, Position>,
+    live: LivePlaces,
     /// Lines that no member could have said.
     rejected: u64,
 }
 
 impl LineCollector {
-    fn new(max_line: usize) -> Self {
-        Self { max_line, lines: Vec::new(), places: HashMap::new(), rejected: 0 }
+    fn new(max_line: usize, live: LivePlaces) -> Self {
+        Self { max_line, lines: Vec::new(), places: HashMap::new(), live, rejected: 0 }
     }
 
-    /// Appends the lines of a frame, unless it was there before, and tells what is missing before them.
-    fn push_frame(
-        &mut self,
-        stream: (NodeName, u64, u64),
-        (from, items): (Position, &[Item]),
-        mut raw: Bytes,
-        minute: Minute,
-    ) {
+    /// Appends the lines of a frame, unless it was there before or has come to the room, and tells what is missing before them.
+    fn push_frame(&mut self, stream: StreamKey, (from, items): (Position, &[Item]), mut raw: Bytes, minute: Minute) {
+        if self.live.get(&stream).is_some_and(|first| from.total() >= *first) {
+            return;
+        }
         if let Some(at) = self.places.get(&stream) {
             if from.total() < at.total() {
                 return;
@@ -217,8 +233,9 @@ impl LineCollector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::core::Channel;
     use crate::cluster::frame::{Member, StreamId, encode};
-    use crate::room::remote::{LocalChange, RemoteChange, RemoteUpdate};
+    use crate::room::remote::{LocalChange, RemoteUpdate};
     use crate::text::names::UserName;
 
     const VERSION: u8 = 2;
@@ -266,12 +283,12 @@ mod tests {
         });
         let mut changes = updates.flatten().peekable();
         changes.peek()?;
-        let lines = changes.next_if(|change| matches!(change, RemoteChange::Earlier(_)));
+        let lines = changes.next_if(|change| matches!(change, RemoteChange::Stored(_)));
         assert_eq!(changes.collect::<Vec<_>>(), [RemoteChange::Opened]);
-        Some(if let Some(RemoteChange::Earlier(lines)) = lines { lines } else { Vec::new() })
+        Some(if let Some(RemoteChange::Stored(lines)) = lines { lines } else { Vec::new() })
     }
 
-    fn texts(frames: Vec<StoredFrame>) -> Vec<String> {
+    fn texts(frames: &[StoredFrame]) -> Vec<String> {
         let mut core = opening();
         core.on_stored(room(), 1, Some(frames));
         let lines = opened(&mut core).unwrap();
@@ -290,22 +307,35 @@ mod tests {
             stored("n1", (1, 2, 1), renamed, ""),
         ];
         let lines = ["al has joined", "al: 1", "* al waves", "eve: 2", "al is now known as bo", "bo has left"];
-        assert_eq!(texts(frames), lines);
+        assert_eq!(texts(&frames), lines);
     }
 
     #[test]
     fn frame_that_is_there_twice_counts_once() {
         let frames = vec![said("n1", (1, 0), "a: 1\n"), said("n1", (1, 0), "a: 1\n"), said("n1", (1, 1), "a: 2\n")];
-        assert_eq!(texts(frames), ["a: 1", "a: 2"]);
+        assert_eq!(texts(&frames), ["a: 1", "a: 2"]);
         // Another stream of the same server begins again.
         let frames = vec![said("n1", (1, 0), "a: 1\n"), said("n1", (2, 0), "a: 1\n")];
-        assert_eq!(texts(frames), ["a: 1", "a: 1"]);
+        assert_eq!(texts(&frames), ["a: 1", "a: 1"]);
+    }
+
+    #[test]
+    fn changes_that_came_while_the_room_was_opened_are_no_earlier_lines() {
+        let mut core = opening();
+        let live = stored("n1", (5, 0, 0), vec![Item::Joined(Member { name: name("a"), since: 3 })], "");
+        core.on_frame(Channel::Changes(room()), &live.bytes);
+        let update = core.take_effects();
+        assert!(update.iter().any(|effect| matches!(effect, Effect::Update(..))), "{update:?}");
+        let later = stored("n1", (5, 0, 1), talk("a: 2\n"), "a: 2\n");
+        core.on_stored(room(), 1, Some(&[said("n1", (4, 0), "a: 1\n"), live, later]));
+        let lines: Vec<Bytes> = opened(&mut core).unwrap().into_iter().map(|line| line.text).collect();
+        assert_eq!(lines, ["a: 1"]);
     }
 
     #[test]
     fn hole_in_a_stream_is_told() {
         let frames = vec![said("n1", (1, 90), "a: 1\n"), said("n1", (1, 94), "a: 2\n")];
-        assert_eq!(texts(frames), ["a: 1", "*** 3 lines from node n1 are missing", "a: 2"]);
+        assert_eq!(texts(&frames), ["a: 1", "*** 3 lines from node n1 are missing", "a: 2"]);
     }
 
     #[test]
@@ -324,7 +354,7 @@ mod tests {
         let misplaced = StoredFrame { bytes: heartbeat.into(), ..later.clone() };
         let bad = "*** server is shutting down\nbob has joined\nno name\na: \x1b[2J\na: good\na: without an end";
         let mut core = opening();
-        core.on_stored(room(), 1, Some(vec![later, rubbish, misplaced, said("n1", (1, 0), bad)]));
+        core.on_stored(room(), 1, Some(&[later, rubbish, misplaced, said("n1", (1, 0), bad)]));
         let lines: Vec<Bytes> = opened(&mut core).unwrap().into_iter().map(|line| line.text).collect();
         assert_eq!(lines, ["a: good"]);
         let counts = core.counts();
@@ -334,11 +364,11 @@ mod tests {
     #[test]
     fn newest_lines_are_kept_as_far_as_a_history_holds_them() {
         let line = format!("a: {}\n", "x".repeat(996));
-        let frames = (0..100).map(|number| said("n1", (1, number), &line)).collect();
-        assert_eq!(texts(frames).len(), MAX_BYTES / 1_000);
+        let frames: Vec<StoredFrame> = (0..100).map(|number| said("n1", (1, number), &line)).collect();
+        assert_eq!(texts(&frames).len(), MAX_BYTES / 1_000);
         let many: String = "a: \n".repeat(MAX_LINES);
         let left = (0..30_000).map(|_| Item::Left(name("a"))).collect();
-        assert_eq!(texts(vec![said("n1", (1, 0), &many), stored("n2", (1, 0, 0), left, "")]).len(), MAX_LINES);
+        assert_eq!(texts(&[said("n1", (1, 0), &many), stored("n2", (1, 0, 0), left, "")]).len(), MAX_LINES);
     }
 
     #[test]
@@ -353,7 +383,7 @@ mod tests {
         core.set_time(NOW + 300);
         core.on_tick();
         assert_eq!(opened(&mut core), Some(Vec::new()));
-        core.on_stored(room(), 1, Some(vec![said("n1", (1, 0), "a: late\n")]));
+        core.on_stored(room(), 1, Some(&[said("n1", (1, 0), "a: late\n")]));
         assert_eq!((opened(&mut core), core.counts().stored_late), (None, 1));
     }
 
@@ -363,7 +393,7 @@ mod tests {
         core.close_room(room(), 1);
         core.open_room(room(), 2);
         core.take_effects();
-        core.on_stored(room(), 1, Some(vec![said("n1", (1, 0), "a: old\n")]));
+        core.on_stored(room(), 1, Some(&[said("n1", (1, 0), "a: old\n")]));
         assert_eq!(core.take_effects(), []);
     }
 
@@ -415,9 +445,9 @@ mod tests {
     #[test]
     fn talk_of_a_frame_is_counted_by_its_head() {
         let frame = said("n1", (1, 0), "a: 1\na: 2\n");
-        assert_eq!(count_talk(&frame.bytes), (2, 10));
+        assert_eq!(count_talk(&frame.bytes), Some((2, 10)));
         let claims = stored("n1", (1, 0, 0), vec![Item::Lines { bytes: 9, lines: u32::MAX }], "a: 1\n");
-        assert_eq!(count_talk(&claims.bytes), (5, 5));
-        assert_eq!(count_talk(b"\x02rubbish"), (0, 0));
+        assert_eq!(count_talk(&claims.bytes), Some((5, 5)));
+        assert_eq!(count_talk(b"\x02rubbish"), None);
     }
 }
