@@ -296,7 +296,9 @@ fn stalled_nats_slows_no_local_member_and_the_hole_is_told() {
     // No line is skipped for members whose reading the machine delays.
     let start = |name| Node::start(&nats, name, &["--backlog", "64MiB"]);
     let nodes = [start("n1"), start("n2")];
-    nodes.iter().for_each(|node| node.wait_for_others(1));
+    for node in &nodes {
+        node.wait_for_others(1);
+    }
     let mut alice = nodes[0].server.join("lobby", "alice");
     let mut carol = nodes[0].server.join("lobby", "carol");
     let mut bob = nodes[1].server.join("lobby", "bob");

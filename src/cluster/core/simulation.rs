@@ -450,9 +450,8 @@ impl Cluster {
             // A room's frames do not come back to their sender.
             let is_room = matches!(channel, Channel::Room(_));
             let is_own = from == to && is_room;
-            let is_down = by_data && self.nodes[from].is_data_down || is_room && self.nodes[to].is_data_down;
-            if is_cut || is_down || is_own || is_lost || !self.nodes[to].is_subscribed(channel) || !self.is_running(to)
-            {
+            let is_lost = is_lost || by_data && self.nodes[from].is_data_down || is_room && self.nodes[to].is_data_down;
+            if is_cut || is_own || is_lost || !self.nodes[to].is_subscribed(channel) || !self.is_running(to) {
                 continue;
             }
             let link = self.links[to][from].way(by_data, is_room);
