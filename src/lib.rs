@@ -151,7 +151,7 @@
 //! 10. **In a cluster each sender's lines keep their order on every server, come once, and a hole is told with its number of
 //!     lines.** Each frame has its position in the changes of its server in its room (`src/cluster/core/origin_room.rs`).
 //!     Local delivery waits for no other server: what waits for the bus is bounded (`src/cluster/core/outgoing.rs`). Tested by
-//!     `src/cluster/core/simulation.rs` and `tests/cluster.rs`.
+//!     `src/cluster/core/simulation.rs`, `tests/cluster.rs` and `tests/cluster_faults.rs`.
 //!
 //! # Accounting
 //!

@@ -22,7 +22,7 @@ fn with_jetstream(test: impl Fn(&mut NatsServer)) {
         let thread = std::thread::current();
         let name = thread.name().unwrap().replace(':', "-");
         let folder = Folder::new(&format!("{name}-{number}"));
-        test(&mut NatsServer::start_jetstream(program, folder.join("store")));
+        test(&mut NatsServer::start_jetstream(program, &folder.join("store")));
     }
 }
 

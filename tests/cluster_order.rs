@@ -11,6 +11,7 @@ use common::folder::Folder;
 use common::nats::{NatsServer, Node, nats_programs};
 use common::{Client, ServerProcess, numbered_lines, wait_until};
 use loadtest::coordinator;
+use loadtest::metrics::Counters;
 use loadtest::plan::{Pacing, Plan, Stop};
 use loadtest::test_result::TestResult;
 use loadtest::verdict::VerdictKind;
@@ -25,7 +26,7 @@ fn with_jetstream(test: impl Fn(&mut NatsServer, &Folder)) {
     for (number, program) in nats_programs().iter().enumerate() {
         let thread = thread::current();
         let folder = Folder::new(&format!("{}-{number}", thread.name().unwrap()));
-        test(&mut NatsServer::start_jetstream(program, folder.join("store")), &folder);
+        test(&mut NatsServer::start_jetstream(program, &folder.join("store")), &folder);
     }
 }
 
@@ -135,7 +136,7 @@ fn wins_name(node: &Node, barrier: &Barrier, round: usize) -> bool {
 }
 
 /// Returns a load of 60 members in 12 rooms, two of which send 10 lines a second each.
-fn spread_load(servers: &[SocketAddr], lines: u64) -> Plan {
+fn spread_load(servers: &[SocketAddr]) -> Plan {
     Plan {
         servers: servers.to_vec(),
         total_order: true,
@@ -143,31 +144,70 @@ fn spread_load(servers: &[SocketAddr], lines: u64) -> Plan {
         rooms: 12,
         senders: 2,
         pacing: Pacing::Open { millilines_per_second: 20_000 },
-        stop: Stop::Lines(lines),
+        stop: Stop::Lines(120),
         ..load::plan(servers[0])
     }
+}
+
+/// Runs a load on servers with one order, and a fault once its lines are said. Returns what was counted.
+fn run_while(nodes: &[Node], fault: impl FnOnce()) -> Counters {
+    let servers: Vec<SocketAddr> = nodes.iter().map(|node| node.server.address).collect();
+    let plan = spread_load(&servers);
+    let result = thread::scope(|scope| {
+        let run = scope.spawn(|| coordinator::run(&plan, None, &mut |_: &coordinator::ProgressSnapshot| {}).unwrap());
+        let frames = || nodes[0].metric("roomcast_cluster_frames_total{direction=\"in\"}");
+        let before = frames();
+        wait_until("lines are said", || frames() > before + 400);
+        fault();
+        TestResult::new("steady", &plan, &run.join().unwrap())
+    });
+    // Whether the generator had enough CPU time depends on the machine.
+    assert!(matches!(result.verdict.kind, VerdictKind::Good | VerdictKind::Saturated), "{:?}", result.verdict);
+    result.outcome.counters
 }
 
 #[test]
 fn killed_nats_costs_time_and_no_line() {
     with_jetstream(|nats, _| {
         let nodes = start_some(nats, 3);
-        let servers: Vec<SocketAddr> = nodes.iter().map(|node| node.server.address).collect();
-        let plan = spread_load(&servers, 120);
-        let result = thread::scope(|scope| {
-            let run =
-                scope.spawn(|| coordinator::run(&plan, None, &mut |_: &coordinator::ProgressSnapshot| {}).unwrap());
-            let frames = "roomcast_cluster_frames_total{direction=\"in\"}";
-            wait_until("lines are said", || nodes[0].metric(frames) > 400);
+        let counters = run_while(&nodes, || {
             nats.kill();
             nats.restart();
-            TestResult::new("steady", &plan, &run.join().unwrap())
         });
-        let counters = &result.outcome.counters;
-        assert!(matches!(result.verdict.kind, VerdictKind::Good | VerdictKind::Saturated), "{:?}", result.verdict);
-        let faults = (counters.lost, counters.duplicated, counters.misordered, counters.told_missing);
-        assert_eq!((counters.sent, faults), (120 * 12, (0, 0, 0, 0)));
+        assert_eq!(counters.sent, 120 * 12);
+        assert_eq!((counters.lost, counters.duplicated, counters.misordered, counters.told_missing), (0, 0, 0, 0));
     });
+}
+
+#[test]
+fn killed_leader_of_three_nats_servers_costs_no_line() {
+    for (number, program) in nats_programs().iter().enumerate() {
+        let folder = Folder::new(&format!("killed-leader-{number}"));
+        let mut nats = NatsServer::start_jetstream_cluster(program, 3, &folder.join("stores"));
+        let urls = nats.iter().map(NatsServer::url).collect::<Vec<_>>().join(",");
+        let start = |at: usize| {
+            Node::start_at(&urls, &format!("n{at}"), &[&ORDERED[..], &["--cluster-replicas", "3"]].concat())
+        };
+        let nodes: Vec<Node> = (1..=3).map(start).collect();
+        for node in &nodes {
+            node.wait_for_others(2);
+            wait_for_log(node);
+        }
+        let counters = run_while(&nodes, || {
+            let leader = leader_of_log(&nats[0]).unwrap();
+            nats[leader].kill();
+            let other = usize::from(leader == 0);
+            wait_until("the log has another leader", || leader_of_log(&nats[other]).is_some_and(|new| new != leader));
+            nats[leader].restart();
+        });
+        assert_eq!((counters.lost, counters.duplicated, counters.misordered, counters.told_missing), (0, 0, 0, 0));
+    }
+}
+
+/// Returns the number of the NATS server that leads the log, if one does.
+fn leader_of_log(nats: &NatsServer) -> Option<usize> {
+    let info = nats.try_request("$JS.API.STREAM.INFO.RC_roomcast_LOG", "")?;
+    info["cluster"]["leader"].as_str()?.strip_prefix('s')?.parse().ok()
 }
 
 #[test]

@@ -7,12 +7,16 @@ pub mod ctl;
 pub mod folder;
 pub mod http;
 #[cfg(feature = "cluster")]
+pub mod link;
+#[cfg(feature = "cluster")]
 pub mod nats;
 pub mod prometheus;
 pub mod proxy;
 pub mod pty;
 pub mod screen;
 pub mod systemd;
+#[cfg(feature = "cluster")]
+pub mod talk;
 pub mod telnet;
 pub mod tls;
 
@@ -298,13 +302,18 @@ impl Client {
 
     /// Connects from an address of the loopback interface, without reading.
     pub fn connect_from(ip: [u8; 4], address: SocketAddr) -> Self {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
-        socket.connect(&address.into()).unwrap();
+        Self::try_connect_from(ip, address).unwrap()
+    }
+
+    /// Connects as [`Client::connect_from`] does, or returns the error of a server that has ended.
+    pub fn try_connect_from(ip: [u8; 4], address: SocketAddr) -> std::io::Result<Self> {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from((ip, 0)).into())?;
+        socket.connect(&address.into())?;
         let stream = TcpStream::from(socket);
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        stream.set_write_timeout(Some(DEADLINE)).unwrap();
-        Self { reader: BufReader::new(stream) }
+        stream.set_read_timeout(Some(DEADLINE))?;
+        stream.set_write_timeout(Some(DEADLINE))?;
+        Ok(Self { reader: BufReader::new(stream) })
     }
 
     /// Connects and reads the welcome.
@@ -355,6 +364,16 @@ impl Client {
         self.reader.read_until(b'\n', &mut line).expect("no line within the deadline");
         let line = String::from_utf8(line).unwrap();
         line.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line).to_owned())
+    }
+
+    /// Reads one line, without its LF. Returns `None` after the end of the server's process, too.
+    pub fn read_line_or_end(&mut self) -> Option<String> {
+        let mut line = Vec::new();
+        match self.reader.read_until(b'\n', &mut line) {
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+            result => result.expect("no line within the deadline"),
+        };
+        String::from_utf8(line).unwrap().strip_suffix('\n').map(str::to_owned)
     }
 
     pub fn read_line(&mut self) -> String {

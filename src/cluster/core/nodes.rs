@@ -17,6 +17,10 @@ const SUSPECT_AFTER: u64 = 2_000;
 /// A server that was not heard for so long is dead, as its silence says nothing else.
 const DEAD_AFTER: u64 = 5_000;
 
+/// The log is out of reach when it keeps a frame for so long: NATS servers that have lost the one which leads it may take 9 s to
+/// elect another one.
+const LOG_LATE_AFTER: u64 = 12_000;
+
 /// The time between pings of a suspect.
 const PING_PAUSE: u64 = 500;
 
@@ -249,7 +253,7 @@ impl Core {
                 self.end_checks(node);
             }
         }
-        let is_out_of_reach = (self.hearing.is_deaf && silent > DEAD_AFTER) || self.is_log_late(DEAD_AFTER);
+        let is_out_of_reach = (self.hearing.is_deaf && silent > DEAD_AFTER) || self.is_log_late(LOG_LATE_AFTER);
         if is_out_of_reach && !self.hearing.is_alone {
             self.hearing.is_alone = true;
             self.log(Event::Alone);

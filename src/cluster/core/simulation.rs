@@ -498,7 +498,7 @@ impl Cluster {
         loop {
             self.settle();
             for room in self.nodes.iter().flat_map(|node| node.rooms.values()) {
-                let waits = |(_, since): &(UserName, u64)| self.now - since >= 9_000;
+                let waits = |(_, since): &(UserName, u64)| self.now - since >= 14_000;
                 assert!(!room.claims.iter().any(waits), "a claim waits for too long");
                 assert!(!room.is_opening || self.now - room.opened_at < 7_000, "a join waits for too long");
             }
