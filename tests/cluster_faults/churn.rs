@@ -83,7 +83,10 @@ impl Member {
     /// if the server has ended.
     fn say(&mut self, command: &str) -> bool {
         self.said += 1;
-        let line = format!("n{} m{}.{} r{} {}", self.server, self.id, self.life, self.room, self.said);
+        // The line after a move is said in the old room or the new one, and is compared with no other one.
+        let place =
+            if command.starts_with("/join ") { format!("move{}", self.said) } else { format!("r{}", self.room) };
+        let line = format!("n{} m{}.{} {place} {}", self.server, self.id, self.life, self.said);
         if self.client.try_send(format!("{command}{line}\n")).is_err() {
             return false;
         }
@@ -208,14 +211,14 @@ impl Witness {
     /// and in the order in which that witness saw them.
     fn compare(&self, other: &Self) {
         let lines = other.log.lines();
-        let said: Vec<&str> = heard_on(&lines, other.server).0.into_iter().map(|(line, _)| line).collect();
+        let said: Vec<&str> = heard_on(other.server, &lines).0.into_iter().map(|(line, _)| line).collect();
         let what = format!("the lines of r{} on n{} come on n{}", self.room, other.server + 1, self.server + 1);
         self.log.wait(&what, |lines| {
-            let (heard, told) = heard_on(lines, other.server);
+            let (heard, told) = heard_on(other.server, lines);
             heard.len() + heard.iter().map(|(_, told)| told).sum::<usize>() + told >= said.len()
         });
         let lines = self.log.lines();
-        let (heard, rest) = heard_on(&lines, other.server);
+        let (heard, rest) = heard_on(other.server, &lines);
         let missing = heard.iter().map(|(_, told)| told).sum::<usize>() + rest;
         // A line that is rejected is told before the others of its frame.
         let mut rest = said.iter();
@@ -227,7 +230,7 @@ impl Witness {
 }
 
 /// Returns those of the lines which were said on a server, as [`heard_from`] does, without the names.
-fn heard_on(lines: &[String], server: usize) -> (Vec<(&str, usize)>, usize) {
+fn heard_on(server: usize, lines: &[String]) -> (Vec<(&str, usize)>, usize) {
     let said = format!(": n{server} ");
     let (heard, told) = heard_from(lines, &format!("n{}", server + 1), |line| line.contains(&said));
     (heard.into_iter().map(|(line, told)| (line.split_once(": ").unwrap().1, told)).collect(), told)
