@@ -1,7 +1,7 @@
 //! The lines of rooms that NATS keeps in a stream of `JetStream`, so that they survive all servers.
 //!
-//! Nothing is published to the stream: it takes the changes of rooms by their subjects, and no line waits for it. A room
-//! that is opened reads its last frames with direct gets, which need no state in NATS.
+//! Nothing is published to the stream: it takes the changes of rooms by their subjects, and no line waits for it. In a
+//! cluster with one order the log of rooms has their lines, and is read in the stream's place. A room that is opened reads its last frames with direct gets, which need no state in NATS.
 
 use crate::cluster::backward::BackwardReading;
 use crate::cluster::bus::Reading;

@@ -11,9 +11,13 @@
 //! comes from there enters a room through its inbox, as an operation, so that all members of a room on one server see one
 //! order.
 //!
-//! No frame is waited for and none is sent twice: each carries its position in the changes of its server in its room, so a
+//! In the default order no frame is waited for and none is sent twice: each carries its position in the changes of its server in its room, so a
 //! receiver knows exactly what it has missed, and asks for a snapshot where that were joins and leaves. What waits for the
 //! bus is bounded in bytes and in age ([`core`], 8 MiB and 5 s for each of two connections).
+//!
+//! With `--cluster-order total` the frames of rooms go through a log, which is one stream of `JetStream` (`room_log.rs`), and
+//! every server, the one that sent a frame included, takes them from there in one order ([`core`], `ordered.rs`). A frame is
+//! tried until the log has it. What waits is bounded in bytes; when it waits for too long, rooms are this server's alone.
 //!
 //! With `--history-for` NATS keeps the changes of rooms in a stream of `JetStream` (`history.rs`). A room that is opened while no
 //! other server has members in it reads its last lines there.

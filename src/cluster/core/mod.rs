@@ -8,7 +8,10 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `nodes.rs` | the other servers: alive, suspect or dead, and their epochs |
-//! | `rooms.rs` | the rooms that are open here: what they publish, and opening them |
+//! | `rooms.rs` | the rooms that are open here, and when each is looked at |
+//! | `opening.rs` | opening a room, and comparing it after an interruption |
+//! | `publishing.rs` | what this server publishes of a room |
+//! | `following.rs` | how a room follows what other servers say of it |
 //! | `origin_room.rs` | the stream of one other server in one room |
 //! | `receive.rs` | frames |
 //! | `counts.rs` | the numbers of members of all rooms |
@@ -18,14 +21,17 @@
 //! | `stored.rs` | the frames that NATS has kept |
 
 mod counts;
+mod following;
 #[cfg(test)]
 mod hostile;
 mod lines;
 mod log;
 mod nodes;
+mod opening;
 mod ordered;
 mod origin_room;
 mod outgoing;
+mod publishing;
 mod receive;
 mod rooms;
 #[cfg(test)]
@@ -276,7 +282,7 @@ impl Core {
         let id = self.next_whisper;
         self.whispers.insert(id, (node, self.now + WHISPER_TIMEOUT));
         let head = Head::Whisper { id, room, from, to };
-        // Its sender's join and lines go the same way, and come first.
+        // Its sender's join and lines go the same way, and come first, unless they go through a log.
         self.data.push(Channel::Node(node), head, Bytes::from(text.into_string().into_bytes()), self.now);
         id
     }

@@ -326,7 +326,7 @@ impl Core {
         self.hearing.is_good()
     }
 
-    /// Returns true if a frame of an origin may change a room: the server is known, or is from now on.
+    /// Returns true if a server is known, alive or not, or is from now on.
     pub(super) fn admit_origin(&mut self, origin: &Origin) -> bool {
         if origin.boot > self.now.saturating_add(MAX_AHEAD) {
             self.counts.malformed += 1;
