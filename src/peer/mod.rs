@@ -10,6 +10,7 @@ mod drain;
 mod event_mailbox;
 pub mod events;
 pub mod line_batch;
+pub(crate) mod line_frames;
 mod moved;
 mod output;
 mod output_buffer;
@@ -232,9 +233,9 @@ impl<S: ByteSink + ?Sized> Peer<S> {
         }
         self.lines_ended.store(batch.is_last(), Ordering::Relaxed);
         let settings = self.settings();
-        let outcome = if settings.route == Route::DirectCrLf && batch.direct_bytes(settings.route).is_none() {
+        let outcome = if settings.route.is_direct() && batch.direct_bytes(settings.route).is_none() {
             // The batch was chosen before the route changed.
-            output_buffer::put(buffer, &batch.with_cr_lf(), settings, &self.sink)
+            output_buffer::put(buffer, &batch.encoded_for(settings.route), settings, &self.sink)
         } else {
             output_buffer::put(buffer, batch, settings, &self.sink)
         };
