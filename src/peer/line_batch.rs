@@ -3,6 +3,7 @@
 use crate::limits::memory::MemoryBudget;
 use crate::peer::deferred_list::Deferrable;
 use crate::peer::line_frames::extend_with_frames;
+use crate::peer::line_numbers::LineNumbers;
 use crate::peer::route::Route;
 use crate::peer::shared_lines::{BatchMemoryRef, SharedSlice};
 use crate::text::time::Minute;
@@ -208,6 +209,16 @@ pub(crate) struct EncodedBatch {
     cr_lf: OnceLock<Box<LineBatch>>,
     /// Made for the first peer whose lines leave in frames. Boxed: most batches have none.
     frames: OnceLock<Box<LineBatch>>,
+    /// The numbers of the lines, if a member of the room has asked for them.
+    numbers: Option<Box<Numbered>>,
+}
+
+/// The numbers of a batch's lines, and the batch with them.
+#[derive(Debug)]
+struct Numbered {
+    numbers: LineNumbers,
+    /// Made for the first peer that wants numbers.
+    batch: OnceLock<EncodedBatch>,
 }
 
 impl EncodedBatch {
@@ -225,11 +236,11 @@ impl EncodedBatch {
     /// more. They are kept whatever the backlog's limit, so they have to be short.
     pub(crate) fn into_last(mut self) -> Self {
         self.lf.is_last = true;
-        Self::of(self.lf)
+        Self { numbers: self.numbers, ..Self::of(self.lf) }
     }
 
     fn of(lf: LineBatch) -> Self {
-        Self { lf, cr_lf: OnceLock::new(), frames: OnceLock::new() }
+        Self { lf, cr_lf: OnceLock::new(), frames: OnceLock::new(), numbers: None }
     }
 
     /// Gives the lines in `ranges`, in bytes with LF, a high drop precedence. The ranges are in order and apart from each
@@ -243,6 +254,62 @@ impl EncodedBatch {
             self.lf.minutes = Minutes::Many(runs.chain([run(DropPrecedence::Low, usize::MAX)]).collect());
         }
         self
+    }
+
+    /// Gives the lines numbers, for peers that want them.
+    pub(crate) fn with_numbers(mut self, numbers: Option<LineNumbers>) -> Self {
+        self.numbers = numbers.map(|numbers| Box::new(Numbered { numbers, batch: OnceLock::new() }));
+        self
+    }
+
+    /// Returns the batch as a peer gets it that gets the numbers of this numbering.
+    pub(crate) fn numbered_for(&self, numbering: impl FnOnce() -> u32) -> &Self {
+        match &self.numbers {
+            Some(numbered) if numbered.numbers.is_of(numbering()) => numbered.batch.get_or_init(|| self.number()),
+            _ => self,
+        }
+    }
+
+    /// Returns the lines from one position to another, with numbers, for a peer that gets those of this numbering; `None` for
+    /// another one.
+    pub(crate) fn numbered_part(
+        &self,
+        numbering: impl FnOnce() -> u32,
+        from: BatchOffset,
+        to: BatchOffset,
+    ) -> Option<Self> {
+        let numbers =
+            self.numbers.as_ref().map(|numbered| &numbered.numbers).filter(|numbers| numbers.is_of(numbering()))?;
+        let mut bytes = Vec::new();
+        numbers.number(&self.lf.lf, from.bytes..to.bytes, &mut bytes);
+        let mut part = LineBatch::new(Bytes::from(bytes), to.lines - from.lines, self.first_minute());
+        part.is_last = self.lf.is_last;
+        Some(Self::of(part))
+    }
+
+    /// Returns the batch with numbers.
+    fn number(&self) -> Self {
+        let Some(numbered) = &self.numbers else {
+            return Self::of(self.lf.clone());
+        };
+        let (mut bytes, mut from) = (Vec::new(), 0);
+        let mut runs = Vec::new();
+        for run in self.lf.minutes.runs() {
+            let end = run.end.min(self.lf.lf.len()).max(from);
+            numbered.numbers.number(&self.lf.lf, from..end, &mut bytes);
+            runs.push(MinuteRun { end: bytes.len(), ..*run });
+            from = end;
+        }
+        let minutes = match runs[..] {
+            [run] => Minutes::One(MinuteRun { end: usize::MAX, ..run }),
+            _ => Minutes::Many(runs.into()),
+        };
+        let memory = BatchMemoryRef::new(bytes.len());
+        Self::of(LineBatch { lf: bytes.into(), second: None, minutes, memory, ..self.lf.clone() })
+    }
+
+    fn first_minute(&self) -> Minute {
+        self.lf.minutes.runs().first().map_or_else(Minute::now, |run| run.minute)
     }
 
     /// Returns how many lines these are.

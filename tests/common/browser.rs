@@ -61,8 +61,7 @@ impl Browser {
             target["browserContextId"] = context["browserContextId"].clone();
         }
         let target = page.call("Target.createTarget", &target);
-        let attached =
-            page.call("Target.attachToTarget", &json!({ "targetId": target["targetId"], "flatten": true }));
+        let attached = page.call("Target.attachToTarget", &json!({ "targetId": target["targetId"], "flatten": true }));
         page.session = Some(attached["sessionId"].as_str().unwrap().to_owned());
         page.call("Page.enable", &json!({}));
         page.call("Network.enable", &json!({}));
@@ -184,7 +183,8 @@ impl Page {
 
     /// Returns the texts of the messages.
     pub fn lines(&mut self) -> Vec<String> {
-        let texts = self.evaluate("[...document.querySelectorAll('#log p')].map((line) => line.firstChild.textContent)");
+        let texts =
+            self.evaluate("[...document.querySelectorAll('#log p')].map((line) => line.firstChild.textContent)");
         texts.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
     }
 

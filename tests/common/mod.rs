@@ -12,6 +12,7 @@ pub mod nats;
 pub mod prometheus;
 pub mod proxy;
 pub mod pty;
+pub mod relay;
 pub mod screen;
 pub mod systemd;
 pub mod telnet;

@@ -235,6 +235,7 @@
     members.clear();
     members.set(seat.name, Date.now());
     if (numbering === null) {
+      show({ kind: "server", text: `You are in ${seat.room}. The address of this page is the link to it.` });
       sendLine("/ids on");
     } else {
       held = [];
@@ -297,16 +298,17 @@
     lastId = next - 1;
   }
 
-  const isNotice = (line) => /^\S+ (?:has joined|has left|is now known as \S+)$/.test(line) && !/^\S+: /.test(line);
+  const isNotice = (line) => /^\S+ (?:has joined|has left|is now known as \S+)$/.test(line);
 
   function onRoomLine(line) {
+    // Notices first: a member may be called #7.
     let match;
-    if ((match = /^#(\d+) (.*)$/s.exec(line))) {
-      onTalk(match[2], Number(match[1]), false);
-    } else if ((match = /^(\S+) has (joined|left)$/.exec(line))) {
+    if ((match = /^(\S+) has (joined|left)$/.exec(line))) {
       onPresence(match[1], match[2]);
     } else if ((match = /^(\S+) is now known as (\S+)$/.exec(line))) {
       onRename(match[1], match[2]);
+    } else if ((match = /^#(\d+) (.*)$/s.exec(line))) {
+      onTalk(match[2], Number(match[1]), false);
     } else {
       onTalk(line, null, false);
     }
@@ -571,7 +573,7 @@
       return;
     }
     const match = /^\/(?:join|j)\s+(\S+)(?:\s+(\S+))?\s*$/i.exec(line);
-    if (match) {
+    if (match && match[1] !== seat.room) {
       join(match[1], match[2] ?? seat.name);
       return;
     }
