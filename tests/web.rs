@@ -6,7 +6,7 @@ mod common;
 
 use common::http::ask;
 use common::proxy::Proxy;
-use common::tls::TestCertificate;
+use common::tls::{TestCertificate, TlsClient, client_config};
 use common::web::{WEB_LOOPBACK, WebClient, connect, start_web, start_web_tls};
 use common::{LOOPBACK, TestServer, check_lines_and_skip_notices, test_settings, wait_until};
 use std::io::{Read, Write};
@@ -141,6 +141,17 @@ fn browsers_inside_tls_are_members_as_all_others() {
     bob.socket.close(None).unwrap();
     assert_eq!(bob.read_to_end(), [""; 0]);
     alice.skip_to_line("bob has left");
+}
+
+#[test]
+fn page_is_served_inside_tls() {
+    let certificate = TestCertificate::new();
+    let (_server, address) = start_web_tls(&certificate);
+    let mut client = TlsClient::connect_raw(address, &client_config(&[&certificate]));
+    client.send(get("/app.js"));
+    let lines = client.read_to_end();
+    assert_eq!(lines[0], "HTTP/1.1 200 OK");
+    assert_eq!(lines.last().map(String::as_str), Some("})();"), "the whole file, and the end of TLS after it");
 }
 
 #[test]

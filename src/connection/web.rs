@@ -83,10 +83,10 @@ impl Connection {
             },
             WebPhase::Open(decoder) => {
                 let mut text = Vec::new();
-                let decoded = decoder.decode(input, &mut text);
+                let outcome = decoder.decode(input, &mut text);
                 self.process_frames(&text, lines)?;
-                match decoded {
-                    Ok(decoded) => self.follow_frames(decoded, lines),
+                match outcome {
+                    Ok(frames) => self.follow_frames(frames, lines),
                     Err(error) => Err(CloseReason::WebSocket(error)),
                 }
             }

@@ -57,12 +57,13 @@ pub(crate) struct FrameCut {
 pub(crate) fn cut_frames(frames: &[u8], written: usize) -> FrameCut {
     let mut cut = FrameCut::default();
     while cut.end < written {
-        let (header, payload) = match frames[cut.end + 1..] {
-            [126, high, low, ..] => (4, usize::from(u16::from_be_bytes([high, low]))),
-            [127, a, b, c, d, e, f, g, h, ..] => {
-                (10, usize::try_from(u64::from_be_bytes([a, b, c, d, e, f, g, h])).unwrap_or(usize::MAX))
+        let (header, payload) = match &frames[cut.end + 1..] {
+            [126, high, low, ..] => (4, usize::from(u16::from_be_bytes([*high, *low]))),
+            [127, long @ ..] => {
+                let length = long.first_chunk().map_or(0, |length| u64::from_be_bytes(*length));
+                (10, usize::try_from(length).unwrap_or(usize::MAX))
             }
-            [length, ..] => (2, usize::from(length)),
+            [length, ..] => (2, usize::from(*length)),
             // Frames end with a payload.
             [] => break,
         };

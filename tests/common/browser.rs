@@ -1,4 +1,4 @@
-//! Chromium, driven through its DevTools protocol: pages as people use them.
+//! Chromium, driven through its `DevTools` protocol: pages as people use them.
 
 use super::{DEADLINE, find_or_skip};
 use serde_json::{Value, json};

@@ -1,14 +1,14 @@
 //! The WebSocket decoder in every chunking, beside a reference that has the whole stream in view.
 
 use super::{chunkings, take_header};
-use crate::net::codec::websocket::{FrameDecoder, FrameError, pong_frame};
+use crate::net::codec::websocket::{FrameDecoder, FrameError, PeerClose, pong_frame};
 
 /// What came of a stream.
 #[derive(Debug, Default, PartialEq)]
 struct Decoded {
     lines: Vec<u8>,
     frames: u32,
-    end: Option<Option<u16>>,
+    end: Option<PeerClose>,
     error: Option<FrameError>,
 }
 
@@ -16,10 +16,10 @@ fn decode(chunks: &[&[u8]]) -> Decoded {
     let (mut decoder, mut all) = (FrameDecoder::default(), Decoded::default());
     for chunk in chunks {
         match decoder.decode(chunk, &mut all.lines) {
-            Ok(decoded) => {
-                all.frames += decoded.frames;
-                all.end = all.end.or(decoded.end);
-                if let Some(ping) = decoded.ping {
+            Ok(read) => {
+                all.frames += read.frames;
+                all.end = all.end.or(read.end);
+                if let Some(ping) = read.ping {
                     assert!(pong_frame(&ping).len() <= 127);
                 }
             }
@@ -40,11 +40,11 @@ fn decode_by_reference(mut wire: &[u8]) -> Vec<u8> {
     while let [first, second, rest @ ..] = wire {
         let (length, rest) = match (second & 0x7F, rest) {
             (126, [a, b, rest @ ..]) => (usize::from(u16::from_be_bytes([*a, *b])), rest),
-            (127, [a, b, c, d, e, f, g, h, rest @ ..]) => {
-                let length = u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]);
-                (usize::try_from(length).unwrap_or(usize::MAX), rest)
+            (127, rest) => {
+                let Some((length, rest)) = rest.split_first_chunk() else { break };
+                (usize::try_from(u64::from_be_bytes(*length)).unwrap_or(usize::MAX), rest)
             }
-            (126 | 127, _) => break,
+            (126, _) => break,
             (short, rest) => (usize::from(short), rest),
         };
         let Some((mask, rest)) = rest.split_first_chunk::<4>() else { break };

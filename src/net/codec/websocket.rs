@@ -91,6 +91,13 @@ impl FrameError {
     }
 }
 
+/// A close frame of the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PeerClose {
+    /// The code, if there is one.
+    pub(crate) code: Option<u16>,
+}
+
 /// The outcome of one decoding.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DecodedFrames {
@@ -100,8 +107,8 @@ pub(crate) struct DecodedFrames {
     pub(crate) empty_frames: u32,
     /// The payload of the last ping, which a pong answers: earlier ones need no answer (RFC 6455, section 5.5.3).
     pub(crate) ping: Option<Vec<u8>>,
-    /// Whether the peer has ended its output, with the code that it gave. The bytes after that are no input.
-    pub(crate) end: Option<Option<u16>>,
+    /// The close frame with which the peer has ended its output. The bytes after that are no input.
+    pub(crate) end: Option<PeerClose>,
 }
 
 /// Decodes the frames of one client.
@@ -212,15 +219,20 @@ impl FrameDecoder {
         if self.header[1] & 0x80 == 0 {
             return Err(FrameError::NotMasked);
         }
-        if self.is_control() && usize::from(self.header[1] & 0x7F) > MAX_CONTROL {
+        if self.is_control() && usize::from(self.short_length()) > MAX_CONTROL {
             return Err(FrameError::BadControl);
         }
         Ok(())
     }
 
+    /// Returns the first form of the length: that of a short payload, or 126 or 127 before a longer form.
+    fn short_length(&self) -> u8 {
+        self.header[1] & 0x7F
+    }
+
     /// Returns the length of the header, of which the first two bytes have come.
     fn header_size(&self) -> usize {
-        match self.header[1] & 0x7F {
+        match self.short_length() {
             126 => 2 + 2 + 4,
             127 => 2 + 8 + 4,
             _ => 2 + 4,
@@ -231,9 +243,9 @@ impl FrameDecoder {
     fn payload_length(&self) -> Result<u64, FrameError> {
         let long =
             self.header[2..self.header_size() - 4].iter().fold(0, |length, byte| (length << 8) | u64::from(*byte));
-        match self.header[1] & 0x7F {
+        match self.short_length() {
             126 if long < 126 => Err(FrameError::BadFrame),
-            127 if long <= u64::from(u16::MAX) || long > u64::MAX / 2 => Err(FrameError::BadFrame),
+            127 if u16::try_from(long).is_ok() || long > u64::MAX / 2 => Err(FrameError::BadFrame),
             126 | 127 => Ok(long),
             short => Ok(u64::from(short)),
         }
@@ -288,12 +300,12 @@ impl FrameDecoder {
     /// Ends a frame whose payload has come.
     fn end_frame(&mut self, lines: &mut Vec<u8>, decoded: &mut DecodedFrames) -> Result<(), FrameError> {
         let is_last = self.header[0] & FIN != 0;
-        let is_empty = self.header[1] & 0x7F == 0;
+        let is_empty = self.short_length() == 0;
         decoded.frames += 1;
         decoded.empty_frames += u32::from(self.is_control() || (is_empty && !is_last));
         match self.opcode() {
             opcode::CLOSE => {
-                decoded.end = Some(close_code(&mem::take(&mut self.control))?);
+                decoded.end = Some(PeerClose { code: close_code(&mem::take(&mut self.control))? });
                 self.is_over = true;
             }
             opcode::PING => decoded.ping = Some(mem::take(&mut self.control)),

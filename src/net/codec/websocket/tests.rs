@@ -17,11 +17,11 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     match payload.len() {
         short @ ..126 => frame.push(0x80 | u8::try_from(short).unwrap()),
         middle @ ..65_536 => {
-            frame.push(0x80 | 126);
+            frame.push(0x80 | 0x7E);
             frame.extend(u16::try_from(middle).unwrap().to_be_bytes());
         }
         long => {
-            frame.push(0x80 | 127);
+            frame.push(0x80 | 0x7F);
             frame.extend((long as u64).to_be_bytes());
         }
     }
@@ -39,7 +39,7 @@ fn text(payload: &str) -> Vec<u8> {
 struct Outcome {
     lines: String,
     pings: Vec<Vec<u8>>,
-    end: Option<Option<u16>>,
+    end: Option<PeerClose>,
     error: Option<FrameError>,
 }
 
@@ -47,9 +47,9 @@ fn decode_chunks<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
     let (mut decoder, mut outcome, mut lines) = (FrameDecoder::default(), Outcome::default(), Vec::new());
     for chunk in chunks {
         match decoder.decode(chunk, &mut lines) {
-            Ok(decoded) => {
-                outcome.pings.extend(decoded.ping);
-                outcome.end = outcome.end.or(decoded.end);
+            Ok(frames) => {
+                outcome.pings.extend(frames.ping);
+                outcome.end = outcome.end.or(frames.end);
             }
             Err(error) => {
                 assert_eq!(outcome.error.replace(error), None, "a decoder that failed goes on");
@@ -214,7 +214,7 @@ fn close_frame_ends_the_input() {
         (b"\x13\x87", Some(4999)),
     ] {
         let outcome = decode(&[text("last"), frame(0x88, payload), text("dropped"), vec![0xFF]].concat());
-        assert_eq!((&*outcome.lines, outcome.end, outcome.error), ("last\n", Some(code), None));
+        assert_eq!((&*outcome.lines, outcome.end, outcome.error), ("last\n", Some(PeerClose { code }), None));
     }
     for payload in [
         &b"\x03"[..],
@@ -272,7 +272,10 @@ fn messages_of_tungstenite_are_decoded() {
     for chunk in [1, 100, wire.len()] {
         let outcome = decode_chunks(wire.chunks(chunk));
         assert_eq!(outcome.lines, format!("hello\n\ngrüße 🎉\n{}\n", "long ".repeat(20_000)));
-        assert_eq!((outcome.pings, outcome.end, outcome.error), (vec![b"there?".to_vec()], Some(None), None));
+        assert_eq!(
+            (outcome.pings, outcome.end, outcome.error),
+            (vec![b"there?".to_vec()], Some(PeerClose { code: None }), None)
+        );
     }
 }
 
@@ -296,10 +299,10 @@ fn frames_of_the_server_are_read_by_tungstenite() {
         }
     }
     assert_eq!(read, lines);
-    let [Message::Ping(ping), Message::Pong(pong), Message::Close(Some(close))] = &others[..] else {
+    let [Message::Ping(asked), Message::Pong(answered), Message::Close(Some(close))] = &others[..] else {
         panic!("{others:?}");
     };
-    assert_eq!((ping.len(), pong.len(), u16::from(close.code)), (0, MAX_CONTROL, 1001));
+    assert_eq!((asked.len(), answered.len(), u16::from(close.code)), (0, MAX_CONTROL, 1001));
 }
 
 proptest! {
