@@ -78,11 +78,15 @@
 //!   Requests such as `/who` and `/msg` are operations in the inbox, too: the pass replies to them after it has
 //!   delivered the batch that holds them (`src/room/replies.rs`). A worker, a pass or an accept loop that
 //!   stands still is found by a check on behalf of the service manager's watchdog (`src/server/stall_check.rs`).
-//! - A **peer** ([`peer`]) is a connection's output. A batch has at most two shared encodings, LF and CR LF
+//! - A **peer** ([`peer`]) is a connection's output. A batch has shared encodings, LF and, where a peer needs them, CR LF and frames
 //!   ([`peer::line_batch`]), and a pass writes the one that the peer's [route](peer::route::Route) names. For a peer
 //!   with the input line, times, colors or hidden names a pass appends the lines to the output buffer, each with the
 //!   minute in which it was said, and the peer's own task encodes them (`src/connection/display.rs`). The same holds for
 //!   each peer inside TLS: its own task seals all bytes (`src/connection/transport.rs`, `src/net/codec/mod.rs`).
+//! - A **browser**'s connection begins with an HTTP request (`src/connection/web.rs`, `src/web/mod.rs`): for the page, or for
+//!   WebSocket. Its messages are decoded to lines (`src/net/codec/websocket.rs`), and a batch has one more shared encoding, text
+//!   frames with many lines each (`src/peer/line_frames.rs`), which passes write as they write the others. Without such a
+//!   member a batch makes no frame.
 //!
 //! - A server of a **cluster** (`src/cluster/`) shares its rooms with others over NATS. Before any member has a batch, the
 //!   pass gives what members of this server did to a tap, which never waits; what comes from other servers enters the
@@ -97,9 +101,9 @@
 //!
 //! ```text
 //! 6  server/  composition: acceptor, admission, metrics, shutdown    cli/  arguments, logging, signals, exit messages
-//! 5  cluster/  servers that share their rooms: frames, state machine, bus    admin/  operators' commands, sessions and replies    http/  a responder for metrics and health checks    handover/  the channel to a new process
+//! 5  cluster/  servers that share their rooms: frames, state machine, bus    admin/  operators' commands, sessions and replies    handover/  the channel to a new process
 //! 4  connection/  event loop, state, input, commands, telnet, input line, output, close, timers
-//! 3  net/  sockets, listeners, PROXY header, TLS, lingering close    protocol/  telnet, lines, JOIN, commands    terminal/  line editor
+//! 3  net/  sockets, listeners, PROXY header, TLS, lingering close    protocol/  telnet, lines, JOIN, commands    terminal/  line editor    http/  heads, responses, a responder for metrics and health checks    web/  the page, the WebSocket handshake
 //! 2  room/  registry, membership, inbox, passes, batch, fan-out, roster, history, replay
 //! 1  peer/  route, line batch, write lock, deferred list, output buffer, events
 //! 0  config/  settings    text/  names, sanitizing, messages    limits/  permits, rates, addresses, bans    metrics/  counters, histograms, text format
@@ -294,6 +298,7 @@ pub mod room;
 mod server;
 mod terminal;
 pub mod text;
+mod web;
 
 pub use cluster::ClusterError;
 pub use config::{RESERVED_FILES, Settings, SlowReader};

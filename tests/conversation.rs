@@ -29,6 +29,7 @@ carol has joined
 *** /ui [on|off]           edit lines with the arrow keys (telnet, PuTTY)
 *** /time [on|off|OFFSET]  show when each line was said
 *** /color [on|off]        a color for each name
+*** /ids [on|off|KEY ID]   number what is said in this room, for programs
 *** /quit [TEXT]           leave the server, after a last text
 *** for more about one of them write its name after /help: /help msg
 *** to say a line that looks like a command, write a second /: //who

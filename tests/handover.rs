@@ -8,6 +8,7 @@ use common::ctl::{ctl, ctl_done};
 use common::folder::Folder;
 use common::systemd::{Manager, activated, tcp_socket};
 use common::tls::{TestCertificate, TlsClient, client_config};
+use common::web::WebClient;
 use common::{Client, ServerProcess, check_lines_and_skip_notices, numbered_lines, wait_until};
 use std::fs;
 use std::io::{Read, Write};
@@ -19,6 +20,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use tungstenite::Message;
+use tungstenite::protocol::frame::Frame;
+use tungstenite::protocol::frame::coding::{Data, OpCode};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_roomcast");
 
@@ -289,6 +293,41 @@ fn peer_inside_tls_is_told_and_leaves_its_room() {
     let mut again = TlsClient::connect(tls, &client_config(&[&certificate]));
     again.send("JOIN lobby bob\n");
     alice.expect_line("bob has joined");
+}
+
+#[test]
+fn browsers_go_on_in_the_new_process_in_the_middle_of_a_message_and_those_inside_tls_are_told() {
+    let certificate = TestCertificate::new();
+    let (cert, key) = (certificate.certificate().to_owned(), certificate.key().to_owned());
+    let listen = ["tcp://127.0.0.1:0", "ws://127.0.0.1:0", "wss://127.0.0.1:0"];
+    let args: Vec<&str> = listen.iter().flat_map(|url| ["--listen", url]).collect();
+    let mut server = Upgradable::start("web", &[&args[..], &["--tls-cert", &cert, "--tls-key", &key]].concat());
+    let address = |scheme: &str| -> SocketAddr {
+        let lines = &server.server.startup_lines;
+        lines.iter().find_map(|line| line.split_once(&format!(" on {scheme}"))).unwrap().1.parse().unwrap()
+    };
+    let (ws, wss) = (address("ws://"), address("wss://"));
+    let mut alice = server.server.join("lobby", "alice");
+    let mut bob = WebClient::join(ws, "lobby", "bob");
+    alice.expect_line("bob has joined");
+    bob.send("/ids on");
+    assert!(bob.next_line().unwrap().starts_with("*** ids is on"));
+    let mut late = WebClient::connect(ws);
+    let mut sealed = WebClient::connect_tls(wss, &certificate).joined("hall", "carol");
+    let cut = "gr\u{fc}\u{df}e".as_bytes().split_at(3);
+    bob.send_frame(Frame::message(cut.0, OpCode::Data(Data::Text), false));
+    bob.send_frame(Frame::ping(&b"arrived?"[..]));
+    assert!(matches!(bob.socket.read().unwrap(), Message::Pong(_)), "the first part has arrived");
+    server.upgrade();
+    sealed.expect_close(&["*** server is upgraded: connect again"], 1012);
+    bob.send_frame(Frame::message(cut.1, OpCode::Data(Data::Continue), true));
+    alice.expect_line("bob: gr\u{fc}\u{df}e");
+    bob.expect_line("#1 bob: gr\u{fc}\u{df}e");
+    late.send("JOIN lobby dave");
+    late.expect_line("dave has joined");
+    bob.expect_line("dave has joined");
+    let _erin = WebClient::join(ws, "lobby", "erin");
+    bob.expect_line("erin has joined");
 }
 
 #[test]

@@ -22,9 +22,9 @@ const LAYERS: [&[&str]; 7] = [
     &["config", "text", "limits", "metrics"],
     &["peer"],
     &["room"],
-    &["net", "protocol", "terminal"],
+    &["net", "protocol", "terminal", "http", "web"],
     &["connection"],
-    &["admin", "http", "cluster", "handover"],
+    &["admin", "cluster", "handover"],
     &["server", "cli"],
 ];
 

@@ -72,7 +72,9 @@ fn activated_socket_may_be_a_unix_socket_or_stand_behind_a_proxy() {
 fn activation_that_does_not_fit_is_one_line() {
     let told = refusal(&mut activated([tcp_socket().0], "tlenet", &[]), 2);
     assert!(
-        told.starts_with("roomcast: LISTEN_FDNAMES: a socket is named \"tlenet\"; name it tcp, telnet, tls or unix"),
+        told.starts_with(
+            "roomcast: LISTEN_FDNAMES: a socket is named \"tlenet\"; name it tcp, telnet, tls, ws, wss or unix"
+        ),
         "{told}"
     );
     let told = refusal(&mut activated([tcp_socket().0], "tcp", &["--listen", "tcp://127.0.0.1:0"]), 2);

@@ -26,7 +26,7 @@ _roomcast() {
 
     case "${cmd}" in
         roomcast)
-            opts="-v -h -V --config --check-config --show-config --bind --listen --socket-mode --workers --max-connections --max-per-address --connect-rate --connect-burst --exempt --memory --tls-cert --tls-key --trust --max-line --login-timeout --rate --burst --byte-rate --byte-burst --backlog --slow-reader --stall-timeout --idle-timeout --dead-timeout --plain --drain --max-rooms --inbox --history --replay --allow-duplicate-names --motd --bell --cluster --cluster-name --node --cluster-order --cluster-replicas --cluster-credentials --cluster-ca --cluster-required --history-for --history-size --metrics --admin --bans --verbose --log-level --log-format --help --version ctl"
+            opts="-v -h -V --config --check-config --show-config --bind --listen --socket-mode --workers --max-connections --max-per-address --connect-rate --connect-burst --exempt --memory --tls-cert --tls-key --allow-origin --trust --max-line --login-timeout --rate --burst --byte-rate --byte-burst --backlog --slow-reader --stall-timeout --idle-timeout --dead-timeout --plain --drain --max-rooms --inbox --history --replay --allow-duplicate-names --motd --bell --cluster --cluster-name --node --cluster-order --cluster-replicas --cluster-credentials --cluster-ca --cluster-required --history-for --history-size --metrics --admin --bans --verbose --log-level --log-format --help --version ctl"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -81,6 +81,10 @@ _roomcast() {
                     return 0
                     ;;
                 --tls-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow-origin)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_roomcast_global_optspecs
-    string join \n config= check-config show-config bind= listen= socket-mode= workers= max-connections= max-per-address= connect-rate= connect-burst= exempt= memory= tls-cert= tls-key= trust= max-line= login-timeout= rate= burst= byte-rate= byte-burst= backlog= slow-reader= stall-timeout= idle-timeout= dead-timeout= plain= drain= max-rooms= inbox= history= replay= allow-duplicate-names= motd= bell= cluster= cluster-name= node= cluster-order= cluster-replicas= cluster-credentials= cluster-ca= cluster-required= history-for= history-size= metrics= admin= bans= v/verbose log-level= log-format= h/help V/version
+    string join \n config= check-config show-config bind= listen= socket-mode= workers= max-connections= max-per-address= connect-rate= connect-burst= exempt= memory= tls-cert= tls-key= allow-origin= trust= max-line= login-timeout= rate= burst= byte-rate= byte-burst= backlog= slow-reader= stall-timeout= idle-timeout= dead-timeout= plain= drain= max-rooms= inbox= history= replay= allow-duplicate-names= motd= bell= cluster= cluster-name= node= cluster-order= cluster-replicas= cluster-credentials= cluster-ca= cluster-required= history-for= history-size= metrics= admin= bans= v/verbose log-level= log-format= h/help V/version
 end
 
 function __fish_roomcast_needs_command
@@ -26,7 +26,7 @@ end
 
 complete -c roomcast -n "__fish_roomcast_needs_command" -l config -d 'A TOML file with a key for each flag, as max-line = 20000; flags and variables come before it. SIGHUP reads it again [default: none]' -r -F
 complete -c roomcast -n "__fish_roomcast_needs_command" -l bind -d 'An address to serve the port on, repeatable [default: every interface, IPv4 and IPv6]' -r
-complete -c roomcast -n "__fish_roomcast_needs_command" -l listen -d 'A listener, repeatable, in place of the port and --bind: tcp://ADDR:PORT, or tcp://:PORT for every interface; telnet://ADDR:PORT for people with telnet or PuTTY: the input line is on at once; tls://ADDR:PORT with --tls-cert and --tls-key; unix:PATH; fd:NAME for sockets that systemd passes. With ?proxy=v1v2 (or v1, v2) each connection has to begin with a PROXY header' -r
+complete -c roomcast -n "__fish_roomcast_needs_command" -l listen -d 'A listener, repeatable, in place of the port and --bind: tcp://ADDR:PORT, or tcp://:PORT for every interface; telnet://ADDR:PORT for people with telnet or PuTTY: the input line is on at once; ws://ADDR:PORT for browsers: a page, and the chat over WebSocket; tls://ADDR:PORT and wss://ADDR:PORT with --tls-cert and --tls-key; unix:PATH; fd:NAME for sockets that systemd passes. With ?proxy=v1v2 (or v1, v2) each connection has to begin with a PROXY header' -r
 complete -c roomcast -n "__fish_roomcast_needs_command" -l socket-mode -d 'The permission bits of the files of Unix listeners, as 0660 [default: what the umask gives]' -r
 complete -c roomcast -n "__fish_roomcast_needs_command" -l workers -d 'Threads that serve connections [default: one for each core]' -r
 complete -c roomcast -n "__fish_roomcast_needs_command" -l max-connections -d 'The most connections; more are told that the server is full. The last tenth is for addresses that have none [default, and 0: what the limit of open files allows, less 64; less 128 with a listener that takes PROXY headers]' -r
@@ -35,8 +35,9 @@ complete -c roomcast -n "__fish_roomcast_needs_command" -l connect-rate -d 'Conn
 complete -c roomcast -n "__fish_roomcast_needs_command" -l connect-burst -d 'Connections that one address may open at once before --connect-rate refuses more [default: 100]' -r
 complete -c roomcast -n "__fish_roomcast_needs_command" -l exempt -d 'Networks that --max-per-address and --connect-rate do not apply to, repeatable: as 10.0.0.0/8, ::1, or unix for Unix sockets; none for no peer [default: 127.0.0.0/8,::1/128,unix]' -r
 complete -c roomcast -n "__fish_roomcast_needs_command" -l memory -d 'The most memory for all queues, histories, unfinished lines and kernel buffers together, as 512MiB; 0 = no limit [default: a quarter of the memory of the machine or the cgroup, whichever is smaller]' -r
-complete -c roomcast -n "__fish_roomcast_needs_command" -l tls-cert -d 'A PEM file with the certificate chain of tls:// listeners, the server\'s own certificate first' -r -F
+complete -c roomcast -n "__fish_roomcast_needs_command" -l tls-cert -d 'A PEM file with the certificate chain of tls:// and wss:// listeners, the server\'s own certificate first' -r -F
 complete -c roomcast -n "__fish_roomcast_needs_command" -l tls-key -d 'A PEM file with the private key of --tls-cert, without a passphrase' -r -F
+complete -c roomcast -n "__fish_roomcast_needs_command" -l allow-origin -d 'Web pages that may open WebSocket connections beside the server\'s own, repeatable: as https://chat.example, or any for all pages' -r
 complete -c roomcast -n "__fish_roomcast_needs_command" -l trust -d 'Networks of the proxies before listeners with ?proxy, repeatable: as 10.0.0.0/8, ::1, or unix for Unix sockets; none for no peer. A peer outside of them is told so and closed there [default: 127.0.0.0/8,::1/128,unix]' -r
 complete -c roomcast -n "__fish_roomcast_needs_command" -l max-line -d 'The longest line that may be sent, in bytes; a longer one closes its sender [default: 20000]' -r
 complete -c roomcast -n "__fish_roomcast_needs_command" -l login-timeout -d 'How long a connection may take for its JOIN line, all tries together; 0 = no limit [default: 30s]' -r

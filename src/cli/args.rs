@@ -9,6 +9,7 @@ use super::metrics_args::MetricsArgs;
 use super::proxy_args::ProxyArgs;
 use super::tls_args::TlsArgs;
 use super::values::{parse_mode, slow_reader_parser, switch_parser};
+use super::web_args::WebArgs;
 use clap::builder::BoolishValueParser;
 use roomcast::config::units::{
     parse_byte_burst, parse_byte_rate, parse_dead_timeout, parse_duration, parse_size, parse_size_limit, parse_timeout,
@@ -33,7 +34,7 @@ use std::time::Duration;
 /// roomcast --listen tcp://:1234 --listen telnet://:2323
 ///
 /// The server listens on every interface unless --bind or --listen says otherwise, and without encryption except on
-/// tls:// listeners: any client that reaches the port can join and read along.
+/// tls:// and wss:// listeners: any client that reaches the port can join and read along.
 ///
 /// Times are written as 500ms, 30s or 1m, sizes as 20000, 64KiB or 1MiB; 0 lifts a bound. Each flag can also be set by an environment
 /// variable, as ROOMCAST_MAX_LINE, or by a key in the file of --config, as max-line = 20000. A flag comes before a
@@ -55,6 +56,8 @@ pub(super) struct Args {
     admission: AdmissionArgs,
     #[command(flatten)]
     tls: TlsArgs,
+    #[command(flatten)]
+    web: WebArgs,
     #[command(flatten)]
     proxy: ProxyArgs,
     #[command(flatten)]
@@ -85,8 +88,8 @@ struct NetworkArgs {
     bind: Vec<IpAddr>,
 
     /// A listener, repeatable, in place of the port and --bind: tcp://ADDR:PORT, or tcp://:PORT for every interface;
-    /// telnet://ADDR:PORT for people with telnet or PuTTY: the input line is on at once; tls://ADDR:PORT with --tls-cert and
-    /// --tls-key; unix:PATH; fd:NAME for sockets that systemd passes. With ?proxy=v1v2 (or v1, v2) each connection has to
+    /// telnet://ADDR:PORT for people with telnet or PuTTY: the input line is on at once; ws://ADDR:PORT for browsers: a page, and
+    /// the chat over WebSocket; tls://ADDR:PORT and wss://ADDR:PORT with --tls-cert and --tls-key; unix:PATH; fd:NAME for sockets that systemd passes. With ?proxy=v1v2 (or v1, v2) each connection has to
     /// begin with a PROXY header
     #[arg(long, value_name = "URL", env = "ROOMCAST_LISTEN", value_delimiter = ',')]
     listen: Vec<ListenUrl>,
@@ -208,7 +211,7 @@ impl Args {
     /// Returns the settings without those that are read from files; `level_is_flag` says whether `--log-level` is given as a flag.
     pub(super) fn into_settings(self, level_is_flag: bool) -> Result<Settings, SettingsError> {
         let network = self.admission.apply_to(self.network.into_settings()?)?;
-        let network = self.proxy.apply_to(self.tls.apply_to(network)?)?;
+        let network = self.proxy.apply_to(self.tls.apply_to(self.web.apply_to(network))?)?;
         let mut live = self.limits.into_settings();
         live.bell = self.members.bell.unwrap_or(live.bell);
         let (rooms, metrics) = (self.rooms.into_settings(), self.metrics.into_settings());

@@ -12,7 +12,7 @@ use std::process;
 const WIDTH: usize = 100;
 
 /// Values of keys whose default is no value.
-const EXAMPLES: [(&str, &str); 16] = [
+const EXAMPLES: [(&str, &str); 17] = [
     ("bind", "127.0.0.1,::1"),
     ("listen", "tcp://:1234,telnet://:2323"),
     ("socket_mode", "0660"),
@@ -23,6 +23,7 @@ const EXAMPLES: [(&str, &str); 16] = [
     ("metrics", "127.0.0.1:9464"),
     ("tls_cert", "/etc/roomcast/fullchain.pem"),
     ("tls_key", "/etc/roomcast/privkey.pem"),
+    ("allow_origin", "https://chat.example"),
     ("admin", "/run/roomcast/admin"),
     ("bans", "/var/lib/roomcast/bans"),
     ("cluster", "nats://127.0.0.1:4222"),

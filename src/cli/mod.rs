@@ -28,6 +28,7 @@ mod show_config;
 mod tls_args;
 mod upgrade;
 mod values;
+mod web_args;
 
 use logging::Log;
 use parse::{Request, Serving};

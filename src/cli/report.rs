@@ -4,7 +4,7 @@ use super::parse::ArgsError;
 use roomcast::config::units::show_memory;
 use roomcast::{BoundAddress, BoundListener};
 use std::io::{self, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 
 /// The exit code of a mistake in the arguments or in a file that they name.
@@ -59,10 +59,18 @@ fn way_to_connect(address: &BoundAddress) -> Option<String> {
             let bracketed = if host.contains(':') { format!("[{host}]") } else { host.clone() };
             format!("openssl s_client -quiet -connect {bracketed}:{port} (or ncat --ssl {host} {port})")
         }
+        BoundAddress::Web(address) => format!("a browser at http://{}", reachable_authority(*address)),
+        BoundAddress::WebTls(address) => format!("a browser at https://{}", reachable_authority(*address)),
         BoundAddress::Unix(path) => format!("nc -U {}", path.display()),
         BoundAddress::Metrics(_) => format!("curl {address}"),
         BoundAddress::Activated(_) => return None,
     })
+}
+
+/// Returns the host and the port by which a browser on this machine reaches a listener.
+fn reachable_authority(address: SocketAddr) -> String {
+    let host = reachable_host(address.ip());
+    if host.contains(':') { format!("[{host}]:{}", address.port()) } else { format!("{host}:{}", address.port()) }
 }
 
 /// Returns the name or the address by which this machine reaches a listener on `ip`.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct TlsArgs {
-    /// A PEM file with the certificate chain of tls:// listeners, the server's own certificate first
+    /// A PEM file with the certificate chain of tls:// and wss:// listeners, the server's own certificate first
     #[arg(long, value_name = "FILE", env = "ROOMCAST_TLS_CERT")]
     tls_cert: Option<PathBuf>,
 

@@ -11,6 +11,10 @@ pub enum ActivatedProtocol {
     Telnet,
     /// Lines inside TLS, as on `tls://`: a socket named `tls`.
     Tls,
+    /// A page and WebSocket, as on `ws://`: a socket named `ws`.
+    Web,
+    /// The same inside TLS, as on `wss://`: a socket named `wss`.
+    WebTls,
 }
 
 /// Why activated sockets and listeners do not fit. Shown, it names the socket and the way out.
@@ -26,7 +30,7 @@ pub enum ActivationError {
     },
     /// A socket's name is no kind of listener; holds it.
     #[error(
-        "LISTEN_FDNAMES: a socket is named {0:?}; name it tcp, telnet, tls or unix (FileDescriptorName= in its unit)"
+        "LISTEN_FDNAMES: a socket is named {0:?}; name it tcp, telnet, tls, ws, wss or unix (FileDescriptorName= in its unit)"
     )]
     UnknownName(String),
     /// No listener takes a socket; holds its name.
@@ -55,8 +59,20 @@ impl ActivatedProtocol {
             _ if name.ends_with(".socket") => Some(Self::Lines),
             "telnet" => Some(Self::Telnet),
             "tls" => Some(Self::Tls),
+            "ws" => Some(Self::Web),
+            "wss" => Some(Self::WebTls),
             _ => None,
         }
+    }
+
+    /// Returns whether the connections begin with TLS.
+    pub(crate) fn is_tls(self) -> bool {
+        matches!(self, Self::Tls | Self::WebTls)
+    }
+
+    /// Returns whether the connections speak HTTP and WebSocket.
+    pub(crate) fn is_web(self) -> bool {
+        matches!(self, Self::Web | Self::WebTls)
     }
 }
 
@@ -87,10 +103,13 @@ impl Settings {
         }
         match names.iter().find(|name| taken().all(|taken| taken != *name)) {
             Some(name) => Err(ActivationError::NotTaken(name.clone())),
-            None => match names.iter().find(|name| ActivatedProtocol::of_name(name) == Some(ActivatedProtocol::Tls)) {
-                Some(name) if self.network.tls.is_none() => Err(ActivationError::NoCertificate(name.clone())),
-                _ => Ok(self),
-            },
+            None => {
+                match names.iter().find(|name| ActivatedProtocol::of_name(name).is_some_and(ActivatedProtocol::is_tls))
+                {
+                    Some(name) if self.network.tls.is_none() => Err(ActivationError::NoCertificate(name.clone())),
+                    _ => Ok(self),
+                }
+            }
         }
     }
 }
@@ -139,7 +158,7 @@ mod tests {
             (
                 &[],
                 &["tcp", "tlenet"],
-                "LISTEN_FDNAMES: a socket is named \"tlenet\"; name it tcp, telnet, tls or unix (FileDescriptorName= in its \
+                "LISTEN_FDNAMES: a socket is named \"tlenet\"; name it tcp, telnet, tls, ws, wss or unix (FileDescriptorName= in its \
                  unit)",
             ),
             (
@@ -174,6 +193,8 @@ mod tests {
             ("roomcast.socket", Some(ActivatedProtocol::Lines)),
             ("telnet", Some(ActivatedProtocol::Telnet)),
             ("tls", Some(ActivatedProtocol::Tls)),
+            ("ws", Some(ActivatedProtocol::Web)),
+            ("wss", Some(ActivatedProtocol::WebTls)),
             ("Telnet", None),
             ("", None),
         ] {

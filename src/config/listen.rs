@@ -6,9 +6,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// The kinds of listener that are planned and not built: an error names them.
-const UNAVAILABLE: [&str; 2] = ["ws", "wss"];
-
 /// Where one listener accepts connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenAddress {
@@ -33,6 +30,20 @@ pub enum ListenAddress {
         /// The port; 0 lets the system choose a free one.
         port: u16,
     },
+    /// `ws://ADDR:PORT`, a web page and the line protocol over WebSocket.
+    Web {
+        /// The interface's address; `None`, written `ws://:PORT`, is every interface, IPv4 and IPv6.
+        ip: Option<IpAddr>,
+        /// The port; 0 lets the system choose a free one.
+        port: u16,
+    },
+    /// `wss://ADDR:PORT`, the same as [`ListenAddress::Web`] inside TLS 1.2 or 1.3.
+    WebTls {
+        /// The interface's address; `None`, written `wss://:PORT`, is every interface, IPv4 and IPv6.
+        ip: Option<IpAddr>,
+        /// The port; 0 lets the system choose a free one.
+        port: u16,
+    },
     /// `unix:PATH`, the line protocol over a Unix stream socket.
     Unix(PathBuf),
     /// `fd:NAME`, all sockets of this name that the service manager passes.
@@ -42,15 +53,13 @@ pub enum ListenAddress {
 /// Why a text is no listen address. Shown, it says what is wrong and what to write.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ListenAddressError {
-    /// The scheme is one that this build can't serve; holds it.
-    #[error(
-        "this build has no {0}:// listener; write tcp://ADDR:PORT, telnet://ADDR:PORT, tls://ADDR:PORT or unix:PATH"
-    )]
-    Unavailable(String),
     /// The scheme is unknown, or there is none.
-    #[error("no listener's URL; write tcp://ADDR:PORT, telnet://ADDR:PORT, tls://ADDR:PORT or unix:PATH")]
+    #[error(
+        "no listener's URL; write tcp://ADDR:PORT, telnet://ADDR:PORT, ws://ADDR:PORT, tls://ADDR:PORT, wss://ADDR:PORT \
+         or unix:PATH"
+    )]
     Scheme,
-    /// The text after `tcp://`, `telnet://` or `tls://` is no address with a port.
+    /// The text after the scheme is no address with a port.
     #[error(
         "{address:?} is no IP address and port; write {scheme}://127.0.0.1:1234, {scheme}://[::1]:1234 or \
          {scheme}://:1234"
@@ -87,13 +96,12 @@ impl FromStr for ListenAddress {
             };
         }
         let (scheme, rest) = url.split_once("://").ok_or(ListenAddressError::Scheme)?;
-        if UNAVAILABLE.contains(&scheme) {
-            return Err(ListenAddressError::Unavailable(scheme.to_owned()));
-        }
         let listen_on = match scheme {
             "tcp" => |ip, port| Self::Tcp { ip, port },
             "telnet" => |ip, port| Self::Telnet { ip, port },
             "tls" => |ip, port| Self::Tls { ip, port },
+            "ws" => |ip, port| Self::Web { ip, port },
+            "wss" => |ip, port| Self::WebTls { ip, port },
             _ => return Err(ListenAddressError::Scheme),
         };
         let (ip, port) = parse_address(rest)
@@ -105,8 +113,14 @@ impl FromStr for ListenAddress {
 impl ListenAddress {
     /// Returns whether the listener's connections speak TLS.
     pub(crate) fn is_tls(&self) -> bool {
-        let is_activated = |name| ActivatedProtocol::of_name(name) == Some(ActivatedProtocol::Tls);
-        matches!(self, Self::Tls { .. }) || self.activated_name().is_some_and(is_activated)
+        let is_activated = |name| ActivatedProtocol::of_name(name).is_some_and(ActivatedProtocol::is_tls);
+        matches!(self, Self::Tls { .. } | Self::WebTls { .. }) || self.activated_name().is_some_and(is_activated)
+    }
+
+    /// Returns whether the listener's connections speak HTTP and WebSocket.
+    pub(crate) fn is_web(&self) -> bool {
+        let is_activated = |name| ActivatedProtocol::of_name(name).is_some_and(ActivatedProtocol::is_web);
+        matches!(self, Self::Web { .. } | Self::WebTls { .. }) || self.activated_name().is_some_and(is_activated)
     }
 
     /// Returns the name of the activated sockets that the listener takes.
@@ -133,6 +147,10 @@ impl fmt::Display for ListenAddress {
             Self::Telnet { ip: Some(ip), port } => write!(f, "telnet://{}", SocketAddr::new(*ip, *port)),
             Self::Tls { ip: None, port } => write!(f, "tls://:{port}"),
             Self::Tls { ip: Some(ip), port } => write!(f, "tls://{}", SocketAddr::new(*ip, *port)),
+            Self::Web { ip: None, port } => write!(f, "ws://:{port}"),
+            Self::Web { ip: Some(ip), port } => write!(f, "ws://{}", SocketAddr::new(*ip, *port)),
+            Self::WebTls { ip: None, port } => write!(f, "wss://:{port}"),
+            Self::WebTls { ip: Some(ip), port } => write!(f, "wss://{}", SocketAddr::new(*ip, *port)),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Activated(name) => write!(f, "fd:{name}"),
         }
@@ -159,19 +177,16 @@ mod tests {
             "tls://127.0.0.1:6697",
             "tls://[::1]:0",
             "tls://:6697",
+            "ws://127.0.0.1:8080",
+            "ws://[::1]:0",
+            "ws://:8080",
+            "wss://127.0.0.1:8443",
+            "wss://:8443",
             "unix:/run/roomcast.sock",
             "unix:chat",
             "fd:roomcast.socket",
         ] {
             assert_eq!(url.parse::<ListenAddress>().unwrap().to_string(), url);
-        }
-    }
-
-    #[test]
-    fn a_kind_that_is_not_built_is_named() {
-        for scheme in UNAVAILABLE {
-            let told = error(&format!("{scheme}://127.0.0.1:23"));
-            assert!(told.starts_with(&format!("this build has no {scheme}:// listener")), "{told}");
         }
     }
 
@@ -190,7 +205,13 @@ mod tests {
             ("telnet://", "\"\" is no IP address and port; write telnet://127.0.0.1:1234"),
             ("tls://chat.example:6697", "\"chat.example:6697\" is no IP address and port; write tls://127.0.0.1:1234"),
             ("telnet://localhost:23", "\"localhost:23\" is no IP address"),
-            ("telnet:127.0.0.1:23", "no listener's URL; write tcp://ADDR:PORT, telnet://ADDR:PORT, tls://ADDR:PORT or"),
+            (
+                "telnet:127.0.0.1:23",
+                "no listener's URL; write tcp://ADDR:PORT, telnet://ADDR:PORT, ws://ADDR:PORT, tls",
+            ),
+            ("http://127.0.0.1:80", "no listener's URL"),
+            ("ws://localhost:80", "\"localhost:80\" is no IP address and port; write ws://127.0.0.1:1234"),
+            ("wss://", "\"\" is no IP address and port; write wss://127.0.0.1:1234"),
             ("fd:", "the socket's name is missing; write fd:NAME"),
         ] {
             assert!(error(url).starts_with(start), "{url}: {}", error(url));

@@ -20,6 +20,7 @@ impl Settings {
             exempt,
             memory,
             tls,
+            allow_origin,
             trust: _,
         } = network;
         let RoomSettings { inbox_bytes, history_lines, replay_lines, allow_duplicate_names, max_rooms } = rooms;
@@ -40,6 +41,7 @@ impl Settings {
             ("--memory", *memory != new.memory),
             // Other files of a certificate are read at run time.
             ("--tls-cert", tls.is_some() != new.tls.is_some()),
+            ("--allow-origin", *allow_origin != new.allow_origin),
             ("--inbox", *inbox_bytes != new_rooms.inbox_bytes),
             ("--history", *history_lines != new_rooms.history_lines),
             ("--replay", *replay_lines != new_rooms.replay_lines),

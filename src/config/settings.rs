@@ -2,8 +2,8 @@
 
 use crate::config::units::{show_duration, show_memory, show_size};
 use crate::config::{
-    ActivationError, ClusterSettings, ListenAddress, ListenUrl, LogSettings, MetricsSettings, ModerationSettings, Motd,
-    PeerNetworks, TlsFiles,
+    ActivationError, AllowedOrigin, ClusterSettings, ListenAddress, ListenUrl, LogSettings, MetricsSettings,
+    ModerationSettings, Motd, PeerNetworks, TlsFiles,
 };
 use serde::{Deserialize, Serialize};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
@@ -53,6 +53,8 @@ pub struct NetworkSettings {
     pub socket_mode: Option<u32>,
     /// The certificate and the key of `tls://` listeners; `None` without such a listener.
     pub tls: Option<TlsFiles>,
+    /// The web pages that may open WebSocket connections, beside the server's own.
+    pub allow_origin: Vec<AllowedOrigin>,
     /// Threads that serve connections; `None`: one for each core.
     pub workers: Option<u16>,
     /// The most connections at a time; `None`: what the limit of open files allows, less
@@ -217,11 +219,14 @@ pub enum SettingsError {
         "--allow-duplicate-names and --cluster contradict each other: names are unique in a cluster; leave one out"
     )]
     DuplicateNamesInCluster,
+    /// Origins of web pages without a web listener.
+    #[error("--allow-origin goes with a web listener: add --listen ws://ADDR:PORT or wss://ADDR:PORT")]
+    AllowOrigin,
     /// A TLS listener without a certificate.
     #[error("--listen {0} wants a certificate and its key: add --tls-cert FILE and --tls-key FILE")]
     NoCertificate(ListenAddress),
     /// A certificate that no listener uses.
-    #[error("--tls-cert and --tls-key go with a TLS listener: add --listen tls://ADDR:PORT, or --listen fd:tls")]
+    #[error("--tls-cert and --tls-key go with a TLS listener: add --listen tls://ADDR:PORT, wss://ADDR:PORT or fd:tls")]
     NoTlsListener,
 }
 
@@ -232,6 +237,7 @@ impl Default for NetworkSettings {
             is_listen_given: false,
             socket_mode: None,
             tls: None,
+            allow_origin: Vec::new(),
             workers: None,
             max_connections: None,
             max_per_address: 50,
@@ -313,6 +319,9 @@ impl Settings {
         if self.cluster.is_on() && self.rooms.allow_duplicate_names {
             return Err(SettingsError::DuplicateNamesInCluster);
         }
+        if !self.network.allow_origin.is_empty() && !self.network.listen.iter().any(|url| url.address.is_web()) {
+            return Err(SettingsError::AllowOrigin);
+        }
         let tls_listener = self.network.listen.iter().find(|url| url.address.is_tls());
         match (tls_listener, &self.network.tls) {
             (Some(url), None) => Err(SettingsError::NoCertificate(url.address.clone())),
@@ -380,7 +389,7 @@ mod tests {
         let told = error(|settings| settings.network.tls = Some(files));
         assert_eq!(
             told,
-            "--tls-cert and --tls-key go with a TLS listener: add --listen tls://ADDR:PORT, or --listen fd:tls"
+            "--tls-cert and --tls-key go with a TLS listener: add --listen tls://ADDR:PORT, wss://ADDR:PORT or fd:tls"
         );
     }
 

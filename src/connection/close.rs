@@ -112,6 +112,7 @@ impl Connection {
             Deadline::AddressBudget,
             Deadline::ReadGrace,
             Deadline::Idle,
+            Deadline::Ping,
             Deadline::Mute,
         ] {
             self.deadlines.clear(deadline);
@@ -126,6 +127,9 @@ impl Connection {
         self.send_close_reason(reason, told, has_joined);
         let start = Instant::now();
         self.flush_output(reason == CloseReason::Shutdown, start).await;
+        if self.output_status == OutputStatus::Empty && self.end_frames(reason.close_code()) {
+            self.flush_output(reason == CloseReason::Shutdown, start).await;
+        }
         if self.output_status == OutputStatus::Empty && self.end_transport() {
             self.flush_output(reason == CloseReason::Shutdown, start).await;
         }

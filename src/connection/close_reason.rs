@@ -1,7 +1,9 @@
 //! Close reasons: why a connection ends, as the log names it and as the peer is told.
 
+use crate::http::Status;
 use crate::metrics::reasons::CloseKind;
 use crate::net::codec::CodecError;
+use crate::net::codec::websocket::{CloseCode, FrameError};
 use crate::protocol::join::JoinError;
 use crate::protocol::telnet::MAX_SUBNEGOTIATION;
 use crate::room::registry::JoinRefused;
@@ -35,6 +37,12 @@ pub(crate) enum CloseReason {
     /// The peer broke the protocol of its transport, or speaks another one.
     #[error("{0}")]
     Transport(CodecError),
+    /// The peer broke the protocol of WebSocket.
+    #[error("{0}")]
+    WebSocket(FrameError),
+    /// The peer's request was answered with this status, and was no WebSocket handshake.
+    #[error("HTTP {}", .0.line())]
+    Answered(Status),
     /// The room of the JOIN line would be more than this many rooms.
     #[error("too many rooms")]
     TooManyRooms(usize),
@@ -106,9 +114,34 @@ impl CloseReason {
             Self::RoomFailed => CloseKind::RoomFailed,
             Self::TooManyHandshakes => CloseKind::TooManyHandshakes,
             Self::Transport(_) => CloseKind::TlsFailed,
+            Self::WebSocket(_) => CloseKind::WebSocketFailed,
+            Self::Answered(_) => CloseKind::Answered,
             Self::Kicked => CloseKind::Kicked,
             Self::Banned => CloseKind::Banned,
             Self::Shutdown => CloseKind::Shutdown,
+        }
+    }
+
+    /// Returns the code with which a WebSocket connection is closed.
+    pub(crate) fn close_code(self) -> CloseCode {
+        match self {
+            Self::Shutdown => CloseCode::GoingAway,
+            Self::LineTooLong(_) => CloseCode::TooLong,
+            Self::WebSocket(error) => error.close_code(),
+            Self::MadeWay | Self::TooManyRooms(_) | Self::NoMemory | Self::TooManyHandshakes => {
+                CloseCode::TryAgainLater
+            }
+            Self::RoomFailed => CloseCode::Internal,
+            Self::Eof | Self::Quit | Self::Lost(_) | Self::Transport(_) | Self::Answered(_) => CloseCode::Normal,
+            Self::BadJoin(_)
+            | Self::LoginTimeout(_)
+            | Self::Idle
+            | Self::NameTaken(..)
+            | Self::BadTelnet
+            | Self::TooSlow(_)
+            | Self::Stalled(_)
+            | Self::Kicked
+            | Self::Banned => CloseCode::Policy,
         }
     }
 
@@ -118,9 +151,14 @@ impl CloseReason {
     #[must_use]
     pub(crate) fn to_peer(self, joined: bool) -> Option<String> {
         Some(match self {
-            Self::Eof | Self::Quit | Self::Lost(_) | Self::Idle | Self::TooManyHandshakes | Self::Transport(_) => {
-                return None;
-            }
+            Self::Eof
+            | Self::Quit
+            | Self::Lost(_)
+            | Self::Idle
+            | Self::TooManyHandshakes
+            | Self::Transport(_)
+            | Self::WebSocket(_)
+            | Self::Answered(_) => return None,
             Self::Shutdown if joined => return None,
             Self::Shutdown => "the server is shutting down: come back later".to_owned(),
             Self::BadJoin(bad) => bad.to_string(),

@@ -8,9 +8,9 @@ use crate::metrics::counters::MetricsDelta;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::line_batch::{EncodedBatch, count_lines};
 use crate::peer::{OutputOp, Peer};
-use crate::protocol::commands::{self, Command};
+use crate::protocol::commands::{self, Command, IdsSetting};
 use crate::room::membership::Membership;
-use crate::room::operation::MemberListing;
+use crate::room::operation::{IdsRequest, MemberListing};
 use crate::room::registry::JoinRefused;
 use crate::text::names::{RoomName, UserName};
 use crate::text::{messages, replies};
@@ -50,6 +50,7 @@ impl Connection {
                 return Err(CloseReason::Quit);
             }
             Command::Ui(on) => self.switch_input_line(on),
+            Command::Ids(setting) => self.request(|membership| membership.request_ids(ids_request(setting))),
             Command::Time(setting) => self.set_time(setting),
             Command::Color(on) => self.set_color(on),
             Command::Ignore(name) => self.ignore(name),
@@ -118,5 +119,15 @@ impl Connection {
                 self.reply_line(&"no room is joined any more: the server is shutting down");
             }
         }
+    }
+}
+
+/// Returns what the argument of `/ids` asks of the room.
+fn ids_request(setting: IdsSetting) -> IdsRequest {
+    match setting {
+        IdsSetting::State => IdsRequest::State,
+        IdsSetting::On => IdsRequest::On,
+        IdsSetting::Off => IdsRequest::Off,
+        IdsSetting::After { numbering, last_id } => IdsRequest::After { numbering, last_id },
     }
 }

@@ -161,7 +161,8 @@ impl Connection {
                 return Ok(());
             }
         }
-        if let Some(line) = self.line_decoder.finish() {
+        // A message of a browser ends in a line's end, so the rest is a part of one that is not complete.
+        if let Some(line) = self.line_decoder.finish().filter(|_| self.web.is_none()) {
             self.lines_in += 1;
             let outcome = self.handle_line(&line, Payment::Due, lines);
             self.send_lines(lines);
@@ -169,7 +170,7 @@ impl Connection {
         }
         match self.state {
             _ if self.is_input_paused() => Ok(()),
-            ConnectionState::NotJoined => Err(CloseReason::BadJoin(JoinError::EndOfInput)),
+            ConnectionState::NotJoined if self.web.is_none() => Err(CloseReason::BadJoin(JoinError::EndOfInput)),
             _ => Err(CloseReason::Eof),
         }
     }

@@ -84,6 +84,7 @@ impl Connection {
     pub(super) fn update_route(&mut self) {
         let encodes_lines = self.display_encodes_lines();
         let route = match (encodes_lines || self.transport.is_some(), self.is_nvt()) {
+            _ if self.web.is_some() => self.web_route(encodes_lines),
             (true, _) => Route::Buffered,
             (false, true) => Route::DirectCrLf,
             (false, false) => Route::DirectLf,

@@ -290,6 +290,7 @@ impl Connection {
                 self.redraw_input_line();
                 Ok(())
             }
+            Deadline::Ping => self.on_ping_due(),
             // The mute has ended with its deadline.
             Deadline::Mute => Ok(()),
             // The received input is processed first, however long that takes at the peer's rate.

@@ -16,11 +16,13 @@ use super::login::Login;
 use super::state::ConnectionState;
 use super::telnet::TelnetState;
 use super::timers::{Deadline, Deadlines};
+use super::web::WebState;
 use super::{InputFlush, OutputStatus, PollSlice, ServerContext};
 use crate::limits::login_queue::LoginTicket;
 use crate::limits::rate::RateLimiter;
 use crate::metrics::counters::MetricsDelta;
 use crate::metrics::listener_counts::ListenerNumber;
+use crate::net::codec::websocket::CloseCode;
 use crate::net::{ListenerProtocol, PeerAddress, Socket};
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::{MovedOutput, Peer, PeerId};
@@ -113,6 +115,7 @@ pub(crate) struct MovedConnection {
     login_attempts: Option<NonZeroU8>,
     line_decoder: LineDecoder,
     telnet: Option<Box<TelnetState>>,
+    web: Option<Box<WebState>>,
     display: Option<Box<LineDisplay>>,
     held_input: Vec<u8>,
     delayed_line: Option<Box<DelayedLine>>,
@@ -302,6 +305,7 @@ impl Connection {
             login_attempts: self.login.as_ref().map(|login| login.attempts()),
             line_decoder: self.line_decoder.clone(),
             telnet: self.telnet.clone(),
+            web: self.web.clone(),
             display: self.display.clone(),
             held_input: self.held_input.as_deref().map_or_else(Vec::new, |held| held.to_vec()),
             delayed_line: self.delayed_line.clone(),
@@ -318,7 +322,10 @@ impl Connection {
     /// its room is another process's by now.
     fn end_handed_over(&mut self) {
         self.handover = HandoverStep::HandedOver;
-        self.send_notice(messages::UPGRADED);
+        if self.web.as_ref().is_none_or(|web| web.is_open()) {
+            self.send_notice(messages::UPGRADED);
+        }
+        self.end_frames(CloseCode::Restart);
         self.end_transport();
         self.context.handover.ended.fetch_add(1, Ordering::Relaxed);
     }
@@ -339,6 +346,7 @@ impl Connection {
             state: ConnectionState::NotJoined,
             line_decoder: moved.line_decoder,
             telnet: moved.telnet,
+            web: moved.web,
             display: moved.display,
             held_input: (!held_input.is_empty()).then(|| Box::new(Bytes::from(held_input))),
             blocked_input: None,

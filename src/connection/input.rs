@@ -119,7 +119,9 @@ impl Connection {
             }
             Ok(count) => {
                 self.charge_input(count);
-                self.restart_idle_deadline();
+                if self.web.is_none() {
+                    self.restart_idle_deadline();
+                }
                 let lines_before = self.lines_in;
                 let outcome = if self.transport.is_some() {
                     self.process_sealed(&mut input[..count], plain, lines)
@@ -135,8 +137,13 @@ impl Connection {
         }
     }
 
-    /// Processes plain bytes of a read, and keeps those that have to wait.
+    /// Processes plain bytes of a read.
     pub(super) fn process_plain(&mut self, input: &[u8], lines: &mut LineEncoder) -> Result<(), CloseReason> {
+        if self.web.is_some() { self.process_web(input, lines) } else { self.process_lines(input, lines) }
+    }
+
+    /// Processes bytes of lines, and keeps those that have to wait.
+    pub(super) fn process_lines(&mut self, input: &[u8], lines: &mut LineEncoder) -> Result<(), CloseReason> {
         let (rest, outcome) = self.process_input(input, lines, false);
         self.held_input = (!rest.is_empty()).then(|| Box::new(Bytes::copy_from_slice(rest)));
         outcome

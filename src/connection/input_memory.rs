@@ -17,7 +17,7 @@ impl Connection {
         self.charged_input.get_or_insert_with(|| Box::new(MemoryCharge::new(memory))).set(kept);
     }
 
-    /// Returns the bytes of the unfinished line, of an unfinished TLS record, of held input, and of an input line. While input is held the kernel's
+    /// Returns the bytes of the unfinished line, of an unfinished TLS record or HTTP head, of held input, and of an input line. While input is held the kernel's
     /// receive buffer may be full, too.
     fn kept_input(&self) -> usize {
         let held = self.held_input.as_ref().map_or(0, |held| held.len() + KERNEL_RECEIVE_BUFFER);
@@ -26,6 +26,7 @@ impl Connection {
         let delayed = self.delayed_line.as_ref().map_or(0, |delayed| delayed.len());
         let blocked = self.blocked_command_len();
         let input_line = input_line.map_or(0, InputLine::held_bytes);
-        self.line_decoder.held_bytes() + transport + blocked + held + input_line + delayed
+        let web = self.web.as_ref().map_or(0, |web| web.held_bytes());
+        self.line_decoder.held_bytes() + transport + web + blocked + held + input_line + delayed
     }
 }

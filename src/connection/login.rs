@@ -38,7 +38,9 @@ pub(super) struct Login {
 /// listener allows one.
 fn login_attempts(protocol: ListenerProtocol) -> NonZeroU8 {
     match protocol {
-        ListenerProtocol::Raw | ListenerProtocol::Tls => NonZeroU8::MIN,
+        ListenerProtocol::Raw | ListenerProtocol::Tls | ListenerProtocol::Web | ListenerProtocol::WebTls => {
+            NonZeroU8::MIN
+        }
         ListenerProtocol::Telnet => TELNET_ATTEMPTS,
     }
 }

@@ -30,8 +30,9 @@ mod telnet;
 mod tests;
 mod timers;
 mod transport;
+mod web;
 
-use crate::config::Live;
+use crate::config::{AllowedOrigin, Live};
 use crate::limits::handshake_budget::HandshakeBudget;
 use crate::limits::login_queue::LoginTicket;
 use crate::limits::memory::MemoryCharge;
@@ -64,6 +65,7 @@ use timers::{Deadline, Deadlines};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use transport::Transport;
+use web::WebState;
 
 /// The values that all connections share.
 #[derive(Debug)]
@@ -90,6 +92,8 @@ pub(crate) struct ServerContext {
     pub(crate) listener_counts: ListenerCounts,
     /// The step that a handover to another process asks of the connections.
     pub(crate) handover: HandoverGate,
+    /// The origins whose pages may connect, beside the server's own.
+    pub(crate) allowed_origins: Box<[AllowedOrigin]>,
     /// The live connections; `None` where no operator can ask for them.
     pub(crate) directory: Option<Arc<ConnectionDirectory>>,
 }
@@ -118,6 +122,8 @@ pub(crate) struct Connection {
     peer: Arc<Peer<Socket>>,
     /// The codec between the socket and everything else; `None` for a plain transport.
     transport: Option<Box<Transport>>,
+    /// The request or the frames of a browser; `None` on other listeners.
+    web: Option<Box<WebState>>,
     state: ConnectionState,
     line_decoder: LineDecoder,
     /// The peer's telnet; `None` until a telnet command arrives.
@@ -179,6 +185,7 @@ impl Connection {
         let connection = Box::new(Self {
             peer: Arc::new(Peer::new(id, live.backlog, live.slow_reader, socket)),
             transport: codec.map(|codec| Box::new(Transport::new(codec))),
+            web: protocol.is_web().then(|| Box::new(WebState::new())),
             state: ConnectionState::NotJoined,
             line_decoder: LineDecoder::new(live.max_line),
             telnet: None,

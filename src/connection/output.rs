@@ -8,7 +8,6 @@ use crate::config::SlowReader;
 use crate::metrics::counters::MetricsDelta;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::line_batch::extend_with_cr;
-use crate::peer::route::Route;
 use crate::peer::{DrainStatus, OutputOp, Seal};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -160,7 +159,7 @@ impl Connection {
     /// meanwhile.
     pub(super) fn waits_to_encode(&mut self) -> bool {
         if self.unwritten > 0
-            || self.peer.route() != Route::Buffered
+            || self.peer.route().is_direct()
             || (self.transport.is_some() && !self.display_encodes_lines())
             || self.has_no_line_limit()
             || self.state.admitted_membership().is_none()

@@ -197,6 +197,9 @@ impl Connection {
 
     /// Returns whether the peer is a network virtual terminal.
     pub(super) fn is_nvt(&self) -> bool {
+        if self.web.is_some() {
+            return false;
+        }
         let has_commands = self.telnet.as_ref().is_some_and(|telnet| telnet.decoder.is_nvt());
         has_commands || self.line_decoder.is_nvt() || self.protocol == ListenerProtocol::Telnet
     }

@@ -52,7 +52,8 @@ fn future_size<F: Future>(_: impl FnOnce(Box<Connection>) -> F) -> usize {
 /// own, and this future, which has to stay within the second step.
 #[test]
 fn a_connection_is_small() {
-    assert!(size_of::<Connection>() <= 304, "{}", size_of::<Connection>());
+    // The allocator gives 320 bytes to both this and 304.
+    assert!(size_of::<Connection>() <= 312, "{}", size_of::<Connection>());
     let future = future_size(Connection::serve);
     assert!(future <= 128, "{future}");
     assert!(size_of::<Peer<Socket>>() <= 136, "{}", size_of::<Peer<Socket>>());

@@ -32,13 +32,15 @@ pub(crate) enum Deadline {
     Redraw,
     /// The time from which a member that has sent nothing is idle for too long.
     Idle,
+    /// The next ping of a browser.
+    Ping,
     /// The end of a mute. The peer is muted while it is set.
     Mute,
 }
 
 impl Deadline {
     /// Every deadline, in the order of its number.
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Login,
         Self::Stall,
         Self::RateLimit,
@@ -50,6 +52,7 @@ impl Deadline {
         Self::InterruptNotice,
         Self::Redraw,
         Self::Idle,
+        Self::Ping,
         Self::Mute,
     ];
 }

@@ -57,6 +57,11 @@ impl Transport {
         self.codec.encode(bytes, wire).is_ok()
     }
 
+    /// Returns whether the handshake is complete.
+    pub(super) fn is_open(&self) -> bool {
+        self.codec.is_open()
+    }
+
     /// Returns the bytes of memory that hold received input which is not decoded.
     pub(super) fn held_bytes(&self) -> usize {
         self.codec.held_bytes()
@@ -71,7 +76,10 @@ impl Transport {
 impl Connection {
     /// Sends the welcome; with a transport that is not plain, waits for its handshake, after which the welcome is sent.
     pub(super) fn begin(&mut self) {
-        if self.transport.is_some() {
+        if self.web.is_some() {
+            // The handshake of WebSocket comes first.
+            self.add_output([OutputOp::Route(self.web_route(false))]);
+        } else if self.transport.is_some() {
             // No pass writes to this peer.
             self.add_output([OutputOp::Route(Route::Buffered)]);
         } else {
@@ -81,7 +89,8 @@ impl Connection {
 
     /// Returns whether lines can be sent: false before the end of a handshake.
     fn is_open(&self) -> bool {
-        self.transport.as_ref().is_none_or(|transport| transport.codec.is_open())
+        self.transport.as_ref().is_none_or(|transport| transport.is_open())
+            && self.web.as_ref().is_none_or(|web| web.is_open())
     }
 
     /// Charges the handshake before the first byte of it is read. Returns true if it has to wait for its turn: input is
@@ -197,7 +206,9 @@ impl Connection {
         }
         if is_open && !was_open {
             debug!(address = %self.address, "TLS handshake completed");
-            self.greet();
+            if self.web.is_none() {
+                self.greet();
+            }
         }
         if !plain.is_empty() {
             self.process_plain(plain, lines)?;
@@ -238,15 +249,20 @@ impl Connection {
     /// and one that speaks plain text gets plain text.
     pub(super) fn send_close_reason(&mut self, reason: CloseReason, told: Option<String>, has_joined: bool) {
         match reason {
-            CloseReason::Idle => self.send_notice(messages::IDLE),
+            CloseReason::Idle if self.is_open() => self.send_notice(messages::IDLE),
             CloseReason::TooManyHandshakes => self.add_output([OutputOp::Sealed(REFUSAL.to_vec())]),
             CloseReason::Transport(CodecError::NotTls) => {
                 let lines = messages::error_lines(&messages::NOT_TLS);
                 self.add_output([OutputOp::Sealed(lines.into_bytes())]);
             }
             _ => {
-                if let Some(error) = told.or_else(|| reason.to_peer(has_joined)).filter(|_| self.is_open()) {
+                let Some(error) = told.or_else(|| reason.to_peer(has_joined)) else {
+                    return;
+                };
+                if self.is_open() {
                     self.send_notice(&messages::error_lines(&error));
+                } else {
+                    self.send_web_refusal(reason, &error);
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use super::response::Status;
 use memchr::memchr;
+use serde::{Deserialize, Serialize};
 
 /// The longest head, in bytes.
 pub(super) const MAX_HEAD: usize = 8 << 10;
@@ -10,28 +11,65 @@ pub(super) const MAX_HEAD: usize = 8 << 10;
 const MAX_FIELDS: usize = 64;
 
 /// A request for a path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Request {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Request {
     /// The path without its query.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// Whether the method is HEAD, whose answer has no body.
-    pub(super) is_head: bool,
+    pub(crate) is_head: bool,
+    /// Whether the version is HTTP/1.0.
+    pub(crate) is_old: bool,
+    pub(crate) fields: Fields,
+}
+
+/// The header fields of a request, in order, each with its name in lower case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    /// Returns the value of a field; `None` without it, and if there are several.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        let mut values = self.all(name);
+        let value = values.next();
+        if values.next().is_none() { value } else { None }
+    }
+
+    /// Returns whether there is such a field.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.all(name).next().is_some()
+    }
+
+    /// Returns whether the lists of such fields hold a token, in any case (RFC 9110, section 5.6.1).
+    pub(crate) fn has_token(&self, name: &str, token: &str) -> bool {
+        self.items(name).any(|item| item.eq_ignore_ascii_case(token))
+    }
+
+    /// Returns the items of the lists of such fields.
+    pub(crate) fn items(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.all(name).flat_map(|value| value.split(',')).map(str::trim).filter(|item| !item.is_empty())
+    }
+
+    fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(field, _)| field == name).map(|(_, value)| value.as_str())
+    }
 }
 
 /// The bytes of a head, until it is complete. It is parsed once.
-#[derive(Debug, Default)]
-pub(super) struct HeadReader {
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct HeadReader {
     bytes: Vec<u8>,
     /// Where the last line begins, which is not complete.
     line_start: usize,
     /// All bytes so far, with the empty lines before the head, which are dropped (RFC 9112, section 2.2).
     received: usize,
+    /// Whether bytes came with the end of the head.
+    is_followed: bool,
 }
 
 impl HeadReader {
     /// Takes bytes; returns the request, or the status of what is wrong, when the head is complete or can't become so. The
     /// bytes after the head are dropped: a body is of no interest, and a second request is not answered.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Option<Result<Request, Status>> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Option<Result<Request, Status>> {
         let mut rest = bytes;
         while let Some(end) = memchr(b'\n', rest) {
             let (line, after) = rest.split_at(end + 1);
@@ -45,6 +83,7 @@ impl HeadReader {
             } else if self.line_start == 0 {
                 self.bytes.clear();
             } else {
+                self.is_followed = !rest.is_empty();
                 return Some(parse(&self.bytes));
             }
         }
@@ -53,8 +92,18 @@ impl HeadReader {
     }
 
     /// Returns whether nothing of a request has come.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// Returns whether bytes came with the end of the head: a body, or another request.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.is_followed
+    }
+
+    /// Returns the bytes of memory that hold the head.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// Keeps bytes, but none beyond the longest head.
@@ -89,7 +138,11 @@ fn parse(head: &[u8]) -> Result<Request, Status> {
         _ => return Err(Status::MethodNotAllowed),
     };
     let path = path_of(target).ok_or(Status::BadRequest)?;
-    Ok(Request { path: path.to_owned(), is_head })
+    let own = |field: &httparse::Header<'_>| {
+        (field.name.to_ascii_lowercase(), String::from_utf8_lossy(field.value).trim().to_owned())
+    };
+    let fields = Fields(request.headers.iter().map(own).collect());
+    Ok(Request { path: path.to_owned(), is_head, is_old: version == 0, fields })
 }
 
 /// Returns the path of a request's target without its query; the target may be a whole URL, as a proxy gets it (RFC 9112,
@@ -112,12 +165,16 @@ mod tests {
     const GET: &str = "GET /metrics HTTP/1.1\r\nHost: chat:9464\r\nAccept: text/plain\r\n\r\n";
 
     fn get(path: &str) -> Request {
-        Request { path: path.to_owned(), is_head: false }
+        Request { path: path.to_owned(), ..Request::default() }
     }
 
-    /// Pushes all of a head at once.
+    /// Pushes all of a head at once; returns the request without its fields and its version.
     fn push(head: &str) -> Option<Result<Request, Status>> {
-        HeadReader::default().push(head.as_bytes())
+        HeadReader::default().push(head.as_bytes()).map(without_fields)
+    }
+
+    fn without_fields(request: Result<Request, Status>) -> Result<Request, Status> {
+        request.map(|request| Request { fields: Fields::default(), is_old: false, ..request })
     }
 
     #[test]
@@ -127,7 +184,8 @@ mod tests {
             for second in first..head.len() {
                 let mut reader = HeadReader::default();
                 let parts = [&head[..first], &head[first..second], &head[second..]];
-                let results: Vec<_> = parts.into_iter().map(|part| reader.push(part.as_bytes())).collect();
+                let results: Vec<_> =
+                    parts.into_iter().map(|part| reader.push(part.as_bytes()).map(without_fields)).collect();
                 assert_eq!(results, [None, None, Some(Ok(get("/metrics")))], "{parts:?}");
             }
         }
@@ -155,7 +213,7 @@ mod tests {
     #[test]
     fn head_method_is_known_and_other_methods_are_not_allowed() {
         let request = push("HEAD /healthz HTTP/1.0\r\n\r\n");
-        assert_eq!(request, Some(Ok(Request { path: "/healthz".to_owned(), is_head: true })));
+        assert_eq!(request, Some(Ok(Request { path: "/healthz".to_owned(), is_head: true, ..Request::default() })));
         for method in ["POST", "PUT", "DELETE", "OPTIONS", "get", "CONNECT"] {
             let head = format!("{method} /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
             assert_eq!(push(&head), Some(Err(Status::MethodNotAllowed)), "{method}");
@@ -210,6 +268,28 @@ mod tests {
         assert_eq!(push(&head(MAX_FIELDS)), Some(Err(Status::HeadTooLarge)));
     }
 
+    #[test]
+    fn fields_are_found_by_their_names_and_lists_by_their_tokens() {
+        let head = "GET /ws HTTP/1.0\r\nUPGRADE: WebSocket\r\nConnection: keep-alive, Upgrade\r\nConnection: a,,b\r\n\
+                    Origin: x\r\nOrigin: y\r\n\r\n";
+        let request = HeadReader::default().push(head.as_bytes()).unwrap().unwrap();
+        let fields = &request.fields;
+        assert!(request.is_old);
+        assert_eq!((fields.get("upgrade"), fields.get("origin"), fields.get("host")), (Some("WebSocket"), None, None));
+        assert!(fields.has("origin") && !fields.has("host"));
+        assert!(fields.has_token("connection", "upgrade") && !fields.has_token("connection", "keep"));
+        assert_eq!(fields.items("connection").collect::<Vec<_>>(), ["keep-alive", "Upgrade", "a", "b"]);
+    }
+
+    #[test]
+    fn bytes_that_come_with_the_end_of_a_head_are_noted() {
+        for (rest, is_followed) in [("", false), ("GET / HTTP/1.1\r\n", true), ("\x01", true)] {
+            let mut reader = HeadReader::default();
+            assert!(reader.push(format!("{GET}{rest}").as_bytes()).is_some());
+            assert_eq!(reader.is_followed(), is_followed, "{rest:?}");
+        }
+    }
+
     /// Parts of heads, of which some orders are requests.
     const PIECES: [&str; 16] = [
         "GET ",
@@ -244,7 +324,7 @@ mod tests {
                     break;
                 }
                 let (chunk, after) = rest.split_at(size.min(rest.len()));
-                (result, rest) = (reader.push(chunk), after);
+                (result, rest) = (reader.push(chunk).map(without_fields), after);
             }
             prop_assert_eq!(result, push(&text));
             prop_assert!(reader.bytes.len() <= MAX_HEAD);

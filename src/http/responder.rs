@@ -1,7 +1,7 @@
 //! The responder: accepts connections, reads one request from each, answers it, and closes.
 
 use super::head::{HeadReader, Request};
-use super::response::{Response, Status};
+use super::response::{Response, Status, explanation};
 use crate::limits::permits::{Permit, Permits};
 use socket2::SockRef;
 use std::io::{self, Read};
@@ -100,7 +100,7 @@ async fn answer<H: Handler>(stream: &TcpStream, handler: Arc<H>) -> io::Result<(
     let mut head = HeadReader::default();
     let (response, with_body) = match timeout(HEAD_TIMEOUT, read_head(stream, &mut head)).await {
         Ok(request) => match request? {
-            Some(Ok(Request { path, is_head })) => (respond(handler, path).await, !is_head),
+            Some(Ok(Request { path, is_head, .. })) => (respond(handler, path).await, !is_head),
             Some(Err(status)) => (Response::plain(status, explanation(status)), true),
             None => return Ok(()),
         },
@@ -180,18 +180,6 @@ fn refuse(stream: &TcpStream) {
     let _ = socket.send(&response);
     // Unread input would make the close a reset, which may overtake the response.
     let _ = (&*socket).read(&mut [0; READ_BYTES]);
-}
-
-/// Returns the body of a response that no handler gives.
-fn explanation(status: Status) -> &'static str {
-    match status {
-        Status::MethodNotAllowed => "only GET and HEAD are allowed",
-        Status::RequestTimeout => "the request did not come in time",
-        Status::HeadTooLarge => "the head of the request is too large",
-        Status::InternalError => "the answer failed",
-        Status::Unavailable => "too many connections: try again",
-        _ => "this is no request of HTTP/1.1",
-    }
 }
 
 #[cfg(test)]

@@ -64,6 +64,10 @@ reasons! {
         TooManyHandshakes => "too_many_handshakes",
         /// The TLS of the connection failed.
         TlsFailed => "tls_failed",
+        /// The peer broke the protocol of WebSocket.
+        WebSocketFailed => "websocket_failed",
+        /// The peer's request was for the page, or for nothing that is there.
+        Answered => "answered",
         /// An operator closed the connection.
         Kicked => "kicked",
         /// An operator banned the address.

@@ -132,6 +132,8 @@ impl ActivatedListener {
                 let bound = match ActivatedProtocol::of_name(name) {
                     Some(ActivatedProtocol::Telnet) => BoundAddress::Telnet,
                     Some(ActivatedProtocol::Tls) => BoundAddress::Tls,
+                    Some(ActivatedProtocol::Web) => BoundAddress::Web,
+                    Some(ActivatedProtocol::WebTls) => BoundAddress::WebTls,
                     Some(ActivatedProtocol::Lines) | None => BoundAddress::Tcp,
                 };
                 bound(listener.local_addr()?)

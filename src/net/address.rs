@@ -16,6 +16,10 @@ pub enum BoundAddress {
     Telnet(SocketAddr),
     /// A TCP address at which clients are served inside TLS; its port is never 0.
     Tls(SocketAddr),
+    /// A TCP address at which browsers are served; its port is never 0.
+    Web(SocketAddr),
+    /// A TCP address at which browsers are served inside TLS; its port is never 0.
+    WebTls(SocketAddr),
     /// The path of a Unix socket.
     Unix(PathBuf),
     /// The TCP address of metrics and health checks, at which no client is served; its port is never 0.
@@ -61,6 +65,8 @@ impl fmt::Display for BoundAddress {
             Self::Tcp(address) => write!(f, "tcp://{address}"),
             Self::Telnet(address) => write!(f, "telnet://{address}"),
             Self::Tls(address) => write!(f, "tls://{address}"),
+            Self::Web(address) => write!(f, "ws://{address}"),
+            Self::WebTls(address) => write!(f, "wss://{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Metrics(address) => write!(f, "http://{address}/metrics"),
             Self::Activated(name) => write!(f, "fd:{name}"),

@@ -44,6 +44,22 @@ pub(crate) enum ListenerProtocol {
     Telnet,
     /// TLS, and lines in it as for [`ListenerProtocol::Raw`] (`tls://`).
     Tls,
+    /// HTTP: a page, or WebSocket with lines (`ws://`).
+    Web,
+    /// TLS, and HTTP in it as for [`ListenerProtocol::Web`] (`wss://`).
+    WebTls,
+}
+
+impl ListenerProtocol {
+    /// Returns whether the connections begin with TLS.
+    pub(crate) fn is_tls(self) -> bool {
+        matches!(self, Self::Tls | Self::WebTls)
+    }
+
+    /// Returns whether the connections speak HTTP and WebSocket.
+    pub(crate) fn is_web(self) -> bool {
+        matches!(self, Self::Web | Self::WebTls)
+    }
 }
 
 /// A listening socket that the runtime watches.
@@ -110,6 +126,8 @@ impl Listener {
             ListenAddress::Tcp { ip, port } => listen_on_port(*ip, *port, BoundAddress::Tcp),
             ListenAddress::Telnet { ip, port } => listen_on_port(*ip, *port, BoundAddress::Telnet),
             ListenAddress::Tls { ip, port } => listen_on_port(*ip, *port, BoundAddress::Tls),
+            ListenAddress::Web { ip, port } => listen_on_port(*ip, *port, BoundAddress::Web),
+            ListenAddress::WebTls { ip, port } => listen_on_port(*ip, *port, BoundAddress::WebTls),
             ListenAddress::Unix(path) => listen_on_unix(path, socket_mode)
                 .map_err(|error| ListenError { address: BoundAddress::Unix(path.clone()), error }),
             ListenAddress::Activated(name) => {
@@ -155,6 +173,8 @@ impl Listener {
             }
             BoundAddress::Telnet(_) => ListenerProtocol::Telnet,
             BoundAddress::Tls(_) => ListenerProtocol::Tls,
+            BoundAddress::Web(_) => ListenerProtocol::Web,
+            BoundAddress::WebTls(_) => ListenerProtocol::WebTls,
         }
     }
 
@@ -235,9 +255,14 @@ pub(crate) fn listen_for_metrics(address: SocketAddr) -> Result<(TcpListener, So
 
 fn hint(address: &BoundAddress, error: &io::Error) -> String {
     match (address, error.kind()) {
-        (BoundAddress::Tcp(_) | BoundAddress::Telnet(_) | BoundAddress::Tls(_), io::ErrorKind::AddrInUse) => {
-            "the port is in use, choose another one: roomcast <PORT>, or another URL for --listen".to_owned()
-        }
+        (
+            BoundAddress::Tcp(_)
+            | BoundAddress::Telnet(_)
+            | BoundAddress::Tls(_)
+            | BoundAddress::Web(_)
+            | BoundAddress::WebTls(_),
+            io::ErrorKind::AddrInUse,
+        ) => "the port is in use, choose another one: roomcast <PORT>, or another URL for --listen".to_owned(),
         (BoundAddress::Tcp(_), io::ErrorKind::PermissionDenied) => {
             "not allowed, ports below 1024 need a privilege: choose another one: roomcast <PORT>".to_owned()
         }
@@ -256,9 +281,17 @@ fn hint(address: &BoundAddress, error: &io::Error) -> String {
         (BoundAddress::Tls(_), io::ErrorKind::PermissionDenied) => {
             "not allowed, ports below 1024 need a privilege: choose another one: --listen tls://:6697".to_owned()
         }
-        (BoundAddress::Tcp(_) | BoundAddress::Telnet(_) | BoundAddress::Tls(_), io::ErrorKind::AddrNotAvailable) => {
-            "this machine has no such address: see --bind and --listen".to_owned()
+        (BoundAddress::Web(_) | BoundAddress::WebTls(_), io::ErrorKind::PermissionDenied) => {
+            "not allowed, ports below 1024 need a privilege: choose another one: --listen ws://:8080".to_owned()
         }
+        (
+            BoundAddress::Tcp(_)
+            | BoundAddress::Telnet(_)
+            | BoundAddress::Tls(_)
+            | BoundAddress::Web(_)
+            | BoundAddress::WebTls(_),
+            io::ErrorKind::AddrNotAvailable,
+        ) => "this machine has no such address: see --bind and --listen".to_owned(),
         (BoundAddress::Unix(_), io::ErrorKind::AddrInUse) => {
             "a server listens there already: choose another path".to_owned()
         }

@@ -7,7 +7,6 @@ use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::PeerEvents;
 use crate::peer::output::{DrainStatus, Encode, Seal};
 use crate::peer::output_buffer::OutputBuffer;
-use crate::peer::route::Route;
 use std::sync::{Arc, Weak};
 
 impl<S: ByteSink + 'static> Peer<S> {
@@ -17,7 +16,7 @@ impl<S: ByteSink + 'static> Peer<S> {
     pub(crate) fn register_waiting_output(self: &Arc<Self>, metrics: &mut MetricsDelta) {
         let registered = self.with_buffer(metrics, |state| {
             // A peer's own task registers a buffer of its encoded lines when it finds the socket blocked.
-            let passes_write = self.route() != Route::Buffered;
+            let passes_write = self.route().is_direct();
             if let Some(buffer) = state.as_mut().filter(|buffer| passes_write && !buffer.is_registered()) {
                 self.register_backlog(buffer);
             }
@@ -27,7 +26,7 @@ impl<S: ByteSink + 'static> Peer<S> {
         }
     }
 
-    /// Writes one stretch of what waits; `encode` is asked on [`Route::Buffered`], and `seal` for all bytes of a peer whose
+    /// Writes one stretch of what waits; `encode` is asked where passes do not write, and `seal` for all bytes of a peer whose
     /// transport is not plain. Returns how far that came and how many encoded bytes wait; `None` if the lock is taken: try again. Registers the backlog of a peer whose sink
     /// takes nothing with its memory budget.
     pub(crate) fn drain(

@@ -2,6 +2,8 @@
 
 use crate::limits::memory::MemoryBudget;
 use crate::peer::deferred_list::Deferrable;
+use crate::peer::line_frames::extend_with_frames;
+use crate::peer::line_numbers::LineNumbers;
 use crate::peer::route::Route;
 use crate::peer::shared_lines::{BatchMemoryRef, SharedSlice};
 use crate::text::time::Minute;
@@ -16,8 +18,8 @@ use std::sync::{Arc, OnceLock};
 pub struct LineBatch {
     /// The lines, each with its LF.
     lf: Bytes,
-    /// The same lines with CR LF, where a peer of that route was expected.
-    cr_lf: Option<Bytes>,
+    /// The same lines in a second encoding, where a peer of its route was expected.
+    second: Option<SecondEncoding>,
     /// How many lines these are.
     lines: u64,
     /// How many lines after these were dropped before they reached the output buffer.
@@ -28,6 +30,13 @@ pub struct LineBatch {
     is_last: bool,
     /// The memory of the batch of which these lines are all or a part.
     memory: BatchMemoryRef,
+}
+
+/// Lines in the encoding of a direct route other than [`Route::DirectLf`].
+#[derive(Clone, Debug)]
+struct SecondEncoding {
+    route: Route,
+    bytes: Bytes,
 }
 
 /// Which lines a peer that falls behind loses first. The term is that of RFC 2597, section 2.
@@ -84,7 +93,7 @@ impl LineBatch {
     pub fn new(bytes: Bytes, lines: u64, minute: Minute) -> Self {
         let minutes = Minutes::One(MinuteRun { minute, precedence: DropPrecedence::Low, end: usize::MAX });
         let memory = BatchMemoryRef::new(bytes.len());
-        Self { lf: bytes, cr_lf: None, lines, dropped_after: 0, minutes, is_last: false, memory }
+        Self { lf: bytes, second: None, lines, dropped_after: 0, minutes, is_last: false, memory }
     }
 
     /// Returns how many lines these are.
@@ -130,17 +139,26 @@ impl LineBatch {
     pub(crate) fn direct_bytes(&self, route: Route) -> Option<&[u8]> {
         match route {
             Route::DirectLf => Some(&self.lf),
-            Route::DirectCrLf => self.cr_lf.as_deref(),
-            Route::Buffered => None,
+            Route::DirectCrLf | Route::DirectFrames => {
+                self.second.as_ref().filter(|second| second.route == route).map(|second| &*second.bytes)
+            }
+            Route::Buffered | Route::BufferedFrames => None,
         }
     }
 
-    /// Returns the batch with both encodings. For the holder of a write lock that meets a batch which was chosen
-    /// before the peer's route changed.
-    pub(crate) fn with_cr_lf(&self) -> Self {
-        let mut encoded = Vec::with_capacity(self.lf.len() + usize::try_from(self.lines).unwrap_or_default());
-        extend_with_cr(&mut encoded, &self.lf);
-        Self { cr_lf: Some(encoded.into()), ..self.clone() }
+    /// Returns the batch with the encoding that goes out directly on `route`. For the holder of a write lock that meets a
+    /// batch which was chosen before the peer's route changed.
+    pub(crate) fn encoded_for(&self, route: Route) -> Self {
+        let mut bytes = Vec::new();
+        match route {
+            Route::DirectCrLf => {
+                bytes.reserve_exact(self.lf.len() + usize::try_from(self.lines).unwrap_or_default());
+                extend_with_cr(&mut bytes, &self.lf);
+            }
+            Route::DirectFrames => extend_with_frames(&mut bytes, &self.lf),
+            Route::DirectLf | Route::Buffered | Route::BufferedFrames => return self.clone(),
+        }
+        Self { second: Some(SecondEncoding { route, bytes: bytes.into() }), ..self.clone() }
     }
 }
 
@@ -189,6 +207,18 @@ pub(crate) struct EncodedBatch {
     lf: LineBatch,
     /// Made for the first peer whose lines end in CR LF. Boxed: most batches have none.
     cr_lf: OnceLock<Box<LineBatch>>,
+    /// Made for the first peer whose lines leave in frames. Boxed: most batches have none.
+    frames: OnceLock<Box<LineBatch>>,
+    /// The numbers of the lines, if a member of the room has asked for them.
+    numbers: Option<Box<Numbered>>,
+}
+
+/// The numbers of a batch's lines, and the batch with them.
+#[derive(Debug)]
+struct Numbered {
+    numbers: LineNumbers,
+    /// Made for the first peer that wants numbers.
+    batch: OnceLock<EncodedBatch>,
 }
 
 impl EncodedBatch {
@@ -199,18 +229,22 @@ impl EncodedBatch {
 
     /// Returns a batch of `lines` whole lines that end in LF and were all said in `minute`.
     pub(crate) fn said_in(minute: Minute, bytes: Bytes, lines: u64) -> Self {
-        Self { lf: LineBatch::new(bytes, lines, minute), cr_lf: OnceLock::new() }
+        Self::of(LineBatch::new(bytes, lines, minute))
     }
 
     /// Returns the batch as the last lines of its peers: an output that has taken them takes no line and no reply any
     /// more. They are kept whatever the backlog's limit, so they have to be short.
     pub(crate) fn into_last(mut self) -> Self {
         self.lf.is_last = true;
-        Self { lf: self.lf, cr_lf: OnceLock::new() }
+        Self { numbers: self.numbers, ..Self::of(self.lf) }
+    }
+
+    fn of(lf: LineBatch) -> Self {
+        Self { lf, cr_lf: OnceLock::new(), frames: OnceLock::new(), numbers: None }
     }
 
     /// Gives the lines in `ranges`, in bytes with LF, a high drop precedence. The ranges are in order and apart from each
-    /// other; the batch is not encoded for CR LF yet.
+    /// other; the batch is not encoded for another route yet.
     pub(crate) fn with_high_precedence(mut self, ranges: &[Range<usize>]) -> Self {
         if let (Minutes::One(MinuteRun { minute, .. }), false) = (&self.lf.minutes, ranges.is_empty()) {
             let run = |precedence, end| MinuteRun { minute: *minute, precedence, end };
@@ -222,6 +256,62 @@ impl EncodedBatch {
         self
     }
 
+    /// Gives the lines numbers, for peers that want them.
+    pub(crate) fn with_numbers(mut self, numbers: Option<LineNumbers>) -> Self {
+        self.numbers = numbers.map(|numbers| Box::new(Numbered { numbers, batch: OnceLock::new() }));
+        self
+    }
+
+    /// Returns the batch as a peer gets it that gets the numbers of this numbering.
+    pub(crate) fn numbered_for(&self, numbering: impl FnOnce() -> u32) -> &Self {
+        match &self.numbers {
+            Some(numbered) if numbered.numbers.is_of(numbering()) => numbered.batch.get_or_init(|| self.number()),
+            _ => self,
+        }
+    }
+
+    /// Returns the lines from one position to another, with numbers, for a peer that gets those of this numbering; `None` for
+    /// another one.
+    pub(crate) fn numbered_part(
+        &self,
+        numbering: impl FnOnce() -> u32,
+        from: BatchOffset,
+        to: BatchOffset,
+    ) -> Option<Self> {
+        let numbers =
+            self.numbers.as_ref().map(|numbered| &numbered.numbers).filter(|numbers| numbers.is_of(numbering()))?;
+        let mut bytes = Vec::new();
+        numbers.number(&self.lf.lf, from.bytes..to.bytes, &mut bytes);
+        let mut part = LineBatch::new(Bytes::from(bytes), to.lines - from.lines, self.first_minute());
+        part.is_last = self.lf.is_last;
+        Some(Self::of(part))
+    }
+
+    /// Returns the batch with numbers.
+    fn number(&self) -> Self {
+        let Some(numbered) = &self.numbers else {
+            return Self::of(self.lf.clone());
+        };
+        let (mut bytes, mut from) = (Vec::new(), 0);
+        let mut runs = Vec::new();
+        for run in self.lf.minutes.runs() {
+            let end = run.end.min(self.lf.lf.len()).max(from);
+            numbered.numbers.number(&self.lf.lf, from..end, &mut bytes);
+            runs.push(MinuteRun { end: bytes.len(), ..*run });
+            from = end;
+        }
+        let minutes = match runs[..] {
+            [run] => Minutes::One(MinuteRun { end: usize::MAX, ..run }),
+            _ => Minutes::Many(runs.into()),
+        };
+        let memory = BatchMemoryRef::new(bytes.len());
+        Self::of(LineBatch { lf: bytes.into(), second: None, minutes, memory, ..self.lf.clone() })
+    }
+
+    fn first_minute(&self) -> Minute {
+        self.lf.minutes.runs().first().map_or_else(Minute::now, |run| run.minute)
+    }
+
     /// Returns how many lines these are.
     pub(crate) fn lines(&self) -> u64 {
         self.lf.lines
@@ -230,25 +320,32 @@ impl EncodedBatch {
     /// Returns all lines, with the encoding that `route` writes.
     pub(crate) fn whole(&self, route: Route) -> &LineBatch {
         match route {
-            Route::DirectLf | Route::Buffered => &self.lf,
-            Route::DirectCrLf => self.cr_lf.get_or_init(|| Box::new(self.lf.with_cr_lf())),
+            Route::DirectLf | Route::Buffered | Route::BufferedFrames => &self.lf,
+            Route::DirectCrLf => self.cr_lf.get_or_init(|| Box::new(self.lf.encoded_for(route))),
+            Route::DirectFrames => self.frames.get_or_init(|| Box::new(self.lf.encoded_for(route))),
         }
     }
 
-    /// Returns the lines from one position to another, with the encoding that `route` writes. No byte is copied.
+    /// Returns the lines from one position to another, with the encoding that `route` writes. No byte is copied, but for
+    /// frames, which are made for the part: it may begin within one of the batch.
     pub(crate) fn part(&self, route: Route, from: BatchOffset, to: BatchOffset) -> LineBatch {
-        let whole = self.whole(route);
+        let whole = if route == Route::DirectFrames { &self.lf } else { self.whole(route) };
         // With CR LF each line before a position is a byte longer.
         let in_cr_lf = |at: BatchOffset| at.bytes + usize::try_from(at.lines).unwrap_or_default();
-        LineBatch {
+        let second = whole.second.as_ref().map(|SecondEncoding { route, bytes }| SecondEncoding {
+            route: *route,
+            bytes: bytes.slice(in_cr_lf(from)..in_cr_lf(to)),
+        });
+        let part = LineBatch {
             lf: whole.lf.slice(from.bytes..to.bytes),
-            cr_lf: whole.cr_lf.as_ref().map(|bytes| bytes.slice(in_cr_lf(from)..in_cr_lf(to))),
+            second,
             lines: to.lines - from.lines,
             dropped_after: 0,
             minutes: whole.minutes.after(from.bytes),
             is_last: whole.is_last,
             memory: whole.memory.clone(),
-        }
+        };
+        if route == Route::DirectFrames { part.encoded_for(route) } else { part }
     }
 }
 
@@ -284,7 +381,7 @@ impl TimedLines {
             _ => Minutes::Many(self.runs.into()),
         };
         let lf = LineBatch { minutes, ..LineBatch::new(Bytes::from(self.bytes), self.lines, Minute::default()) };
-        EncodedBatch { lf, cr_lf: OnceLock::new() }
+        EncodedBatch::of(lf)
     }
 }
 
@@ -303,6 +400,11 @@ mod tests {
         assert_eq!(encoded, b"a\r\nbc\r\n\r\nd\r\n");
         let again = batch.whole(Route::DirectCrLf).direct_bytes(Route::DirectCrLf).unwrap();
         assert_eq!(again.as_ptr(), encoded.as_ptr());
+        assert!(batch.frames.get().is_none(), "no peer needs frames yet");
+        let frames = batch.whole(Route::DirectFrames).direct_bytes(Route::DirectFrames).unwrap();
+        assert_eq!(frames, b"\x81\x08a\nbc\n\nd\n");
+        let again = batch.whole(Route::DirectFrames).direct_bytes(Route::DirectFrames).unwrap();
+        assert_eq!(again.as_ptr(), frames.as_ptr());
     }
 
     #[test]
@@ -312,7 +414,9 @@ mod tests {
         for (route, direct) in [
             (Route::DirectLf, Some(&b"bc\n\n"[..])),
             (Route::DirectCrLf, Some(&b"bc\r\n\r\n"[..])),
+            (Route::DirectFrames, Some(b"\x81\x04bc\n\n")),
             (Route::Buffered, None),
+            (Route::BufferedFrames, None),
         ] {
             let part = batch.part(route, from, to);
             assert_eq!((part.direct_bytes(route), part.lf(), part.lines()), (direct, &b"bc\n\n"[..], 2));
@@ -324,7 +428,7 @@ mod tests {
         let mut batch = LineBatch::new(Bytes::from_static(b"a\n\nb\n"), 3, NOON);
         batch.record_loss(&LineBatch::new(Bytes::from_static(b"c\n"), 1, NOON));
         assert_eq!(batch.direct_bytes(Route::DirectCrLf), None);
-        let encoded = batch.with_cr_lf();
+        let encoded = batch.encoded_for(Route::DirectCrLf);
         assert_eq!(encoded.direct_bytes(Route::DirectCrLf), Some(&b"a\r\n\r\nb\r\n"[..]));
         assert_eq!((encoded.lf(), encoded.lines(), encoded.dropped_after()), (batch.lf(), 3, 1));
         let mut earlier = LineBatch::new(Bytes::from_static(b"z\n"), 1, NOON);

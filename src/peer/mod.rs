@@ -10,6 +10,8 @@ mod drain;
 mod event_mailbox;
 pub mod events;
 pub mod line_batch;
+pub(crate) mod line_frames;
+pub(crate) mod line_numbers;
 mod moved;
 mod output;
 mod output_buffer;
@@ -29,14 +31,14 @@ use crate::metrics::counters::MetricsDelta;
 use byte_sink::ByteSink;
 use event_mailbox::EventMailbox;
 use events::PeerEvents;
-use line_batch::{EncodedBatch, LineBatch};
+use line_batch::{BatchOffset, EncodedBatch, LineBatch};
 use output::OutputSettings;
 use output_buffer::OutputBuffer;
 use route::{AtomicRoute, Route};
 use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::Context;
 use write_lock::{LockState, WriteLock};
 
@@ -63,6 +65,9 @@ pub struct Peer<S: ?Sized = dyn ByteSink> {
     limit: u32,
     /// The treatment of lines beyond the backlog's limit.
     slow_reader: SlowReader,
+    /// The numbering of a room whose lines the peer gets with numbers; 0 for none. Only the passes of that room store and
+    /// compare it, one after the other: relaxed.
+    ids_numbering: AtomicU32,
     /// How lines reach the peer. Changed under the write lock.
     route: AtomicRoute,
     /// Whether the peer's last lines were put: its output takes no line any more. Only the holder of the write lock
@@ -86,6 +91,7 @@ impl<S: ByteSink> Peer<S> {
             id,
             limit: u32::try_from(limit).unwrap_or(u32::MAX),
             slow_reader,
+            ids_numbering: AtomicU32::new(0),
             route: AtomicRoute::default(),
             lines_ended: AtomicBool::new(false),
             events: EventMailbox::default(),
@@ -119,7 +125,31 @@ impl<S: ByteSink + ?Sized> Peer<S> {
 
     /// Writes a batch to the socket or appends it to the output buffer, encoded for the peer's route. Never waits.
     pub(crate) fn deliver_batch(&self, batch: &EncodedBatch, metrics: &mut MetricsDelta) {
-        self.deliver(batch.whole(self.route()), metrics);
+        self.deliver(batch.numbered_for(|| self.ids_numbering()).whole(self.route()), metrics);
+    }
+
+    /// Writes a part of a batch as [`Peer::deliver_batch`] does.
+    pub(crate) fn deliver_part(
+        &self,
+        batch: &EncodedBatch,
+        from: BatchOffset,
+        to: BatchOffset,
+        metrics: &mut MetricsDelta,
+    ) {
+        match batch.numbered_part(|| self.ids_numbering(), from, to) {
+            Some(part) => self.deliver(part.whole(self.route()), metrics),
+            None => self.deliver(&batch.part(self.route(), from, to), metrics),
+        }
+    }
+
+    /// Returns the numbering of the room whose lines the peer gets with numbers; 0 for none.
+    pub(crate) fn ids_numbering(&self) -> u32 {
+        self.ids_numbering.load(Ordering::Relaxed)
+    }
+
+    /// Sets the numbering of the room whose lines the peer gets with numbers from now on. Called by that room's pass alone.
+    pub(crate) fn set_ids_numbering(&self, numbering: u32) {
+        self.ids_numbering.store(numbering, Ordering::Relaxed);
     }
 
     /// Writes lines to the socket or appends them to the output buffer. Never waits: while another thread holds
@@ -232,9 +262,9 @@ impl<S: ByteSink + ?Sized> Peer<S> {
         }
         self.lines_ended.store(batch.is_last(), Ordering::Relaxed);
         let settings = self.settings();
-        let outcome = if settings.route == Route::DirectCrLf && batch.direct_bytes(settings.route).is_none() {
+        let outcome = if settings.route.is_direct() && batch.direct_bytes(settings.route).is_none() {
             // The batch was chosen before the route changed.
-            output_buffer::put(buffer, &batch.with_cr_lf(), settings, &self.sink)
+            output_buffer::put(buffer, &batch.encoded_for(settings.route), settings, &self.sink)
         } else {
             output_buffer::put(buffer, batch, settings, &self.sink)
         };

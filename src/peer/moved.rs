@@ -15,6 +15,7 @@ pub(crate) struct MovedOutput {
     limit: u32,
     slow_reader: SlowReader,
     route: Route,
+    ids_numbering: u32,
     lines_out: u64,
     /// The output that waits to be written.
     buffer: Option<MovedBuffer>,
@@ -26,14 +27,22 @@ impl<S: ByteSink> Peer<S> {
     pub(crate) fn export_output(&self, metrics: &mut MetricsDelta) -> Option<MovedOutput> {
         let buffer = self.with_buffer(metrics, |state| state.as_ref().map(|buffer| buffer.export()))?;
         let lines_out = self.lines_out.load(Ordering::Relaxed);
-        Some(MovedOutput { limit: self.limit, slow_reader: self.slow_reader, route: self.route(), lines_out, buffer })
+        Some(MovedOutput {
+            limit: self.limit,
+            slow_reader: self.slow_reader,
+            route: self.route(),
+            ids_numbering: self.ids_numbering(),
+            lines_out,
+            buffer,
+        })
     }
 
     /// Returns a peer that goes on with the output of another process, on `sink`.
     pub(crate) fn import(id: PeerId, output: MovedOutput, sink: S) -> Self {
-        let MovedOutput { limit, slow_reader, route, lines_out, buffer } = output;
+        let MovedOutput { limit, slow_reader, route, ids_numbering, lines_out, buffer } = output;
         let mut peer = Self::new(id, limit as usize, slow_reader, sink);
         peer.route.set(route);
+        peer.set_ids_numbering(ids_numbering);
         *peer.lines_out.get_mut() = lines_out;
         if let Some(buffer) = buffer {
             let buffer = OutputBuffer::import(buffer, peer.settings(), peer.sink.memory());

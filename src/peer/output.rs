@@ -4,7 +4,7 @@ use crate::peer::route::Route;
 use crate::text::time::Minute;
 use std::collections::VecDeque;
 
-/// Encodes whole lines, each with its LF, which were all said in one minute, for a peer of [`Route::Buffered`].
+/// Encodes whole lines, each with its LF, which were all said in one minute, for a peer whose lines passes do not write.
 pub(crate) type Encode<'a> = &'a mut dyn FnMut(&[u8], Minute, &mut VecDeque<u8>);
 
 /// Seals bytes for the transport of a peer, as TLS does: appends its own bytes to the second argument. Returns false if the

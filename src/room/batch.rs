@@ -5,13 +5,14 @@ use crate::metrics::counters::MetricsDelta;
 use crate::peer::PeerId;
 use crate::peer::events::PeerEvents;
 use crate::peer::line_batch::{BatchOffset, EncodedBatch};
+use crate::peer::line_numbers::LineNumbers;
 use crate::room::Room;
 use crate::room::batch_cluster::BatchCluster;
 use crate::room::fair_queue::FairQueue;
 use crate::room::fanout::{Fanout, PartialDeliveries};
 use crate::room::history::HistoryOffset;
 use crate::room::inbox::Inbox;
-use crate::room::line_runs::LineRuns;
+use crate::room::line_runs::{LineKind, LineRuns};
 use crate::room::membership_charges::MembershipCharges;
 use crate::room::operation::{Operation, Requester};
 use crate::room::pass_state::PassState;
@@ -228,9 +229,15 @@ impl Batch {
         inbox.release_bytes(self.inbox_bytes);
         inbox.drop_blocked(self.dropped_blocked);
         self.metrics.lines += self.end.lines;
+        let mut numbers = None;
         if let Some(state) = self.pass_state.as_mut() {
             state.whisperers.follow(&self.left, &self.renamed);
             if let Some(history) = state.history.as_mut() {
+                if history.numbers_lines() {
+                    let talk = self.line_runs.after(0).filter(|part| part.kind == LineKind::Talk);
+                    let talk = talk.map(|part| part.lines).collect();
+                    numbers = Some(LineNumbers::new(history.numbering(), history.next_id(), talk));
+                }
                 history.push(self.minute, &self.bytes, &self.line_runs);
             }
         }
@@ -244,7 +251,7 @@ impl Batch {
         self.commit_to_cluster(&bytes, roster.is_empty());
         let members = (self.members_before, self.left);
         let lines = EncodedBatch::said_in(self.minute, bytes, self.end.lines);
-        let lines = lines.with_high_precedence(&self.heavy);
+        let lines = lines.with_high_precedence(&self.heavy).with_numbers(numbers);
         // A closed room has one line, the notice.
         let lines = if self.closed { lines.into_last() } else { lines };
         let fanout = Fanout::new((lines, self.end), self.partials, members, (self.replay, self.memory));

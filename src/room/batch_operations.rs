@@ -38,6 +38,10 @@ impl Batch {
             Operation::ShowHistory { peer, slot, count } => {
                 self.add_request(Requester { peer, slot }, DeferredReply::History(count));
             }
+            Operation::SetIds(request) => {
+                let (requester, request) = *request;
+                self.add_request(requester, DeferredReply::Ids(request));
+            }
             Operation::Whisper(whisper) => {
                 self.add_request(whisper.sender.clone(), DeferredReply::Whisper(whisper));
             }

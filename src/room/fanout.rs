@@ -108,7 +108,7 @@ impl Fanout {
             }
         }
         if to.bytes > part.from.bytes {
-            part.peer.deliver(&self.batch.part(part.peer.route(), part.from, to), metrics);
+            part.peer.deliver_part(&self.batch, part.from, to, metrics);
         }
         if part.then_raise != PeerEvents::NONE {
             part.peer.raise(part.then_raise.in_slot(part.slot), metrics);

@@ -7,7 +7,9 @@ use crate::room::Room;
 use crate::room::heavy_senders::sender_number;
 pub use crate::room::inbox::SendStatus;
 use crate::room::inbox::{Inbox, PassDue};
-use crate::room::operation::{Addressee, BlockedLines, MemberListing, MemberRef, Operation, Requester, Whisper};
+use crate::room::operation::{
+    Addressee, BlockedLines, IdsRequest, MemberListing, MemberRef, Operation, Requester, Whisper,
+};
 use crate::room::registry::Registry;
 use crate::room::roster::{MemberKey, NameMatch, find_by_name};
 use crate::text::names::{RoomName, UserName, numbered_names};
@@ -111,6 +113,11 @@ impl Membership {
             slot: self.key.slot,
             count,
         }));
+    }
+
+    /// Requests numbers of the lines, or none. The room replies to the peer and raises `REQUEST_DONE`.
+    pub(crate) fn request_ids(&self, request: IdsRequest) {
+        self.spawn_pass(self.inbox().send(Operation::SetIds(Box::new((self.requester(), request)))));
     }
 
     /// Requests the names of the room's members, in the order of the room's lines: the reply has all joins, leaves and

@@ -34,6 +34,8 @@ pub(crate) enum Operation {
     ShowRooms { peer: Arc<Peer<dyn ByteSink>>, slot: MembershipSlot },
     /// Shows a member this number of last lines.
     ShowHistory { peer: Arc<Peer<dyn ByteSink>>, slot: MembershipSlot, count: u16 },
+    /// Numbers the lines for a member, or stops that.
+    SetIds(Box<(Requester, IdsRequest)>),
     /// Delivers a line to one member.
     Whisper(Box<Whisper>),
     /// Delivers lines for which the inbox had no capacity, when their sender's turn comes, and then raises `INBOX_READY`
@@ -69,6 +71,7 @@ impl Operation {
                 Some(member.peer.id())
             }
             Self::ShowRooms { peer, .. } | Self::ShowHistory { peer, .. } => Some(peer.id()),
+            Self::SetIds(request) => Some(request.0.peer.id()),
             Self::Whisper(whisper) => Some(whisper.sender.peer.id()),
             Self::WhisperOutcome(outcome) => Some(outcome.0.peer.id()),
         }
@@ -120,6 +123,24 @@ impl Requester {
     pub(crate) fn raise(&self, events: PeerEvents, metrics: &mut MetricsDelta) {
         self.peer.raise(events.in_slot(self.slot), metrics);
     }
+}
+
+/// What a member asks about the numbers of the lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IdsRequest {
+    /// Whether it gets them.
+    State,
+    /// Numbers from now on.
+    On,
+    /// No numbers from now on.
+    Off,
+    /// The lines of this numbering after this number, and numbers from now on.
+    After {
+        /// The numbering.
+        numbering: u32,
+        /// The number of the last line that the member has.
+        last_id: u64,
+    },
 }
 
 /// A line from one member to another.

@@ -4,15 +4,16 @@ use crate::metrics::counters::MetricsDelta;
 use crate::peer::Peer;
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::events::PeerEvents;
-use crate::peer::line_batch::EncodedBatch;
+use crate::peer::line_batch::{EncodedBatch, TimedLines};
 use crate::room::batch::Batch;
-use crate::room::operation::{Addressee, MemberListing, Requester, Whisper};
+use crate::room::operation::{Addressee, IdsRequest, MemberListing, Requester, Whisper};
 use crate::room::passes::{PassHost, REPLY_COST};
 use crate::room::remote::IncomingWhisper;
 use crate::room::roster::{MemberKey, NameMatch, allows_duplicate_names, find_by_name, find_member, holds_key};
 use crate::room::whisperers::Whisperer;
 use crate::text::names::{RoomName, UserName};
 use crate::text::replies;
+use crate::text::time::Minute;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -35,6 +36,8 @@ pub(crate) enum DeferredReply {
     Rooms,
     /// The requester is shown this number of last lines.
     History(u16),
+    /// The requester is told whether it gets numbers, and gets them from now on or no longer.
+    Ids(IdsRequest),
     /// The whisper is delivered, or the requester is told why not.
     Whisper(Box<Whisper>),
     /// The whisper of another server's member is delivered to the requester.
@@ -90,6 +93,7 @@ impl Batch {
                 deliver_line(&requester.peer, metrics, |out| out.extend_from_slice(lines));
             }
             DeferredReply::History(count) => self.deliver_history(requester, *count, metrics),
+            DeferredReply::Ids(request) => self.set_ids(requester, *request, metrics),
         }
         requester.raise(PeerEvents::REQUEST_DONE, metrics);
     }
@@ -126,6 +130,40 @@ impl Batch {
             lines.into_batch()
         };
         requester.peer.deliver_batch(&reply, metrics);
+    }
+
+    /// Numbers the lines of the batches after this for the requester, or stops that, and tells it so after the lines that it
+    /// asked for.
+    fn set_ids(&mut self, requester: &Requester, request: IdsRequest, metrics: &mut MetricsDelta) {
+        let peer = &requester.peer;
+        let Some(history) = self.pass_state().as_mut().and_then(|state| state.history.as_mut()) else {
+            return deliver_line(peer, metrics, |out| out.extend_from_slice(replies::NO_IDS.as_bytes()));
+        };
+        let numbering = history.numbering();
+        let mut lines = TimedLines::default();
+        if let IdsRequest::After { numbering: wanted, last_id } = request
+            && wanted == numbering
+        {
+            history.render_after(last_id, &mut lines);
+        }
+        let is_on = match request {
+            IdsRequest::State => peer.ids_numbering() == numbering,
+            IdsRequest::Off => false,
+            IdsRequest::On | IdsRequest::After { .. } => true,
+        };
+        if is_on {
+            history.number_lines();
+        }
+        peer.set_ids_numbering(if is_on { numbering } else { 0 });
+        let next_id = history.next_id();
+        lines.push(Minute::now(), 1, |out| {
+            if is_on {
+                replies::push_ids_on(out, numbering, next_id);
+            } else {
+                out.extend_from_slice(replies::IDS_OFF.as_bytes());
+            }
+        });
+        peer.deliver_batch(&lines.into_batch(), metrics);
     }
 
     /// Delivers a whisper to its addressee, and the outcome to the sender. Returns false if the whisper goes to another

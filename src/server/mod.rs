@@ -29,7 +29,7 @@ use crate::limits::memory::MemoryBudget;
 use crate::limits::slice_budget::SliceBudget;
 use crate::metrics::counters::MetricsDelta;
 use crate::metrics::listener_counts::{ListenerCounts, ListenerNumber};
-use crate::net::{ActivatedSockets, BoundAddress, BoundListener, Listener, ListenerProtocol, TlsAcceptor};
+use crate::net::{ActivatedSockets, BoundAddress, BoundListener, Listener, TlsAcceptor};
 use crate::room::registry::Registry;
 use acceptor::{Acceptor, Starter};
 use admission::Admission;
@@ -167,6 +167,7 @@ impl Server {
             accept_loops: AcceptLoops::new(listeners.len()),
             listener_counts: ListenerCounts::new(listeners.len()),
             handover: HandoverGate::default(),
+            allowed_origins: settings.network.allow_origin.as_slice().into(),
             directory: has_directory.then(Arc::<ConnectionDirectory>::default),
         });
         let lines = (settings.live.max_line, settings.rooms.history_lines);
@@ -356,7 +357,7 @@ impl Server {
                 tasks: tasks.clone(),
                 protocol,
                 listener: ListenerNumber::from_index(index),
-                tls: tls.clone().filter(|_| protocol == ListenerProtocol::Tls),
+                tls: tls.clone().filter(|_| protocol.is_tls()),
                 proxy: listener.proxy(),
                 proxies: Arc::clone(&proxies),
                 gate: Arc::clone(&gate),

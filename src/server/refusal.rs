@@ -1,17 +1,27 @@
 //! Refusal: the answer to a connection that is not served.
 
+use crate::config::AllowedOrigin;
+use crate::http::{HeadReader, Status};
 use crate::limits::address_budget::AddressBudget;
 use crate::limits::bans::Ban;
 use crate::limits::permits::Permit;
 use crate::metrics::reasons::RefusalKind;
 use crate::net::codec::REFUSAL;
+use crate::net::codec::websocket::{CloseCode, close_frame};
 use crate::net::{ListenerProtocol, ProxyHeaderError, linger_close_stream};
+use crate::peer::line_frames::extend_with_frames;
 use crate::text::messages;
+use crate::web::{self, Answer};
 use socket2::SockRef;
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+
+/// How long a browser that is refused may take for the head of its request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a connection is not served. Shown, it is the line that follows `ERROR`: the bound and the way out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,7 +86,8 @@ pub(super) struct RefusalPermit {
 
 /// Tells the peer why it is not served, in the one write that a new socket always takes. With a permit it returns the
 /// lingering close, which `abort` cuts; without one it closes at once. Lines end in CR LF for telnet (RFC 854). A TLS client
-/// gets an alert: the reason can't be sent before its handshake.
+/// gets an alert: the reason can't be sent before its handshake. A browser gets its answer after its request, with a permit:
+/// a page can read the reason only after a handshake of WebSocket.
 pub(super) fn refuse(
     stream: TcpStream,
     reason: &RefusalReason,
@@ -85,25 +96,78 @@ pub(super) fn refuse(
     abort: CancellationToken,
 ) -> Option<impl Future<Output = ()> + Send + 'static> {
     let lines = messages::error_lines(reason);
+    let code = reason_code(reason);
+    let to_browser =
+        (protocol == ListenerProtocol::Web && permit.is_some()).then(|| (lines.clone(), reason.to_string()));
     let answer = match protocol {
         ListenerProtocol::Raw => lines.into_bytes(),
+        ListenerProtocol::Web if to_browser.is_some() => Vec::new(),
+        ListenerProtocol::Web => web::unavailable(Status::Unavailable, &reason.to_string()),
         ListenerProtocol::Telnet => lines.replace('\n', "\r\n").into_bytes(),
-        ListenerProtocol::Tls => REFUSAL.to_vec(),
+        ListenerProtocol::Tls | ListenerProtocol::WebTls => REFUSAL.to_vec(),
     };
     // Straight to the system: the runtime does not know yet that the new socket takes bytes. A peer that is gone
     // already needs no answer.
-    SockRef::from(&stream).send(&answer).ok()?;
+    if to_browser.is_none() {
+        SockRef::from(&stream).send(&answer).ok()?;
+    }
     let Some(RefusalPermit { permit, budget }) = permit else {
         // Unread input would make the close a reset, which may overtake the reason.
         let _ = (&*SockRef::from(&stream)).read(&mut [0; 1 << 10]);
         return None;
     };
     Some(async move {
+        if let Some((lines, told)) = to_browser {
+            let answering = timeout(HEAD_TIMEOUT, answer_browser(&stream, &lines, &told, code));
+            // A browser that sends no request gets no answer.
+            let _ = abort.run_until_cancelled(answering).await;
+        }
         abort.run_until_cancelled(linger_close_stream(&stream, &budget, true)).await;
         // The permit is free only when the descriptor is.
         drop(stream);
         drop(permit);
     })
+}
+
+fn reason_code(reason: &RefusalReason) -> CloseCode {
+    match reason {
+        RefusalReason::Shutdown => CloseCode::GoingAway,
+        RefusalReason::Full | RefusalReason::Reserved | RefusalReason::Memory | RefusalReason::Draining => {
+            CloseCode::TryAgainLater
+        }
+        RefusalReason::TooManyOfAddress(_)
+        | RefusalReason::TooFast(_)
+        | RefusalReason::Banned(_)
+        | RefusalReason::ProxyHeader(_) => CloseCode::Policy,
+    }
+}
+
+/// Reads the request of a browser, and answers it with the reason: a page gets it in a frame, every other request as text.
+async fn answer_browser(stream: &TcpStream, lines: &str, told: &str, code: CloseCode) -> io::Result<()> {
+    let (mut head, mut buffer) = (HeadReader::default(), [0; 1 << 10]);
+    let request = loop {
+        stream.readable().await?;
+        match stream.try_read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => {
+                if let Some(request) = head.push(&buffer[..count]) {
+                    break request;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    };
+    let answer = match web::answer(&request, head.is_followed(), &[AllowedOrigin::Any]) {
+        Answer::Upgrade(mut answer) => {
+            extend_with_frames(&mut answer, lines.as_bytes());
+            answer.extend(close_frame(code));
+            answer
+        }
+        Answer::Response(..) => web::unavailable(Status::Unavailable, told),
+    };
+    SockRef::from(stream).send(&answer)?;
+    Ok(())
 }
 
 #[cfg(test)]

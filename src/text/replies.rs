@@ -42,6 +42,12 @@ pub(crate) const LINE_LOST_TO_INTERRUPT: &str = "*** that line was lost: your te
 /// The reply to `/last` in a room without history.
 pub(crate) const NO_HISTORY: &str = "*** there are no earlier lines of this room\n";
 
+/// The reply to `/ids` of a member that gets no numbers.
+pub(crate) const IDS_OFF: &str = "*** ids is off: /ids on numbers what is said in this room\n";
+
+/// The reply to `/ids` where the settings keep no line.
+pub(crate) const NO_IDS: &str = "*** ids is off: this server keeps no history, so it numbers no line\n";
+
 /// The reply to `/reply` of a member to which no member has whispered.
 pub(crate) const NO_WHISPER: &str = "*** no member has whispered to you in this room yet; write: /msg NAME TEXT\n";
 
@@ -257,6 +263,24 @@ pub(crate) fn push_recalled(out: &mut Vec<u8>, history_line: &[u8]) {
     out.extend_from_slice(b"*** ");
     out.extend_from_slice(history_line);
     out.push(b'\n');
+}
+
+/// Appends a line of the room's history with its number, given without its LF.
+pub(crate) fn push_recalled_with_id(out: &mut Vec<u8>, id: u64, history_line: &[u8]) {
+    out.extend_from_slice(format!("*** #{id} ").as_bytes());
+    out.extend_from_slice(history_line);
+    out.push(b'\n');
+}
+
+/// Appends the number of lines that the history does not hold any more, before the line with the number `next_id`.
+pub(crate) fn push_ids_gone(out: &mut Vec<u8>, lines: u64, next_id: u64) {
+    let verb = if lines == 1 { "is" } else { "are" };
+    push_reply(out, &format_args!("{} before #{next_id} {verb} gone", format_count(lines, "line")));
+}
+
+/// Appends that lines have numbers from `next_id` on, and the name of the numbering.
+pub(crate) fn push_ids_on(out: &mut Vec<u8>, numbering: u32, next_id: u64) {
+    push_reply(out, &format_args!("ids is on: numbering {numbering:08x}, next line #{next_id}"));
 }
 
 /// Returns the end of a list that shows `shown` of `total` entries: `, and 7 more`, or nothing.
@@ -509,9 +533,13 @@ mod tests {
             text(&|out| push_not_ignored(out, name)),
             text(&|out| push_ignored_names(out, &one)),
             text(&|out| push_ignored_names(out, &[])),
+            text(&|out| push_ids_on(out, 7, 9)),
+            text(&|out| push_ids_gone(out, 2, 9)),
         ];
         let constants = [
             ARE_YOU_THERE_REPLY,
+            NO_IDS,
+            IDS_OFF,
             NO_HISTORY,
             NO_WHISPER,
             LINE_DROPPED,
@@ -551,7 +579,9 @@ mod tests {
             let (prefix, rest) = declared.or_else(|| Some(("", line.strip_prefix("pub(crate) const ")?)))?;
             Some(prefix.to_owned() + rest.split(is_word_end).next()?)
         });
-        for item in declared.filter(|item| !["push_recalled", "MAX_LISTED"].contains(&item.as_str())) {
+        for item in
+            declared.filter(|item| !["push_recalled", "push_recalled_with_id", "MAX_LISTED"].contains(&item.as_str()))
+        {
             assert!(list.split(is_word_end).any(|word| word == item), "the list of replies lacks {item}");
         }
     }

@@ -3,6 +3,7 @@
 // Each test file uses a part of this.
 #![allow(dead_code, unreachable_pub, clippy::expect_used, clippy::unwrap_used)]
 
+pub mod browser;
 pub mod ctl;
 pub mod folder;
 pub mod http;
@@ -13,12 +14,14 @@ pub mod nats;
 pub mod prometheus;
 pub mod proxy;
 pub mod pty;
+pub mod relay;
 pub mod screen;
 pub mod systemd;
 #[cfg(feature = "cluster")]
 pub mod talk;
 pub mod telnet;
 pub mod tls;
+pub mod web;
 
 use roomcast::config::{ListenAddress, ListenUrl, TrustedProxies};
 use roomcast::{BoundAddress, Server, ServerStats, Settings, TlsAcceptor};
@@ -164,7 +167,11 @@ pub fn test_settings(change: impl FnOnce(&mut Settings)) -> Settings {
 /// Returns the address of a TCP listener.
 fn socket_address(address: &BoundAddress) -> SocketAddr {
     match address {
-        BoundAddress::Tcp(address) | BoundAddress::Telnet(address) | BoundAddress::Tls(address) => *address,
+        BoundAddress::Tcp(address)
+        | BoundAddress::Telnet(address)
+        | BoundAddress::Tls(address)
+        | BoundAddress::Web(address)
+        | BoundAddress::WebTls(address) => *address,
         other => panic!("{other} is no address of TCP clients"),
     }
 }

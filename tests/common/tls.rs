@@ -129,6 +129,11 @@ impl TlsClient {
         Self { reader: BufReader::new(StreamOwned::new(tls, socket)) }
     }
 
+    /// Returns the stream of a client that has read nothing.
+    pub fn into_stream(self) -> StreamOwned<ClientConnection, TcpStream> {
+        self.reader.into_inner()
+    }
+
     /// Returns the error with which the handshake fails.
     pub fn handshake_error(&mut self) -> String {
         let stream = self.reader.get_mut();

@@ -1,7 +1,7 @@
 //! One line of a peer: the sanitizer, the JOIN line and the chat commands.
 
 use super::assert_safe;
-use crate::protocol::commands::{Command, ParsedLine, TimeSetting, parse};
+use crate::protocol::commands::{Command, IdsSetting, ParsedLine, TimeSetting, parse};
 use crate::protocol::join::{JoinError, JoinRequest, parse_join};
 use crate::text::messages::push_chat;
 use crate::text::names::{RoomName, UserName};
@@ -112,6 +112,10 @@ fn print(command: &Command<'_>) -> Option<String> {
         Command::Quit(text) => format!("/quit {}", text.unwrap_or_default()),
         Command::Ui(on) => switch("ui", on),
         Command::Color(on) => switch("color", on),
+        Command::Ids(IdsSetting::State) => "/ids".to_owned(),
+        Command::Ids(IdsSetting::On) => "/ids on".to_owned(),
+        Command::Ids(IdsSetting::Off) => "/ids off".to_owned(),
+        Command::Ids(IdsSetting::After { numbering, last_id }) => format!("/ids {numbering:08x} {last_id}"),
         Command::Time(None) => "/time".to_owned(),
         Command::Time(Some(TimeSetting::On)) => "/time on".to_owned(),
         Command::Time(Some(TimeSetting::Off)) => "/time off".to_owned(),

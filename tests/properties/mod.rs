@@ -15,18 +15,25 @@ mod input_line;
 mod lines;
 mod telnet;
 mod terminal_output;
+mod websocket;
 
 pub use commands::check_commands;
 pub use input_line::check_input_line;
 pub use lines::check_lines;
 pub use telnet::check_telnet;
+pub use websocket::check_websocket;
 
 /// Checks the property of one target for these bytes.
 pub type Check = fn(&[u8]);
 
 /// The targets, by the names of their folders of `tests/fuzz/corpus`.
-pub const TARGETS: [(&str, Check); 4] =
-    [("commands", check_commands), ("input_line", check_input_line), ("lines", check_lines), ("telnet", check_telnet)];
+pub const TARGETS: [(&str, Check); 5] = [
+    ("commands", check_commands),
+    ("input_line", check_input_line),
+    ("lines", check_lines),
+    ("telnet", check_telnet),
+    ("websocket", check_websocket),
+];
 
 /// Returns ways to cut `bytes` into the chunks of a stream: in one piece, byte by byte, and in chunks of lengths that
 /// follow from `seed`.

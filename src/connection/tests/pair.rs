@@ -61,6 +61,7 @@ pub(super) fn pair_with_codec(
 /// Returns what connections share, with these settings.
 pub(super) fn context_of(settings: Settings) -> Arc<ServerContext> {
     Arc::new(ServerContext {
+        allowed_origins: Box::default(),
         handover: HandoverGate::default(),
         live: Live::new(settings.live, settings.motd),
         registry: Arc::new(Registry::new(settings.rooms, TaskTracker::new())),

@@ -1,9 +1,10 @@
 //! Codecs: what transforms the bytes of a transport that is not plain, such as TLS, without I/O.
 //!
 //! A codec stands between a socket and the lines of its peer. The task of the connection runs it: no delivery pass
-//! encodes or decodes.
+//! encodes or decodes. WebSocket ([`websocket`]) is decoded here and has shared frames for output, so it is no [`Codec`].
 
 mod tls;
+pub(crate) mod websocket;
 
 pub(crate) use tls::{REFUSAL, TlsCodec, may_be_tls};
 

@@ -4,6 +4,7 @@ use super::sealed::SealedOutput;
 use super::{OutputBuffer, is_transient};
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::line_batch::{count_lines, extend_with_cr};
+use crate::peer::line_frames::extend_with_frames;
 use crate::peer::output::{DrainStatus, Encode, Seal};
 use crate::peer::route::Route;
 use crate::peer::waiting_output::{SegmentKind, WaitingOutput};
@@ -17,7 +18,7 @@ pub(super) const ENCODED_AT_A_TIME: usize = 32 << 10;
 const EMPTY_ENCODINGS: usize = 4;
 
 impl OutputBuffer {
-    /// Writes one stretch of what waits. `encode` is asked on [`Route::Buffered`], and `seal` for all bytes of a peer whose
+    /// Writes one stretch of what waits. `encode` is asked where passes do not write, and `seal` for all bytes of a peer whose
     /// transport is not plain.
     pub(crate) fn drain(
         &mut self,
@@ -49,7 +50,7 @@ impl OutputBuffer {
                 return DrainStatus::Progress(0);
             }
             (self.encoded, self.waiting) = (VecDeque::new(), WaitingOutput::default());
-            self.sealed = SealedOutput::default();
+            (self.sealed, self.framed_lines) = (SealedOutput::default(), 0);
             self.kernel_full &= self.closed;
             self.registration = None;
             return DrainStatus::Empty;
@@ -81,6 +82,9 @@ impl OutputBuffer {
     /// Encodes waiting lines until something is encoded, at most [`EMPTY_ENCODINGS`] times: a peer may be shown none of
     /// some lines.
     fn encode_waiting(&mut self, mut encode: Option<Encode<'_>>) {
+        if self.encoded.is_empty() && self.sealed.is_empty() {
+            self.framed_lines = 0;
+        }
         for _ in 0..EMPTY_ENCODINGS {
             if !self.encoded.is_empty() || self.is_empty() {
                 break;
@@ -95,15 +99,28 @@ impl OutputBuffer {
             self.tell_gap();
         }
         let mut taken = Vec::new();
-        match (self.waiting.take_front(ENCODED_AT_A_TIME, &mut taken), self.settings.route, encode) {
+        let kind = self.waiting.take_front(ENCODED_AT_A_TIME, &mut taken);
+        if self.settings.route.has_frames() && matches!(kind, Some(SegmentKind::Lines(_))) {
+            self.framed_lines =
+                self.framed_lines.saturating_add(u32::try_from(count_lines(&taken)).unwrap_or(u32::MAX));
+        }
+        match (kind, self.settings.route, encode) {
             (None, _, _) => {}
-            (Some(SegmentKind::Raw), _, _) => {
+            (Some(SegmentKind::Raw), route, _) => {
                 // As above: these bytes are no lines, but are counted as such when they are thrown away.
-                self.lines += count_lines(&taken);
+                self.lines += if route.has_frames() { 0 } else { count_lines(&taken) };
                 self.encoded.extend(taken);
             }
             (Some(SegmentKind::Lines(minute)), Route::Buffered, Some(encode)) => {
                 encode(&taken, minute, &mut self.encoded);
+            }
+            (Some(SegmentKind::Lines(minute)), Route::BufferedFrames, Some(encode)) => {
+                let mut encoded = VecDeque::new();
+                encode(&taken, minute, &mut encoded);
+                extend_with_frames(&mut self.encoded, encoded.make_contiguous());
+            }
+            (Some(SegmentKind::Lines(_)), Route::DirectFrames | Route::BufferedFrames, _) => {
+                extend_with_frames(&mut self.encoded, &taken);
             }
             (Some(SegmentKind::Lines(_)), Route::DirectCrLf, _) => extend_with_cr(&mut self.encoded, &taken),
             (Some(SegmentKind::Lines(_)), _, _) => self.encoded.extend(taken),

@@ -3,7 +3,6 @@
 use super::OutputBuffer;
 use crate::limits::memory::MemoryPressure;
 use crate::peer::line_batch::{DropPrecedence, LineBatch, count_lines};
-use crate::peer::route::Route;
 use crate::peer::waiting_output::SegmentKind;
 use crate::text::messages;
 use crate::text::time::Minute;
@@ -12,7 +11,7 @@ use memchr::{memchr, memrchr};
 impl OutputBuffer {
     /// Returns the bytes that count against the backlog's limit.
     pub(super) fn held(&self) -> usize {
-        let encoded = if self.settings.route == Route::Buffered { 0 } else { self.encoded.len() };
+        let encoded = if self.settings.route.is_direct() { self.encoded.len() } else { 0 };
         self.waiting.weight() + encoded
     }
 

@@ -12,6 +12,7 @@ use crate::limits::memory::{
 };
 use crate::peer::byte_sink::ByteSink;
 use crate::peer::line_batch::{DropPrecedence, LineBatch, count_lines};
+use crate::peer::line_frames::{FrameCut, cut_frames};
 use crate::peer::output::{OutputOp, OutputSettings, PutOutcome};
 use crate::peer::route::Route;
 use crate::peer::waiting_output::{DroppedLines, SegmentKind, WaitingOutput};
@@ -77,6 +78,9 @@ pub(crate) struct OutputBuffer {
     encoded: VecDeque<u8>,
     /// Lines, and bytes between them, that are encoded when `encoded` is empty.
     waiting: WaitingOutput,
+    /// The lines in the frames that are in `encoded` or `sealed`, those included of which some bytes are written. A byte of
+    /// a frame's header may look like the end of a line, so lines are counted before they are framed.
+    framed_lines: u32,
     settings: OutputSettings,
     /// Lines dropped since the last that was kept.
     gap: u64,
@@ -110,6 +114,7 @@ impl OutputBuffer {
             sealed: SealedOutput::default(),
             encoded: VecDeque::new(),
             waiting: WaitingOutput::default(),
+            framed_lines: 0,
             settings,
             gap: 0,
             low_gap: 0,
@@ -163,11 +168,8 @@ impl OutputBuffer {
         let (was_empty, lost_before) = (self.is_empty(), self.lines_lost);
         let direct = batch.direct_bytes(self.settings.route).unwrap_or_else(|| batch.lf());
         self.lines += batch.lines() + batch.dropped_after();
-        let begun_end = end_of_begun_line(direct, written);
-        self.encoded.extend(&direct[written..begun_end]);
-        // The rest waits with LF alone: with CR LF each line before it was a byte longer.
-        let added = if self.settings.route == Route::DirectCrLf { count_lines(&direct[..begun_end]) } else { 0 };
-        for (minute, precedence, lines) in batch.runs_after(begun_end - usize::try_from(added).unwrap_or_default()) {
+        let rest = self.keep_begun(batch.lf(), direct, written);
+        for (minute, precedence, lines) in batch.runs_after(rest) {
             if batch.is_last() {
                 self.tell_gap();
                 self.waiting.push(SegmentKind::Lines(minute), lines);
@@ -178,6 +180,30 @@ impl OutputBuffer {
         self.lose(batch.dropped_after(), DropPrecedence::Low);
         let blocked = was_empty && written < direct.len() || batch.dropped_after() > 0;
         PutOutcome { blocked, skipped: self.lines_lost > lost_before, ..PutOutcome::default() }
+    }
+
+    /// Keeps the rest of the line or of the frame that the first `written` bytes of `direct` have begun; returns where the
+    /// lines go on, in bytes with LF. `lf` is the same lines with LF.
+    fn keep_begun(&mut self, lf: &[u8], direct: &[u8], written: usize) -> usize {
+        let (begun_end, rest) = match self.settings.route {
+            Route::DirectFrames => {
+                let FrameCut { end, written_lines_end, lines_end } = cut_frames(direct, written);
+                let begun = count_lines(&lf[written_lines_end..lines_end]);
+                self.framed_lines = self.framed_lines.saturating_add(u32::try_from(begun).unwrap_or(u32::MAX));
+                (end, lines_end)
+            }
+            Route::DirectCrLf => {
+                // The rest waits with LF alone: with CR LF each line before it was a byte longer.
+                let end = end_of_begun_line(direct, written);
+                (end, end - usize::try_from(count_lines(&direct[..end])).unwrap_or_default())
+            }
+            Route::DirectLf | Route::Buffered | Route::BufferedFrames => {
+                let end = end_of_begun_line(direct, written);
+                (end, end)
+            }
+        };
+        self.encoded.extend(&direct[written..begun_end]);
+        rest
     }
 
     /// Adds what the connection itself has for its peer.
@@ -207,7 +233,7 @@ impl OutputBuffer {
             }
             OutputOp::Encoded(bytes) => {
                 // Bytes in here that look like line ends will be counted as such when they are thrown away.
-                self.lines += count_lines(&bytes);
+                self.lines += if self.settings.route.has_frames() { 0 } else { count_lines(&bytes) };
                 self.encoded.extend(bytes);
             }
             OutputOp::Sealed(bytes) => self.sealed.append(&bytes),
@@ -217,8 +243,8 @@ impl OutputBuffer {
     /// Takes nothing any more, and frees what waited: that is lost.
     pub(crate) fn close(&mut self) {
         self.closed = true;
-        let (head, tail) = self.encoded.as_slices();
-        self.lines_lost += self.waiting.count_lines() + count_lines(head) + count_lines(tail) + self.sealed.lines();
+        self.lines_lost += self.waiting.count_lines() + self.encoded_lines();
+        self.framed_lines = 0;
         self.sealed = SealedOutput::default();
         (self.encoded, self.waiting) = (VecDeque::new(), WaitingOutput::default());
         (self.gap, self.low_gap) = (0, 0);
@@ -260,6 +286,16 @@ impl OutputBuffer {
     /// Returns how many lines were accepted and not dropped.
     pub(crate) fn lines_out(&self) -> u64 {
         self.lines.saturating_sub(self.lines_lost)
+    }
+
+    /// Returns how many lines are encoded or sealed and not written whole. With frames and inside TLS it is those of all
+    /// bytes that were encoded together.
+    fn encoded_lines(&self) -> u64 {
+        if self.settings.route.has_frames() {
+            return u64::from(self.framed_lines);
+        }
+        let (head, tail) = self.encoded.as_slices();
+        count_lines(head) + count_lines(tail) + self.sealed.lines()
     }
 
     /// Returns how many bytes are encoded or sealed and not written.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 pub(crate) struct MovedBuffer {
     encoded: Vec<u8>,
     waiting: Vec<MovedSegment>,
+    framed_lines: u32,
     gap: u64,
     low_gap: u64,
     lines: u64,
@@ -30,6 +31,7 @@ impl OutputBuffer {
         MovedBuffer {
             encoded: self.encoded.iter().copied().collect(),
             waiting: self.waiting.export(),
+            framed_lines: self.framed_lines,
             gap: self.gap,
             low_gap: self.low_gap,
             lines: self.lines,
@@ -47,6 +49,7 @@ impl OutputBuffer {
         let mut buffer = Self {
             encoded: moved.encoded.into(),
             waiting: WaitingOutput::import(&moved.waiting),
+            framed_lines: moved.framed_lines,
             gap: moved.gap,
             low_gap: moved.low_gap,
             lines: moved.lines,

@@ -64,8 +64,7 @@ impl OutputBuffer {
     /// Puts lines as a delivery pass does, encoded for the buffer's route.
     fn put_text(&mut self, text: &str, sink: &Pipe) -> PutOutcome {
         let batch = batch(text);
-        let batch = if self.settings.route == Route::DirectCrLf { batch.with_cr_lf() } else { batch };
-        self.put(&batch, self.settings, sink)
+        self.put(&batch.encoded_for(self.settings.route), self.settings, sink)
     }
 
     fn drain_once(&mut self, sink: &Pipe) -> DrainStatus {
@@ -460,6 +459,61 @@ fn a_route_changes_between_two_lines() {
     assert!(pipe.text().ends_with("[three]<end>four\r\n"), "{}", pipe.text());
 }
 
+/// Returns the payload of text frames, of which none is cut.
+fn unframe(mut frames: &[u8]) -> String {
+    let mut text = String::new();
+    while !frames.is_empty() {
+        let cut = cut_frames(frames, 1);
+        assert_eq!(frames[0], 0x81, "{frames:?}");
+        text.push_str(str::from_utf8(&frames[cut.end - cut.lines_end..cut.end]).unwrap());
+        frames = &frames[cut.end..];
+    }
+    text
+}
+
+#[test]
+fn begun_frame_is_kept_whole_and_the_lines_after_it_are_framed_anew() {
+    let settings = OutputSettings { route: Route::DirectFrames, ..settings(100) };
+    let (mut buffer, pipe) = (OutputBuffer::new(settings, None), Pipe::allowing(3));
+    buffer.put_text("one\ntwo\n", &pipe);
+    buffer.put_text("three\n", &pipe);
+    assert_eq!((buffer.framed_lines, buffer.encoded.len()), (2, 7), "the rest of the frame");
+    buffer.apply(OutputOp::Encoded(b"<pong>".to_vec()));
+    drain_all(&mut buffer, &pipe);
+    assert_eq!(*pipe.taken.try_lock().unwrap(), *b"\x81\x08one\ntwo\n<pong>\x81\x06three\n");
+    assert_eq!(buffer.lines_out(), 3);
+}
+
+/// A frame of 10 bytes has a header that ends in LF.
+#[test]
+fn header_that_looks_like_a_line_end_is_no_line_of_a_buffer_that_is_closed() {
+    for route in [Route::DirectFrames, Route::BufferedFrames] {
+        let settings = OutputSettings { route, ..settings(1_000) };
+        let (mut buffer, pipe) = (OutputBuffer::new(settings, None), Pipe::default());
+        for _ in 0..3 {
+            buffer.put_text("123456789\n", &pipe);
+        }
+        pipe.allow(1);
+        buffer.drain(route, None, None, &pipe);
+        buffer.apply(OutputOp::Encoded(b"\n".to_vec()));
+        buffer.close();
+        assert_eq!(buffer.lines_out(), 0, "{route:?}");
+    }
+}
+
+#[test]
+fn lines_that_the_connection_encodes_and_seals_leave_in_frames() {
+    let settings = OutputSettings { route: Route::BufferedFrames, ..settings(1_000) };
+    let (mut buffer, pipe) = (OutputBuffer::new(settings, None), Pipe::default());
+    buffer.put_text("one\ntwo\n", &pipe);
+    pipe.allow(usize::MAX);
+    let mut seal = in_angles;
+    while let DrainStatus::Progress(_) =
+        buffer.drain(Route::BufferedFrames, Some(&mut in_brackets), Some(&mut seal), &pipe)
+    {}
+    assert_eq!(*pipe.taken.try_lock().unwrap(), *b"<\x81\x0A[one][two]>");
+}
+
 /// The gaps that a text tells, summed.
 fn skipped(text: &str) -> u64 {
     let told = text.lines().filter(|line| line.starts_with("*** "));
@@ -474,17 +528,16 @@ proptest! {
         lengths in prop::collection::vec(0usize..12, 1..8),
         cut in 0usize..100,
         limit in 0usize..60,
-        cr_lf in any::<bool>(),
+        route in prop::sample::select(&[Route::DirectLf, Route::DirectCrLf, Route::DirectFrames][..]),
     ) {
         let lines: Vec<String> = lengths.iter().enumerate().map(|(id, len)| format!("{id}{}\n", "x".repeat(*len))).collect();
-        let route = if cr_lf { Route::DirectCrLf } else { Route::DirectLf };
         let (mut buffer, pipe) = (OutputBuffer::new(OutputSettings { limit, allowance: 0, route }, None), Pipe::allowing(cut));
         buffer.put_text(&lines.concat(), &pipe);
         pipe.allow(0);
         buffer.put_text("last\n", &pipe);
         drain_all(&mut buffer, &pipe);
-        let text = pipe.text();
-        let end = if cr_lf { "\r\n" } else { "\n" };
+        let text = if route.has_frames() { unframe(&pipe.taken.try_lock().unwrap()) } else { pipe.text() };
+        let end = if route == Route::DirectCrLf { "\r\n" } else { "\n" };
         prop_assert!(text.is_empty() || text.ends_with(end));
         let seen: Vec<String> = text.split_terminator(end).filter(|line| !line.starts_with("*** ")).map(|line| format!("{line}\n")).collect();
         let said: Vec<String> = lines.into_iter().chain(["last\n".to_owned()]).collect();
@@ -492,6 +545,7 @@ proptest! {
         let mut rest = said.iter();
         prop_assert!(seen.iter().all(|line| rest.any(|other| other == line)), "{:?} of {:?}", seen, said);
         prop_assert_eq!(seen.len() as u64 + skipped(&text), said.len() as u64);
+        prop_assert_eq!(buffer.lines_out(), text.lines().count() as u64);
     }
 }
 
@@ -612,9 +666,9 @@ proptest! {
     /// Three peers of a room take any steps, also in a panic: all that was charged is released, and meanwhile the charge is
     /// at least what the buffers hold of their own.
     #[test]
-    fn charged_memory_is_released(steps in steps(), routes in prop::array::uniform3(0usize..3), ceiling in 0u64..600_000) {
+    fn charged_memory_is_released(steps in steps(), routes in prop::array::uniform3(0usize..5), ceiling in 0u64..600_000) {
         let budget = MemoryBudget::new(ceiling);
-        let routes = routes.map(|route| [Route::DirectLf, Route::DirectCrLf, Route::Buffered][route]);
+        let routes = routes.map(|route| [Route::DirectLf, Route::DirectCrLf, Route::Buffered, Route::DirectFrames, Route::BufferedFrames][route]);
         let settings = routes.map(|route| OutputSettings { limit: 50_000, allowance: 10_000, route });
         let pipe = ChargedSink(Pipe::default(), Arc::clone(&budget));
         let mut states: [LockState<OutputBuffer>; 3] = [None, None, None];
@@ -749,7 +803,7 @@ fn bytes_that_look_like_line_ends_are_no_lines_of_a_buffer_that_is_closed() {
 fn a_put_and_a_drain_use_the_route_that_they_are_given() {
     let (mut buffer, pipe) = (OutputBuffer::new(settings(100), None), Pipe::allowing(2));
     let cr_lf = OutputSettings { route: Route::DirectCrLf, ..settings(100) };
-    let outcome = buffer.put(&batch("a\nb\n").with_cr_lf(), cr_lf, &pipe);
+    let outcome = buffer.put(&batch("a\nb\n").encoded_for(Route::DirectCrLf), cr_lf, &pipe);
     assert_eq!(outcome, PutOutcome { writes: 1, blocked: true, ..PutOutcome::default() });
     drain_all(&mut buffer, &pipe);
     assert_eq!(pipe.text(), "a\r\nb\r\n");

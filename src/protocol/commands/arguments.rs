@@ -3,7 +3,7 @@
 //! Each takes the arguments without the blanks around them.
 
 use super::time_offset::parse_time_offset;
-use super::{ArgumentError, Command, TimeSetting, table};
+use super::{ArgumentError, Command, IdsSetting, TimeSetting, table};
 use crate::text::names::{RoomName, UserName};
 
 /// How many lines `/last` without a number shows: they fit a screen of 24 rows.
@@ -51,6 +51,22 @@ pub(super) fn parse_time(arguments: &str) -> Result<Command<'_>, ArgumentError<'
         Some(TimeSetting::Offset(parse_time_offset(word).ok_or(ArgumentError::InvalidTime(word))?))
     };
     no_more(rest).map(|()| Command::Time(setting))
+}
+
+pub(super) fn parse_ids(arguments: &str) -> Result<Command<'_>, ArgumentError<'_>> {
+    let (word, rest) = split_first_word(arguments);
+    if let Ok(switch) = parse_switch(word) {
+        let setting = switch.map_or(IdsSetting::State, |on| if on { IdsSetting::On } else { IdsSetting::Off });
+        return no_more(rest).map(|()| Command::Ids(setting));
+    }
+    let (last, rest) = split_first_word(rest);
+    let is_numbering = word.len() == 8 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let numbering = u32::from_str_radix(word, 16).ok().filter(|_| is_numbering);
+    let last_id = last.strip_prefix('#').unwrap_or(last).parse().ok();
+    let (Some(numbering), Some(last_id)) = (numbering, last_id) else {
+        return Err(ArgumentError::InvalidIds(if numbering.is_none() { word } else { last }));
+    };
+    no_more(rest).map(|()| Command::Ids(IdsSetting::After { numbering, last_id }))
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the table's parsers have one signature")]

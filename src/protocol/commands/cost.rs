@@ -13,6 +13,7 @@
 //! | `/me` | 0 | the work of a chat line, which the line rate bounds | one line to each of `n` members |
 //! | `/msg`, `/reply` | 4 + n/128 | looks one name up, among all `n` members where names may be duplicates | one line to the asker and one to the addressee |
 //! | `/last` | 12 | copies lines of the history, at most 64 KiB | those lines, to the asker |
+//! | `/ids` | 12 | copies lines of the history, at most 64 KiB | those lines, to the asker |
 //! | `/ignore`, `/unignore` | 2 | searches the connection's list of hidden names | one line to the asker |
 //! | `/ui` | 8 | negotiates telnet options, redraws the input line | at most one row of the terminal and 20 bytes |
 //! | `/time`, `/color` | 2 | sets a field of the connection | one line to the asker |
@@ -60,7 +61,7 @@ impl Command<'_> {
             Self::Msg { .. } | Self::Reply(_) => (4, members / MEMBERS_PER_UNIT),
             Self::Who => (6, members / MEMBERS_PER_UNIT),
             Self::Rooms => (6, rooms / ROOMS_PER_UNIT),
-            Self::Last(_) => (12, 0),
+            Self::Last(_) | Self::Ids(_) => (12, 0),
             Self::Ui(_) => (8, 0),
             Self::Nick(_) => (4, members),
             Self::Join { .. } => (8, members),

@@ -59,6 +59,9 @@ pub(crate) enum ArgumentError<'a> {
     /// An argument is neither `on` nor `off` nor an offset from UTC.
     #[error("{:?} is neither on nor off nor an offset from UTC between -12 and +14 hours", Truncated(.0))]
     InvalidTime(&'a str),
+    /// No switch, and no numbering with a line's number; holds the first wrong word.
+    #[error("{:?} is neither on nor off nor a numbering and the number of a line", Truncated(.0))]
+    InvalidIds(&'a str),
     /// No command has the word whose help was asked for.
     #[error("no command is called {:?}", Truncated(.0))]
     UnknownTopic(&'a str),

@@ -64,6 +64,8 @@ pub(crate) enum Command<'a> {
     Ignore(Option<UserName>),
     /// `/unignore`: show the lines of this name again.
     Unignore(UserName),
+    /// `/ids`: number the lines of the room, or stop that.
+    Ids(IdsSetting),
     /// `/quit`: close the connection, after this last text if there is one.
     ///
     /// The text is sent as a chat line, `alice: TEXT`, and `alice has left` follows unchanged: programs
@@ -75,6 +77,24 @@ pub(crate) enum Command<'a> {
     Time(Option<TimeSetting>),
     /// `/color`: switch the colors of names on or off; `None` replies with their state.
     Color(Option<bool>),
+}
+
+/// The argument of `/ids`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IdsSetting {
+    /// Reply with the state.
+    State,
+    /// Number the lines from now on.
+    On,
+    /// Number them no longer.
+    Off,
+    /// Show the lines of this numbering after this one, and number those that follow.
+    After {
+        /// The numbering, as the reply to `/ids on` names it.
+        numbering: u32,
+        /// The number of the last line that the member has.
+        last_id: u64,
+    },
 }
 
 /// The argument of `/time`.
@@ -100,6 +120,7 @@ pub(crate) fn concerns_sender_alone(parsed: &Result<ParsedLine<'_>, CommandError
                 | Command::Who
                 | Command::Rooms
                 | Command::Last(_)
+                | Command::Ids(_)
                 | Command::Ignore(_)
                 | Command::Unignore(_)
                 | Command::Time(_)

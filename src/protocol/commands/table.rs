@@ -1,8 +1,8 @@
 //! The table of chat commands: the words, arguments, help and parser of each. Their costs stand in `cost.rs`.
 
 use super::arguments::{
-    parse_help, parse_ignore, parse_join, parse_last, parse_msg, parse_quit, parse_switch, parse_time, parse_user_name,
-    required,
+    parse_help, parse_ids, parse_ignore, parse_join, parse_last, parse_msg, parse_quit, parse_switch, parse_time,
+    parse_user_name, required,
 };
 use super::{ArgumentError, Command};
 
@@ -39,7 +39,7 @@ impl PartialEq for CommandSpec {
 impl Eq for CommandSpec {}
 
 /// Every command, in the order of the help.
-pub(super) static COMMANDS: [CommandSpec; 15] = [
+pub(super) static COMMANDS: [CommandSpec; 16] = [
     CommandSpec {
         word: "help",
         aliases: &["h", "?"],
@@ -165,6 +165,15 @@ pub(super) static COMMANDS: [CommandSpec; 15] = [
         details: "alone, says its state",
         example: "/color on",
         parse: |on| parse_switch(on).map(Command::Color),
+    },
+    CommandSpec {
+        word: "ids",
+        aliases: &[],
+        arguments: "[on|off|KEY ID]",
+        summary: "number what is said in this room, for programs",
+        details: "as #7 alice: hi; KEY, the numbering of /ids on, and ID show what came after",
+        example: "/ids on",
+        parse: parse_ids,
     },
     CommandSpec {
         word: "quit",

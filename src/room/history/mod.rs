@@ -17,6 +17,7 @@ use crate::text::time::Minute;
 use line_ring::LineRing;
 use memchr::{memchr_iter, memrchr_iter};
 use serde::{Deserialize, Serialize};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -37,6 +38,10 @@ pub struct History {
     max_lines: usize,
     /// The memory of both rings. A copy of the history is charged, too.
     charge: MemoryCharge,
+    /// A random number of this history, which is not 0: the numbers of lines of another one say nothing about it.
+    numbering: u32,
+    /// Whether a member has asked for the numbers of lines.
+    numbers_lines: bool,
 }
 
 /// The lines of a history, as another process continues it.
@@ -44,6 +49,8 @@ pub struct History {
 pub(super) struct MovedHistory {
     talk: LineRing<()>,
     notices: LineRing<u64>,
+    numbering: u32,
+    numbers_lines: bool,
 }
 
 /// A place in a history: the number of talk lines and of notices that were pushed before it.
@@ -68,12 +75,14 @@ impl History {
 
     /// Returns a copy of the lines for another process.
     pub(super) fn export(&self) -> MovedHistory {
-        MovedHistory { talk: self.talk.clone(), notices: self.notices.clone() }
+        let Self { numbering, numbers_lines, .. } = *self;
+        MovedHistory { talk: self.talk.clone(), notices: self.notices.clone(), numbering, numbers_lines }
     }
 
     /// Goes on with the lines of another process, as far as this one keeps so many.
-    pub(super) fn import(&mut self, MovedHistory { talk, notices }: MovedHistory) {
+    pub(super) fn import(&mut self, MovedHistory { talk, notices, numbering, numbers_lines }: MovedHistory) {
         (self.talk, self.notices) = (talk, notices);
+        (self.numbering, self.numbers_lines) = (numbering, numbers_lines);
         self.talk.evict_for(0, 0, self.max_lines);
         self.notices.evict_for(0, 0, self.max_lines.min(MAX_NOTICES));
         self.evict_notices();
@@ -81,7 +90,8 @@ impl History {
     }
 
     fn with_charge(max_lines: usize, charge: MemoryCharge) -> Self {
-        Self { talk: LineRing::default(), notices: LineRing::default(), max_lines, charge }
+        let (talk, notices) = (LineRing::default(), LineRing::default());
+        Self { talk, notices, max_lines, charge, numbering: random_numbering(), numbers_lines: false }
     }
 
     /// Returns the number of lines.
@@ -143,6 +153,41 @@ impl History {
     /// Returns the last `count` lines as a peer is shown them, oldest first.
     pub(crate) fn render_last(&mut self, count: usize) -> TimedLines {
         self.render_before(self.end(), count)
+    }
+
+    /// Returns the number of this history, which is not 0.
+    pub(super) fn numbering(&self) -> u32 {
+        self.numbering
+    }
+
+    /// Returns the number of the next talk line. The first one is 1; notices have none.
+    pub(super) fn next_id(&self) -> u64 {
+        self.talk.end() + 1
+    }
+
+    /// Notes that a member wants the numbers of lines.
+    pub(super) fn number_lines(&mut self) {
+        self.numbers_lines = true;
+    }
+
+    /// Returns whether a member has asked for the numbers of lines.
+    pub(super) fn numbers_lines(&self) -> bool {
+        self.numbers_lines
+    }
+
+    /// Adds the talk lines after the number `last_id` as a peer is shown them, oldest first, after the number of those that
+    /// are gone.
+    pub(super) fn render_after(&mut self, last_id: u64, shown: &mut TimedLines) {
+        // The index of a line is its number less 1.
+        let (first, end) = (self.talk.first(), self.talk.end());
+        let from = last_id.max(first).min(end);
+        if from > last_id {
+            let (gone, next) = (from - last_id, from + 1);
+            shown.push(Minute::now(), 1, |out| replies::push_ids_gone(out, gone, next));
+        }
+        for (id, (minute, (), line)) in (from + 1..).zip(self.talk.lines(from, end)) {
+            shown.push(minute, 1, |out| replies::push_recalled_with_id(out, id, line));
+        }
     }
 
     /// Returns the place after the newest line.
@@ -219,6 +264,13 @@ impl History {
             self.notices.evict_oldest();
         }
     }
+}
+
+/// Returns a number that no earlier history had, most likely, and that is not 0.
+fn random_numbering() -> u32 {
+    // The standard library's hashers are seeded at random, each anew.
+    let random = RandomState::new().build_hasher().finish();
+    u32::try_from(random >> 32).unwrap_or(1).max(1)
 }
 
 /// The newest lines of one kind in a batch, taken from its end.
