@@ -1,4 +1,4 @@
-//! Roomcast: a lock-free sharded multi-room chat server for telnet, nc and programs.
+//! Roomcast: a lock-free sharded multi-room chat server for browsers, telnet, nc and programs.
 //!
 //! The program `roomcast` turns its arguments into [`Settings`] and runs a [`Server`]. The other public modules are
 //! public for the program, the tests and the benches; they promise no stable interface.
@@ -185,7 +185,7 @@
 //! | a batch's delivery to a member's socket | none | each delivery |
 //! | the write lock of a peer | none that is waited for: an atomic swap; a thread that fails to take it leaves its lines in the deferred list (`src/peer/write_lock.rs`) | each delivery, each write of the connection |
 //! | a room's roster | none: arc-swap, and an atomic for the number of members | each pass, which also replies to `/who`; `/rooms`, TAB in the input line |
-//! | a batch's encoding with CR LF | a `OnceLock` that one thread at a time uses: the pass that runs | the first CR LF peer of a pass |
+//! | a batch's encoding with CR LF, in frames or with numbers | a `OnceLock` that one thread at a time uses: the pass that runs | the first peer of a pass that needs it |
 //! | a room's inbox | none: crossbeam's unbounded queue. The receiver spins for the instant between a sender's claim of a place and its filling; a sender spins at the border of two blocks | each operation |
 //! | a room's history and its last whisperers | none: an atomic swap; the pass that runs holds them | the first and the last batch of a busy time |
 //! | the live settings, the message of the day | none: arc-swap | each read, timer and command; each JOIN line |

@@ -183,6 +183,7 @@ fn page_fits_a_phone() {
     screenshot(&mut page, "phone");
     page.evaluate("document.getElementById('people-button').click()");
     page.wait_for("document.getElementById('people').getBoundingClientRect().width > 0");
+    page.wait_for("document.querySelector('#names button') !== null");
     page.evaluate("document.querySelector('#names button').click()");
     page.wait_for("document.getElementById('text').value.endsWith(': ')");
 }

@@ -383,7 +383,14 @@
       item.append(button);
       return item;
     });
-    $("names").replaceChildren(...items);
+    // The list is made anew: who walks through it with the keyboard stays at the same name.
+    const list = $("names");
+    const focused = list.contains(document.activeElement) ? document.activeElement.textContent : null;
+    list.replaceChildren(...items);
+    if (focused !== null) {
+      const again = items[names.indexOf(focused)] ?? items[0];
+      again?.firstElementChild.focus();
+    }
   }
 
   // ---- attention
