@@ -1,9 +1,10 @@
 //! Members of three servers that join, leave, rename themselves, move and talk, while servers and NATS break.
 
+use crate::common::folder::Folder;
 use crate::common::nats::{NatsServer, Node};
 use crate::common::talk::{Log, heard_from};
-use crate::common::{Client, ClientSender, DEADLINE};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use crate::common::{Client, ClientSender, DEADLINE, find_or_skip, wait_until};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -227,6 +228,22 @@ impl Witness {
         }
         assert_eq!(heard.len() + missing, said.len(), "{what}");
     }
+
+    /// Asserts that the lines which both witnesses have came in one order.
+    fn compare_order(&self, other: &Self) {
+        let (lines, others) = (self.log.lines(), other.log.lines());
+        let (own, theirs) = (said(&lines), said(&others));
+        let (own_set, their_set): (HashSet<&str>, HashSet<&str>) =
+            (own.iter().copied().collect(), theirs.iter().copied().collect());
+        let common: Vec<&str> = own.into_iter().filter(|line| their_set.contains(line)).collect();
+        let expected: Vec<&str> = theirs.into_iter().filter(|line| own_set.contains(line)).collect();
+        assert!(common == expected, "r{} has two orders on n{} and n{}", self.room, self.server + 1, other.server + 1);
+    }
+}
+
+/// Returns the lines of members, in their order.
+fn said(lines: &[String]) -> Vec<&str> {
+    lines.iter().map(String::as_str).filter(|line| !line.starts_with("*** ") && line.contains(": ")).collect()
 }
 
 /// Returns those of the lines which were said on a server, as [`heard_from`] does, without the names.
@@ -259,7 +276,7 @@ fn difference(members: &mut [Member], witnesses: &[Witness]) -> Option<String> {
 
 /// Has members come and go while `break_things` runs, and checks that all agree after it. Servers with a number of `broken` or
 /// a greater one may end.
-fn churn(nodes: &[Node], broken: usize, break_things: impl FnOnce(&[Node])) {
+fn churn(nodes: &[Node], broken: usize, break_things: impl FnOnce(&[Node])) -> Vec<Witness> {
     let servers: Arc<Vec<SocketAddr>> = Arc::new(nodes.iter().map(|node| node.server.address).collect());
     let place = |room| (0..broken).map(move |server| (room, server));
     let places = (0..WITNESSED).flat_map(place);
@@ -281,11 +298,16 @@ fn churn(nodes: &[Node], broken: usize, break_things: impl FnOnce(&[Node])) {
     }
     members.iter().for_each(Member::check_order);
     witnesses.iter_mut().for_each(Witness::end);
-    let pairs = witnesses.iter().flat_map(|one| witnesses.iter().map(move |other| (one, other)));
-    let pairs = pairs.filter(|(one, other)| one.room == other.room && one.server != other.server);
-    for (one, other) in pairs {
+    for (one, other) in pairs(&witnesses) {
         one.compare(other);
     }
+    witnesses
+}
+
+/// Returns each witness with each other one in its room.
+fn pairs(witnesses: &[Witness]) -> impl Iterator<Item = (&Witness, &Witness)> {
+    let all = witnesses.iter().flat_map(move |one| witnesses.iter().map(move |other| (one, other)));
+    all.filter(|(one, other)| one.room == other.room && one.server != other.server)
 }
 
 #[test]
@@ -295,21 +317,41 @@ fn rosters_agree_after_three_hundred_members_have_come_and_gone() {
     churn(&nodes, 3, |_| thread::sleep(Duration::from_secs(4)));
 }
 
+/// Kills a server, stops another one for 8 s, and restarts NATS meanwhile.
+fn break_servers(nodes: &[Node], nats: &mut NatsServer) {
+    thread::sleep(Duration::from_secs(2));
+    nodes[3].server.send_signal("KILL");
+    thread::sleep(Duration::from_secs(1));
+    nodes[2].server.send_signal("STOP");
+    thread::sleep(Duration::from_secs(4));
+    nats.kill();
+    thread::sleep(Duration::from_secs(1));
+    nats.restart();
+    thread::sleep(Duration::from_secs(3));
+    nodes[2].server.send_signal("CONT");
+    thread::sleep(Duration::from_secs(2));
+}
+
 #[test]
 fn rosters_agree_after_a_server_was_killed_another_one_stopped_and_nats_restarted() {
     let Some(mut nats) = NatsServer::start() else { return };
     let nodes = Node::start_some(&nats, 4);
-    churn(&nodes, 3, |nodes| {
-        thread::sleep(Duration::from_secs(2));
-        nodes[3].server.send_signal("KILL");
-        thread::sleep(Duration::from_secs(1));
-        nodes[2].server.send_signal("STOP");
-        thread::sleep(Duration::from_secs(4));
-        nats.kill();
-        thread::sleep(Duration::from_secs(1));
-        nats.restart();
-        thread::sleep(Duration::from_secs(3));
-        nodes[2].server.send_signal("CONT");
-        thread::sleep(Duration::from_secs(2));
-    });
+    churn(&nodes, 3, |nodes| break_servers(nodes, &mut nats));
+}
+
+#[test]
+fn one_order_holds_while_a_server_is_killed_another_one_stopped_and_nats_restarted() {
+    let Some(program) = find_or_skip("nats-server") else { return };
+    let folder = Folder::new("churn-in-one-order");
+    let mut nats = NatsServer::start_jetstream(&program, &folder.join("store"));
+    let start = |number| Node::start(&nats, &format!("n{number}"), &["--cluster-order", "total"]);
+    let nodes: Vec<Node> = (1..=4).map(start).collect();
+    for node in &nodes {
+        node.wait_for_others(3);
+        wait_until("lines go through the log", || node.metric("roomcast_cluster_ordered") == 1);
+    }
+    let witnesses = churn(&nodes, 3, |nodes| break_servers(nodes, &mut nats));
+    for (one, other) in pairs(&witnesses) {
+        one.compare_order(other);
+    }
 }
