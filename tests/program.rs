@@ -164,8 +164,10 @@ fn bounds_are_printed_only_when_asked_for() {
 
 #[test]
 fn wrong_listener_is_one_line_and_exit_code_2() {
-    expect_refusal(&["--listen", "wss://127.0.0.1:2323"], 2, "this build has no wss:// listener");
-    expect_refusal(&["--listen", "ws://127.0.0.1:2323"], 2, "tls://ADDR:PORT or unix:PATH");
+    expect_refusal(&["--listen", "wss://127.0.0.1:2323"], 2, "--listen wss://127.0.0.1:2323 wants a certificate");
+    expect_refusal(&["--listen", "http://127.0.0.1:2323"], 2, "wss://ADDR:PORT or unix:PATH");
+    expect_refusal(&["--allow-origin", "https://chat.example"], 2, "--allow-origin goes with a web listener");
+    expect_refusal(&["--listen", "ws://:0", "--allow-origin", "chat.example"], 2, "write https://chat.example");
     expect_refusal(&["--listen", "tcp://nowhere"], 2, "--listen");
     expect_refusal(&["--listen", "telnet://nowhere"], 2, "write telnet://127.0.0.1:1234");
     expect_refusal(
