@@ -66,8 +66,11 @@ impl OpenRoom {
             Some(opening @ Opening { held_back: Some(_), .. }) => {
                 (opening.missing, opening.until, opening.asked_at, opening.tries) = (missing, until, asked_at, 0);
             }
-            // The room opens, and waits for the servers anyway.
-            Some(_) => {}
+            // The room may have been opened out of reach, without waiting for the servers.
+            Some(opening) => {
+                opening.missing.extend(missing);
+                (opening.until, opening.asked_at) = (opening.until.max(now + OPENING), asked_at);
+            }
             None => {
                 self.opening = Some(Opening::new(missing, until, asked_at, Some(Vec::new())));
             }
