@@ -117,6 +117,25 @@ fn numbers_end_with_a_move_to_another_room() {
 }
 
 #[test]
+fn ignored_names_say_nothing_with_numbers_either() {
+    let server = TestServer::start();
+    let (mut alice, mut bob) = server.join_pair("lobby", "alice", "bob");
+    alice.send("/ignore bob\n");
+    alice.expect_line("*** lines of bob are hidden from now on: /unignore bob shows them");
+    let (_, numbering, _) = ask(&mut alice, "/ids on");
+    bob.send("one\n/me two\n");
+    bob.skip_to_line("* bob two");
+    alice.send("three\n");
+    alice.expect_line("#3 alice: three");
+    let (missed, ..) = ask(&mut alice, &format!("/ids {numbering} 0"));
+    assert_eq!(missed, ["*** #3 alice: three"]);
+    alice.send("/unignore bob\n");
+    alice.expect_line("*** lines of bob are shown from now on");
+    let (missed, ..) = ask(&mut alice, &format!("/ids {numbering} 0"));
+    assert_eq!(missed, ["*** #1 bob: one", "*** #2 * bob two", "*** #3 alice: three"]);
+}
+
+#[test]
 fn server_without_history_numbers_no_line() {
     let server = TestServer::start_with(test_settings(|settings| settings.rooms.history_lines = 0));
     let mut alice = server.join("lobby", "alice");

@@ -120,6 +120,7 @@ fn help_begins_with_an_example_and_the_form_of_values() {
     let help = String::from_utf8(output).unwrap();
     let introduction = help.split("Usage:").next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
     for text in [
+        "A multi-room chat server for browsers, telnet, PuTTY, nc and programs.",
         "roomcast --listen tcp://:1234 --listen telnet://:2323",
         "any client that reaches the port can join and read along",
         "30s or 1m, sizes as 20000, 64KiB or 1MiB; 0 lifts a bound",

@@ -83,11 +83,19 @@ fn page_of_another_origin_may_not_connect_unless_it_is_allowed() {
 }
 
 #[test]
+fn idle_browser_is_told_and_closed_for_policy() {
+    let (_server, address) = start_web(|settings| settings.live.idle_timeout = Duration::from_millis(300));
+    WebClient::join(address, "lobby", "alice").expect_close(&["*** idle for too long"], 1008);
+}
+
+#[test]
 fn head_that_is_too_large_or_too_slow_is_answered_and_closed() {
     let (_server, address) = start_web(|settings| settings.live.login_timeout = Duration::from_millis(300));
     let large = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", "x".repeat(9_000));
     assert!(exchange(address, large.as_bytes()).starts_with("HTTP/1.1 431 "));
     assert!(exchange(address, b"GET / HTTP/1.1\r\nHost: a\r\n").starts_with("HTTP/1.1 408 "));
+    let late = exchange(address, b"HEAD / HTTP/1.1\r\nHost: a\r\n");
+    assert!(late.starts_with("HTTP/1.1 408 ") && late.ends_with("\r\n\r\n"), "{late}");
     assert_eq!(exchange(address, b""), "", "a client that only connects is told nothing");
     let mut waits = WebClient::connect(address);
     let lines = waits.read_to_end();

@@ -23,7 +23,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A multi-room chat server for telnet, PuTTY, nc and programs.
+/// A multi-room chat server for browsers, telnet, PuTTY, nc and programs.
 ///
 /// Users connect with `telnet HOST PORT`, send `JOIN <ROOMNAME> <USERNAME>`, and from then on every line goes to every
 /// member of the room. SIGINT, SIGTERM and, without --config, SIGHUP end the server gracefully, a second one at once.

@@ -320,13 +320,18 @@ impl Connection {
 
     /// Tells a peer that can't be moved that the server is upgraded, and ends its output. The connection leaves no room here:
     /// its room is another process's by now.
-    fn end_handed_over(&mut self) {
+    pub(super) fn end_handed_over(&mut self) {
         self.handover = HandoverStep::HandedOver;
         if self.web.as_ref().is_none_or(|web| web.is_open()) {
             self.send_notice(messages::UPGRADED);
         }
-        self.end_frames(CloseCode::Restart);
-        self.end_transport();
+        // Both overtake lines that wait. A peer that reads slowly sees its stream cut, as it is, and not a whole one.
+        if self.output_status == OutputStatus::Empty {
+            self.end_frames(CloseCode::Restart);
+        }
+        if self.output_status == OutputStatus::Empty {
+            self.end_transport();
+        }
         self.context.handover.ended.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -77,7 +77,7 @@ impl Connection {
             WebPhase::Head(head) => match head.push(input) {
                 None => Ok(()),
                 Some(request) => {
-                    let answer = web::answer(&request, head.is_followed(), &self.context.allowed_origins);
+                    let answer = web::answer(&request, head, &self.context.allowed_origins);
                     self.send_answer(answer)
                 }
             },
@@ -178,13 +178,15 @@ impl Connection {
     /// Tells a browser whose request is not complete why its connection is closed.
     pub(super) fn send_web_refusal(&mut self, reason: CloseReason, told: &str) {
         let is_sealed = self.transport.as_ref().is_some_and(|transport| !transport.is_open());
-        let has_begun =
-            matches!(self.web.as_ref().map(|web| &web.phase), Some(WebPhase::Head(head)) if !head.is_empty());
-        if has_begun && !is_sealed {
+        if let Some(WebPhase::Head(head)) = self.web.as_ref().map(|web| &web.phase)
+            && !head.is_empty()
+            && !is_sealed
+        {
             let is_late = matches!(reason, CloseReason::LoginTimeout(_));
             let status = if is_late { Status::RequestTimeout } else { Status::Unavailable };
             let told = if is_late { crate::http::explanation(status) } else { told };
-            self.add_output([OutputOp::Encoded(web::unavailable(status, told))]);
+            let answer = web::unanswered(status, told, head);
+            self.add_output([OutputOp::Encoded(answer)]);
         }
     }
 

@@ -23,4 +23,4 @@ pub use channel::{HandoverError, NewProcess, OldProcess, Taken};
 
 /// The format of the state. A process takes over from one of the same format alone: raise this number whenever the meaning or
 /// the encoding of anything in the state changes. `tests/handover.rs` notices a change of its types.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;

@@ -101,6 +101,11 @@ impl HeadReader {
         self.is_followed
     }
 
+    /// Returns whether the method is HEAD, whose answer has no body, also where the rest is no request.
+    pub(crate) fn is_of_head_method(&self) -> bool {
+        self.bytes.starts_with(b"HEAD ")
+    }
+
     /// Returns the bytes of memory that hold the head.
     pub(crate) fn held_bytes(&self) -> usize {
         self.bytes.capacity()

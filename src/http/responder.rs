@@ -101,12 +101,15 @@ async fn answer<H: Handler>(stream: &TcpStream, handler: Arc<H>) -> io::Result<(
     let (response, with_body) = match timeout(HEAD_TIMEOUT, read_head(stream, &mut head)).await {
         Ok(request) => match request? {
             Some(Ok(Request { path, is_head, .. })) => (respond(handler, path).await, !is_head),
-            Some(Err(status)) => (Response::plain(status, explanation(status)), true),
+            Some(Err(status)) => (Response::plain(status, explanation(status)), !head.is_of_head_method()),
             None => return Ok(()),
         },
         // A client that only connects, as some health checks do.
         Err(_) if head.is_empty() => return Ok(()),
-        Err(_) => (Response::plain(Status::RequestTimeout, explanation(Status::RequestTimeout)), true),
+        Err(_) => {
+            let response = Response::plain(Status::RequestTimeout, explanation(Status::RequestTimeout));
+            (response, !head.is_of_head_method())
+        }
     };
     timeout(RESPONSE_TIMEOUT, write_all(stream, &response.encode(with_body))).await??;
     SockRef::from(stream).shutdown(Shutdown::Write)?;

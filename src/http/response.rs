@@ -111,9 +111,11 @@ impl Response {
         if *status != Status::NotModified {
             let _ = write!(text, "Content-Type: {content_type}\r\nContent-Length: {}\r\n", body.len());
         }
+        // A sender of Upgrade names it in Connection, too (RFC 9110, section 7.8).
+        let connection = if *status == Status::UpgradeRequired { "Upgrade, close" } else { "close" };
         let _ = write!(
             text,
-            "X-Content-Type-Options: nosniff\r\nCache-Control: {cache}\r\n{fields}Connection: close\r\n\r\n"
+            "X-Content-Type-Options: nosniff\r\nCache-Control: {cache}\r\n{fields}Connection: {connection}\r\n\r\n"
         );
         if with_body {
             text.push_str(body);

@@ -281,7 +281,7 @@ impl EncodedBatch {
         let numbers =
             self.numbers.as_ref().map(|numbered| &numbered.numbers).filter(|numbers| numbers.is_of(numbering()))?;
         let mut bytes = Vec::new();
-        numbers.number(&self.lf.lf, from.bytes..to.bytes, &mut bytes);
+        numbers.cursor().append(&self.lf.lf, from.bytes..to.bytes, &mut bytes);
         let mut part = LineBatch::new(Bytes::from(bytes), to.lines - from.lines, self.first_minute());
         part.is_last = self.lf.is_last;
         Some(Self::of(part))
@@ -292,11 +292,11 @@ impl EncodedBatch {
         let Some(numbered) = &self.numbers else {
             return Self::of(self.lf.clone());
         };
-        let (mut bytes, mut from) = (Vec::new(), 0);
-        let mut runs = Vec::new();
+        let (mut bytes, mut from) = (Vec::with_capacity(self.lf.lf.len()), 0);
+        let (mut runs, mut cursor) = (Vec::new(), numbered.numbers.cursor());
         for run in self.lf.minutes.runs() {
             let end = run.end.min(self.lf.lf.len()).max(from);
-            numbered.numbers.number(&self.lf.lf, from..end, &mut bytes);
+            cursor.append(&self.lf.lf, from..end, &mut bytes);
             runs.push(MinuteRun { end: bytes.len(), ..*run });
             from = end;
         }
@@ -455,6 +455,21 @@ mod tests {
         assert_eq!(runs(many.whole(Route::Buffered), 4), [(6, "c\n"), (5, "d\n")]);
         let (from, to) = (BatchOffset { bytes: 2, lines: 1 }, BatchOffset { bytes: 6, lines: 3 });
         assert_eq!(runs(&many.part(Route::Buffered, from, to), 0), [(5, "b\n"), (6, "c\n")]);
+    }
+
+    #[test]
+    fn numbers_of_many_short_runs_cost_one_pass_over_the_batch() {
+        // A count from the start of the batch for each run would read more than 50 GB.
+        const LINES: usize = 100_000;
+        let bytes = Bytes::from("u: hello 56\n".repeat(LINES));
+        let heavy: Vec<Range<usize>> = (0..LINES).step_by(2).map(|line| line * 12..(line + 1) * 12).collect();
+        let batch = EncodedBatch::said_in(NOON, bytes.clone(), LINES as u64).with_high_precedence(&heavy);
+        let talk = std::iter::once(0..bytes.len()).collect();
+        let batch = batch.with_numbers(Some(LineNumbers::new(7, 1, talk)));
+        let numbered = batch.numbered_for(|| 7).whole(Route::Buffered);
+        assert_eq!(numbered.runs_after(0).count(), LINES);
+        let expected: String = (1..=LINES).map(|number| format!("#{number} u: hello 56\n")).collect();
+        assert!(numbered.lf() == expected.as_bytes(), "each line has its number");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Line numbers: the numbers of what is said in a room, as a prefix of its lines.
 
+use crate::text::messages;
 use memchr::memchr_iter;
 use std::ops::Range;
 
@@ -25,30 +26,54 @@ impl LineNumbers {
         self.numbering == numbering
     }
 
-    /// Appends a part of the batch's lines, which begins and ends between two lines, with `#7 ` before the line number 7.
-    pub(crate) fn number(&self, batch: &[u8], part: Range<usize>, out: &mut Vec<u8>) {
-        let (mut number, mut at) = (self.first, part.start);
-        for run in &self.talk {
-            if run.start >= part.end {
-                break;
-            }
-            let (start, end) = (run.start.clamp(at, part.end), run.end.clamp(at, part.end));
-            number += count(&batch[run.start..start.min(run.end).max(run.start)]);
-            out.extend_from_slice(&batch[at..start]);
-            let mut line_start = start;
-            for line_end in memchr_iter(b'\n', &batch[start..end]).map(|end| start + end + 1) {
-                out.extend_from_slice(format!("#{number} ").as_bytes());
-                out.extend_from_slice(&batch[line_start..line_end]);
-                (number, line_start) = (number + 1, line_end);
-            }
-            at = end;
-        }
-        out.extend_from_slice(&batch[at..part.end]);
+    /// Returns a cursor at the start of the batch.
+    pub(crate) fn cursor(&self) -> NumberCursor<'_> {
+        NumberCursor { number: self.first, talk: &self.talk, at: 0 }
     }
 }
 
-fn count(lines: &[u8]) -> u64 {
-    memchr_iter(b'\n', lines).count() as u64
+/// A place in a batch that moves forward only: all parts of a batch together cost one pass over it.
+#[derive(Debug)]
+pub(crate) struct NumberCursor<'a> {
+    /// The number of the next line of talk.
+    number: u64,
+    /// The talk that ends after the place.
+    talk: &'a [Range<usize>],
+    /// The bytes of the batch before the place.
+    at: usize,
+}
+
+impl NumberCursor<'_> {
+    /// Appends a part of the batch's lines, with `#7 ` before the line number 7, and moves to its end. The part begins and
+    /// ends between two lines, and not before the end of an earlier one.
+    pub(crate) fn append(&mut self, batch: &[u8], part: Range<usize>, out: &mut Vec<u8>) {
+        while let Some(lines) = self.next_talk(part.start) {
+            self.number += memchr_iter(b'\n', &batch[lines]).count() as u64;
+        }
+        let mut copied = part.start;
+        while let Some(lines) = self.next_talk(part.end) {
+            out.extend_from_slice(&batch[copied..lines.start]);
+            copied = lines.start;
+            for length in memchr_iter(b'\n', &batch[lines.clone()]) {
+                let end = lines.start + length + 1;
+                messages::push_line_number(out, self.number);
+                out.extend_from_slice(&batch[copied..end]);
+                (self.number, copied) = (self.number + 1, end);
+            }
+        }
+        out.extend_from_slice(&batch[copied..part.end]);
+    }
+
+    /// Moves past the next talk before `end`, and returns where it is; `None` if there is none.
+    fn next_talk(&mut self, end: usize) -> Option<Range<usize>> {
+        let (run, following) = self.talk.split_first().filter(|(run, _)| run.start.max(self.at) < end)?;
+        let lines = run.start.max(self.at)..run.end.min(end);
+        if run.end <= end {
+            self.talk = following;
+        }
+        self.at = lines.end;
+        Some(lines)
+    }
 }
 
 #[cfg(test)]
@@ -62,8 +87,21 @@ mod tests {
         let numbers = LineNumbers::new(1, 9, [9..19, 26..31].into());
         let ends: Vec<usize> = std::iter::once(0).chain(memchr_iter(b'\n', BATCH).map(|end| end + 1)).collect();
         let mut out = Vec::new();
-        numbers.number(BATCH, ends[from]..ends[to], &mut out);
+        numbers.cursor().append(BATCH, ends[from]..ends[to], &mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn successive_parts_have_the_numbers_of_the_whole() {
+        let numbers = LineNumbers::new(1, 9, [9..19, 26..31].into());
+        for cuts in [[0, 0, 31], [9, 14, 19], [14, 14, 26], [0, 19, 31], [14, 26, 31], [26, 31, 31]] {
+            let (mut cursor, mut out, mut from) = (numbers.cursor(), Vec::new(), 0);
+            for to in cuts.into_iter().chain([BATCH.len()]) {
+                cursor.append(BATCH, from..to, &mut out);
+                from = to;
+            }
+            assert_eq!(String::from_utf8(out).unwrap(), numbered(0, 5), "{cuts:?}");
+        }
     }
 
     #[test]

@@ -182,11 +182,12 @@ impl Batch {
         }
     }
 
-    /// Puts lines before those that a room which is opened has got from other servers meanwhile.
+    /// Puts lines before those that a room which is opened has got from other servers meanwhile. Members may have numbers of
+    /// these already: the numbering stays, and all lines that are kept get new numbers, which go on.
     fn prepend_lines(&mut self, mut lines: Vec<EarlierLine>) {
         lines.extend(self.history_lines());
         if let Some(history) = self.pass_state.as_mut().and_then(|state| state.history.as_mut()) {
-            history.clear();
+            history.drop_lines();
         }
         self.keep_earlier_lines(&lines);
     }

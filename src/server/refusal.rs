@@ -158,13 +158,13 @@ async fn answer_browser(stream: &TcpStream, lines: &str, told: &str, code: Close
             Err(error) => return Err(error),
         }
     };
-    let answer = match web::answer(&request, head.is_followed(), &[AllowedOrigin::Any]) {
+    let answer = match web::answer(&request, &head, &[AllowedOrigin::Any]) {
         Answer::Upgrade(mut answer) => {
             extend_with_frames(&mut answer, lines.as_bytes());
             answer.extend(close_frame(code));
             answer
         }
-        Answer::Response(..) => web::unavailable(Status::Unavailable, told),
+        Answer::Response(..) => web::unanswered(Status::Unavailable, told, &head),
     };
     SockRef::from(stream).send(&answer)?;
     Ok(())

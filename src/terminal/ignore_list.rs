@@ -112,12 +112,15 @@ mod tests {
     #[test]
     fn list_hides_all_that_an_ignored_name_says_and_nothing_else() {
         let mut list = list(&["bob"]);
-        for line in ["bob: hi", "BOB: hi", "* bob waves", "*** bob whispers: hi", "*** bob: hi", "*** * bob waves"] {
+        let said = ["bob: hi", "BOB: hi", "* bob waves", "*** bob whispers: hi", "*** bob: hi", "*** * bob waves"];
+        let numbered = ["#7 bob: hi", "#8 * bob waves", "*** #7 bob: hi", "*** #8 * bob waves"];
+        for line in said.into_iter().chain(numbered) {
             assert!(list.hides(RoomLine::parse(line)), "{line:?}");
         }
         for line in [
             "bobby: hi",
             "al: bob: hi",
+            "#7 al: bob: hi",
             "* al bob",
             "bob has joined",
             "bob has left",

@@ -1,7 +1,8 @@
 //! Room line: the kind of a line that arrives from the room, found by its form.
 //!
 //! The forms are those of [`crate::text::messages`] and [`crate::text::replies`]. No user can forge the form of
-//! another kind, since a user's text always stands after `name: ` or `* name `.
+//! another kind, since a user's text always stands after `name: ` or `* name `. A member that has asked for numbers gets
+//! what is said with `#7 ` before it, in recalled lines after `*** `.
 
 /// A line without its line end, by its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub(super) enum RoomLine<'a> {
     Left { name: &'a str },
     /// `from is now known as to`.
     Renamed { from: &'a str, to: &'a str },
-    /// A line of the history that `name` said: `*** name: text` or `*** * name text`.
+    /// A line of the history that `name` said: `*** name: text` or `*** * name text`, each perhaps with a number.
     Recalled { name: &'a str },
     /// Any other line of the server: `*** text`.
     Server,
@@ -34,13 +35,10 @@ impl<'a> RoomLine<'a> {
         if let Some(reply) = line.strip_prefix("*** ") {
             return Self::parse_reply(reply);
         }
-        if let Some((name, text)) = line.strip_prefix("* ").map(split_word) {
-            return Self::Action { name, text };
+        if let Some(said) = Self::parse_said(line).or_else(|| Self::parse_numbered(line)) {
+            return said;
         }
         let (word, rest) = split_word(line);
-        if let Some(name) = word.strip_suffix(':') {
-            return Self::Chat { name, text: rest };
-        }
         match rest {
             " has joined" => Self::Joined { name: word },
             " has left" => Self::Left { name: word },
@@ -51,19 +49,39 @@ impl<'a> RoomLine<'a> {
         }
     }
 
-    /// Returns the kind of a line that begins with `*** `; `reply` is the text after that.
+    /// Returns the kind of a line that a member said, without a number before it.
+    fn parse_said(line: &'a str) -> Option<Self> {
+        if let Some((name, text)) = line.strip_prefix("* ").map(split_word) {
+            return Some(Self::Action { name, text });
+        }
+        let (word, text) = split_word(line);
+        word.strip_suffix(':').map(|name| Self::Chat { name, text })
+    }
+
+    /// Returns the kind of a line that a member said, with its number before it. `#7` may be a name, too, but of the lines
+    /// that begin with it only `#7: text` is said, and a number has no colon.
+    fn parse_numbered(line: &'a str) -> Option<Self> {
+        let (number, rest) = split_word(line);
+        let digits = number.strip_prefix('#').filter(|digits| !digits.is_empty())?;
+        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+        rest.strip_prefix(' ').filter(|_| is_number).and_then(Self::parse_said)
+    }
+
+    /// Returns the kind of a line that begins with `*** `; `reply` is the text after that. A whisper of a member called
+    /// `#7` has the form of a recalled line of a member called `whispers`, and is taken for a whisper.
     fn parse_reply(reply: &'a str) -> Self {
-        if let Some((name, _)) = reply.strip_prefix("* ").map(split_word) {
-            return Self::Recalled { name };
+        let recalled = |said: Self| said.said_by().map(|name| Self::Recalled { name });
+        if let Some(recalled) = Self::parse_said(reply).and_then(recalled) {
+            return recalled;
         }
         let (word, rest) = split_word(reply);
-        if rest.starts_with(" whispers: ") && !word.ends_with(':') {
+        if rest.starts_with(" whispers: ") {
             return Self::Whisper { name: word };
         }
         if word == "you" && rest.starts_with(" whisper to ") {
             return Self::WhisperSent;
         }
-        word.strip_suffix(':').map_or(Self::Server, |name| Self::Recalled { name })
+        Self::parse_numbered(reply).and_then(recalled).unwrap_or(Self::Server)
     }
 
     /// Returns the name of the member that said the line, now or earlier.
@@ -76,11 +94,11 @@ impl<'a> RoomLine<'a> {
         }
     }
 
-    /// Returns how many bytes at the start of the line hold the name of a member and its marks.
-    pub(super) fn head_length(self) -> usize {
+    /// Returns how many bytes at the start of `line`, of which this is the kind, hold its number, the name of a member and
+    /// its marks.
+    pub(super) fn head_length(self, line: &str) -> usize {
         match self {
-            Self::Chat { name, .. } => name.len() + 1,
-            Self::Action { name, .. } => name.len() + 2,
+            Self::Chat { text, .. } | Self::Action { text, .. } => line.len() - text.len(),
             Self::Joined { name } | Self::Left { name } | Self::Renamed { from: name, .. } => name.len(),
             _ => 0,
         }
@@ -144,6 +162,21 @@ mod tests {
             ("*** * bob waves", RoomLine::Recalled { name: "bob" }),
             ("*** bob has joined", RoomLine::Server),
             ("*** 2 in lobby: alice, bob", RoomLine::Server),
+            ("#7 bob: hi there", RoomLine::Chat { name: "bob", text: " hi there" }),
+            ("#18446744073709551615 bob: ", RoomLine::Chat { name: "bob", text: " " }),
+            ("#8 * bob waves: so", RoomLine::Action { name: "bob", text: " waves: so" }),
+            ("*** #7 bob: hi", RoomLine::Recalled { name: "bob" }),
+            ("*** #8 * bob waves", RoomLine::Recalled { name: "bob" }),
+            ("*** #7 whispers: hi", RoomLine::Whisper { name: "#7" }),
+            ("*** 2 lines before #9 are gone", RoomLine::Server),
+            ("#7: bob: hi", RoomLine::Chat { name: "#7", text: " bob: hi" }),
+            ("* #7 bob: hi", RoomLine::Action { name: "#7", text: " bob: hi" }),
+            ("#7 has joined", RoomLine::Joined { name: "#7" }),
+            ("#7 has left", RoomLine::Left { name: "#7" }),
+            ("#7 is now known as al", RoomLine::Renamed { from: "#7", to: "al" }),
+            ("# bob: hi", RoomLine::Other),
+            ("#x bob: hi", RoomLine::Other),
+            ("#7  bob: hi", RoomLine::Other),
             ("ERROR", RoomLine::Other),
             ("", RoomLine::Other),
         ] {
@@ -153,7 +186,9 @@ mod tests {
 
     #[test]
     fn own_name_is_mentioned_as_a_whole_word_by_others() {
-        for line in ["bob: al?", "bob: hi AL", "bob: @al: hi", "* bob hugs al", "bob: total, al!", "bob: al's"] {
+        for line in
+            ["bob: al?", "bob: hi AL", "bob: @al: hi", "* bob hugs al", "bob: total, al!", "bob: al's", "#7 bob: al?"]
+        {
             assert!(RoomLine::parse(line).mentions("al"), "{line:?}");
         }
         for line in [

@@ -58,6 +58,20 @@ pub(crate) fn push_renamed(out: &mut Vec<u8>, user: &UserName, new_name: &UserNa
     push_line(out, &[user.as_str(), " is now known as ", new_name.as_str()]);
 }
 
+/// Appends `#7 `, the number of a line, as passes put it before each line of talk.
+pub(crate) fn push_line_number(out: &mut Vec<u8>, mut number: u64) {
+    // The longest number has 20 digits.
+    let (mut digits, mut start) = ([b'0'; 20], 20);
+    while start == 20 || number > 0 {
+        start -= 1;
+        digits[start] += (number % 10) as u8;
+        number /= 10;
+    }
+    out.push(b'#');
+    out.extend_from_slice(&digits[start..]);
+    out.push(b' ');
+}
+
 /// Appends the concatenated `parts` and an LF.
 pub(super) fn push_line(out: &mut Vec<u8>, parts: &[&str]) {
     out.reserve(parts.iter().map(|part| part.len()).sum::<usize>() + 1);

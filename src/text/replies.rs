@@ -7,7 +7,7 @@
 //!
 //! Each `push_…` function appends whole lines with their LF to a buffer.
 
-use super::messages::push_line;
+use super::messages::{push_line, push_line_number};
 use crate::text::names::{MAX_NAME_LENGTH, NodeName, RoomName, UserName};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -267,7 +267,8 @@ pub(crate) fn push_recalled(out: &mut Vec<u8>, history_line: &[u8]) {
 
 /// Appends a line of the room's history with its number, given without its LF.
 pub(crate) fn push_recalled_with_id(out: &mut Vec<u8>, id: u64, history_line: &[u8]) {
-    out.extend_from_slice(format!("*** #{id} ").as_bytes());
+    out.extend_from_slice(b"*** ");
+    push_line_number(out, id);
     out.extend_from_slice(history_line);
     out.push(b'\n');
 }

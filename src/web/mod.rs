@@ -7,7 +7,7 @@ mod handshake;
 mod page;
 
 use crate::config::AllowedOrigin;
-use crate::http::{Request, Response, Status};
+use crate::http::{HeadReader, Request, Response, Status};
 
 /// Where a page opens its WebSocket connection.
 const SOCKET_PATH: &str = "/ws";
@@ -27,15 +27,15 @@ pub(crate) enum Answer {
     Upgrade(Vec<u8>),
 }
 
-/// Returns the answer to a request. `is_followed` is true if bytes came with its head; pages of `allowed` origins may open
-/// WebSocket connections beside those of the server's own.
-pub(crate) fn answer(request: &Result<Request, Status>, is_followed: bool, allowed: &[AllowedOrigin]) -> Answer {
+/// Returns the answer to a request, which `head` has read. Pages of `allowed` origins may open WebSocket connections beside
+/// those of the server's own.
+pub(crate) fn answer(request: &Result<Request, Status>, head: &HeadReader, allowed: &[AllowedOrigin]) -> Answer {
     let request = match request {
         Ok(request) => request,
-        Err(status) => return refuse(*status, crate::http::explanation(*status), true),
+        Err(status) => return refuse(*status, crate::http::explanation(*status), !head.is_of_head_method()),
     };
     if request.path == SOCKET_PATH {
-        return match handshake::upgrade(request, is_followed, allowed) {
+        return match handshake::upgrade(request, head.is_followed(), allowed) {
             Ok(response) => Answer::Upgrade(response),
             Err((status, told)) => refuse(status, told, !request.is_head),
         };
@@ -54,7 +54,12 @@ pub(crate) fn answer(request: &Result<Request, Status>, is_followed: bool, allow
 
 /// Returns the answer for a connection that is closed before its request is answered.
 pub(crate) fn unavailable(status: Status, told: &str) -> Vec<u8> {
-    Response::plain(status, told).with_fields(SECURITY_FIELDS).encode(true)
+    unanswered(status, told, &HeadReader::default())
+}
+
+/// Returns the answer for a connection that is closed when `head` has not got all of its request.
+pub(crate) fn unanswered(status: Status, told: &str, head: &HeadReader) -> Vec<u8> {
+    Response::plain(status, told).with_fields(SECURITY_FIELDS).encode(!head.is_of_head_method())
 }
 
 fn refuse(status: Status, told: &str, with_body: bool) -> Answer {

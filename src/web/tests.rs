@@ -9,7 +9,7 @@ const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 fn ask(head: &str) -> Answer {
     let mut reader = HeadReader::default();
     let request = reader.push(head.as_bytes()).expect("the head is complete");
-    answer(&request, reader.is_followed(), &[])
+    answer(&request, &reader, &[])
 }
 
 /// Returns the text of an answer that is no upgrade.
@@ -37,7 +37,8 @@ fn handshake(fields: &str) -> String {
 fn assert_status(head: &str, status: &str) {
     let text = response(head);
     assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{head}: {text}");
-    assert!(text.contains("\r\nConnection: close\r\n"), "{text}");
+    let connection = if status == "426" { "Upgrade, close" } else { "close" };
+    assert!(text.contains(&format!("\r\nConnection: {connection}\r\n")), "{text}");
     assert!(text.contains("\r\nX-Content-Type-Options: nosniff\r\n"), "{text}");
     assert!(text.contains("\r\nReferrer-Policy: no-referrer\r\n"), "{text}");
     assert!(text.contains("\r\nContent-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"), "{text}");
@@ -74,6 +75,20 @@ fn head_is_answered_as_get_without_a_body() {
         assert_eq!(without, format!("{head}\r\n\r\n"));
         assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{head}");
     }
+}
+
+#[test]
+fn head_that_is_no_request_is_refused_without_a_body() {
+    for (head, status) in [
+        ("HEAD /\r\n\r\n", "400"),
+        ("HEAD / HTTP/1.1\r\n\r\n", "400"),
+        (&*format!("HEAD / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(100)), "431"),
+        (&*format!("HEAD / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "y".repeat(10_000)), "431"),
+    ] {
+        assert_status(head, status);
+        assert!(response(head).ends_with("\r\n\r\n"), "{head}");
+    }
+    assert!(!response("GET /\r\n\r\n").ends_with("\r\n\r\n"));
 }
 
 #[test]

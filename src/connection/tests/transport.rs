@@ -4,9 +4,12 @@ use super::super::close_reason::CloseReason;
 use super::super::timers::Deadline;
 use super::pair::{Pair, pair_with_codec};
 use super::*;
+use crate::metrics::counters::MetricsDelta;
 use crate::net::codec::{CodecError, Decoded, Inbound};
+use crate::peer::line_batch::LineBatch;
 use crate::peer::route::Route;
 use crate::text::messages;
+use crate::text::time::Minute;
 
 /// A codec that can be read: `\x16` is the client's handshake, `E` its end, `!` a mistake, `0` a record without content, after
 /// which others wait, and all other bytes are plain.
@@ -402,4 +405,28 @@ async fn address_is_not_charged_for_the_encoding_of_plain_lines() {
     assert!(!pair.connection.waits_to_encode());
     pair.connection.set_time(Some(crate::protocol::commands::TimeSetting::On));
     assert!(pair.connection.waits_to_encode(), "times are encoded for the display");
+}
+
+#[tokio::test]
+async fn peer_that_reads_slowly_gets_no_end_before_its_lines_when_it_can_not_be_moved() {
+    let mut pair = member().await;
+    let lines = LineBatch::new(Bytes::from(vec![b'\n'; 900_000]), 900_000, Minute(1));
+    pair.connection.peer.deliver(&lines, &mut MetricsDelta::default());
+    pair.connection.begin_draining();
+    pair.connection.drain_output();
+    assert_eq!(pair.connection.output_status, OutputStatus::Waiting, "the socket has taken all");
+    let mut all = pair.received();
+    pair.connection.end_handed_over();
+    for _ in 0..100 {
+        all += &pair.drained();
+    }
+    assert!(all.contains("\n]") && !all.contains("<end>"), "{} bytes", all.len());
+}
+
+#[tokio::test]
+async fn peer_that_can_not_be_moved_is_told_and_gets_the_end() {
+    let mut pair = member().await;
+    pair.drained();
+    pair.connection.end_handed_over();
+    assert_eq!(pair.drained(), sealed(messages::UPGRADED) + "<end>");
 }

@@ -226,8 +226,9 @@ impl OutputBuffer {
                 self.keep((Minute::now(), DropPrecedence::Low), &lines, None);
             }
             OutputOp::Raw(bytes) => {
-                self.tell_gap();
+                // A gap that is told before bytes which are dropped would be a notice for each of many pings.
                 if self.held() + bytes.len() <= self.limit() + RAW_ALLOWANCE {
+                    self.tell_gap();
                     self.waiting.push(SegmentKind::Raw, &bytes);
                 }
             }

@@ -783,6 +783,19 @@ fn raw_bytes_follow_the_notice_of_the_lines_dropped_before_them() {
 }
 
 #[test]
+fn raw_bytes_that_are_dropped_tell_no_gap() {
+    let (mut buffer, pipe) = (OutputBuffer::new(settings(8), None), Pipe::default());
+    buffer.put_text("1234567\n", &pipe);
+    for _ in 0..100 {
+        buffer.put_text("lost\n", &pipe);
+        buffer.apply(OutputOp::Raw(vec![0xFF; RAW_ALLOWANCE + 1]));
+    }
+    assert_eq!(buffer.held(), 8);
+    drain_all(&mut buffer, &pipe);
+    assert_eq!(pipe.text(), "1234567\n*** 100 lines skipped\n");
+}
+
+#[test]
 fn bytes_that_look_like_line_ends_are_no_lines_of_a_buffer_that_is_closed() {
     let (mut buffer, pipe) = (OutputBuffer::new(settings(100), None), Pipe::default());
     buffer.put_text("a\nb\n", &pipe);

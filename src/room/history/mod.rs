@@ -106,9 +106,15 @@ impl History {
         self.len() == 0
     }
 
-    /// Drops all lines and their memory.
+    /// Drops all lines and their memory. Later lines have another numbering.
     pub fn clear(&mut self) {
         *self = Self::with_charge(self.max_lines, MemoryCharge::new(self.charge.budget()));
+    }
+
+    /// Drops all lines. The numbering stays, and the numbers of later lines go on.
+    pub(super) fn drop_lines(&mut self) {
+        self.talk.skip(0);
+        self.notices.skip(0);
     }
 
     /// Appends the lines in `batch` that `runs` names, all said in `minute`.

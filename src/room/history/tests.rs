@@ -195,6 +195,24 @@ fn line_that_just_fits_drops_no_earlier_line() {
     }
 }
 
+#[test]
+fn lines_that_take_the_place_of_others_go_on_with_the_numbering() {
+    let mut history = History::new(100);
+    push(&mut history, 1, ["a: 1", "n 1", "a: 2"]);
+    history.number_lines();
+    let numbering = history.numbering();
+    history.drop_lines();
+    assert_eq!((texts(&mut history, 9), history.next_id()), (vec![], 3));
+    push(&mut history, 1, ["n 0", "b: 1", "a: 1", "n 1", "a: 2"]);
+    assert_eq!((history.numbering(), history.numbers_lines(), history.next_id()), (numbering, true, 6));
+    assert_eq!(texts(&mut history, 9), ["n 0", "b: 1", "a: 1", "n 1", "a: 2"]);
+    let mut missed = TimedLines::default();
+    history.render_after(3, &mut missed);
+    assert_eq!(missed.into_batch().whole(Route::Buffered).lf(), b"*** #4 a: 1\n*** #5 a: 2\n");
+    history.clear();
+    assert_eq!((history.numbers_lines(), history.next_id()), (false, 1), "a room that is opened anew begins again");
+}
+
 /// Returns a ring that has the capacity for a line of `reserved` bytes, and a line of `length` bytes.
 fn ring_of(reserved: usize, length: usize) -> LineRing<()> {
     let mut ring = LineRing::default();

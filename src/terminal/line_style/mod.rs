@@ -159,7 +159,7 @@ impl<'a> StyledLine<'a> {
             RoomLine::Recalled { .. } | RoomLine::Server => (TextStyle::Plain, TextStyle::Dim),
             RoomLine::WhisperSent | RoomLine::Other => (TextStyle::Plain, TextStyle::Plain),
         };
-        Self { text, head_length: parsed.head_length(), head, rest }
+        Self { text, head_length: parsed.head_length(text), head, rest }
     }
 
     /// Appends the line as rows, which are wrapped if the width is known.

@@ -70,6 +70,8 @@ fn name_has_the_same_color_in_every_kind_of_line() {
         ("alice is now known as al", "alice", " is now known as al"),
         ("* alice waves: so", "* alice", " waves: so"),
         ("ALICE: hi", "ALICE:", " hi"),
+        ("#7 alice: hi", "#7 alice:", " hi"),
+        ("#7 * alice waves", "#7 * alice", " waves"),
     ] {
         assert_eq!(formatted(COLOR, &format!("{line}\n")), format!("{paint}{name}\x1b[0m{rest}\r\n"));
     }
@@ -96,7 +98,7 @@ fn mention_of_the_own_name_is_bold() {
 
 #[test]
 fn attention_is_wanted_for_mentions_and_whispers_alone() {
-    for line in ["bob: hi me", "* bob hugs ME", "*** bob whispers: hi"] {
+    for line in ["bob: hi me", "* bob hugs ME", "*** bob whispers: hi", "#7 bob: hi me", "#7 * bob hugs me"] {
         assert_eq!(wrapped(PLAIN, line, 80).1, Attention::Wanted, "{line}");
     }
     for line in ["bob: hi", "me: me", "me has joined", "*** bob: me", "*** you whisper to me: me", "*** 1 here: me"] {
