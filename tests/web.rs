@@ -44,6 +44,7 @@ fn page_and_its_parts_are_served() {
     let (_server, address) = start_web(|_| {});
     let page = ask(address, &get("/"));
     assert_eq!((&*page.status, page.header("Content-Type")), ("200 OK", Some("text/html; charset=utf-8")));
+    assert_eq!(page.header("Cross-Origin-Opener-Policy"), Some("same-origin"));
     for part in ["/app.js", "/app.css"] {
         assert!(page.body.contains(&format!("\"{part}\"")), "the page has no {part}");
         let response = ask(address, &get(part));

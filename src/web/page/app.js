@@ -176,6 +176,9 @@
     return isNew ? presence.element : null;
   }
 
+  /** The rule of the server for the names of rooms and members. */
+  const isName = (text) => /^[!-~]{1,20}$/.test(text);
+
   const same = (one, other) => one.toLowerCase() === other.toLowerCase();
 
   function mentionsMe(text) {
@@ -533,7 +536,11 @@
 
   // ---- joining and leaving
 
+  /** Joins a room. Both go into one line for the server, so neither may hold a blank or a line's end. */
   function join(room, name) {
+    if (!isName(room) || !isName(name)) {
+      return;
+    }
     disconnect();
     seat = { room, name, hasJoined: false };
     numbering = null;
@@ -720,9 +727,11 @@
     }
   });
 
+  /** Returns the room of the page's address, which any other page may have written; "" if it can be no room's name. */
   function roomOfLink() {
     try {
-      return decodeURIComponent(location.hash.slice(1));
+      const room = decodeURIComponent(location.hash.slice(1));
+      return isName(room) ? room : "";
     } catch {
       return "";
     }
