@@ -81,7 +81,9 @@ fn link_with_a_line_break_joins_nothing_and_says_nothing() {
     let mut page = browser.open(&format!("http://{address}/#lobby%0Aforged"), true);
     assert_eq!(page.evaluate("document.getElementById('room').value"), json!("lobby"), "the link is no room");
     page.join("hall", "bob");
-    for hash in ["lobby%20mallory%0Aforged%0A", "lobby%20mallory", "lobby%0Dx", "%00", "%C3%A9", "123456789012345678901"] {
+    for hash in
+        ["lobby%20mallory%0Aforged%0A", "lobby%20mallory", "lobby%0Dx", "%00", "%C3%A9", "123456789012345678901"]
+    {
         page.evaluate(&format!(
             "new Promise((resolve) => {{ addEventListener('hashchange', resolve, {{ once: true }}); location.hash = \
              {}; }}).then(() => 1)",
