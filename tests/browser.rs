@@ -72,6 +72,32 @@ fn errors_are_told_in_the_form() {
     screenshot(&mut page, "name-taken");
 }
 
+/// The address of a page, which any other page may change, names a room and nothing more.
+#[test]
+fn link_with_a_line_break_joins_nothing_and_says_nothing() {
+    let Some(browser) = Browser::start() else { return };
+    let (server, address) = start_web(|_| {});
+    let mut alice = server.join("lobby", "alice");
+    let mut page = browser.open(&format!("http://{address}/#lobby%0Aforged"), true);
+    assert_eq!(page.evaluate("document.getElementById('room').value"), json!("lobby"), "the link is no room");
+    page.join("hall", "bob");
+    for hash in
+        ["lobby%20mallory%0Aforged%0A", "lobby%20mallory", "lobby%0Dx", "%00", "%C3%A9", "123456789012345678901"]
+    {
+        page.evaluate(&format!(
+            "new Promise((resolve) => {{ addEventListener('hashchange', resolve, {{ once: true }}); location.hash = \
+             {}; }}).then(() => 1)",
+            json!(hash)
+        ));
+    }
+    page.say("still in the hall");
+    page.wait_for_line("bob: still in the hall");
+    // A link to a room is followed. Lines that a link before it had forged would have come earlier.
+    page.evaluate("location.hash = 'lobby'");
+    alice.expect_line("bob has joined");
+    page.wait_for("document.getElementById('room-name').textContent === 'lobby'");
+}
+
 /// The page comes back after the server's end, with its room and name, and with what was said meanwhile.
 #[test]
 fn page_comes_back_after_the_server_is_killed() {

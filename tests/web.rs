@@ -9,6 +9,7 @@ use common::proxy::Proxy;
 use common::tls::{TestCertificate, TlsClient, client_config};
 use common::web::{WEB_LOOPBACK, WebClient, connect, start_web, start_web_tls};
 use common::{LOOPBACK, TestServer, check_lines_and_skip_notices, test_settings, wait_until};
+use roomcast::config::{NetworkItem, PeerNetworks};
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -44,6 +45,7 @@ fn page_and_its_parts_are_served() {
     let (_server, address) = start_web(|_| {});
     let page = ask(address, &get("/"));
     assert_eq!((&*page.status, page.header("Content-Type")), ("200 OK", Some("text/html; charset=utf-8")));
+    assert_eq!(page.header("Cross-Origin-Opener-Policy"), Some("same-origin"));
     for part in ["/app.js", "/app.css"] {
         assert!(page.body.contains(&format!("\"{part}\"")), "the page has no {part}");
         let response = ask(address, &get(part));
@@ -328,6 +330,20 @@ fn full_server_tells_pages_and_requests_alike() {
     assert!(response.body.starts_with("server is full"), "{}", response.body);
 }
 
+/// A page comes back after such a refusal by itself, and a ban would keep it away.
+#[test]
+fn address_with_as_many_connections_as_it_may_have_is_told_to_try_again_later() {
+    let (server, address) = start_web(|settings| {
+        settings.network.max_per_address = 1;
+        settings.network.exempt = PeerNetworks::from_items(&[NetworkItem::None]).unwrap();
+    });
+    let _alice = server.join("lobby", "alice");
+    let mut refused = WebClient::shake_hands(Box::new(connect(address)), address, &[]);
+    let lines = refused.read_to_end();
+    assert_eq!((&*lines[0], refused.close_code), ("ERROR", Some(1013)));
+    assert!(lines[1].starts_with("your address has as many connections as it may have (1)"), "{lines:?}");
+}
+
 #[test]
 fn rate_of_lines_holds_for_browsers() {
     let (server, address) = start_web(|settings| {
@@ -349,7 +365,7 @@ fn rate_of_lines_holds_for_browsers() {
 fn proxy_header_gives_the_address_of_a_browser() {
     let settings = test_settings(|settings| {
         settings.network.listen = vec![LOOPBACK, format!("{WEB_LOOPBACK}?proxy=v1v2").parse().unwrap()];
-        settings.network.trust = roomcast::config::PeerNetworks::from_items(&["127.0.0.0/8".parse().unwrap()]).unwrap();
+        settings.network.trust = PeerNetworks::from_items(&["127.0.0.0/8".parse().unwrap()]).unwrap();
     });
     let server = TestServer::start_listening(&settings);
     let address = server.telnet_address.unwrap();

@@ -222,6 +222,12 @@ pub enum SettingsError {
     /// Origins of web pages without a web listener.
     #[error("--allow-origin goes with a web listener: add --listen ws://ADDR:PORT or wss://ADDR:PORT")]
     AllowOrigin,
+    /// Lines that are never commands, and a page that runs commands: holds the web listener.
+    #[error(
+        "--plain and --listen {0} contradict each other: the page needs commands; leave --plain out, or listen at tcp:// \
+         or tls:// alone"
+    )]
+    PlainWeb(ListenAddress),
     /// A TLS listener without a certificate.
     #[error("--listen {0} wants a certificate and its key: add --tls-cert FILE and --tls-key FILE")]
     NoCertificate(ListenAddress),
@@ -322,6 +328,10 @@ impl Settings {
         if !self.network.allow_origin.is_empty() && !self.network.listen.iter().any(|url| url.address.is_web()) {
             return Err(SettingsError::AllowOrigin);
         }
+        let web_listener = self.network.listen.iter().find(|url| url.address.is_web());
+        if let Some(url) = web_listener.filter(|_| !self.live.commands) {
+            return Err(SettingsError::PlainWeb(url.address.clone()));
+        }
         let tls_listener = self.network.listen.iter().find(|url| url.address.is_tls());
         match (tls_listener, &self.network.tls) {
             (Some(url), None) => Err(SettingsError::NoCertificate(url.address.clone())),
@@ -385,6 +395,11 @@ mod tests {
             told,
             "--listen tls://:6697 wants a certificate and its key: add --tls-cert FILE and --tls-key FILE"
         );
+        let told = error(|settings| {
+            settings.live.commands = false;
+            settings.network.listen.push("ws://:8080".parse().unwrap());
+        });
+        assert!(told.starts_with("--plain and --listen ws://:8080 contradict each other"), "{told}");
         let files = TlsFiles { certificate: "cert.pem".into(), key: "key.pem".into() };
         let told = error(|settings| settings.network.tls = Some(files));
         assert_eq!(

@@ -132,13 +132,13 @@ pub(super) fn refuse(
 fn reason_code(reason: &RefusalReason) -> CloseCode {
     match reason {
         RefusalReason::Shutdown => CloseCode::GoingAway,
-        RefusalReason::Full | RefusalReason::Reserved | RefusalReason::Memory | RefusalReason::Draining => {
-            CloseCode::TryAgainLater
-        }
-        RefusalReason::TooManyOfAddress(_)
+        RefusalReason::Full
+        | RefusalReason::Reserved
+        | RefusalReason::Memory
+        | RefusalReason::TooManyOfAddress(_)
         | RefusalReason::TooFast(_)
-        | RefusalReason::Banned(_)
-        | RefusalReason::ProxyHeader(_) => CloseCode::Policy,
+        | RefusalReason::Draining => CloseCode::TryAgainLater,
+        RefusalReason::Banned(_) | RefusalReason::ProxyHeader(_) => CloseCode::Policy,
     }
 }
 

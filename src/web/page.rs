@@ -32,6 +32,9 @@ static FILES: [PageFile; 3] = [
     page_file!("/app.css", "text/css; charset=utf-8", "page/app.css"),
 ];
 
+/// The header field that cuts the page off from a page that opened it, which could change its address otherwise.
+const OPENER_POLICY: &str = "Cross-Origin-Opener-Policy: same-origin\r\n";
+
 /// Returns the file at a path.
 pub(super) fn find(path: &str) -> Option<&'static PageFile> {
     FILES.iter().find(|file| file.path == path)
@@ -46,7 +49,7 @@ impl PageFile {
     /// Returns the response with the file, and its tag.
     pub(super) fn response(&'static self) -> (Response, &'static str) {
         let etag = self.etag.as_str();
-        (Response::page(self.content_type, self.body).with_fields(&format!("ETag: {etag}\r\n")), etag)
+        (Response::page(self.content_type, self.body).with_fields(&format!("ETag: {etag}\r\n{OPENER_POLICY}")), etag)
     }
 }
 

@@ -16,6 +16,17 @@
   /** How long a lost seat in the room may keep the name. */
   const NAME_WAIT = 90_000;
   const PROBE_TIMEOUT = 5_000;
+  /** How long opening a connection and joining may take. */
+  const CONNECT_TIMEOUT = 10_000;
+  /** How long a line may stay without any answer before the connection is probed. */
+  const ECHO_TIMEOUT = 10_000;
+  /** How long a connection may be silent before it is probed. */
+  const SILENCE = 45_000;
+  /** Only for so long after the user's last action a silent connection is probed: a probe is a line, which would keep a user
+      who is away from being idle for the server. */
+  const ACTIVE_FOR = 300_000;
+  /** How long lines wait for the answer about what was missed. */
+  const RESUME_TIMEOUT = 10_000;
   const MAX_INPUT_HISTORY = 100;
 
   const $ = (id) => document.getElementById(id);
@@ -40,20 +51,33 @@
   let retryTimer = 0;
   let stableTimer = 0;
   let countdownTimer = 0;
+  let connectTimer = 0;
   let probeTimer = 0;
+  let echoTimer = 0;
+  let silenceTimer = 0;
+  /** When the server sent something last, and when the user did something last. */
+  let heardAt = 0;
+  let activeAt = Date.now();
   /** The server's reason for the close that follows. */
   let reason = null;
   let expectsReason = false;
-  let lostAt = 0;
+  /** When a new connection was told first that the name is taken; 0 if it was not. */
+  let takenAt = 0;
   /** Names of members, with the time of their last line. */
   const members = new Map();
+  /** The members whose names the server has not listed. */
+  let unlisted = 0;
   /** Answers to /who that the page itself has asked for. */
   let quietAnswers = 0;
   /** The numbering of the room's lines and the last number, to go on after a lost connection. */
   let numbering = null;
   let lastId = 0;
-  /** Lines that came before the answer about what was missed; null when none is awaited. */
-  let held = null;
+  /** What has come since the page asked what it has missed; null when no answer is awaited. `held`: room lines that wait for
+      the answer, or null when they wait no longer; `shown`: talk that was shown without waiting; `replay`: missed talk;
+      `gone`: how many missed lines the server does not have; `from`: the number to ask from; `canAsk`: whether the page may
+      ask once more. */
+  let resume = null;
+  let resumeTimer = 0;
   let unread = 0;
   const waiting = [];
   let renderTimer = 0;
@@ -176,6 +200,9 @@
     return isNew ? presence.element : null;
   }
 
+  /** The rule of the server for the names of rooms and members. */
+  const isName = (text) => /^[!-~]{1,20}$/.test(text);
+
   const same = (one, other) => one.toLowerCase() === other.toLowerCase();
 
   function mentionsMe(text) {
@@ -205,8 +232,8 @@
       expectsReason = true;
     } else if (line.startsWith("*** ")) {
       onReply(line.slice(4));
-    } else if (held !== null) {
-      held.push(line);
+    } else if (resume !== null) {
+      onLineWhileResuming(line);
     } else {
       onRoomLine(line);
     }
@@ -220,28 +247,34 @@
       expectsReason = true;
     } else if (line.endsWith(" has joined") && same(line.slice(0, -11), seat.name)) {
       onJoined();
-    } else if (line.startsWith("*** ") && numbering === null) {
+    } else if (line.startsWith("*** ") && !seat.hasJoined) {
       show({ kind: "server", text: line.slice(4) });
     }
   }
 
   function onJoined() {
+    const isFirst = !seat.hasJoined;
     phase = "joined";
+    clearTimeout(connectTimer);
     seat.hasJoined = true;
     reason = null;
-    lostAt = 0;
+    takenAt = 0;
     store.tab.setItem("roomcast.joined", "1");
     setStatus("connected");
     members.clear();
     members.set(seat.name, Date.now());
-    if (numbering === null) {
+    unlisted = 0;
+    if (isFirst) {
       show({ kind: "server", text: `You are in ${seat.room}. The address of this page is the link to it.` });
+    }
+    if (numbering === null) {
       sendLine("/ids on");
     } else {
-      held = [];
-      sendLine(`/ids ${numbering} ${lastId}`);
+      resume = { held: [], shown: [], replay: [], gone: 0, from: lastId, canAsk: true };
+      askMissed();
     }
     askWho();
+    onHeard();
     stableTimer = setTimeout(() => { attempts = 0; }, STABLE_AFTER);
     input.focus({ preventScroll: true });
   }
@@ -252,48 +285,131 @@
   }
 
   function onReply(text) {
-    clearTimeout(probeTimer);
     let match;
     if ((match = /^ids is on: numbering (\S+), next line #(\d+)$/.exec(text))) {
       onNumbering(match[1], Number(match[2]));
-    } else if ((match = /^#(\d+) (.*)$/s.exec(text)) && held !== null) {
-      onTalk(match[2], Number(match[1]), true);
+    } else if (/^ids is off: this server keeps no history/.test(text)) {
+      endResume(false);
+      numbering = null;
+    } else if (resume !== null && (match = /^#\d+ (.*)$/s.exec(text))) {
+      resume.replay.push(match[1]);
+      keepLast(resume.replay);
+    } else if (resume !== null && (match = /^(\d+) lines? before #\d+ (?:is|are) gone/.exec(text))) {
+      resume.gone = Number(match[1]);
     } else if ((match = /^(\d+) in (\S+): (.*)$/.exec(text)) && quietAnswers > 0) {
       quietAnswers -= 1;
-      for (const name of match[3].split(", ")) {
-        if (!/\s/.test(name) && !members.has(name)) {
-          members.set(name, 0);
-        }
-      }
-      showMembers();
+      onMembers(Number(match[1]), match[3]);
     } else if ((match = /^(\S+) whispers: (.*)$/s.exec(text))) {
       show({ kind: "whisper", name: match[1], text: `(to you) ${match[2]}` });
       onAttention(match[1], match[2]);
     } else if ((match = /^you whisper to (\S+): (.*)$/s.exec(text))) {
       show({ kind: "whisper", name: seat.name, text: `(to ${match[1]}) ${match[2]}` });
     } else if (/^[\d,]+ lines? skipped$/.test(text)) {
+      // The answer about missed lines may be one of them.
+      showHeld();
       show({ kind: "gap", text: `You were skipped ${text.replace(" skipped", "")}: they came faster than this page could read.` });
-    } else if ((match = /^(\d+) lines? before #\d+ (?:is|are) gone/.exec(text))) {
-      show({ kind: "gap", text: `${match[1]} lines were said while you were away, and are gone.` });
     } else {
       show({ kind: "server", text });
     }
   }
 
-  /** The lines have numbers from now on, and what was missed has been told. */
-  function onNumbering(now, next) {
-    const before = held ?? [];
-    const isContinued = now === numbering;
-    if (numbering !== null && !isContinued) {
-      show({ kind: "gap", text: "The room was opened anew: lines that were said while you were away may be missing." });
+  // ---- what was missed
+
+  function askMissed() {
+    sendLine(`/ids ${numbering} ${resume.from}`);
+    clearTimeout(resumeTimer);
+    resumeTimer = setTimeout(onResumeTimeout, RESUME_TIMEOUT);
+  }
+
+  /** Shows what waits for an answer that is late or lost, and asks once more. */
+  function onResumeTimeout() {
+    if (resume === null) {
+      return;
     }
-    held = null;
-    for (const line of before) {
-      // What was said before the answer is a part of it.
-      if (!isContinued || isNotice(line)) {
-        onRoomLine(line);
+    showHeld();
+    if (resume.canAsk) {
+      resume.canAsk = false;
+      Object.assign(resume, { replay: [], gone: 0 });
+      askMissed();
+    }
+  }
+
+  function onLineWhileResuming(line) {
+    if (resume.held === null) {
+      showWhileResuming(line);
+    } else if (resume.held.push(line) > MAX_LINES) {
+      showHeld();
+    }
+  }
+
+  function showHeld() {
+    const lines = resume?.held ?? [];
+    if (resume !== null) {
+      resume.held = null;
+    }
+    lines.forEach(showWhileResuming);
+  }
+
+  /** Shows a room line, and keeps it if the answer about missed lines may hold it once more. */
+  function showWhileResuming(line) {
+    if (!isNotice(line)) {
+      resume.shown.push(withoutId(line));
+      keepLast(resume.shown);
+    }
+    onRoomLine(line);
+  }
+
+  function keepLast(lines) {
+    if (lines.length > 2 * MAX_LINES) {
+      lines.splice(0, lines.length - MAX_LINES);
+    }
+  }
+
+  const withoutId = (line) => line.replace(/^#\d+ /, "");
+
+  /** Ends the waiting for what was missed: shows missed lines and held ones in the order of the room, each once. */
+  function endResume(isContinued) {
+    clearTimeout(resumeTimer);
+    if (resume === null) {
+      return;
+    }
+    const { held, shown, replay, gone } = resume;
+    resume = null;
+    if (replay.length === 0) {
+      held?.forEach(onRoomLine);
+      return;
+    }
+    const notices = (held ?? []).filter(isNotice);
+    const talk = (held ?? []).filter((line) => !isNotice(line));
+    // The missed lines reach to the answer, so they end with the talk that came before it: as much of it as they hold.
+    const received = [...shown, ...talk.map(withoutId)];
+    const isKnown = new Array(replay.length).fill(false);
+    let older = received.length;
+    for (let at = replay.length - 1; at >= 0 && older > 0; at--) {
+      if (replay[at] === received[older - 1]) {
+        older -= 1;
+        isKnown[at] = older < shown.length ? "shown" : "held";
       }
     }
+    const heldBefore = talk.slice(0, Math.max(0, older - shown.length));
+    if (isContinued && gone > older) {
+      show({ kind: "gap", text: `${gone - older} lines were said while you were away, and are gone.` });
+    }
+    heldBefore.forEach(onRoomLine);
+    replay.forEach((line, at) => {
+      if (isKnown[at] !== "shown") {
+        onTalk(line, null, isKnown[at] !== "held");
+      }
+    });
+    notices.forEach(onRoomLine);
+  }
+
+  /** The lines have numbers from now on, and what was missed has been told. */
+  function onNumbering(now, next) {
+    if (numbering !== null && now !== numbering) {
+      show({ kind: "gap", text: "The room was opened anew: lines that were said while you were away may be missing." });
+    }
+    endResume(now === numbering);
     numbering = now;
     lastId = next - 1;
   }
@@ -327,7 +443,9 @@
       return;
     }
     const [, name, text] = match;
-    members.set(name, Date.now());
+    if (!missed) {
+      addMember(name, Date.now());
+    }
     show({ kind: line.startsWith("* ") ? "action" : "talk", name, text, missed });
     if (!same(name, seat.name)) {
       countUnread();
@@ -340,8 +458,8 @@
   function onPresence(name, change) {
     if (change === "joined") {
       members.set(name, members.get(name) ?? 0);
-    } else {
-      members.delete(name);
+    } else if (!members.delete(name)) {
+      unlisted = Math.max(0, unlisted - 1);
     }
     show({ kind: "presence", name, change });
     showMembers();
@@ -349,7 +467,9 @@
 
   function onRename(from, to) {
     const activity = members.get(from) ?? 0;
-    members.delete(from);
+    if (!members.delete(from)) {
+      unlisted = Math.max(0, unlisted - 1);
+    }
     members.set(to, activity);
     if (same(from, seat.name)) {
       seat.name = to;
@@ -361,6 +481,28 @@
 
   // ---- who is here
 
+  /** Notes a member that is here for sure, listed or not. */
+  function addMember(name, activity) {
+    if (!members.has(name)) {
+      unlisted = Math.max(0, unlisted - 1);
+    }
+    members.set(name, activity);
+  }
+
+  /** Takes the answer to /who: the number of members, and the names of some or of all. */
+  function onMembers(total, list) {
+    const names = list.split(", ").filter((name) => !/\s/.test(name));
+    if (names.length === total) {
+      const before = new Map(members);
+      members.clear();
+      names.forEach((name) => members.set(name, before.get(name) ?? 0));
+    } else {
+      names.forEach((name) => members.set(name, members.get(name) ?? 0));
+    }
+    unlisted = Math.max(0, total - members.size);
+    showMembers();
+  }
+
   let membersTimer = 0;
 
   function showMembers() {
@@ -371,7 +513,7 @@
 
   function renderMembers() {
     membersTimer = 0;
-    $("count").textContent = String(members.size);
+    $("count").textContent = String(members.size + unlisted);
     const names = [...members.keys()].sort((one, other) => one.localeCompare(other)).slice(0, 500);
     const items = names.map((name) => {
       const item = document.createElement("li");
@@ -433,15 +575,17 @@
     clearInterval(countdownTimer);
     phase = "joining";
     expectsReason = false;
-    held = null;
+    resume = null;
     quietAnswers = 0;
     setStatus("connecting…");
+    connectTimer = setTimeout(abandon, CONNECT_TIMEOUT);
     const url = `${location.protocol === "https:" ? "wss" : "ws"}:` + `//${location.host}/ws`;
     const own = new WebSocket(url, ["roomcast.1"]);
     socket = own;
     own.addEventListener("open", () => own.send(`JOIN ${seat.room} ${seat.name}`));
     own.addEventListener("message", (event) => {
       if (socket === own && typeof event.data === "string") {
+        onHeard();
         for (const line of event.data.split("\n").slice(0, -1)) {
           onLine(line);
         }
@@ -457,7 +601,9 @@
   function disconnect() {
     clearTimeout(retryTimer);
     clearTimeout(stableTimer);
-    clearTimeout(probeTimer);
+    for (const timer of [connectTimer, probeTimer, echoTimer, silenceTimer, resumeTimer]) {
+      clearTimeout(timer);
+    }
     clearInterval(countdownTimer);
     const old = socket;
     socket = null;
@@ -471,15 +617,20 @@
     const told = reason;
     reason = null;
     disconnect();
-    lostAt = lostAt || Date.now();
     const isTaken = told !== null && /^the name \S+ is taken/.test(told);
+    if (isTaken) {
+      takenAt = takenAt || Date.now();
+    }
+    const isIdle = told === null && code === 1008;
     const isTemporary = told === null
-      ? code !== 1000
+      ? code !== 1000 && !isIdle
       : /server is (?:full|shutting down)|^the server is shutting down|made way|memory|has failed/.test(told)
         || code === 1013 || code === 1001 || code === 1012;
-    const waitsForName = isTaken && seat.hasJoined && Date.now() - lostAt < NAME_WAIT;
+    const waitsForName = isTaken && seat.hasJoined && Date.now() - takenAt < NAME_WAIT;
     if (seat.hasJoined && (isTemporary || waitsForName)) {
       retry(told);
+    } else if (isIdle) {
+      leave("You were idle for too long. Join again to come back.");
     } else {
       leave(told ?? (seat.hasJoined ? "You have left the room." : "The server can't be reached, or is full: try again."));
     }
@@ -506,15 +657,53 @@
     }
     if (!socket) {
       connect();
-    } else if (phase === "joined") {
+    } else if (phase === "joining" && socket.readyState === WebSocket.CONNECTING) {
+      // Its packets may have gone to a network that is away by now.
+      disconnect();
+      connect();
+    } else {
+      probe();
+    }
+  }
+
+  /** Asks the server something, and gives the connection up if nothing comes from it. */
+  function probe() {
+    if (phase === "joined") {
       clearTimeout(probeTimer);
-      probeTimer = setTimeout(() => {
-        if (socket) {
-          socket.close();
-          onClose(1006);
-        }
-      }, PROBE_TIMEOUT);
+      probeTimer = setTimeout(abandon, PROBE_TIMEOUT);
       askWho();
+    }
+  }
+
+  /** Takes a connection for lost. Its own close may take the browser minutes. */
+  function abandon() {
+    if (socket) {
+      disconnect();
+      onClose(1006);
+    }
+  }
+
+  /** Notes that the connection works. */
+  function onHeard() {
+    heardAt = Date.now();
+    for (const timer of [probeTimer, echoTimer, silenceTimer]) {
+      clearTimeout(timer);
+    }
+    if (phase === "joined") {
+      silenceTimer = setTimeout(() => {
+        if (Date.now() - activeAt < ACTIVE_FOR) {
+          probe();
+        }
+      }, SILENCE);
+    }
+  }
+
+  /** Notes that the user is here, and probes a connection that nobody has probed while the user was away. */
+  function onActive() {
+    const wasAway = Date.now() - activeAt >= ACTIVE_FOR;
+    activeAt = Date.now();
+    if (wasAway && activeAt - heardAt >= SILENCE) {
+      probe();
     }
   }
 
@@ -533,14 +722,19 @@
 
   // ---- joining and leaving
 
+  /** Joins a room. Both go into one line for the server, so neither may hold a blank or a line's end. */
   function join(room, name) {
+    if (!isName(room) || !isName(name)) {
+      return;
+    }
     disconnect();
     seat = { room, name, hasJoined: false };
     numbering = null;
     lastId = 0;
     attempts = 0;
-    lostAt = 0;
+    takenAt = 0;
     members.clear();
+    unlisted = 0;
     store.long.setItem("roomcast.room", room);
     store.long.setItem("roomcast.name", name);
     history.replaceState(null, "", `#${encodeURIComponent(room)}`);
@@ -579,14 +773,13 @@
     if (line.trim() === "") {
       return;
     }
-    const match = /^\/(?:join|j)\s+(\S+)(?:\s+(\S+))?\s*$/i.exec(line);
-    if (match && match[1] !== seat.room) {
-      join(match[1], match[2] ?? seat.name);
-      return;
-    }
-    if (!sendLine(line)) {
-      setStatus("not sent: there is no connection", true);
-      return;
+    if (!runHere(line)) {
+      if (!sendLine(line)) {
+        setStatus("not sent: there is no connection", true);
+        return;
+      }
+      clearTimeout(echoTimer);
+      echoTimer = setTimeout(probe, ECHO_TIMEOUT);
     }
     if (typed[typed.length - 1] !== line) {
       typed.push(line);
@@ -596,6 +789,31 @@
     completion = null;
     input.value = "";
     log.scrollTop = log.scrollHeight;
+  }
+
+  /** Runs a command that concerns the page; returns false for every other line. The server drops the same characters before
+      a slash. */
+  function runHere(line) {
+    const match = /^[\s\p{C}\p{M}\p{Default_Ignorable_Code_Point}]*\/(\w+)(?:\s+(\S+))?(?:\s+(\S+))?\s*$/u.exec(line);
+    const [, word, room, name = seat.name] = match ?? [];
+    switch (word?.toLowerCase()) {
+      case "join":
+      case "j":
+        if (!room || room === seat.room || !isName(room) || !isName(name)) {
+          return false;
+        }
+        join(room, name);
+        return true;
+      case "time":
+      case "color":
+      case "ui":
+      case "ids":
+        // Their lines have other forms than the page reads.
+        show({ kind: "server", text: `/${word} is for text clients: this page shows times, marks names, and numbers lines itself.` });
+        return true;
+      default:
+        return false;
+    }
   }
 
   function recall(step) {
@@ -695,6 +913,7 @@
     if (!document.hidden) {
       unread = 0;
       showTitle();
+      activeAt = Date.now();
       comeBack();
       if (waiting.length > 0) {
         clearTimeout(renderTimer);
@@ -703,6 +922,8 @@
       }
     }
   });
+  document.addEventListener("keydown", onActive, { passive: true });
+  document.addEventListener("pointerdown", onActive, { passive: true });
   window.addEventListener("online", comeBack);
   window.addEventListener("offline", () => {
     if (seat) {
@@ -720,9 +941,11 @@
     }
   });
 
+  /** Returns the room of the page's address, which any other page may have written; "" if it can be no room's name. */
   function roomOfLink() {
     try {
-      return decodeURIComponent(location.hash.slice(1));
+      const room = decodeURIComponent(location.hash.slice(1));
+      return isName(room) ? room : "";
     } catch {
       return "";
     }
