@@ -442,9 +442,9 @@ fn many_members_are_moved() {
     }
 }
 
-/// The sum of the definitions of all types in the state of a handover. If it changes, another version of the program may take the
-/// state for something else.
-const FINGERPRINT: u64 = 0xef07_8881_923b_4103;
+/// The format of the state of a handover, and the sum of the definitions of all its types. If the sum changes and the format does
+/// not, another version of the program may take the state for something else.
+const FINGERPRINT: (u32, u64) = (2, 0xef07_8881_923b_4103);
 
 /// Returns the definitions of serialized types in a source file, without comments.
 fn serialized_types(source: &str) -> Vec<String> {
@@ -487,8 +487,9 @@ fn types_of_the_state_are_those_of_its_format() {
         .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     let format = roomcast::handover::FORMAT;
     assert_eq!(
-        sum, FINGERPRINT,
+        (format, sum),
+        FINGERPRINT,
         "a type of the state has changed: if a version with FORMAT {format} was released, raise FORMAT in \
-         src/handover/mod.rs; then set FINGERPRINT to {sum:#x}"
+         src/handover/mod.rs; then set FINGERPRINT to both, the sum to {sum:#x}"
     );
 }

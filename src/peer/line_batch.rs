@@ -468,8 +468,8 @@ mod tests {
         let batch = batch.with_numbers(Some(LineNumbers::new(7, 1, talk)));
         let numbered = batch.numbered_for(|| 7).whole(Route::Buffered);
         assert_eq!(numbered.runs_after(0).count(), LINES);
-        let expected: String = (1..=LINES).map(|number| format!("#{number} u: hello 56\n")).collect();
-        assert!(numbered.lf() == expected.as_bytes(), "each line has its number");
+        let expected: Vec<String> = (1..=LINES).map(|number| format!("#{number} u: hello 56\n")).collect();
+        assert!(numbered.lf() == expected.concat().as_bytes(), "each line has its number");
     }
 
     #[test]
