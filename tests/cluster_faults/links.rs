@@ -1,9 +1,12 @@
 //! A link between one server and NATS that breaks, for a moment or for so long that the server is taken for dead.
 
+use crate::common::folder::Folder;
 use crate::common::link::Direction::{self, ToNats, ToNode};
 use crate::common::link::{Faults, Link};
 use crate::common::nats::{NatsServer, Node};
 use crate::common::talk::{Conversation, Talk};
+use crate::common::{find_or_skip, wait_until};
+use std::collections::HashSet;
 use std::thread;
 use std::time::Duration;
 
@@ -15,16 +18,45 @@ fn talk_with_faults(name: &str, faults: Faults, hold: impl FnOnce(&Link, &Conver
     let nats = NatsServer::start()?;
     let link = Link::start(nats.address);
     let nodes = Node::start_each(&[nats.url(), link.url(), nats.url()]);
-    let conversation = Conversation::start(&nodes);
-    link.set(faults);
-    hold(&link, &conversation);
-    link.set(Faults::default());
-    conversation.wait_for_news();
-    let talk = conversation.finish();
+    let talk = talk_over(&link, &nodes, faults, hold);
     for (one, other) in [("u1", "u3"), ("u3", "u1")] {
         assert_eq!(talk.missing(one, other), 0, "{name}: the others miss nothing of each other");
     }
     Some(talk)
+}
+
+fn talk_over(link: &Link, nodes: &[Node], faults: Faults, hold: impl FnOnce(&Link, &Conversation)) -> Talk {
+    let conversation = Conversation::start(nodes);
+    link.set(faults);
+    hold(link, &conversation);
+    link.set(Faults::default());
+    conversation.wait_for_news();
+    conversation.finish()
+}
+
+/// Does what [`talk_with_faults`] does with servers of one order, and asserts that each two have their common lines in one.
+fn talk_in_one_order(name: &str, faults: Faults, hold: impl FnOnce(&Link, &Conversation)) {
+    let Some(program) = find_or_skip("nats-server") else { return };
+    let folder = Folder::new(&format!("one-order-{}", name.replace(' ', "-")));
+    let nats = NatsServer::start_jetstream(&program, &folder.join("store"));
+    let link = Link::start(nats.address);
+    let urls = [nats.url(), link.url(), nats.url()];
+    let start = |at: usize| Node::start_at(&urls[at], &format!("n{}", at + 1), &["--cluster-order", "total"]);
+    let nodes: Vec<Node> = (0..3).map(start).collect();
+    for node in &nodes {
+        node.wait_for_others(2);
+        wait_until("lines go through the log", || node.metric("roomcast_cluster_ordered") == 1);
+    }
+    let talk = talk_over(&link, &nodes, faults, hold);
+    for (one, lines) in &talk.lines {
+        for (other, others) in &talk.lines {
+            let common = |lines: &[String], others: &[String]| -> Vec<String> {
+                let others: HashSet<&String> = others.iter().collect();
+                lines.iter().filter(|line| line.contains(": ") && others.contains(line)).cloned().collect()
+            };
+            assert_eq!(common(lines, others), common(others, lines), "{name}: {one} and {other}");
+        }
+    }
 }
 
 fn wait_until_alone(_: &Link, conversation: &Conversation) {
@@ -110,5 +142,29 @@ fn link_that_delays_for_longer_than_a_server_is_deaf_after_loses_no_count() {
     ];
     run_all(cases, |name, faults| {
         talk_with_faults(name, faults, |_, _| thread::sleep(5 * SHORT));
+    });
+}
+
+#[test]
+fn one_order_holds_while_a_link_breaks() {
+    let cases = vec![
+        ("refuse", refuse()),
+        ("stop both ways", stop(&[ToNats, ToNode])),
+        ("stop to the node", stop(&[ToNode])),
+        ("stop rooms to NATS", rooms_only(stop(&[ToNats]))),
+    ];
+    run_all(cases, |name, faults| talk_in_one_order(name, faults, wait_until_alone));
+    let cases = vec![
+        ("cut", Faults::default()),
+        ("delay to NATS", delay(ToNats, 2_500)),
+        ("delay rooms to the node", rooms_only(delay(ToNode, 2_500))),
+    ];
+    run_all(cases, |name, faults| {
+        talk_in_one_order(name, faults, |link, _| {
+            if name == "cut" {
+                link.cut();
+            }
+            thread::sleep(3 * SHORT);
+        });
     });
 }

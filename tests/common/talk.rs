@@ -188,6 +188,8 @@ pub struct Talk {
     pub missing: Vec<(String, String, usize)>,
     /// For each member, how often it saw others leave.
     pub departures: Vec<(String, usize)>,
+    /// For each member, all lines that it has received.
+    pub lines: Vec<(String, Vec<String>)>,
 }
 
 impl Talk {
@@ -248,7 +250,8 @@ impl Conversation {
         let missing = self.pairs().map(|(one, other)| (one.name.clone(), other.name.clone(), one.check(other)));
         let departures =
             self.talkers.iter().map(|talker| (talker.name.clone(), talker.check_departures(&self.talkers)));
-        Talk { missing: missing.collect(), departures: departures.collect() }
+        let lines = self.talkers.iter().map(|talker| (talker.name.clone(), talker.log.lines()));
+        Talk { missing: missing.collect(), departures: departures.collect(), lines: lines.collect() }
     }
 
     /// Asks on each server for the members until these are all.
