@@ -8,7 +8,6 @@ use crate::cluster::core::Channel;
 use crate::cluster::room_log::{RETRY_PAUSE, RoomLog, TIMEOUT, created};
 use crate::text::names::RoomName;
 use async_nats::header::{HeaderMap, NATS_LAST_SEQUENCE, NATS_SEQUENCE};
-use async_nats::jetstream::stream::DirectGetErrorKind;
 use async_nats::{HeaderName, Message, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -117,9 +116,6 @@ impl Reader {
                 return filled;
             }
         }
-        if sequence <= self.forwarded {
-            return Filled::Whole;
-        }
         self.forward(sequence, payload).await
     }
 
@@ -160,7 +156,6 @@ impl Reader {
                 Ok(Ok(_)) => break,
                 // The place was said by the stream: a replica that does not know it is behind.
                 _ if Instant::now() >= deadline || !self.log.is_connected() => return Filled::GaveUp,
-                Ok(Err(error)) if error.kind() == DirectGetErrorKind::NotFound => sleep(RETRY_PAUSE).await,
                 _ => sleep(RETRY_PAUSE).await,
             }
         }

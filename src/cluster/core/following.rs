@@ -69,11 +69,16 @@ impl Core {
             // The comparison goes on until the end of the split.
             *held_bytes = 0;
             let changes = std::mem::take(held);
-            self.effects.push(Effect::Update(room, open.instance, RemoteUpdate(changes)));
-            return;
+            return self.send_update(room, RemoteUpdate(changes));
         }
-        let instance = open.instance;
-        self.effects.push(Effect::Update(room, instance, update));
+        self.send_update(room, update);
+    }
+
+    /// Sends changes to a room, whether it is compared or not.
+    pub(super) fn send_update(&mut self, room: RoomName, update: RemoteUpdate) {
+        if let Some(instance) = self.instance_of(room) {
+            self.effects.push(Effect::Update(room, instance, update));
+        }
     }
 
     /// Asks the servers whose members of a room are unknown, those whose turn it is.
@@ -126,11 +131,7 @@ impl Core {
 
     /// Removes the members of a server that is gone from one room.
     pub(super) fn remove_members_in(&mut self, room: RoomName, node: NodeName) {
-        let (now, mut output) = (self.now, Output::new(self.max_line, self.order));
-        if let Some(origin) = self.rooms.get_mut(&room).and_then(|open| open.origins.get_mut(&node)) {
-            origin.remove_members(&mut output, now);
-        }
-        self.update_room(room, output.changes);
+        self.act_on_origin(room, node, OriginRoom::remove_members);
     }
 
     /// Forgets the streams of a process that is gone, as another process has its name.
@@ -147,16 +148,19 @@ impl Core {
     }
 
     fn for_each_origin(&mut self, node: NodeName, mut act: impl FnMut(&mut OriginRoom, &mut Output, u64)) {
-        let now = self.now;
         let rooms: Vec<RoomName> =
             self.rooms.iter().filter(|(_, open)| open.origins.contains_key(&node)).map(|(room, _)| *room).collect();
         for room in rooms {
-            let mut output = Output::new(self.max_line, self.order);
-            if let Some(origin) = self.rooms.get_mut(&room).and_then(|open| open.origins.get_mut(&node)) {
-                act(origin, &mut output, now);
-            }
-            self.update_room(room, output.changes);
+            self.act_on_origin(room, node, &mut act);
             self.schedule(room, WAITING_PAUSE);
         }
+    }
+
+    fn act_on_origin(&mut self, room: RoomName, node: NodeName, act: impl FnOnce(&mut OriginRoom, &mut Output, u64)) {
+        let (now, mut output) = (self.now, Output::new(self.max_line, self.order));
+        if let Some(origin) = self.rooms.get_mut(&room).and_then(|open| open.origins.get_mut(&node)) {
+            act(origin, &mut output, now);
+        }
+        self.update_room(room, output.changes);
     }
 }

@@ -10,7 +10,7 @@
 //! | `nodes.rs` | the other servers: alive, suspect or dead, and their epochs |
 //! | `rooms.rs` | the rooms that are open here, and when each is looked at |
 //! | `opening.rs` | opening a room, and comparing it after an interruption |
-//! | `publishing.rs` | what this server publishes of a room |
+//! | `publishing.rs` | publishing a room of this server |
 //! | `following.rs` | how a room follows what other servers say of it |
 //! | `origin_room.rs` | the stream of one other server in one room |
 //! | `receive.rs` | frames |

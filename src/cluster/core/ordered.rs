@@ -7,10 +7,10 @@
 //!
 //! While the log is out of reach, rooms are this server's alone, and nothing waits. Other servers are told of the hole.
 
+use crate::cluster::core::Core;
 use crate::cluster::core::nodes::is_alive;
 use crate::cluster::core::origin_room::Changes;
 use crate::cluster::core::outgoing::{Body, Waiting};
-use crate::cluster::core::{Core, Effect};
 use crate::cluster::frame::{Head, Item, Member, Origin, Position};
 use crate::config::ClusterOrder;
 use crate::room::remote::{RemoteChange, RemoteUpdate};
@@ -31,7 +31,7 @@ pub(super) enum Claim {
 /// The changes of this server in one room, as far as they have happened here.
 #[derive(Debug, Default)]
 pub(super) struct OwnChanges {
-    /// What lies before has come back from the log, or was shown without it.
+    /// The place up to which changes have come back from the log, or were shown without it.
     pub(super) at: Position,
     pub(super) claims: HashMap<UserName, Claim>,
 }
@@ -197,9 +197,7 @@ impl Core {
             return self.update_room(room, vec![change]);
         }
         // A comparison that waits for the end of a split holds nothing of this server back.
-        if let Some(instance) = self.instance_of(room) {
-            self.effects.push(Effect::Update(room, instance, RemoteUpdate(vec![change])));
-        }
+        self.send_update(room, RemoteUpdate(vec![change]));
     }
 
     /// Records that the changes of this server up to a place have happened in its room.

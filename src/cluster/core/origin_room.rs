@@ -243,8 +243,9 @@ impl OriginRoom {
         }
     }
 
-    /// Takes the names of members that are not known yet for claimed ones, until the snapshot comes.
-    fn hold_names(&mut self, item: &Item) {
+    /// Follows the names that are claimed. The names of members that are not known yet are taken for claimed ones, until the
+    /// snapshot comes.
+    fn follow_claim(&mut self, item: &Item) {
         let (gone, new) = match item {
             Item::Lines { .. } => return,
             Item::Claimed(name) | Item::Joined(Member { name, .. }) => (None, Some(name)),
@@ -256,16 +257,6 @@ impl OriginRoom {
         }
         if let Some(name) = new.filter(|_| self.claims.len() < MAX_MEMBERS) {
             self.claims.insert(*name);
-        }
-    }
-
-    fn follow_claim(&mut self, item: &Item) {
-        match item {
-            Item::Claimed(name) if self.claims.len() < MAX_MEMBERS => drop(self.claims.insert(*name)),
-            Item::Unclaimed(name) | Item::Joined(Member { name, .. }) | Item::Renamed(_, Member { name, .. }) => {
-                self.claims.remove(name);
-            }
-            _ => {}
         }
     }
 
@@ -381,7 +372,7 @@ impl OriginRoom {
             for item in &items {
                 self.at.lines = self.at.after(item).lines;
                 if output.is_ordered {
-                    self.hold_names(item);
+                    self.follow_claim(item);
                 }
                 if let Item::Lines { bytes, lines } = item {
                     let raw = rest.split_to((*bytes as usize).min(rest.len()));

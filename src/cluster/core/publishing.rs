@@ -1,4 +1,4 @@
-//! What this server publishes of a room: changes, the place where it stands, and its members.
+//! Publishing a room of this server: changes, the place where it stands, and its members.
 
 use crate::cluster::core::ordered::Claim;
 use crate::cluster::core::origin_room::OriginRoom;
@@ -46,8 +46,7 @@ impl Core {
 
     /// Publishes the changes of a batch. `is_shown`: they have happened in the room, and do not wait for the log.
     pub(crate) fn on_batch(&mut self, room: RoomName, instance: u64, changes: Vec<LocalChange>, is_shown: bool) {
-        let is_open = self.rooms.get(&room).is_some_and(|open| open.instance == instance);
-        if !is_open {
+        if self.instance_of(room) != Some(instance) {
             self.insert_room(room, instance);
             self.send_data(Channel::All, Head::Hello { room });
         }

@@ -103,13 +103,12 @@ impl Core {
 
     /// Closes a room that has no member any more. Other servers know that from its last change, or ask.
     pub(crate) fn close_room(&mut self, room: RoomName, instance: u64) {
-        if self.rooms.get(&room).is_some_and(|open| open.instance == instance) {
-            // A room that is shut down has members until here.
-            self.publish_leaves(room);
+        if self.instance_of(room) != Some(instance) {
+            return;
         }
-        if self.rooms.get(&room).is_some_and(|open| open.instance == instance)
-            && let Some(open) = self.rooms.remove(&room)
-        {
+        // A room that is shut down has members until here.
+        self.publish_leaves(room);
+        if let Some(open) = self.rooms.remove(&room) {
             self.remember_place(room, open.stream, open.at);
             self.timers.remove(&(open.due, room));
             self.effects.push(Effect::Unsubscribe(room));
