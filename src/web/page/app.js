@@ -93,9 +93,7 @@
   function show(line) {
     line.time = line.missed ? "" : timeFormat.format(new Date());
     waiting.push(line);
-    if (waiting.length > 2 * MAX_LINES) {
-      waiting.splice(0, waiting.length - MAX_LINES);
-    }
+    keepLast(waiting);
     schedule();
   }
 
@@ -106,9 +104,11 @@
     }
   }
 
+  const isAtEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+
   function render() {
     renderTimer = 0;
-    const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+    const wasAtEnd = isAtEnd();
     if (waiting.length > MAX_LINES) {
       waiting.splice(0, waiting.length - MAX_LINES);
     }
@@ -125,7 +125,7 @@
     for (let extra = log.childElementCount - MAX_LINES; extra > 0; extra--) {
       log.firstElementChild.remove();
     }
-    if (isAtEnd) {
+    if (wasAtEnd) {
       log.scrollTop = log.scrollHeight;
     } else if (lines.some((line) => line.kind !== "presence")) {
       $("jump").hidden = false;
@@ -223,13 +223,13 @@
   // ---- what the server says
 
   function onLine(line) {
-    if (phase === "joining") {
-      onLoginLine(line);
-    } else if (expectsReason) {
+    if (expectsReason) {
       expectsReason = false;
       reason = line;
     } else if (line === "ERROR") {
       expectsReason = true;
+    } else if (phase === "joining") {
+      onLoginLine(line);
     } else if (line.startsWith("*** ")) {
       onReply(line.slice(4));
     } else if (resume !== null) {
@@ -240,12 +240,7 @@
   }
 
   function onLoginLine(line) {
-    if (expectsReason) {
-      expectsReason = false;
-      reason = line;
-    } else if (line === "ERROR") {
-      expectsReason = true;
-    } else if (line.endsWith(" has joined") && same(line.slice(0, -11), seat.name)) {
+    if (line.endsWith(" has joined") && same(line.slice(0, -11), seat.name)) {
       onJoined();
     } else if (line.startsWith("*** ") && !seat.hasJoined) {
       show({ kind: "server", text: line.slice(4) });
@@ -599,9 +594,7 @@
   }
 
   function disconnect() {
-    clearTimeout(retryTimer);
-    clearTimeout(stableTimer);
-    for (const timer of [connectTimer, probeTimer, echoTimer, silenceTimer, resumeTimer]) {
+    for (const timer of [retryTimer, stableTimer, connectTimer, probeTimer, echoTimer, silenceTimer, resumeTimer]) {
       clearTimeout(timer);
     }
     clearInterval(countdownTimer);
@@ -678,7 +671,6 @@
   /** Takes a connection for lost. Its own close may take the browser minutes. */
   function abandon() {
     if (socket) {
-      disconnect();
       onClose(1006);
     }
   }
@@ -889,7 +881,7 @@
     input.focus();
   });
   log.addEventListener("scroll", () => {
-    if (log.scrollHeight - log.scrollTop - log.clientHeight < 40) {
+    if (isAtEnd()) {
       $("jump").hidden = true;
     }
   }, { passive: true });
