@@ -10,23 +10,9 @@ mod load;
 use common::ctl::ctl;
 use common::nats::{NatsServer, Node, nats_programs};
 use common::{Client, ServerProcess, numbered_lines, wait_until};
-use loadtest::coordinator;
 use loadtest::plan::{Pacing, Plan, Stop};
-use loadtest::test_result::TestResult;
-use loadtest::verdict::VerdictKind;
 use std::collections::HashMap;
 use std::net::SocketAddr;
-
-/// Reads lines up to and including `line`.
-fn lines_up_to(client: &mut Client, line: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    loop {
-        lines.push(client.read_line());
-        if lines.last().unwrap() == line {
-            return lines;
-        }
-    }
-}
 
 /// Reads lines until there are `count` of a kind. Returns all.
 fn lines_of(client: &mut Client, count: usize, is_it: impl Fn(&str) -> bool) -> Vec<String> {
@@ -62,7 +48,7 @@ fn members_of_three_servers_share_a_room() {
             alice.read_line() == "*** 1 room: lobby (3); you are in lobby"
         });
         alice.send("/msg CAZ psst\n/last 2\n");
-        lines_up_to(&mut alice, "*** you whisper to caz: psst");
+        alice.skip_to_line("*** you whisper to caz: psst");
         alice.expect_line("*** * carol waves");
         alice.expect_line("*** carol is now known as caz");
         carol.expect_line("*** alice whispers: psst");
@@ -98,12 +84,9 @@ fn three_hundred_members_in_twenty_rooms_on_three_servers_lose_nothing() {
     let nodes = Node::start_some(&nats, 3);
     let servers: Vec<SocketAddr> = nodes.iter().map(|node| node.server.address).collect();
     let plan = spread_load(&servers);
-    let run = coordinator::run(&plan, None, &mut |_: &coordinator::ProgressSnapshot| {}).unwrap();
-    let result = TestResult::new("steady", &plan, &run);
-    // Whether the generator had enough CPU time depends on the machine.
-    let (is_judged, counters) =
-        (matches!(result.verdict.kind, VerdictKind::Good | VerdictKind::Saturated), &result.outcome.counters);
-    assert!(is_judged, "{:?}", result.verdict);
+    let result = load::run(&plan, &mut |_| {});
+    assert!(load::is_judged(&result), "{:?}", result.verdict);
+    let counters = &result.outcome.counters;
     assert_eq!((counters.sent, counters.lost, counters.duplicated, counters.misordered), (1_000, 0, 0, 0));
 }
 
@@ -116,7 +99,7 @@ fn room_that_opens_later_has_the_lines_from_before() {
     two.wait_for_others(1);
     let mut alice = one.server.join("lobby", "alice");
     alice.send("1\n2\n3\n");
-    lines_up_to(&mut alice, "alice: 3");
+    alice.skip_to_line("alice: 3");
     let mut bob = Client::connect(two.server.address);
     bob.send("JOIN lobby bob\n/last 4\n");
     for line in ["*** alice: 1", "*** alice: 2", "*** alice: 3", "bob has joined"] {
@@ -232,7 +215,7 @@ fn server_that_was_stopped_for_a_while_comes_back() {
     alice.expect_line("bob has left");
     alice.send("while you were away\n");
     nodes[1].server.send_signal("CONT");
-    assert_eq!(lines_up_to(&mut alice, "bob has joined"), ["alice: while you were away", "bob has joined"]);
+    assert_eq!(alice.lines_up_to("bob has joined"), ["alice: while you were away", "bob has joined"]);
     bob.send("here again\n");
     alice.expect_line("bob: here again");
     let mut lines = [bob.read_line(), bob.read_line()];
@@ -264,9 +247,9 @@ fn rooms_are_told_of_a_split_and_of_its_end() {
     alice.expect_line("carol has joined");
     alice.expect_line("Bob has joined");
     nats.restart();
-    let lines = lines_up_to(&mut alice, "*** the room is whole again");
+    let lines = alice.lines_up_to("*** the room is whole again");
     assert_eq!(lines, ["*** the room is whole again"]);
-    let lines = lines_up_to(&mut alice, "dave has joined");
+    let lines = alice.lines_up_to("dave has joined");
     assert!(lines.iter().all(|line| !line.ends_with(" has left")), "nobody has left: {lines:?}");
     // Of two members of one name the older one keeps it.
     second_bob.skip_to_line(
@@ -275,7 +258,7 @@ fn rooms_are_told_of_a_split_and_of_its_end() {
     second_bob.skip_to_line("Bob is now known as Bob~2");
     bob.skip_to_line("*** the room is whole again");
     carol.send("done\n");
-    let mut lines = lines_up_to(&mut bob, "carol: done");
+    let mut lines = bob.lines_up_to("carol: done");
     let told = |line: &String| line.starts_with("alice: ") || line.contains("lines from node n1 are missing");
     lines.retain(|line| told(line));
     assert!(

@@ -5,8 +5,7 @@
 
 mod common;
 
-use common::folder::Folder;
-use common::nats::{NatsServer, Node, nats_programs};
+use common::nats::{NatsServer, Node, nats_programs, with_jetstream};
 use common::{Client, wait_until};
 use roomcast::text::time::Minute;
 use std::path::Path;
@@ -15,16 +14,6 @@ const STREAM_INFO: &str = "$JS.API.STREAM.INFO.RC_roomcast_HISTORY";
 
 /// The arguments of a server whose lines are kept.
 const KEPT: [&str; 4] = ["--history-for", "7d", "--replay", "3"];
-
-/// Runs a test with a NATS server that has `JetStream`, one version of it after the other.
-fn with_jetstream(test: impl Fn(&mut NatsServer)) {
-    for (number, program) in nats_programs().iter().enumerate() {
-        let thread = std::thread::current();
-        let name = thread.name().unwrap().replace(':', "-");
-        let folder = Folder::new(&format!("{name}-{number}"));
-        test(&mut NatsServer::start_jetstream(program, &folder.join("store")));
-    }
-}
 
 /// Starts a server whose lines are kept, and waits until they are.
 fn start(nats: &NatsServer, name: &str, more: &[&str]) -> Node {
@@ -58,12 +47,9 @@ fn say(client: &mut Client, name: &str, lines: &[&str]) {
 fn replayed(node: &Node, room: &str, name: &str) -> (Client, Vec<String>) {
     let mut client = Client::connect(node.server.address);
     client.send(format!("JOIN {room} {name}\n"));
-    let lines = lines_up_to(&mut client, &format!("{name} has joined"));
+    let mut lines = client.lines_up_to(&format!("{name} has joined"));
+    lines.pop();
     (client, lines)
-}
-
-fn lines_up_to(client: &mut Client, last: &str) -> Vec<String> {
-    std::iter::from_fn(|| Some(client.read_line()).filter(|line| line != last)).collect()
 }
 
 /// Returns the lines of `/last` in the lobby, without the answer's beginnings.
@@ -77,7 +63,7 @@ fn last(client: &mut Client, count: usize) -> Vec<String> {
 
 #[test]
 fn lines_survive_a_restart_of_all_servers() {
-    with_jetstream(|nats| {
+    with_jetstream(|nats, _| {
         let (one, two) = (start(nats, "n1", &[]), start(nats, "n2", &[]));
         one.wait_for_others(1);
         two.wait_for_others(1);
@@ -126,7 +112,7 @@ fn lines_survive_a_restart_of_all_servers() {
 
 #[test]
 fn rooms_that_open_on_two_servers_at_a_time_have_the_lines_once() {
-    with_jetstream(|nats| {
+    with_jetstream(|nats, _| {
         let node = start(nats, "n1", &[]);
         let mut alice = node.server.join("lobby", "alice");
         say(&mut alice, "alice", &["1", "2", "3"]);
@@ -143,7 +129,7 @@ fn rooms_that_open_on_two_servers_at_a_time_have_the_lines_once() {
                 client.send(format!("JOIN lobby {name}\n"));
             }
             clients.iter_mut().zip(["bob has joined", "carol has joined"]).all(|(client, joined)| {
-                lines_up_to(client, joined);
+                client.skip_to_line(joined);
                 let mut lines = last(client, 100);
                 lines.retain(|line| line.starts_with("alice: "));
                 lines == ["alice: 1", "alice: 2", "alice: 3"]
@@ -154,7 +140,7 @@ fn rooms_that_open_on_two_servers_at_a_time_have_the_lines_once() {
 
 #[test]
 fn lines_survive_nats_that_is_killed() {
-    with_jetstream(|nats| {
+    with_jetstream(|nats, _| {
         let node = start(nats, "n1", &[]);
         let mut alice = node.server.join("lobby", "alice");
         say(&mut alice, "alice", &["1", "2", "3"]);
@@ -170,7 +156,7 @@ fn lines_survive_nats_that_is_killed() {
 
 #[test]
 fn rooms_do_not_mix() {
-    with_jetstream(|nats| {
+    with_jetstream(|nats, _| {
         let rooms = ["lobby", "Lobby", "lobby.c", "*", ">", "#a=b.", "lobb=79", "~~~~~~~~~~~~~~~~~~~~"];
         let node = start(nats, "n1", &[]);
         let mut clients: Vec<Client> = rooms.iter().map(|room| node.server.join(room, "alice")).collect();
@@ -191,7 +177,7 @@ fn rooms_do_not_mix() {
 
 #[test]
 fn room_that_is_closed_and_opened_again_has_its_lines_once() {
-    with_jetstream(|nats| {
+    with_jetstream(|nats, _| {
         let node = start(nats, "n1", &[]);
         let mut alice = node.server.join("lobby", "alice");
         for number in 0..20 {
@@ -214,7 +200,7 @@ fn room_that_is_closed_and_opened_again_has_its_lines_once() {
 
 #[test]
 fn stream_has_the_bounds_of_the_settings() {
-    with_jetstream(|nats| {
+    with_jetstream(|nats, _| {
         let config = || nats.request(STREAM_INFO, "")["config"].clone();
         let node = start(nats, "n1", &["--history-size", "3MiB"]);
         let week = 7 * 24 * 60 * 60 * 1_000_000_000_u64;
@@ -235,7 +221,7 @@ fn stream_has_the_bounds_of_the_settings() {
 
 #[test]
 fn full_stream_drops_the_oldest_lines() {
-    with_jetstream(|nats| {
+    with_jetstream(|nats, _| {
         let node = start(nats, "n1", &["--history-size", "64KiB"]);
         let mut alice = node.server.join("lobby", "alice");
         for number in 0..100 {
@@ -252,7 +238,7 @@ fn full_stream_drops_the_oldest_lines() {
 
 #[test]
 fn rubbish_in_the_stream_is_counted_and_passed_over() {
-    with_jetstream(|nats| {
+    with_jetstream(|nats, _| {
         let node = start(nats, "n1", &[]);
         let mut alice = node.server.join("lobby", "alice");
         say(&mut alice, "alice", &["good"]);
@@ -298,7 +284,7 @@ fn servers_without_jetstream_share_rooms_and_keep_no_lines() {
 
 #[test]
 fn room_opens_while_nats_is_away_or_does_not_answer() {
-    with_jetstream(|nats| {
+    with_jetstream(|nats, _| {
         let node = start(nats, "n1", &[]);
         nats.send_signal("STOP");
         drop(node.server.join("lobby", "alice"));

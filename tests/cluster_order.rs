@@ -8,49 +8,17 @@ mod common;
 mod load;
 
 use common::folder::Folder;
-use common::nats::{NatsServer, Node, nats_programs};
+use common::nats::{NatsServer, Node, ONE_ORDER, nats_programs, with_jetstream};
 use common::{Client, ServerProcess, numbered_lines, wait_until};
-use loadtest::coordinator;
 use loadtest::metrics::Counters;
 use loadtest::plan::{Pacing, Plan, Stop};
-use loadtest::test_result::TestResult;
-use loadtest::verdict::VerdictKind;
 use std::net::SocketAddr;
 use std::sync::Barrier;
 use std::thread;
 
-const ORDERED: [&str; 2] = ["--cluster-order", "total"];
-
-/// Runs a test with a NATS server that has JetStream, one version of it after the other. The folder is its store.
-fn with_jetstream(test: impl Fn(&mut NatsServer, &Folder)) {
-    for (number, program) in nats_programs().iter().enumerate() {
-        let thread = thread::current();
-        let folder = Folder::new(&format!("{}-{number}", thread.name().unwrap()));
-        test(&mut NatsServer::start_jetstream(program, &folder.join("store")), &folder);
-    }
-}
-
-/// Starts servers with one order, which know each other and have the log.
+/// Starts servers with one order at a NATS server.
 fn start_some(nats: &NatsServer, count: usize) -> Vec<Node> {
-    let nodes: Vec<Node> = (1..=count).map(|number| Node::start(nats, &format!("n{number}"), &ORDERED)).collect();
-    for node in &nodes {
-        node.wait_for_others(count - 1);
-        wait_for_log(node);
-    }
-    nodes
-}
-
-fn wait_for_log(node: &Node) {
-    wait_until("lines go through the log", || node.metric("roomcast_cluster_ordered") == 1);
-}
-
-/// Reads lines up to and including `last`.
-fn lines_up_to(client: &mut Client, last: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    while lines.last().is_none_or(|line| line != last) {
-        lines.push(client.read_line());
-    }
-    lines
+    Node::start_in_one_order(&vec![nats.url(); count], &[])
 }
 
 #[test]
@@ -73,7 +41,7 @@ fn all_members_see_lines_joins_renames_and_leaves_in_one_order() {
                     let mut client = server.join("busy", &format!("u{number}"));
                     client.send(numbered_lines(LINES));
                     client.send(format!("/nick v{number}\nlast\n"));
-                    let lines = lines_up_to(&mut client, &format!("v{number}: last"));
+                    let lines = client.lines_up_to(&format!("v{number}: last"));
                     let prefix = format!("u{number}: ");
                     let own: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix(&prefix)).collect();
                     assert_eq!(own, (0..LINES).map(|line| line.to_string()).collect::<Vec<_>>());
@@ -154,15 +122,14 @@ fn run_while(nodes: &[Node], fault: impl FnOnce()) -> Counters {
     let servers: Vec<SocketAddr> = nodes.iter().map(|node| node.server.address).collect();
     let plan = spread_load(&servers);
     let result = thread::scope(|scope| {
-        let run = scope.spawn(|| coordinator::run(&plan, None, &mut |_: &coordinator::ProgressSnapshot| {}).unwrap());
+        let run = scope.spawn(|| load::run(&plan, &mut |_| {}));
         let frames = || nodes[0].metric("roomcast_cluster_frames_total{direction=\"in\"}");
         let before = frames();
         wait_until("lines are said", || frames() > before + 400);
         fault();
-        TestResult::new("steady", &plan, &run.join().unwrap())
+        run.join().unwrap()
     });
-    // Whether the generator had enough CPU time depends on the machine.
-    assert!(matches!(result.verdict.kind, VerdictKind::Good | VerdictKind::Saturated), "{:?}", result.verdict);
+    assert!(load::is_judged(&result), "{:?}", result.verdict);
     result.outcome.counters
 }
 
@@ -185,14 +152,7 @@ fn killed_leader_of_three_nats_servers_costs_no_line() {
         let folder = Folder::new(&format!("killed-leader-{number}"));
         let mut nats = NatsServer::start_jetstream_cluster(program, 3, &folder.join("stores"));
         let urls = nats.iter().map(NatsServer::url).collect::<Vec<_>>().join(",");
-        let start = |at: usize| {
-            Node::start_at(&urls, &format!("n{at}"), &[&ORDERED[..], &["--cluster-replicas", "3"]].concat())
-        };
-        let nodes: Vec<Node> = (1..=3).map(start).collect();
-        for node in &nodes {
-            node.wait_for_others(2);
-            wait_for_log(node);
-        }
+        let nodes = Node::start_in_one_order(&vec![urls; 3], &["--cluster-replicas", "3"]);
         let counters = run_while(&nodes, || {
             let leader = leader_of_log(&nats[0]).unwrap();
             nats[leader].kill();
@@ -227,13 +187,13 @@ fn conversation_goes_on_when_nats_has_lost_the_log() {
         alice.send("after\n");
         bob.send("me, too\n");
         for client in [&mut alice, &mut bob] {
-            let mut lines = lines_up_to(client, "alice: after");
+            let mut lines = client.lines_up_to("alice: after");
             if !lines.contains(&"bob: me, too".to_owned()) {
-                lines.extend(lines_up_to(client, "bob: me, too"));
+                lines.extend(client.lines_up_to("bob: me, too"));
             }
         }
         alice.send("/who\n");
-        lines_up_to(&mut alice, "*** 2 in lobby: alice, bob");
+        alice.skip_to_line("*** 2 in lobby: alice, bob");
     });
 }
 
@@ -248,19 +208,19 @@ fn rooms_are_this_servers_alone_while_the_log_is_out_of_reach() {
         for (client, node) in [(&mut alice, "n1"), (&mut bob, "n2")] {
             // The first line may have reached the log, and is given up; those that follow it are shown.
             client.send("1\n");
-            lines_up_to(client, &format!("*** this room is on {node} only for now"));
+            client.skip_to_line(&format!("*** this room is on {node} only for now"));
             client.send("2\n");
         }
-        lines_up_to(&mut alice, "alice: 2");
-        lines_up_to(&mut bob, "bob: 2");
+        alice.skip_to_line("alice: 2");
+        bob.skip_to_line("bob: 2");
         drop(nodes[0].server.join("other", "eve"));
         nats.send_signal("CONT");
-        lines_up_to(&mut alice, "*** the room is whole again");
-        lines_up_to(&mut bob, "*** the room is whole again");
-        nodes.iter().for_each(wait_for_log);
+        alice.skip_to_line("*** the room is whole again");
+        bob.skip_to_line("*** the room is whole again");
+        nodes.iter().for_each(Node::wait_for_log);
         alice.send("3\n");
-        lines_up_to(&mut alice, "alice: 3");
-        lines_up_to(&mut bob, "alice: 3");
+        alice.skip_to_line("alice: 3");
+        bob.skip_to_line("alice: 3");
         bob.send("/who\n");
         bob.expect_line("*** 2 in lobby: alice, bob");
     });
@@ -307,13 +267,13 @@ fn last_lines_come_before_the_end_of_a_server() {
 fn servers_without_jetstream_serve_their_own_members() {
     for program in nats_programs() {
         let nats = NatsServer::start_program(&program);
-        let node = Node::start(&nats, "n1", &ORDERED);
+        let node = Node::start(&nats, "n1", &ONE_ORDER);
         let mut alice = node.server.join("lobby", "alice");
         alice.send("hello\n");
         alice.expect_line("alice: hello");
         assert_eq!(node.metric("roomcast_cluster_ordered"), 0);
         let url = nats.url();
-        let args = ["--cluster", &*url, "--node", "n2", "--cluster-required", ORDERED[0], ORDERED[1]];
+        let args = ["--cluster", &*url, "--node", "n2", "--cluster-required", ONE_ORDER[0], ONE_ORDER[1]];
         let output = ServerProcess::command(&args).output().unwrap();
         let errors = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{errors}");
@@ -324,8 +284,8 @@ fn servers_without_jetstream_serve_their_own_members() {
 #[test]
 fn servers_of_two_orders_share_no_room() {
     with_jetstream(|nats, _| {
-        let ordered = Node::start(nats, "n1", &ORDERED);
-        wait_for_log(&ordered);
+        let ordered = Node::start(nats, "n1", &ONE_ORDER);
+        ordered.wait_for_log();
         let other = Node::start(nats, "n2", &[]);
         let mut alice = ordered.server.join("lobby", "alice");
         let unknown = "roomcast_cluster_frames_dropped_total{reason=\"version\"}";

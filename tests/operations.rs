@@ -14,9 +14,8 @@ use common::proxy::{Proxy, connect_from};
 use common::systemd::{Manager, activated, tcp_socket};
 use common::tls::{TestCertificate, TlsClient, client_config};
 use common::{Client, ServerProcess, WELCOME, find_or_skip, wait_until};
-use loadtest::coordinator;
+use loadtest::coordinator::ProgressSnapshot;
 use loadtest::test_result::TestResult;
-use loadtest::verdict::VerdictKind;
 use serde_json::Value;
 use std::fs;
 use std::io::Read;
@@ -46,11 +45,10 @@ impl Load {
             let (plan, mut results) = (load::plan(target), Vec::<TestResult>::new());
             while !stopped.load(Ordering::Relaxed) && results.iter().all(is_lossless) {
                 let before = counter.load(Ordering::Relaxed);
-                let on_progress = &mut |snapshot: &coordinator::ProgressSnapshot| {
+                let on_progress = &mut |snapshot: &ProgressSnapshot| {
                     counter.store(before + snapshot.progress.sent, Ordering::Relaxed);
                 };
-                let run = coordinator::run(&plan, None, on_progress).unwrap();
-                results.push(TestResult::new("steady", &plan, &run));
+                results.push(load::run(&plan, on_progress));
             }
             results
         });
@@ -76,12 +74,12 @@ impl Load {
     }
 }
 
-/// Returns whether each line of a run arrived once and in order. Whether the generator had enough CPU time depends on the
-/// machine.
+/// Returns whether each line of a run arrived once and in order.
 fn is_lossless(result: &TestResult) -> bool {
     let counters = &result.outcome.counters;
-    let is_judged = matches!(result.verdict.kind, VerdictKind::Good | VerdictKind::Saturated);
-    is_judged && counters.sent == 400 && (counters.lost, counters.duplicated, counters.misordered) == (0, 0, 0)
+    load::is_judged(result)
+        && counters.sent == 400
+        && (counters.lost, counters.duplicated, counters.misordered) == (0, 0, 0)
 }
 
 /// Writes the server's configuration with a longest line.

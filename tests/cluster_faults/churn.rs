@@ -3,7 +3,7 @@
 use crate::common::folder::Folder;
 use crate::common::nats::{NatsServer, Node};
 use crate::common::talk::{Log, heard_from};
-use crate::common::{Client, ClientSender, DEADLINE, find_or_skip, wait_until};
+use crate::common::{Client, ClientSender, DEADLINE, find_or_skip};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -344,12 +344,7 @@ fn one_order_holds_while_a_server_is_killed_another_one_stopped_and_nats_restart
     let Some(program) = find_or_skip("nats-server") else { return };
     let folder = Folder::new("churn-in-one-order");
     let mut nats = NatsServer::start_jetstream(&program, &folder.join("store"));
-    let start = |number| Node::start(&nats, &format!("n{number}"), &["--cluster-order", "total"]);
-    let nodes: Vec<Node> = (1..=4).map(start).collect();
-    for node in &nodes {
-        node.wait_for_others(3);
-        wait_until("lines go through the log", || node.metric("roomcast_cluster_ordered") == 1);
-    }
+    let nodes = Node::start_in_one_order(&vec![nats.url(); 4], &[]);
     let witnesses = churn(&nodes, 3, |nodes| break_servers(nodes, &mut nats));
     for (one, other) in pairs(&witnesses) {
         one.compare_order(other);

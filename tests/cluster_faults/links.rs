@@ -1,11 +1,11 @@
 //! A link between one server and NATS that breaks, for a moment or for so long that the server is taken for dead.
 
+use crate::common::find_or_skip;
 use crate::common::folder::Folder;
 use crate::common::link::Direction::{self, ToNats, ToNode};
 use crate::common::link::{Faults, Link};
 use crate::common::nats::{NatsServer, Node};
 use crate::common::talk::{Conversation, Talk};
-use crate::common::{find_or_skip, wait_until};
 use std::collections::HashSet;
 use std::thread;
 use std::time::Duration;
@@ -41,12 +41,7 @@ fn talk_in_one_order(name: &str, faults: Faults, hold: impl FnOnce(&Link, &Conve
     let nats = NatsServer::start_jetstream(&program, &folder.join("store"));
     let link = Link::start(nats.address);
     let urls = [nats.url(), link.url(), nats.url()];
-    let start = |at: usize| Node::start_at(&urls[at], &format!("n{}", at + 1), &["--cluster-order", "total"]);
-    let nodes: Vec<Node> = (0..3).map(start).collect();
-    for node in &nodes {
-        node.wait_for_others(2);
-        wait_until("lines go through the log", || node.metric("roomcast_cluster_ordered") == 1);
-    }
+    let nodes = Node::start_in_one_order(&urls, &[]);
     let talk = talk_over(&link, &nodes, faults, hold);
     for (one, lines) in &talk.lines {
         for (other, others) in &talk.lines {

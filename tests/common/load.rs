@@ -3,9 +3,12 @@
 #![allow(unreachable_pub)]
 
 use crate::common::DEADLINE;
+use loadtest::coordinator::{self, ProgressSnapshot};
 use loadtest::departures::Departures;
 use loadtest::plan::{Arrivals, Pacing, Plan, Stop};
 use loadtest::protocol::ProtocolKind;
+use loadtest::test_result::TestResult;
+use loadtest::verdict::VerdictKind;
 use loadtest::worker_hosts::WorkerHosts;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -37,4 +40,14 @@ pub fn plan(target: SocketAddr) -> Plan {
         processes: 1,
         hosts: WorkerHosts::default(),
     }
+}
+
+/// Runs a plan, and returns the result of the run.
+pub fn run(plan: &Plan, on_progress: &mut dyn FnMut(&ProgressSnapshot)) -> TestResult {
+    TestResult::new("steady", plan, &coordinator::run(plan, None, on_progress).unwrap())
+}
+
+/// Returns whether a run found no fault. Whether the generator had enough CPU time depends on the machine.
+pub fn is_judged(result: &TestResult) -> bool {
+    matches!(result.verdict.kind, VerdictKind::Good | VerdictKind::Saturated)
 }

@@ -412,6 +412,15 @@ impl Client {
         while self.read_line() != line {}
     }
 
+    /// Reads lines up to and including one that equals `line`, and returns them.
+    pub fn lines_up_to(&mut self, line: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        while lines.last().is_none_or(|last| last != line) {
+            lines.push(self.read_line());
+        }
+        lines
+    }
+
     /// Closes the sending side, so that the server reads the end of input.
     pub fn half_close(&mut self) {
         // Closing fails when the server has already closed.

@@ -1,5 +1,6 @@
 //! NATS servers as programs, and a client of a few lines that publishes anything.
 
+use super::folder::Folder;
 use super::{DEADLINE, ServerProcess, find_or_skip, http, wait_until};
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -23,6 +24,15 @@ pub fn nats_programs() -> Vec<PathBuf> {
         super::skip("no newer NATS server: ROOMCAST_NATS_SERVER names none (.ci/test sets it)");
     }
     find_or_skip("nats-server").into_iter().chain(newer).collect()
+}
+
+/// Runs a test with a NATS server that has `JetStream`, one version of it after the other. Its store is `store` in the folder.
+pub fn with_jetstream(test: impl Fn(&mut NatsServer, &Folder)) {
+    for (number, program) in nats_programs().iter().enumerate() {
+        let thread = std::thread::current();
+        let folder = Folder::new(&format!("{}-{number}", thread.name().unwrap().replace(':', "-")));
+        test(&mut NatsServer::start_jetstream(program, &folder.join("store")), &folder);
+    }
 }
 
 impl NatsServer {
@@ -242,6 +252,9 @@ fn spawn(program: &Path, address: SocketAddr, args: &[String]) -> Child {
     command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
+/// The arguments of a server with one order.
+pub const ONE_ORDER: [&str; 2] = ["--cluster-order", "total"];
+
 /// A server of a cluster.
 pub struct Node {
     pub server: ServerProcess,
@@ -274,12 +287,28 @@ impl Node {
 
     /// Starts a server at each of `urls`: `n1`, `n2` and so on, which know each other.
     pub fn start_each(urls: &[String]) -> Vec<Self> {
-        let start = |(at, urls): (usize, &String)| Self::start_at(urls, &format!("n{}", at + 1), &[]);
+        Self::start_each_with(urls, &[])
+    }
+
+    /// Starts servers with one order as [`Node::start_each`] does, and waits until they have the log.
+    pub fn start_in_one_order(urls: &[String], more: &[&str]) -> Vec<Self> {
+        let nodes = Self::start_each_with(urls, &[&ONE_ORDER, more].concat());
+        nodes.iter().for_each(Self::wait_for_log);
+        nodes
+    }
+
+    fn start_each_with(urls: &[String], args: &[&str]) -> Vec<Self> {
+        let start = |(at, urls): (usize, &String)| Self::start_at(urls, &format!("n{}", at + 1), args);
         let nodes: Vec<Self> = urls.iter().enumerate().map(start).collect();
         for node in &nodes {
             node.wait_for_others(urls.len() - 1);
         }
         nodes
+    }
+
+    /// Waits until lines go through the log.
+    pub fn wait_for_log(&self) {
+        wait_until("lines go through the log", || self.metric("roomcast_cluster_ordered") == 1);
     }
 
     /// Waits until the server knows this number of others.
