@@ -51,7 +51,7 @@ fn two_pages_and_telnet_talk_in_one_room() {
     telnet.expect_line("* carol waves");
     bob.wait_for("document.querySelectorAll('#names li').length === 3");
     assert_eq!(bob.evaluate("document.getElementById('count').textContent"), json!("3"));
-    // What others say arrives with numbers, which no line shows.
+    // Lines of others arrive with numbers, which no line shows.
     assert!(!bob.lines().iter().any(|line| line.starts_with('#')), "{:?}", bob.lines());
     screenshot(&mut bob, "chat");
     bob.set_dark(true);

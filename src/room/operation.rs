@@ -125,7 +125,7 @@ impl Requester {
     }
 }
 
-/// What a member asks about the numbers of the lines.
+/// A request of a member about the numbers of the lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IdsRequest {
     /// Whether it gets them.

@@ -37,7 +37,7 @@ struct WaitingJoin {
     awaited: Awaited,
 }
 
-/// What decides a join that waits.
+/// The event that decides a join which waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Awaited {
     /// The room is opened.

@@ -5,7 +5,7 @@ use crate::http::{Request, Status};
 use data_encoding::BASE64;
 use sha1_smol::Sha1;
 
-/// What a key is hashed with (RFC 6455, section 1.3).
+/// The text with which a key is hashed (RFC 6455, section 1.3).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// The version of the protocol.

@@ -3,7 +3,7 @@
 use super::{chunkings, take_header};
 use crate::net::codec::websocket::{FrameDecoder, FrameError, PeerClose, pong_frame};
 
-/// What came of a stream.
+/// The outcome of a stream.
 #[derive(Debug, Default, PartialEq)]
 struct Decoded {
     lines: Vec<u8>,

@@ -227,7 +227,7 @@ impl Codec for TlsCodec {
                 let inbound = if is_waiting { Inbound::Waiting } else { Inbound::Open };
                 return Ok(Decoded { inbound, ..decoded });
             }
-            // What follows the end is no input.
+            // Bytes after the end are no input.
             Ok(decoded) => {
                 (self.seen, self.is_waiting) = (0, false);
                 return Ok(decoded);

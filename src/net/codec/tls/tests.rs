@@ -33,9 +33,9 @@ static CONFIG: LazyLock<Arc<ServerConfig>> = LazyLock::new(|| {
 struct Pair {
     codec: TlsCodec,
     client: ClientConnection,
-    /// What the codec has decoded.
+    /// The bytes that the codec has decoded.
     plain: Vec<u8>,
-    /// What the client has decrypted.
+    /// The bytes that the client has decrypted.
     seen: Vec<u8>,
 }
 

@@ -34,7 +34,7 @@ fn text(payload: &str) -> Vec<u8> {
     frame(0x81, payload.as_bytes())
 }
 
-/// What came of a stream: its lines, pings in order, and its end or error.
+/// The outcome of a stream: its lines, pings in order, and its end or error.
 #[derive(Debug, Default, PartialEq)]
 struct Outcome {
     lines: String,
